@@ -1,0 +1,75 @@
+"""Tracelet: one API for ML artifacts over many trackers.
+
+What is listed here is loaded when it is first used, so that ``import tracelet`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracelet.core.artifacts import ArtifactType, LoggedArtifact, TraceletArtifact
+    from tracelet.core.experiment import Experiment, ExperimentConfig
+    from tracelet.core.results import LogResult, LogResults
+    from tracelet.exceptions import (
+        AmbiguousVersion,
+        ArtifactError,
+        ArtifactNotFound,
+        BackendAuthError,
+        BackendError,
+        BackendUnavailable,
+        ConfigError,
+        IntegrityError,
+        PluginError,
+        TraceletError,
+    )
+    from tracelet.settings import TraceletSettings
+
+    __version__: str
+
+__all__ = [
+    "AmbiguousVersion",
+    "ArtifactError",
+    "ArtifactNotFound",
+    "ArtifactType",
+    "BackendAuthError",
+    "BackendError",
+    "BackendUnavailable",
+    "ConfigError",
+    "Experiment",
+    "ExperimentConfig",
+    "IntegrityError",
+    "LogResult",
+    "LogResults",
+    "LoggedArtifact",
+    "PluginError",
+    "TraceletArtifact",
+    "TraceletError",
+    "TraceletSettings",
+    "__version__",
+]
+
+_ROOMS = {
+    "tracelet.core.artifacts": ("ArtifactType", "LoggedArtifact", "TraceletArtifact"),
+    "tracelet.core.experiment": ("Experiment", "ExperimentConfig"),
+    "tracelet.core.results": ("LogResult", "LogResults"),
+    "tracelet.settings": ("TraceletSettings",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tracelet-core")
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(importlib.import_module(room), name)
+    if name in __all__:
+        return getattr(importlib.import_module("tracelet.exceptions"), name)
+    raise AttributeError(f"module 'tracelet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

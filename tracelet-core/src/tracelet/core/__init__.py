@@ -1,0 +1,1 @@
+"""The rooms of the core; each imports only the ones below it."""

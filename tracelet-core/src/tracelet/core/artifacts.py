@@ -1,0 +1,408 @@
+"""An artifact while it is being built, and as retrieval gives it back."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import attrs
+
+from tracelet.core.manifest import (
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    ArtifactType,
+    Manifest,
+    check_name,
+    check_path,
+    check_paths,
+    check_type,
+    converter,
+)
+from tracelet.core.remote import check_uri, stat_uri
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, ConfigError
+
+__all__ = [
+    "ArtifactFile",
+    "ArtifactModel",
+    "ArtifactObject",
+    "ArtifactReference",
+    "ArtifactType",
+    "LoggedArtifact",
+    "TraceletArtifact",
+]
+
+
+@attrs.frozen
+class _LiveObject:
+    entry: ArtifactObject
+    value: Any
+
+
+@attrs.frozen
+class _LiveModel:
+    entry: ArtifactModel
+    model: Any
+    input_example: Any
+
+
+class TraceletArtifact:
+    """A named, typed set of files, objects, models and references, while it is being built.
+
+    ``add_*`` methods check their arguments at once and return the artifact, so that they chain.
+    Files are only named here: their bytes are read when the artifact is logged. Raises
+    :class:`~tracelet.ArtifactError` for what no backend could store.
+    """
+
+    def __init__(self, name: str, artifact_type: ArtifactType, description: str | None = None) -> None:
+        self._name = check_name(name)
+        self._type = check_type(artifact_type)
+        self.description = description
+        #: Anything JSON can hold, searchable where the backend can search.
+        self.metadata: dict[str, Any] = {}
+        self._sources: dict[str, tuple[ArtifactFile, Path]] = {}
+        self._objects: dict[str, _LiveObject] = {}
+        self._models: dict[str, _LiveModel] = {}
+        self._references: dict[str, ArtifactReference] = {}
+
+    def __repr__(self) -> str:
+        parts = len(self._sources) + len(self._objects) + len(self._models) + len(self._references)
+        return f"<TraceletArtifact {self._name!r} {self._type.value}, {parts} entries>"
+
+    def add_file(
+        self, local_path: str | os.PathLike[str], artifact_path: str | None = None, description: str | None = None
+    ) -> TraceletArtifact:
+        """Add a local file; its path in the artifact is its own name unless one is given.
+
+        Raises :class:`~tracelet.ArtifactError` where there is no such regular file or the path is
+        taken, :class:`~tracelet.exceptions.UnsafePath` for a path that could leave its folder.
+        """
+        source = Path(os.path.abspath(local_path))
+        target = source.name if artifact_path is None else artifact_path
+        self._add_sources([self._file_entry(source, check_path(target), description)])
+        return self
+
+    def add_dir(self, local_path: str | os.PathLike[str], artifact_path: str | None = None) -> TraceletArtifact:
+        """Add every file under a local folder, at its path relative to that folder.
+
+        ``artifact_path`` is a folder in the artifact to put them under. Symbolic links are followed
+        only while they stay inside the folder. Raises as :meth:`add_file` does; an artifact to
+        which one file cannot be added gets none of them.
+        """
+        root = Path(os.path.abspath(local_path))
+        if not root.is_dir():
+            raise ArtifactError(f"{str(root)!r} is not a folder: use add_file for a file.")
+        prefix = "" if artifact_path is None else check_path(artifact_path) + "/"
+        self._add_sources(
+            [
+                self._file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None)
+                for source in _walk(root)
+            ]
+        )
+        return self
+
+    def add_object(
+        self, obj: Any, name: str, serializer: str = "json", description: str | None = None
+    ) -> TraceletArtifact:
+        """Add a Python object, stored by ``serializer``: ``json``, ``yaml``, ``pickle`` or a plugin's.
+
+        It is serialised when the artifact is logged. Raises :class:`~tracelet.ArtifactError` where the
+        name is taken.
+        """
+        entry = ArtifactObject(name, serializer, description=description)
+        if name in self._objects:
+            raise ArtifactError(f"an object {name!r} is in {self._name!r} already: give this one another name.")
+        self._objects[name] = _LiveObject(entry, obj)
+        return self
+
+    def add_reference(
+        self, uri: str, size_bytes: int | None = None, description: str | None = None, *, checksum: bool = False
+    ) -> TraceletArtifact:
+        """Add something that stays where it is; any URI scheme. Nothing is copied.
+
+        User names, passwords and secret query parameters are left out of what is recorded.
+        ``checksum=True`` asks the place for size and etag (or sha256, for ``file:``) by fsspec. Raises
+        :class:`~tracelet.ArtifactError` for what is no URI, is here already, or gives no checksum.
+        """
+        clean = check_uri(uri)
+        entry = ArtifactReference(clean, size_bytes, description)
+        if clean in self._references:
+            raise ArtifactError(f"{clean!r} is in {self._name!r} already.")
+        if checksum:
+            fact = stat_uri(uri)
+            size = fact.size_bytes if size_bytes is None else size_bytes
+            entry = attrs.evolve(entry, size_bytes=size, etag=fact.etag, sha256=fact.sha256)
+        self._references[clean] = entry
+        return self
+
+    def add_model(
+        self,
+        model: Any,
+        framework: str | None = None,
+        input_example: Any = None,
+        description: str | None = None,
+        *,
+        name: str = "model",
+    ) -> TraceletArtifact:
+        """Add a live model; its framework is found from its own classes unless it is given.
+
+        It is written when the artifact is logged, in a form that is safe to load where its framework has
+        one. A second model in one artifact needs a ``name`` of its own. Raises
+        :class:`~tracelet.ArtifactError` where there is no model or the name is taken.
+        """
+        entry = ArtifactModel(name, framework, description=description)
+        if model is None:
+            raise ArtifactError("add_model got None: give the model object itself.")
+        if name in self._models:
+            raise ArtifactError(f"a model {name!r} is in {self._name!r} already: give this one a name=.")
+        self._models[name] = _LiveModel(entry, model, input_example)
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def type(self) -> ArtifactType:
+        """Its type."""
+        return self._type
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the files and of the references whose size is known.
+
+        Objects and models count from the moment they are serialised, when the artifact is logged.
+        """
+        return sum(file.size_bytes for file in self.files) + sum(ref.size_bytes or 0 for ref in self.references)
+
+    @property
+    def files(self) -> list[ArtifactFile]:
+        """Its files; their sha256 is None, for they may still change."""
+        return [entry for entry, _ in self._sources.values()]
+
+    @property
+    def objects(self) -> list[ArtifactObject]:
+        """Its objects."""
+        return [live.entry for live in self._objects.values()]
+
+    @property
+    def models(self) -> list[ArtifactModel]:
+        """Its models."""
+        return [live.entry for live in self._models.values()]
+
+    @property
+    def references(self) -> list[ArtifactReference]:
+        """Its references."""
+        return list(self._references.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data: name, type, description, metadata, size and entries."""
+        return _plain(self)
+
+    def _file_entry(self, source: Path, artifact_path: str, description: str | None) -> tuple[ArtifactFile, Path]:
+        try:
+            status = source.stat()
+        except OSError as error:
+            raise ArtifactError(f"{str(source)!r} cannot be added: {error.strerror or error}.") from error
+        if stat.S_ISDIR(status.st_mode):
+            raise ArtifactError(f"{str(source)!r} is a folder: use add_dir.")
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtifactError(f"{str(source)!r} is not a regular file: only files can be stored.")
+        if not os.access(source, os.R_OK):
+            raise ArtifactError(f"{str(source)!r} cannot be read: check its permissions.")
+        return ArtifactFile(artifact_path, status.st_size, description=description), source
+
+    def _add_sources(self, found: list[tuple[ArtifactFile, Path]]) -> None:
+        check_paths([*self._sources, *(entry.artifact_path for entry, _ in found)])
+        self._sources.update({entry.artifact_path: (entry, source) for entry, source in found})
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield the files under ``root`` in order; links are followed only while they stay inside."""
+    inside = root.resolve()
+    folders = [(root, frozenset({inside}))]
+    while folders:
+        folder, above = folders.pop()
+        for entry in sorted(folder.iterdir()):
+            real = entry.resolve()
+            if entry.is_symlink() and not real.is_relative_to(inside):
+                raise ArtifactError(f"{str(entry)!r} is a link out of the folder: add its target with add_file.")
+            if not entry.is_dir():
+                yield entry
+            elif real not in above:
+                folders.append((entry, above | {real}))
+
+
+def _plain(artifact: TraceletArtifact | LoggedArtifact) -> dict[str, Any]:
+    plain = converter().unstructure
+    return {
+        "name": artifact.name,
+        "type": artifact.type.value,
+        "description": artifact.description,
+        "size_bytes": artifact.size_bytes,
+        "files": [plain(file) for file in artifact.files],
+        "objects": [plain(item) for item in artifact.objects],
+        "models": [plain(model) for model in artifact.models],
+        "references": [plain(ref) for ref in artifact.references],
+        "metadata": dict(artifact.metadata),
+    }
+
+
+class Shelf(Protocol):
+    """Where a logged artifact gets its content from."""
+
+    def download(
+        self, artifact: LoggedArtifact, dest: Path | None, paths: Collection[str] | None, references: bool, trust: bool
+    ) -> Path:
+        """Bring files under ``dest``, verified, and return it."""
+        ...
+
+    def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
+        """Bring one object or model to life."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class LoggedArtifact:
+    """A stored version of an artifact. It reads like a :class:`TraceletArtifact`, and cannot change."""
+
+    manifest: Manifest
+    #: The caller's label, or ``v0``, ``v1``, … as the backend counts.
+    version: str
+    #: The backend that holds this version.
+    backend: str
+    #: Where the backend keeps it.
+    uri: str
+    #: Movable names that point at it now; ``latest`` is not listed.
+    aliases: tuple[str, ...]
+    _shelf: Shelf = attrs.field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.manifest.name
+
+    @property
+    def type(self) -> ArtifactType:
+        """Its type."""
+        return self.manifest.type
+
+    @property
+    def description(self) -> str | None:
+        """What its author wrote about it."""
+        return self.manifest.description
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of everything in it, references of known size included."""
+        return self.manifest.size_bytes
+
+    @property
+    def files(self) -> list[ArtifactFile]:
+        """Its files that the backend holds; large ones are among :attr:`references`, with a path."""
+        return list(self.manifest.files)
+
+    @property
+    def objects(self) -> list[ArtifactObject]:
+        """Its objects; :meth:`load_object` brings one back."""
+        return list(self.manifest.objects)
+
+    @property
+    def models(self) -> list[ArtifactModel]:
+        """Its models; :meth:`load_model` brings one back."""
+        return list(self.manifest.models)
+
+    @property
+    def references(self) -> list[ArtifactReference]:
+        """What it points at and does not hold."""
+        return list(self.manifest.references)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Its metadata."""
+        return dict(self.manifest.metadata)
+
+    @property
+    def digest(self) -> str:
+        """Its identity: sha256, in hexadecimal, the same in every backend."""
+        return self.manifest.digest
+
+    @property
+    def created_at(self) -> float:
+        """Seconds since the epoch when it was logged."""
+        return self.manifest.created_at
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data: what a builder gives, and version, aliases, backend, uri, digest, time."""
+        return {
+            **_plain(self),
+            "version": self.version,
+            "aliases": list(self.aliases),
+            "backend": self.backend,
+            "uri": self.uri,
+            "digest": self.digest,
+            "created_at": self.created_at,
+        }
+
+    def download(
+        self,
+        dest: str | os.PathLike[str] | None = None,
+        paths: Collection[str] | None = None,
+        *,
+        references: bool = False,
+        trust: bool = False,
+    ) -> Path:
+        """Bring the files to a folder, each verified against its sha256, and return that folder.
+
+        ``dest`` is made where needed; by default it is a folder of this version's own in the tracelet
+        directory. ``paths`` limits it to some paths of the artifact. Files that are there already with
+        the right bytes are not fetched again. ``references=True`` also fetches what references point
+        at (to ``references/``, by fsspec); ``file:`` ones need ``trust=True`` too, for a manifest
+        must not make its reader copy private files.
+
+        Raises :class:`~tracelet.ArtifactNotFound` for a path that is not in it, or large-file bytes that
+        are in another machine's store, :class:`~tracelet.IntegrityError` for bytes that are not what the
+        manifest says, :class:`~tracelet.BackendError` where the backend fails.
+        """
+        if isinstance(paths, str):
+            raise ConfigError(f"paths={paths!r}: give a list of paths, such as [{paths!r}].")
+        return self._shelf.download(self, None if dest is None else Path(dest), paths, references, trust)
+
+    def open(self, path: str) -> BinaryIO:
+        """Fetch and verify one file, and open it for reading bytes. Raises as :meth:`download` does."""
+        return (self.download(paths=[path]) / path).open("rb")
+
+    def load_object(self, name: str, *, trust: bool = False) -> Any:
+        """Bring an object back.
+
+        Raises :class:`~tracelet.exceptions.UnsafeContent` where its serializer runs code when loading
+        (pickle) and ``trust`` is not True, :class:`~tracelet.ArtifactNotFound` where there is none.
+        """
+        return self._shelf.load(self, _named(name, self.objects, self), trust)
+
+    def load_model(self, name: str | None = None, *, trust: bool = False) -> Any:
+        """Bring a model back, ready to predict; ``name`` is needed where there are several.
+
+        Raises :class:`~tracelet.exceptions.UnsafeContent` where loading could run code and ``trust`` is not
+        True, :class:`~tracelet.ArtifactNotFound` where there is no such model.
+        """
+        if name is None and len(self.models) == 1:
+            name = self.models[0].name
+        if name is None:
+            have = ", ".join(model.name for model in self.models)
+            hint = f"say which: {have}" if have else "it was logged without add_model; download() gives its files"
+            raise ArtifactNotFound(f"{self.name!r} has {len(self.models)} models: {hint}.")
+        return self._shelf.load(self, _named(name, self.models, self), trust)
+
+
+def _named(name: str, entries: list[Any], artifact: LoggedArtifact) -> Any:
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    have = ", ".join(entry.name for entry in entries) or "nothing of that kind"
+    raise ArtifactNotFound(f"{artifact.name!r} has no {name!r}; it has {have}.")

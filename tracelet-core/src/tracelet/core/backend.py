@@ -1,0 +1,307 @@
+"""What a backend is: the protocol, what it may be able to do besides, and what crosses it."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+
+from tracelet.core.manifest import ArtifactType, Manifest, check_name
+from tracelet.core.store import Stamp
+from tracelet.exceptions import ArtifactError
+
+__all__ = [
+    "Backend",
+    "BackendContext",
+    "BackendSpec",
+    "Capability",
+    "Collects",
+    "Deletes",
+    "Labels",
+    "MovesAliases",
+    "NoSettings",
+    "RecordsInputs",
+    "Ref",
+    "RunInfo",
+    "SealedArtifact",
+    "StoredArtifact",
+    "check_label",
+    "parse_ref",
+]
+
+_VERSION = re.compile(r"v(0|[1-9][0-9]*)")
+_VERSION_LIKE = re.compile(r"[vV][0-9]+")
+_DIGEST = re.compile(r"[0-9a-f]{6,64}")
+
+
+def check_label(label: object) -> str:
+    """Return a version label or alias if it may be one.
+
+    Raises :class:`ArtifactError` for ``latest``, for what looks like ``v3``, and for what is no name.
+    """
+    if label == "latest" or (isinstance(label, str) and _VERSION_LIKE.fullmatch(label)):
+        raise ArtifactError(f"{label!r} is given by the backend itself: choose a label such as 'v1.2.0' or 'best'.")
+    return check_name(label, "label")
+
+
+@attrs.frozen
+class Ref:
+    """One way to point at a version of a name; exactly one field is set, or none for ``latest``."""
+
+    number: int | None = None
+    digest: str | None = None
+    put_id: str | None = None
+    #: A label or an alias.
+    label: str | None = None
+
+
+def parse_ref(text: object) -> Ref:
+    """Read ``latest``, ``vN``, ``sha256:<prefix>``, ``put:<id>``, or a label or alias.
+
+    Raises :class:`ArtifactError` for what is none of these.
+    """
+    if text == "latest":
+        return Ref()
+    if isinstance(text, str):
+        if match := _VERSION.fullmatch(text):
+            return Ref(number=int(match[1]))
+        kind, _, rest = text.partition(":")
+        if kind == "sha256" and _DIGEST.fullmatch(rest):
+            return Ref(digest=rest)
+        if kind == "put" and rest:
+            return Ref(put_id=check_name(rest, "put-id"))
+    try:
+        return Ref(label=check_label(text))
+    except ArtifactError:
+        raise ArtifactError(
+            f"version {text!r}: give 'latest', 'v3', a label, an alias, or 'sha256:' and at least 6 hexadecimal digits."
+        ) from None
+
+
+@attrs.frozen
+class RunInfo:
+    """One run of an experiment."""
+
+    id: str
+    experiment: str
+    #: Seconds since the epoch.
+    started_at: float
+
+
+def _optional_label(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        check_label(value)
+
+
+def _every_label(instance: object, field: attrs.Attribute[Any], value: Iterable[object]) -> None:
+    for label in value:
+        check_label(label)
+
+
+def _labels(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+@attrs.frozen
+class Labels:
+    """Names for the version that a put makes: at most one label for ever, and aliases that move."""
+
+    version: str | None = attrs.field(default=None, validator=_optional_label)
+    aliases: tuple[str, ...] = attrs.field(default=(), converter=_labels, validator=_every_label)
+
+    def __bool__(self) -> bool:
+        return bool(self.version or self.aliases)
+
+
+@attrs.frozen
+class SealedArtifact:
+    """An artifact ready to be stored: its manifest, and where each file's bytes are on this machine."""
+
+    manifest: Manifest
+    #: By path in the artifact, for every file of ``manifest.payload``.
+    sources: dict[str, Path]
+    #: How each source looked when it was hashed. None where it can no longer change.
+    stamps: dict[str, Stamp] = attrs.field(factory=dict)
+    #: A folder with what ``BackendSpec.render`` made of the models, for the backend that made it.
+    rendered: Path | None = None
+
+
+@attrs.frozen
+class StoredArtifact:
+    """A version that a backend holds and can give back."""
+
+    manifest: Manifest
+    #: Its place in the order of this name's versions in this backend, from 0.
+    number: int
+    #: Where it is, as a person or another tool would say; without credentials.
+    uri: str
+    label: str | None = None
+    #: Movable names that point at it now, without ``latest``.
+    aliases: tuple[str, ...] = ()
+    #: The backend's own note of where it is, plain JSON data; only the backend reads it.
+    locator: Any = None
+
+    @property
+    def version(self) -> str:
+        """The caller's label, or ``v<number>``."""
+        return self.label or f"v{self.number}"
+
+
+class Backend(Protocol):
+    """Where artifacts are kept.
+
+    An instance is used by one caller at a time, always from one process; inside a call it may use
+    threads of its own. Methods raise :class:`~tracelet.BackendUnavailable` for what may pass (it is
+    tried again later), :class:`~tracelet.BackendAuthError` for credentials,
+    :class:`~tracelet.ArtifactError` for what it can never take; anything else counts as a failure that may
+    pass. None of them may answer with nothing because something failed.
+    """
+
+    def start(self, run: RunInfo) -> None:
+        """A run begins, or is attached to. Called before the first put; reading needs none."""
+        ...
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """Store a new version: claim its number, then files, then the manifest, last.
+
+        Until the manifest is there, nothing finds the version. Nothing is ever overwritten. Raises
+        :class:`~tracelet.exceptions.VersionConflict` where the label belongs to another digest.
+        """
+        ...
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """Return the version of ``name`` that ``ref`` means (see :func:`parse_ref`), or None."""
+        ...
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterable[StoredArtifact]:
+        """Return every version, or those of a name or type; it may return more, core filters again."""
+        ...
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """Write the files at these paths of the artifact under ``dest``, an empty folder, each at its path.
+
+        Core verifies the bytes. Raises :class:`~tracelet.ArtifactNotFound` where bytes are gone.
+        """
+        ...
+
+    def stop(self, *, failed: bool) -> None:
+        """The run ends. Called once after the last request, also when nothing was put."""
+        ...
+
+
+@runtime_checkable
+class MovesAliases(Protocol):
+    """A backend that can name a version after it was stored."""
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """Move the aliases to this version, and give it the label, which it does not have yet."""
+        ...
+
+
+@runtime_checkable
+class RecordsInputs(Protocol):
+    """A backend with lineage of its own."""
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """Note that the run uses this version."""
+        ...
+
+
+@runtime_checkable
+class Deletes(Protocol):
+    """A backend that can forget a version."""
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """Delete the version; its number is not used again."""
+        ...
+
+
+@runtime_checkable
+class Collects(Protocol):
+    """A backend that leaves garbage behind when it is interrupted, and can clear it away."""
+
+    def collect(self, older_than: float) -> Iterable[int]:
+        """Delete what no version needs and was last needed before then; yield the bytes of each piece."""
+        ...
+
+
+class Capability(enum.Enum):
+    """What a backend can do besides; declared in its spec, and checked by the contract kit."""
+
+    ALIASES = "moves aliases"
+    INPUTS = "records lineage"
+    DELETE = "deletes versions"
+    COLLECT = "clears garbage"
+
+
+#: The protocol behind each capability.
+PROTOCOLS: Mapping[Capability, type] = {
+    Capability.ALIASES: MovesAliases,
+    Capability.INPUTS: RecordsInputs,
+    Capability.DELETE: Deletes,
+    Capability.COLLECT: Collects,
+}
+
+
+@attrs.frozen
+class NoSettings:
+    """For a backend that has nothing to set."""
+
+
+@attrs.frozen
+class BackendContext:
+    """What a backend learns about the process it works for."""
+
+    #: The tracelet directory: absolute, local, there.
+    directory: Path
+    #: What ``BackendSpec.context`` found in the user's process.
+    sdk: dict[str, Any] = attrs.field(factory=dict)
+
+
+def _no_context() -> dict[str, Any]:
+    return {}
+
+
+@attrs.frozen(kw_only=True)
+class BackendSpec:
+    """How core gets a backend; what a plugin's ``tracelet_backends`` hook returns.
+
+    Making one imports nothing. ``open(experiment, settings, context)`` runs in the lane's process; it
+    connects and starts nothing.
+    """
+
+    name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "backend"))
+    open: Callable[[str, Any, BackendContext], Backend]
+    #: An attrs class, read from ``TRACELET_<NAME>_*``.
+    settings: type[attrs.AttrsInstance] = NoSettings
+    #: In the user's process, cheap, importing nothing: what the user's own SDK says, if it is loaded.
+    context: Callable[[], dict[str, Any]] = _no_context
+    #: ``render(model, info, dest)`` in the user's process at sealing: write the tracker's own form of a
+    #: model into the folder. Pure: no connection, no network, no ids of a server.
+    render: Callable[[Any, ModelInfo, Path], None] | None = None
+    #: True only for a backend that cannot hang: it then lives in the user's process.
+    in_process: bool = False
+    #: False where the backend has no compare-and-swap, so that two writers may share a number.
+    atomic_versions: bool = True
+    capabilities: frozenset[Capability] = frozenset()
+    #: Variables of the SDK to set in the lane's process, where the user has not set them.
+    environ: Mapping[str, str] = attrs.field(factory=dict)
+    #: One sentence for the table of backends.
+    summary: str = ""
+
+
+@attrs.frozen
+class ModelInfo:
+    """What ``BackendSpec.render`` is told about a model."""
+
+    name: str
+    framework: str
+    artifact: str
+    type: ArtifactType
+    description: str | None
+    metadata: dict[str, Any]
+    input_example: Any = None

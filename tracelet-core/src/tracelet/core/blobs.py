@@ -1,0 +1,308 @@
+"""A backend for anything that is a bag of blobs: a directory, a bucket, any fsspec filesystem.
+
+Give it five small methods and inherit versions, labels, aliases, commit order and lookup. Keys, under
+the experiment's own prefix (names are safe as they are; the experiment's is encoded):
+
+    blobs/sha256/ab/abcd…                the bytes, once for each content, shared by all experiments
+    <experiment>/claims/<name>/v3        made exclusively: who may write v3
+    <experiment>/puts/<put-id>           the claim of a put, so that a second delivery finds the first
+    <experiment>/digests/<name>/<digest>/v3
+    <experiment>/labels/<name>/<label>   made exclusively: the version and digest that the label is
+    <experiment>/labelled/<name>/v3/<label>
+    <experiment>/versions/<name>/v3.json the manifest, written last: what has none does not exist
+    <experiment>/aliases/<name>/<alias>  overwritten: the version that the alias is now
+    <experiment>/latest/<name>           a hint where to begin looking for the newest version
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import io
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from tracelet.core.backend import Labels, RunInfo, SealedArtifact, StoredArtifact, parse_ref
+from tracelet.core.manifest import ArtifactType, Manifest
+from tracelet.core.paths import physical_name, target_path
+from tracelet.core.store import FileChanged, Stamp, blob_key
+from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, BackendError, VersionConflict
+
+__all__ = ["BlobBackend"]
+
+_VERSION_KEY = re.compile(r"v([0-9]+)\.json")
+
+
+class BlobBackend(abc.ABC):
+    """Versions, labels and aliases on top of a bag of blobs.
+
+    Keys are relative paths of safe characters. A missing key is a ``FileNotFoundError``; what fails for
+    another reason raises :class:`~tracelet.BackendError` or one of its kind.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        """``uri`` is where the blobs are, for people to read; it holds no credentials."""
+        self._uri = uri.rstrip("/")
+        self._prefix = physical_name(experiment)
+
+    @abc.abstractmethod
+    def create_exclusive(self, key: str, data: bytes) -> bool:
+        """Write a small blob unless the key is taken; say whether it was written. Two callers never both do."""
+
+    @abc.abstractmethod
+    def write(self, key: str, data: BinaryIO) -> None:
+        """Write a blob, in place of what was there, all at once: where reading ``data`` raises, nothing is."""
+
+    @abc.abstractmethod
+    def read(self, key: str) -> BinaryIO:
+        """Open a blob for reading. Raises ``FileNotFoundError`` where there is none."""
+
+    @abc.abstractmethod
+    def keys(self, prefix: str) -> Iterable[str]:
+        """Return every key that begins with ``prefix``, which ends in ``/``, at any depth."""
+
+    @abc.abstractmethod
+    def remove(self, key: str) -> None:
+        """Delete a blob; one that is not there is no error."""
+
+    def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
+        """Write the blob of a file whose sha256 is known, unless it is there; a place that knows better overrides it.
+
+        ``stamp`` is how the file looked when it was hashed, None where it cannot change any more. Raises
+        :class:`~tracelet.plugin.FileChanged`, and writes nothing, where the bytes are others.
+        """
+        if self._exists(key):
+            return
+        with source.open("rb") as stream:
+            self.write(key, cast(BinaryIO, io.BufferedReader(_Verified(stream, sha256, source), 1 << 20)))
+
+    def start(self, run: RunInfo) -> None:
+        """Runs leave no trace of their own here: each manifest has its run's id."""
+
+    def stop(self, *, failed: bool) -> None:
+        """Nothing is held open."""
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`."""
+        manifest = sealed.manifest
+        name = manifest.name
+        number = self._claim(manifest)
+        for file in manifest.payload:
+            assert file.sha256 is not None
+            path = file.artifact_path
+            self.write_file(
+                f"blobs/{blob_key(file.sha256)}", sealed.sources[path], file.sha256, sealed.stamps.get(path)
+            )
+        if labels.version:
+            taken = self._settle_label(manifest, number, labels.version)
+            if taken is not None:
+                return taken
+        self._note(f"digests/{name}/{manifest.digest}/v{number}")
+        self._write(f"versions/{name}/v{number}.json", manifest.to_json().encode())
+        self._note(f"latest/{name}", str(number))
+        for alias in labels.aliases:
+            self._note(f"aliases/{name}/{alias}", str(number))
+        return self._stored(manifest, number, labels.version, labels.aliases)
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        wanted = parse_ref(ref)
+        number: int | None
+        if wanted.number is not None:
+            number = wanted.number
+        elif wanted.put_id is not None:
+            number = self._number(f"puts/{wanted.put_id}")
+        elif wanted.digest is not None:
+            number = self._number_of_digest(name, wanted.digest)
+        elif wanted.label is not None:
+            number = self._number(f"labels/{name}/{wanted.label}")
+            if number is None or self._manifest(name, number) is None:
+                number = self._number(f"aliases/{name}/{wanted.label}")
+        else:
+            number = self._newest(name)
+        manifest = None if number is None else self._manifest(name, number)
+        if manifest is None or number is None or manifest.name != name:
+            return None
+        return self._stored(manifest, number, self._labels(name, number).get(number), self._aliases(name).get(number))
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`."""
+        numbers: dict[str, list[int]] = {}
+        for key in self._keys("versions/" if name is None else f"versions/{name}/"):
+            _, owner, leaf = key.split("/")
+            if match := _VERSION_KEY.fullmatch(leaf):
+                numbers.setdefault(owner, []).append(int(match[1]))
+        for owner, found in numbers.items():
+            labels, aliases = self._labels(owner), self._aliases(owner)
+            for number in sorted(found, reverse=True):
+                manifest = self._manifest(owner, number)
+                if manifest is not None and type in {None, manifest.type}:
+                    yield self._stored(manifest, number, labels.get(number), aliases.get(number))
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        files = {file.artifact_path: file for file in stored.manifest.payload}
+        for path in paths:
+            sha256 = files[path].sha256
+            assert sha256 is not None
+            try:
+                source = self.read(f"blobs/{blob_key(sha256)}")
+            except FileNotFoundError as error:
+                raise ArtifactNotFound(f"the bytes of {path!r} are gone from {self._uri}.") from error
+            with source, target_path(dest, path).open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`."""
+        manifest, number = stored.manifest, stored.number
+        if labels.version and labels.version != stored.label:
+            self._settle_label(manifest, number, labels.version)
+        for alias in labels.aliases:
+            self._note(f"aliases/{manifest.name}/{alias}", str(number))
+        found = self.find(manifest.name, f"v{number}")
+        assert found is not None
+        return found
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`. Its bytes stay while anything may share them."""
+        name, number = stored.manifest.name, stored.number
+        self.remove(f"{self._prefix}/versions/{name}/v{number}.json")
+        for label in [key.rpartition("/")[2] for key in self._keys(f"labelled/{name}/v{number}/")]:
+            self.remove(f"{self._prefix}/labels/{name}/{label}")
+            self.remove(f"{self._prefix}/labelled/{name}/v{number}/{label}")
+        for alias in self._aliases(name).get(number, ()):
+            self.remove(f"{self._prefix}/aliases/{name}/{alias}")
+
+    def _stored(
+        self, manifest: Manifest, number: int, label: str | None, aliases: tuple[str, ...] | None
+    ) -> StoredArtifact:
+        uri = f"{self._uri}/{self._prefix}/versions/{manifest.name}/v{number}.json"
+        return StoredArtifact(manifest, number, uri, label, aliases or ())
+
+    def _claim(self, manifest: Manifest) -> int:
+        number = self._number(f"latest/{manifest.name}") or 0
+        while not self.create_exclusive(f"{self._prefix}/claims/{manifest.name}/v{number}", manifest.put_id.encode()):
+            number += 1
+        self._note(f"puts/{manifest.put_id}", str(number))
+        return number
+
+    def _settle_label(self, manifest: Manifest, number: int, label: str) -> StoredArtifact | None:
+        """Take the label for this version; return the version that has it where its content is the same."""
+        key = f"{self._prefix}/labels/{manifest.name}/{label}"
+        mine = f"{number} {manifest.digest}".encode()
+        if not self.create_exclusive(key, mine):
+            owner, digest = self._label_owner(key)
+            if digest != manifest.digest:
+                raise VersionConflict(
+                    f"{manifest.name!r} {label!r} is v{owner}, which has other content: a label belongs to one content."
+                )
+            taken = self._manifest(manifest.name, owner)
+            if taken is not None:
+                return self._stored(taken, owner, label, self._aliases(manifest.name).get(owner))
+            self.write(key, io.BytesIO(mine))
+        self._note(f"labelled/{manifest.name}/v{number}/{label}")
+        return None
+
+    def _label_owner(self, key: str) -> tuple[int, str]:
+        for _ in range(20):
+            with self.read(key) as stream:
+                number, _, digest = stream.read().decode().partition(" ")
+            if digest:
+                return int(number), digest
+            time.sleep(0.05)  # its writer made it and has not filled it yet
+        raise BackendError(f"{key} in {self._uri} is empty: its writer was interrupted. Use another label.")
+
+    def _newest(self, name: str) -> int | None:
+        hint = self._number(f"latest/{name}")
+        number = -1 if hint is None else hint
+        newest = number if hint is not None and self._manifest(name, hint) else None
+        while self._exists(f"{self._prefix}/claims/{name}/v{number + 1}"):
+            number += 1
+            newest = number if self._exists(f"{self._prefix}/versions/{name}/v{number}.json") else newest
+        if newest is None and hint is not None:
+            leaves = (_VERSION_KEY.fullmatch(key.rpartition("/")[2]) for key in self._keys(f"versions/{name}/"))
+            newest = max((int(leaf[1]) for leaf in leaves if leaf), default=None)
+        return newest
+
+    def _number_of_digest(self, name: str, prefix: str) -> int | None:
+        whole = len(prefix) == hashlib.sha256().digest_size * 2
+        keys = self._keys(f"digests/{name}/{prefix}/" if whole else f"digests/{name}/")
+        found: dict[str, int] = {}
+        for key in keys:
+            _, _, digest, version = key.split("/")
+            number = int(version[1:])
+            if digest.startswith(prefix) and self._exists(f"{self._prefix}/versions/{name}/v{number}.json"):
+                found[digest] = max(number, found.get(digest, -1))
+        if len(found) > 1:
+            raise AmbiguousVersion(f"sha256:{prefix} is the beginning of {len(found)} digests of {name!r}: give more.")
+        return next(iter(found.values()), None)
+
+    def _aliases(self, name: str) -> dict[int, tuple[str, ...]]:
+        found: dict[int, tuple[str, ...]] = {}
+        for key in self._keys(f"aliases/{name}/"):
+            number = self._number(key)
+            if number is not None:
+                found[number] = (*found.get(number, ()), key.rpartition("/")[2])
+        return found
+
+    def _labels(self, name: str, number: int | None = None) -> dict[int, str]:
+        prefix = f"labelled/{name}/" if number is None else f"labelled/{name}/v{number}/"
+        parts = (key.split("/") for key in self._keys(prefix))
+        return {int(version[1:]): label for _, _, version, label in parts}
+
+    def _manifest(self, name: str, number: int) -> Manifest | None:
+        try:
+            with self.read(f"{self._prefix}/versions/{name}/v{number}.json") as stream:
+                return Manifest.from_json(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def _number(self, key: str) -> int | None:
+        try:
+            with self.read(f"{self._prefix}/{key}") as stream:
+                text = stream.read().decode().partition(" ")[0]
+        except FileNotFoundError:
+            return None
+        return int(text) if text.isdigit() else None
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        start = len(self._prefix) + 1
+        return (key[start:] for key in sorted(self.keys(f"{self._prefix}/{prefix}")))
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.read(key).close()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _write(self, key: str, data: bytes) -> None:
+        self.write(f"{self._prefix}/{key}", io.BytesIO(data))
+
+    def _note(self, key: str, text: str = "") -> None:
+        self._write(key, text.encode())
+
+
+class _Verified(io.RawIOBase):
+    """Bytes that are hashed as they pass; their end is given only when the hash is the expected one."""
+
+    def __init__(self, stream: BinaryIO, sha256: str, source: Path) -> None:
+        self._stream = stream
+        self._expected = sha256
+        self._digest = hashlib.sha256()
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        block = self._stream.read(len(buffer))
+        if not block and self._digest.hexdigest() != self._expected:
+            raise FileChanged(f"{str(self._source)!r} is not the file that was hashed any more.")
+        self._digest.update(block)
+        buffer[: len(block)] = block
+        return len(block)

@@ -1,0 +1,246 @@
+"""Experiments: their configuration, their life, and the calls of the public API. Wiring only."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import logging
+import os
+import sys
+import time
+import uuid
+import weakref
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts import ArtifactType, LoggedArtifact, TraceletArtifact
+from tracelet.core.backend import Labels, RunInfo
+from tracelet.core.manager import ArtifactManager
+from tracelet.core.plugins import registry
+from tracelet.core.results import LogResults
+from tracelet.exceptions import ConfigError
+from tracelet.settings import TraceletSettings, global_rank
+
+__all__ = ["Experiment", "ExperimentConfig"]
+
+_LOG = logging.getLogger("tracelet.experiment")
+#: Experiments with a run, for a notebook in which a cell is run again.
+_ACTIVE: weakref.WeakValueDictionary[str, Experiment] = weakref.WeakValueDictionary()
+
+
+@attrs.frozen(kw_only=True)
+class ExperimentConfig:
+    """What can be configured for one experiment; a field that is None is left to the settings.
+
+    The fields are those of :class:`tracelet.settings.TraceletSettings`, and mean the same.
+    """
+
+    enable_artifacts: bool | None = None
+    automagic_artifacts: bool | None = None
+    watch_filesystem: bool | None = None
+    artifact_watch_dirs: list[str] | None = None
+    backend: str | list[str] | None = None
+    routing: str | None = None
+    dir: str | os.PathLike[str] | None = None
+    store: str | os.PathLike[str] | None = None
+    large_file_mb: float | None = None
+    on_large: str | None = None
+    deadline: float | None = None
+    min_rate: float | None = None
+    open_timeout: float | None = None
+    stop_timeout: float | None = None
+    strict: bool | None = None
+    rank: int | None = None
+
+
+class Experiment:
+    """A named series of runs and its artifacts.
+
+    ``with Experiment("mine", artifacts=True) as exp:`` starts a run, and ends it, as failed where an
+    exception leaves the block. Arguments that are not given come from ``config``, then from
+    ``settings``, then from ``TRACELET_*`` variables, then from the defaults.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backend: str | list[str] | None = None,
+        config: ExperimentConfig | None = None,
+        artifacts: bool | None = None,
+        automagic_artifacts: bool | None = None,
+        *,
+        routing: str | None = None,
+        settings: TraceletSettings | None = None,
+    ) -> None:
+        """Check everything that can be checked without connecting to anything.
+
+        Raises :class:`~tracelet.ConfigError` for what cannot be used,
+        :class:`~tracelet.exceptions.UnknownPlugin` for a backend or policy that is not installed, and
+        :class:`~tracelet.exceptions.PluginLoadError` for one that does not load.
+        """
+        self.name = _checked_name(name)
+        self.settings = _resolve(
+            settings or TraceletSettings(),
+            config or ExperimentConfig(),
+            backend=backend,
+            enable_artifacts=artifacts,
+            automagic_artifacts=automagic_artifacts,
+            routing=routing,
+        )
+        self._artifact_manager = ArtifactManager(
+            self.name,
+            self.settings,
+            Path(os.path.abspath(self.settings.dir)),
+            registry,
+            writes=global_rank(self.settings) == 0,
+        )
+        self._run: RunInfo | None = None
+
+    def __repr__(self) -> str:
+        state = f"run {self._run.id}" if self._run is not None else "no run"
+        return f"<Experiment {self.name!r} on {', '.join(self.settings.backend)}, {state}>"
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run, or None between runs."""
+        return self._run.id if self._run is not None else None
+
+    def start(self) -> Experiment:
+        """Begin a run and return the experiment; backends come up behind it. In a run it does nothing."""
+        if self._run is not None:
+            return self
+        _end_earlier(self.name)
+        self._run = RunInfo(uuid.uuid4().hex, self.name, time.time())
+        if self.settings.automagic_artifacts or self.settings.watch_filesystem:
+            _LOG.warning("no detector is installed: nothing is captured by itself, log artifacts with log_artifact().")
+        if self.settings.enable_artifacts:
+            self._artifact_manager.begin(self._run)
+        _ACTIVE[self.name] = self
+        atexit.register(self.stop)
+        return self
+
+    def stop(self, *, failed: bool = False) -> None:
+        """End the run: deliver what waits, for ``stop_timeout`` seconds at most. Without a run it does nothing."""
+        if self._run is None:
+            return
+        self._run = None
+        atexit.unregister(self.stop)
+        if _ACTIVE.get(self.name) is self:
+            del _ACTIVE[self.name]
+        if self.settings.enable_artifacts:
+            self._artifact_manager.end(failed=failed)
+
+    def __enter__(self) -> Experiment:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(failed=kind is not None)
+
+    def create_artifact(
+        self, name: str, artifact_type: ArtifactType, description: str | None = None
+    ) -> TraceletArtifact:
+        """Return an empty artifact to add to. Raises :class:`~tracelet.ArtifactError` for a name or type that is none."""
+        self._artifacts()
+        return TraceletArtifact(name, artifact_type, description)
+
+    def log_artifact(
+        self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
+    ) -> LogResults:
+        """Store an artifact in the backends that suit it, and say what became of it.
+
+        ``version`` is a label that belongs to this content for ever, ``aliases`` are names that move to it.
+        Returns when every backend has it, or has failed; what may pass is kept in the outbox and tried again.
+        Raises for misuse: :class:`~tracelet.ArtifactError` for what no backend could store,
+        :class:`~tracelet.ConfigError` where artifacts are off or there is no run; and, with ``strict``, what
+        the backends raise.
+        """
+        return self._artifacts().log(artifact, _labels(version, aliases))
+
+    def submit_artifact(
+        self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
+    ) -> Future[LogResults]:
+        """Copy an artifact's files aside, note it in the outbox, and return: the rest happens behind.
+
+        From then on the files may change, and a crash loses nothing. The future gives what
+        :meth:`log_artifact` would have returned. Raises as it does.
+        """
+        return self._artifacts().submit(artifact, _labels(version, aliases))
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Make the deliveries that wait, for so many seconds (``stop_timeout``); return how many are left."""
+        return self._artifacts().flush(self.settings.stop_timeout if timeout is None else timeout)
+
+    def get_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
+        """Return a stored version: ``latest``, ``v3``, a label, an alias, or ``sha256:<prefix>``.
+
+        Needs no run. Without ``backend`` all are asked, and ``latest`` is the newest of all. Raises
+        :class:`~tracelet.ArtifactNotFound` with the nearest names, :class:`~tracelet.AmbiguousVersion` where
+        backends disagree, :class:`~tracelet.BackendError` where none can answer.
+        """
+        return self._artifacts().finder.get(name, version, backend)
+
+    def list_artifacts(
+        self, type_filter: ArtifactType | None = None, backend: str | None = None
+    ) -> list[LoggedArtifact]:
+        """Return every stored version, of every backend, newest first.
+
+        Needs no run. Raises :class:`~tracelet.BackendError`, with what the others answered in its
+        ``answers``, where a backend fails: an empty list means that there is nothing.
+        """
+        return self._artifacts().finder.find_all(type_filter, backend)
+
+    def use_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
+        """Get an artifact and note that this run uses it: what the run logs from now on has it as an input."""
+        return self._artifacts().use(self.get_artifact(name, version, backend))
+
+    def _artifacts(self) -> ArtifactManager:
+        if not self.settings.enable_artifacts:
+            raise ConfigError(
+                f"artifacts are off for {self.name!r}: say Experiment({self.name!r}, artifacts=True), "
+                "ExperimentConfig(enable_artifacts=True), or TRACELET_ENABLE_ARTIFACTS=true."
+            )
+        return self._artifact_manager
+
+    def _is_framework_available(self, name: str) -> bool:
+        """Tell whether a module could be imported, without importing it."""
+        if name in sys.modules:
+            return True
+        try:
+            return importlib.util.find_spec(name) is not None
+        except (ModuleNotFoundError, ValueError):
+            return False
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name.strip() or len(name) > 128 or not name.isprintable():
+        raise ConfigError(f"an experiment's name is 1 to 128 printable characters; this is {name!r}.")
+    return name
+
+
+def _resolve(settings: TraceletSettings, config: ExperimentConfig, **arguments: Any) -> TraceletSettings:
+    """Put the layers on top of one another: what is None in one is left to the one below."""
+    fields = attrs.asdict(config, recurse=False)
+    given = {key: value for layer in (fields, arguments) for key, value in layer.items() if value is not None}
+    return TraceletSettings(**{**attrs.asdict(settings, recurse=False), **given})
+
+
+def _labels(version: str | None, aliases: Iterable[str]) -> Labels:
+    if isinstance(aliases, str):
+        raise ConfigError(f"aliases={aliases!r}: give a list, such as [{aliases!r}].")
+    return Labels(version, aliases)
+
+
+def _end_earlier(name: str) -> None:
+    """In a notebook, a cell that is run again must not leave its first run behind."""
+    earlier = _ACTIVE.get(name)
+    shell = sys.modules.get("IPython")
+    if earlier is not None and shell is not None and shell.get_ipython() is not None:
+        _LOG.warning("experiment %r is started again: its earlier run ends.", name)
+        earlier.stop()

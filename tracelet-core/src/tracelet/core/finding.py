@@ -1,0 +1,132 @@
+"""Finding stored versions: one name, or all there is, in one backend or in all of them at once."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from tracelet.core.artifacts import LoggedArtifact
+from tracelet.core.backend import BackendSpec, StoredArtifact, parse_ref
+from tracelet.core.delivery import Reader, all_at_once
+from tracelet.core.manifest import ArtifactType, check_name, check_type
+from tracelet.core.outbox import Outbox
+from tracelet.core.plugins import Registry
+from tracelet.core.retrieval import BackendShelf
+from tracelet.core.store import Store
+from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError
+
+__all__ = ["Finder"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+
+
+class Finder:
+    """Asks the backends of one experiment what they hold."""
+
+    def __init__(
+        self,
+        experiment: str,
+        specs: Mapping[str, BackendSpec],
+        readers: Mapping[str, Reader],
+        *,
+        outbox: Outbox,
+        plugins: Callable[[], Registry],
+        store: Callable[[], Store],
+        downloads: Path,
+    ) -> None:
+        """``downloads`` is where downloads go that are given no folder."""
+        self._experiment = experiment
+        self._specs = specs
+        self._readers = readers
+        self._outbox = outbox
+        self._plugins = plugins
+        self._store = store
+        self._downloads = downloads
+
+    def close(self, until: float) -> None:
+        """End the reading lanes by then (monotonic)."""
+        for reader in self._readers.values():
+            reader.close(until)
+
+    def get(self, name: str, version: str, backend: str | None) -> LoggedArtifact:
+        """Find a version of a name; raises :class:`ArtifactNotFound` with the nearest names."""
+        check_name(name)
+        parse_ref(version)
+        asked = self._asked(backend)
+        found, errors = all_at_once(
+            {one: partial(self._readers[one].request, "find", name=name, ref=version) for one in asked}
+        )
+        hits: dict[str, StoredArtifact] = {one: stored for one, stored in found.items() if stored is not None}
+        if not hits:
+            for error in errors.values():
+                raise error
+            raise ArtifactNotFound(self._absent(name, version, asked))
+        for one, error in errors.items():
+            _LOG.warning("%r is looked for without %s: %s", name, one, error)
+        return self._logged(self._choose(name, version, hits), hits)
+
+    def find_all(self, type_filter: ArtifactType | None, backend: str | None) -> list[LoggedArtifact]:
+        """Return every stored version, newest first; raises where a backend fails, with the others' answers."""
+        if type_filter is not None:
+            check_type(type_filter)
+        found, errors = all_at_once(
+            {
+                one: partial(self._readers[one].request, "list", name=None, type=type_filter)
+                for one in self._asked(backend)
+            }
+        )
+        artifacts = [self._logged(one, {one: stored}) for one, many in found.items() for stored in many]
+        artifacts.sort(key=lambda artifact: artifact.created_at, reverse=True)
+        for error in errors.values():
+            error.answers = artifacts
+            raise error
+        return artifacts
+
+    def _asked(self, backend: str | None) -> list[str]:
+        if backend is None:
+            return list(self._specs)
+        self._plugins().backends.get(backend)
+        if backend not in self._specs:
+            raise ConfigError(f"backend {backend!r} is not one of this experiment's: {', '.join(self._specs)}.")
+        return [backend]
+
+    def _choose(self, name: str, version: str, hits: dict[str, StoredArtifact]) -> str:
+        """The backend to take it from: of the newest content for ``latest``, else the nearest that has it whole."""
+        if version == "latest":
+            newest = max(stored.manifest.created_at for stored in hits.values())
+            digest = next(one.manifest.digest for one in hits.values() if one.manifest.created_at == newest)
+            hits = {one: stored for one, stored in hits.items() if stored.manifest.digest == digest}
+        elif len({stored.manifest.digest for stored in hits.values()}) > 1:
+            where = ", ".join(f"{one}: sha256:{stored.manifest.digest[:12]}" for one, stored in hits.items())
+            raise AmbiguousVersion(f"{name!r} {version} is not the same in all backends ({where}): say backend=.")
+        return min(hits, key=lambda one: (not self._specs[one].in_process, list(self._specs).index(one)))
+
+    def _logged(self, backend: str, hits: dict[str, StoredArtifact]) -> LoggedArtifact:
+        stored = hits[backend]
+        shelf = BackendShelf(
+            stored,
+            backend,
+            self._readers[backend].request,
+            self._store,
+            lambda: self._plugins().serializers,
+            self._downloads,
+        )
+        return LoggedArtifact(stored.manifest, stored.version, backend, stored.uri, stored.aliases, shelf)
+
+    def _absent(self, name: str, version: str, asked: list[str]) -> str:
+        names: set[str] = set()
+        for one in asked:
+            with contextlib.suppress(TraceletError):
+                names |= {stored.manifest.name for stored in self._readers[one].request("list", name=None, type=None)}
+        waiting = sum(len(self._outbox.waiting(self._experiment, one, name)) for one in asked)
+        if name in names:
+            hint = "it has other versions: list_artifacts() shows them."
+        else:
+            near = difflib.get_close_matches(name, names, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_artifacts() shows what there is."
+        queued = f" {waiting} deliveries of it wait in the outbox." if waiting else ""
+        return f"{self._experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"

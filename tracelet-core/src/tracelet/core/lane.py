@@ -1,0 +1,392 @@
+"""How core talks to one backend: a child process that can be killed, or, for what cannot hang, directly.
+
+Requests and answers are lines of JSON on the child's pipes; files never pass through them, for both
+sides read the same disk. The child is ``python -m tracelet.worker``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import inspect
+import json
+import os
+import selectors
+import subprocess
+import sys
+import sysconfig
+import time
+import typing
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeVar
+
+import attrs
+
+from tracelet import exceptions
+from tracelet.core.backend import BackendContext, BackendSpec
+from tracelet.core.manifest import converter
+from tracelet.core.processes import TOKEN, ProcessId, end_family, family, io_bytes, process_id
+from tracelet.core.service import Service
+from tracelet.core.store import FileChanged
+from tracelet.exceptions import BackendError, BackendUnavailable, TraceletError
+from tracelet.settings import child_environment
+
+__all__ = ["InlineLane", "Lane", "LaneState", "ProcessLane", "guarded", "open_lane", "operation"]
+
+T = TypeVar("T")
+
+#: A message may be as long as the list of 100,000 versions, and not without end.
+_LONGEST = 1 << 30
+#: Seconds that a child gets to end by itself once its last request is answered.
+_GRACE = 2.0
+#: Fewer bytes than this in the time of a stall are no progress: a client that only retries moves some, too.
+_PROGRESS = 1 << 20
+
+
+class LaneState(enum.Enum):
+    """What a lane is doing."""
+
+    IDLE = "idle"
+    OPENING = "opening"
+    READY = "ready"
+    BROKEN = "broken"
+    CLOSED = "closed"
+
+
+class Lane(Protocol):
+    """A way to one backend. One thread uses it at a time."""
+
+    state: LaneState
+    #: Why it is broken, or empty.
+    reason: str
+
+    def processes(self) -> list[ProcessId]:
+        """The processes that work for it, besides this one."""
+        ...
+
+    def open(self, limit: float) -> None:
+        """Get the backend ready within so many seconds. Raises :class:`BackendError`."""
+        ...
+
+    def request(self, what: str, limit: float | None, **arguments: Any) -> Any:
+        """Call a method of the :class:`Service` within so many seconds; None: until it stalls."""
+        ...
+
+    def kill(self) -> None:
+        """End its processes, from any thread: the request under way fails at once."""
+        ...
+
+    def close(self, limit: float, *, failed: bool) -> None:
+        """End the run and the lane within so many seconds, leaving no process behind."""
+        ...
+
+
+@attrs.frozen
+class Operation:
+    """The types of a request's arguments and of its answer."""
+
+    arguments: dict[str, Any]
+    answer: Any
+
+
+def operation(name: str) -> Operation:
+    """Return the types of the request ``name``: those of the :class:`Service`'s method."""
+    method = getattr(Service, name)
+    hints = typing.get_type_hints(method)
+    answer = hints.pop("return")
+    return Operation({key: hints[key] for key in inspect.signature(method).parameters if key != "self"}, answer)
+
+
+def guarded(backend: str, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Call a plugin's code; whatever it raises comes out as one of Tracelet's errors.
+
+    Its own :class:`TraceletError` passes as it is, with the backend's name; anything else is a
+    :class:`BackendError` that may pass, with the cause chained.
+    """
+    try:
+        return call(*arguments, **named)
+    except BackendError as error:
+        error.backend = error.backend or backend
+        raise
+    except TraceletError:
+        raise
+    except Exception as error:
+        raise BackendError(f"{backend}: {type(error).__name__}: {error}", backend=backend) from error
+
+
+def error_to_wire(error: TraceletError) -> dict[str, Any]:
+    """Return an error as plain data."""
+    retryable = getattr(error, "retryable", False)
+    return {"type": type(error).__name__, "message": str(error), "retryable": retryable}
+
+
+def error_from_wire(data: dict[str, Any], backend: str) -> TraceletError:
+    """Return the error that :func:`error_to_wire` described; an unknown kind is a :class:`BackendError`."""
+    if data["type"] == FileChanged.__name__:
+        return FileChanged(data["message"])
+    kind: type[TraceletError] = getattr(exceptions, data["type"], BackendError)
+    if issubclass(kind, BackendError):
+        return kind(data["message"], backend=backend, retryable=data["retryable"])
+    return kind(data["message"])
+
+
+class InlineLane:
+    """A backend in the user's own process: only for one that cannot hang."""
+
+    def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
+        self._spec = spec
+        self._make = lambda: Service(spec, experiment, settings, context)
+        self._service: Service | None = None
+        self.state = LaneState.IDLE
+        self.reason = ""
+
+    def processes(self) -> list[ProcessId]:
+        """See :class:`Lane`."""
+        return []
+
+    def open(self, limit: float) -> None:
+        """See :class:`Lane`."""
+        if self._service is None:
+            self._service = guarded(self._spec.name, self._make)
+            self.state = LaneState.READY
+
+    def request(self, what: str, limit: float | None, **arguments: Any) -> Any:
+        """See :class:`Lane`."""
+        self.open(0)
+        return guarded(self._spec.name, getattr(self._service, what), **arguments)
+
+    def kill(self) -> None:
+        """See :class:`Lane`. What cannot hang need not be killed."""
+
+    def close(self, limit: float, *, failed: bool) -> None:
+        """See :class:`Lane`."""
+        service, self._service = self._service, None
+        self.state = LaneState.CLOSED
+        if service is not None:
+            guarded(self._spec.name, service.stop, failed)
+
+
+class ProcessLane:
+    """A backend in a child process. Where it hangs, crashes or babbles, the child is killed and made anew."""
+
+    def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
+        self._spec = spec
+        self._hello = {
+            "backend": spec.name,
+            "experiment": experiment,
+            "settings": attrs.asdict(settings),
+            "context": converter().unstructure(context),
+        }
+        self._logs = context.directory / "lanes"
+        self._child: subprocess.Popen[bytes] | None = None
+        self._token = ""
+        self._buffer = b""
+        self.state = LaneState.IDLE
+        self.reason = ""
+
+    def processes(self) -> list[ProcessId]:
+        """See :class:`Lane`."""
+        return [process_id(pid) for pid in family(self._token)] if self._child is not None else []
+
+    def open(self, limit: float) -> None:
+        """See :class:`Lane`."""
+        if self.state is LaneState.READY and self._child is not None and self._child.poll() is None:
+            return
+        if self._child is not None:
+            self._kill()
+        self.state = LaneState.OPENING
+        self._spawn()
+        # Where Tracelet and the plugins are is for this process's sys.path to say, not for the child's.
+        hello = {"op": "open", "limit": limit, "arguments": self._hello, "path": [entry for entry in sys.path if entry]}
+        self._exchange(hello, limit, stall=False)
+        self.state = LaneState.READY
+        self.reason = ""
+
+    def request(self, what: str, limit: float | None, **arguments: Any) -> Any:
+        """See :class:`Lane`. A stall is as long as no byte moves for the time that opening may take."""
+        if self.state is not LaneState.READY or self._child is None or self._child.poll() is not None:
+            raise BackendError(f"{self._spec.name}: its lane is not open.", backend=self._spec.name)
+        types = operation(what)
+        plain = converter().unstructure
+        message = {
+            "op": what,
+            "limit": limit,
+            "arguments": {key: plain(value, types.arguments[key]) for key, value in arguments.items()},
+        }
+        answer = self._exchange(message, limit or _STALL, stall=limit is None)
+        return None if types.answer is type(None) else converter().structure(answer, types.answer)
+
+    def kill(self) -> None:
+        """See :class:`Lane`."""
+        if self._token:
+            end_family(self._token)
+
+    def close(self, limit: float, *, failed: bool) -> None:
+        """See :class:`Lane`."""
+        until = time.monotonic() + limit
+        try:
+            if self.state is LaneState.READY and self._child is not None and self._child.poll() is None:
+                self.request("stop", limit, failed=failed)
+                self._pipes()[0].close()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._child.wait(max(0.0, min(_GRACE, until - time.monotonic())))
+        finally:
+            self._kill()
+            self.state = LaneState.CLOSED
+
+    def _spawn(self) -> None:
+        if not sys.executable:
+            raise BackendError(
+                f"{self._spec.name} runs in a process of its own, and this Python does not know its own executable.",
+                backend=self._spec.name,
+                retryable=False,
+            )
+        self._token = uuid.uuid4().hex
+        self._buffer = b""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with self._log().open("wb") as log:
+            self._child = subprocess.Popen(
+                # -P: a file in the user's folder must not stand in for a module of the SDK's.
+                [sys.executable, "-P", "-m", "tracelet.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                env=child_environment({TOKEN: self._token}, self._spec.environ, _own_path()),
+            )
+        for pipe in self._pipes():
+            os.set_blocking(pipe.fileno(), False)
+
+    def _log(self) -> Path:
+        return self._logs / f"{self._spec.name}-{self._token}.log"
+
+    def _exchange(self, message: dict[str, Any], limit: float, *, stall: bool) -> Any:
+        try:
+            line = self._round_trip(json.dumps(message).encode() + b"\n", limit, stall=stall)
+            answer = json.loads(line)
+            kind = answer["kind"]
+        except BackendError as error:
+            self._break(str(error))
+            raise
+        except (ValueError, TypeError, KeyError) as error:
+            reason = (
+                f"{self._spec.name} wrote something else than an answer; its process was ended.{self._last_words()}"
+            )
+            self._break(reason)
+            raise BackendUnavailable(reason, backend=self._spec.name) from error
+        except BaseException:
+            # Interrupted in the middle of an exchange: what the child answers belongs to nobody any more.
+            self._break("interrupted")
+            raise
+        if kind == "error":
+            told = error_from_wire(answer["error"], self._spec.name)
+            if message["op"] == "open":
+                self._break(str(told))
+            raise told
+        return answer["value"]
+
+    def _round_trip(self, data: bytes, limit: float, *, stall: bool) -> bytes:
+        """Send a line and wait for the one that answers it."""
+        stdin, stdout = self._pipes()
+        until = time.monotonic() + limit
+        moved = io_bytes(self._token) if stall else 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            selector.register(stdin, selectors.EVENT_WRITE)
+            while b"\n" not in self._buffer:
+                left = until - time.monotonic()
+                if left <= 0 and stall and io_bytes(self._token) >= moved + _PROGRESS:
+                    moved, until = io_bytes(self._token), time.monotonic() + limit
+                    continue
+                if left <= 0:
+                    raise BackendUnavailable(
+                        f"{self._spec.name} did not answer within {limit:.0f} s; its process was ended."
+                        f"{self._last_words()}",
+                        backend=self._spec.name,
+                    )
+                for key, _ in selector.select(left):
+                    if key.fileobj is stdout:
+                        self._receive(stdout)
+                        continue
+                    data = _send(stdin, data)
+                    if not data:
+                        selector.unregister(stdin)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        child = self._child
+        if child is None or child.stdin is None or child.stdout is None:
+            raise BackendUnavailable(f"{self._spec.name}: its process was ended.", backend=self._spec.name)
+        return child.stdin, child.stdout
+
+    def _receive(self, stdout: IO[bytes]) -> None:
+        block = os.read(stdout.fileno(), 1 << 16)
+        if not block:
+            code = _exit_code(self._child)
+            raise BackendUnavailable(
+                f"{self._spec.name}'s process ended in the middle of a request ({code}).{self._last_words()}",
+                backend=self._spec.name,
+            )
+        self._buffer += block
+        if len(self._buffer) > _LONGEST:
+            raise ValueError("an answer without end")
+
+    def _last_words(self) -> str:
+        """The end of what the child wrote to stderr, for the error message."""
+        try:
+            lines = self._log().read_text(errors="replace").strip().splitlines()[-3:]
+        except OSError:
+            return ""
+        return f" It wrote last: {' / '.join(lines)[-500:]}" if lines else ""
+
+    def _break(self, reason: str) -> None:
+        self._kill()
+        self.state = LaneState.BROKEN
+        self.reason = reason
+
+    def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.kill()
+        end_family(self._token)
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._log().unlink(missing_ok=True)
+
+
+#: Seconds in which a delivery without a limit of its own must move some bytes.
+_STALL = 60.0
+
+
+def _own_path() -> str | None:
+    """The folder that this package was imported from, where the child would not look by itself."""
+    folder = str(Path(__file__).resolve().parents[2])
+    return None if folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")} else folder
+
+
+def _send(stdin: IO[bytes], data: bytes) -> bytes:
+    """Write as much as the pipe takes, and return the rest."""
+    try:
+        return data[os.write(stdin.fileno(), data) :]
+    except BrokenPipeError:
+        return b""  # it died: its silence on the other pipe tells the rest
+
+
+def _exit_code(child: subprocess.Popen[bytes] | None) -> str:
+    try:
+        return f"exit code {child.wait(1.0)}" if child is not None else "it was ended"
+    except subprocess.TimeoutExpired:
+        return "it closed its pipe"
+
+
+def open_lane(spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> Lane:
+    """Return the lane that suits a backend; nothing is opened yet."""
+    kind = InlineLane if spec.in_process else ProcessLane
+    return kind(spec, experiment, settings, context)

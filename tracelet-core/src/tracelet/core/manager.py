@@ -1,0 +1,435 @@
+"""The artifact manager: route, seal, deliver, find."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
+from tracelet.core.backend import BackendContext, BackendSpec, Labels, RunInfo, StoredArtifact
+from tracelet.core.delivery import Courier, Outcome, Reader, Sealer, Task, close_all, limit_for
+from tracelet.core.finding import Finder
+from tracelet.core.lane import guarded, open_lane
+from tracelet.core.outbox import Draft, Outbox, Parcel
+from tracelet.core.plugins import Registry
+from tracelet.core.processes import current
+from tracelet.core.results import LogResult, LogResults
+from tracelet.core.retrieval import BackendShelf
+from tracelet.core.routing import ArtifactSummary
+from tracelet.core.sealing import finish, prepare
+from tracelet.core.store import FileChanged, LocalStore, RemoteStore, open_store
+from tracelet.exceptions import (
+    ArtifactError,
+    ConfigError,
+    PluginError,
+    TraceletError,
+)
+from tracelet.settings import TraceletSettings, load
+
+__all__ = ["ArtifactManager"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: Seconds, beyond a delivery's own limit, for putting away what did not go through.
+_MARGIN = 1.0
+#: The part of the time for stopping that is kept for ending runs and processes.
+_RESERVE = 0.2
+_POLL = 0.02
+
+
+@attrs.frozen
+class _Wiring:
+    """What belongs to one process: threads and lanes do not survive a fork."""
+
+    process: Any
+    couriers: dict[str, Courier]
+    finder: Finder
+    sealer: Sealer
+
+
+class ArtifactManager:
+    """Everything an experiment does with artifacts. It exists, and answers, from construction on."""
+
+    def __init__(
+        self,
+        experiment: str,
+        settings: TraceletSettings,
+        directory: Path,
+        plugins: Callable[[], Registry],
+        *,
+        writes: bool,
+    ) -> None:
+        """``directory`` is the tracelet directory, absolute. ``writes`` is False in all ranks but one."""
+        self._experiment = experiment
+        self._settings = settings
+        self._directory = directory
+        self._plugins = plugins
+        self._writes = writes
+        self._run: RunInfo | None = None
+        self._inputs: set[str] = set()
+        self._counts = {"logged": 0, "unchanged": 0, "queued": 0, "failed": 0, "submitted": 0}
+        self._told: set[str] = set()
+        self._outbox = Outbox(directory)
+        self._promises: dict[Path, Future[LogResults]] = {}
+        self._specs = self._configured()
+        self._plugin_settings = self._load_settings()
+        self._wiring: _Wiring | None = None
+        self._store: LocalStore | RemoteStore | None = None
+
+    def _configured(self) -> dict[str, BackendSpec]:
+        if not self._settings.backend:
+            raise ConfigError("no backend is configured: name at least one, such as backend='local'.")
+        twice = {name for name in self._settings.backend if self._settings.backend.count(name) > 1}
+        if twice:
+            raise ConfigError(f"backend {sorted(twice)[0]!r} is named twice.")
+        self._plugins().routing.get(self._settings.routing)
+        return {name: self._plugins().backends.get(name) for name in self._settings.backend}
+
+    def _load_settings(self) -> dict[str, Any]:
+        """Read every plugin's variables, and report all that are bad together."""
+        found: dict[str, Any] = {}
+        bad: list[str] = []
+        for name, spec in self._specs.items():
+            try:
+                found[name] = load(spec.settings, f"TRACELET_{name.upper().replace('-', '_')}_")
+            except ConfigError as error:
+                bad.append(str(error))
+        if bad:
+            raise ConfigError(" ".join(bad))
+        return found
+
+    @property
+    def _wired(self) -> _Wiring:
+        if self._wiring is None or self._wiring.process != current():
+            self._wiring = _Wiring(
+                current(),
+                {name: self._courier(name) for name in self._specs},
+                self._finder(),
+                Sealer(self._finish_draft),
+            )
+        return self._wiring
+
+    def _lane(self, name: str) -> Any:
+        spec = self._specs[name]
+        context = BackendContext(self._directory, guarded(name, spec.context))
+        return open_lane(spec, self._experiment, self._plugin_settings[name], context)
+
+    def _finder(self) -> Finder:
+        return Finder(
+            self._experiment,
+            self._specs,
+            {name: Reader(self._lane(name), self._settings) for name in self._specs},
+            outbox=self._outbox,
+            plugins=self._plugins,
+            store=lambda: self.store,
+            downloads=self._directory / "downloads",
+        )
+
+    @property
+    def finder(self) -> Finder:
+        """What finds stored versions; it needs no run."""
+        return self._wired.finder
+
+    def _courier(self, name: str) -> Courier:
+        return Courier(name, self._experiment, self._lane(name), self._outbox, self._settings)
+
+    @property
+    def store(self) -> LocalStore | RemoteStore:
+        """Where large files' bytes go."""
+        if self._store is None:
+            self._store = open_store(self._settings.store, self._directory)
+        return self._store
+
+    # -- the run
+
+    def begin(self, run: RunInfo) -> None:
+        """Start a run: bring the lanes up behind the caller, and take up what earlier processes left."""
+        self._run = run
+        self._inputs.clear()
+        if not self._writes:
+            _LOG.info("this process is not rank 0: it reads, and writes nothing.")
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for courier in self._wired.couriers.values():
+            courier.start()
+        for draft in self._outbox.drafts(self._experiment):
+            self._wired.sealer.add(draft)
+
+    def flush(self, timeout: float) -> int:
+        """Try to make every delivery that waits, for so many seconds; return how many are left."""
+        if not self._writes:
+            return 0
+        until = time.monotonic() + timeout
+        self._wired.sealer.settle(until)
+        couriers = self._wired.couriers.values()
+        for courier in couriers:
+            courier.hurry()
+        while time.monotonic() < until and not all(courier.idle() for courier in couriers):
+            time.sleep(_POLL)
+        return self.waiting()
+
+    def waiting(self) -> int:
+        """Return how many deliveries of this experiment are in the outbox."""
+        return sum(len(self._outbox.waiting(self._experiment, name)) for name in self._specs) + len(
+            self._outbox.drafts(self._experiment)
+        )
+
+    def end(self, *, failed: bool) -> None:
+        """End the run: deliver for a bounded time, end every lane, and say what is left."""
+        until = time.monotonic() + self._settings.stop_timeout
+        left = 0
+        try:
+            left = self.flush(self._settings.stop_timeout * (1 - _RESERVE))
+        finally:
+            wiring, self._wiring, self._run = self._wired, None, None
+            close_all(wiring.couriers.values(), until, failed=failed)
+            wiring.finder.close(until)
+        if left:
+            _LOG.warning("%d deliveries wait in %s: send them with `tracelet sync`.", left, self._outbox.root)
+
+    # -- writing
+
+    def log(self, artifact: TraceletArtifact, labels: Labels) -> LogResults:
+        """Seal an artifact, deliver it, and say what became of it. Raises for misuse only."""
+        run = self._running()
+        targets = self._route(artifact)
+        if not self._writes:
+            return self._skip_all(targets)
+        self._wired.sealer.settle(time.monotonic() + self._settings.deadline)
+        outcomes = self._log_once(artifact, labels, run, targets, snapshot=False)
+        changed = [name for name, outcome in outcomes.items() if isinstance(outcome.error, FileChanged)]
+        if changed:
+            again = [target for target in targets if target.name in changed]
+            outcomes |= self._log_once(artifact, labels, run, again, snapshot=True)
+        results = self._results(outcomes)
+        if self._settings.strict:
+            results.raise_for_errors()
+        return results
+
+    def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
+        """Snapshot an artifact into the outbox and return; the future gives what became of it."""
+        run = self._running()
+        targets = self._route(artifact)
+        promise: Future[LogResults] = Future()
+        if not self._writes:
+            promise.set_result(self._skip_all(targets))
+            return promise
+        draft = self._prepared(artifact, run, targets, snapshot=True)
+        known = {target.name: guarded(target.name, target.context) for target in targets}
+        path = self._outbox.add_draft(draft, labels, run, known)
+        self._counts["submitted"] += 1
+        self._promises[path] = promise
+        self._wired.sealer.add(path)
+        return promise
+
+    def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
+        """Note that the run uses this version: what it logs from now on names its digest as an input."""
+        run = self._running()
+        self._inputs.add(artifact.digest)
+        shelf = artifact._shelf
+        if self._writes and isinstance(shelf, BackendShelf):
+            self._wired.couriers[shelf.backend].note_input(shelf.stored, run)
+        return artifact
+
+    def _running(self) -> RunInfo:
+        if self._run is None:
+            raise ConfigError(
+                f"experiment {self._experiment!r} has no run: call start() first, or use it in a with statement."
+            )
+        return self._run
+
+    def _route(self, artifact: TraceletArtifact) -> list[BackendSpec]:
+        if not isinstance(artifact, TraceletArtifact):
+            raise ArtifactError(f"{artifact!r} is no TraceletArtifact: make one with create_artifact.")
+        configured = list(self._specs)
+        preferred = artifact.metadata.get("preferred_backends")
+        if preferred is not None:
+            return [self._specs[name] for name in self._preferred(preferred, configured)]
+        policy = self._plugins().routing.get(self._settings.routing)
+        summary = ArtifactSummary(artifact.name, artifact.type, artifact.size_bytes, dict(artifact.metadata))
+        chosen = set(guarded(policy.name, policy.route, summary, tuple(configured)))
+        if not chosen or not chosen <= set(configured):
+            raise PluginError(
+                f"the routing policy {policy.name!r} chose {sorted(chosen)}: it may choose from {configured}, and must "
+                "choose at least one."
+            )
+        return [self._specs[name] for name in configured if name in chosen]
+
+    def _preferred(self, preferred: Any, configured: list[str]) -> list[str]:
+        if not isinstance(preferred, (list, tuple)) or not all(isinstance(name, str) for name in preferred):
+            raise ArtifactError(f"metadata['preferred_backends'] is {preferred!r}: give a list of backends' names.")
+        for name in preferred:
+            self._plugins().backends.get(name)
+        absent = [name for name in preferred if name not in configured]
+        if absent:
+            _LOG.warning("preferred_backends names %s, which this experiment does not use.", ", ".join(absent))
+        return [name for name in configured if name in preferred] or configured
+
+    def _skip_all(self, targets: Iterable[BackendSpec]) -> LogResults:
+        results = LogResults()
+        results.skipped.update({target.name: "only rank 0 writes" for target in targets})
+        return results
+
+    def _prepared(
+        self, artifact: TraceletArtifact, run: RunInfo, targets: Collection[BackendSpec], *, snapshot: bool
+    ) -> Draft:
+        put_id = uuid.uuid4().hex
+        staging = self._directory / "staging" / put_id
+        try:
+            return prepare(
+                artifact,
+                put_id=put_id,
+                run_id=run.id,
+                inputs=self._inputs,
+                staging=staging,
+                serializers=self._plugins().serializers,
+                targets=targets,
+                snapshot=snapshot,
+            )
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+    def _limit_mb(self) -> float | None:
+        return None if self._settings.on_large == "upload" else self._settings.large_file_mb
+
+    def _log_once(
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        *,
+        snapshot: bool,
+    ) -> dict[str, Outcome]:
+        draft = self._prepared(artifact, run, targets, snapshot=snapshot)
+        tasks: dict[str, Task] = {}
+        try:
+            sealed = finish(draft, store=self.store, limit_mb=self._limit_mb())
+            self._tell_unportable(sealed.manifest.stored)
+            until = time.monotonic() + limit_for(sealed.manifest.size_bytes, self._settings) + _MARGIN
+            for target in targets:
+                parcel = Parcel(
+                    target.name, run, labels, guarded(target.name, target.context), sealed.manifest, time.time()
+                )
+                own = attrs.evolve(sealed, rendered=draft.rendered.get(target.name))
+                tasks[target.name] = self._wired.couriers[target.name].send(own, parcel)
+            return {name: self._wired.couriers[name].wait_for(task, until) for name, task in tasks.items()}
+        except FileChanged as error:
+            if snapshot:
+                raise ArtifactError(f"{error} It keeps changing: log it when it is written.") from error
+            return {target.name: Outcome(error=error) for target in targets}
+        finally:
+            _remove_after(draft.staging, tasks.values())
+
+    def _finish_draft(self, path: Path) -> None:
+        """Hash a draft, and hand one delivery a backend to the couriers."""
+        found = self._outbox.load_draft(path)
+        if found is None:
+            return
+        promise = self._promises.pop(path, None) or Future()
+        try:
+            sealed = finish(found.draft, store=self.store, limit_mb=self._limit_mb())
+        except TraceletError as error:
+            promise.set_exception(error)
+            raise
+        self._tell_unportable(sealed.manifest.stored)
+        outcomes: dict[str, Future[Outcome]] = {}
+        for name, sdk in found.targets.items():
+            own = attrs.evolve(sealed, rendered=found.draft.rendered.get(name))
+            parcel = Parcel(name, found.run, found.labels, sdk, sealed.manifest, time.time())
+            self._outbox.add(own, parcel)
+            if name in self._specs:
+                outcomes[name] = self._wired.couriers[name].expect(parcel)
+        path.unlink()
+        shutil.rmtree(found.draft.staging, ignore_errors=True)
+        _when_all(outcomes, lambda: promise.set_result(self._results({n: o.result() for n, o in outcomes.items()})))
+
+    def _results(self, outcomes: dict[str, Outcome]) -> LogResults:
+        results = LogResults()
+        for name, outcome in outcomes.items():
+            if outcome.delivered is not None:
+                results[name] = self._result(name, outcome.delivered.stored, created=outcome.delivered.created)
+                self._counts["logged" if outcome.delivered.created else "unchanged"] += 1
+            elif outcome.queued and outcome.error is not None:
+                results.queued[name] = outcome.error
+                self._counts["queued"] += 1
+                _LOG.warning("%s: %s Queued in %s.", name, outcome.error, self._outbox.root)
+            elif outcome.error is not None:
+                results.failed[name] = outcome.error
+                self._counts["failed"] += 1
+                _LOG.warning("%s: %s", name, outcome.error)
+        return results
+
+    def _result(self, name: str, stored: StoredArtifact, *, created: bool) -> LogResult:
+        return LogResult(
+            backend=name,
+            version=stored.version,
+            uri=stored.uri,
+            size_bytes=stored.manifest.size_bytes,
+            digest=stored.manifest.digest,
+            portable=self.store.portable or not stored.manifest.stored,
+            created=created,
+        )
+
+    def _tell_unportable(self, stored: Collection[Any]) -> None:
+        if stored and not self.store.portable and "store" not in self._told:
+            self._told.add("store")
+            _LOG.warning(
+                "files over %g MB stay on this machine, in %s, and backends get references: set TRACELET_STORE to a place "
+                "that others can read, or on_large='upload'.",
+                self._settings.large_file_mb,
+                self.store.uri("0" * 64).rpartition("/objects/")[0],
+            )
+
+    # -- telling
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return what there is to know without asking any backend: plain data, for people and logs.
+
+        ``backends`` has for each its state, the reason where it is broken, what waits and what was
+        delivered; ``counts`` is about this process; sizes are in megabytes where their name says so.
+        """
+        couriers = self._wired.couriers
+        return {
+            "enabled": self._settings.enable_artifacts,
+            "experiment": self._experiment,
+            "run": self._run.id if self._run is not None else None,
+            "writes": self._writes,
+            "directory": str(self._directory),
+            "store": self._settings.store or str(self._directory),
+            "routing": self._settings.routing,
+            "large_file_mb": self._settings.large_file_mb,
+            "on_large": self._settings.on_large,
+            "backends": {name: courier.state() for name, courier in couriers.items()},
+            "counts": dict(self._counts),
+            "outbox": {"waiting": self.waiting(), "refused": len(list(self._outbox.refused()))},
+        }
+
+
+def _when_all(futures: dict[str, Future[Outcome]], then: Callable[[], None]) -> None:
+    """Call ``then`` once when every future is done."""
+    left = set(futures)
+
+    def done(name: str) -> None:
+        left.discard(name)
+        if not left:
+            then()
+
+    if not futures:
+        then()
+    for name, future in futures.items():
+        future.add_done_callback(lambda _, name=name: done(name))  # type: ignore[misc]
+
+
+def _remove_after(staging: Path, tasks: Collection[Task]) -> None:
+    """Remove a staging folder once no delivery reads from it any more."""
+    futures = {str(number): task.outcome for number, task in enumerate(tasks)}
+    _when_all(futures, lambda: shutil.rmtree(staging, ignore_errors=True))

@@ -1,0 +1,292 @@
+"""Deliveries not yet made, on disk, so that any later process can make them.
+
+outbox/<experiment>/<backend>/<time>~<put-id>~<name>.json    one delivery; its bytes are blobs of the store
+outbox/<experiment>/<backend>/<…>.lease                      who is on it
+outbox/<experiment>/<backend>/<…>.rendered/                  the tracker's own form of its models
+outbox/<experiment>/<backend>/<…>.refused                    one that the backend will never take, and why
+outbox/<experiment>/~drafts/<…>.json                          snapshots that are not hashed yet
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.backend import Labels, RunInfo, SealedArtifact
+from tracelet.core.manifest import Manifest, converter
+from tracelet.core.paths import physical_name
+from tracelet.core.processes import ProcessId, alive, current
+from tracelet.core.remote import redact
+from tracelet.core.store import LocalStore, atomic_write, hash_file
+from tracelet.exceptions import IntegrityError, TraceletError
+
+__all__ = ["Draft", "DraftFile", "Outbox", "Parcel"]
+
+#: No backend has this name: it holds a character that names do not.
+_DRAFTS = "~drafts"
+
+
+@attrs.frozen
+class Draft:
+    """An artifact whose files are snapshots that are not hashed yet."""
+
+    manifest: Manifest
+    sources: dict[str, Path]
+    #: Paths whose sources can no longer change, for they are Tracelet's own.
+    owned: tuple[str, ...]
+    #: By backend: what its ``render`` made of the models.
+    rendered: dict[str, Path]
+    #: The folder of what was made for it; it goes when the artifact is delivered.
+    staging: Path
+
+
+@attrs.frozen
+class Parcel:
+    """One artifact on its way to one backend."""
+
+    backend: str
+    run: RunInfo
+    labels: Labels
+    #: What ``BackendSpec.context`` found in the process that logged it, without secrets.
+    sdk: dict[str, Any]
+    manifest: Manifest
+    #: Seconds since the epoch.
+    queued_at: float
+    attempts: int = 0
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its file's name without suffix; keys sort by age."""
+        return f"{int(self.queued_at * 1e9):020d}~{self.manifest.put_id}~{self.manifest.name}"
+
+
+@attrs.frozen
+class _Lease:
+    holders: tuple[ProcessId, ...]
+    #: Seconds since the epoch, for holders on another machine, which cannot be asked.
+    until: float
+
+    def held(self, host: str) -> bool:
+        local = [holder for holder in self.holders if holder.host == host]
+        elsewhere = len(local) < len(self.holders)
+        return any(alive(holder) for holder in local) or (elsewhere and time.time() < self.until)
+
+
+@attrs.frozen
+class DraftFile:
+    """A draft and what is to become of it; only its owner works on it while it lives."""
+
+    draft: Draft
+    owner: ProcessId
+    labels: Labels
+    run: RunInfo
+    targets: dict[str, dict[str, Any]]
+
+
+def without_secrets(value: Any) -> Any:
+    """Return plain data with the secrets taken out of every URI in it."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    return value
+
+
+class Outbox:
+    """The deliveries of one tracelet directory; several processes may work on it at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "outbox"
+        self.store = LocalStore(directory)
+
+    def add(self, sealed: SealedArtifact, parcel: Parcel, holders: Sequence[ProcessId] = ()) -> Parcel:
+        """Keep a delivery and its bytes. With ``holders`` it is theirs from the first moment on.
+
+        Raises :class:`~tracelet.plugin.FileChanged` where a file is not the one that was hashed any more.
+        """
+        for file in sealed.manifest.payload:
+            assert file.sha256 is not None
+            path = file.artifact_path
+            if path in sealed.stamps:
+                self.store.put(sealed.sources[path], file.sha256, sealed.stamps[path])
+            else:
+                self.store.adopt(sealed.sources[path], file.sha256)
+        target = self._file(parcel)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if sealed.rendered is not None and not target.with_suffix(".rendered").exists():
+            shutil.copytree(sealed.rendered, target.with_suffix(".rendered"))
+        if holders:
+            self._write_lease(parcel, holders, parcel.queued_at + 86400)
+        self._write(parcel)
+        return parcel
+
+    def waiting(self, experiment: str, backend: str, name: str | None = None) -> list[str]:
+        """Return the keys of the deliveries to one backend, oldest first; of one artifact's name if given."""
+        folder = self._folder(experiment, backend)
+        names = os.listdir(folder) if folder.is_dir() else []
+        keys = sorted(entry.removesuffix(".json") for entry in names if entry.endswith(".json"))
+        return [key for key in keys if name is None or key.split("~", 2)[2] == name]
+
+    def everything(self) -> Iterator[Parcel]:
+        """Yield every delivery of the directory, of all experiments, oldest first."""
+        files = [path for path in self.root.glob("*/*/*.json") if path.parent.name != _DRAFTS]
+        for path in sorted(files, key=lambda path: path.name):
+            parcel = self._read(path)
+            if parcel is not None:
+                yield parcel
+
+    def refused(self) -> Iterator[Parcel]:
+        """Yield the deliveries that their backends will never take; ``error`` says why."""
+        for path in sorted(self.root.glob("*/*/*.refused"), key=lambda path: path.name):
+            parcel = self._read(path)
+            if parcel is not None:
+                yield parcel
+
+    def load(self, experiment: str, backend: str, key: str) -> Parcel | None:
+        """Return a delivery, or None where another process has made it meanwhile."""
+        return self._read(self._folder(experiment, backend) / f"{key}.json")
+
+    def take(self, parcel: Parcel, holders: Sequence[ProcessId], seconds: float) -> bool:
+        """Lease a delivery to these processes; say whether it is theirs.
+
+        ``seconds`` is how long other machines, which cannot ask whether the holders live, respect it.
+        """
+        lease = self._file(parcel).with_suffix(".lease")
+        if not self._write_lease(parcel, holders, time.time() + seconds):
+            held = self._lease(lease)
+            if held is not None and held.held(holders[0].host):
+                return False
+            # Only one of several that find a dead lease gets to move it away.
+            aside = lease.with_name(f".{uuid.uuid4().hex}.lease")
+            with contextlib.suppress(FileNotFoundError):
+                lease.rename(aside)
+                if self._lease(aside) != held:
+                    with contextlib.suppress(FileExistsError):
+                        os.link(aside, lease)
+                    aside.unlink()
+                    return False
+                aside.unlink()
+            if not self._write_lease(parcel, holders, time.time() + seconds):
+                return False
+        if self._file(parcel).exists():
+            return True
+        self.release(parcel)
+        return False
+
+    def release(self, parcel: Parcel) -> None:
+        """Give a delivery back."""
+        self._file(parcel).with_suffix(".lease").unlink(missing_ok=True)
+
+    def sealed(self, parcel: Parcel) -> SealedArtifact:
+        """Return what is to be stored, its bytes verified.
+
+        Raises :class:`~tracelet.IntegrityError` where they are gone or are not the ones that were queued.
+        """
+        sources = {}
+        for file in parcel.manifest.payload:
+            assert file.sha256 is not None
+            blob = self.store.path(file.sha256)
+            try:
+                found = hash_file(blob)[0]
+            except OSError as error:
+                raise IntegrityError(f"the bytes of {file.artifact_path!r} are gone from {self.store.root}.") from error
+            if found != file.sha256:
+                raise IntegrityError(f"the bytes of {file.artifact_path!r} in {blob} are damaged.")
+            sources[file.artifact_path] = blob
+        rendered = self._file(parcel).with_suffix(".rendered")
+        return SealedArtifact(parcel.manifest, sources, rendered=rendered if rendered.is_dir() else None)
+
+    def done(self, parcel: Parcel) -> None:
+        """Forget a delivery that was made; gc takes its bytes."""
+        self._file(parcel).unlink(missing_ok=True)
+        shutil.rmtree(self._file(parcel).with_suffix(".rendered"), ignore_errors=True)
+        self.release(parcel)
+
+    def failed(self, parcel: Parcel, error: TraceletError, *, final: bool) -> None:
+        """Note why an attempt failed; a final failure is kept apart, and is not tried again."""
+        noted = attrs.evolve(parcel, attempts=parcel.attempts + 1, error=str(error))
+        if final:
+            atomic_write(self._file(parcel).with_suffix(".refused"), self._text(noted))
+            self._file(parcel).unlink(missing_ok=True)
+        else:
+            self._write(noted)
+        self.release(parcel)
+
+    def add_draft(self, draft: Draft, labels: Labels, run: RunInfo, targets: dict[str, dict[str, Any]]) -> Path:
+        """Keep snapshots that are not hashed yet, for these backends; return the draft's file."""
+        name = f"{time.time_ns():020d}~{draft.manifest.put_id}~{draft.manifest.name}.json"
+        target = self._folder(run.experiment, _DRAFTS) / name
+        content = DraftFile(draft, current(), labels, run, without_secrets(targets))
+        atomic_write(target, json.dumps(converter().unstructure(content)).encode())
+        return target
+
+    def drafts(self, experiment: str | None = None) -> list[Path]:
+        """Return the files of the drafts that no process is working on, of one experiment or all, oldest first."""
+        folder = "*" if experiment is None else physical_name(experiment)
+        found = sorted(self.root.glob(f"{folder}/{_DRAFTS}/*.json"), key=lambda path: path.name)
+        return [path for path in found if not self._worked_on(path)]
+
+    def load_draft(self, path: Path) -> DraftFile | None:
+        """Return a draft, or None where another process has finished it meanwhile."""
+        try:
+            return converter().structure(json.loads(path.read_bytes()), DraftFile)
+        except FileNotFoundError:
+            return None
+
+    def _worked_on(self, path: Path) -> bool:
+        found = self.load_draft(path)
+        return found is not None and (found.owner.host != current().host or alive(found.owner))
+
+    def blobs(self) -> set[str]:
+        """Return the sha256 of every blob that a delivery, waiting or refused, needs."""
+        parcels = [*self.everything(), *self.refused()]
+        return {file.sha256 for parcel in parcels for file in parcel.manifest.payload if file.sha256}
+
+    def _folder(self, experiment: str, backend: str) -> Path:
+        return self.root / physical_name(experiment) / backend
+
+    def _file(self, parcel: Parcel) -> Path:
+        return self._folder(parcel.run.experiment, parcel.backend) / f"{parcel.key}.json"
+
+    def _text(self, parcel: Parcel) -> bytes:
+        plain = converter().unstructure(attrs.evolve(parcel, sdk=without_secrets(parcel.sdk)))
+        return json.dumps(plain).encode()
+
+    def _write(self, parcel: Parcel) -> None:
+        atomic_write(self._file(parcel), self._text(parcel))
+
+    def _read(self, path: Path) -> Parcel | None:
+        try:
+            return converter().structure(json.loads(path.read_bytes()), Parcel)
+        except FileNotFoundError:
+            return None
+
+    def _lease(self, path: Path) -> _Lease | None:
+        try:
+            return converter().structure(json.loads(path.read_bytes()), _Lease)
+        except FileNotFoundError:
+            return None
+
+    def _write_lease(self, parcel: Parcel, holders: Sequence[ProcessId], until: float) -> bool:
+        lease = self._file(parcel).with_suffix(".lease")
+        partial = lease.with_name(f".{uuid.uuid4().hex}.tmp")
+        partial.write_text(json.dumps(converter().unstructure(_Lease(tuple(holders), until))))
+        try:
+            os.link(partial, lease)
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink()
+        return True

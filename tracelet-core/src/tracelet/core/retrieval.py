@@ -1,0 +1,191 @@
+"""From a stored version to verified files, objects and models."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from tracelet.core.artifacts import LoggedArtifact
+from tracelet.core.backend import StoredArtifact
+from tracelet.core.manifest import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
+from tracelet.core.paths import physical_name, target_path
+from tracelet.core.plugins import Catalogue
+from tracelet.core.remote import filesystem
+from tracelet.core.sealing import model_serializer, object_serializer
+from tracelet.core.serializers import SerializerSpec
+from tracelet.core.store import Store, hash_file
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendError,
+    IntegrityError,
+    UnsafeContent,
+)
+
+__all__ = ["BackendShelf"]
+
+
+@attrs.frozen
+class BackendShelf:
+    """Gets the content of one stored version from its backend and from the configured store."""
+
+    stored: StoredArtifact
+    backend: str
+    #: ``request(name, size_bytes, **arguments)`` on the backend's reading lane.
+    request: Callable[..., Any]
+    store: Callable[[], Store]
+    serializers: Callable[[], Catalogue[SerializerSpec]]
+    #: Where downloads go that are given no folder.
+    downloads: Path
+
+    def download(
+        self, artifact: LoggedArtifact, dest: Path | None, paths: Collection[str] | None, references: bool, trust: bool
+    ) -> Path:
+        """See :meth:`LoggedArtifact.download`."""
+        folder = Path(os.path.abspath(dest)) if dest is not None else self._own_folder()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ArtifactError(f"{str(folder)!r} is a file: give the path of a folder.") from error
+        held = {file.artifact_path: file for file in self.stored.manifest.payload}
+        apart = {file.artifact_path: file for file in self.stored.manifest.stored}
+        wanted = _selected({**held, **apart}, paths, artifact.name)
+        missing = [file for file in wanted if not _is_there(folder / file.artifact_path, file)]
+        self._bring(folder, [file for file in missing if file.artifact_path in held], self._fetch)
+        self._bring(folder, [file for file in missing if file.artifact_path in apart], self._fetch_stored)
+        if references:
+            self._bring_references(folder, trust)
+        return folder
+
+    def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
+        """See :meth:`LoggedArtifact.load_object` and :meth:`LoggedArtifact.load_model`."""
+        catalogue = self.serializers()
+        if isinstance(entry, ArtifactObject):
+            spec = object_serializer(catalogue, entry.serializer)
+            inside, paths = str(entry.artifact_path), [str(entry.artifact_path)]
+        else:
+            spec = model_serializer(catalogue, str(entry.framework))
+            inside, paths = f"models/{entry.name}", [file.artifact_path for file in entry.files]
+        if not spec.safe and not trust:
+            raise UnsafeContent(
+                f"{entry.name!r} is stored as {spec.name}, and loading that runs code it brings along: "
+                "say trust=True if you trust whoever logged it."
+            )
+        return spec.load(self.download(artifact, None, paths, False, trust) / inside, trust)
+
+    def _own_folder(self) -> Path:
+        manifest = self.stored.manifest
+        return self.downloads / f"{manifest.name}-{manifest.digest[:16]}"
+
+    def _bring(
+        self, folder: Path, files: list[ArtifactFile], fetch: Callable[[list[ArtifactFile], Path], None]
+    ) -> None:
+        """Fetch into a folder aside, verify there, and only then give the files their names."""
+        if not files:
+            return
+        aside = folder / f".tracelet-{uuid.uuid4().hex}"
+        aside.mkdir()
+        try:
+            fetch(files, aside)
+            for file in files:
+                _verify(aside / file.artifact_path, file, self.backend)
+            for file in files:
+                (aside / file.artifact_path).replace(target_path(folder, file.artifact_path))
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _fetch(self, files: list[ArtifactFile], aside: Path) -> None:
+        size = sum(file.size_bytes for file in files)
+        self.request("fetch", size, stored=self.stored, paths=tuple(file.artifact_path for file in files), dest=aside)
+
+    def _fetch_stored(self, files: list[ArtifactFile], aside: Path) -> None:
+        store = self.store()
+        for file in files:
+            assert file.sha256 is not None
+            if not store.has(file.sha256, file.size_bytes):
+                (reference,) = (ref for ref in self.stored.manifest.references if ref.path == file.artifact_path)
+                raise ArtifactNotFound(_elsewhere(reference, store.uri(file.sha256)))
+            store.fetch(file.sha256, target_path(aside, file.artifact_path))
+
+    def _bring_references(self, folder: Path, trust: bool) -> None:
+        taken: set[str] = set()
+        for reference in self.stored.manifest.references:
+            if reference.path is not None:
+                continue
+            scheme = urlsplit(reference.uri).scheme
+            if scheme in {"file", "local"} and not trust:
+                raise UnsafeContent(
+                    f"{reference.uri} would copy a file of this machine because a manifest says so: say trust=True "
+                    "if you trust whoever logged it."
+                )
+            fs, path = filesystem(reference.uri)
+            leaf = physical_name(path.rstrip("/").rpartition("/")[2] or "reference")
+            name = next(
+                name for name in (leaf, *(f"{count}-{leaf}" for count in range(len(taken)))) if name not in taken
+            )
+            taken.add(name)
+            target = target_path(folder, f"references/{name}")
+            partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
+            try:
+                fs.get_file(path, str(partial))
+                _verify_reference(partial, reference)
+                partial.replace(target)
+            except OSError as error:
+                raise BackendError(f"{reference.uri} cannot be fetched: {error}", backend=self.backend) from error
+            finally:
+                partial.unlink(missing_ok=True)
+
+
+def _selected(files: dict[str, ArtifactFile], paths: Collection[str] | None, name: str) -> Iterable[ArtifactFile]:
+    """The files at these paths; a folder's path stands for all that is in it."""
+    if paths is None:
+        return list(files.values())
+    found: dict[str, ArtifactFile] = {}
+    for path in paths:
+        inside = {key: file for key, file in files.items() if key == path or key.startswith(path.rstrip("/") + "/")}
+        if not inside:
+            near = difflib.get_close_matches(path, files, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(files)[:10]) or 'no files'}."
+            raise ArtifactNotFound(f"{name!r} has no file {path!r}; {hint}")
+        found.update(inside)
+    return list(found.values())
+
+
+def _is_there(target: Path, file: ArtifactFile) -> bool:
+    if target.is_symlink() or not target.is_file() or target.stat().st_size != file.size_bytes:
+        return False
+    return hash_file(target)[0] == file.sha256
+
+
+def _verify(fetched: Path, file: ArtifactFile, backend: str) -> None:
+    if fetched.is_symlink() or not fetched.is_file():
+        raise BackendError(f"{backend} did not give {file.artifact_path!r}.", backend=backend, retryable=False)
+    found = hash_file(fetched)[0]
+    if found != file.sha256:
+        raise IntegrityError(
+            f"{file.artifact_path!r} from {backend} has sha256 {found}, and the manifest says {file.sha256}: the stored "
+            "bytes were changed. Get it from another backend, or log it again."
+        )
+
+
+def _verify_reference(fetched: Path, reference: ArtifactReference) -> None:
+    sha256, seen = hash_file(fetched)
+    if reference.size_bytes not in {None, seen.size_bytes} or reference.sha256 not in {None, sha256}:
+        raise IntegrityError(f"{reference.uri} holds other content now than when it was logged.")
+
+
+def _elsewhere(reference: ArtifactReference, here: str) -> str:
+    place = urlsplit(reference.uri)
+    where = f"on {place.netloc} at {place.path}" if place.scheme == "file" else f"at {reference.uri}"
+    return (
+        f"the bytes of {reference.path!r} were too large for the backend, and are {where}; they are not at {here}. "
+        "Set TRACELET_STORE to the store they were logged to, one that both machines can read."
+    )

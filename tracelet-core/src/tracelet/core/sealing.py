@@ -1,0 +1,253 @@
+"""From a builder to a sealed artifact: objects and models become files, files are hashed, large ones stored.
+
+It takes two steps, so that a caller who does not want to wait for the hashing need not:
+:func:`prepare` settles what the content is, :func:`finish` hashes it and freezes the manifest.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts import TraceletArtifact
+from tracelet.core.backend import BackendSpec, ModelInfo, SealedArtifact
+from tracelet.core.lane import guarded
+from tracelet.core.manifest import (
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    Manifest,
+    plain_metadata,
+)
+from tracelet.core.outbox import Draft
+from tracelet.core.plugins import Catalogue
+from tracelet.core.serializers import SerializerSpec
+from tracelet.core.store import Stamp, Store, copy_file, hash_file
+from tracelet.exceptions import ArtifactError, TraceletError, UnknownPlugin
+
+__all__ = ["finish", "model_serializer", "object_serializer", "prepare"]
+
+_LOG = logging.getLogger("tracelet.sealing")
+_MB = 1_000_000
+
+
+def object_serializer(serializers: Catalogue[SerializerSpec], name: str) -> SerializerSpec:
+    """Return the serializer of objects called ``name``; raises :class:`ArtifactError` where there is none."""
+    return _serializer(serializers, name, lambda spec: spec.suffix is not None, "serializer of objects")
+
+
+def model_serializer(serializers: Catalogue[SerializerSpec], framework: str) -> SerializerSpec:
+    """Return the serializer of a framework's models; raises :class:`ArtifactError` where there is none."""
+    return _serializer(serializers, framework, lambda spec: spec.suffix is None, "framework")
+
+
+def _serializer(
+    serializers: Catalogue[SerializerSpec], name: str, fits: Callable[[SerializerSpec], bool], what: str
+) -> SerializerSpec:
+    right = {key: spec for key, spec in serializers.specs.items() if fits(spec)}
+    if name in serializers.specs and name not in right:
+        raise ArtifactError(f"{name!r} is no {what}; there is {', '.join(sorted(right))}.")
+    try:
+        return Catalogue(what, right, serializers.broken).get(name)
+    except UnknownPlugin as error:
+        raise ArtifactError(str(error)) from None
+
+
+def prepare(
+    artifact: TraceletArtifact,
+    *,
+    put_id: str,
+    run_id: str | None,
+    inputs: Collection[str],
+    staging: Path,
+    serializers: Catalogue[SerializerSpec],
+    targets: Collection[BackendSpec],
+    snapshot: bool,
+) -> Draft:
+    """Settle what an artifact is: serialise its objects and models once, render the models, look at its files.
+
+    With ``snapshot`` every file is copied to ``staging``, a folder of this artifact's own; without it the
+    user's files are used where they are. Raises :class:`ArtifactError` for what cannot be stored.
+    """
+    metadata = plain_metadata(artifact.metadata)
+    staging.mkdir(parents=True, exist_ok=True)
+    sources: dict[str, Path] = {}
+    objects = []
+    for live in artifact._objects.values():
+        spec = object_serializer(serializers, live.entry.serializer)
+        path = f"objects/{live.entry.name}{spec.suffix}"
+        sources[path] = staging / path
+        sources[path].parent.mkdir(exist_ok=True)
+        _dump(spec, live.value, sources[path], f"object {live.entry.name!r}")
+        objects.append(attrs.evolve(live.entry, artifact_path=path, size_bytes=sources[path].stat().st_size))
+    models = []
+    rendered: dict[str, Path] = {}
+    for model in artifact._models.values():
+        entry = _prepare_model(model.entry, model.model, staging, serializers)
+        models.append(entry)
+        sources.update({file.artifact_path: staging / file.artifact_path for file in entry.files})
+        info = ModelInfo(
+            entry.name,
+            entry.framework or "",
+            artifact.name,
+            artifact.type,
+            entry.description or artifact.description,
+            metadata,
+            model.input_example,
+        )
+        for target in targets:
+            rendered.update(_render(target, model.model, info, staging))
+    owned = tuple(sources)
+    files = []
+    for number, (file, source) in enumerate(artifact._sources.values()):
+        place = staging / "files" / str(number)
+        files.append(_look(file, source, place if snapshot else None))
+        sources[file.artifact_path] = place if snapshot else source
+    manifest = Manifest(
+        name=artifact.name,
+        type=artifact.type,
+        put_id=put_id,
+        created_at=time.time(),
+        run_id=run_id,
+        description=artifact.description,
+        metadata=metadata,
+        files=tuple(files),
+        objects=tuple(objects),
+        models=tuple(models),
+        references=tuple(artifact.references),
+        inputs=tuple(sorted(inputs)),
+    )
+    return Draft(manifest, sources, tuple(sources) if snapshot else owned, rendered, staging)
+
+
+def _dump(spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
+    try:
+        spec.dump(value, path)
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, TraceletError):
+            raise
+        raise ArtifactError(f"the {what} cannot be stored as {spec.name}: {error}") from error
+
+
+def _prepare_model(
+    entry: ArtifactModel, model: Any, staging: Path, serializers: Catalogue[SerializerSpec]
+) -> ArtifactModel:
+    if entry.framework is not None:
+        spec = model_serializer(serializers, entry.framework)
+    else:
+        found = [spec for spec in serializers if spec.suffix is None and spec.matches(model)]
+        if len(found) != 1:
+            known = ", ".join(spec.name for spec in serializers if spec.suffix is None)
+            raise ArtifactError(
+                f"the framework of a {type(model).__module__}.{type(model).__qualname__} is not known: say "
+                f"framework= one of {known}, or add its file with add_file."
+            )
+        spec = found[0]
+    folder = staging / "models" / entry.name
+    folder.mkdir(parents=True)
+    _dump(spec, model, folder, f"model {entry.name!r}")
+    made = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = tuple(ArtifactFile(path.relative_to(staging).as_posix(), path.stat().st_size) for path in made)
+    return attrs.evolve(entry, framework=spec.name, files=files)
+
+
+def _render(target: BackendSpec, model: Any, info: ModelInfo, staging: Path) -> dict[str, Path]:
+    """The tracker's own form of a model is a convenience: without it the artifact is still whole."""
+    if target.render is None:
+        return {}
+    folder = staging / "rendered" / target.name
+    (folder / info.name).mkdir(parents=True)
+    try:
+        guarded(target.name, target.render, model, info, folder / info.name)
+    except TraceletError as error:
+        _LOG.warning("%s has no form of its own for the model %r: %s", target.name, info.name, error)
+        (folder / info.name).rmdir()
+    return {target.name: folder}
+
+
+def _look(file: ArtifactFile, source: Path, place: Path | None) -> ArtifactFile:
+    try:
+        if place is not None:
+            place.parent.mkdir(exist_ok=True)
+            return attrs.evolve(file, size_bytes=copy_file(source, place).size_bytes)
+        status = source.stat()
+    except OSError as error:
+        raise ArtifactError(f"{str(source)!r} cannot be read any more: {error.strerror or error}.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ArtifactError(f"{str(source)!r} is not a regular file any more.")
+    return attrs.evolve(file, size_bytes=status.st_size)
+
+
+def finish(draft: Draft, *, store: Store, limit_mb: float | None) -> SealedArtifact:
+    """Hash a draft's files, bring large ones to the store, and freeze the manifest.
+
+    A file over ``limit_mb`` megabytes becomes a reference, or every file where the metadata's
+    ``force_reference`` is True; None, or a ``force_reference`` that is False, lets none become one. Raises
+    :class:`ArtifactError` where a file is not there any more.
+    """
+    before = draft.manifest
+    hashed = _hash_all(draft)
+    force = before.metadata.get("force_reference")
+    limit = -1.0 if force is True else None if force is False or limit_mb is None else limit_mb * _MB
+    large: list[ArtifactReference] = []
+    stamps: dict[str, Stamp] = {}
+
+    def entry(file: ArtifactFile) -> ArtifactFile:
+        sha256, seen = hashed[file.artifact_path]
+        known = None if file.artifact_path in draft.owned else seen
+        if limit is not None and seen.size_bytes > limit:
+            store.put(draft.sources[file.artifact_path], sha256, known)
+            store.record(sha256, before.put_id)
+            large.append(
+                ArtifactReference(
+                    store.uri(sha256), seen.size_bytes, file.description, sha256=sha256, path=file.artifact_path
+                )
+            )
+        elif known is not None:
+            stamps[file.artifact_path] = known
+        return attrs.evolve(file, sha256=sha256, size_bytes=seen.size_bytes)
+
+    def settled(item: ArtifactObject) -> ArtifactObject:
+        assert item.artifact_path is not None
+        file = entry(ArtifactFile(item.artifact_path, item.size_bytes or 0))
+        return attrs.evolve(item, sha256=file.sha256, size_bytes=file.size_bytes)
+
+    files = [entry(file) for file in before.files]
+    objects = tuple(settled(item) for item in before.objects)
+    models = tuple(attrs.evolve(model, files=tuple(entry(file) for file in model.files)) for model in before.models)
+    elsewhere = {ref.path for ref in large}
+    manifest = attrs.evolve(
+        before,
+        files=tuple(file for file in files if file.artifact_path not in elsewhere),
+        objects=objects,
+        models=models,
+        references=(*before.references, *large),
+    )
+    held = {file.artifact_path for file in manifest.payload}
+    return SealedArtifact(manifest, {path: draft.sources[path] for path in held}, stamps)
+
+
+def _hash_all(draft: Draft) -> dict[str, tuple[str, Stamp]]:
+    def one(path: str) -> tuple[str, Stamp]:
+        try:
+            return hash_file(draft.sources[path])
+        except OSError as error:
+            raise ArtifactError(f"{str(draft.sources[path])!r} cannot be read: {error.strerror or error}.") from error
+
+    paths = list(draft.sources)
+    if len(paths) == 1:
+        return {paths[0]: one(paths[0])}
+    with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            return dict(zip(paths, pool.map(one, paths), strict=True))
+        except RuntimeError:  # the interpreter is ending, and gives out no more threads
+            return {path: one(path) for path in paths}

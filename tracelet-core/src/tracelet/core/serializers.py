@@ -1,0 +1,42 @@
+"""What a serializer is: an object or a model to files, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.manifest import check_name
+
+__all__ = ["SerializerSpec"]
+
+
+def _matches_nothing(value: Any) -> bool:
+    return False
+
+
+@attrs.frozen(kw_only=True)
+class SerializerSpec:
+    """A way to store objects or models; what a plugin's ``tracelet_serializers`` hook returns.
+
+    With a ``suffix`` it is for objects: ``add_object(…, serializer=name)`` calls ``dump(obj, path)`` with the
+    path of a file to write, and loading calls ``load(path, trust)``. Without one it is for models:
+    ``add_model(…, framework=name)``, or a model that ``matches``, calls ``dump(model, path)`` with the path of
+    an empty folder to fill.
+
+    ``dump`` raises ``TypeError`` or ``ValueError`` for what it cannot store. ``safe`` says that loading
+    runs no code that the files bring along: where it is False, core asks the reader for ``trust=True``
+    before it calls ``load``. A serializer that is safe for some files only says True and raises
+    :class:`~tracelet.exceptions.UnsafeContent` from ``load`` for the others, unless ``trust`` is True.
+    """
+
+    name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "serializer"))
+    dump: Callable[[Any, Path], None]
+    load: Callable[[Path, bool], Any]
+    safe: bool
+    #: File suffix with its dot, such as ``.json``; None for a serializer of models.
+    suffix: str | None = None
+    #: Whether this is a model of the framework, judged by its own classes; importing nothing.
+    matches: Callable[[Any], bool] = _matches_nothing

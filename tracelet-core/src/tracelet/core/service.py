@@ -1,0 +1,161 @@
+"""One open backend and what core asks of it; on the far side of a lane, or in the same process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.backend import (
+    Backend,
+    BackendContext,
+    BackendSpec,
+    Collects,
+    Deletes,
+    Labels,
+    MovesAliases,
+    RecordsInputs,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+)
+from tracelet.core.manifest import ArtifactType, Manifest
+from tracelet.core.store import FileChanged
+from tracelet.exceptions import ArtifactError, BackendError, VersionConflict
+
+__all__ = ["Delivered", "Service"]
+
+
+@attrs.frozen
+class Delivered:
+    """A version that has the artifact, and whether this delivery made it."""
+
+    stored: StoredArtifact
+    created: bool
+
+
+class Service:
+    """An open backend. Its public methods are the requests that a lane carries."""
+
+    def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
+        self.name = spec.name
+        self._backend: Backend = spec.open(experiment, settings, context)
+        self._run: RunInfo | None = None
+
+    def ping(self) -> None:
+        """Answer; an open backend has proved all there is to prove."""
+
+    def begin(self, run: RunInfo) -> None:
+        """Start or attach to a run, unless it is the one at hand."""
+        if self._run != run:
+            self._backend.start(run)
+            self._run = run
+
+    def deliver(self, sealed: SealedArtifact, labels: Labels, run: RunInfo, again: bool) -> Delivered:
+        """Store an artifact once, whatever happened before.
+
+        ``again`` says that an earlier attempt may have got further than its caller knows. The same content as
+        the newest version, or as the label's, is not sent; only its labels move.
+        """
+        manifest = sealed.manifest
+        if again:
+            stored = self._backend.find(manifest.name, f"put:{manifest.put_id}")
+            if stored is not None:
+                return Delivered(self._relabelled(stored, labels), True)
+        if labels.version:
+            stored = self._labelled(manifest, labels.version)
+            if stored is not None:
+                return Delivered(self._relabelled(stored, labels), False)
+        for alias in labels.aliases:
+            self._refuse_label_as_alias(manifest.name, alias)
+        latest = self._backend.find(manifest.name, "latest")
+        if latest is not None and latest.manifest.type is not manifest.type:
+            raise ArtifactError(
+                f"{manifest.name!r} is a {latest.manifest.type.value} in this experiment, and this is a "
+                f"{manifest.type.value}: a name has one type. Choose another name."
+            )
+        if latest is not None and self._covers(latest, manifest, labels):
+            return Delivered(self._relabelled(latest, labels), False)
+        self.begin(run)
+        stored = self._backend.put(sealed, labels)
+        self._check_unchanged(sealed, stored)
+        return Delivered(stored, True)
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """Return the version that ``ref`` means, or None."""
+        return self._backend.find(name, ref)
+
+    def list(self, name: str | None, type: ArtifactType | None) -> tuple[StoredArtifact, ...]:
+        """Return every version, or those of a name or type."""
+        found = self._backend.list(name=name, type=type)
+        return tuple(
+            stored for stored in found if name in {None, stored.manifest.name} and type in {None, stored.manifest.type}
+        )
+
+    def fetch(self, stored: StoredArtifact, paths: tuple[str, ...], dest: Path) -> None:
+        """Write files of a version under an empty folder."""
+        self._backend.fetch(stored, paths, dest)
+
+    def record_input(self, stored: StoredArtifact, run: RunInfo) -> None:
+        """Note in the backend, where it can, that the run uses this version."""
+        if isinstance(self._backend, RecordsInputs):
+            self.begin(run)
+            self._backend.record_input(stored)
+
+    def collect(self, older_than: float) -> int:
+        """Clear the backend's own garbage, where it can; return the bytes."""
+        return sum(self._backend.collect(older_than)) if isinstance(self._backend, Collects) else 0
+
+    def stop(self, failed: bool) -> None:
+        """The run ends, and with it the use of the backend."""
+        self._backend.stop(failed=failed)
+
+    def _labelled(self, manifest: Manifest, label: str) -> StoredArtifact | None:
+        stored = self._backend.find(manifest.name, label)
+        if stored is None:
+            return None
+        if stored.label != label:
+            raise VersionConflict(f"{label!r} is an alias of {manifest.name!r}: choose another label.")
+        if stored.manifest.digest != manifest.digest:
+            raise VersionConflict(
+                f"{manifest.name!r} {label!r} is stored with other content: a label belongs to one content for ever. "
+                "Choose a new label, or use an alias, which moves."
+            )
+        return stored
+
+    def _refuse_label_as_alias(self, name: str, alias: str) -> None:
+        stored = self._backend.find(name, alias)
+        if stored is not None and stored.label == alias:
+            raise VersionConflict(f"{alias!r} is a version label of {name!r}, which never moves: choose another alias.")
+
+    def _covers(self, latest: StoredArtifact, manifest: Manifest, labels: Labels) -> bool:
+        """Whether the newest version is this very content, and can take the label."""
+        if latest.manifest.digest != manifest.digest or not latest.manifest.as_complete_as(manifest):
+            return False
+        return labels.version is None or (latest.label is None and isinstance(self._backend, MovesAliases))
+
+    def _relabelled(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        missing = set(labels.aliases) - set(stored.aliases)
+        if not missing and labels.version in {None, stored.label}:
+            return stored
+        if not isinstance(self._backend, MovesAliases):
+            raise BackendError(
+                f"{self.name} has this content as {stored.version} and cannot name it "
+                f"{', '.join(sorted(missing))} afterwards: get it by {stored.version}.",
+                backend=self.name,
+                retryable=False,
+            )
+        return self._backend.relabel(stored, labels)
+
+    def _check_unchanged(self, sealed: SealedArtifact, stored: StoredArtifact) -> None:
+        """A file that changed before the end of the upload may be stored as something it is not."""
+        for path, known in sealed.stamps.items():
+            try:
+                same = known.matches(sealed.sources[path].stat())
+            except FileNotFoundError:
+                continue
+            if not same and path in {file.artifact_path for file in sealed.manifest.payload}:
+                if isinstance(self._backend, Deletes):
+                    self._backend.delete(stored)
+                raise FileChanged(f"{str(sealed.sources[path])!r} changed while it was stored.")

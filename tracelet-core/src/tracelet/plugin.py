@@ -1,0 +1,87 @@
+"""What the author of a plugin imports: hooks, specs, protocols, data, and safe helpers.
+
+``docs/writing-a-backend.md`` leads from ten lines to a backend that passes the contract kit.
+"""
+
+from __future__ import annotations
+
+from tracelet.core.backend import (
+    Backend,
+    BackendContext,
+    BackendSpec,
+    Capability,
+    Collects,
+    Deletes,
+    Labels,
+    ModelInfo,
+    MovesAliases,
+    NoSettings,
+    RecordsInputs,
+    Ref,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    parse_ref,
+)
+from tracelet.core.blobs import BlobBackend
+from tracelet.core.detector import Detection, Detector, DetectorSpec
+from tracelet.core.hookspecs import hookimpl
+from tracelet.core.manifest import (
+    MANIFEST_NAME,
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    ArtifactType,
+    Manifest,
+    check_name,
+    check_path,
+)
+from tracelet.core.paths import physical_name, target_path
+from tracelet.core.remote import redact
+from tracelet.core.routing import ArtifactSummary, RoutingSpec
+from tracelet.core.serializers import SerializerSpec
+from tracelet.core.store import FileChanged, Stamp, atomic_write, copy_blob
+
+__all__ = [
+    "MANIFEST_NAME",
+    "ArtifactFile",
+    "ArtifactModel",
+    "ArtifactObject",
+    "ArtifactReference",
+    "ArtifactSummary",
+    "ArtifactType",
+    "Backend",
+    "BackendContext",
+    "BackendSpec",
+    "BlobBackend",
+    "Capability",
+    "Collects",
+    "Deletes",
+    "Detection",
+    "Detector",
+    "DetectorSpec",
+    "FileChanged",
+    "Labels",
+    "Manifest",
+    "ModelInfo",
+    "MovesAliases",
+    "NoSettings",
+    "RecordsInputs",
+    "Ref",
+    "RoutingSpec",
+    "RunInfo",
+    "SealedArtifact",
+    "SerializerSpec",
+    "Stamp",
+    "StoredArtifact",
+    "atomic_write",
+    "check_name",
+    "check_path",
+    "copy_blob",
+    "hookimpl",
+    "parse_ref",
+    "physical_name",
+    "redact",
+    "target_path",
+]

@@ -1,0 +1,193 @@
+"""Settings, and the only reader of the environment.
+
+Precedence: argument > ``ExperimentConfig`` field > ``TraceletSettings`` field > ``TRACELET_*`` >
+default. Plugins declare an attrs class of their own and get ``TRACELET_<NAME>_*`` by :func:`load`.
+"""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from tracelet.exceptions import ConfigError
+
+__all__ = ["TraceletSettings", "environment", "load"]
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def _boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ValueError("say true or false")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+_PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    bool: (_boolean, "true or false"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    str: (str, "text"),
+    Path: (Path, "a path"),
+    list[str]: (_words, "words with commas between them"),
+}
+
+
+def _plain(kind: Any) -> Any:
+    """``X | None`` is read as ``X``."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        (kind,) = [option for option in typing.get_args(kind) if option is not types.NoneType]
+    return kind
+
+
+def environment(cls: type[attrs.AttrsInstance], prefix: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read the fields of an attrs class from variables called ``<prefix><FIELD>``.
+
+    An empty variable counts as not set. Raises :class:`ConfigError` that names every bad
+    variable at once.
+    """
+    kinds = typing.get_type_hints(cls)
+    found: dict[str, Any] = {}
+    bad: list[str] = []
+    for field in attrs.fields(cls):
+        variable = prefix + field.name.upper()
+        text = environ.get(variable, "")
+        if not text:
+            continue
+        parse, expected = _PARSERS[_plain(kinds[field.name])]
+        try:
+            found[field.name] = parse(text)
+        except ValueError:
+            bad.append(f"{variable}={text!r} is not {expected}")
+    if bad:
+        raise ConfigError("; ".join(bad) + ". Correct or unset what is named here.")
+    return found
+
+
+def load(cls: type[T], prefix: str, environ: Mapping[str, str] | None = None) -> T:
+    """Make an instance of ``cls``, an attrs class, from ``<prefix>*`` variables and its defaults.
+
+    Fields may be ``bool``, ``int``, ``float``, ``str``, ``Path`` or ``list[str]``, each also with
+    ``| None``. Raises :class:`ConfigError` for values that cannot be read or are refused.
+    """
+    source = os.environ if environ is None else environ
+    try:
+        return cls(**environment(cls, prefix, source))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{prefix}*: {error}") from error
+
+
+def _positive(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigError(f"{field.name}={value!r} is not a number above zero.")
+
+
+def _switch(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{field.name}={value!r} is neither True nor False.")
+
+
+def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if value not in choices:
+            raise ConfigError(f"{field.name}={value!r}: say one of {', '.join(choices)}.")
+
+    return check
+
+
+def _names(value: str | list[str] | tuple[str, ...]) -> list[str]:
+    """``"local"``, ``"mlflow,local"`` and ``["mlflow", "local"]`` are all lists of names."""
+    return _words(value) if isinstance(value, str) else list(value)
+
+
+@attrs.frozen(kw_only=True, init=False)
+class TraceletSettings:
+    """What can be set about Tracelet; a field that is not passed is read from ``TRACELET_<FIELD>``.
+
+    Raises :class:`ConfigError` for a value that cannot be used.
+    """
+
+    enable_artifacts: bool = attrs.field(default=False, validator=_switch)
+    automagic_artifacts: bool = attrs.field(default=False, validator=_switch)
+    watch_filesystem: bool = attrs.field(default=False, validator=_switch)
+    #: Directories to watch, as they were given.
+    artifact_watch_dirs: list[str] = attrs.field(factory=list, converter=_names)
+    #: Names of the backends to use.
+    backend: list[str] = attrs.field(factory=lambda: ["local"], converter=_names)
+    #: Name of the routing policy.
+    routing: str = "by-type"
+    #: The tracelet directory: staging, outbox and the embedded backend. Always local.
+    dir: str = attrs.field(default=".tracelet", converter=os.fspath)
+    #: Where large files' bytes go: a directory or an fsspec URL. Empty: inside ``dir``.
+    store: str = attrs.field(default="", converter=os.fspath)
+    #: Files of more megabytes (1,000,000 bytes) than this become references.
+    large_file_mb: float = attrs.field(default=100.0, validator=_positive)
+    on_large: str = attrs.field(default="reference", validator=_one_of("reference", "upload"))
+    #: Seconds that one delivery to one backend may take, beside the time for its bytes.
+    deadline: float = attrs.field(default=30.0, validator=_positive)
+    #: Megabytes a second that a delivery must reach on top of ``deadline``.
+    min_rate: float = attrs.field(default=1.0, validator=_positive)
+    #: Seconds that a backend may take to import its SDK and connect.
+    open_timeout: float = attrs.field(default=120.0, validator=_positive)
+    #: Seconds that ``stop()`` may take in all.
+    stop_timeout: float = attrs.field(default=30.0, validator=_positive)
+    #: Raise what backends raise instead of reporting it in the results.
+    strict: bool = attrs.field(default=False, validator=_switch)
+    #: This process's rank; only rank 0 writes. Unset: found from the launcher's variables.
+    rank: int | None = None
+
+    def __init__(self, **given: Any) -> None:
+        self.__attrs_init__(**{**environment(type(self), "TRACELET_", os.environ), **given})
+
+
+def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = None) -> int:
+    """Return this process's rank among those of one job; 0 where there is only one.
+
+    Launchers set ``RANK`` (torchrun), Lightning counts by node and local rank, and Slurm's
+    ``SLURM_PROCID`` counts only when the processes are told that they belong together, for
+    independent tasks of one job array have it too.
+    """
+    if settings.rank is not None:
+        return settings.rank
+    source = os.environ if environ is None else environ
+
+    def number(variable: str, default: int) -> int:
+        text = source.get(variable, "")
+        return int(text) if text.isdigit() else default
+
+    if source.get("RANK", "").isdigit():
+        return number("RANK", 0)
+    together = "MASTER_ADDR" in source or number("WORLD_SIZE", 1) > 1
+    if together and "SLURM_PROCID" in source:
+        return number("SLURM_PROCID", 0)
+    return number("LOCAL_RANK", 0) or number("NODE_RANK", 0)
+
+
+def child_environment(extra: Mapping[str, str], defaults: Mapping[str, str], path: str | None) -> dict[str, str]:
+    """Return this process's environment with ``extra``, and ``defaults`` for what it does not set.
+
+    ``path`` is put before what ``PYTHONPATH`` has.
+    """
+    inherited = os.environ.get("PYTHONPATH")
+    paths = os.pathsep.join(part for part in (path, inherited) if part)
+    return {**defaults, **os.environ, **({"PYTHONPATH": paths} if path else {}), **extra}
+
+
+def own_variable(name: str) -> str:
+    """Return one variable of Tracelet's own, or an empty text."""
+    return os.environ.get(name, "")

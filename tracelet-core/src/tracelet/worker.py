@@ -1,0 +1,123 @@
+"""What a lane runs: ``python -m tracelet.worker`` opens one backend and serves one request at a time.
+
+It reads requests from stdin and answers on what was stdout when it started; whatever the SDK prints goes to
+stderr. It ignores SIGINT, which is for the user's program. When that program is gone, it finishes the
+request in hand, within the request's own limit, and ends with everything it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import select
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from tracelet.core.backend import BackendContext
+from tracelet.core.lane import error_to_wire, guarded, operation
+from tracelet.core.manifest import converter
+from tracelet.core.plugins import registry
+from tracelet.core.processes import TOKEN, end_family
+from tracelet.core.service import Service
+from tracelet.exceptions import BackendError, TraceletError
+from tracelet.settings import own_variable
+
+__all__ = ["main"]
+
+#: Seconds for ending by itself once the user's program is gone.
+_LAST = 5.0
+
+
+class _Requests:
+    """Requests as they come, on a thread of their own, so that the program's end is noticed at once."""
+
+    def __init__(self) -> None:
+        self.lines: queue.Queue[bytes | None] = queue.Queue()
+        #: When the request in hand must be done, by the monotonic clock; None while there is none.
+        self.until: float | None = None
+        self._parent = os.getppid()
+
+    def read(self) -> None:
+        """Pass lines on until the other side is gone; then see to it that this side goes, too."""
+        buffer = b""
+        while os.getppid() == self._parent:
+            # A fork of the user's program keeps the pipe open after it: its end alone is no proof of life.
+            ready, _, _ = select.select([0], [], [], 1.0)
+            block = os.read(0, 1 << 16) if ready else None
+            if block == b"":
+                break
+            *lines, buffer = (buffer + (block or b"")).split(b"\n")
+            for line in lines:
+                self.lines.put(line)
+        self.lines.put(None)
+        self._outlive()
+
+    def _outlive(self) -> None:
+        end = time.monotonic() + _LAST
+        while time.monotonic() < max(end, self.until or 0.0):
+            time.sleep(0.1)
+        end_family(own_variable(TOKEN), spare=os.getpid())
+        os._exit(1)
+
+
+def _open(message: dict[str, Any]) -> Service:
+    sys.path.extend(entry for entry in message["path"] if entry not in sys.path)
+    hello = message["arguments"]
+    spec = registry().backends.get(hello["backend"])
+    settings = converter().structure(hello["settings"], spec.settings)
+    context = converter().structure(hello["context"], BackendContext)
+    return guarded(spec.name, Service, spec, hello["experiment"], settings, context)
+
+
+def _serve(service: Service, message: dict[str, Any]) -> Any:
+    types = operation(message["op"])
+    arguments = {key: converter().structure(value, types.arguments[key]) for key, value in message["arguments"].items()}
+    answer = guarded(service.name, getattr(service, message["op"]), **arguments)
+    return converter().unstructure(answer, types.answer)
+
+
+def main() -> None:
+    """Serve until the user's program closes the pipe, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    requests = _Requests()
+    threading.Thread(target=requests.read, daemon=True).start()
+    service: Service | None = None
+    while (line := requests.lines.get()) is not None:
+        message = json.loads(line)
+        requests.until = time.monotonic() + (message["limit"] or 3600.0)
+        answer: dict[str, Any]
+        try:
+            value = None
+            if service is None:
+                service = _open(message)
+            else:
+                value = _serve(service, message)
+            answer = {"kind": "value", "value": value}
+        except TraceletError as error:
+            answer = {"kind": "error", "error": error_to_wire(error)}
+        except Exception as error:  # noqa: BLE001 - the boundary: the other side is told, whatever it was
+            wrapped = BackendError(f"{type(error).__name__}: {error}")
+            answer = {"kind": "error", "error": error_to_wire(wrapped)}
+        requests.until = None
+        if message["op"] == "stop":
+            service = None
+        try:
+            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.flush()
+        except BrokenPipeError:
+            break
+    if service is not None:
+        # The program is gone and did not say how its run ended.
+        with contextlib.suppress(TraceletError):
+            guarded(service.name, service.stop, failed=True)
+
+
+if __name__ == "__main__":
+    main()
