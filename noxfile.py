@@ -1,0 +1,65 @@
+"""Sessions: `demo`, `tests`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+# pip stays at the version that reads the same configuration on every machine.
+PROJECT = nox.project.load_toml("pyproject.toml")
+DISTRIBUTIONS = ("core", "mlflow", "wandb", "clearml", "aim", "lightning")
+CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
+
+
+def group(*names: str) -> list[str]:
+    return [line for name in names for line in nox.project.dependency_groups(PROJECT, name)]
+
+
+def sources() -> list[str]:
+    return [f"tracelet-{name}/src" for name in DISTRIBUTIONS]
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train, log, and find everything again from a second process, on the embedded backend."""
+    session.install("./tracelet-core[cli,yaml]", *group("demo"))
+    session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test, with branch coverage of the core."""
+    session.install(*group("frameworks"))
+    editable = [part for path in [CORE, *(f"./tracelet-{name}" for name in DISTRIBUTIONS[1:])] for part in ("-e", path)]
+    session.install(*editable, "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", silent=True)
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    session.install(*group("types"), "-e", CORE)
+    session.run("mypy", *sources())
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and the sdist of every distribution into dist/."""
+    session.install("build")
+    shutil.rmtree("dist", ignore_errors=True)
+    for name in DISTRIBUTIONS:
+        session.run("python", "-m", "build", "--outdir", str(Path("dist")), f"tracelet-{name}", silent=True)

@@ -1,0 +1,1 @@
+"""Aim for Tracelet: planned, with no plugin yet."""

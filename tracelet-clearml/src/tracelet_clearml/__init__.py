@@ -1,0 +1,1 @@
+"""ClearML for Tracelet: planned, with no plugin yet."""

@@ -1,0 +1,1 @@
+"""PyTorch Lightning for Tracelet: planned, with no plugin yet."""

@@ -1,0 +1,1 @@
+"""Weights & Biases for Tracelet: planned, with no plugin yet."""
