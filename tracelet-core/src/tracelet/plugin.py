@@ -15,7 +15,6 @@ from tracelet.core.backend import (
     Labels,
     ModelInfo,
     MovesAliases,
-    NoSettings,
     RecordsInputs,
     Ref,
     RunInfo,
@@ -41,7 +40,8 @@ from tracelet.core.paths import physical_name, target_path
 from tracelet.core.remote import redact
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
-from tracelet.core.store import FileChanged, Stamp, atomic_write, copy_blob
+from tracelet.core.store import FileChanged, Stamp, atomic_write, copy_blob, discard
+from tracelet.settings import NoSettings
 
 __all__ = [
     "MANIFEST_NAME",
@@ -79,6 +79,7 @@ __all__ = [
     "check_name",
     "check_path",
     "copy_blob",
+    "discard",
     "hookimpl",
     "parse_ref",
     "physical_name",

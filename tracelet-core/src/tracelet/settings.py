@@ -17,7 +17,16 @@ import attrs
 
 from tracelet.exceptions import ConfigError
 
-__all__ = ["TraceletSettings", "environment", "load"]
+__all__ = [
+    "NoSettings",
+    "TraceletSettings",
+    "child_environment",
+    "environment",
+    "global_rank",
+    "load",
+    "load_plugin",
+    "own_variable",
+]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -90,6 +99,16 @@ def load(cls: type[T], prefix: str, environ: Mapping[str, str] | None = None) ->
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{prefix}*: {error}") from error
+
+
+def load_plugin(cls: type[T], name: str) -> T:
+    """Read what the plugin ``name`` declares as its settings from ``TRACELET_<NAME>_*``; raises as :func:`load` does."""
+    return load(cls, f"TRACELET_{name.upper().replace('-', '_')}_")
+
+
+@attrs.frozen
+class NoSettings:
+    """For a plugin that has nothing to set."""
 
 
 def _positive(instance: object, field: attrs.Attribute[Any], value: Any) -> None:

@@ -13,6 +13,7 @@ import attrs
 from tracelet.core.manifest import ArtifactType, Manifest, check_name
 from tracelet.core.store import Stamp
 from tracelet.exceptions import ArtifactError
+from tracelet.settings import NoSettings
 
 __all__ = [
     "Backend",
@@ -23,7 +24,6 @@ __all__ = [
     "Deletes",
     "Labels",
     "MovesAliases",
-    "NoSettings",
     "RecordsInputs",
     "Ref",
     "RunInfo",
@@ -225,7 +225,10 @@ class Collects(Protocol):
     """A backend that leaves garbage behind when it is interrupted, and can clear it away."""
 
     def collect(self, older_than: float) -> Iterable[int]:
-        """Delete what no version needs and was last needed before then; yield the bytes of each piece."""
+        """Delete what no version of any experiment needs and was last needed before then; yield the bytes of each piece.
+
+        ``older_than`` is in seconds since the epoch. Other processes may be storing meanwhile.
+        """
         ...
 
 
@@ -245,11 +248,6 @@ PROTOCOLS: Mapping[Capability, type] = {
     Capability.DELETE: Deletes,
     Capability.COLLECT: Collects,
 }
-
-
-@attrs.frozen
-class NoSettings:
-    """For a backend that has nothing to set."""
 
 
 @attrs.frozen

@@ -36,7 +36,18 @@ from tracelet.exceptions import (
 )
 from tracelet.settings import TraceletSettings
 
-__all__ = ["Courier", "Outcome", "Reader", "Sealer", "Task", "all_at_once", "close_all", "is_final", "limit_for"]
+__all__ = [
+    "Courier",
+    "Outcome",
+    "Reader",
+    "Sealer",
+    "Task",
+    "all_at_once",
+    "close_all",
+    "is_final",
+    "limit_for",
+    "within",
+]
 
 T = TypeVar("T")
 
@@ -243,7 +254,7 @@ class Courier:
                 raise self._still_away()
             self._opened()
             # What was queued before under this name is older: it goes first, or this one waits behind it.
-            self._make_waiting(task.parcel.manifest.name)
+            self._make_waiting(task.parcel.manifest.name, before=task.parcel.key)
             outcome = Outcome(self._deliver(task.sealed, task.parcel, again=False))
         except TraceletError as error:
             outcome = Outcome(error=error)
@@ -282,24 +293,32 @@ class Courier:
             self._run()
         return Outcome(error=error, queued=True)
 
-    def _make_waiting(self, name: str | None) -> None:
-        """Make what waits in the outbox (of one name), oldest first; raise where that has to wait on."""
-        tried = set()
+    def _make_waiting(self, name: str | None, before: str | None = None) -> None:
+        """Make what waits in the outbox (of one name, up to a key), oldest first; raise where that has to wait on."""
+        stuck: dict[str, TraceletError] = {}
         for key in self._outbox.waiting(self._experiment, self.backend, name):
-            if self._closing and name is None:
+            if (before is not None and key >= before) or (self._closing and name is None):
                 return
             parcel = self._outbox.load(self._experiment, self.backend, key)
-            if parcel is None or parcel.manifest.name in tried:
+            if parcel is None:
                 continue
-            if name is None and self._later.get(key, 0.0) > time.monotonic():
-                tried.add(parcel.manifest.name)
+            older = stuck.get(parcel.manifest.name)
+            if older is None and name is None and self._later.get(key, 0.0) > time.monotonic():
+                older = BackendUnavailable(parcel.error, backend=self.backend)
+            if older is not None:
+                # The younger ones of its name wait behind it; other names need not.
+                stuck[parcel.manifest.name] = older
+                self._tell(key, Outcome(error=older, queued=True))
                 continue
             try:
                 self.redeliver(parcel)
-            except TraceletError:
-                # The younger ones of its name wait behind it; other names need not.
-                tried.add(parcel.manifest.name)
-                if name is not None or self._retry_at > time.monotonic():
+            except TraceletError as error:
+                stuck[parcel.manifest.name] = error
+                if self._retry_at > time.monotonic():
+                    for other in list(self._waiters):
+                        self._tell(other, Outcome(error=error, queued=True))
+                    raise
+                if name is not None:
                     raise
             if name is None and self._tasks:
                 return
@@ -334,7 +353,10 @@ class Courier:
             else:
                 _LOG.info("%s does not take %r yet: %s", self.backend, parcel.manifest.name, outcome.error)
                 self._later[parcel.key] = time.monotonic() + min(_LONGEST_BACKOFF, 2.0 ** min(parcel.attempts, 9))
-        waiter = self._waiters.pop(parcel.key, None)
+        self._tell(parcel.key, outcome)
+
+    def _tell(self, key: str, outcome: Outcome) -> None:
+        waiter = self._waiters.pop(key, None)
         if waiter is not None:
             waiter.set_result(outcome)
 
@@ -417,6 +439,20 @@ def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dic
     for thread in threads:
         thread.join()
     return {name: given[name] for name in calls if name in given}, raised
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Make a call that nobody can end; raises ``TimeoutError`` when its time is over, and leaves it to itself."""
+    answer: Future[T] = Future()
+
+    def one() -> None:
+        try:
+            answer.set_result(call())
+        except TraceletError as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=one, daemon=True).start()
+    return answer.result(seconds)
 
 
 def close_all(couriers: Iterable[Courier], until: float, *, failed: bool) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from tracelet.core.backend import NoSettings
 from tracelet.core.manifest import ArtifactType, check_name
+from tracelet.settings import NoSettings
 
 __all__ = ["Detection", "Detector", "DetectorSpec"]
 

@@ -302,7 +302,7 @@ class ProcessLane:
                     continue
                 if left <= 0:
                     raise BackendUnavailable(
-                        f"{self._spec.name} did not answer within {limit:.0f} s; its process was ended."
+                        f"{self._spec.name} did not answer within {limit:.3g} s; its process was ended."
                         f"{self._last_words()}",
                         backend=self._spec.name,
                     )

@@ -1,0 +1,196 @@
+"""The rules of the house, read off the source: who imports whom, and what is kept to one room."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "tracelet-core" / "src" / "tracelet"
+VENDORS = ("mlflow", "wandb", "clearml", "aim", "lightning")
+
+#: From the roof down: a room imports from the floors below its own, and from no neighbour.
+FLOORS = (
+    {"cli", "testing", "builtin", "worker"},
+    {"plugin"},
+    {"core.experiment", "core.upkeep"},
+    {"core.manager"},
+    {"core.finding"},
+    {"core.delivery", "core.retrieval"},
+    {"core.sealing"},
+    {"core.lane", "core.outbox"},
+    {"core.service"},
+    {"core.results", "core.plugins"},
+    {"core.hookspecs"},
+    {"core.blobs"},
+    {"core.backend", "core.detector", "core.routing", "core.serializers"},
+    {"core.paths", "core.store"},
+    {"core.artifacts"},
+    {"core.manifest", "core.remote", "core.processes"},
+    {"settings"},
+    {"exceptions"},
+)
+
+
+def sources() -> list[Path]:
+    return sorted(CORE.rglob("*.py"))
+
+
+def plugin_sources() -> list[Path]:
+    return sorted(path for name in VENDORS for path in (ROOT / f"tracelet-{name}" / "src").rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """`core/lane.py` is the room `core.lane`; all of `cli/` is one room."""
+    parts = path.relative_to(CORE).with_suffix("").parts
+    return ".".join(parts[:2]) if parts[0] == "core" else parts[0]
+
+
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Every module that a file imports, wherever in the file that stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def imported_room(module: str) -> str | None:
+    parts = module.split(".")
+    if parts[0] != "tracelet" or len(parts) < 2:
+        return None
+    return ".".join(parts[1:3]) if parts[1] == "core" else parts[1]
+
+
+def where(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def test_every_room_stands_on_a_floor() -> None:
+    rooms = {
+        room(path) for path in sources() if path.name != "__init__.py" or path.parent.name not in {"tracelet", "core"}
+    }
+    assert rooms == set().union(*FLOORS)
+
+
+def test_rooms_import_only_from_the_floors_below() -> None:
+    wrong = []
+    for path in sources():
+        if path == CORE / "__init__.py" or path == CORE / "core" / "__init__.py":
+            continue
+        for module, line in imports(path):
+            target = imported_room(module)
+            known = target in set().union(*FLOORS)
+            if known and target != room(path) and floor(target) <= floor(room(path)):
+                wrong.append(f"{where(path, line)} imports {module}")
+    assert not wrong
+
+
+def test_plugins_and_built_ins_have_one_door() -> None:
+    allowed = {"plugin", "exceptions", "settings"}
+    wrong = []
+    for path in [*plugin_sources(), *(CORE / "builtin").rglob("*.py")]:
+        for module, line in imports(path):
+            inside = module.startswith("tracelet.builtin") and CORE in path.parents
+            if module.startswith("tracelet.") and not inside and module.split(".")[1] not in allowed:
+                wrong.append(f"{where(path, line)} imports {module}")
+    assert not wrong
+
+
+def test_core_knows_no_vendor() -> None:
+    wrong = []
+    for path in (CORE / "core").rglob("*.py"):
+        code = ast.parse(path.read_text())
+        words = [node.id for node in ast.walk(code) if isinstance(node, ast.Name)]
+        words += [
+            node.value for node in ast.walk(code) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        words += [module for module, _ in imports(path)]
+        wrong += [f"{path.name}: {vendor}" for vendor in VENDORS for word in words if vendor in word.lower().split()]
+    assert not wrong
+
+
+def test_a_plugins_front_door_is_light() -> None:
+    allowed = {"__future__", "attrs", "collections", "dataclasses", "logging", "pathlib", "sys", "tracelet", "typing"}
+    wrong = []
+    for name in VENDORS:
+        package = f"tracelet_{name}"
+        path = ROOT / f"tracelet-{name}" / "src" / package / "__init__.py"
+        body = ast.parse(path.read_text()).body
+        top = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        for node in top:
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            wrong += [
+                f"{where(path, node.lineno)} imports {module}"
+                for module in modules
+                if module.split(".")[0] not in allowed
+            ]
+    assert not wrong
+
+
+def users_of(*modules: str) -> set[str]:
+    return {
+        path.relative_to(CORE).as_posix()
+        for path in sources()
+        for module, _ in imports(path)
+        if any(module == one or module.startswith(f"{one}.") for one in modules)
+    }
+
+
+def test_threads_processes_and_entry_points_have_one_owner_each() -> None:
+    assert users_of("subprocess") == {"core/lane.py"} | {path for path in users_of("subprocess") if "testing/" in path}
+    assert {path for path in users_of("threading") if path.startswith("core/")} == {"core/delivery.py"}
+    assert users_of("importlib.metadata.entry_points") == {"core/plugins.py"}
+    assert {path for path in users_of("multiprocessing") if path.startswith("core/")} == set()
+
+
+def test_only_settings_reads_the_environment() -> None:
+    wrong = []
+    for path in [*sources(), *plugin_sources()]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            reads = isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+            if reads and isinstance(node.value, ast.Name) and node.value.id == "os" and path.name != "settings.py":
+                wrong.append(where(path, node.lineno))
+    assert not [line for line in wrong if "/testing/" not in line]
+
+
+def test_only_the_boundaries_catch_everything() -> None:
+    allowed = {CORE / "core/plugins.py", CORE / "core/lane.py", CORE / "worker.py"}
+    wrong = []
+    for path in [*sources(), *plugin_sources()]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            names = {kind.id for kind in kinds if isinstance(kind, ast.Name)}
+            reraises = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in node.body)
+            broad = node.type is None or names & {"Exception", "BaseException"}
+            if broad and not reraises and path not in allowed:
+                wrong.append(where(path, node.lineno))
+    assert not wrong
+
+
+def test_the_library_prints_nothing() -> None:
+    wrong = [
+        where(path, node.lineno)
+        for path in [*sources(), *plugin_sources()]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["core", *VENDORS])
+def test_every_distribution_is_typed_and_licensed(name: str) -> None:
+    folder = ROOT / f"tracelet-{name}"
+    package = "tracelet" if name == "core" else f"tracelet_{name}"
+    assert (folder / "src" / package / "py.typed").exists()
+    assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert (folder / "README.md").read_text().startswith(f"# tracelet-{name}")

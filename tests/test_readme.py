@@ -1,0 +1,48 @@
+"""What the README says is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tracelet.core.backend import Capability
+from tracelet.core.plugins import registry
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_backends_is_what_the_code_declares() -> None:
+    header, _, *rows = re.findall(r"^\|.*\|$", README, flags=re.MULTILINE)
+    assert header.split("|")[3:-1] == [f" {word} " for word in (*(c.value for c in Capability), "versions are atomic")]
+    ours = {record.distribution for record in registry().records if record.distribution.startswith("tracelet-")}
+    provided = {
+        name.removeprefix("backend "): record.distribution
+        for record in registry().records
+        for name in record.provides
+        if name.startswith("backend ") and (ROOT / record.distribution).is_dir()
+    }
+    assert ours
+    expected = set()
+    for name, distribution in provided.items():
+        spec = registry().backends.get(name)
+        marks = [*(capability in spec.capabilities for capability in Capability), spec.atomic_versions]
+        cells = [f"`{name}`", f"`{distribution}`", *("yes" if mark else "no" for mark in marks)]
+        expected.add(f"| {' | '.join(cells)} |")
+    assert set(rows) == expected
+
+
+def test_the_ten_lines_run_as_printed(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "report.html").write_text("<h1>fine</h1>")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["<LogResults local: v0>", f"{{'accuracy': 0.93}} {tmp_path / 'there'}"]
+    assert (tmp_path / "there" / "report.html").read_text() == "<h1>fine</h1>"
+
+
+def test_every_page_that_is_linked_is_there() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links {link}"

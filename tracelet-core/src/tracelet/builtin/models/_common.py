@@ -1,0 +1,131 @@
+"""What the serializers of models share: the fact sheet, versions, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnsafeContent
+
+__all__ = [
+    "UNREADABLE",
+    "ancestry",
+    "check_version",
+    "class_path",
+    "logger",
+    "plain_params",
+    "read_facts",
+    "readable",
+    "write_facts",
+]
+
+logger = logging.getLogger("tracelet.models")
+
+_FACTS = "model.json"
+
+#: What libraries raise about files that they cannot make a model from.
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+def class_path(cls: type) -> str:
+    """Name a class as ``module:Qualified.Name``."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def ancestry(model: Any) -> frozenset[str]:
+    """Name the classes that the model is an instance of, which needs no import of them."""
+    return frozenset(map(class_path, type(model).__mro__))
+
+
+def write_facts(folder: Path, model: Any, library: ModuleType, **more: Any) -> None:
+    """Write ``model.json``: the model's class, the library and its version, and what else is given."""
+    facts = {
+        "format": 1,
+        "class": class_path(type(model)),
+        "library": library.__name__,
+        "version": library.__version__,
+        **more,
+    }
+    (folder / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return what ``model.json`` says; raises ``ValueError`` when it says nothing."""
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    if not isinstance(facts, dict):
+        raise ValueError(f"{_FACTS} holds no facts")
+    return facts
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn what a library raises about files that it cannot use into Tracelet's errors.
+
+    Raises :class:`ConfigError` when something cannot be imported, and :class:`ArtifactError` when
+    the files are damaged or made up.
+    """
+    try:
+        yield
+    except TraceletError:
+        raise
+    except ImportError as error:
+        raise ConfigError(
+            f"Loading this model needs {error.name}, which cannot be imported here ({error}): "
+            "install it, or make it importable."
+        ) from error
+    except UNREADABLE as error:
+        raise ArtifactError(
+            f"The files do not hold a model that can be loaded here: {type(error).__name__}: {error}. "
+            "If they are whole, try the library version that model.json names."
+        ) from error
+
+
+def check_version(library: ModuleType, safe_since: tuple[int, ...], trust: bool) -> None:
+    """Refuse a library whose own safe loading has known holes; raises :class:`UnsafeContent`."""
+    release = tuple(int(number) for number in re.findall(r"\d+", library.__version__.partition("+")[0]))
+    if release < safe_since and not trust:
+        needed = ".".join(map(str, safe_since))
+        raise UnsafeContent(
+            f"A file made for it can run code while {library.__name__} {library.__version__} loads it: upgrade to "
+            f"{library.__name__} {needed} or later, or pass trust=True if you know where the model comes from."
+        )
+
+
+def plain_params(model: Any) -> dict[str, Any]:
+    """Return the estimator's parameters that JSON can hold, and log the names of the others."""
+    numpy = import_module("numpy")
+    kept: dict[str, Any] = {}
+    left: list[str] = []
+    for name, value in model.get_params().items():
+        plain = value.item() if isinstance(value, numpy.generic) else value
+        if plain is None or isinstance(plain, (bool, int, float, str)):
+            kept[name] = plain
+        else:
+            left.append(name)
+    if left:
+        logger.warning(
+            "%s: %s not stored with the model; it predicts the same, and needs them again only to be fitted again.",
+            type(model).__name__,
+            ", ".join(left) + (" is" if len(left) == 1 else " are"),
+        )
+    return kept

@@ -1,0 +1,87 @@
+"""Keras models in Keras's own format, whatever the backend; other TensorFlow modules as SavedModels."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tracelet.builtin.models._common import ancestry, check_version, readable, write_facts
+from tracelet.exceptions import ConfigError, UnsafeContent
+
+__all__ = ["KERAS_MODEL", "TENSORFLOW_MODULE", "dump", "load"]
+
+#: What every model of Keras 3 is, on any backend.
+KERAS_MODEL = "keras.src.models.model:Model"
+#: What every ``tf.Module`` is, and what a loaded SavedModel is.
+TENSORFLOW_MODULE = "tensorflow.python.trackable.autotrackable:AutoTrackable"
+
+_KERAS = "model.keras"
+_SAVED_MODEL = "saved_model"
+_KERAS_SAFE_SINCE = (3, 13, 2)
+
+
+def dump(model: Any, folder: Path) -> None:
+    """Write a Keras model as ``model.keras``, or any other ``tf.Module`` as the folder ``saved_model``.
+
+    Raises ``ValueError`` when a Keras model is not built yet, or when nothing of a ``tf.Module`` could
+    predict after loading; ``TypeError`` for what is neither.
+    """
+    classes = ancestry(model)
+    if KERAS_MODEL in classes:
+        keras = import_module("keras")
+        if not model.built:
+            raise ValueError("the Keras model is not built, so it has no weights yet: call it on some data first")
+        model.save(folder / _KERAS)
+        write_facts(folder, model, keras, backend=keras.config.backend())
+        return
+    if TENSORFLOW_MODULE not in classes:
+        raise TypeError(f"{type(model).__name__} is neither a model of Keras 3 nor a tf.Module")
+    tensorflow = import_module("tensorflow")
+    tensorflow.saved_model.save(model, str(folder / _SAVED_MODEL))
+    stored = import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel.FromString(
+        (folder / _SAVED_MODEL / "saved_model.pb").read_bytes()
+    )
+    if not stored.meta_graphs[0].object_graph_def.concrete_functions:
+        raise ValueError(
+            "no method of the tf.Module would be stored, so that it could not predict after loading: decorate one "
+            "with tf.function and call it once, or give it an input_signature"
+        )
+    write_facts(folder, model, tensorflow)
+
+
+@readable()
+def load(folder: Path, trust: bool) -> Any:
+    """Load a Keras model, in the reader's own Keras backend, or a SavedModel.
+
+    Raises :class:`UnsafeContent` without ``trust`` for a SavedModel, which is a program, and for
+    layers that hold code; :class:`ConfigError` for classes that Keras does not know here.
+    """
+    if (folder / _KERAS).exists():
+        return _load_keras(folder / _KERAS, trust)
+    if not trust:
+        raise UnsafeContent(
+            "A SavedModel is a program that TensorFlow runs: pass trust=True if you know where it comes from."
+        )
+    return import_module("tensorflow").saved_model.load(str(folder / _SAVED_MODEL))
+
+
+def _load_keras(path: Path, trust: bool) -> Any:
+    keras = import_module("keras")
+    check_version(keras, _KERAS_SAFE_SINCE, trust)
+    try:
+        return keras.saving.load_model(path, safe_mode=not trust)
+    except ValueError as error:
+        # Keras has no error class of its own for this; every refusal names the argument that lifts it.
+        if "safe_mode" in str(error):
+            raise UnsafeContent(
+                "This model holds code, such as a Lambda layer, that loading it would run: pass trust=True if you "
+                "know where it comes from."
+            ) from error
+        raise
+    except TypeError as error:
+        raise ConfigError(
+            "Keras cannot rebuild this model. If it has classes or functions of your own, decorate them with "
+            "@keras.saving.register_keras_serializable() and import their module before loading. "
+            f"Keras says: {error}"
+        ) from error

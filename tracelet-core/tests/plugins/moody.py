@@ -1,0 +1,161 @@
+"""A backend that works, and misbehaves as a file tells it to, from one request to the next.
+
+``TRACELET_MOODY_PLACE`` is its folder; the file ``mood`` there is JSON, from the name of a method to a misdeed.
+Each call is noted in the file ``calls``.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import attrs
+
+from tracelet.exceptions import ArtifactError, BackendAuthError, BackendUnavailable
+from tracelet.plugin import BackendSpec, BlobBackend, Capability, hookimpl
+
+
+@attrs.frozen
+class Settings:
+    place: str = ""
+
+
+class Moody(BlobBackend):
+    def __init__(self, place: Path, experiment: str) -> None:
+        super().__init__(place.as_uri(), experiment)
+        self._place = place
+
+    def _do(self, method: str) -> None:
+        with (self._place / "calls").open("a") as calls:
+            calls.write(f"{method} {os.getpid()}\n")
+        mood = self._place / "mood"
+        misdeed = json.loads(mood.read_text()).get(method, "") if mood.exists() else ""
+        word, _, detail = misdeed.partition(" ")
+        match word:
+            case "hang":
+                time.sleep(1000)
+            case "sleep":
+                time.sleep(float(detail))
+            case "crash":
+                print("its last words", file=sys.stderr, flush=True)
+                os._exit(3)
+            case "babble":
+                os.write(int(detail), b"\x00rubbish {]\n")
+            case "stubborn":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                time.sleep(1000)
+            case "brood":
+                for new_session in (False, True):
+                    subprocess.Popen(["sleep", "987"], start_new_session=new_session)
+                time.sleep(float(detail or 0))
+            case "away":
+                raise BackendUnavailable("moody is out")
+            case "locked":
+                raise BackendAuthError("moody does not know you")
+            case "never":
+                raise ArtifactError("moody never takes that")
+            case "broken":
+                raise ZeroDivisionError("moody divides")
+            case "quit":
+                raise SystemExit(5)
+            case "print":
+                print("chatter on stdout", flush=True)
+
+    def start(self, run):
+        self._do("start")
+
+    def put(self, sealed, labels):
+        self._do("put")
+        stored = super().put(sealed, labels)
+        self._do("after_put")
+        return stored
+
+    def find(self, name, ref):
+        self._do("find")
+        return super().find(name, ref)
+
+    def list(self, *, name, type):
+        self._do("list")
+        return super().list(name=name, type=type)
+
+    def fetch(self, stored, paths, dest):
+        self._do("fetch")
+        return super().fetch(stored, paths, dest)
+
+    def record_input(self, stored):
+        self._do("record_input")
+
+    def stop(self, *, failed):
+        self._do(f"stop_failed_{failed}")
+        self._do("stop")
+
+    def create_exclusive(self, key, data):
+        target = self._path(key)
+        try:
+            with target.open("xb") as stream:
+                stream.write(data)
+        except FileExistsError:
+            return False
+        return True
+
+    def write(self, key, data):
+        target = self._path(key)
+        partial = target.with_name(f".{os.getpid()}.{time.monotonic_ns()}")
+        partial.write_bytes(data.read())
+        partial.replace(target)
+
+    def read(self, key):
+        return (self._place / "blobs" / key).open("rb")
+
+    def keys(self, prefix):
+        root = self._place / "blobs"
+        found = (path for path in (root / prefix).rglob("*") if path.is_file() and not path.name.startswith("."))
+        return [path.relative_to(root).as_posix() for path in found]
+
+    def remove(self, key):
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        target = self._place / "blobs" / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+
+class Dumb(Moody):
+    """It can name a version when it stores it, and not afterwards."""
+
+    relabel = None
+    delete = None
+
+
+def _open(kind, experiment, settings):
+    place = Path(settings.place)
+    place.mkdir(parents=True, exist_ok=True)
+    backend = kind(place, experiment)
+    backend._do("open")
+    return backend
+
+
+def _render(model, info, dest):
+    if info.metadata.get("render") == "fails":
+        raise RuntimeError("no form for it")
+    (dest / "form.txt").write_text(f"{type(model).__name__} {info.framework} {info.artifact}")
+
+
+@hookimpl
+def tracelet_backends():
+    everything = frozenset({Capability.ALIASES, Capability.DELETE, Capability.INPUTS})
+
+    def spec(name, kind=Moody, **more):
+        return BackendSpec(name=name, open=lambda e, s, c: _open(kind, e, s), settings=Settings, **more)
+
+    return [
+        spec("moody", capabilities=everything, environ={"MOODY_SDK_QUIET": "1"}),
+        spec("moody-inline", in_process=True, capabilities=everything),
+        spec("moody-render", render=_render, context=lambda: {"uri": "https://me:secret@host/x"}),
+        spec("moody-dumb", Dumb),
+    ]

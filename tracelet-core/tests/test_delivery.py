@@ -1,0 +1,636 @@
+"""What becomes of an artifact between `log_artifact` and its backends: order, retries, results, the outbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from watching import Moody
+
+from tracelet import (
+    ArtifactError,
+    ArtifactNotFound,
+    ArtifactType,
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    Experiment,
+    ExperimentConfig,
+    LoggedArtifact,
+    TraceletArtifact,
+)
+from tracelet.core.outbox import Outbox
+from tracelet.core.processes import current, process_id
+from tracelet.exceptions import VersionConflict
+
+Make = Callable[..., Experiment]
+
+
+def artifact(
+    content: str = "content", name: str = "thing", kind: ArtifactType = ArtifactType.CONFIG
+) -> TraceletArtifact:
+    path = Path(f"{name}-{content}.txt")
+    path.write_text(content)
+    return TraceletArtifact(name, kind).add_file(path, "file.txt")
+
+
+def contents(exp: Experiment, name: str = "thing") -> list[str]:
+    """What each version holds, oldest first."""
+    versions = [one for one in exp.list_artifacts() if one.name == name]
+    return [text(one) for one in sorted(versions, key=lambda one: one.uri)]
+
+
+def text(one: LoggedArtifact) -> str:
+    with one.open("file.txt") as stream:
+        return stream.read().decode()
+
+
+def waiting(moody: Moody, home: Path) -> list[str]:
+    return [parcel.manifest.name for parcel in Outbox(home / ".tracelet").everything()]
+
+
+# -- versions
+
+
+def test_each_content_is_a_version_and_the_same_twice_in_a_row_is_one(experiment: Make) -> None:
+    exp = experiment()
+    results = [exp.log_artifact(artifact(one))["moody"] for one in ("a", "a", "b", "a")]
+    assert [(one.version, one.created) for one in results] == [("v0", True), ("v0", False), ("v1", True), ("v2", True)]
+
+
+def test_the_same_content_sends_nothing(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact())
+    exp.log_artifact(artifact())
+    assert len(moody.calls("put")) == 1
+
+
+def test_a_label_names_one_content_for_ever(experiment: Make) -> None:
+    exp = experiment()
+    first = exp.log_artifact(artifact("a"), version="v1.2.0")
+    exp.log_artifact(artifact("b"))
+    again = exp.log_artifact(artifact("a"), version="v1.2.0")
+    assert first["moody"].version == again["moody"].version == "v1.2.0"
+    assert not again["moody"].created
+    refused = exp.log_artifact(artifact("c"), version="v1.2.0")
+    assert isinstance(refused.failed["moody"], VersionConflict)
+    assert "for ever" in str(refused.failed["moody"])
+    assert contents(exp) == ["a", "b"]
+
+
+def test_a_label_is_given_to_the_newest_version_where_that_is_the_same_content(experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("a"))
+    labelled = exp.log_artifact(artifact("a"), version="release")
+    assert labelled["moody"].version == "release"
+    assert [one.version for one in exp.list_artifacts()] == ["release"]
+    second = exp.log_artifact(artifact("a"), version="another")
+    assert second["moody"].created
+    assert {one.version for one in exp.list_artifacts()} == {"release", "another"}
+
+
+def test_aliases_move_and_labels_do_not(experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("a"), aliases=["best"])
+    exp.log_artifact(artifact("b"), aliases=["last"])
+    assert text(exp.get_artifact("thing", "best")) == "a"
+    exp.log_artifact(artifact("b"), aliases=["best"])
+    best = exp.get_artifact("thing", "best")
+    assert text(best) == "b"
+    assert set(best.aliases) == {"best", "last"}
+    exp.log_artifact(artifact("c"), version="release")
+    assert "never moves" in str(exp.log_artifact(artifact("d"), aliases=["release"]).failed["moody"])
+    assert "is an alias" in str(exp.log_artifact(artifact("d"), version="best").failed["moody"])
+
+
+def test_a_backend_that_cannot_move_names_says_so_and_stores_a_new_label_anew(experiment: Make) -> None:
+    exp = experiment("moody-dumb")
+    exp.log_artifact(artifact("a"), aliases=["best"])
+    refused = exp.log_artifact(artifact("a"), aliases=["good"]).failed["moody-dumb"]
+    assert "cannot name it good afterwards" in str(refused)
+    assert exp.log_artifact(artifact("a"), version="release")["moody-dumb"].created
+
+
+def test_a_name_has_one_type(experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("a"))
+    refused = exp.log_artifact(artifact("b", kind=ArtifactType.REPORT))
+    assert "a name has one type" in str(refused.failed["moody"])
+
+
+def test_bytes_that_were_only_referred_to_can_be_uploaded_later(experiment: Make) -> None:
+    exp = experiment()
+    referring = artifact("a")
+    referring.metadata["force_reference"] = True
+    assert not exp.log_artifact(referring)["moody"].portable
+    uploading = artifact("a")
+    uploading.metadata["force_reference"] = False
+    result = exp.log_artifact(uploading)["moody"]
+    assert (result.created, result.portable) == (True, True)
+    assert not exp.log_artifact(referring)["moody"].created
+
+
+# -- order and retries
+
+
+def test_what_waits_under_a_name_is_delivered_before_what_is_logged_later(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    assert exp.log_artifact(artifact("old")).queued
+    assert exp.log_artifact(artifact("older than new")).queued
+    moody.told()
+    time.sleep(0.2)
+    results = exp.log_artifact(artifact("new"))
+    assert results["moody"].version == "v2"
+    assert contents(exp) == ["old", "older than new", "new"]
+
+
+def test_while_the_older_one_cannot_be_delivered_the_newer_waits_behind_it(
+    moody: Moody, experiment: Make, home: Path
+) -> None:
+    exp = experiment()
+    moody.told(put="broken")
+    exp.log_artifact(artifact("old"))
+    exp.log_artifact(artifact("new"))
+    assert exp.log_artifact(artifact("other", name="other")).queued
+    assert waiting(moody, home) == ["thing", "thing", "other"]
+    moody.told()
+    assert exp.flush() == 0
+    assert contents(exp) == ["old", "new"]
+
+
+def test_what_waits_is_tried_again_without_being_asked(moody: Moody, experiment: Make, home: Path) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    exp.log_artifact(artifact())
+    moody.told()
+    until = time.monotonic() + 10
+    while waiting(moody, home) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert contents(exp) == ["content"]
+
+
+def test_a_backend_that_was_slow_to_fail_is_left_alone_for_a_while(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("first"))
+    moody.told(put="hang")
+    exp.log_artifact(artifact("a"))
+    began = time.monotonic()
+    results = exp.log_artifact(artifact("b"))
+    assert time.monotonic() - began < 1
+    assert "asked again in" in str(results.queued["moody"])
+    moody.told()
+    assert exp.flush() == 0
+    assert contents(exp) == ["first", "a", "b"]
+
+
+def test_a_later_process_delivers_what_an_earlier_one_left(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    exp.log_artifact(artifact(), aliases=["best"])
+    exp.stop()
+    moody.told()
+    later = experiment()
+    until = time.monotonic() + 10
+    while waiting(moody, home) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert text(later.get_artifact("thing", "best")) == "content"
+
+
+def test_another_experiments_deliveries_are_left_to_it(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    exp.log_artifact(artifact())
+    exp.stop()
+    moody.told()
+    other = experiment(name="another experiment")
+    assert other.flush() == 0
+    assert waiting(moody, home) == ["thing"]
+
+
+def test_a_put_that_was_made_and_not_answered_is_not_made_twice(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    moody.told(after_put="crash")
+    assert exp.log_artifact(artifact(), aliases=["best"]).queued
+    moody.told()
+    assert exp.flush() == 0
+    assert contents(exp) == ["content"]
+    assert exp.get_artifact("thing", "best").version == "v0"
+
+
+def test_what_the_backend_never_takes_is_reported_and_not_queued(
+    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moody.told(put="never")
+    results = experiment().log_artifact(artifact())
+    assert "never takes that" in str(results.failed["moody"])
+    assert "never takes that" in caplog.text
+    assert not waiting(moody, home)
+
+
+def test_what_waits_and_will_never_be_taken_is_kept_apart(moody: Moody, experiment: Make, home: Path) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    exp.log_artifact(artifact())
+    moody.told(put="never")
+    assert exp.flush() == 0
+    (refused,) = Outbox(home / ".tracelet").refused()
+    assert "never takes that" in refused.error
+    assert exp._artifact_manager.get_stats()["outbox"] == {"waiting": 0, "refused": 1}
+
+
+def test_queued_bytes_that_rot_are_not_delivered(moody: Moody, experiment: Make, home: Path) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    exp.log_artifact(artifact("rotting"))
+    exp.log_artifact(artifact("gone", name="other"))
+    outbox = Outbox(home / ".tracelet")
+    rotting, gone = (outbox.store.path(str(parcel.manifest.files[0].sha256)) for parcel in outbox.everything())
+    rotting.write_text("rotten")
+    gone.unlink()
+    moody.told()
+    exp.flush()
+    assert not exp.list_artifacts()
+    assert [parcel.error.rpartition(" ")[2] for parcel in outbox.refused()] == ["damaged.", f"{outbox.store.root}."]
+
+
+def test_all_backends_are_served_at_once_and_fail_apart(moody: Moody, experiment: Make) -> None:
+    moody.told(put="away")
+    results = experiment("local", "moody", routing="all").log_artifact(artifact())
+    assert list(results) == ["local"]
+    assert list(results.queued) == ["moody"]
+    with pytest.raises(BackendUnavailable, match="moody is out"):
+        results.raise_for_errors()
+
+
+def test_strict_raises_what_the_backend_raised(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    with pytest.raises(BackendUnavailable, match="moody is out"):
+        experiment(strict=True).log_artifact(artifact())
+    assert waiting(moody, home) == ["thing"]
+
+
+# -- files that change
+
+
+def test_a_file_that_changes_while_it_is_uploaded_is_stored_as_it_is_then(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("first"))
+    moody.told(find="sleep 0.5")
+    changing = artifact("before")
+    path = Path("thing-before.txt")
+    threading.Timer(0.3, lambda: path.write_text("after, and longer")).start()
+    result = exp.log_artifact(changing)["moody"]
+    moody.told()
+    assert contents(exp) == ["first", "after, and longer"]
+    assert exp.get_artifact("thing").digest == result.digest
+
+
+def test_a_file_that_changes_after_its_upload_and_before_the_commit_is_not_left_wrong(
+    moody: Moody, experiment: Make
+) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("first"))
+    moody.told(after_put="sleep 0.5")
+    changing = artifact("before")
+    path = Path("thing-before.txt")
+    threading.Timer(0.3, lambda: path.write_text("after, and longer")).start()
+    assert exp.log_artifact(changing).ok
+    assert contents(exp) == ["first", "after, and longer"]
+
+
+def test_a_file_that_is_gone_by_then_is_the_callers_to_know(experiment: Make) -> None:
+    thing = artifact()
+    Path("thing-content.txt").unlink()
+    with pytest.raises(ArtifactError, match=r"thing-content.txt.*cannot be read"):
+        experiment().log_artifact(thing)
+
+
+# -- submitting
+
+
+def test_what_is_submitted_may_change_and_go_at_once(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    futures = []
+    path = Path("model.bin")
+    for word in ("one", "two", "three"):
+        path.write_text(word)
+        thing = TraceletArtifact("thing", ArtifactType.CHECKPOINT).add_file(path, "file.txt")
+        futures.append(exp.submit_artifact(thing, aliases=[word]))
+    path.unlink()
+    assert [future.result(10)["moody"].version for future in futures] == ["v0", "v1", "v2"]
+    assert contents(exp) == ["one", "two", "three"]
+    assert exp.get_artifact("thing", "two").version == "v1"
+
+
+def test_what_was_submitted_before_a_kill_is_delivered_by_the_next_process(moody: Moody, experiment: Make) -> None:
+    moody.told(open="sleep 30")
+    program = """
+import os
+from pathlib import Path
+from tracelet import ArtifactType, Experiment
+exp = Experiment("trials", backend="moody", artifacts=True).start()
+for number in range(20):
+    Path("file.txt").write_text(f"{number:02}")
+    exp.submit_artifact(exp.create_artifact("thing", ArtifactType.CHECKPOINT).add_file("file.txt"))
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    moody.told()
+    exp = experiment()
+    assert exp.flush(20) == 0
+    held = {one.version: text(one) for one in exp.list_artifacts()}
+    assert held == {f"v{number}": f"{number:02}" for number in range(20)}
+
+
+def test_a_submission_that_fails_tells_its_future(moody: Moody, experiment: Make) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    results = exp.submit_artifact(artifact()).result(10)
+    assert "moody is out" in str(results.queued["moody"])
+
+
+def test_a_submission_whose_snapshot_is_lost_tells_its_future(
+    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment(store="memory://not-there")
+    big = artifact("big")
+    big.metadata["force_reference"] = True
+    manager = exp._artifact_manager
+    manager._store = None
+    finished = threading.Event()
+    original = manager._wired.sealer._finish
+
+    def late(path: Path) -> None:
+        for snapshot in (home / ".tracelet" / "staging").rglob("files/*"):
+            snapshot.unlink()
+        try:
+            original(path)
+        finally:
+            finished.set()
+
+    manager._wired.sealer._finish = late
+    future = exp.submit_artifact(big)
+    assert finished.wait(10)
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        future.result(1)
+    assert exp.flush(1) == 0
+
+
+# -- several at once
+
+
+def test_eight_threads_and_two_processes_share_no_version(moody: Moody, experiment: Make) -> None:
+    program = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tracelet import ArtifactType, Experiment
+who = sys.argv[1]
+with Experiment("trials", backend="moody", artifacts=True) as exp:
+    def log(number):
+        path = Path(f"{who}-{number}.txt")
+        path.write_text(f"{who}-{number}")
+        artifact = exp.create_artifact("thing", ArtifactType.CONFIG).add_file(path, "file.txt")
+        return exp.log_artifact(artifact)["moody"].version
+    with ThreadPoolExecutor(8) as pool:
+        print(*pool.map(log, range(8)))
+"""
+    workers = [
+        subprocess.Popen([sys.executable, "-c", program, who], stdout=subprocess.PIPE, text=True) for who in "ab"
+    ]
+    versions = [version for worker in workers for version in worker.communicate(timeout=60)[0].split()]
+    assert sorted(versions) == sorted(f"v{number}" for number in range(16))
+    expected = {f"{who}-{number}" for who in "ab" for number in range(8)}
+    assert set(contents(experiment())) == expected
+
+
+def test_two_processes_that_find_the_same_delivery_make_it_once(moody: Moody, experiment: Make) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    for number in range(5):
+        exp.log_artifact(artifact(str(number), name=f"thing{number}"))
+    exp.stop()
+    moody.told(put="sleep 0.1")
+    program = """
+from tracelet import Experiment
+with Experiment("trials", backend="moody", artifacts=True) as exp:
+    while exp.flush(10):
+        pass
+"""
+    workers = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
+    assert [worker.wait(60) for worker in workers] == [0, 0]
+    moody.told()
+    assert sorted(one.name for one in experiment().list_artifacts()) == [f"thing{number}" for number in range(5)]
+    assert len(moody.calls("after_put")) == 5
+
+
+def test_many_threads_may_read_and_write_at_once(experiment: Make) -> None:
+    exp = experiment("local")
+
+    def work(number: int) -> str:
+        exp.log_artifact(artifact(str(number), name=f"thing{number}"))
+        return text(exp.get_artifact(f"thing{number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(40))) == [str(number) for number in range(40)]
+
+
+def test_a_forked_child_works_for_itself(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("parent"))
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = 0 if exp.log_artifact(artifact("child")).ok and len(contents(exp)) == 2 else 2
+            exp.stop()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    exp.log_artifact(artifact("parent again"))
+    assert contents(exp) == ["parent", "child", "parent again"]
+
+
+# -- leases
+
+
+def test_a_delivery_that_a_living_process_has_taken_is_left_to_it(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    exp.log_artifact(artifact())
+    exp.stop()
+    outbox = Outbox(home / ".tracelet")
+    (parcel,) = outbox.everything()
+    assert outbox.take(parcel, [current()], 60)
+    assert not outbox.take(parcel, [current()], 60)
+    moody.told()
+    assert experiment().flush(1) == 1
+    outbox.release(parcel)
+
+
+def test_a_dead_process_holds_nothing(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    exp.log_artifact(artifact())
+    exp.stop()
+    outbox = Outbox(home / ".tracelet")
+    (parcel,) = outbox.everything()
+    sleeper = subprocess.Popen(["sleep", "60"])
+    assert outbox.take(parcel, [process_id(sleeper.pid)], 60)
+    assert not outbox.take(parcel, [current()], 60)
+    sleeper.kill()
+    sleeper.wait()
+    assert outbox.take(parcel, [current()], 60)
+    outbox.release(parcel)
+
+
+def test_another_machines_lease_holds_until_its_time_is_over(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    exp.log_artifact(artifact())
+    exp.stop()
+    outbox = Outbox(home / ".tracelet")
+    (parcel,) = outbox.everything()
+    elsewhere = process_id(1).__class__("another-host", 1, "5")
+    assert outbox.take(parcel, [elsewhere], 60)
+    assert not outbox.take(parcel, [current()], 60)
+    outbox.release(parcel)
+    assert outbox.take(parcel, [elsewhere], -1)
+    assert outbox.take(parcel, [current()], 60)
+    outbox.done(parcel)
+    assert not outbox.take(parcel, [current()], 60)
+
+
+def test_no_secret_is_in_the_outbox(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    exp = experiment("moody-render")
+    exp.log_artifact(artifact().add_reference("https://me:secret@host/file?token=secret"))
+    exp.submit_artifact(artifact("b")).result(10)
+    written = [path.read_text() for path in (home / ".tracelet" / "outbox").rglob("*.json")]
+    assert len(written) == 2
+    assert "https://host/x" in written[0]
+    assert not [one for one in written if "secret" in one]
+
+
+# -- the tracker's own form of models
+
+
+def test_what_a_backend_renders_of_a_model_reaches_it_also_by_the_outbox(
+    moody: Moody, experiment: Make, home: Path
+) -> None:
+    sklearn = pytest.importorskip("sklearn.linear_model")
+    model = sklearn.LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    moody.told(put="away")
+    exp = experiment("moody-render")
+    exp.log_artifact(TraceletArtifact("net", ArtifactType.MODEL).add_model(model))
+    (form,) = (home / ".tracelet" / "outbox").rglob("form.txt")
+    assert form.read_text() == "LinearRegression sklearn net"
+    moody.told()
+    assert exp.flush() == 0
+    assert not list((home / ".tracelet" / "outbox").rglob("form.txt"))
+
+
+def test_a_form_that_cannot_be_rendered_costs_a_warning_only(
+    experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    sklearn = pytest.importorskip("sklearn.linear_model")
+    model = sklearn.LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    net = TraceletArtifact("net", ArtifactType.MODEL).add_model(model)
+    net.metadata["render"] = "fails"
+    assert experiment("moody-render").log_artifact(net).ok
+    assert "no form for it" in caplog.text
+
+
+# -- inputs
+
+
+def test_what_a_run_uses_is_among_the_inputs_of_what_it_logs(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("data", name="data"))
+    used = exp.use_artifact("data")
+    exp.log_artifact(artifact())
+    assert exp.get_artifact("thing").manifest.inputs == (used.digest,)
+    assert len(moody.calls("record_input")) == 1
+
+
+def test_lineage_that_the_backend_does_not_take_costs_a_warning(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("data", name="data"))
+    moody.told(record_input="broken")
+    exp.use_artifact("data")
+    assert exp.log_artifact(artifact()).ok
+    assert "has not noted the use of 'data'" in caplog.text
+
+
+# -- telling
+
+
+def test_the_stats_tell_state_and_counts(moody: Moody, experiment: Make, home: Path) -> None:
+    exp = experiment("local", "moody", routing="all")
+    exp.log_artifact(artifact())
+    exp.log_artifact(artifact())
+    moody.told(put="away")
+    exp.log_artifact(artifact("b"))
+    stats = exp._artifact_manager.get_stats()
+    assert json.loads(json.dumps(stats)) == stats
+    assert stats["backends"]["local"] == {"state": "ready", "reason": "", "waiting": 0, "delivered": 3}
+    assert stats["backends"]["moody"]["waiting"] == 1
+    assert "moody is out" in stats["backends"]["moody"]["reason"]
+    assert stats["counts"] == {"logged": 3, "unchanged": 2, "queued": 1, "failed": 0, "submitted": 0}
+    assert stats["outbox"] == {"waiting": 1, "refused": 0}
+    assert (stats["enabled"], stats["run"], stats["routing"]) == (True, exp.run_id, "all")
+    assert stats["directory"] == str(home / ".tracelet")
+
+
+def test_what_is_not_found_but_waits_is_told(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    exp.log_artifact(artifact())
+    with pytest.raises(ArtifactNotFound, match="1 deliveries of it wait in the outbox"):
+        exp.get_artifact("thing")
+
+
+def test_where_one_backend_fails_the_answers_of_the_others_are_attached(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment("local", "moody", routing="all")
+    exp.log_artifact(artifact())
+    moody.told(list="away", find="away")
+    with pytest.raises(BackendError, match="moody is out") as caught:
+        exp.list_artifacts()
+    assert [one.backend for one in caught.value.answers] == ["local"]
+    assert exp.get_artifact("thing").backend == "local"
+    assert "looked for without moody" in caplog.text
+
+
+def test_writing_needs_a_run_and_reading_does_not(experiment: Make) -> None:
+    exp = Experiment("idle", artifacts=True)
+    with pytest.raises(ConfigError, match="call start"):
+        exp.log_artifact(artifact())
+    with pytest.raises(ConfigError, match="call start"):
+        exp.submit_artifact(artifact())
+    assert exp.list_artifacts() == []
+    assert exp.flush() == 0
+    exp.stop()
+
+
+@pytest.mark.parametrize("rank", [1, 7])
+def test_only_rank_0_writes(rank: int, home: Path) -> None:
+    with Experiment("ranks", artifacts=True, config=ExperimentConfig(rank=rank)) as exp:
+        results = exp.log_artifact(artifact())
+        assert results.skipped == {"local": "only rank 0 writes"}
+        assert results.ok
+        assert exp.submit_artifact(artifact()).result(1).skipped
+        assert exp.flush() == 0
+        assert exp.list_artifacts() == []

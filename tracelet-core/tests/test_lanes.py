@@ -1,0 +1,339 @@
+"""Whatever a backend does in its process, the user's program goes on, is told, and loses nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from watching import Moody, lane_processes
+
+from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact
+
+Make = Callable[..., Experiment]
+
+
+def artifact(name: str = "thing", text: str = "content") -> TraceletArtifact:
+    Path(f"{name}.txt").write_text(text)
+    return TraceletArtifact(name, ArtifactType.CONFIG).add_file(f"{name}.txt")
+
+
+def read_back(exp: Experiment, name: str = "thing") -> str:
+    return (exp.get_artifact(name).download() / f"{name}.txt").read_text()
+
+
+def test_a_backend_lives_in_a_process_of_its_own(moody: Moody, experiment: Make) -> None:
+    results = experiment().log_artifact(artifact())
+    assert results.ok
+    assert moody.calls("put")[0] != os.getpid()
+    assert "moody" not in sys.modules or moody.calls("open")[0] != os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("misdeed", "told"),
+    [
+        ("hang", "did not answer within 1.5"),
+        ("stubborn", "did not answer within 1.5"),
+        ("crash", "exit code 3"),
+        ("crash", "its last words"),
+        ("quit", "exit code 5"),
+        ("brood 1000", "did not answer within 1.5"),
+        ("away", "moody is out"),
+        ("locked", "moody does not know you"),
+        ("broken", "moody: ZeroDivisionError: moody divides"),
+    ],
+)
+def test_what_a_put_does_not_finish_is_told_in_time_and_kept(
+    moody: Moody, experiment: Make, misdeed: str, told: str
+) -> None:
+    exp = experiment()
+    assert exp.log_artifact(artifact("first")).ok
+    moody.told(put=misdeed)
+    began = time.monotonic()
+    results = exp.log_artifact(artifact())
+    assert time.monotonic() - began < 8
+    assert told in str(results.queued["moody"])
+    assert not results
+    assert not results.ok
+
+    moody.told()
+    Path("thing.txt").unlink()
+    assert exp.flush() == 0
+    assert read_back(exp) == "content"
+    assert [one.version for one in exp.list_artifacts() if one.name == "thing"] == ["v0"]
+
+
+def test_children_of_a_killed_backend_are_killed_with_it(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    assert exp.log_artifact(artifact("first")).ok
+    before = set(lane_processes())
+    moody.told(put="brood 1000")
+    exp.log_artifact(artifact())
+    left = set(lane_processes()) - before
+    commands = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left}
+    assert not [command for command in commands if b"987" in command]
+
+
+def test_children_that_a_well_behaved_backend_leaves_are_ended_with_the_lane(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    moody.told(put="brood")
+    assert exp.log_artifact(artifact()).ok
+    assert any(b"987" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in lane_processes())
+    exp.stop()
+    assert not lane_processes()
+
+
+@pytest.mark.parametrize("descriptor", ["1", "2"])
+def test_chatter_of_an_sdk_does_not_reach_the_pipe(moody: Moody, experiment: Make, descriptor: str) -> None:
+    moody.told(put=f"babble {descriptor}", find="print")
+    exp = experiment()
+    assert exp.log_artifact(artifact()).ok
+    assert read_back(exp) == "content"
+
+
+def test_rubbish_on_the_pipe_ends_the_lane_and_nothing_else(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("first"))
+    (pid,) = set(moody.calls("put"))
+    pipe = next(
+        descriptor
+        for descriptor in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda path: int(path.name))
+        if int(descriptor.name) > 2 and os.readlink(descriptor).startswith("pipe:")
+    )
+    moody.told(put=f"babble {pipe.name}")
+    results = exp.log_artifact(artifact())
+    assert "wrote something else than an answer" in str(results.queued["moody"])
+    moody.told()
+    assert exp.flush() == 0
+    assert read_back(exp) == "content"
+
+
+@pytest.mark.parametrize("method", ["find", "list", "fetch"])
+@pytest.mark.parametrize("misdeed", ["hang", "crash"])
+def test_reading_from_a_backend_that_misbehaves_raises_in_time(
+    moody: Moody, experiment: Make, method: str, misdeed: str
+) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact())
+    stored = exp.get_artifact("thing")
+    moody.told(**{method: misdeed})
+    calls = {"find": lambda: exp.get_artifact("thing"), "list": exp.list_artifacts, "fetch": stored.download}
+    began = time.monotonic()
+    with pytest.raises(BackendUnavailable, match="moody"):
+        calls[method]()
+    assert time.monotonic() - began < 8
+    moody.told()
+    assert read_back(exp) == "content"
+
+
+def test_reads_do_not_wait_behind_an_upload(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact())
+    read_back(exp)
+    moody.told(put="sleep 1")
+    future = exp.submit_artifact(artifact("big"))
+    while len(moody.calls("put")) < 2:
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert read_back(exp) == "content"
+    assert time.monotonic() - began < 0.9
+    assert future.result(10).ok
+
+
+def test_a_lane_that_does_not_open_is_told_and_the_artifact_is_kept(moody: Moody, experiment: Make) -> None:
+    moody.told(open="away")
+    exp = experiment()
+    results = exp.log_artifact(artifact())
+    assert "moody is out" in str(results.queued["moody"])
+    stats = exp._artifact_manager.get_stats()["backends"]["moody"]
+    assert stats["state"] == "broken"
+    assert "moody is out" in stats["reason"]
+    assert stats["waiting"] == 1
+
+
+def test_a_lane_that_opens_slowly_does_not_keep_the_caller(moody: Moody, experiment: Make) -> None:
+    moody.told(open="sleep 3")
+    began = time.monotonic()
+    exp = experiment(deadline=1.0)
+    assert time.monotonic() - began < 1
+    results = exp.log_artifact(artifact())
+    assert time.monotonic() - began < 4
+    assert "still opening" in str(results.queued["moody"])
+    assert exp.flush(15) == 0
+    assert read_back(exp) == "content"
+
+
+def test_a_lane_that_hangs_in_opening_is_ended_after_its_own_limit(moody: Moody, experiment: Make) -> None:
+    moody.told(open="hang")
+    exp = experiment(open_timeout=1.6, deadline=3.0)
+    results = exp.log_artifact(artifact())
+    assert "did not answer within 1.6" in str(results.queued["moody"])
+
+
+@pytest.mark.parametrize("misdeed", ["hang", "stubborn", "crash", "broken"])
+def test_stop_ends_in_time_whatever_the_backend_does(
+    moody: Moody, experiment: Make, misdeed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment(stop_timeout=3.0)
+    exp.log_artifact(artifact())
+    moody.told(stop=misdeed)
+    began = time.monotonic()
+    exp.stop()
+    assert time.monotonic() - began < 6
+    assert not lane_processes()
+    assert "did not end its run as it should" in caplog.text
+
+
+def test_stop_with_a_delivery_that_hangs_leaves_it_in_the_outbox(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment(stop_timeout=2.0, deadline=60.0)
+    assert exp.log_artifact(artifact("first")).ok
+    moody.told(put="hang")
+    future = exp.submit_artifact(artifact())
+    while len(moody.calls("put")) < 2:
+        time.sleep(0.01)
+    began = time.monotonic()
+    exp.stop()
+    assert time.monotonic() - began < 6
+    assert "1 deliveries wait" in caplog.text
+    assert "tracelet sync" in caplog.text
+    assert "moody" in future.result(1).queued
+    moody.told()
+    again = experiment()
+    assert again.flush() == 0
+    assert read_back(again) == "content"
+
+
+def test_stop_while_a_lane_opens_does_not_wait_for_it(moody: Moody, experiment: Make) -> None:
+    moody.told(open="sleep 30")
+    exp = experiment(stop_timeout=20.0)
+    time.sleep(0.5)
+    began = time.monotonic()
+    exp.stop()
+    assert time.monotonic() - began < 3
+
+
+def test_a_run_that_is_left_by_an_exception_is_told_so(moody: Moody, experiment: Make) -> None:
+    with pytest.raises(ZeroDivisionError), experiment() as exp:
+        exp.log_artifact(artifact())
+        raise ZeroDivisionError
+    assert moody.calls("stop_failed_True")
+    assert not moody.calls("stop_failed_False")
+
+
+def test_the_sdks_variables_are_set_in_the_lane_only(moody: Moody, experiment: Make) -> None:
+    experiment().log_artifact(artifact())
+    (pid,) = set(moody.calls("put"))
+    assert b"MOODY_SDK_QUIET=1" in Path(f"/proc/{pid}/environ").read_bytes()
+    assert "MOODY_SDK_QUIET" not in os.environ
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tracelet import ArtifactType, Experiment, ExperimentConfig
+exp = Experiment("trials", backend="moody", artifacts=True, config=ExperimentConfig(deadline=1.5, stop_timeout=3))
+exp.start()
+Path("thing.txt").write_text("content")
+artifact = exp.create_artifact("thing", ArtifactType.CONFIG).add_file("thing.txt")
+"""
+
+
+def run(program: str, **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", PROGRAM + program], capture_output=True, text=True, timeout=60, **more)
+
+
+@pytest.mark.parametrize("misdeed", ["hang", "stubborn", "brood 1000"])
+def test_a_program_that_forgets_to_stop_ends_promptly_and_loses_nothing(
+    moody: Moody, experiment: Make, misdeed: str
+) -> None:
+    moody.told(put=misdeed)
+    began = time.monotonic()
+    done = run("print(exp.log_artifact(artifact))")
+    assert "queued" in done.stdout
+    assert done.returncode == 0
+    assert time.monotonic() - began < 15
+    moody.told()
+    exp = experiment()
+    assert exp.flush() == 0
+    assert read_back(exp) == "content"
+
+
+def test_a_program_without_a_main_guard_is_not_run_again_by_its_lanes(moody: Moody) -> None:
+    Path("script.py").write_text(PROGRAM + "print('ran'); exp.log_artifact(artifact)")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "ran\n"
+
+
+def test_a_file_in_the_users_folder_does_not_stand_in_for_a_module(moody: Moody) -> None:
+    Path("cattrs.py").write_text("raise RuntimeError('the wrong cattrs')")
+    Path("queue.py").write_text("raise RuntimeError('the wrong queue')")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM + "print(exp.log_artifact(artifact))"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "<LogResults moody: v0>\n"
+
+
+@pytest.mark.parametrize("misdeed", ["sleep 1", "hang"])
+def test_when_the_program_is_killed_its_lane_finishes_in_hand_and_ends(
+    moody: Moody, experiment: Make, misdeed: str
+) -> None:
+    moody.told(put=misdeed)
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM + "exp.submit_artifact(artifact).result()"])
+    while not moody.calls("put"):
+        time.sleep(0.02)
+    program.kill()
+    program.wait()
+    until = time.monotonic() + 15
+    while lane_processes() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not lane_processes()
+    moody.told()
+    exp = experiment()
+    assert exp.flush() == 0
+    assert [one.version for one in exp.list_artifacts()] == ["v0"]
+    assert len(moody.calls("after_put")) == 1
+
+
+def test_ctrl_c_in_the_middle_of_a_delivery_loses_nothing(moody: Moody, experiment: Make) -> None:
+    moody.told(put="sleep 1")
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + "exp.log_artifact(artifact)"], stderr=subprocess.PIPE, text=True
+    )
+    while not moody.calls("put"):
+        time.sleep(0.02)
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=30)
+    assert "KeyboardInterrupt" in errors
+    exp = experiment()
+    assert exp.flush() == 0
+    assert read_back(exp) == "content"
+    assert [one.version for one in exp.list_artifacts()] == ["v0"]
+
+
+def test_a_lane_that_is_not_open_says_so(moody: Moody, experiment: Make) -> None:
+    lane = experiment()._artifact_manager._wired.finder._readers["moody"].lane
+    with pytest.raises(BackendError, match="its lane is not open"):
+        lane.request("find", 1.0, name="thing", ref="latest")
+
+
+def test_what_a_lane_writes_for_its_log_is_removed_with_it(
+    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    exp = experiment()
+    exp.log_artifact(artifact())
+    assert list((home / ".tracelet" / "lanes").iterdir())
+    exp.stop()
+    assert not list((home / ".tracelet" / "lanes").iterdir())
