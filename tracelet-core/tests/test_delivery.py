@@ -24,6 +24,7 @@ from tracelet import (
     ConfigError,
     Experiment,
     ExperimentConfig,
+    IntegrityError,
     LoggedArtifact,
     TraceletArtifact,
 )
@@ -634,3 +635,52 @@ def test_only_rank_0_writes(rank: int, home: Path) -> None:
         assert exp.submit_artifact(artifact()).result(1).skipped
         assert exp.flush() == 0
         assert exp.list_artifacts() == []
+
+
+# -- the tracelet directory itself
+
+
+def test_a_submission_that_another_process_delivers_is_told_of(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="sleep 1")
+    exp = experiment()
+    busy = exp.submit_artifact(artifact("busy", name="busy"))
+    future = exp.submit_artifact(artifact())
+    while len(waiting(moody, home)) < 2 or not moody.calls("put"):
+        time.sleep(0.01)
+    moody.told()
+    program = "from tracelet import Experiment\nwith Experiment('trials', backend='moody', artifacts=True) as exp:\n    "
+    subprocess.run([sys.executable, "-c", f"{program}exp.flush(5)"], check=True)
+    assert busy.result(10).ok
+    assert future.result(10)["moody"].version == "v0"
+    assert contents(exp) == ["content"]
+
+
+def test_a_damaged_delivery_is_put_aside_and_told_of(
+    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    exp.log_artifact(artifact("bad", name="bad"))
+    exp.log_artifact(artifact())
+    exp.stop()
+    (file,) = (home / ".tracelet" / "outbox").rglob("*~bad.json")
+    file.write_text("{")
+    with pytest.raises(IntegrityError, match="is damaged: put back a good copy"):
+        list(Outbox(home / ".tracelet").everything())
+    moody.told()
+    assert experiment().flush() == 0
+    assert f"put aside, as {file.with_suffix('.damaged')}" in caplog.text
+    assert contents(experiment()) == ["content"]
+    with pytest.raises(IntegrityError, match="damaged"):
+        Outbox(home / ".tracelet").blobs()
+
+
+def test_a_directory_that_cannot_be_written_fails_the_delivery_and_not_the_program(home: Path) -> None:
+    exp = Experiment("trials", artifacts=True).start()
+    (home / ".tracelet").rmdir()
+    (home / ".tracelet").write_text("a file, and no folder")
+    for results in (exp.log_artifact(artifact()), exp.submit_artifact(artifact()).result(1)):
+        assert "the tracelet directory cannot be written" in str(results.failed["local"])
+    (home / ".tracelet").unlink()
+    assert exp.log_artifact(artifact()).ok
+    exp.stop()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from pathlib import Path
 
 import attrs
+
+#: What everything that this process starts inherits; other programs of this machine have lanes, too.
+RUN = os.environ["TRACELET_TEST_RUN"] = uuid.uuid4().hex
 
 
 @attrs.define
@@ -26,11 +31,12 @@ class Moody:
 
 
 def lane_processes() -> list[int]:
-    """Every process on this machine that carries a lane's token."""
+    """Every process that this one started and that carries a lane's token."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if b"TRACELET_LANE=" in (entry / "environ").read_bytes():
+            environ = (entry / "environ").read_bytes()
+            if b"TRACELET_LANE=" in environ and RUN.encode() in environ:
                 found.append(int(entry.name))
         except OSError:
             continue

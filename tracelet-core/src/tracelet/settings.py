@@ -30,6 +30,9 @@ __all__ = [
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
+#: Seconds; beyond about three hundred years the operating system's waits overflow.
+_LONGEST_TIME = 1_000_000_000
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -55,11 +58,16 @@ _PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _plain(kind: Any) -> Any:
-    """``X | None`` is read as ``X``."""
+def _parser(kind: Any) -> tuple[Callable[[str], Any], str]:
+    """``X | None`` is read as ``X``; raises ``TypeError`` for what no text can be read as."""
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        (kind,) = [option for option in typing.get_args(kind) if option is not types.NoneType]
-    return kind
+        options = [option for option in typing.get_args(kind) if option is not types.NoneType]
+        kind = options[0] if len(options) == 1 else kind
+    if kind not in _PARSERS:
+        raise TypeError(
+            f"a field of type {kind} cannot be read from a variable: use bool, int, float, str, Path or list[str]"
+        )
+    return _PARSERS[kind]
 
 
 def environment(cls: type[attrs.AttrsInstance], prefix: str, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -72,13 +80,14 @@ def environment(cls: type[attrs.AttrsInstance], prefix: str, environ: Mapping[st
     found: dict[str, Any] = {}
     bad: list[str] = []
     for field in attrs.fields(cls):
-        variable = prefix + field.name.upper()
+        name = field.alias or field.name
+        variable = prefix + name.upper()
         text = environ.get(variable, "")
         if not text:
             continue
-        parse, expected = _PARSERS[_plain(kinds[field.name])]
+        parse, expected = _parser(kinds[field.name])
         try:
-            found[field.name] = parse(text)
+            found[name] = parse(text)
         except ValueError:
             bad.append(f"{variable}={text!r} is not {expected}")
     if bad:
@@ -116,6 +125,12 @@ def _positive(instance: object, field: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"{field.name}={value!r} is not a number above zero.")
 
 
+def _seconds(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
+    _positive(instance, field, value)
+    if not value <= _LONGEST_TIME:
+        raise ConfigError(f"{field.name}={value!r} is too long: give up to {_LONGEST_TIME} seconds.")
+
+
 def _switch(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, bool):
         raise ConfigError(f"{field.name}={value!r} is neither True nor False.")
@@ -131,7 +146,33 @@ def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], Any], None
 
 def _names(value: str | list[str] | tuple[str, ...]) -> list[str]:
     """``"local"``, ``"mlflow,local"`` and ``["mlflow", "local"]`` are all lists of names."""
-    return _words(value) if isinstance(value, str) else list(value)
+    names = _words(value) if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
+        raise ConfigError(f"{value!r} is no list of names: give one such as ['local'].")
+    return list(names)
+
+
+def _place(value: object) -> str:
+    """A path or a URL, as text."""
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise ConfigError(f"{value!r} is no path: give text or a pathlib.Path.")
+    return path
+
+
+def _local(instance: object, field: attrs.Attribute[Any], value: str) -> None:
+    if not value or "://" in value:
+        raise ConfigError(f"{field.name}={value!r}: the tracelet directory is a local folder; a URL may be the store.")
+
+
+def _rank(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise ConfigError(f"{field.name}={value!r} is no rank: give a whole number from 0 on.")
+
+
+def _named(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{field.name}={value!r} is no name: give text.")
 
 
 @attrs.frozen(kw_only=True, init=False)
@@ -149,26 +190,26 @@ class TraceletSettings:
     #: Names of the backends to use.
     backend: list[str] = attrs.field(factory=lambda: ["local"], converter=_names)
     #: Name of the routing policy.
-    routing: str = "by-type"
+    routing: str = attrs.field(default="by-type", validator=_named)
     #: The tracelet directory: staging, outbox and the embedded backend. Always local.
-    dir: str = attrs.field(default=".tracelet", converter=os.fspath)
+    dir: str = attrs.field(default=".tracelet", converter=_place, validator=_local)
     #: Where large files' bytes go: a directory or an fsspec URL. Empty: inside ``dir``.
-    store: str = attrs.field(default="", converter=os.fspath)
+    store: str = attrs.field(default="", converter=_place)
     #: Files of more megabytes (1,000,000 bytes) than this become references.
     large_file_mb: float = attrs.field(default=100.0, validator=_positive)
     on_large: str = attrs.field(default="reference", validator=_one_of("reference", "upload"))
     #: Seconds that one delivery to one backend may take, beside the time for its bytes.
-    deadline: float = attrs.field(default=30.0, validator=_positive)
+    deadline: float = attrs.field(default=30.0, validator=_seconds)
     #: Megabytes a second that a delivery must reach on top of ``deadline``.
     min_rate: float = attrs.field(default=1.0, validator=_positive)
     #: Seconds that a backend may take to import its SDK and connect.
-    open_timeout: float = attrs.field(default=120.0, validator=_positive)
+    open_timeout: float = attrs.field(default=120.0, validator=_seconds)
     #: Seconds that ``stop()`` may take in all.
-    stop_timeout: float = attrs.field(default=30.0, validator=_positive)
+    stop_timeout: float = attrs.field(default=30.0, validator=_seconds)
     #: Raise what backends raise instead of reporting it in the results.
     strict: bool = attrs.field(default=False, validator=_switch)
     #: This process's rank; only rank 0 writes. Unset: found from the launcher's variables.
-    rank: int | None = None
+    rank: int | None = attrs.field(default=None, validator=_rank)
 
     def __init__(self, **given: Any) -> None:
         self.__attrs_init__(**{**environment(type(self), "TRACELET_", os.environ), **given})
@@ -187,9 +228,9 @@ def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = 
 
     def number(variable: str, default: int) -> int:
         text = source.get(variable, "")
-        return int(text) if text.isdigit() else default
+        return int(text) if text.isdecimal() else default
 
-    if source.get("RANK", "").isdigit():
+    if source.get("RANK", "").isdecimal():
         return number("RANK", 0)
     together = "MASTER_ADDR" in source or number("WORLD_SIZE", 1) > 1
     if together and "SLURM_PROCID" in source:

@@ -19,6 +19,7 @@ from tracelet.plugin import (
     NoSettings,
     Stamp,
     copy_blob,
+    discard,
     hookimpl,
 )
 
@@ -66,6 +67,7 @@ class LocalBackend(BlobBackend):
         target.parent.mkdir(parents=True, exist_ok=True)
         if stamp is None:
             with contextlib.suppress(OSError):
+                os.utime(source)  # its link must look young, too
                 os.link(source, target)
                 return
         copy_blob(source, target, sha256, stamp)
@@ -76,7 +78,7 @@ class LocalBackend(BlobBackend):
 
     def keys(self, prefix: str) -> Iterator[str]:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        for folder, _, files in os.walk(self._root / prefix):
+        for folder, _, files in os.walk(self._root / prefix, onerror=_raise_unless_gone):
             inside = Path(folder).relative_to(self._root).as_posix()
             yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
@@ -94,10 +96,9 @@ class LocalBackend(BlobBackend):
         for folder, _, files in os.walk(self._root):
             for path in (Path(folder, name) for name in files):
                 garbage = path.name.endswith(".tmp") or (self._is_blob(path) and path.name not in needed)
-                status = path.stat()
-                if garbage and status.st_mtime < older_than:
-                    path.unlink(missing_ok=True)
-                    yield status.st_size
+                freed = discard(path, older_than) if garbage else None
+                if freed is not None:
+                    yield freed
 
     def _is_blob(self, path: Path) -> bool:
         return path.is_relative_to(self._root / "blobs")
@@ -110,6 +111,12 @@ class LocalBackend(BlobBackend):
             yield partial
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """What cannot be listed is not empty."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _open(experiment: str, settings: NoSettings, context: BackendContext) -> LocalBackend:

@@ -14,9 +14,25 @@ from tracelet.plugin import SerializerSpec, hookimpl
 __all__ = ["tracelet_serializers"]
 
 
+#: Line breaks of Unicode, which YAML folds into spaces where they are not escaped.
+_FOLDED = frozenset("\x85\u2028\u2029")
+
+
 def _dump_json(value: Any, path: Path) -> None:
     with path.open("w", encoding="utf-8") as stream:
         json.dump(value, stream, ensure_ascii=False, indent=1)
+    _refuse_twins(value)
+
+
+def _refuse_twins(value: Any) -> None:
+    """JSON's keys are text: of ``1`` and ``"1"`` in one dict, only one would come back."""
+    if isinstance(value, dict):
+        if len({key if isinstance(key, str) else json.dumps(key) for key in value}) < len(value):
+            raise ValueError("two of its keys are the same as text, and one would be lost")
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _refuse_twins(item)
 
 
 def _load_json(path: Path, trust: bool) -> Any:
@@ -35,10 +51,12 @@ def _yaml() -> Any:
 def _dump_yaml(value: Any, path: Path) -> None:
     yaml = _yaml()
     try:
-        with path.open("w", encoding="utf-8") as stream:
-            yaml.safe_dump(value, stream, allow_unicode=True, sort_keys=False)
+        text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
+        if _FOLDED & set(text):
+            text = yaml.safe_dump(value, allow_unicode=False, sort_keys=False)
     except yaml.YAMLError as error:
         raise TypeError(f"YAML has no form for it: {error}") from error
+    path.write_text(text, encoding="utf-8")
 
 
 def _load_yaml(path: Path, trust: bool) -> Any:
@@ -50,7 +68,7 @@ def _dump_pickle(value: Any, path: Path) -> None:
     try:
         with path.open("wb") as stream:
             pickle.dump(value, stream, protocol=5)
-    except (pickle.PicklingError, AttributeError) as error:
+    except pickle.PicklingError as error:
         raise TypeError(f"it cannot be pickled: {error}") from error
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -20,11 +21,13 @@ from tracelet.core.manifest import (
     check_name,
     check_path,
     check_paths,
+    check_text,
     check_type,
     converter,
+    plain_metadata,
 )
 from tracelet.core.remote import check_uri, stat_uri
-from tracelet.exceptions import ArtifactError, ArtifactNotFound, ConfigError
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, ConfigError
 
 __all__ = [
     "ArtifactFile",
@@ -61,10 +64,10 @@ class TraceletArtifact:
     def __init__(self, name: str, artifact_type: ArtifactType, description: str | None = None) -> None:
         self._name = check_name(name)
         self._type = check_type(artifact_type)
-        self.description = description
-        #: Anything JSON can hold, searchable where the backend can search.
-        self.metadata: dict[str, Any] = {}
+        self._description = check_text(description, "description")
+        self._metadata: dict[str, Any] = {}
         self._sources: dict[str, tuple[ArtifactFile, Path]] = {}
+        self._folders: set[str] = set()
         self._objects: dict[str, _LiveObject] = {}
         self._models: dict[str, _LiveModel] = {}
         self._references: dict[str, ArtifactReference] = {}
@@ -124,19 +127,16 @@ class TraceletArtifact:
     ) -> TraceletArtifact:
         """Add something that stays where it is; any URI scheme. Nothing is copied.
 
-        User names, passwords and secret query parameters are left out of what is recorded.
-        ``checksum=True`` asks the place for size and etag (or sha256, for ``file:``) by fsspec. Raises
-        :class:`~tracelet.ArtifactError` for what is no URI, is here already, or gives no checksum.
+        User names, passwords and secret parameters are left out of what is recorded. ``checksum=True``
+        asks the place, by fsspec, for size and etag, and reads what has no etag for its sha256. Raises
+        :class:`~tracelet.ArtifactError` for what is no URI, is here already, cannot be read for its
+        checksum, or has another size than ``size_bytes``.
         """
         clean = check_uri(uri)
         entry = ArtifactReference(clean, size_bytes, description)
         if clean in self._references:
-            raise ArtifactError(f"{clean!r} is in {self._name!r} already.")
-        if checksum:
-            fact = stat_uri(uri)
-            size = fact.size_bytes if size_bytes is None else size_bytes
-            entry = attrs.evolve(entry, size_bytes=size, etag=fact.etag, sha256=fact.sha256)
-        self._references[clean] = entry
+            raise ArtifactError(f"{clean!r} is in {self._name!r} already: one reference to a place is enough.")
+        self._references[clean] = _with_checksum(entry, uri) if checksum else entry
         return self
 
     def add_model(
@@ -173,6 +173,26 @@ class TraceletArtifact:
         return self._type
 
     @property
+    def description(self) -> str | None:
+        """What its author writes about it. Setting it to what is not text raises :class:`~tracelet.ArtifactError`."""
+        return self._description
+
+    @description.setter
+    def description(self, value: str | None) -> None:
+        self._description = check_text(value, "description")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Anything JSON can hold, searchable where the backend can search; checked when it is logged."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, value: Mapping[str, Any]) -> None:
+        if not isinstance(value, Mapping):
+            raise ArtifactError(f"metadata={value!r} is no dict: give one, such as {{'accuracy': 0.9}}.")
+        self._metadata = dict(value)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of the files and of the references whose size is known.
 
@@ -201,7 +221,10 @@ class TraceletArtifact:
         return list(self._references.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data: name, type, description, metadata, size and entries."""
+        """Return it as plain data: name, type, description, metadata, size and entries.
+
+        Raises :class:`~tracelet.ArtifactError` for metadata that JSON cannot hold.
+        """
         return _plain(self)
 
     def _file_entry(self, source: Path, artifact_path: str, description: str | None) -> tuple[ArtifactFile, Path]:
@@ -209,6 +232,8 @@ class TraceletArtifact:
             status = source.stat()
         except OSError as error:
             raise ArtifactError(f"{str(source)!r} cannot be added: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise ArtifactError(f"{str(source)!r} cannot be the path of a file: {error}.") from error
         if stat.S_ISDIR(status.st_mode):
             raise ArtifactError(f"{str(source)!r} is a folder: use add_dir.")
         if not stat.S_ISREG(status.st_mode):
@@ -218,19 +243,33 @@ class TraceletArtifact:
         return ArtifactFile(artifact_path, status.st_size, description=description), source
 
     def _add_sources(self, found: list[tuple[ArtifactFile, Path]]) -> None:
-        check_paths([*self._sources, *(entry.artifact_path for entry, _ in found)])
+        self._folders |= check_paths((entry.artifact_path for entry, _ in found), self._sources, self._folders)
         self._sources.update({entry.artifact_path: (entry, source) for entry, source in found})
+
+
+def _with_checksum(entry: ArtifactReference, uri: str) -> ArtifactReference:
+    try:
+        fact = stat_uri(uri)
+    except (ArtifactNotFound, BackendError) as error:
+        raise ArtifactError(f"there is no checksum: {error} Leave checksum= out to add it unseen.") from error
+    if entry.size_bytes not in {None, fact.size_bytes}:
+        raise ArtifactError(f"{entry.uri!r} has {fact.size_bytes} bytes, and not size_bytes={entry.size_bytes}.")
+    return attrs.evolve(entry, size_bytes=fact.size_bytes, etag=fact.etag, sha256=fact.sha256)
 
 
 def _walk(root: Path) -> Iterator[Path]:
     """Yield the files under ``root`` in order; links are followed only while they stay inside."""
-    inside = root.resolve()
+    inside = os.path.realpath(root)
     folders = [(root, frozenset({inside}))]
     while folders:
         folder, above = folders.pop()
-        for entry in sorted(folder.iterdir()):
-            real = entry.resolve()
-            if entry.is_symlink() and not real.is_relative_to(inside):
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            raise ArtifactError(f"{str(folder)!r} cannot be read: {error.strerror or error}.") from error
+        for entry in entries:
+            real = os.path.realpath(entry)
+            if entry.is_symlink() and not Path(real).is_relative_to(inside):
                 raise ArtifactError(f"{str(entry)!r} is a link out of the folder: add its target with add_file.")
             if not entry.is_dir():
                 yield entry
@@ -249,7 +288,7 @@ def _plain(artifact: TraceletArtifact | LoggedArtifact) -> dict[str, Any]:
         "objects": [plain(item) for item in artifact.objects],
         "models": [plain(model) for model in artifact.models],
         "references": [plain(ref) for ref in artifact.references],
-        "metadata": dict(artifact.metadata),
+        "metadata": plain_metadata(artifact.metadata),
     }
 
 
@@ -281,6 +320,8 @@ class LoggedArtifact:
     #: Movable names that point at it now; ``latest`` is not listed.
     aliases: tuple[str, ...]
     _shelf: Shelf = attrs.field(repr=False)
+    #: True where only this machine has it so far, and the backend's own server does not.
+    pending: bool = False
 
     @property
     def name(self) -> str:
@@ -324,8 +365,8 @@ class LoggedArtifact:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Its metadata."""
-        return dict(self.manifest.metadata)
+        """A copy of its metadata."""
+        return copy.deepcopy(self.manifest.metadata)
 
     @property
     def digest(self) -> str:
@@ -347,6 +388,7 @@ class LoggedArtifact:
             "uri": self.uri,
             "digest": self.digest,
             "created_at": self.created_at,
+            "pending": self.pending,
         }
 
     def download(
@@ -369,13 +411,16 @@ class LoggedArtifact:
         are in another machine's store, :class:`~tracelet.IntegrityError` for bytes that are not what the
         manifest says, :class:`~tracelet.BackendError` where the backend fails.
         """
-        if isinstance(paths, str):
-            raise ConfigError(f"paths={paths!r}: give a list of paths, such as [{paths!r}].")
+        if paths is not None and (isinstance(paths, str) or not all(isinstance(path, str) for path in paths)):
+            raise ConfigError(f"paths={paths!r}: give a list of the artifact's paths as text, such as ['model/w.pt'].")
         return self._shelf.download(self, None if dest is None else Path(dest), paths, references, trust)
 
     def open(self, path: str) -> BinaryIO:
         """Fetch and verify one file, and open it for reading bytes. Raises as :meth:`download` does."""
-        return (self.download(paths=[path]) / path).open("rb")
+        target = self.download(paths=[path]) / path
+        if target.is_dir():
+            raise ArtifactNotFound(f"{path!r} is a folder of {self.name!r}: open one of its files, or download() it.")
+        return target.open("rb")
 
     def load_object(self, name: str, *, trust: bool = False) -> Any:
         """Bring an object back.

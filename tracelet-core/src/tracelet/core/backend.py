@@ -144,6 +144,8 @@ class StoredArtifact:
     aliases: tuple[str, ...] = ()
     #: The backend's own note of where it is, plain JSON data; only the backend reads it.
     locator: Any = None
+    #: True where only this machine has it so far, and the tracker itself does not: the delivery stays in the outbox.
+    pending: bool = False
 
     @property
     def version(self) -> str:

@@ -127,6 +127,9 @@ class BlobBackend(abc.ABC):
         manifest = None if number is None else self._manifest(name, number)
         if manifest is None or number is None or manifest.name != name:
             return None
+        # A put-id is noted without its name, and its claim may not have been the one that was filled.
+        if wanted.put_id not in {None, manifest.put_id}:
+            return None
         return self._stored(manifest, number, self._labels(name, number).get(number), self._aliases(name).get(number))
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:

@@ -46,6 +46,7 @@ __all__ = [
     "close_all",
     "is_final",
     "limit_for",
+    "unwritable",
     "within",
 ]
 
@@ -106,7 +107,7 @@ class Courier:
         self._wake = threading.Condition()
         self._tasks: deque[Task] = deque()
         self._inputs: deque[tuple[StoredArtifact, RunInfo]] = deque()
-        self._waiters: dict[str, Future[Outcome]] = {}
+        self._waiters: dict[str, tuple[Parcel, Future[Outcome]]] = {}
         self._thread: threading.Thread | None = None
         self._closing = False
         self._busy = False
@@ -141,7 +142,7 @@ class Courier:
         """Return the future of a delivery that is in the outbox: of its first attempt."""
         outcome: Future[Outcome] = Future()
         with self._wake:
-            self._waiters[parcel.key] = outcome
+            self._waiters[parcel.key] = parcel, outcome
             self._run()
         return outcome
 
@@ -207,7 +208,9 @@ class Courier:
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
-                while not (self._closing or self._tasks or self._inputs or self._open_first or self._due()):
+                while not (
+                    self._closing or self._tasks or self._inputs or self._open_first or self._lost() or self._due()
+                ):
                     self._wake.wait(self._pause())
                 if self._closing and not self._tasks:
                     return
@@ -222,6 +225,8 @@ class Courier:
                     self._opened()
                 elif self._inputs:
                     self._record(*self._inputs.popleft())
+                elif lost := self._lost():
+                    self._look_up(lost[0])
                 else:
                     self._make_waiting(None)
 
@@ -240,6 +245,8 @@ class Courier:
 
     def _pause(self) -> float | None:
         times = [*self._later.values(), *([self._retry_at] if self._retry_at else [])]
+        # Another process may make what is waited for here, and tells nobody.
+        times += [time.monotonic() + _SHORTEST_RETRY] if self._waiters else []
         ahead = [when - time.monotonic() for when in times]
         return max(0.05, min((left for left in ahead if left > 0), default=0.05)) if ahead else None
 
@@ -255,7 +262,7 @@ class Courier:
             self._opened()
             # What was queued before under this name is older: it goes first, or this one waits behind it.
             self._make_waiting(task.parcel.manifest.name, before=task.parcel.key)
-            outcome = Outcome(self._deliver(task.sealed, task.parcel, again=False))
+            outcome = self._outcome(self._deliver(task.sealed, task.parcel, again=False))
         except TraceletError as error:
             outcome = Outcome(error=error)
         with task.lock:
@@ -263,14 +270,14 @@ class Courier:
             if task.parked:
                 self._settle(task.parcel, outcome)
             elif outcome.error is not None and not is_final(outcome.error):
-                outcome = self._queue(task, outcome.error)
+                outcome = attrs.evolve(self._queue(task, outcome.error), delivered=outcome.delivered)
             task.outcome.set_result(outcome)
 
     def _queue(self, task: Task, error: TraceletError) -> Outcome:
         try:
             self._outbox.add(task.sealed, task.parcel)
         except (FileChanged, OSError) as failure:
-            known = failure if isinstance(failure, FileChanged) else _unwritable(failure)
+            known = failure if isinstance(failure, FileChanged) else unwritable(failure)
             return Outcome(error=known)
         return Outcome(error=error, queued=True)
 
@@ -287,7 +294,7 @@ class Courier:
             try:
                 self._outbox.add(task.sealed, task.parcel, holders)
             except (FileChanged, OSError) as failure:
-                return Outcome(error=failure if isinstance(failure, FileChanged) else _unwritable(failure))
+                return Outcome(error=failure if isinstance(failure, FileChanged) else unwritable(failure))
             task.parked = True
         with self._wake:
             self._run()
@@ -332,13 +339,23 @@ class Courier:
             raise BackendUnavailable(f"another process is on {parcel.manifest.name!r}.", backend=self.backend)
         try:
             sealed = self._outbox.sealed(parcel)
-            outcome = Outcome(self._deliver(sealed, parcel, again=True, unhurried=unhurried))
+            outcome = self._outcome(self._deliver(sealed, parcel, again=True, unhurried=unhurried))
         except TraceletError as error:
             outcome = Outcome(error=error, queued=not is_final(error))
         self._settle(parcel, outcome)
-        if outcome.error is not None and outcome.queued:
+        if outcome.error is not None and outcome.queued and outcome.delivered is None:
             raise outcome.error
         return outcome
+
+    def _outcome(self, delivered: Delivered) -> Outcome:
+        """What only this machine has stays in the outbox, for the tracker is still to get it."""
+        if not delivered.stored.pending:
+            return Outcome(delivered)
+        error = BackendUnavailable(
+            f"{self.backend} keeps {delivered.stored.manifest.name!r} on this machine until it is online again.",
+            backend=self.backend,
+        )
+        return Outcome(delivered, error, queued=True)
 
     def _settle(self, parcel: Parcel, outcome: Outcome) -> None:
         """Write down what became of a delivery of the outbox, and tell who waits for it."""
@@ -356,9 +373,31 @@ class Courier:
         self._tell(parcel.key, outcome)
 
     def _tell(self, key: str, outcome: Outcome) -> None:
-        waiter = self._waiters.pop(key, None)
+        _, waiter = self._waiters.pop(key, (None, None))
         if waiter is not None:
             waiter.set_result(outcome)
+
+    def _lost(self) -> list[str]:
+        """What somebody waits for and the outbox has no more: it was settled before they asked, or elsewhere."""
+        if not self._waiters:
+            return []
+        waiting = set(self._outbox.waiting(self._experiment, self.backend))
+        return [key for key in self._waiters if key not in waiting]
+
+    def _look_up(self, key: str) -> None:
+        """Ask the backend what became of a delivery that another process has made."""
+        parcel, _ = self._waiters[key]
+        manifest = parcel.manifest
+        try:
+            self._opened()
+            stored = self.lane.request(
+                "find", self._settings.deadline, name=manifest.name, ref=f"sha256:{manifest.digest}"
+            )
+        except TraceletError as error:
+            self._tell(key, Outcome(error=error))
+            return
+        refused = BackendError(f"{self.backend} has not taken {manifest.name!r}.", backend=self.backend, retryable=False)
+        self._tell(key, Outcome(Delivered(stored, True)) if stored is not None else Outcome(error=refused))
 
     def _deliver(self, sealed: SealedArtifact, parcel: Parcel, *, again: bool, unhurried: bool = False) -> Delivered:
         began = time.monotonic()
@@ -395,8 +434,11 @@ class Courier:
         )
 
 
-def _unwritable(error: OSError) -> TraceletError:
-    return BackendError(f"the outbox cannot be written: {error}. Free space, or set TRACELET_DIR.", retryable=False)
+def unwritable(error: OSError) -> TraceletError:
+    """Return what to say where the tracelet directory takes nothing any more."""
+    return BackendError(
+        f"the tracelet directory cannot be written: {error}. Free space, or set TRACELET_DIR.", retryable=False
+    )
 
 
 class Reader:

@@ -84,6 +84,8 @@ class Experiment:
         :class:`~tracelet.exceptions.PluginLoadError` for one that does not load.
         """
         self.name = _checked_name(name)
+        _check_kind("config", config, ExperimentConfig)
+        _check_kind("settings", settings, TraceletSettings)
         self.settings = _resolve(
             settings or TraceletSettings(),
             config or ExperimentConfig(),
@@ -115,14 +117,24 @@ class Experiment:
         if self._run is not None:
             return self
         _end_earlier(self.name)
-        self._run = RunInfo(uuid.uuid4().hex, self.name, time.time())
+        run = RunInfo(uuid.uuid4().hex, self.name, time.time())
         if self.settings.automagic_artifacts or self.settings.watch_filesystem:
             _LOG.warning("no detector is installed: nothing is captured by itself, log artifacts with log_artifact().")
         if self.settings.enable_artifacts:
-            self._artifact_manager.begin(self._run)
+            self._begin(run)
+        self._run = run
         _ACTIVE[self.name] = self
         atexit.register(self.stop)
         return self
+
+    def _begin(self, run: RunInfo) -> None:
+        try:
+            self._artifact_manager.begin(run)
+        except OSError as error:
+            raise ConfigError(
+                f"the tracelet directory {self.settings.dir!r} cannot be used: {error}. Set TRACELET_DIR to a folder "
+                "that can be written."
+            ) from error
 
     def stop(self, *, failed: bool = False) -> None:
         """End the run: deliver what waits, for ``stop_timeout`` seconds at most. Without a run it does nothing."""
@@ -210,11 +222,11 @@ class Experiment:
 
     def _is_framework_available(self, name: str) -> bool:
         """Tell whether a module could be imported, without importing it."""
-        if name in sys.modules:
+        if sys.modules.get(name) is not None:
             return True
         try:
             return importlib.util.find_spec(name) is not None
-        except (ModuleNotFoundError, ValueError):
+        except (ImportError, ValueError):
             return False
 
 
@@ -222,6 +234,13 @@ def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not name.strip() or len(name) > 128 or not name.isprintable():
         raise ConfigError(f"an experiment's name is 1 to 128 printable characters; this is {name!r}.")
     return name
+
+
+def _check_kind(what: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigError(
+            f"{what}={value!r} is no {kind.__name__}: make one, as {kind.__name__}(enable_artifacts=True)."
+        )
 
 
 def _resolve(settings: TraceletSettings, config: ExperimentConfig, **arguments: Any) -> TraceletSettings:

@@ -52,6 +52,11 @@ class Finder:
         for reader in self._readers.values():
             reader.close(until)
 
+    def kill(self) -> None:
+        """End what is being read, from any thread: it fails at once."""
+        for reader in self._readers.values():
+            reader.lane.kill()
+
     def get(self, name: str, version: str, backend: str | None) -> LoggedArtifact:
         """Find a version of a name; raises :class:`ArtifactNotFound` with the nearest names."""
         check_name(name)
@@ -69,13 +74,17 @@ class Finder:
             _LOG.warning("%r is looked for without %s: %s", name, one, error)
         return self._logged(self._choose(name, version, hits), hits)
 
-    def find_all(self, type_filter: ArtifactType | None, backend: str | None) -> list[LoggedArtifact]:
+    def find_all(
+        self, type_filter: ArtifactType | None, backend: str | None, name: str | None = None
+    ) -> list[LoggedArtifact]:
         """Return every stored version, newest first; raises where a backend fails, with the others' answers."""
         if type_filter is not None:
             check_type(type_filter)
+        if name is not None:
+            check_name(name)
         found, errors = all_at_once(
             {
-                one: partial(self._readers[one].request, "list", name=None, type=type_filter)
+                one: partial(self._readers[one].request, "list", name=name, type=type_filter)
                 for one in self._asked(backend)
             }
         )
@@ -115,7 +124,7 @@ class Finder:
             lambda: self._plugins().serializers,
             self._downloads,
         )
-        return LoggedArtifact(stored.manifest, stored.version, backend, stored.uri, stored.aliases, shelf)
+        return LoggedArtifact(stored.manifest, stored.version, backend, stored.uri, stored.aliases, shelf, stored.pending)
 
     def _absent(self, name: str, version: str, asked: list[str]) -> str:
         names: set[str] = set()

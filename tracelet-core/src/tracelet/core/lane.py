@@ -176,7 +176,7 @@ class ProcessLane:
         self._hello = {
             "backend": spec.name,
             "experiment": experiment,
-            "settings": attrs.asdict(settings),
+            "settings": converter().unstructure(settings),
             "context": converter().unstructure(context),
         }
         self._logs = context.directory / "lanes"
@@ -245,17 +245,25 @@ class ProcessLane:
             )
         self._token = uuid.uuid4().hex
         self._buffer = b""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        with self._log().open("wb") as log:
-            self._child = subprocess.Popen(
-                # -P: a file in the user's folder must not stand in for a module of the SDK's.
-                [sys.executable, "-P", "-m", "tracelet.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                env=child_environment({TOKEN: self._token}, self._spec.environ, _own_path()),
-            )
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            with self._log().open("wb") as log:
+                self._child = subprocess.Popen(
+                    # -P: a file in the user's folder must not stand in for a module of the SDK's.
+                    [sys.executable, "-P", "-m", "tracelet.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                    env=child_environment({TOKEN: self._token}, self._spec.environ, _own_path()),
+                )
+        except OSError as error:
+            self._break(f"its process cannot be started: {error}")
+            raise BackendError(
+                f"{self._spec.name}: its process cannot be started: {error}. Set TRACELET_DIR to a folder that can be "
+                "written.",
+                backend=self._spec.name,
+            ) from error
         for pipe in self._pipes():
             os.set_blocking(pipe.fileno(), False)
 

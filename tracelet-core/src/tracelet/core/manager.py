@@ -15,7 +15,8 @@ import attrs
 
 from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
 from tracelet.core.backend import BackendContext, BackendSpec, Labels, RunInfo, StoredArtifact
-from tracelet.core.delivery import Courier, Outcome, Reader, Sealer, Task, close_all, limit_for
+from tracelet.core.delivery import Courier, Outcome, Reader, Sealer, Task, close_all, limit_for, unwritable
+from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.finding import Finder
 from tracelet.core.lane import guarded, open_lane
 from tracelet.core.outbox import Draft, Outbox, Parcel
@@ -32,7 +33,7 @@ from tracelet.exceptions import (
     PluginError,
     TraceletError,
 )
-from tracelet.settings import TraceletSettings, load
+from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["ArtifactManager"]
 
@@ -98,7 +99,7 @@ class ArtifactManager:
         bad: list[str] = []
         for name, spec in self._specs.items():
             try:
-                found[name] = load(spec.settings, f"TRACELET_{name.upper().replace('-', '_')}_")
+                found[name] = load_plugin(spec.settings, name)
             except ConfigError as error:
                 bad.append(str(error))
         if bad:
@@ -221,9 +222,13 @@ class ArtifactManager:
         if not self._writes:
             promise.set_result(self._skip_all(targets))
             return promise
-        draft = self._prepared(artifact, run, targets, snapshot=True)
         known = {target.name: guarded(target.name, target.context) for target in targets}
-        path = self._outbox.add_draft(draft, labels, run, known)
+        try:
+            draft = self._prepared(artifact, run, targets, snapshot=True)
+            path = self._outbox.add_draft(draft, labels, run, known)
+        except OSError as error:
+            promise.set_result(self._results({target.name: Outcome(error=unwritable(error)) for target in targets}))
+            return promise
         self._counts["submitted"] += 1
         self._promises[path] = promise
         self._wired.sealer.add(path)
@@ -281,7 +286,7 @@ class ArtifactManager:
         self, artifact: TraceletArtifact, run: RunInfo, targets: Collection[BackendSpec], *, snapshot: bool
     ) -> Draft:
         put_id = uuid.uuid4().hex
-        staging = self._directory / "staging" / put_id
+        staging = staging_folder(self._directory, put_id)
         try:
             return prepare(
                 artifact,
@@ -309,8 +314,11 @@ class ArtifactManager:
         *,
         snapshot: bool,
     ) -> dict[str, Outcome]:
-        draft = self._prepared(artifact, run, targets, snapshot=snapshot)
         tasks: dict[str, Task] = {}
+        try:
+            draft = self._prepared(artifact, run, targets, snapshot=snapshot)
+        except OSError as error:
+            return {target.name: Outcome(error=unwritable(error)) for target in targets}
         try:
             sealed = finish(draft, store=self.store, limit_mb=self._limit_mb())
             self._tell_unportable(sealed.manifest.stored)
@@ -326,30 +334,23 @@ class ArtifactManager:
             if snapshot:
                 raise ArtifactError(f"{error} It keeps changing: log it when it is written.") from error
             return {target.name: Outcome(error=error) for target in targets}
+        except OSError as error:
+            return {target.name: Outcome(error=unwritable(error)) for target in targets}
         finally:
             _remove_after(draft.staging, tasks.values())
 
     def _finish_draft(self, path: Path) -> None:
         """Hash a draft, and hand one delivery a backend to the couriers."""
-        found = self._outbox.load_draft(path)
-        if found is None:
-            return
         promise = self._promises.pop(path, None) or Future()
+        outcomes: dict[str, Future[Outcome]] = {}
         try:
-            sealed = finish(found.draft, store=self.store, limit_mb=self._limit_mb())
+            for parcel in seal_draft(path, self._outbox, self.store, self._limit_mb()):
+                self._tell_unportable(parcel.manifest.stored)
+                if parcel.backend in self._specs:
+                    outcomes[parcel.backend] = self._wired.couriers[parcel.backend].expect(parcel)
         except TraceletError as error:
             promise.set_exception(error)
             raise
-        self._tell_unportable(sealed.manifest.stored)
-        outcomes: dict[str, Future[Outcome]] = {}
-        for name, sdk in found.targets.items():
-            own = attrs.evolve(sealed, rendered=found.draft.rendered.get(name))
-            parcel = Parcel(name, found.run, found.labels, sdk, sealed.manifest, time.time())
-            self._outbox.add(own, parcel)
-            if name in self._specs:
-                outcomes[name] = self._wired.couriers[name].expect(parcel)
-        path.unlink()
-        shutil.rmtree(found.draft.staging, ignore_errors=True)
         _when_all(outcomes, lambda: promise.set_result(self._results({n: o.result() for n, o in outcomes.items()})))
 
     def _results(self, outcomes: dict[str, Outcome]) -> LogResults:
@@ -377,6 +378,7 @@ class ArtifactManager:
             digest=stored.manifest.digest,
             portable=self.store.portable or not stored.manifest.stored,
             created=created,
+            pending=stored.pending,
         )
 
     def _tell_unportable(self, stored: Collection[Any]) -> None:

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ __all__ = [
     "check_name",
     "check_path",
     "check_paths",
+    "check_text",
     "check_type",
     "converter",
     "plain_metadata",
@@ -52,6 +53,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _FLOAT_TAG = "$float"
+#: How deep metadata may be nested, and how long a whole number may be: JSON readers have limits of their own.
+_DEEPEST = 64
+_LONGEST_INT = 10**4000
 
 
 class ArtifactType(enum.Enum):
@@ -94,8 +98,8 @@ def check_path(path: object) -> str:
     """Return ``path`` if it is a safe path in an artifact: relative, normalised, portable.
 
     Raises :class:`UnsafePath` for absolute paths, ``..``, ``.``, empty parts, backslashes, drive
-    letters, control characters, text that is not UTF-8, parts over 255 bytes, and
-    ``tracelet.json``, which is the manifest's own.
+    letters, control characters, text that is not UTF-8, parts over 255 bytes, more than 1024 bytes
+    in all, and ``tracelet.json``, which is the manifest's own.
     """
     reason = "it is not text" if not isinstance(path, str) else _path_fault(path)
     if reason:
@@ -118,24 +122,45 @@ def _path_fault(path: str) -> str | None:
         return "it is empty or has an empty part, '.' or '..'"
     if any(len(part.encode()) > 255 for part in parts):
         return "a part of it is longer than 255 bytes"
+    if len(path.encode()) > 1024:
+        return "it is longer than 1024 bytes"
     if parts[0].casefold() == MANIFEST_NAME:
         return f"{MANIFEST_NAME} is the manifest's own name"
     return None
 
 
-def check_paths(paths: Iterator[str] | list[str]) -> None:
-    """Raise :class:`ArtifactError` where a path stands twice, or is a file and a folder at once."""
-    files: set[str] = set()
-    folders: set[str] = set()
+def check_paths(paths: Iterable[str], files: Collection[str] = (), folders: Collection[str] = ()) -> set[str]:
+    """Return the folders that paths need, which join the ``files`` and ``folders`` of an artifact.
+
+    Raises :class:`ArtifactError` where a path stands twice, or is a file and a folder at once.
+    """
+    new: set[str] = set()
+    above: set[str] = set()
     for path in paths:
-        if path in files:
+        if path in new or path in files:
             raise ArtifactError(f"{path!r} is in the artifact already: give the second one another path.")
-        files.add(path)
+        new.add(path)
         steps = path.split("/")
-        folders.update("/".join(steps[:count]) for count in range(1, len(steps)))
-    clash = sorted(files & folders)
+        above.update("/".join(steps[:count]) for count in range(1, len(steps)))
+    clash = sorted(
+        {path for path in new if path in above or path in folders} | {path for path in above if path in files}
+    )
     if clash:
         raise ArtifactError(f"{clash[0]!r} is a file and a folder at once: give one of them another path.")
+    return above
+
+
+def check_text(value: object, what: str) -> str | None:
+    """Return ``value`` if it is text or None; raises :class:`ArtifactError` for anything else, or invalid Unicode."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ArtifactError(f"{what}={value!r} is not text: give a str, or leave it out.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ArtifactError(f"{what}={value!r} is not valid Unicode: take the lone surrogate out.") from None
+    return value
 
 
 def _name(instance: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -162,14 +187,22 @@ def _sha256(instance: object, field: attrs.Attribute[Any], value: object) -> Non
 
 
 def _text(instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise ArtifactError(f"{field.name}={value!r} is not text.")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ArtifactError(f"{field.name}={value!r} is not valid Unicode.") from None
+    check_text(value, field.name)
+
+
+def _optional_name(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        check_name(value, field.name)
+
+
+def _time(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ArtifactError(f"{field.name}={value!r} is not a time: give seconds since the epoch.")
+
+
+def _digests(instance: object, field: attrs.Attribute[Any], value: Iterable[object]) -> None:
+    for digest in value:
+        _sha256(instance, field, digest)
 
 
 @attrs.frozen
@@ -208,7 +241,7 @@ class ArtifactModel:
     """
 
     name: str = attrs.field(validator=_name)
-    framework: str | None = None
+    framework: str | None = attrs.field(default=None, validator=_optional_name)
     files: tuple[ArtifactFile, ...] = ()
     description: str | None = attrs.field(default=None, validator=_text)
 
@@ -245,8 +278,8 @@ class Manifest:
     #: One for each put; a delivery that is made twice is found by it.
     put_id: str = attrs.field(validator=_name)
     #: Seconds since the epoch at sealing.
-    created_at: float
-    run_id: str | None = None
+    created_at: float = attrs.field(validator=_time)
+    run_id: str | None = attrs.field(default=None, validator=_text)
     description: str | None = attrs.field(default=None, validator=_text)
     metadata: dict[str, Any] = attrs.field(factory=dict)
     files: tuple[ArtifactFile, ...] = ()
@@ -254,12 +287,18 @@ class Manifest:
     models: tuple[ArtifactModel, ...] = ()
     references: tuple[ArtifactReference, ...] = ()
     #: Digests of the artifacts that the run had used.
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = attrs.field(default=(), validator=_digests)
 
     def __attrs_post_init__(self) -> None:
-        stored = {file.artifact_path for file in self.stored}
-        made = [file.artifact_path for file in (*self._of_objects, *self._of_models)]
-        check_paths([*(file.artifact_path for file in self.files), *made, *sorted(stored.difference(made))])
+        made = {file.artifact_path: file for file in (*self._of_objects, *self._of_models)}
+        own = [file.artifact_path for file in (*self.files, *self._of_objects, *self._of_models)]
+        check_paths([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in made)])
+        check_paths(file.artifact_path for file in self.stored)
+        for file in self.stored:
+            # The digest takes the entry's word for it: the reference may not say otherwise.
+            entry = made.get(file.artifact_path, file)
+            if (entry.sha256, entry.size_bytes) != (file.sha256, file.size_bytes):
+                raise ArtifactError(f"{file.artifact_path!r} has one content as an entry and another as a reference.")
 
     @property
     def _of_objects(self) -> tuple[ArtifactFile, ...]:
@@ -303,8 +342,9 @@ class Manifest:
         """The sha256, in hexadecimal, over what the artifact is.
 
         Taken over canonical JSON (sorted keys, no white space, UTF-8) of type, description,
-        metadata, entries, references and inputs; not of name, time, run or routing keys. A file
-        counts the same whether a backend or Tracelet's store holds its bytes.
+        metadata, entries, references and inputs; not of name, time, run or routing keys, nor of the
+        order in which things were added. A file counts the same whether a backend or Tracelet's store
+        holds its bytes.
         """
         made = {file.artifact_path for file in (*self._of_objects, *self._of_models)}
         files = sorted(
@@ -317,10 +357,10 @@ class Manifest:
             "description": self.description,
             "metadata": {key: value for key, value in self.metadata.items() if key not in ROUTING_KEYS},
             "files": [attrs.asdict(file) for file in files],
-            "objects": [attrs.asdict(item) for item in self.objects],
-            "models": [attrs.asdict(model) for model in self.models],
-            "references": [attrs.asdict(ref) for ref in self.references if ref.path is None],
-            "inputs": list(self.inputs),
+            "objects": [attrs.asdict(item) for item in sorted(self.objects, key=lambda item: item.name)],
+            "models": [attrs.asdict(model) for model in sorted(self.models, key=lambda model: model.name)],
+            "references": sorted((attrs.asdict(ref) for ref in self.references if ref.path is None), key=_dumps),
+            "inputs": sorted(self.inputs),
         }
         return hashlib.sha256(_dumps(what).encode()).hexdigest()
 
@@ -368,39 +408,49 @@ class Manifest:
         return manifest
 
 
-def plain_metadata(value: Any, where: str = "metadata") -> Any:
+def plain_metadata(value: Any, where: str = "metadata", depth: int = _DEEPEST) -> Any:
     """Return ``value`` as data that JSON gives back equal, or raise :class:`ArtifactError`.
 
     Tuples become lists, paths text, and zero-dimensional array scalars (anything with ``item()``
     and an empty ``shape``) Python numbers. NaN and the infinities are kept.
     """
-    if value is None or isinstance(value, (bool, str)):
-        _text(None, _Where(where), value if isinstance(value, str) else None)  # type: ignore[arg-type]
+    if depth == 0:
+        raise ArtifactError(f"{where} is nested too deeply, or holds itself: flatten it, or add it with add_object.")
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        check_text(value, where)
+        return str.__str__(value)
     if isinstance(value, int):
+        if abs(value) >= _LONGEST_INT:
+            raise ArtifactError(f"{where} has more than 4000 digits, which JSON readers refuse: give it as text.")
         return int(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, PurePath):
-        return str(value)
+        return check_text(str(value), where)
     if isinstance(value, Mapping):
-        odd = [key for key in value if not isinstance(key, str) or key == _FLOAT_TAG]
-        if odd:
-            raise ArtifactError(f"{where} has the key {odd[0]!r}: JSON keys are text. Use str({odd[0]!r}).")
-        return {key: plain_metadata(item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {
+            _metadata_key(key, where): plain_metadata(item, f"{where}[{key!r}]", depth - 1)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [plain_metadata(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [plain_metadata(item, f"{where}[{index}]", depth - 1) for index, item in enumerate(value)]
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
-        return plain_metadata(value.item(), where)
+        return plain_metadata(value.item(), where, depth - 1)
     raise ArtifactError(
         f"{where} is a {type(value).__name__}, which JSON cannot hold: give text, numbers, lists or "
         "dicts, or add it with add_object(…, serializer='pickle')."
     )
 
 
-@attrs.frozen
-class _Where:
-    name: str
+def _metadata_key(key: object, where: str) -> str:
+    if not isinstance(key, str):
+        raise ArtifactError(f"{where} has the key {key!r}: JSON keys are text. Use str({key!r}).")
+    if key == _FLOAT_TAG:
+        raise ArtifactError(f"{where} has the key {key!r}, which marks NaN in a manifest: choose another.")
+    check_text(key, f"a key of {where}")
+    return str.__str__(key)
 
 
 def _tagged(value: Any) -> Any:

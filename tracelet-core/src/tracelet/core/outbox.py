@@ -5,19 +5,21 @@ outbox/<experiment>/<backend>/<…>.lease                      who is on it
 outbox/<experiment>/<backend>/<…>.rendered/                  the tracker's own form of its models
 outbox/<experiment>/<backend>/<…>.refused                    one that the backend will never take, and why
 outbox/<experiment>/~drafts/<…>.json                          snapshots that are not hashed yet
+outbox/<experiment>/~drafts/<…>.lease                         who is finishing them in place of a dead owner
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -33,6 +35,8 @@ __all__ = ["Draft", "DraftFile", "Outbox", "Parcel"]
 
 #: No backend has this name: it holds a character that names do not.
 _DRAFTS = "~drafts"
+_LOG = logging.getLogger("tracelet.outbox")
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -104,6 +108,19 @@ def without_secrets(value: Any) -> Any:
     return value
 
 
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged: put back a good copy, or delete it, and what it was to deliver with it."
+
+
+def _parsed(path: Path, kind: type[T]) -> T:
+    """Read one of the outbox's own files; raises :class:`IntegrityError` where it is damaged."""
+    data = path.read_bytes()
+    try:
+        return converter().structure(json.loads(data), kind)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise IntegrityError(_damaged(path)) from error
+
+
 class Outbox:
     """The deliveries of one tracelet directory; several processes may work on it at once."""
 
@@ -128,7 +145,7 @@ class Outbox:
         if sealed.rendered is not None and not target.with_suffix(".rendered").exists():
             shutil.copytree(sealed.rendered, target.with_suffix(".rendered"))
         if holders:
-            self._write_lease(parcel, holders, parcel.queued_at + 86400)
+            self._write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + 86400)
         self._write(parcel)
         return parcel
 
@@ -154,17 +171,46 @@ class Outbox:
             if parcel is not None:
                 yield parcel
 
+    def refusal(self, parcel: Parcel) -> Path:
+        """Where a refused delivery is kept; deleting the file forgets it."""
+        return self._file(parcel).with_suffix(".refused")
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield what interrupted processes left here: nobody's leases, and renderings that no delivery has any more."""
+        for path in self.root.glob("*/*/*"):
+            alone = not any(path.with_suffix(suffix).exists() for suffix in (".json", ".refused"))
+            if (path.suffix == ".lease" and alone and not self._is_held(path)) or (
+                path.suffix == ".rendered" and alone
+            ):
+                yield path
+
+    def _is_held(self, lease: Path) -> bool:
+        held = self._lease(lease)
+        return held is not None and held.held(current().host)
+
     def load(self, experiment: str, backend: str, key: str) -> Parcel | None:
-        """Return a delivery, or None where another process has made it meanwhile."""
-        return self._read(self._folder(experiment, backend) / f"{key}.json")
+        """Return a delivery, or None where another process has made it meanwhile.
+
+        One that cannot be read is put aside, so that those behind it go on.
+        """
+        path = self._folder(experiment, backend) / f"{key}.json"
+        try:
+            return self._read(path)
+        except IntegrityError as error:
+            _LOG.error("%s It is put aside, as %s.", error, path.with_suffix(".damaged"))
+            path.rename(path.with_suffix(".damaged"))
+            return None
 
     def take(self, parcel: Parcel, holders: Sequence[ProcessId], seconds: float) -> bool:
         """Lease a delivery to these processes; say whether it is theirs.
 
         ``seconds`` is how long other machines, which cannot ask whether the holders live, respect it.
         """
-        lease = self._file(parcel).with_suffix(".lease")
-        if not self._write_lease(parcel, holders, time.time() + seconds):
+        return self._take(self._file(parcel), holders, seconds)
+
+    def _take(self, file: Path, holders: Sequence[ProcessId], seconds: float) -> bool:
+        lease = file.with_suffix(".lease")
+        if not self._write_lease(lease, holders, time.time() + seconds):
             held = self._lease(lease)
             if held is not None and held.held(holders[0].host):
                 return False
@@ -178,11 +224,11 @@ class Outbox:
                     aside.unlink()
                     return False
                 aside.unlink()
-            if not self._write_lease(parcel, holders, time.time() + seconds):
+            if not self._write_lease(lease, holders, time.time() + seconds):
                 return False
-        if self._file(parcel).exists():
+        if file.exists():
             return True
-        self.release(parcel)
+        lease.unlink(missing_ok=True)
         return False
 
     def release(self, parcel: Parcel) -> None:
@@ -234,14 +280,25 @@ class Outbox:
 
     def drafts(self, experiment: str | None = None) -> list[Path]:
         """Return the files of the drafts that no process is working on, of one experiment or all, oldest first."""
+        return [path for path in self.every_draft(experiment) if not self._worked_on(path)]
+
+    def every_draft(self, experiment: str | None = None) -> list[Path]:
+        """Return the files of all drafts, those that a process is working on included, oldest first."""
         folder = "*" if experiment is None else physical_name(experiment)
-        found = sorted(self.root.glob(f"{folder}/{_DRAFTS}/*.json"), key=lambda path: path.name)
-        return [path for path in found if not self._worked_on(path)]
+        return sorted(self.root.glob(f"{folder}/{_DRAFTS}/*.json"), key=lambda path: path.name)
+
+    def take_draft(self, path: Path) -> DraftFile | None:
+        """Lease a draft to this process and return it, or None where another one is on it, or has finished it."""
+        return self.load_draft(path) if self._take(path, [current()], 86400) else None
+
+    def release_draft(self, path: Path) -> None:
+        """Give a draft back."""
+        path.with_suffix(".lease").unlink(missing_ok=True)
 
     def load_draft(self, path: Path) -> DraftFile | None:
         """Return a draft, or None where another process has finished it meanwhile."""
         try:
-            return converter().structure(json.loads(path.read_bytes()), DraftFile)
+            return _parsed(path, DraftFile)
         except FileNotFoundError:
             return None
 
@@ -250,7 +307,12 @@ class Outbox:
         return found is not None and (found.owner.host != current().host or alive(found.owner))
 
     def blobs(self) -> set[str]:
-        """Return the sha256 of every blob that a delivery, waiting or refused, needs."""
+        """Return the sha256 of every blob that a delivery, waiting or refused, needs.
+
+        Raises :class:`~tracelet.IntegrityError` where one is damaged, for then nobody can tell.
+        """
+        for path in self.root.glob("*/*/*.damaged"):
+            raise IntegrityError(_damaged(path))
         parcels = [*self.everything(), *self.refused()]
         return {file.sha256 for parcel in parcels for file in parcel.manifest.payload if file.sha256}
 
@@ -269,7 +331,7 @@ class Outbox:
 
     def _read(self, path: Path) -> Parcel | None:
         try:
-            return converter().structure(json.loads(path.read_bytes()), Parcel)
+            return _parsed(path, Parcel)
         except FileNotFoundError:
             return None
 
@@ -279,8 +341,7 @@ class Outbox:
         except FileNotFoundError:
             return None
 
-    def _write_lease(self, parcel: Parcel, holders: Sequence[ProcessId], until: float) -> bool:
-        lease = self._file(parcel).with_suffix(".lease")
+    def _write_lease(self, lease: Path, holders: Sequence[ProcessId], until: float) -> bool:
         partial = lease.with_name(f".{uuid.uuid4().hex}.tmp")
         partial.write_text(json.dumps(converter().unstructure(_Lease(tuple(holders), until))))
         try:

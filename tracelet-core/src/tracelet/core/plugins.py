@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, metadata
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -56,14 +56,18 @@ class Catalogue(Generic[Spec]):
         is installed and the nearest name where there is none.
         """
         if name in self.broken:
-            raise self.broken[name]
+            raise self.broken[name].with_traceback(None)
         if name in self.specs:
             return self.specs[name]
         near = difflib.get_close_matches(str(name), self.specs, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
+        if name in (metadata("tracelet-core").get_all("Provides-Extra") or ()):
+            hint = f"Install it: pip install 'tracelet-core[{name}]'"
+        elif near:
+            hint = f"Did you mean {near[0]!r}?"
+        else:
+            hint = "Install the distribution that provides it, or choose one of these."
         raise UnknownPlugin(
-            f"no {self.kind} {name!r} is installed; there is {', '.join(sorted(self.specs)) or 'none'}.{guess} "
-            f"Plugins are distributions of their own, such as tracelet-{name}."
+            f"no {self.kind} {name!r} is installed; there is {', '.join(sorted(self.specs)) or 'none'}. {hint}"
         )
 
 
@@ -86,29 +90,31 @@ _HOOKS: Mapping[str, tuple[str, type[Any]]] = {
 }
 
 
-def _load(name: str, module: Any) -> dict[str, list[Any]]:
+def _load(name: str, plugin: object) -> dict[str, list[Any]]:
     """Return the specs that one plugin gives, by hook; raises whatever is wrong with it."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    manager.register(module, name)
+    manager.register(plugin, name)
     manager.check_pending()
-    unknown = sorted(
-        attribute for attribute in vars(module) if attribute.startswith("tracelet_") and _is_hook(module, attribute)
-    )
-    if not unknown:
-        raise TypeError(f"{module.__name__} has no hook of Tracelet's: decorate one with @tracelet.plugin.hookimpl")
-    found: dict[str, list[Any]] = {}
-    for hook, (_, spec_type) in _HOOKS.items():
-        specs = [spec for returned in getattr(manager.hook, hook)() for spec in returned]
-        for spec in specs:
-            if not isinstance(spec, spec_type):
-                raise TypeError(f"{hook} returned {spec!r}, which is no {spec_type.__name__}")
-        found[hook] = specs
-    return found
+    if not manager.get_hookcallers(plugin):
+        raise TypeError(f"{plugin!r} has no hook of Tracelet's: decorate one with @tracelet.plugin.hookimpl")
+    return {
+        hook: [
+            spec
+            # One by one: pluggy would pass over a hook that returns None in silence.
+            for implementation in getattr(manager.hook, hook).get_hookimpls()
+            for spec in _returned(hook, spec_type, implementation.function())
+        ]
+        for hook, (_, spec_type) in _HOOKS.items()
+    }
 
 
-def _is_hook(module: Any, attribute: str) -> bool:
-    return getattr(getattr(module, attribute), f"{hookspecs.PROJECT}_impl", None) is not None
+def _returned(hook: str, spec_type: type[Any], returned: object) -> list[Any]:
+    specs = list(returned) if isinstance(returned, Iterable) and not isinstance(returned, (str, bytes)) else [returned]
+    odd = [spec for spec in specs if not isinstance(spec, spec_type)]
+    if odd or not isinstance(returned, Iterable):
+        raise TypeError(f"{hook} returned {(odd or specs)[0]!r}: it must return a list of {spec_type.__name__}")
+    return specs
 
 
 def _unique(points: Iterable[EntryPoint]) -> list[EntryPoint]:
@@ -127,30 +133,31 @@ def discover(points: Iterable[EntryPoint]) -> Registry:
     Where two plugins provide the same name, the name cannot be used until one of them is removed.
     """
     records: list[PluginRecord] = []
+    failed: dict[str, PluginLoadError] = {}
     specs: dict[str, dict[str, Any]] = {hook: {} for hook in _HOOKS}
-    broken: dict[str, dict[str, PluginLoadError]] = {hook: {} for hook in _HOOKS}
+    clashes: dict[str, dict[str, PluginLoadError]] = {hook: {} for hook in _HOOKS}
     owners: dict[tuple[str, str], str] = {}
     for point in _unique(points):
         distribution, version = _distribution(point)
         record = PluginRecord(point.name, distribution, version, point.value)
         try:
             found = _load(f"{point.name} of {distribution}", point.load())
-        except Exception as error:  # noqa: BLE001 - whatever a third party's import raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a third party's import raises
             failure = PluginLoadError(
-                f"the plugin {point.name!r} of {distribution} {version} does not load: {type(error).__name__}: {error}"
+                f"the plugin {point.name!r} of {distribution} {version} does not load: {type(error).__name__}: {error}. "
+                "Repair it, or uninstall it."
             )
             failure.__cause__ = error
             records.append(attrs.evolve(record, error=failure))
-            for hook in _HOOKS:
-                broken[hook].setdefault(point.name, failure)
+            failed[point.name] = failure
             continue
         provides = []
         for hook, (kind, _) in _HOOKS.items():
             for spec in found[hook]:
                 provides.append(f"{kind} {spec.name}")
                 first = owners.setdefault((hook, spec.name), distribution)
-                if spec.name in specs[hook] or spec.name in broken[hook]:
-                    broken[hook][spec.name] = PluginLoadError(
+                if spec.name in specs[hook]:
+                    clashes[hook][spec.name] = PluginLoadError(
                         f"{kind} {spec.name!r} is provided by {first} and by {distribution}: uninstall one of them."
                     )
                 specs[hook][spec.name] = spec
@@ -158,13 +165,9 @@ def discover(points: Iterable[EntryPoint]) -> Registry:
 
     def catalogue(hook: str) -> Catalogue[Any]:
         # A name whose own entry point is broken may be provided, whole, by another one.
-        bad = {
-            name: error
-            for name, error in broken[hook].items()
-            if name not in specs[hook] or ((hook, name) in owners and error.__cause__ is None)
-        }
-        good = {name: spec for name, spec in specs[hook].items() if name not in bad}
-        return Catalogue(_HOOKS[hook][0], good, bad)
+        absent = {name: error for name, error in failed.items() if name not in specs[hook]}
+        good = {name: spec for name, spec in specs[hook].items() if name not in clashes[hook]}
+        return Catalogue(_HOOKS[hook][0], good, {**absent, **clashes[hook]})
 
     return Registry(
         tuple(records),

@@ -2,46 +2,109 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import unicodedata
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote_plus
 
 import attrs
 
-from tracelet.exceptions import ArtifactError, ConfigError
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendAuthError,
+    BackendUnavailable,
+    ConfigError,
+    TraceletError,
+)
 
-__all__ = ["RemoteFact", "filesystem", "redact", "stat_uri"]
+__all__ = [
+    "RemoteFact",
+    "check_uri",
+    "filesystem",
+    "reaching",
+    "reads_this_machine",
+    "redact",
+    "redact_text",
+    "stat_uri",
+]
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-#: Words that, in a query parameter's name, mark its value as a secret.
-_SECRET = re.compile(r"sig|token|secret|password|passwd|credential|api.?key|access.?key|auth", re.IGNORECASE)
+#: A scheme has two letters at least: one letter is a drive of Windows.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:\S+")
+#: What stands before the host, of every URI in a chain such as ``simplecache::s3://…``. The second form is a password
+#: with a slash in it that is not encoded, as no port would be.
+_USERINFO = re.compile(r"://(?:[^/?#\s]*@|(?!\[)[^/?#\s:]*:(?!:|\d*(?:[/?#\s]|$))\S*@)")
+#: What, in a parameter's name, marks its value as a secret.
+_SECRET = re.compile(
+    r"signature|token|secret|passw|passphrase|passcode|pwd|credential|authorization|jwt"
+    r"|(?:api|access|account|private)[^a-z]?(?:key|id)|^key$|(?<![a-z])(?:sig|auth|pass)(?![a-z])",
+    re.IGNORECASE,
+)
+#: Schemes that read this machine's own files, by themselves or through what their path says.
+_OWN_FILES = frozenset(
+    {"file", "local", "asynclocal", "dir", "generic", "git", "libarchive", "reference", "tar", "zip"}
+)
 _CHUNK = 1 << 20
 
 
 def redact(uri: str) -> str:
-    """Return ``uri`` without user name, password and query parameters that carry secrets.
+    """Return ``uri`` without user name, password and parameters that carry secrets.
 
     ``https://me:pw@host/x?X-Amz-Signature=1&part=2`` becomes ``https://host/x?part=2``. Text that
     is no URI comes back as it is.
     """
     if not _SCHEME.match(uri):
         return uri
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    query = "&".join(pair for pair in parts.query.split("&") if not _SECRET.search(pair.partition("=")[0]))
-    cleaned = urlunsplit((parts.scheme, host, parts.path, query, parts.fragment))
-    # urlunsplit drops the empty authority of scheme:///path for the schemes it does not know.
-    if host == "" and uri.startswith(f"{parts.scheme}:///") and not cleaned.startswith(f"{parts.scheme}:///"):
-        cleaned = cleaned.replace(f"{parts.scheme}:", f"{parts.scheme}://", 1)
-    return cleaned if (host, query) != (parts.netloc, parts.query) else uri
+    clean, mark, fragment = _USERINFO.sub("://", uri).partition("#")
+    clean, question, query = clean.partition("?")
+    clean += _without_secrets(question, query) + _without_secrets(mark, fragment)
+    # In a URI that is broken, what is left may look like a user name again.
+    return clean if clean == uri else redact(clean)
+
+
+def _without_secrets(mark: str, parameters: str) -> str:
+    """Leave out secrets, and values that are URIs with secrets of their own; the mark goes with the last one."""
+    pairs = re.split("[&;]", parameters)
+    kept = [pair for pair in pairs if not _is_secret(pair)]
+    if len(kept) < len(pairs):
+        parameters = "&".join(kept)
+        mark = mark if kept else ""
+    return mark + parameters
+
+
+def _is_secret(pair: str) -> bool:
+    name, _, value = pair.partition("=")
+    plain = unquote_plus(value)
+    return bool(_SECRET.search(unquote_plus(name))) or redact(plain) != plain
+
+
+def redact_text(text: str) -> str:
+    """Return a message with the secrets taken out of every URI in it."""
+    return _URI_IN_TEXT.sub(lambda match: redact(match[0]), text)
 
 
 def check_uri(uri: object) -> str:
     """Return the URI without its secrets, or raise :class:`ArtifactError` where it is none."""
-    if not isinstance(uri, str) or not _SCHEME.match(uri):
-        raise ArtifactError(f"{uri!r} is not a URI: give one such as 's3://bucket/key' or 'file:///data/x.bin'.")
-    return redact(uri)
+    hint = "give a URI such as 's3://bucket/key' or 'file:///data/x.bin'"
+    if not isinstance(uri, str):
+        raise ArtifactError(f"{uri!r} is not text: {hint}.")
+    if not _SCHEME.match(uri):
+        # Whatever it is, it may hold a password.
+        raise ArtifactError(f"{uri.rpartition('@')[2].partition('?')[0]!r} has no scheme: {hint}.")
+    clean = redact(uri)
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in clean):
+        raise ArtifactError(f"{clean!r} has a control character or invalid Unicode: {hint}.")
+    return clean
+
+
+def reads_this_machine(uri: str) -> bool:
+    """Whether fetching the URI could read this machine's own files: by its scheme, one in a chain, or without any."""
+    scheme, mark, _ = uri.partition("://")
+    return not mark or "::" in uri or not _SCHEME.fullmatch(f"{scheme}:") or scheme.lower() in _OWN_FILES
 
 
 def filesystem(uri: str) -> tuple[Any, str]:
@@ -58,8 +121,31 @@ def filesystem(uri: str) -> tuple[Any, str]:
     except ImportError as error:
         raise ConfigError(f"{redact(uri)} cannot be reached from here: {error}") from error
     except ValueError as error:
-        raise ConfigError(f"{redact(uri)}: {error}. Known schemes are those of fsspec.") from error
+        raise ConfigError(f"{redact(uri)}: {redact_text(str(error))}. Known schemes are those of fsspec.") from None
     return fs, path
+
+
+@contextlib.contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """Stand around calls to a place: whatever its client raises comes out as Tracelet's, and without secrets.
+
+    Raises :class:`ArtifactNotFound` where nothing is there, :class:`BackendAuthError` where we are not let in,
+    and :class:`BackendUnavailable` for everything else.
+    """
+    try:
+        yield
+    except TraceletError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary to the client of any scheme
+        said = redact_text(f"{type(error).__name__}: {error}")
+        message = f"{redact(uri)} cannot be reached: {said}"
+        # A traceback would show the cause's own text, secrets and all.
+        cause = error if said.endswith(str(error)) else None
+        if isinstance(error, FileNotFoundError):
+            raise ArtifactNotFound(f"{redact(uri)} is not there: {said}. Check the address.") from cause
+        if isinstance(error, PermissionError):
+            raise BackendAuthError(f"{message}. Check the credentials of this scheme.") from cause
+        raise BackendUnavailable(f"{message}. Check the address and the network.") from cause
 
 
 @attrs.frozen
@@ -72,21 +158,19 @@ class RemoteFact:
 
 
 def stat_uri(uri: str) -> RemoteFact:
-    """Ask the place of ``uri`` for size and etag; a ``file:`` URI is read for its sha256.
+    """Ask the place of ``uri`` for size and etag; what has no etag, such as a file, is read for its sha256.
 
-    Raises :class:`ConfigError` where the scheme cannot be spoken here, :class:`ArtifactError` where the
-    place does not answer for it.
+    Raises :class:`ConfigError` where the scheme cannot be spoken here, and as :func:`reaching` does.
     """
-    fs, path = filesystem(uri)
-    try:
+    with reaching(uri):
+        fs, path = filesystem(uri)
         info = fs.info(path)
-        if "file" in (fs.protocol if isinstance(fs.protocol, (list, tuple)) else (fs.protocol,)):
-            digest = hashlib.sha256()
-            with fs.open(path, "rb") as stream:
-                while block := stream.read(_CHUNK):
-                    digest.update(block)
-            return RemoteFact(info.get("size"), sha256=digest.hexdigest())
-    except OSError as error:
-        raise ArtifactError(f"{redact(uri)} cannot be read, so it has no checksum: {error}") from error
-    etag = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "content_md5") if info.get(key)), None)
-    return RemoteFact(info.get("size"), etag=etag)
+        etag = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "content_md5") if info.get(key)), None)
+        if etag is not None:
+            return RemoteFact(info.get("size"), etag=etag)
+        digest, size = hashlib.sha256(), 0
+        with fs.open(path, "rb") as stream:
+            while block := stream.read(_CHUNK):
+                digest.update(block)
+                size += len(block)
+    return RemoteFact(size, sha256=digest.hexdigest())

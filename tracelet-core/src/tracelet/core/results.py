@@ -23,6 +23,8 @@ class LogResult:
     portable: bool
     #: False where the newest version had the same content, and nothing was sent.
     created: bool
+    #: True where it is kept on this machine until the tracker can be reached: the version is not yet the tracker's.
+    pending: bool = False
 
 
 class LogResults(dict[str, LogResult]):
@@ -55,7 +57,8 @@ class LogResults(dict[str, LogResult]):
         errors = [*self.failed.items(), *self.queued.items()]
         if not errors:
             return
-        first, *others = errors
-        for name, error in others:
-            first[1].add_note(f"{name}: {error}")
-        raise first[1]
+        (_, first), *others = errors
+        for note in (f"{name}: {error}" for name, error in others):
+            if note not in getattr(first, "__notes__", ()):
+                first.add_note(note)
+        raise first

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -18,7 +18,7 @@ from tracelet.core.backend import StoredArtifact
 from tracelet.core.manifest import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plugins import Catalogue
-from tracelet.core.remote import filesystem
+from tracelet.core.remote import filesystem, reaching, reads_this_machine, stat_uri
 from tracelet.core.sealing import model_serializer, object_serializer
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.store import Store, hash_file
@@ -55,12 +55,16 @@ class BackendShelf:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise ArtifactError(f"{str(folder)!r} is a file: give the path of a folder.") from error
+        except OSError as error:
+            raise ArtifactError(f"{str(folder)!r} cannot be made: {error}. Give the path of another folder.") from error
+        if dest is None:
+            os.utime(folder)  # what is used stays: gc goes by it
         held = {file.artifact_path: file for file in self.stored.manifest.payload}
         apart = {file.artifact_path: file for file in self.stored.manifest.stored}
         wanted = _selected({**held, **apart}, paths, artifact.name)
         missing = [file for file in wanted if not _is_there(folder / file.artifact_path, file)]
-        self._bring(folder, [file for file in missing if file.artifact_path in held], self._fetch)
-        self._bring(folder, [file for file in missing if file.artifact_path in apart], self._fetch_stored)
+        self._bring(folder, [file for file in missing if file.artifact_path in held], self._fetch, self.backend)
+        self._bring(folder, [file for file in missing if file.artifact_path in apart], self._fetch_stored, "the store")
         if references:
             self._bring_references(folder, trust)
         return folder
@@ -86,19 +90,23 @@ class BackendShelf:
         return self.downloads / f"{manifest.name}-{manifest.digest[:16]}"
 
     def _bring(
-        self, folder: Path, files: list[ArtifactFile], fetch: Callable[[list[ArtifactFile], Path], None]
+        self, folder: Path, files: list[ArtifactFile], fetch: Callable[[list[ArtifactFile], Path], None], source: str
     ) -> None:
         """Fetch into a folder aside, verify there, and only then give the files their names."""
         if not files:
             return
+        # First of all, so that what cannot be put where it belongs is not fetched.
+        targets = [target_path(folder, file.artifact_path) for file in files]
         aside = folder / f".tracelet-{uuid.uuid4().hex}"
-        aside.mkdir()
         try:
+            aside.mkdir()
             fetch(files, aside)
             for file in files:
-                _verify(aside / file.artifact_path, file, self.backend)
-            for file in files:
-                (aside / file.artifact_path).replace(target_path(folder, file.artifact_path))
+                _verify(aside / file.artifact_path, file, source, self.backend)
+            for file, target in zip(files, targets, strict=True):
+                (aside / file.artifact_path).replace(target)
+        except OSError as error:
+            raise ArtifactError(f"{str(folder)!r} does not take the files: {error}. Give another folder.") from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -116,32 +124,46 @@ class BackendShelf:
             store.fetch(file.sha256, target_path(aside, file.artifact_path))
 
     def _bring_references(self, folder: Path, trust: bool) -> None:
-        taken: set[str] = set()
-        for reference in self.stored.manifest.references:
+        manifest = self.stored.manifest
+        taken = {file.artifact_path for file in (*manifest.payload, *manifest.stored)}
+        for reference in manifest.references:
             if reference.path is not None:
                 continue
-            scheme = urlsplit(reference.uri).scheme
-            if scheme in {"file", "local"} and not trust:
+            if reads_this_machine(reference.uri) and not trust:
                 raise UnsafeContent(
                     f"{reference.uri} would copy a file of this machine because a manifest says so: say trust=True "
                     "if you trust whoever logged it."
                 )
+            path = _free_path(reference.uri, taken)
+            taken.add(path)
+            _fetch_reference(reference, target_path(folder, path))
+
+
+def _free_path(uri: str, taken: Collection[str]) -> str:
+    """Return ``references/<the last part of the URI>``, with a number before it where that is taken."""
+    leaf = physical_name(urlsplit(uri).path.rstrip("/").rpartition("/")[2] or "reference")
+    names = (leaf, *(f"{count}-{leaf}" for count in range(len(taken))))
+    return next(path for path in (f"references/{name}" for name in names) if path not in taken)
+
+
+def _fetch_reference(reference: ArtifactReference, target: Path) -> None:
+    partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with reaching(reference.uri):
+            if reference.etag is not None and stat_uri(reference.uri).etag != reference.etag:
+                raise IntegrityError(_other_content(reference))
             fs, path = filesystem(reference.uri)
-            leaf = physical_name(path.rstrip("/").rpartition("/")[2] or "reference")
-            name = next(
-                name for name in (leaf, *(f"{count}-{leaf}" for count in range(len(taken)))) if name not in taken
-            )
-            taken.add(name)
-            target = target_path(folder, f"references/{name}")
-            partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
-            try:
-                fs.get_file(path, str(partial))
-                _verify_reference(partial, reference)
-                partial.replace(target)
-            except OSError as error:
-                raise BackendError(f"{reference.uri} cannot be fetched: {error}", backend=self.backend) from error
-            finally:
-                partial.unlink(missing_ok=True)
+            fs.get_file(path, str(partial))
+            sha256, seen = hash_file(partial)
+            if reference.size_bytes not in {None, seen.size_bytes} or reference.sha256 not in {None, sha256}:
+                raise IntegrityError(_other_content(reference))
+            partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _other_content(reference: ArtifactReference) -> str:
+    return f"{reference.uri} holds other content now than when it was logged: get that content back, or log it anew."
 
 
 def _selected(files: dict[str, ArtifactFile], paths: Collection[str] | None, name: str) -> Iterable[ArtifactFile]:
@@ -160,31 +182,32 @@ def _selected(files: dict[str, ArtifactFile], paths: Collection[str] | None, nam
 
 
 def _is_there(target: Path, file: ArtifactFile) -> bool:
-    if target.is_symlink() or not target.is_file() or target.stat().st_size != file.size_bytes:
+    try:
+        if target.is_symlink() or target.stat().st_size != file.size_bytes:
+            return False
+        return hash_file(target)[0] == file.sha256
+    except OSError:
         return False
-    return hash_file(target)[0] == file.sha256
 
 
-def _verify(fetched: Path, file: ArtifactFile, backend: str) -> None:
+def _verify(fetched: Path, file: ArtifactFile, source: str, backend: str) -> None:
     if fetched.is_symlink() or not fetched.is_file():
-        raise BackendError(f"{backend} did not give {file.artifact_path!r}.", backend=backend, retryable=False)
+        raise BackendError(
+            f"{source} did not give {file.artifact_path!r}. Get it from another backend.",
+            backend=backend,
+            retryable=False,
+        )
     found = hash_file(fetched)[0]
     if found != file.sha256:
         raise IntegrityError(
-            f"{file.artifact_path!r} from {backend} has sha256 {found}, and the manifest says {file.sha256}: the stored "
-            "bytes were changed. Get it from another backend, or log it again."
+            f"{file.artifact_path!r} from {source} has sha256 {found}, and the manifest says {file.sha256}: the stored "
+            "bytes were changed. Get it from another backend, or delete them there and log it again."
         )
-
-
-def _verify_reference(fetched: Path, reference: ArtifactReference) -> None:
-    sha256, seen = hash_file(fetched)
-    if reference.size_bytes not in {None, seen.size_bytes} or reference.sha256 not in {None, sha256}:
-        raise IntegrityError(f"{reference.uri} holds other content now than when it was logged.")
 
 
 def _elsewhere(reference: ArtifactReference, here: str) -> str:
     place = urlsplit(reference.uri)
-    where = f"on {place.netloc} at {place.path}" if place.scheme == "file" else f"at {reference.uri}"
+    where = f"on {place.netloc} at {unquote(place.path)}" if place.scheme == "file" else f"at {reference.uri}"
     return (
         f"the bytes of {reference.path!r} were too large for the backend, and are {where}; they are not at {here}. "
         "Set TRACELET_STORE to the store they were logged to, one that both machines can read."

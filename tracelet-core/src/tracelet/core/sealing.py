@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Collection
@@ -32,7 +33,7 @@ from tracelet.core.outbox import Draft
 from tracelet.core.plugins import Catalogue
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.store import Stamp, Store, copy_file, hash_file
-from tracelet.exceptions import ArtifactError, TraceletError, UnknownPlugin
+from tracelet.exceptions import ArtifactError, BackendError, BackendUnavailable, TraceletError, UnknownPlugin
 
 __all__ = ["finish", "model_serializer", "object_serializer", "prepare"]
 
@@ -79,6 +80,9 @@ def prepare(
     user's files are used where they are. Raises :class:`ArtifactError` for what cannot be stored.
     """
     metadata = plain_metadata(artifact.metadata)
+    force = metadata.get("force_reference")
+    if force is not None and not isinstance(force, bool):
+        raise ArtifactError(f"metadata['force_reference'] is {force!r}: say True or False.")
     staging.mkdir(parents=True, exist_ok=True)
     sources: dict[str, Path] = {}
     objects = []
@@ -131,11 +135,13 @@ def prepare(
 
 def _dump(spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
     try:
-        spec.dump(value, path)
-    except (TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, TraceletError):
-            raise
-        raise ArtifactError(f"the {what} cannot be stored as {spec.name}: {error}") from error
+        guarded(spec.name, spec.dump, value, path)
+    except BackendError as error:
+        raise ArtifactError(
+            f"the {what} cannot be stored as {spec.name}: {error.__cause__ or error}. Change it, or give another serializer= or framework=."
+        ) from error.__cause__
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        raise ArtifactError(f"the {what} cannot be stored as {spec.name}: its serializer wrote nothing.")
 
 
 def _prepare_model(
@@ -144,7 +150,7 @@ def _prepare_model(
     if entry.framework is not None:
         spec = model_serializer(serializers, entry.framework)
     else:
-        found = [spec for spec in serializers if spec.suffix is None and spec.matches(model)]
+        found = [spec for spec in serializers if spec.suffix is None and guarded(spec.name, spec.matches, model)]
         if len(found) != 1:
             known = ", ".join(spec.name for spec in serializers if spec.suffix is None)
             raise ArtifactError(
@@ -170,20 +176,21 @@ def _render(target: BackendSpec, model: Any, info: ModelInfo, staging: Path) -> 
         guarded(target.name, target.render, model, info, folder / info.name)
     except TraceletError as error:
         _LOG.warning("%s has no form of its own for the model %r: %s", target.name, info.name, error)
-        (folder / info.name).rmdir()
+        shutil.rmtree(folder / info.name, ignore_errors=True)
+        return {}
     return {target.name: folder}
 
 
 def _look(file: ArtifactFile, source: Path, place: Path | None) -> ArtifactFile:
     try:
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtifactError(f"{str(source)!r} is not a regular file any more: add the file itself.")
         if place is not None:
             place.parent.mkdir(exist_ok=True)
             return attrs.evolve(file, size_bytes=copy_file(source, place).size_bytes)
-        status = source.stat()
     except OSError as error:
         raise ArtifactError(f"{str(source)!r} cannot be read any more: {error.strerror or error}.") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise ArtifactError(f"{str(source)!r} is not a regular file any more.")
     return attrs.evolve(file, size_bytes=status.st_size)
 
 
@@ -192,7 +199,8 @@ def finish(draft: Draft, *, store: Store, limit_mb: float | None) -> SealedArtif
 
     A file over ``limit_mb`` megabytes becomes a reference, or every file where the metadata's
     ``force_reference`` is True; None, or a ``force_reference`` that is False, lets none become one. Raises
-    :class:`ArtifactError` where a file is not there any more.
+    :class:`ArtifactError` where a file is not there any more, and :class:`BackendError` where the store does
+    not take a large one.
     """
     before = draft.manifest
     hashed = _hash_all(draft)
@@ -205,8 +213,7 @@ def finish(draft: Draft, *, store: Store, limit_mb: float | None) -> SealedArtif
         sha256, seen = hashed[file.artifact_path]
         known = None if file.artifact_path in draft.owned else seen
         if limit is not None and seen.size_bytes > limit:
-            store.put(draft.sources[file.artifact_path], sha256, known)
-            store.record(sha256, before.put_id)
+            _keep(store, draft.sources[file.artifact_path], sha256, known, before.put_id)
             large.append(
                 ArtifactReference(
                     store.uri(sha256), seen.size_bytes, file.description, sha256=sha256, path=file.artifact_path
@@ -236,6 +243,16 @@ def finish(draft: Draft, *, store: Store, limit_mb: float | None) -> SealedArtif
     return SealedArtifact(manifest, {path: draft.sources[path] for path in held}, stamps)
 
 
+def _keep(store: Store, source: Path, sha256: str, known: Stamp | None, put_id: str) -> None:
+    try:
+        store.put(source, sha256, known)
+        store.record(sha256, put_id)
+    except OSError as error:
+        raise BackendUnavailable(
+            f"the store does not take {str(source)!r}: {error}. Make room there, or set TRACELET_STORE to another place."
+        ) from error
+
+
 def _hash_all(draft: Draft) -> dict[str, tuple[str, Stamp]]:
     def one(path: str) -> tuple[str, Stamp]:
         try:
@@ -246,8 +263,8 @@ def _hash_all(draft: Draft) -> dict[str, tuple[str, Stamp]]:
     paths = list(draft.sources)
     if len(paths) == 1:
         return {paths[0]: one(paths[0])}
-    with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        try:
+    try:
+        with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             return dict(zip(paths, pool.map(one, paths), strict=True))
-        except RuntimeError:  # the interpreter is ending, and gives out no more threads
-            return {path: one(path) for path in paths}
+    except RuntimeError:  # the interpreter is ending, and gives out no more threads
+        return {path: one(path) for path in paths}

@@ -80,7 +80,7 @@ class Service:
         self.begin(run)
         stored = self._backend.put(sealed, labels)
         self._check_unchanged(sealed, stored)
-        return Delivered(stored, True)
+        return Delivered(stored, stored.manifest.put_id == manifest.put_id)
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """Return the version that ``ref`` means, or None."""
@@ -156,6 +156,7 @@ class Service:
             except FileNotFoundError:
                 continue
             if not same and path in {file.artifact_path for file in sealed.manifest.payload}:
-                if isinstance(self._backend, Deletes):
+                # What another delivery had stored under the label is not this one's to delete.
+                if isinstance(self._backend, Deletes) and stored.manifest.put_id == sealed.manifest.put_id:
                     self._backend.delete(stored)
                 raise FileChanged(f"{str(sealed.sources[path])!r} changed while it was stored.")

@@ -6,19 +6,21 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import socket
+import stat
 import sys
 import time
 import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 
-from tracelet.core.remote import filesystem, redact
+from tracelet.core.remote import filesystem, reaching, redact
 from tracelet.exceptions import ArtifactNotFound, ConfigError, IntegrityError
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "atomic_write",
     "blob_key",
     "copy_blob",
+    "discard",
     "hash_file",
     "hash_stream",
     "open_store",
@@ -42,6 +45,7 @@ _FICLONE = 0x40049409
 #: A file younger than this when it was hashed may change again within one tick of its clock, and
 #: look the same; git calls such an entry racy.
 _RACY_NS = 2_000_000_000
+_SCHEME_ALONE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class FileChanged(IntegrityError):
@@ -81,42 +85,51 @@ def hash_stream(stream: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a file to read; where it is a FIFO or a device by now, that is an ``OSError`` and no endless wait."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    stream = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return stream
+
+
 def hash_file(path: Path) -> tuple[str, Stamp]:
     """Return a file's sha256 and the stamp that goes with it.
 
-    Raises :class:`FileChanged` where the file changes meanwhile, ``OSError`` where it is not there.
+    Raises :class:`FileChanged` where the file changes meanwhile, ``OSError`` where there is no regular file.
     """
-    with path.open("rb") as stream:
+    with _open_regular(path) as stream:
         before = stamp(os.fstat(stream.fileno()))
         digest = hash_stream(stream)
-        if not before.matches(os.fstat(stream.fileno())):
+        # Some files, such as those of /proc, never have the size that they say.
+        if stream.tell() != before.size_bytes or not before.matches(os.fstat(stream.fileno())):
             raise FileChanged(f"{str(path)!r} changed while it was read.")
     return digest, before
 
 
 def _clone(source: BinaryIO, target: BinaryIO) -> bool:
-    """Share the source's blocks with the target where the filesystem can."""
-    if sys.platform != "linux":
+    """Share the source's blocks with the target; False where the filesystem cannot, and nothing was done."""
+    if sys.platform != "linux":  # pragma: no cover - other systems copy
         return False
     import fcntl
 
     try:
         fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
-    except OSError as error:
-        if error.errno in {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM}:
-            return False
-        raise
-    return True
+    except OSError:
+        return False
+    return True  # pragma: no cover - only btrfs, xfs and their like
 
 
 def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
-    """Copy a file's bytes (by reflink where possible); return the source's stamp.
+    """Copy a file's bytes (by reflink where possible) to a new one; return the source's stamp.
 
-    Raises :class:`FileChanged` where the source changes meanwhile.
+    Raises :class:`FileChanged` where the source changes meanwhile, ``OSError`` where it is no regular file.
     """
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with _open_regular(source) as reader, target.open("xb") as writer:
         before = stamp(os.fstat(reader.fileno()))
-        if not _clone(reader, writer):
+        if not _clone(reader, writer):  # pragma: no branch - reflinks are for btrfs, xfs and their like
             shutil.copyfileobj(reader, writer, _CHUNK)
         writer.flush()
         if durable:
@@ -133,7 +146,7 @@ def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = Non
     not racy, the bytes are not hashed again. Raises :class:`FileChanged` where they are others.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         copied = copy_file(source, partial)
         same = known is not None and not known.racy and attrs.evolve(known, taken_ns=copied.taken_ns) == copied
@@ -147,7 +160,7 @@ def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = Non
 def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a small file at once or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with partial.open("xb") as writer:
             writer.write(data)
@@ -157,6 +170,31 @@ def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def discard(path: Path, older_than: float) -> int | None:
+    """Delete a file that was last marked as needed before then; return the bytes that this frees, or None if it stays.
+
+    Times are mtimes, in seconds since the epoch. A process that finds the file and marks it as young
+    meanwhile keeps it. A file with another hard link frees nothing.
+    """
+    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        if path.stat().st_mtime >= older_than:
+            return None
+        path.rename(aside)
+        status = aside.stat()
+        young = status.st_mtime >= older_than
+        if young:
+            # It was marked between the two looks: whoever did that finds it under its name again.
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink()
+    except FileNotFoundError:
+        return None  # somebody else was faster
+    if young:
+        return None
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 def blob_key(sha256: str) -> str:
@@ -192,6 +230,10 @@ class Store(Protocol):
         """Note that a reference to the blob is about to leave, so that gc keeps it."""
         ...
 
+    def probe(self) -> None:
+        """Write a small file and delete it; raises whatever stands in the way."""
+        ...
+
 
 class LocalStore:
     """Blobs in a directory. What is written there never changes."""
@@ -219,33 +261,45 @@ class LocalStore:
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
         """See :class:`Store`. A blob that is there is marked as young, so that gc leaves it alone."""
         target = self.path(sha256)
-        if self.has(sha256, source.stat().st_size):
-            os.utime(target)
-            return
+        with contextlib.suppress(FileNotFoundError):
+            if target.stat().st_size == source.stat().st_size:
+                # In a store that several people share, it may be another's; its reference keeps it, too.
+                with contextlib.suppress(PermissionError):
+                    os.utime(target)
+                return
         copy_blob(source, target, sha256, known)
 
     def adopt(self, source: Path, sha256: str) -> Path:
-        """Take in a file of Tracelet's own that never changes: by a hard link where possible."""
+        """Take in a file of Tracelet's own that never changes: by a hard link where possible.
+
+        The blob is marked as young, also one that is there, so that gc leaves it alone.
+        """
         target = self.path(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.link(source, target)
-            except FileExistsError:
-                raise
-            except OSError:
-                self.put(source, sha256)
+        # A snapshot may be as old as the run that made it, and its link would look as old.
+        os.utime(source)
+        try:
+            os.link(source, target)
+        except OSError:
+            self.put(source, sha256)
         return target
 
     def fetch(self, sha256: str, dest: Path) -> None:
         """See :class:`Store`."""
-        if not self.path(sha256).is_file():
-            raise ArtifactNotFound(f"the store at {self.root} has no blob {sha256}.")
-        copy_file(self.path(sha256), dest, durable=False)
+        try:
+            copy_file(self.path(sha256), dest, durable=False)
+        except FileNotFoundError as error:
+            raise ArtifactNotFound(f"the store at {self.root} has no blob {sha256}.") from error
 
     def record(self, sha256: str, put_id: str) -> None:
         """See :class:`Store`."""
         atomic_write(self.root / "refs" / sha256 / put_id, b"")
+
+    def probe(self) -> None:
+        """See :class:`Store`."""
+        target = self.root / f".{uuid.uuid4().hex}.tmp"
+        atomic_write(target, b"probe")
+        target.unlink()
 
     def recorded(self) -> set[str]:
         """Return the sha256 of every blob that a reference points at."""
@@ -258,10 +312,9 @@ class LocalStore:
         """
         for folder in _entries(self.root / "objects" / "sha256"):
             for blob in _entries(folder):
-                status = blob.stat()
-                if blob.name not in keep and status.st_mtime < older_than:
-                    blob.unlink(missing_ok=True)
-                    yield blob, status.st_size
+                freed = None if blob.name in keep else discard(blob, older_than)
+                if freed is not None:
+                    yield blob, freed
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -269,13 +322,21 @@ def _entries(folder: Path) -> list[Path]:
 
 
 class RemoteStore:
-    """Blobs under an fsspec URL; what a scheme needs is for its own package and environment to say."""
+    """Blobs under an fsspec URL; what a scheme needs is for its own package and environment to say.
+
+    Whatever its client raises comes out as a :class:`~tracelet.BackendError`.
+    """
 
     portable = True
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = filesystem(url.rstrip("/"))
-        self._url = redact(url.rstrip("/"))
+        with reaching(url):
+            self._fs, root = filesystem(url)
+        if set(root) & set("*?["):
+            raise ConfigError(f"store={redact(url)!r}: a store's path may not hold * ? or [, which fsspec would expand.")
+        self._root = root.rstrip("/")
+        scheme, _, rest = redact(url).partition("://")
+        self._url = f"{scheme}://{rest.rstrip('/')}"
 
     def _key(self, sha256: str) -> str:
         return f"{self._root}/objects/{blob_key(sha256)}"
@@ -287,37 +348,53 @@ class RemoteStore:
     def has(self, sha256: str, size_bytes: int) -> bool:
         """See :class:`Store`."""
         try:
-            return bool(self._fs.info(self._key(sha256))["size"] == size_bytes)
-        except FileNotFoundError:
+            with reaching(self._url):
+                return bool(self._fs.info(self._key(sha256))["size"] == size_bytes)
+        except ArtifactNotFound:
             return False
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
         """See :class:`Store`. The source is compared with its stamp after the upload, or hashed again."""
-        size = source.stat().st_size
-        if self.has(sha256, size):
+        if self.has(sha256, source.stat().st_size):
             return
         key = self._key(sha256)
         partial = f"{key}.{uuid.uuid4().hex}.tmp"
-        self._fs.makedirs(key.rpartition("/")[0], exist_ok=True)
-        self._fs.put_file(str(source), partial)
-        same = known is not None and not known.racy and known.matches(source.stat())
-        if not same and hash_file(source)[0] != sha256:
-            self._fs.rm_file(partial)
-            raise FileChanged(f"{str(source)!r} changed while it was uploaded.")
-        self._fs.mv(partial, key)
+        with reaching(self._url):
+            self._fs.makedirs(key.rpartition("/")[0], exist_ok=True)
+            self._fs.put_file(str(source), partial)
+        try:
+            same = known is not None and not known.racy and known.matches(source.stat())
+            if not same and hash_file(source)[0] != sha256:
+                raise FileChanged(f"{str(source)!r} changed while it was uploaded.")
+        except (OSError, FileChanged):
+            with reaching(self._url):
+                self._fs.rm_file(partial)
+            raise
+        with reaching(self._url):
+            self._fs.mv(partial, key)
 
     def fetch(self, sha256: str, dest: Path) -> None:
         """See :class:`Store`."""
         try:
-            self._fs.get_file(self._key(sha256), str(dest))
-        except FileNotFoundError as error:
+            with reaching(self._url):
+                self._fs.get_file(self._key(sha256), str(dest))
+        except ArtifactNotFound as error:
             raise ArtifactNotFound(f"the store at {self._url} has no blob {sha256}.") from error
 
     def record(self, sha256: str, put_id: str) -> None:
         """See :class:`Store`."""
         folder = f"{self._root}/refs/{sha256}"
-        self._fs.makedirs(folder, exist_ok=True)
-        self._fs.pipe_file(f"{folder}/{put_id}", b"")
+        with reaching(self._url):
+            self._fs.makedirs(folder, exist_ok=True)
+            self._fs.pipe_file(f"{folder}/{put_id}", b"")
+
+    def probe(self) -> None:
+        """See :class:`Store`."""
+        target = f"{self._root}/probe-{uuid.uuid4().hex}.tmp"
+        with reaching(self._url):
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(target, b"probe")
+            self._fs.rm_file(target)
 
 
 def open_store(place: str, directory: Path) -> LocalStore | RemoteStore:
@@ -328,10 +405,12 @@ def open_store(place: str, directory: Path) -> LocalStore | RemoteStore:
     if not place:
         return LocalStore(directory)
     scheme, mark, rest = place.partition("://")
+    if not mark and _SCHEME_ALONE.match(place):
+        raise ConfigError(f"store={redact(place)!r}: a URL has two slashes after its scheme, as s3://bucket/prefix.")
     if not mark:
         return LocalStore(Path(os.path.abspath(place)))
     if scheme == "file":
         if not rest.startswith("/"):
             raise ConfigError(f"store={place!r}: a file URL here has three slashes, as file:///data/store.")
-        return LocalStore(Path(rest))
+        return LocalStore(Path(os.path.abspath(unquote(rest))))
     return RemoteStore(place)

@@ -1,0 +1,55 @@
+"""The command group, and what becomes of errors: one line on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from tracelet.cli.doctor import doctor
+from tracelet.cli.gc import gc
+from tracelet.cli.plugins import plugins
+from tracelet.cli.reading import get, ls
+from tracelet.cli.screen import Warnings, fail
+from tracelet.cli.sync import sync
+from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnknownPlugin
+
+__all__ = ["app", "run"]
+
+_USAGE = 2
+_INTERRUPTED = 130
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def app(context: click.Context) -> None:
+    """Look at what Tracelet stores, and send what waits.
+
+    Settings come from TRACELET_* variables. Exit codes: 0, all is well; 1, something failed, is wrong or is
+    left; 2, the command or a setting cannot be used; 130, interrupted.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (plugins, doctor, ls, get, sync, gc):
+    app.add_command(_command)
+
+
+def run() -> int:
+    """Run the command of this process's arguments and return its exit code."""
+    logging.getLogger("tracelet").addHandler(Warnings(logging.WARNING))
+    try:
+        return int(app.main(prog_name="tracelet", standalone_mode=False) or 0)
+    except click.Abort:
+        fail("interrupted; what waits in the outbox is still there.")
+        return _INTERRUPTED
+    except click.ClickException as error:
+        fail(error.format_message())
+        return error.exit_code
+    except (ArtifactError, ConfigError, UnknownPlugin) as error:
+        fail(error)
+        return _USAGE
+    except (TraceletError, OSError) as error:
+        fail(error)
+        return 1

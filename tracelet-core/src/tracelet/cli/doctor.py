@@ -1,0 +1,44 @@
+"""`tracelet doctor`: what is in order, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import click
+
+from tracelet.cli.options import as_json, backends, directory_of, settings_of, tracelet_dir
+from tracelet.cli.screen import line, progress, tell_json
+from tracelet.core.plugins import registry
+from tracelet.core.upkeep import Verdict, check_up
+
+__all__ = ["doctor"]
+
+_STYLES = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "red"}
+
+
+@click.command()
+@backends
+@tracelet_dir
+@as_json
+def doctor(backend: tuple[str, ...], folder: str | None, as_json: bool) -> int:
+    """Ask every configured backend, and look at the tracelet directory, the store and the outbox.
+
+    The exit code is 1 when something is wrong. No backend is waited for longer than TRACELET_OPEN_TIMEOUT
+    and twice TRACELET_DEADLINE.
+    """
+    settings = settings_of(folder, backend)
+    directory = directory_of(settings)
+    with progress() as bar:
+        bar.add_task(f"asking {', '.join(settings.backend)}", total=None)
+        checks = check_up(directory, settings, registry())
+    wrong = any(check.verdict is Verdict.WRONG for check in checks)
+    if as_json:
+        plain = [
+            {"subject": one.subject, "verdict": one.verdict.value, "detail": one.detail, "advice": one.advice}
+            for one in checks
+        ]
+        tell_json({"directory": str(directory), "ok": not wrong, "checks": plain})
+        return int(wrong)
+    for check in checks:
+        line(f"{check.verdict.value:5}  {check.subject}: {check.detail}", _STYLES[check.verdict])
+        if check.advice:
+            line(f"       {check.advice}")
+    return int(wrong)

@@ -1,0 +1,50 @@
+"""Options that several commands share, and the settings that they make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tracelet.exceptions import ConfigError
+from tracelet.settings import TraceletSettings
+
+__all__ = ["as_json", "backends", "directory_of", "existing_directory", "settings_of", "tracelet_dir"]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON on stdout, and nothing else there.")
+tracelet_dir = click.option(
+    "--dir", "folder", metavar="DIR", help="The tracelet directory; by default TRACELET_DIR, or .tracelet here."
+)
+backends = click.option(
+    "--backend",
+    "backend",
+    metavar="NAME",
+    multiple=True,
+    help="A backend; may be repeated. By default TRACELET_BACKEND.",
+)
+
+
+def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSettings:
+    """Return the settings of the environment, with what the command line says in their place."""
+    given: dict[str, Any] = {"enable_artifacts": True}
+    if folder is not None:
+        given["dir"] = folder
+    if backend:
+        given["backend"] = list(backend)
+    return TraceletSettings(**given)
+
+
+def directory_of(settings: TraceletSettings) -> Path:
+    """Return the tracelet directory, absolute."""
+    return Path(os.path.abspath(settings.dir))
+
+
+def existing_directory(settings: TraceletSettings) -> Path:
+    """Return the tracelet directory; raises :class:`ConfigError` where there is none: nothing can be said about it."""
+    directory = directory_of(settings)
+    if not directory.is_dir():
+        raise ConfigError(f"there is no tracelet directory {directory}: go where your experiment ran, or say --dir.")
+    return directory

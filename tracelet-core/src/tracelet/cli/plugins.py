@@ -1,0 +1,72 @@
+"""`tracelet plugins`: what is installed, what it provides, and what is broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tracelet.cli.options import as_json
+from tracelet.cli.screen import line, tell_json
+from tracelet.core.backend import BackendSpec
+from tracelet.core.plugins import Catalogue, PluginRecord, Registry, registry
+
+__all__ = ["plugins"]
+
+
+@click.command()
+@as_json
+def plugins(as_json: bool) -> None:
+    """Show the installed plugins, what each provides, and what is broken and why.
+
+    A broken plugin that no setting names costs nothing: the exit code is 0. `tracelet doctor` judges those
+    that are named.
+    """
+    found = registry()
+    told = [_plain(record, found) for record in found.records]
+    if as_json:
+        tell_json({"plugins": told})
+        return
+    for plugin in told:
+        line(f"{plugin['name']}  ({plugin['distribution']} {plugin['version']}, {plugin['target']})", "bold")
+        if plugin["error"]:
+            line(f"  broken: {plugin['error']}", "red")
+        for spec in plugin["provides"]:
+            _show(spec)
+
+
+def _show(spec: dict[str, Any]) -> None:
+    what = f"  {spec['kind']} {spec['name']}"
+    if spec["error"]:
+        line(f"{what}  broken: {spec['error']}", "red")
+        return
+    line(f"{what}  {spec.get('summary', '')}".rstrip())
+    if spec.get("capabilities"):
+        line(f"    {', '.join(spec['capabilities'])}")
+
+
+def _plain(record: PluginRecord, found: Registry) -> dict[str, Any]:
+    catalogues: list[Catalogue[Any]] = [found.backends, found.detectors, found.routing, found.serializers]
+    by_kind = {catalogue.kind: catalogue for catalogue in catalogues}
+    provided = [entry.rpartition(" ") for entry in record.provides]
+    return {
+        "name": record.name,
+        "distribution": record.distribution,
+        "version": record.version,
+        "target": record.target,
+        "error": str(record.error) if record.error is not None else "",
+        "provides": [_spec(kind, name, by_kind[kind]) for kind, _, name in provided],
+    }
+
+
+def _spec(kind: str, name: str, catalogue: Catalogue[Any]) -> dict[str, Any]:
+    spec = catalogue.specs.get(name)
+    plain = {"kind": kind, "name": name, "error": str(catalogue.broken.get(name, ""))}
+    if not isinstance(spec, BackendSpec):
+        return plain
+    capabilities = sorted(one.value for one in spec.capabilities)
+    return plain | {
+        "summary": spec.summary,
+        "capabilities": capabilities,
+        "atomic_versions": spec.atomic_versions,
+    }

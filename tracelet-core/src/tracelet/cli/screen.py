@@ -1,0 +1,96 @@
+"""What people see: lines, columns, colours and progress; and what programs see: JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+__all__ = ["Warnings", "ago", "fail", "line", "moment", "progress", "size", "table", "tell_json"]
+
+_OUT = Console(highlight=False)
+_ERR = Console(stderr=True, highlight=False)
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def line(text: object, style: str = "", *, console: Console = _OUT) -> None:
+    """Write one line, as it is: not wrapped, and without what could steer the terminal."""
+    one = " ".join(str(text).split("\n"))
+    printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in one)
+    console.print(Text(printable, style), soft_wrap=True)
+
+
+def fail(why: object) -> None:
+    """Write one red line on stderr."""
+    line(f"error: {why}", "red", console=_ERR)
+
+
+def table(rows: Iterable[Sequence[object]]) -> None:
+    """Write rows in columns that are as wide as they need to be."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def tell_json(data: dict[str, Any]) -> None:
+    """Write data as JSON on stdout."""
+    click.echo(json.dumps(data, indent=1, allow_nan=False))
+
+
+def size(count: float) -> str:
+    """Return bytes as people read them: ``1.2 MB``, in powers of 1000."""
+    for unit in _UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {_UNITS[-1]}"
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since the epoch as local time, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago seconds since the epoch were: ``3 h``."""
+    minutes = (time.time() - seconds) / 60
+    return (
+        f"{minutes:.0f} min"
+        if minutes < 120
+        else f"{minutes / 60:.0f} h"
+        if minutes < 2880
+        else f"{minutes / 1440:.0f} d"
+    )
+
+
+def progress() -> Progress:
+    """Return a bar on stderr that is seen only where a person is watching, and leaves nothing behind."""
+    return Progress(
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=_ERR,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+class Warnings(logging.Handler):
+    """Shows the library's warnings as yellow lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See :class:`logging.Handler`."""
+        line(f"warning: {record.getMessage()}", "yellow", console=_ERR)

@@ -1,0 +1,93 @@
+"""`tracelet sync`: send what waits in the outbox."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import attrs
+import click
+from rich.progress import Progress, TaskID
+
+from tracelet.cli.options import as_json, existing_directory, settings_of, tracelet_dir
+from tracelet.cli.screen import ago, line, progress, size, tell_json
+from tracelet.core.plugins import registry
+from tracelet.core.upkeep import Delivery, DeliveryState, SyncReport
+from tracelet.core.upkeep import sync as send
+
+__all__ = ["sync"]
+
+
+@click.command()
+@tracelet_dir
+@as_json
+def sync(folder: str | None, as_json: bool) -> int:
+    """Make every delivery that waits in the outbox, of all experiments, to all backends.
+
+    Nothing but a stall ends a delivery. The exit code is 1 when something is left, or was refused. Interrupting
+    it loses nothing, and several may run at once.
+    """
+    settings = settings_of(folder)
+    directory = existing_directory(settings)
+    # What a backend refuses is part of the report, and need not be said twice.
+    logging.getLogger("tracelet.delivery").setLevel(logging.ERROR)
+    with progress() as bar:
+        report = send(directory, settings, registry(), _Watch(bar, quiet=as_json or not bar.disable).see)
+    if as_json:
+        tell_json(
+            {
+                "directory": str(directory),
+                "delivered": [_plain(one) for one in report.delivered],
+                "left": [_plain(one) for one in report.left],
+                "refused": [_plain(one) for one in report.refused],
+            }
+        )
+    else:
+        _show(report, whole=not bar.disable)
+    return int(not report.complete)
+
+
+class _Watch:
+    """Follows the deliveries on a bar, or, where there is none, says each when it is made."""
+
+    def __init__(self, bar: Progress, *, quiet: bool) -> None:
+        self._bar = bar
+        self._quiet = quiet
+        self._total = 0
+        self._task: TaskID = bar.add_task("nothing waits", total=0)
+
+    def see(self, delivery: Delivery) -> None:
+        """Take note of a step; several threads may call it."""
+        if delivery.state is DeliveryState.PLANNED:
+            self._total += 1
+            self._bar.update(self._task, total=self._total)
+        elif delivery.state is DeliveryState.BEGUN:
+            about = f"{delivery.name} to {delivery.backend}, {size(delivery.size_bytes)}"
+            self._bar.update(self._task, description=about)
+        else:
+            self._bar.advance(self._task)
+        if delivery.state is DeliveryState.DELIVERED and not self._quiet:
+            _show_delivered(delivery)
+
+
+def _show(report: SyncReport, *, whole: bool) -> None:
+    for one in report.delivered if whole else ():
+        _show_delivered(one)
+    for one in report.left:
+        line(f"left       {_where(one)} ({size(one.size_bytes)}, {ago(one.queued_at)}): {one.reason}", "yellow")
+    for one in report.refused:
+        line(f"refused    {_where(one)}: {one.reason} It is kept in {one.file}.", "red")
+    line(f"{len(report.delivered)} delivered, {len(report.left)} left, {len(report.refused)} refused")
+
+
+def _show_delivered(one: Delivery) -> None:
+    line(f"delivered  {_where(one)} {one.version} ({size(one.size_bytes)})")
+
+
+def _where(one: Delivery) -> str:
+    return f"{one.experiment}: {one.name} to {one.backend}"
+
+
+def _plain(one: Delivery) -> dict[str, Any]:
+    plain = attrs.asdict(one, filter=lambda field, _: field.name not in {"state", "file"})
+    return plain | {"file": str(one.file) if one.file is not None else ""}

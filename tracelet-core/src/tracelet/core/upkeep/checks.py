@@ -1,0 +1,162 @@
+"""Looking after a tracelet directory and the backends: what is in order, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import enum
+import shutil
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import attrs
+
+from tracelet.core.backend import BackendContext
+from tracelet.core.delivery import all_at_once, within
+from tracelet.core.lane import Lane, guarded, open_lane
+from tracelet.core.outbox import Outbox
+from tracelet.core.plugins import Registry
+from tracelet.core.store import LocalStore, open_store
+from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError, TraceletError
+from tracelet.settings import TraceletSettings, load_plugin
+
+__all__ = ["Check", "Verdict", "check_up"]
+
+_MB = 1_000_000
+#: A lane is about one experiment, and this question about none: nothing is called so, and nothing is made.
+_NOBODY = "tracelet-doctor"
+
+
+class Verdict(enum.Enum):
+    """What a check found."""
+
+    OK = "ok"
+    #: In order, and good to know.
+    NOTE = "note"
+    WRONG = "wrong"
+
+
+@attrs.frozen
+class Check:
+    """One thing that was looked at."""
+
+    subject: str
+    verdict: Verdict
+    detail: str
+    #: What to do about it.
+    advice: str = ""
+
+
+def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> list[Check]:
+    """Look at the directory, the store, the outbox, the routing policy and every configured backend.
+
+    The tracelet directory is made where it is not there. Backends are asked all at once, each within
+    ``open_timeout`` and twice the ``deadline``, the store within the ``deadline``.
+    """
+    checks = [
+        _directory(directory, settings),
+        _store(directory, settings),
+        *_outbox(directory),
+        _routing(settings, plugins),
+    ]
+    lanes: list[Lane] = []
+    try:
+        asked, _ = all_at_once(
+            {name: partial(_backend, name, directory, settings, plugins, lanes) for name in settings.backend}
+        )
+    except BaseException:
+        for lane in lanes:
+            lane.kill()
+        raise
+    return [*checks, *asked.values()]
+
+
+def _directory(directory: Path, settings: TraceletSettings) -> Check:
+    try:
+        LocalStore(directory).probe()
+        free = shutil.disk_usage(directory).free / _MB
+    except OSError as error:
+        advice = "Set TRACELET_DIR to a folder on a local disk that can be written."
+        return Check("directory", Verdict.WRONG, f"{directory} cannot be written: {error}", advice)
+    detail = f"{directory} has {free:,.0f} MB free"
+    if free < settings.large_file_mb:
+        advice = f"Free space for at least one file of {settings.large_file_mb:g} MB; `tracelet gc` removes garbage."
+        return Check("directory", Verdict.WRONG, detail, advice)
+    return Check("directory", Verdict.OK, detail)
+
+
+def _store(directory: Path, settings: TraceletSettings) -> Check:
+    try:
+        store = open_store(settings.store, directory)
+        within(settings.deadline, partial(guarded, "store", store.probe))
+    except TimeoutError:
+        detail = f"{settings.store} did not answer within {settings.deadline:g} s"
+        return Check("store", Verdict.WRONG, detail, "Start it, or correct TRACELET_STORE.")
+    except TraceletError as error:
+        return Check("store", Verdict.WRONG, str(error), "Correct TRACELET_STORE, or the credentials that it needs.")
+    where = store.uri("0" * 64).rpartition("/objects/")[0]
+    if store.portable or settings.on_large == "upload":
+        return Check("store", Verdict.OK, where)
+    return Check(
+        "store",
+        Verdict.NOTE,
+        f"{where} is on this machine: other machines get references to files over {settings.large_file_mb:g} MB, and "
+        "not their bytes",
+        "Set TRACELET_STORE to a place that others can read, or TRACELET_ON_LARGE=upload.",
+    )
+
+
+def _outbox(directory: Path) -> Iterator[Check]:
+    outbox = Outbox(directory)
+    waiting = list(outbox.everything())
+    drafts = outbox.every_draft()
+    count = len(waiting) + len(drafts)
+    if count:
+        places = ", ".join(sorted({parcel.backend for parcel in waiting})) or "be hashed first"
+        size = sum(parcel.manifest.size_bytes for parcel in waiting) / _MB
+        detail = f"{count} deliveries wait, to {places} ({size:,.1f} MB)"
+        yield Check("outbox", Verdict.NOTE, detail, "Send them with `tracelet sync`.")
+    else:
+        yield Check("outbox", Verdict.OK, "nothing waits")
+    for parcel in outbox.refused():
+        yield Check(
+            "refused",
+            Verdict.WRONG,
+            f"{parcel.backend} refused {parcel.manifest.name!r} of {parcel.run.experiment!r}: {parcel.error}",
+            f"Log it anew in a way that it takes, then delete {outbox.refusal(parcel)}.",
+        )
+
+
+def _routing(settings: TraceletSettings, plugins: Registry) -> Check:
+    try:
+        plugins.routing.get(settings.routing)
+    except TraceletError as error:
+        return Check("routing", Verdict.WRONG, str(error), "Correct TRACELET_ROUTING.")
+    return Check("routing", Verdict.OK, settings.routing)
+
+
+def _backend(name: str, directory: Path, settings: TraceletSettings, plugins: Registry, lanes: list[Lane]) -> Check:
+    began = time.monotonic()
+    try:
+        spec = plugins.backends.get(name)
+        context = BackendContext(directory, guarded(name, spec.context))
+        lane = open_lane(spec, _NOBODY, load_plugin(spec.settings, name), context)
+        lanes.append(lane)
+        try:
+            lane.open(settings.open_timeout)
+            lane.request("find", settings.deadline, name=_NOBODY, ref="latest")
+        finally:
+            lane.close(settings.deadline, failed=False)
+    except (TraceletError, OSError) as error:
+        return Check(f"backend {name}", Verdict.WRONG, str(error), _advice(error))
+    return Check(f"backend {name}", Verdict.OK, f"answered within {time.monotonic() - began:.1f} s")
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, BackendAuthError):
+        return "Correct the credentials in the tracker's own variables."
+    if isinstance(error, BackendUnavailable):
+        return "Start it, or correct its address; what is logged meanwhile waits in the outbox."
+    if isinstance(error, ConfigError):
+        return "Correct the variables that are named here."
+    return ""

@@ -1,0 +1,249 @@
+"""Making every delivery that waits in a tracelet directory, whichever process left it there."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+
+from tracelet.core.backend import BackendContext, BackendSpec
+from tracelet.core.delivery import Courier, all_at_once
+from tracelet.core.drafts import drafted_at, seal_draft
+from tracelet.core.lane import Lane, open_lane
+from tracelet.core.outbox import Outbox, Parcel
+from tracelet.core.plugins import Registry
+from tracelet.core.processes import current
+from tracelet.core.store import open_store
+from tracelet.exceptions import TraceletError
+from tracelet.settings import TraceletSettings, load_plugin
+
+__all__ = ["Delivery", "DeliveryState", "SyncReport", "sync"]
+
+#: Seconds for putting away what was in hand when the user interrupts.
+_LAST = 5.0
+
+
+class DeliveryState(enum.Enum):
+    """How far a delivery is."""
+
+    PLANNED = "planned"
+    BEGUN = "begun"
+    DELIVERED = "delivered"
+    LEFT = "left"
+    REFUSED = "refused"
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """One artifact on its way to one backend, and how far it is."""
+
+    state: DeliveryState
+    experiment: str
+    backend: str
+    name: str
+    put_id: str
+    size_bytes: int
+    #: Seconds since the epoch when it was logged.
+    queued_at: float
+    #: The version that it is, once it is delivered.
+    version: str = ""
+    uri: str = ""
+    #: Why it is left or refused.
+    reason: str = ""
+    #: Where a refused one is kept; deleting the file forgets it.
+    file: Path | None = None
+
+
+@attrs.frozen
+class SyncReport:
+    """What a pass over the outbox did, and what the outbox holds after it."""
+
+    delivered: tuple[Delivery, ...]
+    left: tuple[Delivery, ...]
+    refused: tuple[Delivery, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every delivery was made."""
+        return not self.left and not self.refused
+
+
+def sync(
+    directory: Path, settings: TraceletSettings, plugins: Registry, report: Callable[[Delivery], None]
+) -> SyncReport:
+    """Make every delivery that waits in the directory's outbox, of all experiments, to all backends at once.
+
+    Drafts of dead processes become deliveries first. A delivery ends only by a stall; of one name, in one
+    experiment and backend, the older one goes first. ``report`` is told of every step, from several threads.
+    What fails stays, and is in the report with the reason. When it is interrupted, lanes are
+    ended, and what was in hand stays in the outbox.
+    """
+    tour = _Tour(directory, settings, plugins, report)
+    tour.seal_drafts()
+    parcels = sorted(tour.outbox.everything(), key=lambda parcel: parcel.backend)
+    for parcel in parcels:
+        report(_delivery(parcel, DeliveryState.PLANNED))
+    groups = {backend: list(group) for backend, group in itertools.groupby(parcels, lambda parcel: parcel.backend)}
+    try:
+        all_at_once({backend: partial(tour.deliver, backend, group) for backend, group in groups.items()})
+    finally:
+        tour.stop()
+    return tour.result()
+
+
+def _delivery(parcel: Parcel, state: DeliveryState, reason: str = "") -> Delivery:
+    manifest = parcel.manifest
+    return Delivery(
+        state=state,
+        experiment=parcel.run.experiment,
+        backend=parcel.backend,
+        name=manifest.name,
+        put_id=manifest.put_id,
+        size_bytes=manifest.size_bytes,
+        queued_at=parcel.queued_at,
+        reason=reason,
+    )
+
+
+class _Tour:
+    """One pass over an outbox."""
+
+    def __init__(
+        self, directory: Path, settings: TraceletSettings, plugins: Registry, report: Callable[[Delivery], None]
+    ) -> None:
+        self.outbox = Outbox(directory)
+        self._directory = directory
+        self._settings = settings
+        self._plugins = plugins
+        self._report = report
+        self._stopped = False
+        #: By backend: the lane in use.
+        self._lanes: dict[str, Lane] = {}
+        self._delivered: list[Delivery] = []
+        #: By backend and put, or by draft: why it is left.
+        self._reasons: dict[tuple[str, str] | Path, str] = {}
+
+    def seal_drafts(self) -> None:
+        drafts = self.outbox.drafts()
+        if not drafts:
+            return
+        store = open_store(self._settings.store, self._directory)
+        limit = None if self._settings.on_large == "upload" else self._settings.large_file_mb
+        for path in drafts:
+            try:
+                for _ in seal_draft(path, self.outbox, store, limit):
+                    pass
+            except (TraceletError, OSError) as error:
+                self._reasons[path] = f"{error} It is {path}."
+
+    def deliver(self, backend: str, parcels: Sequence[Parcel]) -> None:
+        """Make the deliveries to one backend, in an order that keeps each name's."""
+        try:
+            spec = self._plugins.backends.get(backend)
+            own = load_plugin(spec.settings, backend)
+        except TraceletError as error:
+            for parcel in parcels:
+                self._leave(parcel, error)
+            return
+        blocked: set[tuple[str, str]] = set()
+        ordered = sorted(parcels, key=lambda parcel: (parcel.run.experiment, parcel.key))
+        # A lane sees what the user's own SDK said in the process that logged it, not what it says in this one.
+        for _, group in itertools.groupby(
+            ordered, lambda one: (one.run.experiment, json.dumps(one.sdk, sort_keys=True))
+        ):
+            if not self._stopped:
+                self._deliver_group(spec, own, list(group), blocked)
+
+    def _deliver_group(
+        self, spec: BackendSpec, own: attrs.AttrsInstance, group: list[Parcel], blocked: set[tuple[str, str]]
+    ) -> None:
+        experiment = group[0].run.experiment
+        lane = open_lane(spec, experiment, own, BackendContext(self._directory, group[0].sdk))
+        courier = Courier(spec.name, experiment, lane, self.outbox, self._settings)
+        self._lanes[spec.name] = lane
+        try:
+            lane.open(self._settings.open_timeout)
+        except (TraceletError, OSError) as error:
+            for parcel in group:
+                blocked.add((experiment, parcel.manifest.name))
+                self._leave(parcel, error)
+        else:
+            for parcel in group:
+                self._deliver_one(courier, parcel, blocked)
+        finally:
+            courier.close(time.monotonic() + self._settings.stop_timeout, failed=False)
+            del self._lanes[spec.name]
+
+    def _deliver_one(self, courier: Courier, parcel: Parcel, blocked: set[tuple[str, str]]) -> None:
+        place = (parcel.run.experiment, parcel.manifest.name)
+        if self._stopped:
+            return
+        if place in blocked:
+            self._leave(parcel, "an older delivery of this name goes first.")
+            return
+        self._report(_delivery(parcel, DeliveryState.BEGUN))
+        try:
+            outcome = courier.redeliver(parcel, unhurried=True)
+        except (TraceletError, OSError) as error:
+            blocked.add(place)
+            self._leave(parcel, error)
+            return
+        if outcome.delivered is None:
+            self._report(_delivery(parcel, DeliveryState.REFUSED, str(outcome.error)))
+            return
+        if outcome.queued:
+            self._leave(parcel, outcome.error)
+            return
+        stored = outcome.delivered.stored
+        made = attrs.evolve(_delivery(parcel, DeliveryState.DELIVERED), version=stored.version, uri=stored.uri)
+        self._delivered.append(made)
+        self._report(made)
+
+    def _leave(self, parcel: Parcel, why: object) -> None:
+        self._reasons[parcel.backend, parcel.manifest.put_id] = str(why)
+        self._report(_delivery(parcel, DeliveryState.LEFT, str(why)))
+
+    def stop(self) -> None:
+        """Begin nothing more, and end what is under way: its thread then puts it back."""
+        self._stopped = True
+        until = time.monotonic() + _LAST
+        while self._lanes and time.monotonic() < until:
+            for lane in list(self._lanes.values()):
+                lane.kill()
+            time.sleep(0.02)
+
+    def result(self) -> SyncReport:
+        """Say what was done, and read what is left off the disk: others may have been at work, too."""
+        left = [
+            _delivery(
+                parcel,
+                DeliveryState.LEFT,
+                self._reasons.get((parcel.backend, parcel.manifest.put_id), "it was queued in the meantime."),
+            )
+            for parcel in self.outbox.everything()
+        ]
+        refused = [
+            attrs.evolve(_delivery(parcel, DeliveryState.REFUSED, parcel.error), file=self.outbox.refusal(parcel))
+            for parcel in self.outbox.refused()
+        ]
+        return SyncReport(tuple(self._delivered), (*self._left_drafts(), *left), tuple(refused))
+
+    def _left_drafts(self) -> list[Delivery]:
+        here = current().host
+        found = []
+        for path in self.outbox.every_draft():
+            draft = self.outbox.load_draft(path)
+            if draft is None:
+                continue
+            host = draft.owner.host
+            theirs = "another process is on it." if host == here else f"its process is on {host}: sync there."
+            for backend, sdk in draft.targets.items():
+                parcel = Parcel(backend, draft.run, draft.labels, sdk, draft.draft.manifest, drafted_at(path))
+                found.append(_delivery(parcel, DeliveryState.LEFT, self._reasons.get(path, theirs)))
+        return found

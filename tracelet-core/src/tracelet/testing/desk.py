@@ -1,0 +1,220 @@
+"""One opened backend in a child process, called directly: nothing of core stands in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.backend import (
+    PROTOCOLS,
+    Backend,
+    BackendContext,
+    BackendSpec,
+    Deletes,
+    Labels,
+    MovesAliases,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+)
+from tracelet.core.lane import guarded
+from tracelet.core.manifest import ArtifactType, converter
+from tracelet.core.plugins import registry
+from tracelet.core.service import Delivered, Service
+from tracelet.settings import load
+from tracelet.testing.driver import Driver
+
+__all__ = ["Desk"]
+
+_NO_LABELS = Labels()
+
+
+@attrs.frozen
+class _Opened:
+    """What the child holds: the backend, and the service that core would put around it."""
+
+    spec: BackendSpec
+    backend: Backend
+    service: Service
+    run: RunInfo
+
+
+_OPENED: dict[str, _Opened] = {}
+
+
+def _open(key: str, name: str, experiment: str, directory: Path) -> None:
+    spec = registry().backends.get(name)
+    settings = load(spec.settings, f"TRACELET_{name.upper().replace('-', '_')}_")
+    context = BackendContext(directory, spec.context())
+    backend = guarded(name, spec.open, experiment, settings, context)
+    around = attrs.evolve(spec, open=lambda *_: backend)
+    _OPENED[key] = _Opened(
+        spec, backend, Service(around, experiment, settings, context), RunInfo(key, experiment, time.time())
+    )
+
+
+def _start(key: str) -> None:
+    opened = _OPENED[key]
+    guarded(opened.spec.name, opened.service.begin, opened.run)
+
+
+def _close(key: str, failed: bool) -> None:
+    guarded(_OPENED[key].spec.name, _OPENED.pop(key).backend.stop, failed=failed)
+
+
+def _put(key: str, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+    _start(key)
+    opened = _OPENED[key]
+    return guarded(opened.spec.name, opened.backend.put, sealed, labels)
+
+
+def _put_many(key: str, many: Sequence[tuple[SealedArtifact, Labels]]) -> list[StoredArtifact]:
+    return [_put(key, sealed, labels) for sealed, labels in many]
+
+
+def _put_and_die(key: str, sealed: SealedArtifact, trigger: Path) -> float:
+    """Put, and be killed in the moment in which ``trigger`` is touched; else return the seconds it took."""
+    _start(key)
+    wanted = str(trigger)
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if any(isinstance(one, (str, bytes, os.PathLike)) and os.fsdecode(one) == wanted for one in arguments):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    began = time.monotonic()
+    _put(key, sealed, _NO_LABELS)
+    return time.monotonic() - began
+
+
+def _deliver(key: str, sealed: SealedArtifact, labels: Labels, again: bool) -> Delivered:
+    opened = _OPENED[key]
+    return guarded(opened.spec.name, opened.service.deliver, sealed, labels, opened.run, again)
+
+
+def _find(key: str, name: str, ref: str) -> StoredArtifact | None:
+    opened = _OPENED[key]
+    return guarded(opened.spec.name, opened.backend.find, name, ref)
+
+
+def _list(key: str, name: str | None, type: ArtifactType | None) -> list[StoredArtifact]:
+    opened = _OPENED[key]
+    return list(guarded(opened.spec.name, opened.service.list, name, type))
+
+
+def _fetch(key: str, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+    opened = _OPENED[key]
+    # A lane gives back what its other side made of the answer before.
+    plain = json.loads(json.dumps(converter().unstructure(stored)))
+    guarded(opened.spec.name, opened.backend.fetch, converter().structure(plain, StoredArtifact), paths, dest)
+
+
+def _relabel(key: str, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+    _start(key)
+    opened = _OPENED[key]
+    assert isinstance(opened.backend, MovesAliases)
+    return guarded(opened.spec.name, opened.backend.relabel, stored, labels)
+
+
+def _delete(key: str, stored: StoredArtifact) -> None:
+    opened = _OPENED[key]
+    assert isinstance(opened.backend, Deletes)
+    guarded(opened.spec.name, opened.backend.delete, stored)
+
+
+def _record_input(key: str, stored: StoredArtifact) -> None:
+    opened = _OPENED[key]
+    opened.service.record_input(stored, opened.run)
+
+
+def _collect(key: str, older_than: float) -> int:
+    return _OPENED[key].service.collect(older_than)
+
+
+def _implements(key: str) -> list[str]:
+    backend = _OPENED[key].backend
+    return sorted(capability.name for capability, protocol in PROTOCOLS.items() if isinstance(backend, protocol))
+
+
+class Desk:
+    """A backend opened for one experiment, from pytest's side."""
+
+    def __init__(self, driver: Driver, key: str, backend: str, experiment: str, directory: Path) -> None:
+        self.driver = driver
+        self.experiment = experiment
+        self._key = key
+        self._open = True
+        driver.call(_open, key, backend, experiment, directory)
+
+    def start(self) -> None:
+        """Begin the run, unless it is begun."""
+        self.driver.call(_start, self._key)
+
+    def close(self, *, failed: bool = False) -> None:
+        """End the run; a second time it does nothing."""
+        if self._open:
+            self._open = False
+            self.driver.call(_close, self._key, failed)
+
+    def put(self, sealed: SealedArtifact, labels: Labels = _NO_LABELS) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`; begins the run before the first one."""
+        return self.driver.call(_put, self._key, sealed, labels)
+
+    def begin_put_many(self, many: Sequence[tuple[SealedArtifact, Labels]]) -> None:
+        """Begin to put several in a row; ``driver.result()`` gives what they are stored as."""
+        self.driver.begin(_put_many, self._key, many)
+
+    def begin_put_and_die(self, sealed: SealedArtifact, trigger: Path) -> None:
+        """Begin a put in which the process is killed when it touches ``trigger``."""
+        self.driver.begin(_put_and_die, self._key, sealed, trigger)
+
+    def deliver(self, sealed: SealedArtifact, labels: Labels = _NO_LABELS, *, again: bool = False) -> Delivered:
+        """Store as core does: looked for first, with labels moved, and checked after."""
+        return self.driver.call(_deliver, self._key, sealed, labels, again)
+
+    def find(self, name: str, ref: str = "latest") -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        return self.driver.call(_find, self._key, name, ref)
+
+    def implements(self) -> list[str]:
+        """Names of the capabilities whose protocols the backend implements."""
+        return self.driver.call(_implements, self._key)
+
+    def list(self, name: str | None = None, type: ArtifactType | None = None) -> list[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`; filtered, as core filters."""
+        return self.driver.call(_list, self._key, name, type)
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        self.driver.call(_fetch, self._key, stored, tuple(paths), dest)
+
+    def content(self, stored: StoredArtifact, dest: Path, paths: Collection[str] | None = None) -> dict[str, bytes]:
+        """Fetch files (all of them) to a new folder and return every file that is there then."""
+        dest.mkdir(parents=True)
+        wanted = [file.artifact_path for file in stored.manifest.payload] if paths is None else paths
+        self.fetch(stored, wanted, dest)
+        return {path.relative_to(dest).as_posix(): path.read_bytes() for path in dest.rglob("*") if path.is_file()}
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`."""
+        return self.driver.call(_relabel, self._key, stored, labels)
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`."""
+        self.driver.call(_delete, self._key, stored)
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.RecordsInputs`."""
+        self.driver.call(_record_input, self._key, stored)
+
+    def collect(self, older_than: float) -> int:
+        """See :class:`~tracelet.plugin.Collects`; return the bytes."""
+        return self.driver.call(_collect, self._key, older_than)

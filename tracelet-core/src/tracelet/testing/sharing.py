@@ -1,0 +1,196 @@
+"""The contract, part four: several processes and threads, and a user's own program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tracelet.core.backend import Labels
+from tracelet.core.manifest import ArtifactType
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, VersionConflict
+from tracelet.testing import programs
+from tracelet.testing.contents import present
+from tracelet.testing.desk import Desk
+from tracelet.testing.samples import Samples
+from tracelet.testing.workbench import Bench, Workbench
+
+__all__ = ["Sharing"]
+
+_THREADS = 8
+
+
+class Sharing(Workbench):
+    """Writers and readers that know nothing of each other."""
+
+    def test_what_one_program_logs_another_one_reads(self, bench: Bench, own_folder: Path) -> None:
+        """In another process, another folder, and with another tracelet directory."""
+        recipes = []
+        for number in range(2):
+            source = own_folder / f"source-{number}"
+            source.write_bytes(f"weights {number}".encode())
+            files = {"model/weights.bin": source, "ünï.txt": source}
+            recipes.append(
+                programs.Recipe("model", files, ArtifactType.MODEL, {"epoch": number}, f"1.{number}", ("best",))
+            )
+        writer, reader = bench.driver("program-1"), bench.driver("program-2")
+        name = bench.spec.name
+        results = writer.call(programs.log, bench.experiment, name, recipes)
+        assert [result[name].version for result in results] == ["1.0", "1.1"]
+        assert all(result.ok and result[name].created for result in results)
+
+        newest = reader.call(programs.get, bench.experiment, name, "model")
+        assert newest["digest"] == results[1][name].digest
+        assert (newest["version"], newest["aliases"], newest["metadata"]) == ("1.1", ["best"], {"epoch": 1})
+        listed = reader.call(programs.listing, bench.experiment, name)
+        assert [one["version"] for one in listed] == ["1.1", "1.0"]
+        assert reader.call(programs.listing, bench.experiment, name, ArtifactType.IMAGE) == []
+        for number, version in enumerate(("1.0", "best")):
+            dest = own_folder / f"got-{number}"
+            reader.call(programs.download, bench.experiment, name, "model", dest, version)
+            got = {path.relative_to(dest).as_posix(): path.read_bytes() for path in dest.rglob("*") if path.is_file()}
+            assert got == {"model/weights.bin": f"weights {number}".encode(), "ünï.txt": f"weights {number}".encode()}
+
+    def test_a_program_that_asks_for_what_is_not_there_is_told(self, bench: Bench, own_folder: Path) -> None:
+        """In an empty place, and in one that has something like it."""
+        (own_folder / "x").write_bytes(b"x")
+        program, name = bench.driver("program-1"), bench.spec.name
+        assert program.call(programs.listing, bench.experiment, name) == []
+        with pytest.raises(ArtifactNotFound):
+            program.call(programs.get, bench.experiment, name, "classifier")
+        program.call(programs.log, bench.experiment, name, [programs.Recipe("classifier", {"x": own_folder / "x"})])
+        with pytest.raises(ArtifactNotFound, match="classifier"):
+            program.call(programs.get, bench.experiment, name, "clasifier")
+        with pytest.raises(ArtifactNotFound, match="other versions"):
+            program.call(programs.get, bench.experiment, name, "classifier", "v7")
+        with pytest.raises(ArtifactError):
+            program.call(programs.get, bench.experiment, name, "classifier", "not/a/version")
+
+    def test_two_programs_with_many_threads_lose_nothing(
+        self, bench: Bench, samples: Samples, own_folder: Path
+    ) -> None:
+        """All log one name at once: everything is stored, whole; no number twice where claims are atomic."""
+        contents = [f"content {number}".encode() for number in range(2 * _THREADS)]
+        recipes = []
+        for number, content in enumerate(contents):
+            source = own_folder / f"source-{number}"
+            source.write_bytes(content)
+            recipes.append(programs.Recipe("model", {"x": source}))
+        drivers = [bench.driver("program-1"), bench.driver("program-2")]
+        for number, driver in enumerate(drivers):
+            mine = recipes[number * _THREADS : (number + 1) * _THREADS]
+            driver.begin(programs.log_threaded, bench.experiment, bench.spec.name, mine)
+        assert [driver.result() for driver in drivers] == [0, 0]
+        self._all_there(bench, own_folder, contents)
+
+    def test_two_processes_that_race_for_numbers_lose_nothing(
+        self, bench: Bench, samples: Samples, own_folder: Path
+    ) -> None:
+        """Puts in a row, in two processes at once, without a pause."""
+        contents = [f"content {number}".encode() for number in range(2 * _THREADS)]
+        desks = [bench.desk(), bench.desk("other")]
+        for desk in desks:
+            desk.start()
+        for number, desk in enumerate(desks):
+            mine = contents[number * _THREADS : (number + 1) * _THREADS]
+            desk.begin_put_many([(samples.seal("model", {"x": content}), Labels(None, ("best",))) for content in mine])
+        stored = [one for desk in desks for one in desk.driver.result()]
+        if bench.spec.atomic_versions:
+            assert len({one.number for one in stored}) == len(contents)
+        self._all_there(bench, own_folder, contents)
+        listed = desks[0].list()
+        assert Counter(alias for one in listed for alias in one.aliases)["best"] == 1
+        if bench.spec.atomic_versions:
+            assert present(desks[0].find("model")).number == max(one.number for one in listed)
+
+    def test_two_processes_that_race_for_a_label_do_not_share_it(self, bench: Bench, samples: Samples) -> None:
+        """The one that comes too late is told; a label never means two contents."""
+        desks = [bench.desk(), bench.desk("other")]
+        for desk in desks:
+            desk.start()
+        for attempt in range(4):
+            sealed = [samples.seal("model", {"x": f"{attempt} {number}".encode()}) for number in range(2)]
+            for desk, one in zip(desks, sealed, strict=True):
+                desk.begin_put_many([(one, Labels(f"1.{attempt}"))])
+            winners = []
+            for desk in desks:
+                try:
+                    winners += desk.driver.result()
+                except VersionConflict:
+                    continue
+            assert winners, "one of them has to get it"
+            if bench.spec.atomic_versions:
+                assert len(winners) == 1
+            found = present(desks[0].find("model", f"1.{attempt}"))
+            assert found.manifest.digest in {one.manifest.digest for one in winners}
+            assert present(desks[1].find("model", f"1.{attempt}")).manifest == found.manifest
+
+    def test_what_a_second_process_put_is_seen_at_once(self, bench: Bench, samples: Samples) -> None:
+        """Nothing that a backend remembers of a name may hide what others did since."""
+        mine, theirs = bench.desk(), bench.desk("other")
+        for number in range(0, 6, 2):
+            assert (
+                mine.put(samples.seal("model", {"x": f"{number}".encode()}), Labels(None, ("best",))).number == number
+            )
+            assert present(theirs.find("model")).number == number
+            assert theirs.put(samples.seal("model", {"x": f"{number + 1}".encode()})).number == number + 1
+            assert present(mine.find("model")).number == number + 1
+            assert present(theirs.find("model", "best")).number == number
+            assert len(mine.list()) == len(theirs.list("model")) == number + 2
+
+    def test_a_later_run_goes_on_where_the_first_ended(self, bench: Bench, samples: Samples, own_folder: Path) -> None:
+        """Also where the first run failed: its artifacts stay, and the numbers go on."""
+        first = bench.desk()
+        first.put(samples.seal("model", {"x": b"0"}), Labels("1.0", ("best",)))
+        first.close(failed=True)
+        second = bench.desk("other")
+        assert second.put(samples.seal("model", {"x": b"1"})).number == 1
+        found = present(second.find("model", "1.0"))
+        assert second.content(found, own_folder / "got") == {"x": b"0"}
+        assert present(second.find("model", "best")).number == 0
+
+    def test_reading_needs_no_run_and_leaves_no_trace(
+        self, bench: Bench, samples: Samples, own_folder: Path, footprint: Callable[[], object]
+    ) -> None:
+        """A backend that only reads makes no run, and nothing else, in the place."""
+        writer = bench.desk()
+        writer.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
+        writer.close()
+        reader = bench.desk("other")
+        before = footprint()
+        assert before, "an artifact is stored and the place shows nothing: override the fixture footprint"
+        for ref in ("latest", "v0", "1.0", "best"):
+            assert present(reader.find("model", ref)).number == 0
+        assert reader.find("nothing") is None
+        assert len(reader.list()) == 1
+        assert reader.content(present(reader.find("model")), own_folder / "got") == {"x": b"1"}
+        assert footprint() == before
+        reader.close()
+        assert footprint() == before
+
+    def test_a_run_may_end_with_nothing_put(self, bench: Bench) -> None:
+        """Stop is safe at once after opening, and after a start."""
+        bench.desk().close()
+        started = bench.desk()
+        started.start()
+        started.close()
+        failed = bench.desk()
+        failed.start()
+        failed.close(failed=True)
+        assert bench.desk("other").list() == []
+
+    def _all_there(self, bench: Bench, own_folder: Path, contents: list[bytes]) -> None:
+        desk: Desk = bench.desk("third")
+        listed = desk.list("model")
+        assert len(listed) == len(contents)
+        got = [desk.content(stored, bench.new_folder("got")) for stored in listed]
+        assert sorted(one["x"] for one in got) == sorted(contents)
+        for stored in listed:
+            found = present(desk.find("model", f"put:{stored.manifest.put_id}"))
+            assert found.manifest == stored.manifest
+        if bench.spec.atomic_versions:
+            assert len({stored.number for stored in listed}) == len(contents)
+            for stored in listed:
+                assert present(desk.find("model", f"v{stored.number}")).manifest == stored.manifest

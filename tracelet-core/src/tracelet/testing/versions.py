@@ -1,0 +1,260 @@
+"""The contract, part two: versions, labels, aliases, and finding them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tracelet.core.backend import Capability, Labels, SealedArtifact
+from tracelet.core.manifest import ArtifactType, Manifest
+from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError, VersionConflict
+from tracelet.testing.contents import present
+from tracelet.testing.desk import Desk
+from tracelet.testing.samples import Samples
+from tracelet.testing.workbench import Workbench
+
+__all__ = ["Versions"]
+
+
+class Versions(Workbench):
+    """What a name's versions are, and how they are found."""
+
+    def test_an_empty_place_is_empty(self, desk: Desk) -> None:
+        """No version is listed, and none is found by any kind of reference."""
+        assert desk.list() == []
+        assert desk.list("nothing") == []
+        for ref in ("latest", "v0", "v7", "best", "v1.2.0", f"sha256:{'0' * 64}", "sha256:abcdef", "put:0123"):
+            assert desk.find("nothing", ref) is None
+
+    def test_versions_count_up_and_none_is_overwritten(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
+        """From v0 on; ``latest`` moves along; and each version keeps its own bytes, under the same paths."""
+        for number in range(4):
+            stored = desk.put(samples.seal("model", {"weights.bin": f"weights {number}".encode() * (4 - number)}))
+            assert (stored.number, stored.version) == (number, f"v{number}")
+            assert present(desk.find("model", "latest")).number == number
+        for number in range(4):
+            found = present(desk.find("model", f"v{number}"))
+            assert found.number == number
+            assert desk.content(found, own_folder / f"v{number}") == {
+                "weights.bin": f"weights {number}".encode() * (4 - number)
+            }
+
+    def test_every_kind_of_reference_finds_its_version(self, desk: Desk, samples: Samples) -> None:
+        """By number, label, alias, digest and its beginning, and put-id; also of a version that is not the last."""
+        sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(3)]
+        labels = [Labels("1.0", ("first",)), Labels("v1.2.0", ("second", "also-second")), Labels()]
+        for one, names in zip(sealed, labels, strict=True):
+            desk.put(one, names)
+        refs = [["v0", "1.0", "first"], ["v1", "v1.2.0", "second", "also-second"], ["v2", "latest"]]
+        for number, (one, known) in enumerate(zip(sealed, refs, strict=True)):
+            digest = one.manifest.digest
+            for ref in (*known, f"sha256:{digest}", f"sha256:{digest[:12]}", f"put:{one.manifest.put_id}"):
+                found = present(desk.find("model", ref))
+                assert (ref, found.number, found.manifest.put_id) == (ref, number, one.manifest.put_id)
+                assert found.version == (labels[number].version or f"v{number}")
+                assert sorted(found.aliases) == sorted(labels[number].aliases)
+
+    def test_a_listing_says_what_finding_says(self, desk: Desk, samples: Samples) -> None:
+        """Numbers, labels and aliases are the same in both."""
+        desk.put(samples.seal("one", {"x": b"1"}), Labels("1.0", ("best", "other")))
+        desk.put(samples.seal("one", {"x": b"2"}))
+        desk.put(samples.seal("two", {"x": b"1"}), Labels(None, ("best",)))
+        for listed in desk.list():
+            found = present(desk.find(listed.manifest.name, f"v{listed.number}"))
+            assert found.manifest == listed.manifest
+            assert (found.version, found.uri) == (listed.version, listed.uri)
+            assert sorted(found.aliases) == sorted(listed.aliases)
+
+    def test_what_is_not_there_is_not_found(self, desk: Desk, samples: Samples) -> None:
+        """Another name's labels, digests and put-ids are not this one's, and nothing near is good enough."""
+        mine = samples.seal("model", {"x": b"1"})
+        other = samples.seal("model-2", {"x": b"2"})
+        desk.put(mine, Labels("1.0", ("best",)))
+        desk.put(other, Labels("2.0", ("worst",)))
+        digest = other.manifest.digest
+        absent = ("v1", "v10", "2.0", "worst", "bes", "BEST", f"sha256:{digest}", f"put:{other.manifest.put_id}")
+        for ref in absent:
+            assert (ref, desk.find("model", ref)) == (ref, None)
+        for name in ("mode", "model-", "MODEL", "model-22"):
+            assert (name, desk.find(name)) == (name, None)
+
+    @pytest.mark.parametrize("ref", ["", "V3", "v03", "sha256:xyz", "sha256:", "put:", "a/b", "../x", "md5:abcdef"])
+    def test_what_is_no_reference_is_refused(self, desk: Desk, ref: str) -> None:
+        """It is an error of the caller's, and not an answer."""
+        with pytest.raises(ArtifactError):
+            desk.find("model", ref)
+
+    def test_a_beginning_of_two_digests_is_ambiguous(self, desk: Desk, samples: Samples) -> None:
+        """Six digits that begin both digests raise; the whole digest still finds its version."""
+        first, second = _alike(samples)
+        desk.put(first)
+        desk.put(second)
+        with pytest.raises(AmbiguousVersion):
+            desk.find("alike", f"sha256:{first.manifest.digest[:6]}")
+        for one in (first, second):
+            found = present(desk.find("alike", f"sha256:{one.manifest.digest}"))
+            assert found.manifest.digest == one.manifest.digest
+
+    def test_listing_by_name_and_type_leaves_nothing_out(self, desk: Desk, samples: Samples) -> None:
+        """A filter gives all that fits, and core sees to it that it gives no more."""
+        for name, kind in [
+            ("model", ArtifactType.MODEL),
+            ("model.2", ArtifactType.MODEL),
+            ("set", ArtifactType.DATASET),
+        ]:
+            for number in range(2):
+                desk.put(samples.seal(name, {"x": f"{number}".encode()}, type=kind))
+
+        def shown(name: str | None = None, type: ArtifactType | None = None) -> list[tuple[str, int]]:
+            return sorted((stored.manifest.name, stored.number) for stored in desk.list(name, type))
+
+        assert shown("model") == [("model", 0), ("model", 1)]
+        assert shown(type=ArtifactType.MODEL) == [("model", 0), ("model", 1), ("model.2", 0), ("model.2", 1)]
+        assert shown("set", ArtifactType.DATASET) == [("set", 0), ("set", 1)]
+        assert shown("set", ArtifactType.MODEL) == []
+        assert shown(type=ArtifactType.AUDIO) == []
+        assert len(shown()) == 6
+
+    def test_names_that_look_alike_are_not_the_same(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
+        """Names may differ in case, in dots, and in what a path or a glob would make of them."""
+        names = ["a", "A", "a.b", "a.", ".a", "a..b", "a-b", "a_b", "--", "x" * 128]
+        for name in names:
+            desk.put(samples.seal(name, {"file": name.encode()}))
+        for number, name in enumerate(names):
+            found = present(desk.find(name))
+            assert (found.manifest.name, found.number) == (name, 0)
+            assert desk.content(found, own_folder / f"{number}") == {"file": name.encode()}
+
+    # -- the same content again
+
+    def test_the_same_content_again_is_not_sent(self, desk: Desk, samples: Samples) -> None:
+        """Its files are gone by then: the version that is there is the answer."""
+        first = desk.deliver(samples.seal("model", {"x": b"same"}))
+        again = samples.seal("model", {"x": b"same"})
+        for source in again.sources.values():
+            source.unlink()
+        second = desk.deliver(again)
+        assert (first.created, second.created) == (True, False)
+        assert second.stored.number == 0
+        assert len(desk.list()) == 1
+
+    def test_content_that_comes_back_is_a_new_version(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
+        """A, B, A is three versions: only the newest is compared with."""
+        for number, content in enumerate([b"A", b"B", b"A"]):
+            delivered = desk.deliver(samples.seal("model", {"x": content}))
+            assert (delivered.created, delivered.stored.number) == (True, number)
+        contents = [desk.content(present(desk.find("model", f"v{n}")), own_folder / f"{n}") for n in range(3)]
+        assert contents == [{"x": b"A"}, {"x": b"B"}, {"x": b"A"}]
+        digest = present(desk.find("model", "v0")).manifest.digest
+        assert present(desk.find("model", f"sha256:{digest}")).manifest.digest == digest
+
+    # -- labels and aliases
+
+    def test_a_label_belongs_to_one_content(self, desk: Desk, samples: Samples) -> None:
+        """Other content under a label that is given raises, and is not stored; the label stays where it was."""
+        desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0"))
+        other = samples.seal("model", {"x": b"2"})
+        with pytest.raises(VersionConflict):
+            desk.put(other, Labels("1.0"))
+        with pytest.raises(VersionConflict):
+            desk.deliver(other, Labels("1.0"))
+        assert [stored.number for stored in desk.list()] == [0]
+        assert present(desk.find("model", "latest")).number == 0
+        assert desk.find("model", f"put:{other.manifest.put_id}") is None
+        assert present(desk.find("model", "1.0")).number == 0
+
+    def test_the_same_content_again_under_its_label_is_the_same_version(self, desk: Desk, samples: Samples) -> None:
+        """Also when other versions came between."""
+        desk.deliver(samples.seal("model", {"x": b"1"}), Labels("1.0"))
+        desk.deliver(samples.seal("model", {"x": b"2"}), Labels("2.0"))
+        again = desk.deliver(samples.seal("model", {"x": b"1"}), Labels("1.0"))
+        assert (again.created, again.stored.number, again.stored.label) == (False, 0, "1.0")
+        assert len(desk.list()) == 2
+
+    def test_a_label_is_each_names_own(self, desk: Desk, samples: Samples) -> None:
+        """Two names may both have a ``1.0`` and a ``best``."""
+        for name in ("one", "two"):
+            desk.put(samples.seal(name, {"x": name.encode()}), Labels("1.0", ("best",)))
+        for name in ("one", "two"):
+            assert present(desk.find(name, "1.0")).manifest.name == name
+            assert present(desk.find(name, "best")).manifest.name == name
+
+    def test_an_alias_moves_to_what_is_put_with_it(self, desk: Desk, samples: Samples) -> None:
+        """It is on one version at a time."""
+        for number in range(3):
+            desk.put(samples.seal("model", {"x": f"{number}".encode()}), Labels(None, ("best",) if number < 2 else ()))
+        assert present(desk.find("model", "best")).number == 1
+        carried = {stored.number: list(stored.aliases) for stored in desk.list()}
+        assert carried == {0: [], 1: ["best"], 2: []}
+
+    def test_names_given_afterwards_are_moved_or_refused(
+        self, desk: Desk, samples: Samples, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability ALIASES a version can be named later; without it the caller is told."""
+        desk.deliver(samples.seal("model", {"x": b"0"}), Labels(None, ("best",)))
+        desk.deliver(samples.seal("model", {"x": b"1"}))
+        again = samples.seal("model", {"x": b"1"})
+        if not can(Capability.ALIASES):
+            with pytest.raises(BackendError) as told:
+                desk.deliver(again, Labels(None, ("best",)))
+            assert not told.value.retryable
+            return
+        moved = desk.deliver(again, Labels("1.0", ("best", "new")))
+        assert (moved.created, moved.stored.number, moved.stored.label) == (False, 1, "1.0")
+        assert sorted(moved.stored.aliases) == ["best", "new"]
+        first = desk.relabel(present(desk.find("model", "v0")), Labels(None, ("best",)))
+        assert (first.number, list(first.aliases)) == (0, ["best"])
+        carried = {stored.number: (stored.label, list(stored.aliases)) for stored in desk.list()}
+        assert carried == {0: (None, ["best"]), 1: ("1.0", ["new"])}
+        assert present(desk.find("model", "latest")).number == 1
+
+    def test_a_deleted_version_is_gone_and_its_number_is_not_used_again(
+        self, desk: Desk, samples: Samples, own_folder: Path, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability DELETE; the others keep their bytes, also those that they shared."""
+        for number in range(3):
+            desk.put(samples.seal("model", {"shared": b"shared", "own": f"{number}".encode()}), Labels(f"1.{number}"))
+        if not can(Capability.DELETE):
+            assert "DELETE" not in desk.implements()
+            return
+        desk.delete(present(desk.find("model", "v2")))
+        desk.delete(present(desk.find("model", "v0")))
+        assert [desk.find("model", ref) for ref in ("v0", "v2", "1.0", "1.2")] == [None] * 4
+        left = present(desk.find("model", "latest"))
+        assert left.number == 1
+        assert desk.content(left, own_folder / "left") == {"shared": b"shared", "own": b"1"}
+        assert [stored.number for stored in desk.list()] == [1]
+        assert desk.put(samples.seal("model", {"own": b"3"})).number == 3
+
+    def test_inputs_are_recorded_or_not_declared(
+        self, desk: Desk, samples: Samples, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability INPUTS the run notes what it uses, and what is used stays as it is."""
+        stored = desk.put(samples.seal("data", {"x": b"1"}))
+        assert ("INPUTS" in desk.implements()) == can(Capability.INPUTS)
+        desk.record_input(stored)
+        assert [one.manifest for one in desk.list()] == [stored.manifest]
+
+    def test_clearing_garbage_keeps_what_is_stored(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
+        """With the capability COLLECT; whatever is called garbage, no version needs it."""
+        files = {"a": b"1" * 1000, "b/c": b"2" * 1000}
+        stored = desk.put(samples.seal("data", files), Labels("1.0", ("best",)))
+        assert desk.collect(older_than=stored.manifest.created_at + 3600) >= 0
+        assert desk.content(present(desk.find("data", "best")), own_folder / "got") == files
+        assert present(desk.find("data", "1.0")).number == 0
+
+
+def _alike(samples: Samples) -> tuple[SealedArtifact, SealedArtifact]:
+    """Two artifacts whose digests begin with the same six digits: some thousands are looked at to find them."""
+    pattern = samples.seal("alike", {"x": b"1"}, metadata={"salt": 0})
+    seen: dict[str, Manifest] = {}
+    salt = 0
+    while True:
+        salt += 1
+        manifest = attrs.evolve(pattern.manifest, metadata={"salt": salt}, put_id=f"alike-{salt}")
+        other = seen.setdefault(manifest.digest[:6], manifest)
+        if other is not manifest:
+            return attrs.evolve(pattern, manifest=other), attrs.evolve(pattern, manifest=manifest)

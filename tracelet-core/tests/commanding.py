@@ -1,0 +1,143 @@
+"""The command `tracelet`, and programs that log and then end in one way or another, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from watching import lane_processes
+
+COMMAND = str(Path(sys.executable).with_name("tracelet"))
+LIMITS = {"TRACELET_DEADLINE": "5", "TRACELET_OPEN_TIMEOUT": "20", "TRACELET_STOP_TIMEOUT": "5"}
+#: Long ago, for whatever has an age.
+OLD = time.time() - 30 * 86400
+
+_PROLOGUE = """
+import os, sys, time
+from pathlib import Path
+from tracelet import ArtifactType, Experiment, ExperimentConfig, TraceletArtifact
+from tracelet.core.processes import current
+
+def artifact(name, text="content", kind=ArtifactType.CONFIG):
+    Path(f"{name}.txt").write_text(text)
+    return TraceletArtifact(name, kind).add_file(f"{name}.txt")
+
+def experiment(*backend, name="trials", **config):
+    config = {"deadline": 5.0, "stop_timeout": 5.0, "routing": "all"} | config
+    return Experiment(name, backend=list(backend or ("moody",)), artifacts=True, config=ExperimentConfig(**config))
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**os.environ, **LIMITS, "COLUMNS": "200", **variables}
+
+
+def begin(*arguments: str, env: Mapping[str, str] | None = None, **more: Any) -> subprocess.Popen[str]:
+    """Start the command."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+    return subprocess.Popen([COMMAND, *arguments], env=dict(env or environment()), text=True, **pipes)
+
+
+def run(*arguments: str, code: int = 0, **variables: str) -> str:
+    """Run the command to its end; return what it wrote on stdout, or, where it failed by an error, on stderr."""
+    done = subprocess.run(
+        [COMMAND, *arguments], env=environment(**variables), text=True, capture_output=True, timeout=90
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done.stdout or done.stderr
+
+
+def run_json(*arguments: str, code: int = 0, **variables: str) -> dict[str, Any]:
+    """Run the command with --json; return what it wrote on stdout, which must be JSON and nothing else."""
+    told: dict[str, Any] = json.loads(run(*arguments, "--json", code=code, **variables))
+    return told
+
+
+def program(text: str, *, code: int = 0, **variables: str) -> str:
+    """Run a Python program to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROLOGUE + textwrap.dedent(text)],
+        env=environment(**variables),
+        text=True,
+        capture_output=True,
+        timeout=90,
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stdout
+
+
+def begin_program(text: str, **variables: str) -> subprocess.Popen[str]:
+    """Start a Python program that says `ready` and waits for a line on stdin when it is where the test wants it."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", _PROLOGUE + textwrap.dedent(text)],
+        env=environment(**variables),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert started.stdout is not None
+    line = started.stdout.readline()
+    assert line == "ready\n", (line, started.communicate())
+    return started
+
+
+def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it does not happen"
+        time.sleep(0.02)
+
+
+def age(folder: Path) -> None:
+    """Make everything in a folder look as if nobody had touched it for a month."""
+    for path in [*folder.rglob("*")][::-1]:
+        os.utime(path, (OLD, OLD), follow_symlinks=False)
+
+
+def plugin(folder: Path, name: str, source: str) -> None:
+    """Put a distribution with one module, which is its plugin, into a folder."""
+    (folder / f"{name}-2.0.dist-info").mkdir(parents=True)
+    (folder / f"{name}-2.0.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n")
+    (folder / f"{name}-2.0.dist-info" / "entry_points.txt").write_text(f"[tracelet]\n{name} = {name}\n")
+    (folder / f"{name}.py").write_text(textwrap.dedent(source))
+
+
+#: Logs three artifacts while the backend is away, so that they wait in the outbox.
+LEAVE_THREE = """
+with experiment() as exp:
+    for name in ("one", "two", "three"):
+        assert "moody" in exp.log_artifact(artifact(name, name * 100)).queued
+"""
+
+
+def die_before_hashing(backends: str) -> None:
+    """Let a process die when its snapshot is in the outbox, and before anything is hashed."""
+    with no_lanes_after():
+        program(
+            f"""
+            exp = experiment({backends}).start()
+            exp._artifact_manager._wired.sealer.add = lambda path: None
+            exp.submit_artifact(artifact("snapshot", "as it was"))
+            Path("snapshot.txt").write_text("as it became")
+            os._exit(9)
+            """,
+            code=9,
+        )
+
+
+@contextmanager
+def no_lanes_after() -> Iterator[None]:
+    """Whatever lanes are begun in this block end soon after it."""
+    before = set(lane_processes())
+    yield
+    wait_until(lambda: set(lane_processes()) <= before, 15)

@@ -1,0 +1,635 @@
+"""The command `tracelet`, as people and programs run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from commanding import (
+    LEAVE_THREE,
+    age,
+    begin,
+    begin_program,
+    die_before_hashing,
+    environment,
+    no_lanes_after,
+    plugin,
+    program,
+    run,
+    run_json,
+    wait_until,
+)
+from watching import Moody
+
+from tracelet.cli.app import app
+from tracelet.cli.screen import ago, size
+from tracelet.core.outbox import Outbox
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+def documented(command: str) -> str:
+    """What the page says of a command, after what it says of all of them."""
+    preamble, *sections = re.split(r"^## `tracelet ", DOCS.read_text(), flags=re.MULTILINE)
+    (section,) = [text for text in sections if re.match(rf"{command}\b", text)]
+    return preamble + section
+
+
+def waiting(home: Path) -> list[str]:
+    """The names of what is in the outbox."""
+    found = (home / ".tracelet" / "outbox").glob("*/*/*.json")
+    return sorted(json.loads(path.read_text())["manifest"]["name"] for path in found if "~drafts" not in str(path))
+
+
+@pytest.fixture
+def queue(moody: Moody, home: Path) -> Moody:
+    """Three deliveries wait; the backend is back."""
+    moody.told(put="away")
+    program(LEAVE_THREE)
+    moody.told()
+    assert waiting(home) == ["one", "three", "two"]
+    return moody
+
+
+@pytest.fixture
+def shadows(tmp_path: Path) -> Iterator[Path]:
+    """A folder that goes before everything installed."""
+    folder = tmp_path / "shadows"
+    folder.mkdir()
+    return folder
+
+
+class TestTheCommand:
+    @pytest.mark.parametrize("missing", ["click", "rich"])
+    def test_without_the_extra_it_says_what_to_install(self, shadows: Path, home: Path, missing: str) -> None:
+        (shadows / f"{missing}.py").write_text(f"raise ModuleNotFoundError('no {missing}', name='{missing}')")
+        told = run("sync", code=2, PYTHONPATH=str(shadows))
+        assert told == f"error: the command needs {missing}: pip install 'tracelet-core[cli]'\n"
+
+    def test_another_missing_module_is_not_hidden(self, shadows: Path, home: Path) -> None:
+        (shadows / "click.py").write_text("import nowhere_to_be_found")
+        done = begin("sync", env=environment(PYTHONPATH=str(shadows)))
+        assert "No module named 'nowhere_to_be_found'" in done.communicate(timeout=60)[1]
+        assert done.returncode == 1
+
+    def test_alone_it_explains_itself(self, home: Path) -> None:
+        told = run()
+        assert all(name in told for name in app.commands)
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["bogus"], "No such command 'bogus'"),
+            (["ls"], "Missing argument 'EXPERIMENT'"),
+            (["ls", "trials", "--type", "wine"], "'wine' is not one of"),
+            (["ls", "trials", "--name", "a/b"], "name 'a/b'"),
+            (["ls", "trials", "--backend", "locl"], "Did you mean 'local'?"),
+            (["ls", " "], "an experiment's name"),
+            (["get", "trials", "a/b"], "name 'a/b'"),
+            (["get", "trials", "thing@:"], "version ':'"),
+            (["gc", "--older-than", "soon"], "'soon'"),
+            (["gc", "--older-than", "0h"], "at least 1h"),
+            (["sync"], "there is no tracelet directory"),
+            (["gc", "--dir", "nowhere"], "there is no tracelet directory"),
+        ],
+    )
+    def test_what_cannot_be_used_is_one_line_and_exit_code_2(self, home: Path, arguments: list[str], told: str) -> None:
+        said = run(*arguments, code=2)
+        assert told in said
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+
+    def test_bad_variables_are_told_together(self, home: Path) -> None:
+        said = run("doctor", code=2, TRACELET_DEADLINE="soon", TRACELET_STRICT="perhaps")
+        assert "TRACELET_DEADLINE='soon'" in said
+        assert "TRACELET_STRICT='perhaps'" in said
+
+    def test_an_error_of_the_disk_is_one_line_too(self, moody: Moody, home: Path) -> None:
+        Path("file").write_text("")
+        said = run("ls", "trials", "--backend", "moody", "--dir", "file/below", code=1)
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+
+    def test_what_could_steer_the_terminal_is_not_passed_on(self, moody: Moody, home: Path) -> None:
+        said = run("doctor", "--backend", "\x1b]0;owned\x07", code=1)
+        assert "owned" in said
+        assert "\x1b" not in said
+        assert "\x07" not in said
+
+    def test_every_command_and_option_is_documented(self) -> None:
+        for name, command in app.commands.items():
+            text = documented(name)
+            for parameter in command.params:
+                metavar = parameter.make_metavar(click.Context(command))
+                words = parameter.opts if isinstance(parameter, click.Option) else [metavar]
+                assert all(f"`{word}" in text or f" {word}" in text for word in words), (name, words)
+
+    def test_documented_json_fields_are_those_that_are_written(self, queue: Moody, home: Path) -> None:
+        told = {
+            "plugins": run_json("plugins"),
+            "doctor": run_json("doctor"),
+            "sync": run_json("sync"),
+            "ls": run_json("ls", "trials", "--backend", "moody"),
+            "get": run_json("get", "trials", "one", "--backend", "moody"),
+            "gc": run_json("gc"),
+        }
+        for name, data in told.items():
+            lists = [
+                value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)
+            ]
+            keys = set(data) | {key for many in lists if name != "get" for one in many for key in one}
+            assert not [key for key in keys if f"`{key}`" not in documented(name)], name
+
+    @pytest.mark.parametrize(
+        ("count", "told"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_500_000, "2.5 MB"), (3e15, "3.0 PB")]
+    )
+    def test_sizes_are_in_powers_of_a_thousand(self, count: float, told: str) -> None:
+        assert size(count) == told
+
+    @pytest.mark.parametrize(("seconds", "told"), [(90, "2 min"), (3 * 3600, "3 h"), (5 * 86400, "5 d")])
+    def test_ages_are_in_the_unit_that_suits(self, seconds: float, told: str) -> None:
+        assert ago(time.time() - seconds) == told
+
+
+class TestPlugins:
+    def test_it_tells_what_each_distribution_provides(self, moody: Moody) -> None:
+        told = {one["name"]: one for one in run_json("plugins")["plugins"]}
+        assert (told["moody"]["distribution"], told["moody"]["version"]) == ("moody", "1.0")
+        (backend,) = [spec for spec in told["moody"]["provides"] if spec["name"] == "moody"]
+        assert backend["capabilities"] == ["deletes versions", "moves aliases", "records lineage"]
+        assert {(spec["kind"], spec["name"]) for spec in told["routing"]["provides"]} >= {("routing policy", "by-type")}
+        assert told["local"]["provides"][0]["summary"].startswith("A directory")
+
+    def test_a_broken_one_is_told_with_its_reason_and_costs_nothing(
+        self, moody: Moody, shadows: Path, home: Path
+    ) -> None:
+        plugin(shadows, "shattered", "import nowhere_to_be_found")
+        path = f"{PLUGINS}{os.pathsep}{shadows}"
+        (told,) = [one for one in run_json("plugins", PYTHONPATH=path)["plugins"] if one["name"] == "shattered"]
+        assert (told["distribution"], told["version"]) == ("shattered", "2.0")
+        assert "No module named 'nowhere_to_be_found'" in told["error"]
+        assert told["provides"] == []
+        assert "broken: the plugin 'shattered' of shattered 2.0 does not load" in run("plugins", PYTHONPATH=path)
+        run("doctor", PYTHONPATH=path)
+
+    def test_a_name_that_two_provide_is_told_with_both(self, moody: Moody, shadows: Path) -> None:
+        plugin(shadows, "twin", "from moody import tracelet_backends")
+        path = f"{PLUGINS}{os.pathsep}{shadows}"
+        told = {one["name"]: one for one in run_json("plugins", PYTHONPATH=path)["plugins"]}
+        assert "uninstall one of them" in told["twin"]["provides"][0]["error"]
+        assert "backend moody  broken: backend 'moody' is provided by" in run("plugins", PYTHONPATH=path)
+
+    def test_people_see_backends_with_what_they_can_do(self, moody: Moody) -> None:
+        told = run("plugins")
+        assert "backend local  A directory, on this machine" in told
+        assert "    clears garbage, deletes versions, moves aliases" in told
+
+
+class TestDoctor:
+    def verdicts(self, *arguments: str, code: int, **variables: str) -> dict[str, tuple[str, str]]:
+        told = run_json("doctor", *arguments, code=code, **variables)
+        assert told["ok"] is (code == 0)
+        return {one["subject"]: (one["verdict"], f"{one['detail']} {one['advice']}") for one in told["checks"]}
+
+    def test_all_is_well_from_the_start(self, home: Path) -> None:
+        found = self.verdicts(code=0)
+        assert {subject: verdict for subject, (verdict, _) in found.items()} == {
+            "directory": "ok",
+            "store": "note",
+            "outbox": "ok",
+            "routing": "ok",
+            "backend local": "ok",
+        }
+        assert "TRACELET_STORE" in found["store"][1]
+
+    def test_people_see_what_to_do(self, moody: Moody) -> None:
+        moody.told(find="locked")
+        told = run("doctor", "--backend", "moody", code=1)
+        assert "wrong  backend moody: moody does not know you" in told
+        assert "       Correct the credentials in the tracker's own variables." in told
+
+    def test_a_backend_that_hangs_is_told_in_time_and_the_others_are_asked(self, moody: Moody) -> None:
+        moody.told(open="hang")
+        began = time.monotonic()
+        found = self.verdicts("--backend", "local", "--backend", "moody", code=1, TRACELET_OPEN_TIMEOUT="1")
+        assert time.monotonic() - began < 20
+        assert found["backend local"][0] == "ok"
+        verdict, told = found["backend moody"]
+        assert verdict == "wrong"
+        assert "did not answer within 1 s" in told
+        assert "waits in the outbox" in told
+
+    def test_a_backend_that_opens_and_does_not_answer_is_told_in_time(self, moody: Moody) -> None:
+        moody.told(find="hang")
+        found = self.verdicts(code=1, TRACELET_BACKEND="moody", TRACELET_DEADLINE="1")
+        assert "did not answer within 1 s" in found["backend moody"][1]
+
+    def test_a_backend_of_another_name_or_with_bad_settings_is_told(self, shadows: Path, home: Path) -> None:
+        plugin(
+            shadows,
+            "picky",
+            """
+            import attrs
+            from tracelet.plugin import BackendSpec, hookimpl
+
+            @attrs.frozen
+            class Settings:
+                port: int = 1
+
+            @hookimpl
+            def tracelet_backends():
+                return [BackendSpec(name="picky", open=None, settings=Settings)]
+            """,
+        )
+        found = self.verdicts(code=1, PYTHONPATH=str(shadows), TRACELET_BACKEND="picky,locl", TRACELET_PICKY_PORT="x")
+        assert "Correct the variables that are named here" in found["backend picky"][1]
+        assert "TRACELET_PICKY_PORT" in found["backend picky"][1]
+        assert "locl" in found["backend locl"][1]
+
+    def test_a_directory_that_cannot_be_written_is_told(self, moody: Moody, home: Path) -> None:
+        Path("file").write_text("")
+        found = self.verdicts("--dir", "file/tracelet", "--backend", "moody", code=1)
+        assert {subject: verdict for subject, (verdict, _) in found.items() if verdict == "wrong"} == dict.fromkeys(
+            ["directory", "store", "backend moody"], "wrong"
+        )
+        assert "Set TRACELET_DIR" in found["directory"][1]
+
+    def test_a_disk_without_room_for_one_file_is_told(self, home: Path) -> None:
+        assert "Free space" in self.verdicts(code=1, TRACELET_LARGE_FILE_MB="1e15")["directory"][1]
+
+    def test_a_policy_that_does_not_exist_is_told(self, home: Path) -> None:
+        verdict, told = self.verdicts(code=1, TRACELET_ROUTING="by-tpye")["routing"]
+        assert verdict == "wrong"
+        assert "'by-type'" in told
+
+    def test_a_store_that_others_can_read_is_in_order(self, home: Path) -> None:
+        assert self.verdicts(code=0, TRACELET_STORE="memory://shared")["store"][0] == "ok"
+
+    def test_a_store_of_this_machine_is_no_matter_where_nothing_goes_there(self, home: Path) -> None:
+        assert self.verdicts(code=0, TRACELET_ON_LARGE="upload")["store"][0] == "ok"
+
+    def test_a_store_that_never_answers_is_told_in_time(self, home: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_ENDPOINT_URL": url}
+            began = time.monotonic()
+            verdict, told = self.verdicts(code=1, TRACELET_STORE="s3://bucket/x", TRACELET_DEADLINE="2", **keys)[
+                "store"
+            ]
+            assert time.monotonic() - began < 20
+        assert verdict == "wrong"
+        assert "did not answer within 2 s" in told
+
+    def test_a_store_that_cannot_be_spoken_to_is_told(self, home: Path) -> None:
+        assert "Correct TRACELET_STORE" in self.verdicts(code=1, TRACELET_STORE="file://relative")["store"][1]
+
+    def test_what_waits_is_told_and_is_not_wrong(self, queue: Moody) -> None:
+        verdict, told = self.verdicts(code=0)["outbox"]
+        assert verdict == "note"
+        assert "3 deliveries wait, to moody" in told
+        assert "tracelet sync" in told
+
+    def test_a_draft_that_waits_is_told(self, moody: Moody, home: Path) -> None:
+        die_before_hashing('"moody"')
+        assert "1 deliveries wait, to be hashed first" in self.verdicts(code=0)["outbox"][1]
+
+    def test_what_was_refused_is_wrong_until_somebody_deletes_it(self, queue: Moody, home: Path) -> None:
+        queue.told(put="never")
+        run("sync", code=1)
+        verdict, told = self.verdicts(code=1)["refused"]
+        assert verdict == "wrong"
+        assert "moody never takes that" in told
+        for path in (home / ".tracelet").rglob("*.refused"):
+            path.unlink()
+        self.verdicts(code=0)
+
+    @pytest.mark.parametrize("backends", ["moody", "moody,moody-dumb"])
+    def test_interrupted_it_ends_at_once_and_leaves_no_process(self, moody: Moody, backends: str) -> None:
+        moody.told(open="hang")
+        with no_lanes_after():
+            doctor = begin("doctor", env=environment(TRACELET_BACKEND=backends, TRACELET_OPEN_TIMEOUT="60"))
+            wait_until(lambda: len(moody.calls("open")) == len(backends.split(",")))
+            doctor.send_signal(signal.SIGINT)
+            out, err = doctor.communicate(timeout=20)
+        assert (doctor.returncode, out) == (130, "")
+        assert "error: interrupted" in err
+
+
+class TestReading:
+    @pytest.fixture
+    def stored(self, moody: Moody, home: Path) -> None:
+        program(
+            """
+            with experiment("local", "moody") as exp:
+                exp.log_artifact(artifact("thing", "first"), version="1.0", aliases=["best"])
+                exp.log_artifact(artifact("thing", "second"))
+                big = artifact("model", "weights", ArtifactType.MODEL)
+                big.metadata["loss"] = float("nan")
+                exp.log_artifact(big.add_object({"a": 1}, "numbers").add_reference("file:///etc/hostname"))
+            """
+        )
+
+    def test_versions_are_listed_newest_first(self, stored: None) -> None:
+        told = run_json("ls", "trials")
+        assert [(one["name"], one["version"]) for one in told["artifacts"]] == [
+            ("model", "v0"),
+            ("thing", "v1"),
+            ("thing", "1.0"),
+        ]
+        assert told["artifacts"][0]["metadata"] == {"loss": {"$float": "NaN"}}
+        assert told["artifacts"][2]["aliases"] == ["best"]
+        assert told["error"] == ""
+
+    def test_a_type_a_name_and_a_backend_narrow_the_list(self, stored: None) -> None:
+        assert [one["name"] for one in run_json("ls", "trials", "--type", "model")["artifacts"]] == ["model"]
+        assert len(run_json("ls", "trials", "--name", "thing")["artifacts"]) == 2
+        told = run_json("ls", "trials", "--backend", "moody", "--backend", "local")["artifacts"]
+        assert {one["backend"] for one in told} == {"moody", "local"}
+        assert len(told) == 6
+
+    def test_people_see_columns(self, stored: None) -> None:
+        rows = run("ls", "trials").splitlines()
+        assert [row.split()[:3] for row in rows] == [
+            ["model", "v0", "model"],
+            ["thing", "v1", "config"],
+            ["thing", "1.0", "config"],
+        ]
+        assert rows[2].split()[-2] == "best"
+        assert rows[1].index("config") == rows[2].index("config")
+        assert run("ls", "elsewhere") == ""
+
+    def test_a_backend_that_fails_is_told_and_the_others_are_listed(self, stored: None, moody: Moody) -> None:
+        moody.told(list="away")
+        told = run_json("ls", "trials", "--backend", "moody", "--backend", "local", code=1)
+        assert len(told["artifacts"]) == 3
+        assert "moody is out" in told["error"]
+
+    def test_get_brings_verified_files_and_says_where(self, stored: None, home: Path) -> None:
+        assert (Path(run("get", "trials", "thing").strip()) / "thing.txt").read_text() == "second"
+        assert (Path(run("get", "trials", "thing@best").strip()) / "thing.txt").read_text() == "first"
+        told = run_json("get", "trials", "thing@1.0", "--backend", "moody", "-o", "there")
+        assert (told["version"], told["backend"], told["folder"]) == ("1.0", "moody", str(home / "there"))
+        assert (home / "there" / "thing.txt").read_text() == "first"
+        assert told["files"][0]["size_bytes"] == 5
+
+    def test_get_brings_some_paths_only(self, stored: None, home: Path) -> None:
+        run("get", "trials", "model", "-o", "there", "--path", "objects/numbers.json")
+        assert [path.name for path in (home / "there").rglob("*") if path.is_file()] == ["numbers.json"]
+
+    def test_references_of_this_machine_need_trust(self, stored: None, home: Path) -> None:
+        assert "trust" in run("get", "trials", "model", "--references", "-o", "there", code=2)
+        run("get", "trials", "model", "--references", "--trust", "-o", "there")
+        assert (home / "there/references/hostname").read_bytes() == Path("/etc/hostname").read_bytes()
+
+    def test_bytes_that_were_changed_are_refused(self, stored: None, moody: Moody, home: Path) -> None:
+        for blob in (moody.place / "blobs" / "blobs").rglob("*"):
+            if blob.is_file():
+                blob.write_bytes(b"other")
+        assert "stored bytes were changed" in run("get", "trials", "thing", "--backend", "moody", "-o", "x", code=1)
+        assert not list((home / "x").iterdir())
+
+    def test_what_is_not_there_is_told(self, stored: None) -> None:
+        assert "did you mean 'thing'" in run("get", "trials", "thingy", code=1)
+
+    @pytest.mark.parametrize("backends", ["moody", "moody,moody-dumb"])
+    def test_interrupted_it_ends_at_once_and_leaves_no_process(self, stored: None, moody: Moody, backends: str) -> None:
+        moody.told(list="hang")
+        with no_lanes_after():
+            ls = begin("ls", "trials", env=environment(TRACELET_BACKEND=backends, TRACELET_DEADLINE="60"))
+            wait_until(lambda: len(moody.calls("list")) >= len(backends.split(",")))
+            ls.send_signal(signal.SIGINT)
+            out, _ = ls.communicate(timeout=20)
+        assert (ls.returncode, out) == (130, "")
+
+
+class TestSync:
+    def test_it_delivers_what_waits_and_tells_each(self, queue: Moody, home: Path) -> None:
+        told = run("sync")
+        assert sorted(re.findall(r"^delivered  trials: (\w+) to moody v0", told, re.MULTILINE)) == [
+            "one",
+            "three",
+            "two",
+        ]
+        assert told.endswith("3 delivered, 0 left, 0 refused\n")
+        assert waiting(home) == []
+        read = run_json("get", "trials", "two", "--backend", "moody", "--dir", "other")
+        assert (Path(read["folder"]) / "two.txt").read_text() == "two" * 100
+
+    def test_what_cannot_be_delivered_stays_and_says_why(self, queue: Moody, home: Path) -> None:
+        queue.told(put="away")
+        told = run_json("sync", code=1)
+        assert [one["name"] for one in told["left"]] == ["one", "two", "three"]
+        assert {one["reason"] for one in told["left"]} == {"moody is out"}
+        assert told["delivered"] == told["refused"] == []
+        assert waiting(home) == ["one", "three", "two"]
+        assert "left       trials: one to moody" in run("sync", code=1)
+
+    def test_what_is_refused_is_shown_with_the_reason_and_the_file(self, queue: Moody, home: Path) -> None:
+        queue.told(put="never")
+        told = run_json("sync", code=1)
+        assert {one["reason"] for one in told["refused"]} == {"moody never takes that"}
+        assert all(Path(one["file"]).exists() for one in told["refused"])
+        assert told["left"] == []
+        queue.told()
+        again = run("sync", code=1)
+        assert again.count("refused    trials: ") == 3
+        assert "0 delivered, 0 left, 3 refused" in again
+
+    def test_a_person_who_watches_sees_progress_and_a_program_does_not(self, queue: Moody) -> None:
+        queue.told(put="sleep 0.5")
+        ours, theirs = pty.openpty()
+        sync = begin("sync", env=environment(TERM="xterm-256color"), stderr=theirs)
+        os.close(theirs)
+        seen = b""
+        try:
+            while block := os.read(ours, 4096):
+                seen += block
+        except OSError:  # the other side is closed
+            pass
+        os.close(ours)
+        out, _ = sync.communicate(timeout=30)
+        assert sync.returncode == 0
+        assert b"\x1b[" in seen
+        assert b"to moody, 300 B" in seen
+        assert b"2/3" in seen
+        assert out.count("delivered  trials: ") == 3
+        assert "\x1b" not in out
+
+    def test_errors_are_red_where_a_person_is_watching(self, home: Path) -> None:
+        ours, theirs = pty.openpty()
+        sync = begin("sync", env=environment(TERM="xterm-256color"), stderr=theirs)
+        os.close(theirs)
+        assert sync.communicate(timeout=30)[0] == ""
+        assert os.read(ours, 4096).startswith(b"\x1b[31merror: there is no tracelet directory")
+        os.close(ours)
+
+    def test_warnings_of_the_library_are_lines_of_their_own(self, moody: Moody, home: Path) -> None:
+        moody.told(find="away")
+        program('with experiment("local") as exp: exp.log_artifact(artifact("thing"))')
+        get = begin("get", "trials", "thing", "--backend", "moody", "--backend", "local")
+        out, err = get.communicate(timeout=60)
+        assert get.returncode == 0
+        assert Path(out.strip()).is_dir()
+        assert err == "warning: 'thing' is looked for without moody: moody is out\n"
+
+    @pytest.mark.parametrize("backends", ['"moody"', '"moody", "moody-dumb"'])
+    def test_interrupted_nothing_is_lost_and_no_process_is_left(self, moody: Moody, home: Path, backends: str) -> None:
+        moody.told(put="away")
+        program(f'with experiment({backends}) as exp: exp.log_artifact(artifact("thing"))')
+        queued = waiting(home)
+        moody.told(put="hang")
+        before = len(moody.calls("put"))
+        with no_lanes_after():
+            sync = begin("sync")
+            wait_until(lambda: len(moody.calls("put")) == before + len(queued))
+            began = time.monotonic()
+            sync.send_signal(signal.SIGINT)
+            out, err = sync.communicate(timeout=20)
+        assert time.monotonic() - began < 10
+        assert (sync.returncode, out) == (130, "")
+        assert "error: interrupted" in err
+        assert waiting(home) == queued
+        moody.told()
+        assert len(run_json("sync")["delivered"]) == len(queued)
+        # moody and moody-dumb are one place: each stored its own, or found what the other had stored.
+        stored = run_json("ls", "trials", "--backend", "moody")["artifacts"]
+        assert 1 <= len(stored) <= len(queued)
+
+    def test_two_at_once_deliver_each_once(self, moody: Moody, home: Path) -> None:
+        moody.told(put="away")
+        names = [f"n{number}" for number in range(8)]
+        program(f"with experiment() as exp: [exp.log_artifact(artifact(name)) for name in {names}]")
+        assert waiting(home) == names
+        moody.told(put="sleep 0.3")
+        before = len(moody.calls("put"))
+        both = [begin("sync", "--json") for _ in range(2)]
+        told = [json.loads(one.communicate(timeout=90)[0]) for one in both]
+        assert sorted(one["name"] for report in told for one in report["delivered"]) == names
+        assert len(moody.calls("put")) - before == len(names)
+        assert waiting(home) == []
+        stored = run_json("ls", "trials", "--backend", "moody")["artifacts"]
+        assert sorted((one["name"], one["version"]) for one in stored) == [(name, "v0") for name in names]
+
+
+class TestGc:
+    def test_it_removes_what_is_old_and_needed_by_nobody_and_tells_the_bytes(self, queue: Moody, home: Path) -> None:
+        run("sync")
+        age(home / ".tracelet")
+        told = run_json("gc")
+        assert told["directory"] == str(home / ".tracelet")
+        blobs = [one for one in told["swept"] if one["kind"] == "blobs"]
+        assert blobs == [{"kind": "blobs", "count": 3, "size_bytes": 1100}]
+        assert told["size_bytes"] >= 1100
+        assert told["failed"] == {}
+        assert "0 B free again" in run("gc")
+
+    def test_what_is_young_stays(self, queue: Moody, home: Path) -> None:
+        run("sync")
+        assert run_json("gc", "--older-than", "1h")["swept"] == []
+        assert len([path for path in (home / ".tracelet/objects").rglob("*") if path.is_file()]) == 3
+
+    def test_people_see_each_kind(self, queue: Moody, home: Path) -> None:
+        run("sync")
+        age(home / ".tracelet")
+        told = run("gc", "--older-than", "7d")
+        assert "blobs: 3, 1.1 kB" in told
+
+    def test_a_backend_that_fails_is_told_and_the_rest_is_done(self, queue: Moody, home: Path) -> None:
+        run("sync")
+        age(home / ".tracelet")
+        told = run_json("gc", code=1, TRACELET_BACKEND="nobody,local")
+        assert "nobody" in told["failed"]
+        assert told["size_bytes"] >= 1100
+
+    def test_the_local_backends_garbage_goes_and_its_versions_stay(self, home: Path) -> None:
+        program('with experiment("local") as exp: [exp.log_artifact(artifact("thing", text)) for text in ("a", "bb")]')
+        root = home / ".tracelet" / "local"
+        for manifest in root.rglob("v1.json"):
+            manifest.unlink()
+        age(root)
+        assert run_json("gc")["swept"] == [{"kind": "backend local", "count": 1, "size_bytes": 2}]
+        assert (Path(run("get", "trials", "thing@v0").strip()) / "thing.txt").read_text() == "a"
+
+    def test_a_running_process_keeps_what_it_is_about_to_deliver(self, moody: Moody, home: Path) -> None:
+        running = begin_program(
+            """
+            exp = experiment().start()
+            sealer = exp._artifact_manager._wired.sealer
+            add, sealer.add = sealer.add, lambda path: drafts.append(path)
+            drafts = []
+            future = exp.submit_artifact(artifact("snapshot", "as it was").add_object({"a": 1}, "numbers"))
+            Path("snapshot.txt").write_text("as it became")
+            print("ready", flush=True)
+            sys.stdin.readline()
+            add(drafts[0])
+            assert future.result(30).ok
+            exp.stop()
+            """
+        )
+        age(home / ".tracelet")
+        assert run_json("gc", "--older-than", "1h")["swept"] == []
+        sync = run_json("sync", code=1)
+        assert [one["reason"] for one in sync["left"]] == ["another process is on it."]
+        _, err = running.communicate("go\n", timeout=60)
+        assert running.returncode == 0, err
+        read = run_json("get", "trials", "snapshot", "--backend", "moody", "--dir", "other")
+        assert (Path(read["folder"]) / "snapshot.txt").read_text() == "as it was"
+
+    def test_a_running_process_keeps_what_it_is_delivering(self, moody: Moody, home: Path) -> None:
+        moody.told(put="sleep 6")
+        running = begin_program(
+            """
+            exp = experiment(deadline=30.0).start()
+            print("ready", flush=True)
+            assert exp.log_artifact(artifact("thing", "text").add_object({"a": 1}, "numbers")).ok
+            exp.stop()
+            """
+        )
+        wait_until(lambda: moody.calls("put"))
+        age(home / ".tracelet")
+        assert run_json("gc", "--older-than", "1h")["swept"] == []
+        assert running.poll() is None
+        _, err = running.communicate(timeout=60)
+        assert running.returncode == 0, err
+        read = run_json("get", "trials", "thing", "--backend", "moody", "--dir", "other")
+        assert json.loads((Path(read["folder"]) / "objects/numbers.json").read_text()) == {"a": 1}
+
+    def test_what_dead_processes_left_to_be_delivered_stays(self, moody: Moody, home: Path) -> None:
+        moody.told(put="away")
+        program(LEAVE_THREE)
+        moody.told(put="never")
+        program(
+            'with experiment(name="refusals", deadline=1.0) as exp: exp.submit_artifact(artifact("thing")).result(30)'
+        )
+        moody.told()
+        die_before_hashing('"moody", name="killed"')
+        age(home / ".tracelet")
+        run("gc", "--older-than", "1h")
+        (refused,) = Outbox(home / ".tracelet").refused()
+        assert Outbox(home / ".tracelet").sealed(refused)
+        told = run_json("sync", code=1)
+        assert sorted(one["name"] for one in told["delivered"]) == ["one", "snapshot", "three", "two"]
+        assert [one["name"] for one in told["refused"]] == ["thing"]
+        read = run_json("get", "killed", "snapshot", "--backend", "moody", "--dir", "other")
+        assert (Path(read["folder"]) / "snapshot.txt").read_text() == "as it was"
+
+    def test_large_files_that_references_point_at_stay(self, home: Path) -> None:
+        program(
+            """
+            with experiment("local", large_file_mb=0.001) as exp:
+                exp.log_artifact(artifact("large", "x" * 5000))
+            """
+        )
+        age(home / ".tracelet")
+        assert run_json("gc")["swept"] == []
+        assert (Path(run("get", "trials", "large").strip()) / "large.txt").read_text() == "x" * 5000

@@ -1,0 +1,230 @@
+"""Each promise of the contract is held by a test: a backend that breaks one is found out by that test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tracelet.testing import BackendContract, installed
+from tracelet.testing.guard import contract_tests
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+HEAD = """
+import pytest
+from tracelet.testing import BackendContract
+
+
+class Place(BackendContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environ(cls, tmp_path_factory):
+        return {"TRACELET_DIR": str(tmp_path_factory.mktemp("place"))}
+
+    @pytest.fixture
+    def backend(self):
+        return self.name
+"""
+
+
+def run(folder: Path, source: str, *tests: str) -> Mapping[str, str]:
+    """Run tests of a module as an author would; give what became of each, by class and test."""
+    folder.mkdir(exist_ok=True)
+    (folder / "test_it.py").write_text(HEAD + source)
+    (folder / "pytest.ini").write_text(
+        "[pytest]\naddopts = --import-mode=importlib -p no:cacheprovider\nfilterwarnings = error\n"
+    )
+    report = folder / "report.xml"
+    chosen = [f"test_it.py::{test}" for test in tests]
+    command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *chosen]
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=300
+    )
+    assert done.returncode in {0, 1}, done.stdout + done.stderr
+    found = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        children = {child.tag: child for child in case}
+        outcome = next((tag for tag in ("failure", "error", "skipped") if tag in children), "passed")
+        if outcome == "skipped":
+            outcome = children["skipped"].get("type", "").removeprefix("pytest.")
+        found[f"{case.get('classname', '').removeprefix('test_it.')}::{case.get('name')}"] = outcome
+    return found
+
+
+def test_every_broken_promise_is_found_out(tmp_path: Path) -> None:
+    sys.path.insert(0, str(PLUGINS))
+    try:
+        with installed(tmp_path / "plugins", {"mutants": "mutants"}):
+            import mutants
+
+            kinds = {kind.__name__: kind.__doc__ for kind in mutants.KINDS}
+            source = "".join(f"\n\nclass Test{name}(Place):\n    name = 'mutant-{name}'\n" for name in kinds)
+            found = run(tmp_path / "author", source, *(f"Test{name}::{test}" for name, test in kinds.items()))
+    finally:
+        sys.path.remove(str(PLUGINS))
+        sys.modules.pop("mutants", None)
+    assert found == {f"Test{name}::{test}": "failure" for name, test in kinds.items()}
+    caught = {test.partition("[")[0] for test in kinds.values()}
+    about_the_spec = {
+        "test_importing_the_plugin_leaves_the_sdk_alone",
+        "test_the_users_process_never_loads_the_sdk",
+        "test_the_context_is_plain_data_and_costs_nothing",
+        "test_settings_have_defaults_and_are_plain_data",
+        "test_the_spec_says_what_it_is_for",
+        "test_no_test_is_left_out_in_silence",
+        "test_inputs_are_recorded_or_not_declared",
+    }
+    assert caught | about_the_spec == set(contract_tests(BackendContract))
+
+
+SPECS = """
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tracelet.builtin import local as embedded
+from tracelet.plugin import Capability, hookimpl
+
+
+@attrs.frozen
+class Needy:
+    url: str
+
+
+@attrs.frozen
+class Odd:
+    place: object = attrs.field(factory=object)
+
+
+def context():
+    import hypothesis
+
+    return {"place": "here"}
+
+
+@hookimpl
+def tracelet_backends():
+    (local,) = embedded.tracelet_backends()
+    return [
+        attrs.evolve(local, name="heavy"),
+        attrs.evolve(local, name="needy", settings=Needy),
+        attrs.evolve(local, name="odd", settings=Odd),
+        attrs.evolve(local, name="curious", context=context),
+        attrs.evolve(local, name="secretive", context=lambda: {"place": Path("here")}),
+        attrs.evolve(local, name="mute", summary=""),
+        attrs.evolve(local, name="boastful", capabilities=local.capabilities | {Capability.INPUTS}),
+    ]
+"""
+
+TESTS = """
+
+class TestHeavy(Place):
+    name = "heavy"
+
+    @pytest.fixture
+    def sdk_modules(self):
+        return ("pytest",)
+
+
+class TestNeedy(Place):
+    name = "needy"
+
+
+class TestOdd(Place):
+    name = "odd"
+
+
+class TestCurious(Place):
+    name = "curious"
+
+
+class TestSecretive(Place):
+    name = "secretive"
+
+
+class TestMute(Place):
+    name = "mute"
+
+
+class TestBoastful(Place):
+    name = "boastful"
+
+
+class TestOverridden(Place):
+    name = "local"
+
+    def test_an_empty_place_is_empty(self):
+        pass
+
+
+class TestDeleted(Place):
+    name = "local"
+    test_an_empty_place_is_empty = None
+
+
+@pytest.mark.skip(reason="later")
+class TestSkipped(Place):
+    name = "local"
+
+
+class TestDeclared(Place):
+    name = "local"
+    gaps = {"test_an_artifact_may_hold_nothing": "declared, and not true"}
+
+    @pytest.mark.xfail(reason="it is explained")
+    def test_an_empty_place_is_empty(self, desk):
+        raise NotImplementedError
+
+
+class TestMisspelt(Place):
+    name = "local"
+    gaps = {"test_an_artefact_may_hold_nothing": "no such test"}
+
+
+class TestUnfinished(BackendContract):
+    pass
+"""
+
+
+def test_specs_and_test_classes_that_hide_something_are_found_out(tmp_path: Path) -> None:
+    guard, empty = "test_no_test_is_left_out_in_silence", "test_an_empty_place_is_empty"
+    wanted = {
+        "TestHeavy::test_importing_the_plugin_leaves_the_sdk_alone": "failure",
+        "TestHeavy::test_the_users_process_never_loads_the_sdk": "failure",
+        "TestNeedy::test_settings_have_defaults_and_are_plain_data": "failure",
+        "TestOdd::test_settings_have_defaults_and_are_plain_data": "failure",
+        "TestCurious::test_the_context_is_plain_data_and_costs_nothing": "failure",
+        "TestSecretive::test_the_context_is_plain_data_and_costs_nothing": "failure",
+        "TestMute::test_the_spec_says_what_it_is_for": "failure",
+        "TestBoastful::test_inputs_are_recorded_or_not_declared": "failure",
+        f"TestOverridden::{guard}": "failure",
+        f"TestOverridden::{empty}": "passed",
+        f"TestDeleted::{guard}": "failure",
+        f"TestDeclared::{guard}": "passed",
+        f"TestDeclared::{empty}": "xfail",
+        "TestDeclared::test_an_artifact_may_hold_nothing": "failure",
+        f"TestMisspelt::{guard}": "failure",
+        f"TestSkipped::{empty}": "skip",
+        f"TestUnfinished::{empty}": "error",
+    }
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "odd_specs.py").write_text(SPECS)
+    with installed(folder, {"odd-specs": "odd_specs"}):
+        assert run(tmp_path / "author", TESTS, *wanted) == wanted
+
+
+def test_a_contract_that_is_skipped_as_a_whole_is_silent_about_it() -> None:
+    class Skipped(BackendContract):
+        pytestmark = pytest.mark.skip(reason="later")
+
+    with pytest.raises(AssertionError):
+        Skipped().test_no_test_is_left_out_in_silence()

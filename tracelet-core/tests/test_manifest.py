@@ -1,0 +1,627 @@
+"""What a manifest accepts, what its digest sees, and what a manifest from elsewhere may not do."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracelet.core.manifest import (
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    ArtifactType,
+    Manifest,
+    check_name,
+    check_path,
+    check_paths,
+    check_text,
+    check_type,
+    converter,
+    plain_metadata,
+)
+from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
+
+SHA = "ab" * 32
+OTHER_SHA = "cd" * 32
+
+
+def manifest(**changes: Any) -> Manifest:
+    """A manifest with one of everything."""
+    fields: dict[str, Any] = {
+        "name": "net",
+        "type": ArtifactType.MODEL,
+        "put_id": "p1",
+        "created_at": 1700000000.5,
+        "run_id": "r1",
+        "description": "a net",
+        "metadata": {"accuracy": 0.5, "tags": ["a", "b"], "nested": {"n": None}},
+        "files": (ArtifactFile("w.bin", 3, SHA, "weights"), ArtifactFile("a/b.txt", 0, SHA)),
+        "objects": (ArtifactObject("conf", "json", "objects/conf.json", 2, SHA, "settings"),),
+        "models": (ArtifactModel("model", "torch", (ArtifactFile("models/model/m.bin", 5, SHA),), "the model"),),
+        "references": (
+            ArtifactReference("s3://bucket/key", 7, "data", etag="e1"),
+            ArtifactReference("file://host/blob", 9, None, SHA, path="big.bin"),
+        ),
+        "inputs": (SHA,),
+    }
+    return Manifest(**(fields | changes))
+
+
+# -- names, types, texts
+
+
+@pytest.mark.parametrize("name", ["a", "A-b_c.9", "-", "...", "x" * 128, "v1.2.0"])
+def test_a_name_of_safe_characters_is_taken(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "x" * 129, "a b", "a/b", "ä", "a\n", "a\0", None, 5, b"a", ["a"]])
+def test_any_other_name_is_refused_with_the_rule(name: object) -> None:
+    with pytest.raises(UnsafePath, match="1 to 128 of A-Z a-z 0-9"):
+        check_name(name)
+
+
+@given(st.text())
+def test_no_name_that_is_taken_leaves_its_folder(name: str) -> None:
+    try:
+        check_name(name)
+    except UnsafePath:
+        return
+    assert (Path("/base") / name).resolve().parent == Path("/base")
+    assert len(name.encode()) <= 128
+
+
+def test_there_are_thirteen_types() -> None:
+    assert [kind.value for kind in ArtifactType] == [
+        "model", "checkpoint", "weights", "dataset", "sample", "image", "audio", "video", "visualization", "report",
+        "config", "code", "custom",
+    ]  # fmt: skip
+
+
+def test_a_type_is_an_artifact_type_and_no_word_for_one() -> None:
+    assert check_type(ArtifactType.CODE) is ArtifactType.CODE
+    with pytest.raises(ArtifactError, match=r"'model' is no artifact type: .*ArtifactType\.MODEL"):
+        check_type("model")
+
+
+def test_text_is_text_or_nothing() -> None:
+    assert check_text("päth", "description") == "päth"
+    assert check_text(None, "description") is None
+    with pytest.raises(ArtifactError, match="description=5 is not text"):
+        check_text(5, "description")
+    with pytest.raises(ArtifactError, match="not valid Unicode"):
+        check_text("\ud800", "description")
+
+
+# -- paths
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a", "a/b/c.txt", ".hidden", "a b/ü.txt", "...", "x" * 255, "/".join(["y" * 255] * 4), "a/tracelet.json", "~"],
+)
+def test_a_relative_portable_path_is_taken(path: str) -> None:
+    assert check_path(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("", "empty"),
+        ("/etc/passwd", "absolute"),
+        ("C:/x", "absolute"),
+        ("c:x", "absolute"),
+        ("a\\b", "backslash"),
+        ("a\nb", "control character"),
+        ("a\0b", "control character"),
+        ("a\x7fb", "control character"),
+        ("a\x85b", "control character"),
+        ("..", "'..'"),
+        ("a/../b", "'..'"),
+        ("./a", "'.'"),
+        ("a//b", "empty part"),
+        ("a/", "empty part"),
+        ("x" * 256, "longer than 255 bytes"),
+        ("ü" * 128, "longer than 255 bytes"),
+        ("/".join(["y" * 100] * 11), "longer than 1024 bytes"),
+        ("tracelet.json", "manifest's own"),
+        ("Tracelet.JSON", "manifest's own"),
+        ("tracelet.json/x", "manifest's own"),
+        ("\ud800", "not valid Unicode"),
+        (Path("a"), "not text"),
+        (None, "not text"),
+    ],
+)
+def test_any_other_path_is_refused_with_the_reason(path: object, reason: str) -> None:
+    with pytest.raises(UnsafePath, match=f"{reason}.*Give a relative path"):
+        check_path(path)
+
+
+def test_paths_may_not_stand_twice_or_be_file_and_folder() -> None:
+    assert check_paths(["a/b/c", "a/d"]) == {"a", "a/b"}
+    with pytest.raises(ArtifactError, match="'a' is in the artifact already"):
+        check_paths(["a", "a"])
+    for paths in (["a", "a/b"], ["a/b", "a"]):
+        with pytest.raises(ArtifactError, match="'a' is a file and a folder at once"):
+            check_paths(paths)
+
+
+def test_new_paths_are_held_against_those_that_are_there() -> None:
+    with pytest.raises(ArtifactError, match="already"):
+        check_paths(["a"], files={"a"})
+    with pytest.raises(ArtifactError, match="'a' is a file and a folder"):
+        check_paths(["a/b"], files={"a"})
+    with pytest.raises(ArtifactError, match="'a' is a file and a folder"):
+        check_paths(["a"], files={"a/b"}, folders={"a"})
+
+
+# -- entries
+
+
+def test_entries_take_their_fields_in_the_documented_order() -> None:
+    file = ArtifactFile("p", 1, SHA, "d")
+    assert (file.artifact_path, file.size_bytes, file.sha256, file.description) == ("p", 1, SHA, "d")
+    item = ArtifactObject("n", "json", "p", 1, SHA, "d")
+    assert (item.name, item.serializer, item.artifact_path, item.size_bytes) == ("n", "json", "p", 1)
+    assert (item.sha256, item.description) == (SHA, "d")
+    reference = ArtifactReference("s3://b/k", 1, "d")
+    assert (reference.uri, reference.size_bytes, reference.description) == ("s3://b/k", 1, "d")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(ArtifactFile, "../x", 1),
+        partial(ArtifactFile, "x", -1),
+        partial(ArtifactFile, "x", True),
+        partial(ArtifactFile, "x", 1.5),
+        partial(ArtifactFile, "x", 1, "AB" * 32),
+        partial(ArtifactFile, "x", 1, "ab"),
+        partial(ArtifactFile, "x", 1, 5),
+        partial(ArtifactFile, "x", 1, None, 5),
+        partial(ArtifactObject, "a b", "json"),
+        partial(ArtifactObject, "a", "no/such"),
+        partial(ArtifactObject, "a", "json", "/abs"),
+        partial(ArtifactModel, "a b"),
+        partial(ArtifactModel, "a", "../torch"),
+        partial(ArtifactModel, "a", ["torch"]),
+        partial(ArtifactReference, ""),
+        partial(ArtifactReference, None),
+        partial(ArtifactReference, 5),
+        partial(ArtifactReference, "s3://b/k", "5"),
+        partial(ArtifactReference, "s3://b/k", path="x"),
+        partial(ArtifactReference, "s3://b/k", 5, path="x"),
+        partial(ArtifactReference, "s3://b/k", 5, sha256=SHA, path="../x"),
+        partial(manifest, created_at=math.nan),
+        partial(manifest, created_at=math.inf),
+        partial(manifest, created_at="now"),
+        partial(manifest, inputs=("x",)),
+        partial(manifest, run_id="\ud800"),
+        partial(manifest, put_id=""),
+        partial(manifest, files=(ArtifactFile("a", 1), ArtifactFile("a", 1))),
+        partial(manifest, files=(ArtifactFile("objects/conf.json", 1),)),
+        partial(manifest, files=(ArtifactFile("big.bin", 1),)),
+        partial(manifest, references=(ArtifactReference("x:y", 1, None, SHA, path="w.bin"),)),
+        partial(manifest, references=(ArtifactReference("x:y", 1, None, SHA, path="n"),) * 2),
+        partial(manifest, references=(ArtifactReference("x:y", 2, None, OTHER_SHA, path="objects/conf.json"),)),
+        partial(manifest, references=(ArtifactReference("x:y", 6, None, SHA, path="models/model/m.bin"),)),
+    ],
+    ids=lambda make: f"{make.func.__name__}{make.args}{make.keywords}",
+)
+def test_an_entry_that_could_do_harm_or_mean_nothing_is_refused(make: Any) -> None:
+    with pytest.raises(ArtifactError):
+        make()
+
+
+# -- what is in it
+
+
+def test_a_backend_holds_what_is_not_in_the_store() -> None:
+    own = manifest()
+    assert [file.artifact_path for file in own.payload] == [
+        "w.bin", "a/b.txt", "objects/conf.json", "models/model/m.bin",
+    ]  # fmt: skip
+    assert [file.artifact_path for file in own.stored] == ["big.bin"]
+    assert own.size_bytes == 3 + 0 + 2 + 5 + 7 + 9
+
+
+def test_a_large_object_counts_once() -> None:
+    apart = manifest(references=(ArtifactReference("x:y", 2, None, SHA, path="objects/conf.json"),))
+    assert "objects/conf.json" not in [file.artifact_path for file in apart.payload]
+    assert apart.size_bytes == 3 + 0 + 5 + 2
+    assert apart.digest == manifest(references=()).digest
+
+
+def test_completeness_is_about_the_bytes_that_a_backend_holds() -> None:
+    here = manifest(references=(), files=(ArtifactFile("w", 3, SHA),))
+    apart = manifest(references=(ArtifactReference("x:y", 3, None, SHA, path="w"),), files=())
+    assert here.digest == apart.digest
+    assert here.as_complete_as(apart)
+    assert not apart.as_complete_as(here)
+
+
+def test_an_object_that_is_not_sealed_has_no_file() -> None:
+    assert manifest(objects=(ArtifactObject("o", "json"),), models=(), files=(), references=()).payload == ()
+
+
+# -- the digest
+
+
+def test_the_digest_is_a_sha256() -> None:
+    assert len(manifest().digest) == 64
+    assert set(manifest().digest) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"put_id": "p2"},
+        {"created_at": 1.0},
+        {"run_id": None},
+        {"metadata": {"nested": {"n": None}, "tags": ["a", "b"], "accuracy": 0.5}},
+        {"metadata": manifest().metadata | {"preferred_backends": ["local"], "force_reference": True}},
+        {"files": manifest().files[::-1]},
+        {"inputs": (SHA,)},
+        {"references": manifest().references[::-1]},
+        {"references": (attrs.evolve(manifest().references[1], uri="s3://elsewhere"), manifest().references[0])},
+    ],
+)
+def test_what_an_artifact_is_called_and_where_it_goes_is_no_part_of_its_digest(changes: dict[str, Any]) -> None:
+    assert manifest(**changes).digest == manifest().digest
+
+
+def test_the_order_of_adding_is_no_part_of_the_digest() -> None:
+    objects = (
+        ArtifactObject("a", "json", "objects/a.json", 1, SHA),
+        ArtifactObject("b", "json", "objects/b.json", 1, SHA),
+    )
+    models = (ArtifactModel("a", "torch"), ArtifactModel("b", "torch"))
+    one = manifest(objects=objects, models=models, inputs=(SHA, OTHER_SHA))
+    assert one.digest == manifest(objects=objects[::-1], models=models[::-1], inputs=(OTHER_SHA, SHA)).digest
+
+
+FILE, OBJECT, MODEL, REFERENCE = (
+    manifest().files[0],
+    manifest().objects[0],
+    manifest().models[0],
+    manifest().references[0],
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": ArtifactType.WEIGHTS},
+        {"description": "another net"},
+        {"description": None},
+        {"metadata": {}},
+        {"metadata": manifest().metadata | {"accuracy": 0.6}},
+        {"metadata": manifest().metadata | {"tags": ["b", "a"]}},
+        {"metadata": manifest().metadata | {"nested": {"n": math.nan}}},
+        {"files": ()},
+        {"files": (attrs.evolve(FILE, sha256=OTHER_SHA), manifest().files[1])},
+        {"files": (attrs.evolve(FILE, size_bytes=4), manifest().files[1])},
+        {"files": (attrs.evolve(FILE, description=None), manifest().files[1])},
+        {"files": (attrs.evolve(FILE, artifact_path="v.bin"), manifest().files[1])},
+        {"objects": (attrs.evolve(OBJECT, name="other"),)},
+        {"objects": (attrs.evolve(OBJECT, serializer="yaml"),)},
+        {"objects": (attrs.evolve(OBJECT, sha256=OTHER_SHA),)},
+        {"objects": (attrs.evolve(OBJECT, description=None),)},
+        {"models": (attrs.evolve(MODEL, framework="sklearn"),)},
+        {"models": (attrs.evolve(MODEL, files=()),)},
+        {"models": (attrs.evolve(MODEL, description=None),)},
+        {"references": (attrs.evolve(REFERENCE, uri="s3://bucket/other"), manifest().references[1])},
+        {"references": (attrs.evolve(REFERENCE, size_bytes=8), manifest().references[1])},
+        {"references": (attrs.evolve(REFERENCE, etag="e2"), manifest().references[1])},
+        {"references": (attrs.evolve(REFERENCE, description=None), manifest().references[1])},
+        {"references": (REFERENCE,)},
+        {"inputs": ()},
+        {"inputs": (OTHER_SHA,)},
+    ],
+)
+def test_any_change_of_content_changes_the_digest(changes: dict[str, Any]) -> None:
+    assert manifest(**changes).digest != manifest().digest
+
+
+# -- JSON, there and back
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+NAMES = st.text("abcXYZ019_.-", min_size=1, max_size=12).filter(lambda name: name not in {".", ".."})
+SIZES = st.integers(0, 2**53)
+SHAS = st.text("0123456789abcdef", min_size=64, max_size=64)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+PATHS = st.lists(NAMES.map(lambda name: f"p{name}"), min_size=1, max_size=3).map("/".join)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    """Manifests of every shape."""
+    some = st.lists(PATHS, max_size=6, unique=True).filter(lambda paths: not _clash(paths))
+    paths = draw(some)
+    cut = draw(st.integers(0, len(paths)))
+    files = tuple(ArtifactFile(path, draw(SIZES), draw(SHAS), draw(st.none() | TEXT)) for path in paths[:cut])
+    stored = [
+        ArtifactReference(draw(TEXT.filter(bool)), draw(SIZES), draw(st.none() | TEXT), draw(SHAS), path=path)
+        for path in paths[cut:]
+    ]
+    elsewhere = draw(
+        st.lists(
+            st.builds(
+                ArtifactReference,
+                TEXT.filter(bool),
+                st.none() | SIZES,
+                st.none() | TEXT,
+                st.none() | SHAS,
+                st.none() | TEXT,
+            ),
+            max_size=2,
+        )
+    )
+    names = draw(st.lists(NAMES, max_size=3, unique=True))
+    objects = tuple(ArtifactObject(name, "json", f"objects/{name}", draw(SIZES), draw(SHAS)) for name in names)
+    models = tuple(ArtifactModel(name, "torch", (ArtifactFile(f"models/{name}/m", 1, SHA),)) for name in names)
+    return manifest(
+        name=draw(NAMES),
+        type=draw(st.sampled_from(ArtifactType)),
+        created_at=draw(st.floats(0, 1e12)),
+        run_id=draw(st.none() | TEXT),
+        description=draw(st.none() | TEXT),
+        metadata=draw(st.dictionaries(TEXT.filter(lambda key: key != "$float"), PLAIN, max_size=3)),
+        files=files,
+        objects=objects,
+        models=models,
+        references=(*stored, *elsewhere),
+        inputs=tuple(draw(st.lists(SHAS, max_size=2))),
+    )
+
+
+def _clash(paths: list[str]) -> bool:
+    return any(one != two and two.startswith(f"{one}/") for one in paths for two in paths)
+
+
+@given(manifests())
+def test_a_manifest_comes_back_from_json_as_it_was(own: Manifest) -> None:
+    back = Manifest.from_json(own.to_json().encode())
+    assert back == own
+    assert back.digest == own.digest
+    assert Manifest.from_dict(json.loads(json.dumps(own.to_dict()))) == own
+
+
+@given(manifests(), st.randoms())
+def test_the_digest_does_not_depend_on_the_order_of_keys(own: Manifest, random: Any) -> None:
+    def shuffled(value: Any) -> Any:
+        if isinstance(value, dict):
+            keys = list(value)
+            random.shuffle(keys)
+            return {key: shuffled(value[key]) for key in keys}
+        return [shuffled(item) for item in value] if isinstance(value, list) else value
+
+    assert Manifest.from_dict(shuffled(own.to_dict())).digest == own.digest
+    assert attrs.evolve(own, metadata=shuffled(own.metadata)).digest == own.digest
+
+
+@given(manifests(), manifests())
+def test_different_content_has_different_digests(one: Manifest, two: Manifest) -> None:
+    def content(own: Manifest) -> Any:
+        plain = own.to_dict()
+        for key in ("digest", "name", "put_id", "created_at", "run_id"):
+            del plain[key]
+        plain["files"] = sorted(
+            [*plain["files"], *(converter().unstructure(file) for file in own.stored)],
+            key=lambda file: file["artifact_path"],
+        )
+        plain["references"] = sorted(json.dumps(ref) for ref in plain["references"] if ref["path"] is None)
+        for key in ("objects", "models", "inputs"):
+            plain[key] = sorted(json.dumps(item) for item in plain[key])
+        return json.dumps(plain, sort_keys=True)
+
+    assert (one.digest == two.digest) == (content(one) == content(two))
+
+
+def test_what_is_not_a_number_survives_json_that_any_reader_can_read() -> None:
+    own = manifest(metadata={"loss": math.nan, "best": math.inf, "worst": [-math.inf, {"x": math.nan}]})
+
+    def refuse(word: str) -> Any:
+        raise AssertionError(f"{word} is no JSON")
+
+    json.loads(own.to_json(), parse_constant=refuse)
+    back = Manifest.from_json(own.to_json()).metadata
+    assert math.isnan(back["loss"])
+    assert back["best"] == math.inf
+    assert back["worst"][0] == -math.inf
+    assert math.isnan(back["worst"][1]["x"])
+    assert Manifest.from_json(own.to_json()).digest == own.digest
+
+
+# -- a manifest from elsewhere is untrusted
+
+
+def tampered(**changes: Any) -> str:
+    return json.dumps(manifest().to_dict() | changes)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[" * 100_000, b"\xff\xfe", "NaN", "1" * 5000])
+def test_what_is_no_json_is_an_integrity_error(text: str | bytes) -> None:
+    with pytest.raises(IntegrityError):
+        Manifest.from_json(text)
+
+
+@pytest.mark.parametrize("data", [None, 5, "x", [], {}, {"schema": 2}, {"schema": "1"}])
+def test_another_schema_is_an_integrity_error(data: Any) -> None:
+    with pytest.raises(IntegrityError, match="schema 1 was expected"):
+        Manifest.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "../x"},
+        {"put_id": "a/b"},
+        {"files": [{"artifact_path": "../../etc/passwd", "size_bytes": 1}]},
+        {"files": [{"artifact_path": "/etc/passwd", "size_bytes": 1}]},
+        {"objects": [{"name": "a", "serializer": "json", "artifact_path": "..", "size_bytes": 1}]},
+        {"models": [{"name": "m", "files": [{"artifact_path": "a\\b", "size_bytes": 1}]}]},
+        {"models": [{"name": "m", "framework": "a/b"}]},
+        {"references": [{"uri": "s3://x", "size_bytes": 1, "sha256": SHA, "path": "../x"}]},
+    ],
+)
+def test_a_path_that_must_not_be_followed_is_told_from_a_broken_manifest(changes: dict[str, Any]) -> None:
+    with pytest.raises(UnsafePath):
+        Manifest.from_json(tampered(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "poem"},
+        {"type": None},
+        {"created_at": "yesterday"},
+        {"created_at": math.nan},
+        {"created_at": "inf"},
+        {"files": None},
+        {"files": 5},
+        {"files": [5]},
+        {"files": [{"size_bytes": 1}]},
+        {"files": [{"artifact_path": "x", "size_bytes": math.inf}]},
+        {"files": [{"artifact_path": "x", "size_bytes": -1}]},
+        {"metadata": None},
+        {"metadata": "x"},
+        {"metadata": {"a": {"$float": "huge"}}},
+        {"metadata": {"a": {"$float": ["NaN"]}}},
+        {"metadata": {"a": "\ud800"}},
+        {"inputs": ["x"]},
+        {"references": [{"uri": "", "size_bytes": 1}]},
+        {"references": [{"uri": "x", "path": "y"}]},
+        {"digest": None},
+        {"digest": SHA},
+        {"description": "rewritten"},
+        {"files": []},
+    ],
+)
+def test_a_manifest_that_was_changed_is_an_integrity_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError):
+        Manifest.from_json(tampered(**changes))
+
+
+def test_the_reference_of_a_large_object_cannot_be_pointed_at_other_content() -> None:
+    plain = manifest(references=(ArtifactReference("x:y", 2, None, SHA, path="objects/conf.json"),)).to_dict()
+    plain["references"][0]["sha256"] = OTHER_SHA
+    with pytest.raises(IntegrityError, match="one content as an entry and another as a reference"):
+        Manifest.from_dict(plain)
+
+
+def test_keys_of_a_later_tracelet_are_passed_over() -> None:
+    assert Manifest.from_json(tampered(colour="red")) == manifest()
+
+
+@given(st.recursive(st.none() | st.integers() | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner)))
+def test_rubbish_in_any_field_is_one_of_two_errors(rubbish: Any) -> None:
+    for key in ("name", "type", "created_at", "metadata", "files", "objects", "models", "references", "inputs"):
+        try:
+            back = Manifest.from_dict(manifest().to_dict() | {key: rubbish})
+        except (UnsafePath, IntegrityError):
+            continue
+        assert back.digest == manifest().digest or key == "name"
+
+
+# -- metadata
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - this is what users have
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+@given(st.dictionaries(TEXT.filter(lambda key: key != "$float"), PLAIN))
+def test_plain_metadata_stays_as_it_is_and_survives_json(value: Any) -> None:
+    plain = plain_metadata(value)
+    assert plain == value
+    assert Manifest.from_json(manifest(metadata=plain).to_json()).metadata == value
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        ((1, (2,)), [1, [2]]),
+        (Path("a/b"), "a/b"),
+        (np.float32(0.5), 0.5),
+        (np.float64(0.25), 0.25),
+        (np.int64(7), 7),
+        (np.bool_(True), True),
+        (np.str_("x"), "x"),
+        (np.array(3), 3),
+        (Colour.RED, "red"),
+        (Level.HIGH, 3),
+        ({np.str_("k"): 1}, {"k": 1}),
+    ],
+)
+def test_what_means_plain_data_becomes_plain_data(value: Any, plain: Any) -> None:
+    made = plain_metadata({"x": value})["x"]
+    assert made == plain
+    assert type(made) is type(plain)
+    if isinstance(made, dict):
+        assert {type(key) for key in made} == {str}
+
+
+def _circle() -> dict[str, Any]:
+    circle: dict[str, Any] = {}
+    circle["self"] = [circle]
+    return circle
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"x", r"metadata\['x'\] is a bytes, which JSON cannot hold"),
+        ({1, 2}, "is a set"),
+        (1j, "is a complex"),
+        (np.arange(3), "is a ndarray"),
+        (np.longdouble(1), "nested too deeply"),
+        (np.datetime64("2020-01-01"), "is a date"),
+        ({1: "a"}, r"has the key 1: JSON keys are text. Use str\(1\)"),
+        ({None: "a"}, "has the key None"),
+        ({"$float": "NaN"}, "choose another"),
+        ({"\ud800": 1}, "not valid Unicode"),
+        (["\ud800"], r"metadata\['x'\]\[0\]='\\ud800' is not valid Unicode"),
+        (Path("\udcff"), "not valid Unicode"),
+        (10**4001, "more than 4000 digits"),
+        (_circle(), "holds itself"),
+    ],
+)
+def test_what_json_cannot_give_back_is_refused_with_its_place(value: Any, reason: str) -> None:
+    with pytest.raises(ArtifactError, match=reason):
+        plain_metadata({"x": value})
+
+
+def test_the_longest_number_and_the_deepest_nesting_that_are_taken_survive() -> None:
+    deep: Any = -(10**4000) + 1
+    for _ in range(60):
+        deep = {"d": [deep]} if isinstance(deep, int) else {"d": deep}
+    assert Manifest.from_json(manifest(metadata=plain_metadata(deep)).to_json()).metadata == deep
+
+
+# -- the converter
+
+
+def test_paths_pass_the_converter_as_text() -> None:
+    assert converter().unstructure(Path("/a/b")) == "/a/b"
+    assert converter().structure("/a/b", Path) == Path("/a/b")

@@ -1,0 +1,584 @@
+"""From a builder to files and a manifest: what is stored is what was there, or an error says why not."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import elsewhere, settle, write
+
+from tracelet import Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
+from tracelet.core import store as store_room
+from tracelet.core.outbox import Draft
+from tracelet.core.plugins import Catalogue, registry
+from tracelet.core.sealing import finish, prepare
+from tracelet.core.store import FileChanged, LocalStore, open_store
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendUnavailable,
+    ConfigError,
+    TraceletError,
+    UnsafePath,
+)
+from tracelet.plugin import ArtifactType, BackendSpec, ModelInfo, SealedArtifact, SerializerSpec
+
+KB = 0.001
+
+
+def study(**config: Any) -> Experiment:
+    return Experiment("study", artifacts=True, config=ExperimentConfig(**config))
+
+
+def stored(artifact: TraceletArtifact, **config: Any) -> LoggedArtifact:
+    """Log an artifact, and get it back."""
+    with study(**config) as exp:
+        exp.log_artifact(artifact)["local"]
+        return exp.get_artifact(artifact.name)
+
+
+@pytest.fixture
+def artifact() -> TraceletArtifact:
+    """An empty one."""
+    return TraceletArtifact("thing", ArtifactType.CUSTOM)
+
+
+def serializers(*specs: SerializerSpec) -> Catalogue[SerializerSpec]:
+    return Catalogue("serializer", {spec.name: spec for spec in specs}, {})
+
+
+def draft(artifact: TraceletArtifact, staging: Path, *specs: SerializerSpec, **changes: Any) -> Draft:
+    arguments: dict[str, Any] = {
+        "put_id": "p1",
+        "run_id": "r1",
+        "inputs": {"cd" * 32, "ab" * 32},
+        "staging": staging / "p1",
+        "serializers": serializers(*specs) if specs else registry().serializers,
+        "targets": [],
+        "snapshot": False,
+    }
+    return prepare(artifact, **(arguments | changes))
+
+
+def sealed(artifact: TraceletArtifact, folder: Path, *, limit_mb: float | None = 100, **changes: Any) -> SealedArtifact:
+    return finish(draft(artifact, folder, **changes), store=LocalStore(folder / "store"), limit_mb=limit_mb)
+
+
+# -- what is sealed
+
+
+def test_everything_ends_as_files_that_are_what_the_manifest_says(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    artifact.add_file(write(tmp_path / "f", b"12345"), "a/f", "a file").add_object(
+        {"x": 1}, "o", description="an object"
+    )
+    artifact.add_reference("s3://b/k", 9)
+    artifact.metadata = {"tags": ("a",)}
+    artifact.description = "described"
+    one = sealed(artifact, tmp_path)
+    manifest = one.manifest
+    assert (manifest.name, manifest.type, manifest.description) == ("thing", ArtifactType.CUSTOM, "described")
+    assert (manifest.put_id, manifest.run_id, manifest.inputs) == ("p1", "r1", ("ab" * 32, "cd" * 32))
+    assert abs(manifest.created_at - time.time()) < 60
+    assert manifest.metadata == {"tags": ["a"]}
+    assert set(one.sources) == {"a/f", "objects/o.json"}
+    for file in manifest.payload:
+        data = one.sources[file.artifact_path].read_bytes()
+        assert (file.size_bytes, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert manifest.files[0].description == "a file"
+    assert manifest.objects[0].description == "an object"
+    # Only the user's own file may still change.
+    assert set(one.stamps) == {"a/f"}
+    assert one.sources["a/f"] == tmp_path / "f"
+
+
+def test_a_snapshot_is_apart_from_the_users_files(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    path = write(tmp_path / "f", b"before")
+    artifact.add_file(path).add_file(path, "again")
+    made = draft(artifact, tmp_path, snapshot=True)
+    write(path, b"after, and longer")
+    one = finish(made, store=LocalStore(tmp_path), limit_mb=None)
+    assert {source.read_bytes() for source in one.sources.values()} == {b"before"}
+    assert one.stamps == {}
+
+
+def test_an_empty_artifact_can_be_stored(artifact: TraceletArtifact, home: Path) -> None:
+    found = stored(artifact)
+    assert (found.files, found.size_bytes) == ([], 0)
+    assert list(found.download().iterdir()) == []
+
+
+def test_metadata_that_json_cannot_hold_is_refused_when_it_is_logged(artifact: TraceletArtifact, home: Path) -> None:
+    circle: dict[str, Any] = {}
+    circle["again"] = circle
+    for value in (b"x", {1: 2}, circle, 10**5000):
+        artifact.metadata["x"] = value
+        with pytest.raises(ArtifactError, match=r"metadata\['x'\]"):
+            stored(artifact)
+    assert list(home.rglob("staging/*")) == []
+
+
+# -- files that are not what they were
+
+
+def test_a_file_that_vanished_is_an_error_that_names_it(artifact: TraceletArtifact, home: Path) -> None:
+    path = write(home / "f")
+    artifact.add_file(path)
+    path.unlink()
+    with study() as exp:
+        for log in (exp.log_artifact, exp.submit_artifact):
+            with pytest.raises(ArtifactError, match=f"'{path}' cannot be read any more: No such file"):
+                log(artifact)
+
+
+@pytest.mark.parametrize("now", ["folder", "fifo", "device"])
+def test_a_file_that_became_something_else_is_refused_without_a_wait(
+    artifact: TraceletArtifact, home: Path, now: str
+) -> None:
+    path = write(home / "f")
+    artifact.add_file(path)
+    path.unlink()
+    if now == "folder":
+        path.mkdir()
+    elif now == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with study() as exp:
+        for log in (exp.log_artifact, exp.submit_artifact):
+            with pytest.raises(ArtifactError, match="is not a regular file any more"):
+                log(artifact)
+
+
+def test_a_file_that_vanishes_before_it_is_hashed_is_an_error(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    paths = [write(tmp_path / name) for name in ("f", "g")]
+    for number, path in enumerate(paths, 1):
+        artifact.add_file(path)
+        made = draft(artifact, tmp_path / str(number))
+        path.unlink()
+        with pytest.raises(ArtifactError, match=f"'{path}' cannot be read: No such file"):
+            finish(made, store=LocalStore(tmp_path), limit_mb=None)
+        write(path)
+
+
+def changing(path: Path, times: int) -> Callable[[Any], str]:
+    """Hash as ever, while somebody writes to the file."""
+    honest = store_room.hash_stream
+    left = [times]
+
+    def hash_stream(stream: Any) -> str:
+        digest = honest(stream)
+        if left[0] > 0 and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            left[0] -= 1
+            with path.open("ab") as writer:
+                writer.write(b"!")
+        return digest
+
+    return hash_stream
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_stored_from_a_snapshot(
+    artifact: TraceletArtifact, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(home / "f", b"one")
+    monkeypatch.setattr(store_room, "hash_stream", changing(path, 1))
+    assert (stored(artifact.add_file(path)).download() / "f").read_bytes() == b"one!"
+
+
+def test_a_file_that_changes_while_it_is_copied_is_no_snapshot(
+    artifact: TraceletArtifact, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(home / "f", b"one")
+    honest = shutil.copyfileobj
+
+    def copy(source: Any, target: Any, length: int = 0) -> None:
+        honest(source, target, length)
+        with path.open("ab") as writer:
+            writer.write(b"!")
+
+    monkeypatch.setattr(store_room, "_clone", lambda source, target: False)
+    monkeypatch.setattr(store_room.shutil, "copyfileobj", copy)
+    with pytest.raises(FileChanged, match="changed while it was copied"):
+        draft(artifact.add_file(path), home, snapshot=True)
+
+
+def test_a_file_of_proc_is_stored_with_the_bytes_it_had(artifact: TraceletArtifact, home: Path) -> None:
+    found = stored(artifact.add_file("/proc/version", "version"))
+    assert (found.download() / "version").read_bytes() == Path("/proc/version").read_bytes()
+    assert found.files[0].size_bytes == len(Path("/proc/version").read_bytes())
+
+
+# -- objects
+
+
+def test_a_serializer_that_is_not_there_is_answered_with_the_nearest(artifact: TraceletArtifact, home: Path) -> None:
+    artifact.add_object({}, "o", "jsn")
+    with pytest.raises(ArtifactError, match=r"no serializer of objects 'jsn' is installed; .*Did you mean 'json'"):
+        stored(artifact)
+
+
+def test_a_framework_is_no_serializer_of_objects(artifact: TraceletArtifact, home: Path) -> None:
+    with pytest.raises(ArtifactError, match="'sklearn' is no serializer of objects; there is json, pickle, yaml"):
+        stored(artifact.add_object({}, "o", "sklearn"))
+
+
+@pytest.mark.parametrize(
+    ("value", "serializer", "reason"),
+    [
+        ({1, 2}, "json", "Object of type set is not JSON serializable"),
+        ({1: 0, "1": 0}, "json", "two of its keys are the same"),
+        (object(), "yaml", "YAML has no form for it"),
+        (lambda: 0, "pickle", "pickle"),
+    ],
+)
+def test_an_object_that_cannot_be_stored_is_named_and_leaves_nothing(
+    artifact: TraceletArtifact, home: Path, value: Any, serializer: str, reason: str
+) -> None:
+    artifact.add_object(value, "o", serializer)
+    with pytest.raises(ArtifactError, match=f"the object 'o' cannot be stored as {serializer}: .*{reason}.*Change it"):
+        stored(artifact)
+    assert list((home / ".tracelet" / "staging").iterdir()) == []
+
+
+def nothing(value: Any, path: Path) -> None:
+    """A serializer that forgets to write."""
+
+
+def raising(error: Exception) -> Callable[[Any, Path], None]:
+    def dump(value: Any, path: Path) -> None:
+        raise error
+
+    return dump
+
+
+@pytest.mark.parametrize("error", [RuntimeError("deep inside"), OSError("deep inside"), KeyError("deep inside")])
+def test_whatever_a_serializer_raises_is_an_artifact_error(
+    artifact: TraceletArtifact, tmp_path: Path, error: Exception
+) -> None:
+    spec = SerializerSpec(name="mine", suffix=".x", dump=raising(error), load=print, safe=True)
+    with pytest.raises(ArtifactError, match=r"the object 'o' cannot be stored as mine: .*deep inside") as caught:
+        draft(artifact.add_object(1, "o", "mine"), tmp_path, spec)
+    assert caught.value.__cause__ is error
+
+
+def test_a_serializers_own_words_stay(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    spec = SerializerSpec(name="mine", suffix=".x", dump=raising(ConfigError("install it")), load=print, safe=True)
+    with pytest.raises(ConfigError, match=r"^install it$"):
+        draft(artifact.add_object(1, "o", "mine"), tmp_path, spec)
+
+
+def test_a_serializer_that_writes_nothing_has_not_stored_it(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    own = SerializerSpec(name="mine", suffix=".x", dump=nothing, load=print, safe=True)
+    with pytest.raises(ArtifactError, match="its serializer wrote nothing"):
+        draft(artifact.add_object(1, "o", "mine"), tmp_path, own)
+    net = SerializerSpec(name="net", dump=nothing, load=print, safe=True)
+    with pytest.raises(ArtifactError, match="the model 'model' cannot be stored as net: its serializer wrote nothing"):
+        draft(TraceletArtifact("n", ArtifactType.MODEL).add_model(1, "net"), tmp_path / "other", net)
+
+
+def test_a_file_and_an_object_may_not_have_one_path(artifact: TraceletArtifact, home: Path) -> None:
+    artifact.add_object({}, "o").add_file(write(home / "f"), "objects/o.json")
+    with pytest.raises(ArtifactError, match=r"'objects/o.json' is in the artifact already"):
+        stored(artifact)
+
+
+# -- models
+
+
+def write_model(value: Any, path: Path) -> None:
+    (path / "deep").mkdir()
+    (path / "deep" / "w.bin").write_bytes(b"12345")
+    (path / "meta.json").write_text("{}")
+
+
+NET = SerializerSpec(name="net", dump=write_model, load=print, safe=True, matches=lambda value: value == "a net")
+
+
+def test_a_models_files_are_in_a_folder_of_its_name(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    made = draft(artifact.add_model("a net").add_model("another", "net", name="second"), tmp_path, NET)
+    one = finish(made, store=LocalStore(tmp_path), limit_mb=None)
+    assert [model.framework for model in one.manifest.models] == ["net", "net"]
+    assert [file.artifact_path for file in one.manifest.payload] == [
+        "models/model/deep/w.bin",
+        "models/model/meta.json",
+        "models/second/deep/w.bin",
+        "models/second/meta.json",
+    ]
+    assert one.stamps == {}
+
+
+def test_a_model_of_no_known_framework_is_told_what_to_do(artifact: TraceletArtifact, home: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"the framework of a builtins.dict is not known: say framework= one of .*"):
+        stored(artifact.add_model({"w": 1}))
+
+
+def test_a_model_that_two_frameworks_claim_is_told_what_to_do(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    twin = SerializerSpec(name="twin", dump=write_model, load=print, safe=True, matches=lambda value: True)
+    with pytest.raises(ArtifactError, match="say framework= one of net, twin, or add its file with add_file"):
+        draft(artifact.add_model("a net"), tmp_path, NET, twin)
+
+
+def test_a_framework_that_is_none_is_answered_with_the_nearest(artifact: TraceletArtifact, home: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no framework 'pytorsh' is installed; .*Did you mean 'pytorch'"):
+        stored(artifact.add_model(object(), "pytorsh"))
+    with pytest.raises(ArtifactError, match="'json' is no framework; there is "):
+        stored(TraceletArtifact("other", ArtifactType.MODEL).add_model(object(), "json"))
+
+
+def test_a_framework_that_cannot_look_at_a_model_does_not_break_through(
+    artifact: TraceletArtifact, tmp_path: Path
+) -> None:
+    def looking(value: Any) -> bool:
+        raise RuntimeError("no eyes")
+
+    blind = SerializerSpec(name="blind", dump=write_model, load=print, safe=True, matches=looking)
+    with pytest.raises(TraceletError, match="blind: RuntimeError: no eyes"):
+        draft(artifact.add_model("a net"), tmp_path, blind)
+
+
+# -- the tracker's own form
+
+
+def backend(name: str, render: Callable[[Any, ModelInfo, Path], None] | None) -> BackendSpec:
+    return BackendSpec(name=name, open=lambda experiment, settings, context: None, render=render)  # type: ignore[arg-type,return-value]
+
+
+def test_a_model_is_rendered_for_the_backend_that_wants_it(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    seen: list[ModelInfo] = []
+
+    def render(model: Any, info: ModelInfo, dest: Path) -> None:
+        assert model == "a net"
+        assert list(dest.iterdir()) == []
+        seen.append(info)
+        (dest / "MLmodel").write_text("x")
+
+    artifact.description = "of the artifact"
+    artifact.metadata["a"] = (1,)
+    artifact.add_model("a net", input_example=[1], description="of the model").add_model("a net", name="second")
+    made = draft(artifact, tmp_path, NET, targets=[backend("shop", render), backend("plain", None)])
+    assert list(made.rendered) == ["shop"]
+    assert sorted(path.name for path in made.rendered["shop"].iterdir()) == ["model", "second"]
+    assert [(info.name, info.framework, info.artifact, info.type) for info in seen] == [
+        ("model", "net", "thing", ArtifactType.CUSTOM),
+        ("second", "net", "thing", ArtifactType.CUSTOM),
+    ]
+    assert [info.description for info in seen] == ["of the model", "of the artifact"]
+    assert [info.input_example for info in seen] == [[1], None]
+    assert seen[0].metadata == {"a": [1]}
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_form_that_fails_is_a_warning_and_the_artifact_is_whole(
+    artifact: TraceletArtifact, tmp_path: Path, caplog: pytest.LogCaptureFixture, half: bool
+) -> None:
+    def render(model: Any, info: ModelInfo, dest: Path) -> None:
+        if half:
+            (dest / "half").write_text("x")
+        raise RuntimeError("not this one")
+
+    with caplog.at_level(logging.WARNING, "tracelet.sealing"):
+        made = draft(artifact.add_model("a net"), tmp_path, NET, targets=[backend("shop", render)])
+    assert "shop has no form of its own for the model 'model'" in caplog.text
+    assert made.rendered == {}
+    assert len(finish(made, store=LocalStore(tmp_path), limit_mb=None).manifest.payload) == 2
+    assert list((tmp_path / "p1" / "rendered" / "shop").iterdir()) == []
+
+
+# -- large files
+
+
+@pytest.mark.parametrize(("size", "apart"), [(0, False), (999, False), (1000, False), (1001, True), (5000, True)])
+def test_a_file_over_the_limit_becomes_a_reference(
+    artifact: TraceletArtifact, home: Path, size: int, apart: bool
+) -> None:
+    found = stored(artifact.add_file(write(home / "f", b"x" * size), description="large"), large_file_mb=KB)
+    assert [file.artifact_path for file in found.files] == ([] if apart else ["f"])
+    assert [(ref.path, ref.size_bytes, ref.description) for ref in found.references] == (
+        [("f", size, "large")] if apart else []
+    )
+    assert found.size_bytes == size
+    assert (found.download() / "f").read_bytes() == b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("force", "on_large", "sizes", "apart"),
+    [
+        (True, "reference", {"small": 0, "large": 2000}, {"small", "large"}),
+        (True, "upload", {"small": 5, "large": 2000}, {"small", "large"}),
+        (False, "reference", {"small": 5, "large": 2000}, set()),
+        (None, "upload", {"small": 5, "large": 2000}, set()),
+        (None, "reference", {"small": 5, "large": 2000}, {"large"}),
+    ],
+)
+def test_what_is_forced_beats_the_limit(
+    artifact: TraceletArtifact, home: Path, force: bool | None, on_large: str, sizes: dict[str, int], apart: set[str]
+) -> None:
+    for name, size in sizes.items():
+        artifact.add_file(write(home / name, b"x" * size))
+    artifact.metadata["force_reference"] = force
+    found = stored(artifact, large_file_mb=KB, on_large=on_large)
+    assert {reference.path for reference in found.references} == apart
+    assert {file.artifact_path for file in found.files} == set(sizes) - apart
+    assert {path.name: path.stat().st_size for path in found.download().iterdir()} == sizes
+
+
+@pytest.mark.parametrize("word", ["true", 1, 0, 1.0, [], "no"], ids=repr)
+def test_force_reference_is_true_or_false_and_nothing_else(artifact: TraceletArtifact, home: Path, word: Any) -> None:
+    artifact.metadata["force_reference"] = word
+    with pytest.raises(ArtifactError, match=r"metadata\['force_reference'\] is .*: say True or False"):
+        stored(artifact)
+
+
+def test_objects_and_models_may_be_large_too(artifact: TraceletArtifact, home: Path) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    model = LinearRegression().fit([[0], [1]], [0, 1])
+    artifact.add_object(["x" * 2000], "o").add_model(model)
+    artifact.metadata["force_reference"] = True
+    found = stored(artifact)
+    assert found.files == []
+    assert found.load_object("o") == ["x" * 2000]
+    assert found.load_model().predict([[2]])[0] == pytest.approx(2)
+    assert found.size_bytes == sum(reference.size_bytes or 0 for reference in found.references)
+
+
+def test_where_its_bytes_are_is_no_part_of_what_an_artifact_is(home: Path) -> None:
+    write(home / "f", b"x" * 2000)
+    digests, created = set(), []
+    for config in ({"on_large": "upload"}, {"large_file_mb": KB}, {"large_file_mb": KB}):
+        with study(**config) as exp:
+            artifact = exp.create_artifact("same", ArtifactType.CUSTOM).add_file("f").add_object([1], "o")
+            result = exp.log_artifact(artifact)["local"]
+            digests.add(result.digest)
+            created.append(result.created)
+    assert len(digests) == 1
+    assert created == [True, False, False]
+
+
+def test_bytes_that_stay_on_this_machine_are_said_to_once(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "tracelet"), study(large_file_mb=KB) as exp:
+        for name in ("a", "b"):
+            artifact = exp.create_artifact(name, ArtifactType.CUSTOM).add_file(write(home / name, name * 2000))
+            assert exp.log_artifact(artifact)["local"].portable is False
+        small = exp.create_artifact("small", ArtifactType.CUSTOM).add_file(write(home / "small"))
+        assert exp.log_artifact(small)["local"].portable is True
+    assert caplog.text.count("stay on this machine") == 1
+    assert "set TRACELET_STORE" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "memory"])
+def test_large_bytes_go_once_to_the_store_that_is_configured(home: Path, tmp_path: Path, kind: str) -> None:
+    place = {
+        "directory": str(tmp_path / "store"),
+        "file": (tmp_path / "store").as_uri(),
+        "memory": "memory://sealing-test",
+    }[kind]
+    write(home / "f", b"x" * 2000)
+    with study(store=place, large_file_mb=KB) as exp:
+        for name in ("one", "two"):
+            artifact = exp.create_artifact(name, ArtifactType.CUSTOM).add_file("f", f"{name}.bin")
+            assert exp.log_artifact(artifact)["local"].portable is (kind == "memory")
+        found = exp.get_artifact("two")
+    assert (found.download() / "two.bin").read_bytes() == b"x" * 2000
+    own = open_store(place, tmp_path / "unused")
+    (reference,) = found.references
+    assert reference.sha256 is not None
+    assert reference.uri == own.uri(reference.sha256)
+    assert own.has(reference.sha256, 2000)
+    if isinstance(own, LocalStore):
+        assert len([path for path in (own.root / "objects").rglob("*") if path.is_file()]) == 1
+        assert own.recorded() == {reference.sha256}
+
+
+def test_a_store_with_credentials_in_its_url_leaves_none_behind(home: Path) -> None:
+    write(home / "f", b"x" * 2000)
+    place = "memory://me:hunter2@sealing-secret/prefix"
+    with study(store=place, large_file_mb=KB) as exp:
+        artifact = exp.create_artifact("secret", ArtifactType.CUSTOM).add_file("f")
+        artifact.add_reference("https://me:hunter2@host/x?token=hunter2")
+        exp.submit_artifact(artifact).result(20)
+        found = exp.get_artifact("secret")
+        assert (found.download() / "f").stat().st_size == 2000
+    assert "hunter2" not in found.manifest.to_json()
+    kept = [path for path in (home / ".tracelet").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if b"hunter2" in path.read_bytes()]
+
+
+def test_a_store_that_cannot_be_written_is_named(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    artifact.add_file(write(tmp_path / "f", b"x" * 2000))
+    blocked = LocalStore(write(tmp_path / "a file"))
+    made = draft(artifact, tmp_path)
+    with pytest.raises(BackendUnavailable, match=r"the store does not take .*Make room there, or set TRACELET_STORE"):
+        finish(made, store=blocked, limit_mb=KB)
+
+
+def test_a_reader_without_the_store_is_told_the_machine_and_the_path(home: Path, tmp_path: Path) -> None:
+    write(home / "f", b"x" * 2000)
+    with study(store=str(tmp_path / "its store"), large_file_mb=KB) as exp:
+        exp.log_artifact(exp.create_artifact("far", ArtifactType.CUSTOM).add_file("f"))
+    with pytest.raises(ArtifactNotFound) as caught:
+        study().get_artifact("far").download()
+    assert socket.gethostname() in str(caught.value)
+    assert str(tmp_path / "its store" / "objects") in str(caught.value)
+    assert "Set TRACELET_STORE" in str(caught.value)
+    with pytest.raises(ArtifactNotFound, match="TRACELET_STORE"):
+        study(store="memory://another").get_artifact("far").download()
+
+
+def test_another_process_reads_large_bytes_from_the_store(home: Path, tmp_path: Path) -> None:
+    write(home / "f", b"x" * 2000)
+    with study(store=str(tmp_path / "store"), large_file_mb=KB) as exp:
+        exp.log_artifact(exp.create_artifact("far", ArtifactType.CUSTOM).add_file("f").add_object({"a": 1}, "o"))
+    script = """
+        from tracelet import Experiment
+        found = Experiment("study", artifacts=True).get_artifact("far")
+        answer([(found.download("out") / "f").stat().st_size, found.load_object("o")])
+    """
+    environ = {"TRACELET_DIR": str(home / ".tracelet"), "TRACELET_STORE": str(tmp_path / "store")}
+    assert elsewhere(script, cwd=tmp_path / "there", **environ) == [2000, {"a": 1}]
+
+
+# -- at the very end
+
+
+def test_what_is_logged_while_the_interpreter_ends_is_stored(home: Path) -> None:
+    script = """
+        import atexit
+        from pathlib import Path
+        from tracelet import ArtifactType, Experiment
+        Path("f").write_text("f")
+        Path("g").write_text("g")
+        exp = Experiment("study", artifacts=True).start()
+        exp.log_artifact(exp.create_artifact("early", ArtifactType.CUSTOM).add_file("f"))
+        atexit.register(lambda: answer(
+            exp.log_artifact(exp.create_artifact("late", ArtifactType.CUSTOM).add_file("f").add_file("g"))["local"].version
+        ))
+    """
+    assert elsewhere(script, cwd=home) == "v0"
+    assert sorted(path.name for path in study().get_artifact("late").download().iterdir()) == ["f", "g"]
+
+
+def test_staging_is_empty_when_all_is_delivered(artifact: TraceletArtifact, home: Path) -> None:
+    artifact.add_file(settle(write(home / "f"))).add_object({}, "o")
+    stored(artifact)
+    with study() as exp:
+        artifact.add_object(1, "more")
+        exp.submit_artifact(artifact).result(20)
+    assert list((home / ".tracelet" / "staging").iterdir()) == []
+
+
+def test_a_plugin_that_names_its_file_unsafely_is_refused(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    def odd(value: Any, path: Path) -> None:
+        (path / "a\\b").write_text("x")
+
+    spec = SerializerSpec(name="odd", dump=odd, load=print, safe=True)
+    with pytest.raises(UnsafePath, match="backslash"):
+        draft(artifact.add_model("a net", "odd"), tmp_path, spec)

@@ -1,0 +1,310 @@
+"""Settings: what may be said, where it is said, and what a wrong word is answered with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tracelet.exceptions import ConfigError
+from tracelet.settings import (
+    NoSettings,
+    TraceletSettings,
+    child_environment,
+    environment,
+    global_rank,
+    load,
+    load_plugin,
+    own_variable,
+)
+
+
+@attrs.frozen
+class Everything:
+    """A field of each kind."""
+
+    flag: bool = False
+    count: int = 0
+    rate: float = 0.0
+    word: str = ""
+    place: Path = Path()
+    names: list[str] = attrs.field(factory=list)
+    maybe: int | None = None
+    _hidden: str = ""
+
+
+def test_every_kind_of_field_is_read_from_its_variable() -> None:
+    found = load(
+        Everything,
+        "T_",
+        {
+            "T_FLAG": " Yes ",
+            "T_COUNT": "-3",
+            "T_RATE": "1e-3",
+            "T_WORD": " as it is ",
+            "T_PLACE": "/a b",
+            "T_NAMES": "a, b,,c ",
+            "T_MAYBE": "7",
+            "T_HIDDEN": "h",
+            "T_OTHER": "not ours",
+        },
+    )
+    assert found == Everything(True, -3, 0.001, " as it is ", Path("/a b"), ["a", "b", "c"], 7, "h")
+
+
+@pytest.mark.parametrize("word", ["1", "true", "TRUE", "yes", "On"])
+def test_words_for_true(word: str) -> None:
+    assert load(Everything, "T_", {"T_FLAG": word}).flag is True
+
+
+@pytest.mark.parametrize("word", ["0", "false", "No", "OFF"])
+def test_words_for_false(word: str) -> None:
+    assert load(Everything, "T_", {"T_FLAG": word}).flag is False
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert load(Everything, "T_", {"T_FLAG": "", "T_COUNT": "", "T_NAMES": ""}) == Everything()
+
+
+def test_all_bad_variables_are_named_together() -> None:
+    bad = {"T_FLAG": "perhaps", "T_COUNT": "1.5", "T_RATE": "fast", "T_MAYBE": "x", "T_WORD": "good"}
+    with pytest.raises(ConfigError) as caught:
+        load(Everything, "T_", bad)
+    assert str(caught.value) == (
+        "T_FLAG='perhaps' is not true or false; T_COUNT='1.5' is not a whole number; T_RATE='fast' is not a number; "
+        "T_MAYBE='x' is not a whole number. Correct or unset what is named here."
+    )
+
+
+def test_what_the_class_refuses_is_a_config_error_with_the_prefix() -> None:
+    @attrs.frozen
+    class Picky:
+        word: str = attrs.field(default="a", validator=attrs.validators.in_(["a", "b"]))
+
+    assert load(Picky, "P_", {"P_WORD": "b"}).word == "b"
+    with pytest.raises(ConfigError, match=r"^P_\*: .*'word' must be in"):
+        load(Picky, "P_", {"P_WORD": "c"})
+
+
+def test_a_config_error_of_the_class_stays_as_it_is() -> None:
+    def refuse(instance: object, field: object, value: object) -> None:
+        if value:
+            raise ConfigError("my own words")
+
+    @attrs.frozen
+    class Own:
+        word: str = attrs.field(default="", validator=refuse)
+
+    with pytest.raises(ConfigError, match=r"^my own words$"):
+        load(Own, "O_", {"O_WORD": "x"})
+
+
+@pytest.mark.parametrize("kind", [dict, int | str, "int | str | None"])
+def test_a_field_that_no_variable_can_hold_is_the_plugin_authors_error(kind: Any) -> None:
+    made = attrs.make_class("Odd", {"x": attrs.field(default=None, type=kind)}, frozen=True)
+    assert load(made, "ODD_", {}).x is None
+    with pytest.raises(ConfigError, match="cannot be read from a variable: use bool, int"):
+        load(made, "ODD_", {"ODD_X": "1"})
+
+
+def test_a_plugin_has_variables_of_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACELET_MY_TRACKER_COUNT", "4")
+    assert load_plugin(Everything, "my-tracker").count == 4
+    assert load_plugin(NoSettings, "my-tracker") == NoSettings()
+
+
+# -- Tracelet's own
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    assert attrs.asdict(TraceletSettings()) == {
+        "enable_artifacts": False,
+        "automagic_artifacts": False,
+        "watch_filesystem": False,
+        "artifact_watch_dirs": [],
+        "backend": ["local"],
+        "routing": "by-type",
+        "dir": ".tracelet",
+        "store": "",
+        "large_file_mb": 100.0,
+        "on_large": "reference",
+        "deadline": 30.0,
+        "min_rate": 1.0,
+        "open_timeout": 120.0,
+        "stop_timeout": 30.0,
+        "strict": False,
+        "rank": None,
+    }
+
+
+def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "ENABLE_ARTIFACTS": "true", "AUTOMAGIC_ARTIFACTS": "true", "WATCH_FILESYSTEM": "false",
+        "ARTIFACT_WATCH_DIRS": "./checkpoints,./outputs", "BACKEND": "mlflow,local", "ROUTING": "all", "DIR": "/t",
+        "STORE": "s3://b/p", "LARGE_FILE_MB": "0.5", "ON_LARGE": "upload", "DEADLINE": "1", "MIN_RATE": "2",
+        "OPEN_TIMEOUT": "3", "STOP_TIMEOUT": "4", "STRICT": "1", "RANK": "5",
+    }  # fmt: skip
+    for name, text in said.items():
+        monkeypatch.setenv(f"TRACELET_{name}", text)
+    assert list(attrs.asdict(TraceletSettings()).values()) == [
+        True, True, False, ["./checkpoints", "./outputs"], ["mlflow", "local"], "all", "/t", "s3://b/p", 0.5, "upload",
+        1.0, 2.0, 3.0, 4.0, True, 5,
+    ]  # fmt: skip
+
+
+def test_what_is_passed_beats_the_variable_also_false_and_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACELET_ENABLE_ARTIFACTS", "true")
+    monkeypatch.setenv("TRACELET_ARTIFACT_WATCH_DIRS", "a,b")
+    settings = TraceletSettings(enable_artifacts=False, artifact_watch_dirs=[])
+    assert settings.enable_artifacts is False
+    assert settings.artifact_watch_dirs == []
+    assert TraceletSettings().enable_artifacts is True
+
+
+def test_the_settings_of_the_documentation_can_be_made() -> None:
+    settings = TraceletSettings(
+        enable_artifacts=True,
+        automagic_artifacts=True,
+        watch_filesystem=False,
+        artifact_watch_dirs=["./checkpoints", "./outputs"],
+    )
+    assert settings.artifact_watch_dirs == ["./checkpoints", "./outputs"]
+
+
+def test_names_and_places_may_be_written_in_several_ways() -> None:
+    assert TraceletSettings(backend="mlflow, local").backend == ["mlflow", "local"]
+    assert TraceletSettings(backend=("local",)).backend == ["local"]
+    assert TraceletSettings(dir=Path("/a"), store=Path("/b")).dir == "/a"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"enable_artifacts": "yes"},
+        {"automagic_artifacts": 1},
+        {"watch_filesystem": None},
+        {"strict": "false"},
+        {"artifact_watch_dirs": None},
+        {"artifact_watch_dirs": [Path("a")]},
+        {"backend": 5},
+        {"backend": None},
+        {"backend": [5]},
+        {"backend": [["local"]]},
+        {"backend": [""]},
+        {"routing": None},
+        {"routing": ""},
+        {"dir": None},
+        {"dir": b"x"},
+        {"dir": ""},
+        {"dir": "s3://bucket/x"},
+        {"store": None},
+        {"store": 5},
+        {"large_file_mb": 0},
+        {"large_file_mb": -1},
+        {"large_file_mb": float("nan")},
+        {"large_file_mb": True},
+        {"large_file_mb": "100"},
+        {"on_large": "ask"},
+        {"deadline": 0},
+        {"deadline": float("inf")},
+        {"deadline": 1e10},
+        {"min_rate": 0},
+        {"open_timeout": float("inf")},
+        {"stop_timeout": "30"},
+        {"stop_timeout": float("nan")},
+        {"rank": "0"},
+        {"rank": -1},
+        {"rank": True},
+    ],
+    ids=str,
+)
+def test_a_value_that_cannot_be_used_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        TraceletSettings(**field)
+
+
+def test_a_variable_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACELET_ON_LARGE", "ask")
+    with pytest.raises(ConfigError, match="on_large='ask': say one of reference, upload"):
+        TraceletSettings()
+    monkeypatch.setenv("TRACELET_STRICT", "maybe")
+    monkeypatch.setenv("TRACELET_DEADLINE", "soon")
+    with pytest.raises(
+        ConfigError, match="DEADLINE='soon' is not a number; TRACELET_STRICT='maybe' is not true or false"
+    ):
+        TraceletSettings()
+
+
+def test_a_field_that_does_not_exist_is_pythons_own_error() -> None:
+    with pytest.raises(TypeError, match="enable_artefacts"):
+        TraceletSettings(enable_artefacts=True)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        TraceletSettings().strict = True  # type: ignore[misc]
+
+
+def test_a_file_may_be_of_any_size_before_it_is_large() -> None:
+    assert TraceletSettings(large_file_mb=float("inf")).large_file_mb == float("inf")
+
+
+# -- ranks
+
+
+@pytest.mark.parametrize(
+    ("environ", "rank"),
+    [
+        ({}, 0),
+        ({"RANK": "3"}, 3),
+        ({"RANK": "0", "LOCAL_RANK": "2"}, 0),
+        ({"RANK": "-1"}, 0),
+        ({"RANK": "²"}, 0),
+        ({"LOCAL_RANK": "2"}, 2),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, 1),
+        ({"SLURM_PROCID": "4"}, 0),
+        ({"SLURM_PROCID": "4", "MASTER_ADDR": "node0"}, 4),
+        ({"SLURM_PROCID": "4", "WORLD_SIZE": "8"}, 4),
+        ({"SLURM_PROCID": "4", "WORLD_SIZE": "1"}, 0),
+        ({"SLURM_PROCID": "4", "WORLD_SIZE": "8", "RANK": "5"}, 5),
+        ({"MASTER_ADDR": "node0", "LOCAL_RANK": "1"}, 1),
+        ({"LOCAL_RANK": "one", "WORLD_SIZE": "many"}, 0),
+    ],
+)
+def test_the_rank_is_the_launchers(environ: dict[str, str], rank: int) -> None:
+    assert global_rank(TraceletSettings(), environ) == rank
+
+
+def test_a_rank_that_is_set_beats_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert global_rank(TraceletSettings(rank=0), {"RANK": "3"}) == 0
+    monkeypatch.setenv("RANK", "6")
+    assert global_rank(TraceletSettings()) == 6
+    monkeypatch.setenv("TRACELET_RANK", "0")
+    assert global_rank(TraceletSettings()) == 0
+
+
+# -- the environment of others
+
+
+def test_a_childs_environment_has_what_is_set_before_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDK_MODE", "the user's")
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    made = child_environment({"TOKEN": "t"}, {"SDK_MODE": "ours", "SDK_SILENT": "1"}, "/ours")
+    assert (made["TOKEN"], made["SDK_MODE"], made["SDK_SILENT"]) == ("t", "the user's", "1")
+    assert made["PYTHONPATH"] == os.pathsep.join(["/ours", "/theirs"])
+    assert child_environment({}, {}, None)["PYTHONPATH"] == "/theirs"
+    monkeypatch.delenv("PYTHONPATH")
+    assert child_environment({}, {}, "/ours")["PYTHONPATH"] == "/ours"
+
+
+def test_one_variable_is_read_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACELET_LANE", "x")
+    assert own_variable("TRACELET_LANE") == "x"
+    assert own_variable("TRACELET_NOT_SET") == ""
+
+
+def test_the_environment_gives_only_what_is_set() -> None:
+    assert environment(Everything, "T_", {"T_COUNT": "1"}) == {"count": 1}
