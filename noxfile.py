@@ -8,7 +8,6 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
-# pip stays at the version that reads the same configuration on every machine.
 PROJECT = nox.project.load_toml("pyproject.toml")
 DISTRIBUTIONS = ("core", "mlflow", "wandb", "clearml", "aim", "lightning")
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
@@ -36,7 +35,8 @@ def tests(session: nox.Session) -> None:
     editable = [part for path in [CORE, *(f"./tracelet-{name}" for name in DISTRIBUTIONS[1:])] for part in ("-e", path)]
     session.install(*editable, "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    # Much of the time is spent waiting for deadlines and servers: more workers than cores.
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ("-n", "4", "--dist", "loadscope")))
     session.run("coverage", "combine", silent=True)
     session.run("coverage", "report")
 

