@@ -571,6 +571,7 @@ def test_lineage_that_the_backend_does_not_take_costs_a_warning(
     moody.told(record_input="broken")
     exp.use_artifact("data")
     assert exp.log_artifact(artifact()).ok
+    assert exp.flush() == 0
     assert "has not noted the use of 'data'" in caplog.text
 
 
@@ -648,7 +649,9 @@ def test_a_submission_that_another_process_delivers_is_told_of(moody: Moody, exp
     while len(waiting(moody, home)) < 2 or not moody.calls("put"):
         time.sleep(0.01)
     moody.told()
-    program = "from tracelet import Experiment\nwith Experiment('trials', backend='moody', artifacts=True) as exp:\n    "
+    program = (
+        "from tracelet import Experiment\nwith Experiment('trials', backend='moody', artifacts=True) as exp:\n    "
+    )
     subprocess.run([sys.executable, "-c", f"{program}exp.flush(5)"], check=True)
     assert busy.result(10).ok
     assert future.result(10)["moody"].version == "v0"
@@ -684,3 +687,19 @@ def test_a_directory_that_cannot_be_written_fails_the_delivery_and_not_the_progr
     (home / ".tracelet").unlink()
     assert exp.log_artifact(artifact()).ok
     exp.stop()
+
+
+def test_while_the_store_is_away_large_files_wait_with_their_artifact(experiment: Make, home: Path) -> None:
+    blocker = home / "store"
+    blocker.write_text("a file, where the store's folder will be")
+    exp = experiment("local", store=str(blocker), large_file_mb=0.000_001)
+    results = exp.log_artifact(artifact("large"))
+    later = exp.submit_artifact(artifact("larger", name="other")).result(10)
+    assert "the store does not take" in str(results.queued["local"])
+    assert "the store does not take" in str(later.queued["local"])
+    Path("thing-large.txt").unlink()
+    assert exp.flush() == 2
+    blocker.unlink()
+    assert exp.flush() == 0
+    assert contents(exp) == ["large"]
+    assert contents(exp, "other") == ["larger"]

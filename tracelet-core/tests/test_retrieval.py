@@ -19,7 +19,8 @@ from watching import Moody
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact
 from tracelet.core.backend import StoredArtifact
-from tracelet.core.manifest import ArtifactReference, Manifest
+from tracelet.core.entries import ArtifactReference
+from tracelet.core.manifest import Manifest
 from tracelet.core.plugins import registry
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.store import LocalStore

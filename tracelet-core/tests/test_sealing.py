@@ -16,11 +16,12 @@ import pytest
 from making import elsewhere, settle, write
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
-from tracelet.core import store as store_room
+from tracelet.core import files as store_room
+from tracelet.core.files import FileChanged
 from tracelet.core.outbox import Draft
 from tracelet.core.plugins import Catalogue, registry
 from tracelet.core.sealing import finish, prepare
-from tracelet.core.store import FileChanged, LocalStore, open_store
+from tracelet.core.store import LocalStore, open_store
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,

@@ -21,20 +21,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from making import settle, write
 
-from tracelet.core import store as room
-from tracelet.core.store import (
-    FileChanged,
-    LocalStore,
-    RemoteStore,
-    atomic_write,
-    blob_key,
-    copy_blob,
-    copy_file,
-    discard,
-    hash_file,
-    open_store,
-    stamp,
-)
+from tracelet.core import files as room
+from tracelet.core.files import FileChanged, atomic_write, copy_blob, copy_file, discard, hash_file, stamp
+from tracelet.core.store import LocalStore, RemoteStore, blob_key, open_store
 from tracelet.exceptions import ArtifactNotFound, BackendAuthError, BackendUnavailable, ConfigError, IntegrityError
 
 

@@ -35,11 +35,13 @@ from watching import Moody
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
 from tracelet.core.drafts import staged_by, staging_folder
-from tracelet.core.manifest import ArtifactFile, ArtifactType, Manifest
+from tracelet.core.entries import ArtifactFile, ArtifactType
+from tracelet.core.files import discard
+from tracelet.core.manifest import Manifest
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.plugins import registry
 from tracelet.core.processes import current
-from tracelet.core.store import LocalStore, discard
+from tracelet.core.store import LocalStore
 from tracelet.core.upkeep import Collected, Delivery, DeliveryState, collect, sync
 from tracelet.exceptions import ArtifactError
 from tracelet.settings import TraceletSettings

@@ -24,23 +24,23 @@ from tracelet.core.backend import (
 )
 from tracelet.core.blobs import BlobBackend
 from tracelet.core.detector import Detection, Detector, DetectorSpec
-from tracelet.core.hookspecs import hookimpl
-from tracelet.core.manifest import (
+from tracelet.core.entries import (
     MANIFEST_NAME,
     ArtifactFile,
     ArtifactModel,
     ArtifactObject,
     ArtifactReference,
     ArtifactType,
-    Manifest,
     check_name,
     check_path,
 )
+from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, discard
+from tracelet.core.hookspecs import hookimpl
+from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.remote import redact
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
-from tracelet.core.store import FileChanged, Stamp, atomic_write, copy_blob, discard
 from tracelet.settings import NoSettings
 
 __all__ = [

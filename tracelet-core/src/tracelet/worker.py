@@ -20,7 +20,7 @@ from typing import Any
 
 from tracelet.core.backend import BackendContext
 from tracelet.core.lane import error_to_wire, guarded, operation
-from tracelet.core.manifest import converter
+from tracelet.core.plain import converter
 from tracelet.core.plugins import registry
 from tracelet.core.processes import TOKEN, end_family
 from tracelet.core.service import Service

@@ -11,21 +11,20 @@ from typing import Any, BinaryIO, Protocol
 
 import attrs
 
-from tracelet.core.manifest import (
+from tracelet.core.entries import (
     ArtifactFile,
     ArtifactModel,
     ArtifactObject,
     ArtifactReference,
     ArtifactType,
-    Manifest,
     check_name,
     check_path,
     check_paths,
     check_text,
     check_type,
-    converter,
-    plain_metadata,
 )
+from tracelet.core.manifest import Manifest
+from tracelet.core.plain import converter, plain_metadata
 from tracelet.core.remote import check_uri, stat_uri
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, ConfigError
 

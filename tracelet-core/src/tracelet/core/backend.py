@@ -10,8 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from tracelet.core.manifest import ArtifactType, Manifest, check_name
-from tracelet.core.store import Stamp
+from tracelet.core.entries import ArtifactType, check_name
+from tracelet.core.files import Stamp
+from tracelet.core.manifest import Manifest
 from tracelet.exceptions import ArtifactError
 from tracelet.settings import NoSettings
 

@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact, StoredArtifact, parse_ref
-from tracelet.core.manifest import ArtifactType, Manifest
+from tracelet.core.entries import ArtifactType
+from tracelet.core.files import FileChanged, Stamp
+from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
-from tracelet.core.store import FileChanged, Stamp, blob_key
+from tracelet.core.store import blob_key
 from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, BackendError, VersionConflict
 
 __all__ = ["BlobBackend"]

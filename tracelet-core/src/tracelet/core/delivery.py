@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 import attrs
 
 from tracelet.core.backend import RunInfo, SealedArtifact, StoredArtifact
+from tracelet.core.files import FileChanged
 from tracelet.core.lane import Lane, LaneState
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.processes import current
 from tracelet.core.service import Delivered
-from tracelet.core.store import FileChanged
 from tracelet.exceptions import (
     ArtifactError,
     BackendAuthError,
@@ -113,8 +113,11 @@ class Courier:
         self._busy = False
         self._open_first = False
         self._retry_at = 0.0
+        self._hurried_at = 0.0
         self._trouble: TraceletError | None = None
         self._later: dict[str, float] = {}
+        #: What the backend keeps on this machine for as long as this process is offline.
+        self._kept: set[str] = set()
         self.delivered = 0
 
     def start(self) -> None:
@@ -147,8 +150,9 @@ class Courier:
         return outcome
 
     def hurry(self) -> None:
-        """Try at once what waits for a better time."""
+        """Try at once what waits for a better time; an attempt that is under way does not count."""
         with self._wake:
+            self._hurried_at = time.monotonic()
             self._retry_at = 0.0
             self._later.clear()
             self._run()
@@ -158,7 +162,7 @@ class Courier:
         with self._wake:
             if self._tasks or self._inputs or self._busy:
                 return False
-            waiting = self._outbox.waiting(self._experiment, self.backend)
+            waiting = self._waiting()
             now = time.monotonic()
             return not waiting or self._retry_at > now or all(self._later.get(key, 0.0) > now for key in waiting)
 
@@ -241,7 +245,11 @@ class Courier:
         now = time.monotonic()
         if now < self._retry_at:
             return False
-        return any(self._later.get(key, 0.0) <= now for key in self._outbox.waiting(self._experiment, self.backend))
+        return any(self._later.get(key, 0.0) <= now for key in self._waiting())
+
+    def _waiting(self, name: str | None = None) -> list[str]:
+        """The keys of what can be tried, oldest first."""
+        return [key for key in self._outbox.waiting(self._experiment, self.backend, name) if key not in self._kept]
 
     def _pause(self) -> float | None:
         times = [*self._later.values(), *([self._retry_at] if self._retry_at else [])]
@@ -251,6 +259,7 @@ class Courier:
         return max(0.05, min((left for left in ahead if left > 0), default=0.05)) if ahead else None
 
     def _make(self, task: Task) -> None:
+        began = time.monotonic()
         with task.lock:
             if task.parked:
                 task.outcome.set_result(Outcome(queued=True))
@@ -262,13 +271,13 @@ class Courier:
             self._opened()
             # What was queued before under this name is older: it goes first, or this one waits behind it.
             self._make_waiting(task.parcel.manifest.name, before=task.parcel.key)
-            outcome = self._outcome(self._deliver(task.sealed, task.parcel, again=False))
+            outcome = self._outcome(task.parcel, self._deliver(task.sealed, task.parcel, again=False))
         except TraceletError as error:
             outcome = Outcome(error=error)
         with task.lock:
             task.in_hand = False
             if task.parked:
-                self._settle(task.parcel, outcome)
+                self._settle(task.parcel, outcome, began)
             elif outcome.error is not None and not is_final(outcome.error):
                 outcome = attrs.evolve(self._queue(task, outcome.error), delivered=outcome.delivered)
             task.outcome.set_result(outcome)
@@ -303,7 +312,7 @@ class Courier:
     def _make_waiting(self, name: str | None, before: str | None = None) -> None:
         """Make what waits in the outbox (of one name, up to a key), oldest first; raise where that has to wait on."""
         stuck: dict[str, TraceletError] = {}
-        for key in self._outbox.waiting(self._experiment, self.backend, name):
+        for key in self._waiting(name):
             if (before is not None and key >= before) or (self._closing and name is None):
                 return
             parcel = self._outbox.load(self._experiment, self.backend, key)
@@ -332,6 +341,7 @@ class Courier:
 
     def redeliver(self, parcel: Parcel, *, unhurried: bool = False) -> Outcome:
         """Make a delivery of the outbox. Raises what may pass; an ``unhurried`` one ends only by a stall."""
+        began = time.monotonic()
         self._opened()
         limit = limit_for(parcel.manifest.size_bytes, self._settings)
         if not self._outbox.take(parcel, [current(), *self.lane.processes()], 2 * limit + 3600):
@@ -339,26 +349,27 @@ class Courier:
             raise BackendUnavailable(f"another process is on {parcel.manifest.name!r}.", backend=self.backend)
         try:
             sealed = self._outbox.sealed(parcel)
-            outcome = self._outcome(self._deliver(sealed, parcel, again=True, unhurried=unhurried))
+            outcome = self._outcome(parcel, self._deliver(sealed, parcel, again=True, unhurried=unhurried))
         except TraceletError as error:
             outcome = Outcome(error=error, queued=not is_final(error))
-        self._settle(parcel, outcome)
+        self._settle(parcel, outcome, began)
         if outcome.error is not None and outcome.queued and outcome.delivered is None:
             raise outcome.error
         return outcome
 
-    def _outcome(self, delivered: Delivered) -> Outcome:
+    def _outcome(self, parcel: Parcel, delivered: Delivered) -> Outcome:
         """What only this machine has stays in the outbox, for the tracker is still to get it."""
         if not delivered.stored.pending:
             return Outcome(delivered)
+        self._kept.add(parcel.key)
         error = BackendUnavailable(
             f"{self.backend} keeps {delivered.stored.manifest.name!r} on this machine until it is online again.",
             backend=self.backend,
         )
         return Outcome(delivered, error, queued=True)
 
-    def _settle(self, parcel: Parcel, outcome: Outcome) -> None:
-        """Write down what became of a delivery of the outbox, and tell who waits for it."""
+    def _settle(self, parcel: Parcel, outcome: Outcome, began: float) -> None:
+        """Write down what became of an attempt that began then, and tell who waits for it."""
         if outcome.error is None:
             self._outbox.done(parcel)
             self._later.pop(parcel.key, None)
@@ -369,7 +380,8 @@ class Courier:
                 _LOG.warning("%s will never take %r: %s", self.backend, parcel.manifest.name, outcome.error)
             else:
                 _LOG.info("%s does not take %r yet: %s", self.backend, parcel.manifest.name, outcome.error)
-                self._later[parcel.key] = time.monotonic() + min(_LONGEST_BACKOFF, 2.0 ** min(parcel.attempts, 9))
+                if began >= self._hurried_at:
+                    self._later[parcel.key] = time.monotonic() + min(_LONGEST_BACKOFF, 2.0 ** min(parcel.attempts, 9))
         self._tell(parcel.key, outcome)
 
     def _tell(self, key: str, outcome: Outcome) -> None:
@@ -396,7 +408,9 @@ class Courier:
         except TraceletError as error:
             self._tell(key, Outcome(error=error))
             return
-        refused = BackendError(f"{self.backend} has not taken {manifest.name!r}.", backend=self.backend, retryable=False)
+        refused = BackendError(
+            f"{self.backend} has not taken {manifest.name!r}.", backend=self.backend, retryable=False
+        )
         self._tell(key, Outcome(Delivered(stored, True)) if stored is not None else Outcome(error=refused))
 
     def _deliver(self, sealed: SealedArtifact, parcel: Parcel, *, again: bool, unhurried: bool = False) -> Delivered:
@@ -422,7 +436,7 @@ class Courier:
             raise
 
     def _note_trouble(self, error: TraceletError, began: float) -> None:
-        if isinstance(error, (BackendUnavailable, BackendAuthError)):
+        if isinstance(error, (BackendUnavailable, BackendAuthError)) and began >= self._hurried_at:
             took = time.monotonic() - began
             self._trouble = error
             self._retry_at = time.monotonic() + min(_LONGEST_BACKOFF, max(_BACKOFF * took, 0.05))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from tracelet.core.manifest import ArtifactType, check_name
+from tracelet.core.entries import ArtifactType, check_name
 from tracelet.settings import NoSettings
 
 __all__ = ["Detection", "Detector", "DetectorSpec"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from tracelet.core.artifacts import LoggedArtifact
 from tracelet.core.backend import BackendSpec, StoredArtifact, parse_ref
 from tracelet.core.delivery import Reader, all_at_once
-from tracelet.core.manifest import ArtifactType, check_name, check_type
+from tracelet.core.entries import ArtifactType, check_name, check_type
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
 from tracelet.core.retrieval import BackendShelf

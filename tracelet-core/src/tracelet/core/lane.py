@@ -26,10 +26,10 @@ import attrs
 
 from tracelet import exceptions
 from tracelet.core.backend import BackendContext, BackendSpec
-from tracelet.core.manifest import converter
+from tracelet.core.files import FileChanged
+from tracelet.core.plain import converter
 from tracelet.core.processes import TOKEN, ProcessId, end_family, family, io_bytes, process_id
 from tracelet.core.service import Service
-from tracelet.core.store import FileChanged
 from tracelet.exceptions import BackendError, BackendUnavailable, TraceletError
 from tracelet.settings import child_environment
 

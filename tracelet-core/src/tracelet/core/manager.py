@@ -17,6 +17,7 @@ from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
 from tracelet.core.backend import BackendContext, BackendSpec, Labels, RunInfo, StoredArtifact
 from tracelet.core.delivery import Courier, Outcome, Reader, Sealer, Task, close_all, limit_for, unwritable
 from tracelet.core.drafts import seal_draft, staging_folder
+from tracelet.core.files import FileChanged
 from tracelet.core.finding import Finder
 from tracelet.core.lane import guarded, open_lane
 from tracelet.core.outbox import Draft, Outbox, Parcel
@@ -26,9 +27,10 @@ from tracelet.core.results import LogResult, LogResults
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.routing import ArtifactSummary
 from tracelet.core.sealing import finish, prepare
-from tracelet.core.store import FileChanged, LocalStore, RemoteStore, open_store
+from tracelet.core.store import LocalStore, RemoteStore, open_store
 from tracelet.exceptions import (
     ArtifactError,
+    BackendError,
     ConfigError,
     PluginError,
     TraceletError,
@@ -79,6 +81,8 @@ class ArtifactManager:
         self._told: set[str] = set()
         self._outbox = Outbox(directory)
         self._promises: dict[Path, Future[LogResults]] = {}
+        #: Drafts of this process that no sealer is on.
+        self._unsealed: list[Path] = []
         self._specs = self._configured()
         self._plugin_settings = self._load_settings()
         self._wiring: _Wiring | None = None
@@ -168,6 +172,9 @@ class ArtifactManager:
         if not self._writes:
             return 0
         until = time.monotonic() + timeout
+        unsealed, self._unsealed = self._unsealed, []
+        for path in unsealed:
+            self._wired.sealer.add(path)
         self._wired.sealer.settle(until)
         couriers = self._wired.couriers.values()
         for courier in couriers:
@@ -178,9 +185,8 @@ class ArtifactManager:
 
     def waiting(self) -> int:
         """Return how many deliveries of this experiment are in the outbox."""
-        return sum(len(self._outbox.waiting(self._experiment, name)) for name in self._specs) + len(
-            self._outbox.drafts(self._experiment)
-        )
+        drafts = {*self._outbox.drafts(self._experiment), *(path for path in self._unsealed if path.exists())}
+        return sum(len(self._outbox.waiting(self._experiment, name)) for name in self._specs) + len(drafts)
 
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
@@ -222,17 +228,26 @@ class ArtifactManager:
         if not self._writes:
             promise.set_result(self._skip_all(targets))
             return promise
-        known = {target.name: guarded(target.name, target.context) for target in targets}
         try:
-            draft = self._prepared(artifact, run, targets, snapshot=True)
-            path = self._outbox.add_draft(draft, labels, run, known)
+            path = self._draft(artifact, labels, run, targets)
         except OSError as error:
             promise.set_result(self._results({target.name: Outcome(error=unwritable(error)) for target in targets}))
             return promise
         self._counts["submitted"] += 1
+        self._unsealed.remove(path)
         self._promises[path] = promise
         self._wired.sealer.add(path)
         return promise
+
+    def _draft(
+        self, artifact: TraceletArtifact, labels: Labels, run: RunInfo, targets: Collection[BackendSpec]
+    ) -> Path:
+        """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
+        draft = self._prepared(artifact, run, targets, snapshot=True)
+        known = {target.name: guarded(target.name, target.context) for target in targets}
+        path = self._outbox.add_draft(draft, labels, run, known)
+        self._unsealed.append(path)
+        return path
 
     def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
         """Note that the run uses this version: what it logs from now on names its digest as an input."""
@@ -336,6 +351,9 @@ class ArtifactManager:
             return {target.name: Outcome(error=error) for target in targets}
         except OSError as error:
             return {target.name: Outcome(error=unwritable(error)) for target in targets}
+        except BackendError as error:
+            self._draft(artifact, labels, run, targets)
+            return {target.name: Outcome(error=error, queued=True) for target in targets}
         finally:
             _remove_after(draft.staging, tasks.values())
 
@@ -348,6 +366,13 @@ class ArtifactManager:
                 self._tell_unportable(parcel.manifest.stored)
                 if parcel.backend in self._specs:
                     outcomes[parcel.backend] = self._wired.couriers[parcel.backend].expect(parcel)
+        except BackendError as error:
+            # The store is away: the snapshots are safe here, and are sealed when it is back.
+            found = self._outbox.load_draft(path)
+            self._unsealed.append(path)
+            queued = {name: Outcome(error=error, queued=True) for name in (found.targets if found is not None else ())}
+            promise.set_result(self._results(queued))
+            return
         except TraceletError as error:
             promise.set_exception(error)
             raise

@@ -24,11 +24,13 @@ from typing import Any, TypeVar
 import attrs
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
-from tracelet.core.manifest import Manifest, converter
+from tracelet.core.files import atomic_write, hash_file
+from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name
+from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
 from tracelet.core.remote import redact
-from tracelet.core.store import LocalStore, atomic_write, hash_file
+from tracelet.core.store import LocalStore
 from tracelet.exceptions import IntegrityError, TraceletError
 
 __all__ = ["Draft", "DraftFile", "Outbox", "Parcel"]

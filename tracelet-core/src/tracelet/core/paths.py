@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from tracelet.core.manifest import check_path
+from tracelet.core.entries import check_path
 from tracelet.exceptions import ArtifactError, UnsafePath
 
 __all__ = ["physical_name", "target_path"]

@@ -15,13 +15,14 @@ import attrs
 
 from tracelet.core.artifacts import LoggedArtifact
 from tracelet.core.backend import StoredArtifact
-from tracelet.core.manifest import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
+from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
+from tracelet.core.files import hash_file
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import filesystem, reaching, reads_this_machine, stat_uri
 from tracelet.core.sealing import model_serializer, object_serializer
 from tracelet.core.serializers import SerializerSpec
-from tracelet.core.store import Store, hash_file
+from tracelet.core.store import Store
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.manifest import ArtifactType, check_name
+from tracelet.core.entries import ArtifactType, check_name
 
 __all__ = ["ArtifactSummary", "RoutingSpec"]
 

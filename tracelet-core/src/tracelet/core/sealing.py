@@ -20,19 +20,15 @@ import attrs
 
 from tracelet.core.artifacts import TraceletArtifact
 from tracelet.core.backend import BackendSpec, ModelInfo, SealedArtifact
+from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
+from tracelet.core.files import Stamp, copy_file, hash_file
 from tracelet.core.lane import guarded
-from tracelet.core.manifest import (
-    ArtifactFile,
-    ArtifactModel,
-    ArtifactObject,
-    ArtifactReference,
-    Manifest,
-    plain_metadata,
-)
+from tracelet.core.manifest import Manifest
 from tracelet.core.outbox import Draft
+from tracelet.core.plain import plain_metadata
 from tracelet.core.plugins import Catalogue
 from tracelet.core.serializers import SerializerSpec
-from tracelet.core.store import Stamp, Store, copy_file, hash_file
+from tracelet.core.store import Store
 from tracelet.exceptions import ArtifactError, BackendError, BackendUnavailable, TraceletError, UnknownPlugin
 
 __all__ = ["finish", "model_serializer", "object_serializer", "prepare"]
@@ -188,7 +184,7 @@ def _look(file: ArtifactFile, source: Path, place: Path | None) -> ArtifactFile:
             raise ArtifactError(f"{str(source)!r} is not a regular file any more: add the file itself.")
         if place is not None:
             place.parent.mkdir(exist_ok=True)
-            return attrs.evolve(file, size_bytes=copy_file(source, place).size_bytes)
+            return attrs.evolve(file, size_bytes=copy_file(source, place, durable=False).size_bytes)
     except OSError as error:
         raise ArtifactError(f"{str(source)!r} cannot be read any more: {error.strerror or error}.") from error
     return attrs.evolve(file, size_bytes=status.st_size)

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.manifest import check_name
+from tracelet.core.entries import check_name
 
 __all__ = ["SerializerSpec"]
 

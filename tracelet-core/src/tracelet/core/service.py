@@ -20,8 +20,9 @@ from tracelet.core.backend import (
     SealedArtifact,
     StoredArtifact,
 )
-from tracelet.core.manifest import ArtifactType, Manifest
-from tracelet.core.store import FileChanged
+from tracelet.core.entries import ArtifactType
+from tracelet.core.files import FileChanged
+from tracelet.core.manifest import Manifest
 from tracelet.exceptions import ArtifactError, BackendError, VersionConflict
 
 __all__ = ["Delivered", "Service"]

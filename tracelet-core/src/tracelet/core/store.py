@@ -1,200 +1,24 @@
-"""Content-addressed blobs: hashing, copies that are verified, and the store for large files."""
+"""The store: content-addressed blobs in a directory or at any fsspec URL."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
 import re
-import shutil
 import socket
-import stat
-import sys
-import time
 import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 from urllib.parse import quote, unquote
 
-import attrs
-
+from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, copy_file, discard, hash_file, make_durable
 from tracelet.core.remote import filesystem, reaching, redact
-from tracelet.exceptions import ArtifactNotFound, ConfigError, IntegrityError
+from tracelet.exceptions import ArtifactNotFound, ConfigError
 
-__all__ = [
-    "FileChanged",
-    "LocalStore",
-    "RemoteStore",
-    "Stamp",
-    "Store",
-    "atomic_write",
-    "blob_key",
-    "copy_blob",
-    "discard",
-    "hash_file",
-    "hash_stream",
-    "open_store",
-    "stamp",
-]
+__all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]
 
-_CHUNK = 1 << 20
-#: ioctl request FICLONE of linux/fs.h: share the blocks of one file with another.
-_FICLONE = 0x40049409
-#: A file younger than this when it was hashed may change again within one tick of its clock, and
-#: look the same; git calls such an entry racy.
-_RACY_NS = 2_000_000_000
 _SCHEME_ALONE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-
-
-class FileChanged(IntegrityError):
-    """A file is not the one that was hashed any more."""
-
-
-@attrs.frozen
-class Stamp:
-    """How a file looked when it was hashed: bytes, mtime and inode; and when that was."""
-
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-    taken_ns: int
-
-    @property
-    def racy(self) -> bool:
-        """Whether the file was so young that a later change could look the same."""
-        return self.mtime_ns + _RACY_NS > self.taken_ns
-
-    def matches(self, status: os.stat_result) -> bool:
-        """Tell whether the file still looks the same."""
-        return (self.size_bytes, self.mtime_ns, self.inode) == (status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def stamp(status: os.stat_result) -> Stamp:
-    """Return what :func:`os.stat` says that matters, and the time."""
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino, time.time_ns())
-
-
-def hash_stream(stream: BinaryIO) -> str:
-    """Return the sha256, in hexadecimal, of what is left in a stream, read in pieces."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK))
-    while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-        digest.update(buffer[:count])
-    return digest.hexdigest()
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    """Open a file to read; where it is a FIFO or a device by now, that is an ``OSError`` and no endless wait."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    stream = os.fdopen(os.open(path, flags), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return stream
-
-
-def hash_file(path: Path) -> tuple[str, Stamp]:
-    """Return a file's sha256 and the stamp that goes with it.
-
-    Raises :class:`FileChanged` where the file changes meanwhile, ``OSError`` where there is no regular file.
-    """
-    with _open_regular(path) as stream:
-        before = stamp(os.fstat(stream.fileno()))
-        digest = hash_stream(stream)
-        # Some files, such as those of /proc, never have the size that they say.
-        if stream.tell() != before.size_bytes or not before.matches(os.fstat(stream.fileno())):
-            raise FileChanged(f"{str(path)!r} changed while it was read.")
-    return digest, before
-
-
-def _clone(source: BinaryIO, target: BinaryIO) -> bool:
-    """Share the source's blocks with the target; False where the filesystem cannot, and nothing was done."""
-    if sys.platform != "linux":  # pragma: no cover - other systems copy
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
-    except OSError:
-        return False
-    return True  # pragma: no cover - only btrfs, xfs and their like
-
-
-def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
-    """Copy a file's bytes (by reflink where possible) to a new one; return the source's stamp.
-
-    Raises :class:`FileChanged` where the source changes meanwhile, ``OSError`` where it is no regular file.
-    """
-    with _open_regular(source) as reader, target.open("xb") as writer:
-        before = stamp(os.fstat(reader.fileno()))
-        if not _clone(reader, writer):  # pragma: no branch - reflinks are for btrfs, xfs and their like
-            shutil.copyfileobj(reader, writer, _CHUNK)
-        writer.flush()
-        if durable:
-            os.fsync(writer.fileno())
-        if not before.matches(os.fstat(reader.fileno())):
-            raise FileChanged(f"{str(source)!r} changed while it was copied.")
-    return before
-
-
-def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = None) -> None:
-    """Copy the bytes whose sha256 is given to ``target``, at once or not at all.
-
-    ``known`` is the stamp of when they were hashed: where the file still looks the same and was
-    not racy, the bytes are not hashed again. Raises :class:`FileChanged` where they are others.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        copied = copy_file(source, partial)
-        same = known is not None and not known.racy and attrs.evolve(known, taken_ns=copied.taken_ns) == copied
-        if not same and hash_file(partial)[0] != sha256:
-            raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a small file at once or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with partial.open("xb") as writer:
-            writer.write(data)
-            writer.flush()
-            if durable:
-                os.fsync(writer.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def discard(path: Path, older_than: float) -> int | None:
-    """Delete a file that was last marked as needed before then; return the bytes that this frees, or None if it stays.
-
-    Times are mtimes, in seconds since the epoch. A process that finds the file and marks it as young
-    meanwhile keeps it. A file with another hard link frees nothing.
-    """
-    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        if path.stat().st_mtime >= older_than:
-            return None
-        path.rename(aside)
-        status = aside.stat()
-        young = status.st_mtime >= older_than
-        if young:
-            # It was marked between the two looks: whoever did that finds it under its name again.
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink()
-    except FileNotFoundError:
-        return None  # somebody else was faster
-    if young:
-        return None
-    return status.st_size if status.st_nlink == 1 else 0
 
 
 def blob_key(sha256: str) -> str:
@@ -276,6 +100,7 @@ class LocalStore:
         """
         target = self.path(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
+        make_durable(source)
         # A snapshot may be as old as the run that made it, and its link would look as old.
         os.utime(source)
         try:
@@ -333,7 +158,9 @@ class RemoteStore:
         with reaching(url):
             self._fs, root = filesystem(url)
         if set(root) & set("*?["):
-            raise ConfigError(f"store={redact(url)!r}: a store's path may not hold * ? or [, which fsspec would expand.")
+            raise ConfigError(
+                f"store={redact(url)!r}: a store's path may not hold * ? or [, which fsspec would expand."
+            )
         self._root = root.rstrip("/")
         scheme, _, rest = redact(url).partition("://")
         self._url = f"{scheme}://{rest.rstrip('/')}"

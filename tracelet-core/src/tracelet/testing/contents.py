@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tracelet.core.backend import StoredArtifact
-from tracelet.core.manifest import ArtifactType
+from tracelet.core.entries import ArtifactType
 from tracelet.core.remote import redact
 from tracelet.testing.desk import Desk
 from tracelet.testing.samples import ODD_PATHS, Samples

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tracelet.core.backend import BackendSpec, Labels, StoredArtifact
-from tracelet.core.manifest import converter
+from tracelet.core.plain import converter
 from tracelet.core.plugins import PluginRecord
 from tracelet.settings import load
 from tracelet.testing import programs

@@ -25,8 +25,9 @@ from tracelet.core.backend import (
     SealedArtifact,
     StoredArtifact,
 )
+from tracelet.core.entries import ArtifactType
 from tracelet.core.lane import guarded
-from tracelet.core.manifest import ArtifactType, converter
+from tracelet.core.plain import converter
 from tracelet.core.plugins import registry
 from tracelet.core.service import Delivered, Service
 from tracelet.settings import load
@@ -35,6 +36,8 @@ from tracelet.testing.driver import Driver
 __all__ = ["Desk"]
 
 _NO_LABELS = Labels()
+#: Seconds between two puts of a row.
+_STEP = 0.03
 
 
 @attrs.frozen
@@ -76,8 +79,19 @@ def _put(key: str, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
     return guarded(opened.spec.name, opened.backend.put, sealed, labels)
 
 
-def _put_many(key: str, many: Sequence[tuple[SealedArtifact, Labels]]) -> list[StoredArtifact]:
-    return [_put(key, sealed, labels) for sealed, labels in many]
+def _put_many(key: str, many: Sequence[tuple[SealedArtifact, Labels]], start: float) -> list[StoredArtifact]:
+    stored = []
+    for number, (sealed, labels) in enumerate(many):
+        _wait_until(start + number * _STEP)
+        stored.append(_put(key, sealed, labels))
+    return stored
+
+
+def _wait_until(moment: float) -> None:
+    """Return at that moment (seconds since the epoch), and not a scheduler's tick later."""
+    time.sleep(max(0.0, moment - time.time() - 0.005))
+    while time.time() < moment:
+        pass
 
 
 def _put_and_die(key: str, sealed: SealedArtifact, trigger: Path) -> float:
@@ -168,9 +182,13 @@ class Desk:
         """See :class:`~tracelet.plugin.Backend`; begins the run before the first one."""
         return self.driver.call(_put, self._key, sealed, labels)
 
-    def begin_put_many(self, many: Sequence[tuple[SealedArtifact, Labels]]) -> None:
-        """Begin to put several in a row; ``driver.result()`` gives what they are stored as."""
-        self.driver.begin(_put_many, self._key, many)
+    def begin_put_many(self, many: Sequence[tuple[SealedArtifact, Labels]], start: float) -> None:
+        """Begin to put several in a row; ``driver.result()`` gives what they are stored as.
+
+        The first begins at ``start`` (seconds since the epoch), the others a step later each, so that two
+        processes meet at every one of them.
+        """
+        self.driver.begin(_put_many, self._key, many, start)
 
     def begin_put_and_die(self, sealed: SealedArtifact, trigger: Path) -> None:
         """Begin a put in which the process is killed when it touches ``trigger``."""

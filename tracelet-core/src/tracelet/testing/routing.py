@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tracelet.core.manifest import ArtifactType
+from tracelet.core.entries import ArtifactType
 from tracelet.core.plugins import registry
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.testing.guard import Contract

@@ -9,7 +9,7 @@ from typing import Any
 
 from tracelet.core.artifacts import TraceletArtifact
 from tracelet.core.backend import SealedArtifact
-from tracelet.core.manifest import ArtifactType
+from tracelet.core.entries import ArtifactType
 from tracelet.core.plugins import registry
 from tracelet.core.sealing import finish, prepare
 from tracelet.core.store import LocalStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tracelet.core.backend import Labels
-from tracelet.core.manifest import ArtifactType
+from tracelet.core.entries import ArtifactType
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, VersionConflict
 from tracelet.testing import programs
 from tracelet.testing.contents import present
@@ -20,6 +21,10 @@ from tracelet.testing.workbench import Bench, Workbench
 __all__ = ["Sharing"]
 
 _THREADS = 8
+#: How often two processes meet at one moment.
+_RACES = 12
+#: Seconds from asking for a race to its start.
+_LEAD = 0.1
 
 
 class Sharing(Workbench):
@@ -88,14 +93,16 @@ class Sharing(Workbench):
     def test_two_processes_that_race_for_numbers_lose_nothing(
         self, bench: Bench, samples: Samples, own_folder: Path
     ) -> None:
-        """Puts in a row, in two processes at once, without a pause."""
-        contents = [f"content {number}".encode() for number in range(2 * _THREADS)]
+        """Puts in a row that begin at the same moments in two processes."""
+        contents = [f"content {number}".encode() for number in range(2 * _RACES)]
         desks = [bench.desk(), bench.desk("other")]
         for desk in desks:
             desk.start()
+        start = time.time() + _LEAD
         for number, desk in enumerate(desks):
-            mine = contents[number * _THREADS : (number + 1) * _THREADS]
-            desk.begin_put_many([(samples.seal("model", {"x": content}), Labels(None, ("best",))) for content in mine])
+            mine = contents[number * _RACES : (number + 1) * _RACES]
+            many = [(samples.seal("model", {"x": content}), Labels(None, ("best",))) for content in mine]
+            desk.begin_put_many(many, start)
         stored = [one for desk in desks for one in desk.driver.result()]
         if bench.spec.atomic_versions:
             assert len({one.number for one in stored}) == len(contents)
@@ -110,10 +117,11 @@ class Sharing(Workbench):
         desks = [bench.desk(), bench.desk("other")]
         for desk in desks:
             desk.start()
-        for attempt in range(4):
+        for attempt in range(_RACES):
             sealed = [samples.seal("model", {"x": f"{attempt} {number}".encode()}) for number in range(2)]
+            start = time.time() + _LEAD / 5
             for desk, one in zip(desks, sealed, strict=True):
-                desk.begin_put_many([(one, Labels(f"1.{attempt}"))])
+                desk.begin_put_many([(one, Labels(f"1.{attempt}"))], start)
             winners = []
             for desk in desks:
                 try:

@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from tracelet.core.backend import Capability, Labels, SealedArtifact
-from tracelet.core.manifest import ArtifactType, Manifest
+from tracelet.core.entries import ArtifactType
+from tracelet.core.manifest import Manifest
 from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError, VersionConflict
 from tracelet.testing.contents import present
 from tracelet.testing.desk import Desk

@@ -19,11 +19,11 @@ import attrs
 
 from tracelet.core.backend import BackendContext, Capability
 from tracelet.core.drafts import staged_by
+from tracelet.core.files import discard
 from tracelet.core.lane import open_lane
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
 from tracelet.core.processes import alive, current, family
-from tracelet.core.store import discard
 from tracelet.exceptions import TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 

@@ -1,0 +1,259 @@
+"""What an artifact is made of, and the rules for names, paths and text.
+
+What comes back from a backend is untrusted input, so the rules are checked in the data classes
+themselves, when writing and when reading.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import attrs
+
+from tracelet.exceptions import ArtifactError, UnsafePath
+
+__all__ = [
+    "MANIFEST_NAME",
+    "ArtifactFile",
+    "ArtifactModel",
+    "ArtifactObject",
+    "ArtifactReference",
+    "ArtifactType",
+    "check_digests",
+    "check_name",
+    "check_path",
+    "check_paths",
+    "check_text",
+    "check_type",
+    "name_field",
+    "text_field",
+    "time_field",
+]
+
+#: The file that holds the manifest, beside the data, wherever a backend stores files.
+MANIFEST_NAME = "tracelet.json"
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DRIVE = re.compile(r"[A-Za-z]:")
+#: A backslash, or a character of Unicode's category Cc.
+_UNPORTABLE = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
+
+
+class ArtifactType(enum.Enum):
+    """What kind of thing an artifact is; routing goes by it."""
+
+    MODEL = "model"
+    CHECKPOINT = "checkpoint"
+    WEIGHTS = "weights"
+    DATASET = "dataset"
+    SAMPLE = "sample"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    VISUALIZATION = "visualization"
+    REPORT = "report"
+    CONFIG = "config"
+    CODE = "code"
+    CUSTOM = "custom"
+
+
+def check_name(name: object, what: str = "name") -> str:
+    """Return ``name`` if it is one: ``[A-Za-z0-9_.-]``, 1 to 128 characters, not ``.`` or ``..``.
+
+    Raises :class:`UnsafePath` otherwise.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise UnsafePath(f"{what} {name!r}: use 1 to 128 of A-Z a-z 0-9 _ . - (and not '.' or '..').")
+    return name
+
+
+def check_type(kind: object) -> ArtifactType:
+    """Return ``kind`` if it is an :class:`ArtifactType`; raises :class:`ArtifactError` otherwise."""
+    if not isinstance(kind, ArtifactType):
+        choices = ", ".join(f"ArtifactType.{one.name}" for one in ArtifactType)
+        raise ArtifactError(f"{kind!r} is no artifact type: give one of {choices}.")
+    return kind
+
+
+def check_path(path: object) -> str:
+    """Return ``path`` if it is a safe path in an artifact: relative, normalised, portable.
+
+    Raises :class:`UnsafePath` for absolute paths, ``..``, ``.``, empty parts, backslashes, drive
+    letters, control characters, text that is not UTF-8, parts over 255 bytes, more than 1024 bytes
+    in all, and ``tracelet.json``, which is the manifest's own.
+    """
+    reason = "it is not text" if not isinstance(path, str) else _path_fault(path)
+    if reason:
+        raise UnsafePath(f"path {path!r}: {reason}. Give a relative path such as 'model/weights.pt'.")
+    assert isinstance(path, str)
+    return path
+
+
+def _path_fault(path: str) -> str | None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "it is not valid Unicode"
+    parts = path.split("/")
+    if path.startswith("/") or _DRIVE.match(path):
+        return "it is absolute"
+    if _UNPORTABLE.search(path):
+        return "it has a backslash or a control character"
+    if any(part in {"", ".", ".."} for part in parts):
+        return "it is empty or has an empty part, '.' or '..'"
+    if any(len(part.encode()) > 255 for part in parts):
+        return "a part of it is longer than 255 bytes"
+    if len(path.encode()) > 1024:
+        return "it is longer than 1024 bytes"
+    if parts[0].casefold() == MANIFEST_NAME:
+        return f"{MANIFEST_NAME} is the manifest's own name"
+    return None
+
+
+def check_paths(paths: Iterable[str], files: Collection[str] = (), folders: Collection[str] = ()) -> set[str]:
+    """Return the folders that paths need, which join the ``files`` and ``folders`` of an artifact.
+
+    Raises :class:`ArtifactError` where a path stands twice, or is a file and a folder at once.
+    """
+    new: set[str] = set()
+    above: set[str] = set()
+    for path in paths:
+        if path in new or path in files:
+            raise ArtifactError(f"{path!r} is in the artifact already: give the second one another path.")
+        new.add(path)
+        steps = path.split("/")
+        above.update("/".join(steps[:count]) for count in range(1, len(steps)))
+    clash = sorted(
+        {path for path in new if path in above or path in folders} | {path for path in above if path in files}
+    )
+    if clash:
+        raise ArtifactError(f"{clash[0]!r} is a file and a folder at once: give one of them another path.")
+    return above
+
+
+def check_text(value: object, what: str) -> str | None:
+    """Return ``value`` if it is text or None; raises :class:`ArtifactError` for anything else, or invalid Unicode."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ArtifactError(f"{what}={value!r} is not text: give a str, or leave it out.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ArtifactError(f"{what}={value!r} is not valid Unicode: take the lone surrogate out.") from None
+    return value
+
+
+def name_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate a field that holds a name."""
+    check_name(value, field.name)
+
+
+def _path(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    check_path(value)
+
+
+def _optional_path(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        check_path(value)
+
+
+def _size(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise ArtifactError(f"{field.name}={value!r} is not a size: give a whole number of bytes, or nothing.")
+
+
+def _sha256(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not _SHA256.fullmatch(value)):
+        raise ArtifactError(f"{field.name}={value!r} is not a sha256: it has 64 lower-case hexadecimal digits.")
+
+
+def text_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate a field that holds text or None."""
+    check_text(value, field.name)
+
+
+def _optional_name(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        check_name(value, field.name)
+
+
+def time_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate a field that holds seconds since the epoch."""
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ArtifactError(f"{field.name}={value!r} is not a time: give seconds since the epoch.")
+
+
+def check_digests(instance: object, field: attrs.Attribute[Any], value: Iterable[object]) -> None:
+    """Validate a field that holds sha256 digests."""
+    for digest in value:
+        _sha256(instance, field, digest)
+
+
+@attrs.frozen
+class ArtifactFile:
+    """A file of an artifact: its path there, its size in bytes and the sha256 of its bytes.
+
+    ``sha256`` is None until the artifact is sealed, for until then the file may still change.
+    """
+
+    artifact_path: str = attrs.field(validator=_path)
+    size_bytes: int = attrs.field(validator=_size)
+    sha256: str | None = attrs.field(default=None, validator=_sha256)
+    description: str | None = attrs.field(default=None, validator=text_field)
+
+
+@attrs.frozen
+class ArtifactObject:
+    """A Python object of an artifact, stored by ``serializer`` as one file.
+
+    Path, size and sha256 are None until the artifact is sealed.
+    """
+
+    name: str = attrs.field(validator=name_field)
+    serializer: str = attrs.field(validator=name_field)
+    artifact_path: str | None = attrs.field(default=None, validator=_optional_path)
+    size_bytes: int | None = attrs.field(default=None, validator=_size)
+    sha256: str | None = attrs.field(default=None, validator=_sha256)
+    description: str | None = attrs.field(default=None, validator=text_field)
+
+
+@attrs.frozen
+class ArtifactModel:
+    """A model of an artifact, stored by the serializer of its framework as a folder of files.
+
+    ``framework`` is None until it is found at sealing; ``files`` are empty until then.
+    """
+
+    name: str = attrs.field(validator=name_field)
+    framework: str | None = attrs.field(default=None, validator=_optional_name)
+    files: tuple[ArtifactFile, ...] = ()
+    description: str | None = attrs.field(default=None, validator=text_field)
+
+
+@attrs.frozen
+class ArtifactReference:
+    """Something that an artifact points at and does not hold.
+
+    ``path`` is set for a file of the artifact whose bytes are in Tracelet's own store: its
+    ``sha256`` and ``size_bytes`` are then known. ``etag`` is what the place itself calls the
+    content, where it was asked.
+    """
+
+    uri: str = attrs.field(validator=text_field)
+    size_bytes: int | None = attrs.field(default=None, validator=_size)
+    description: str | None = attrs.field(default=None, validator=text_field)
+    sha256: str | None = attrs.field(default=None, validator=_sha256)
+    etag: str | None = attrs.field(default=None, validator=text_field)
+    path: str | None = attrs.field(default=None, validator=_optional_path)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.uri, str) or not self.uri:
+            raise ArtifactError(f"uri={self.uri!r}: give text such as 's3://bucket/key'.")
+        if self.path is not None and (self.sha256 is None or self.size_bytes is None):
+            raise ArtifactError(f"{self.path!r}: a stored file's reference needs its size and sha256.")
