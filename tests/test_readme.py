@@ -29,7 +29,9 @@ def test_the_table_of_backends_is_what_the_code_declares() -> None:
     for name, distribution in provided.items():
         spec = registry().backends.get(name)
         marks = [*(capability in spec.capabilities for capability in Capability), spec.atomic_versions]
-        link = f"[`{distribution}`]({distribution}/README.md)" if distribution != "tracelet-core" else f"`{distribution}`"
+        link = (
+            f"[`{distribution}`]({distribution}/README.md)" if distribution != "tracelet-core" else f"`{distribution}`"
+        )
         cells = [f"`{name}`", link, *("yes" if mark else "no" for mark in marks)]
         expected.add(f"| {' | '.join(cells)} |")
     assert set(rows) == expected

@@ -34,7 +34,7 @@ from tracelet.core.entries import (
     check_name,
     check_path,
 )
-from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, discard
+from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, discard, make_durable
 from tracelet.core.hookspecs import hookimpl
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
@@ -81,6 +81,7 @@ __all__ = [
     "copy_blob",
     "discard",
     "hookimpl",
+    "make_durable",
     "parse_ref",
     "physical_name",
     "redact",

@@ -21,9 +21,14 @@ from tracelet.plugin import (
     copy_blob,
     discard,
     hookimpl,
+    make_durable,
 )
 
 __all__ = ["LocalBackend", "tracelet_backends"]
+
+
+#: Notes that only save a search: they need not outlive a power cut.
+_FOUND_AGAIN = frozenset({"claims", "digests", "labelled", "latest", "puts"})
 
 
 class LocalBackend(BlobBackend):
@@ -50,8 +55,9 @@ class LocalBackend(BlobBackend):
         with self._partial(target) as partial:
             with partial.open("xb") as stream:
                 shutil.copyfileobj(data, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
+                if key.split("/")[1] not in _FOUND_AGAIN:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             partial.replace(target)
 
     def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
@@ -67,6 +73,7 @@ class LocalBackend(BlobBackend):
         target.parent.mkdir(parents=True, exist_ok=True)
         if stamp is None:
             with contextlib.suppress(OSError):
+                make_durable(source)
                 os.utime(source)  # its link must look young, too
                 os.link(source, target)
                 return

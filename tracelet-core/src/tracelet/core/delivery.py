@@ -443,7 +443,8 @@ class Courier:
 
     def _still_away(self) -> TraceletError:
         left = max(0.0, self._retry_at - time.monotonic())
-        return BackendUnavailable(
+        kind = BackendAuthError if isinstance(self._trouble, BackendAuthError) else BackendUnavailable
+        return kind(
             f"{self.backend} is away, and is asked again in {left:.0f} s ({self._trouble})", backend=self.backend
         )
 

@@ -7,6 +7,7 @@ themselves, when writing and when reading.
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import re
 from collections.abc import Collection, Iterable
@@ -94,6 +95,7 @@ def check_path(path: object) -> str:
     return path
 
 
+@functools.lru_cache(1 << 14)
 def _path_fault(path: str) -> str | None:
     try:
         path.encode()

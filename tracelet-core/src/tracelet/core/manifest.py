@@ -63,7 +63,7 @@ class Manifest:
             if (entry.sha256, entry.size_bytes) != (file.sha256, file.size_bytes):
                 raise ArtifactError(f"{file.artifact_path!r} has one content as an entry and another as a reference.")
 
-    @property
+    @functools.cached_property
     def _of_objects(self) -> tuple[ArtifactFile, ...]:
         return tuple(
             ArtifactFile(item.artifact_path, item.size_bytes or 0, item.sha256)
@@ -75,7 +75,7 @@ class Manifest:
     def _of_models(self) -> tuple[ArtifactFile, ...]:
         return tuple(file for model in self.models for file in model.files)
 
-    @property
+    @functools.cached_property
     def stored(self) -> tuple[ArtifactFile, ...]:
         """Every file whose bytes are in Tracelet's own store."""
         return tuple(

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,9 +195,11 @@ class Outbox:
 
         One that cannot be read is put aside, so that those behind it go on.
         """
-        path = self._folder(experiment, backend) / f"{key}.json"
+        return self._or_aside(self._folder(experiment, backend) / f"{key}.json", self._read)
+
+    def _or_aside(self, path: Path, read: Callable[[Path], T | None]) -> T | None:
         try:
-            return self._read(path)
+            return read(path)
         except IntegrityError as error:
             _LOG.error("%s It is put aside, as %s.", error, path.with_suffix(".damaged"))
             path.rename(path.with_suffix(".damaged"))
@@ -277,7 +279,8 @@ class Outbox:
         name = f"{time.time_ns():020d}~{draft.manifest.put_id}~{draft.manifest.name}.json"
         target = self._folder(run.experiment, _DRAFTS) / name
         content = DraftFile(draft, current(), labels, run, without_secrets(targets))
-        atomic_write(target, json.dumps(converter().unstructure(content)).encode())
+        # Its process may be killed at once; a power cut before it is sealed, some moments later, is not provided for.
+        atomic_write(target, json.dumps(converter().unstructure(content)).encode(), durable=False)
         return target
 
     def drafts(self, experiment: str | None = None) -> list[Path]:
@@ -305,7 +308,7 @@ class Outbox:
             return None
 
     def _worked_on(self, path: Path) -> bool:
-        found = self.load_draft(path)
+        found = self._or_aside(path, self.load_draft)
         return found is not None and (found.owner.host != current().host or alive(found.owner))
 
     def blobs(self) -> set[str]:

@@ -28,7 +28,9 @@ class FsspecBackend(BlobBackend):
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
         try:
-            self._fs.pipe_file(self._made(key), data, mode="create")
+            # pipe_file(mode="create") looks first and writes then, and two callers may both do.
+            with self._fs.open(self._made(key), "xb") as stream:
+                stream.write(data)
         except FileExistsError:
             return False
         return True
