@@ -10,6 +10,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 PROJECT = nox.project.load_toml("pyproject.toml")
 DISTRIBUTIONS = ("core", "mlflow", "wandb", "clearml", "aim", "lightning")
+TRACKERS = ("mlflow",)
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
 
 
@@ -35,8 +36,13 @@ def tests(session: nox.Session) -> None:
     editable = [part for path in [CORE, *(f"./tracelet-{name}" for name in DISTRIBUTIONS[1:])] for part in ("-e", path)]
     session.install(*editable, "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
     session.run("coverage", "erase")
-    # Much of the time is spent waiting for deadlines and servers: more workers than cores.
-    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ("-n", "4", "--dist", "loadscope")))
+    if session.posargs:
+        session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    else:
+        # Much of the time is spent waiting for deadlines: more workers than cores. Servers are for fewer.
+        workers = ("coverage", "run", "-m", "pytest", "--dist", "loadscope", "-n")
+        session.run(*workers, "4", "tracelet-core/tests", "tests")
+        session.run(*workers, "2", *(f"tracelet-{name}/tests" for name in TRACKERS))
     session.run("coverage", "combine", silent=True)
     session.run("coverage", "report")
 

@@ -19,7 +19,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from servers.mlflow_server import MlflowServer
-
 from tracelet import ArtifactType, Experiment
 
 

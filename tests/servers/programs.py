@@ -1,0 +1,46 @@
+"""Users' programs, each in a process, a folder and an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without any tracker's own variables, and `extra`."""
+    foreign = ("MLFLOW_", "TRACELET_", "WANDB_", "CLEARML_", "AWS_")
+    return {**{key: value for key, value in os.environ.items() if not key.startswith(foreign)}, **extra}
+
+
+def begin(code: str, folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Begin to run a program."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "program.py"
+    script.write_text(textwrap.dedent(code))
+    return subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=folder,
+        env=clean_environment(environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], limit: float = 300.0) -> Any:
+    """Wait for a program's end; return the JSON of the last line that it printed, or None."""
+    out, err = process.communicate(timeout=limit)
+    assert process.returncode == 0, f"{out[-3000:]}\n{err[-6000:]}"
+    return json.loads(out.strip().splitlines()[-1]) if out.strip() else None
+
+
+def run(code: str, folder: Path, environ: Mapping[str, str], limit: float = 300.0) -> Any:
+    """Run a program to its end; return the JSON of the last line that it printed, or None."""
+    return finish(begin(code, folder, environ), limit)

@@ -1,0 +1,101 @@
+"""A door before a server that lets clients through, or does what a failing server does."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+
+class Wicket:
+    """`mode` is `pass`, `refused`, `hang`, or an HTTP status such as `503` that answers every request."""
+
+    def __init__(self, behind: int) -> None:
+        self._behind = behind
+        self._listener: socket.socket | None = None
+        self._open: set[socket.socket] = set()
+        self._after: tuple[int, Callable[[], None]] | None = None
+        self.port = 0
+        self.mode = "pass"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def after(self, count: int, call: Callable[[], None]) -> None:
+        """Call once when so many more bytes have gone to the server."""
+        self._after = (count, call)
+
+    def set(self, mode: str) -> None:
+        """Change what happens, to connections that are open as well."""
+        self.mode = mode
+        if mode == "refused":
+            self._close()
+        elif self._listener is None:
+            self._listen()
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Wicket:
+        self._listen()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.set("refused")
+
+    def _listen(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _close(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        self._open.add(client)
+        with client, contextlib.suppress(OSError):
+            if self.mode == "pass":
+                with socket.create_connection(("127.0.0.1", self._behind)) as server:
+                    self._open.add(server)
+                    back = threading.Thread(target=self._pump, args=(server, client, False), daemon=True)
+                    back.start()
+                    self._pump(client, server, True)
+                    back.join()
+                    self._open.discard(server)
+            elif self.mode == "hang":
+                while client.recv(1 << 16):
+                    pass
+            else:
+                client.recv(1 << 16)
+                answer = f"HTTP/1.1 {self.mode} No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+                client.sendall(answer.encode())
+        self._open.discard(client)
+
+    def _pump(self, source: socket.socket, target: socket.socket, inwards: bool) -> None:
+        with contextlib.suppress(OSError):
+            while block := source.recv(1 << 16):
+                target.sendall(block)
+                if inwards and self._after is not None:
+                    left, call = self._after
+                    self._after = (left - len(block), call) if left > len(block) else None
+                    if self._after is None:
+                        call()
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)

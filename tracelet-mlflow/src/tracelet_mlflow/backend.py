@@ -1,0 +1,284 @@
+"""The backend: versions in MLflow runs, found by an index in MLflow itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from tracelet.exceptions import AmbiguousVersion, ArtifactError, VersionConflict
+from tracelet.plugin import (
+    ArtifactType,
+    Backend,
+    BackendContext,
+    Deletes,
+    FileChanged,
+    Labels,
+    Manifest,
+    MovesAliases,
+    RecordsInputs,
+    Ref,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    parse_ref,
+)
+from tracelet_mlflow import MlflowSettings
+from tracelet_mlflow.connection import Connection, tracking_uri
+from tracelet_mlflow.errors import translated
+from tracelet_mlflow.files import PackRule, RunFiles, at_once
+from tracelet_mlflow.index import Entry, Index, key
+from tracelet_mlflow.notes import Notes, note_input
+from tracelet_mlflow.records import Record, digest_of
+from tracelet_mlflow.registry import Registry
+from tracelet_mlflow.runs import Home, Runs
+
+__all__ = ["MlflowBackend", "open_backend"]
+
+#: Types that belong in the Model Registry.
+_MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.WEIGHTS})
+
+
+def open_backend(experiment: str, settings: MlflowSettings, context: BackendContext) -> MlflowBackend:
+    """Connect to MLflow; raises :class:`~tracelet.BackendUnavailable` where it is not there."""
+    uri = tracking_uri(settings.tracking_uri, context.sdk.get("tracking_uri"))
+    return MlflowBackend(experiment, settings, context, Connection(uri))
+
+
+@attrs.frozen
+class _Rooms:
+    """What works with an MLflow that is opened."""
+
+    index: Index
+    runs: Runs
+    registry: Registry
+    notes: Notes
+
+
+class MlflowBackend:
+    """The artifacts of one experiment in one MLflow."""
+
+    def __init__(
+        self, experiment: str, settings: MlflowSettings, context: BackendContext, connection: Connection
+    ) -> None:
+        self._experiment = experiment
+        self._settings = settings
+        self._context = context
+        self._connection = connection
+        self._run: RunInfo | None = None
+        self._rooms: _Rooms | None = None
+        #: Manifests that were too long for the index, by put: they never change.
+        self._long: dict[str, Manifest] = {}
+
+    @property
+    def _opened(self) -> _Rooms:
+        if self._rooms is None:
+            connection, sdk = self._connection, self._context.sdk
+            index = Index(connection.client, self._experiment)
+            self._rooms = _Rooms(
+                index,
+                Runs(connection.client, index, self._experiment, sdk, connection.artifact_location),
+                Registry(connection.client, self._experiment, self._context.directory),
+                Notes(connection.client, connection.shown),
+            )
+        return self._rooms
+
+    def start(self, run: RunInfo) -> None:
+        """See :class:`~tracelet.plugin.Backend`: find, attach to or make the MLflow run."""
+        with translated(self._connection.shown):
+            self._opened.runs.home(run)
+            self._run = run
+
+    def stop(self, *, failed: bool) -> None:
+        """See :class:`~tracelet.plugin.Backend`: end the MLflow runs that were made here, and no others."""
+        if self._rooms is not None:
+            self._rooms.notes.finish()
+            with translated(self._connection.shown):
+                self._rooms.runs.end(failed=failed)
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`."""
+        assert self._run is not None
+        rooms = self._opened
+        index, registry = rooms.index, rooms.registry
+        manifest = sealed.manifest
+        with translated(self._connection.shown):
+            home = rooms.runs.home(self._run)
+            entry = index.ensure(manifest.name, manifest.type)
+            if entry.type is not manifest.type:
+                raise ArtifactError(
+                    f"{manifest.name!r} is a {entry.type.value} in this experiment, and this is a "
+                    f"{manifest.type.value}: a name has one type. Choose another name."
+                )
+            number, resumed = index.claim(entry, manifest.put_id)
+            if resumed and number in entry.records:
+                return self._stored(entry, number)
+            record = self._record(manifest, home, number)
+            self._files(record).upload(manifest, sealed.sources)
+            _check_unchanged(sealed)
+            if labels.version:
+                taken = self._settle_label(entry, number, manifest.digest, labels.version)
+                if taken is not None:
+                    return taken
+            if self._settings.register and manifest.type in _MODELS:
+                models = registry.add(sealed, home, number, f"{home.artifact_uri}/{record.folder}", resumed=resumed)
+                record = attrs.evolve(record, models=models)
+                registry.name(models, labels, number)
+            index.set(entry, {**self._pointers(number, labels), f"v{number}": record.to_text()})
+            rooms.notes.add(home.run_id, manifest, number, labels.version)
+            return _stored(record, number, labels.version, labels.aliases, manifest)
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`: one request gives all versions of a name."""
+        wanted = parse_ref(ref)
+        if self._connection.is_empty:
+            return None
+        with translated(self._connection.shown):
+            entry = self._opened.index.entry(name)
+            number = None if entry is None else _number(entry, wanted)
+            return None if entry is None or number not in entry.records else self._stored(entry, number)
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`: name and type are filtered by MLflow."""
+        if self._connection.is_empty:
+            return
+        with translated(self._connection.shown):
+            for entry in self._opened.index.entries(name=name, type=type):
+                yield from at_once(lambda number, entry=entry: self._stored(entry, number), list(entry.records))  # type: ignore[misc]
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        record = Record.from_text(stored.locator)
+        with translated(self._connection.shown):
+            self._files(record).fetch(stored.manifest.payload, paths, dest)
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`; the Model Registry's aliases move, too."""
+        index, registry = self._opened.index, self._opened.registry
+        name, number = stored.manifest.name, stored.number
+        with translated(self._connection.shown):
+            entry = index.ensure(name, stored.manifest.type)
+            if labels.version and labels.version != stored.label:
+                self._settle_label(entry, number, stored.manifest.digest, labels.version, keep=True)
+            index.set(entry, self._pointers(number, labels))
+            registry.name(Record.from_text(stored.locator).models, labels, number)
+            now = index.entry(name)
+            assert now is not None
+            return self._stored(now, number)
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`: out of the index first, then its models and files."""
+        index, registry = self._opened.index, self._opened.registry
+        record = Record.from_text(stored.locator)
+        with translated(self._connection.shown):
+            entry = index.entry(stored.manifest.name)
+            if entry is not None and stored.number in entry.records:
+                index.forget(entry, stored.number)
+            registry.remove(record.models)
+            self._files(record).delete()
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.RecordsInputs`: an input of the MLflow run, a model or a dataset."""
+        assert self._run is not None
+        with translated(self._connection.shown):
+            home = self._opened.runs.home(self._run)
+            note_input(self._connection.client, home.run_id, stored, Record.from_text(stored.locator).models)
+
+    def _record(self, manifest: Manifest, home: Home, number: int) -> Record:
+        rule = None if home.is_local else PackRule(self._settings.pack_over, self._settings.pack_file_kb * 1000)
+        return Record(
+            digest=manifest.digest,
+            put_id=manifest.put_id,
+            run_id=home.run_id,
+            artifact_uri=home.artifact_uri,
+            folder=f"{manifest.name}/v{number}",
+            packs=rule,
+            models={},
+            manifest=manifest,
+        )
+
+    def _files(self, record: Record) -> RunFiles:
+        return RunFiles(
+            self._connection.repository(record.artifact_uri), record.folder, record.packs, self._context.directory
+        )
+
+    def _settle_label(
+        self, entry: Entry, number: int, digest: str, label: str, *, keep: bool = False
+    ) -> StoredArtifact | None:
+        """Take the label for this version; return the version that has it where its content is the same.
+
+        ``keep`` says that this version exists, and gets the label from a version of the same content.
+        """
+        index = self._opened.index
+        owner, content = index.claim_label(entry, label, number, digest)
+        if content != digest:
+            raise VersionConflict(
+                f"{entry.name!r} {label!r} is v{owner}, which has other content: a label belongs to one content."
+            )
+        if owner == number or keep:
+            return None
+        now = index.entry(entry.name)
+        return self._stored(now, owner) if now is not None and owner in now.records else None
+
+    def _pointers(self, number: int, labels: Labels) -> dict[str, str]:
+        found = {key("alias", alias): f"{number} {alias}" for alias in labels.aliases}
+        if labels.version:
+            found[key("label", labels.version)] = f"{number} {labels.version}"
+        return found
+
+    def _stored(self, entry: Entry, number: int) -> StoredArtifact:
+        record = Record.from_text(entry.records[number])
+        manifest = record.manifest or self._long.get(record.put_id)
+        if manifest is None:
+            manifest = self._long[record.put_id] = self._files(record).read_manifest()
+        return _stored(record, number, entry.label_of(number), entry.aliases_of(number), manifest)
+
+
+def _stored(
+    record: Record, number: int, label: str | None, aliases: tuple[str, ...], manifest: Manifest
+) -> StoredArtifact:
+    uri = f"runs:/{record.run_id}/{record.folder}"
+    return StoredArtifact(manifest, number, uri, label, aliases, attrs.evolve(record, manifest=None).to_text())
+
+
+def _number(entry: Entry, wanted: Ref) -> int | None:
+    if wanted.number is not None:
+        return wanted.number
+    if wanted.put_id is not None:
+        return next((number for number, put_id in entry.claims.items() if put_id == wanted.put_id), None)
+    if wanted.digest is not None:
+        return _number_of_digest(entry, wanted.digest)
+    if wanted.label is not None:
+        number = entry.labels.get(wanted.label)
+        return number if number in entry.records else entry.aliases.get(wanted.label)
+    return next(iter(entry.records), None)
+
+
+def _number_of_digest(entry: Entry, prefix: str) -> int | None:
+    found: dict[str, int] = {}
+    for number, text in entry.records.items():
+        digest = digest_of(text)
+        if digest.startswith(prefix):
+            found.setdefault(digest, number)
+    if len(found) > 1:
+        raise AmbiguousVersion(
+            f"sha256:{prefix} is the beginning of {len(found)} digests of {entry.name!r}: give more."
+        )
+    return next(iter(found.values()), None)
+
+
+def _check_unchanged(sealed: SealedArtifact) -> None:
+    """Before a version exists: a file that changed on its way up may be stored as something it is not."""
+    for path, known in sealed.stamps.items():
+        source = sealed.sources.get(path)
+        # One that was deleted since has been read to its end.
+        if source is not None and source.exists() and not known.matches(source.stat()):
+            raise FileChanged(f"{str(source)!r} changed while it was stored.")
+
+
+if TYPE_CHECKING:
+
+    def _fits(backend: MlflowBackend) -> tuple[Backend, MovesAliases, Deletes, RecordsInputs]:
+        return backend, backend, backend, backend

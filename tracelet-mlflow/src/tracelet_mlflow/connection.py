@@ -1,0 +1,155 @@
+"""Where MLflow is, and how it is opened without harm to what is there."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+import uuid
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+import requests
+from alembic.script import ScriptDirectory
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from tracelet.exceptions import BackendUnavailable, ConfigError
+from tracelet.plugin import redact
+from tracelet_mlflow.errors import translated
+from tracelet_mlflow.files import Repository
+
+__all__ = ["Connection", "tracking_uri"]
+
+_SQLITE = "sqlite:///"
+#: Seconds for a server to accept a connection, and to say that it is well.
+_PREFLIGHT = (5.0, 15.0)
+#: Seconds for another process to finish making a database; one that nobody wrote to for as long is left to MLflow.
+_MAKING = 60.0
+
+
+def tracking_uri(*choices: object) -> str:
+    """Return the first address that is given, or the one that MLflow chooses by itself; paths made absolute."""
+    uri = next((str(choice) for choice in choices if choice), "") or mlflow.get_tracking_uri()
+    if uri.startswith(_SQLITE):
+        return f"{_SQLITE}{os.path.abspath(uri.removeprefix(_SQLITE))}"
+    if urlsplit(uri).scheme in {"", "file"} and "://" not in uri:
+        uri = Path(os.path.abspath(uri.removeprefix("file:"))).as_uri()
+    if uri.startswith("file:"):
+        raise ConfigError(
+            f"MLflow no longer keeps runs in folders such as {uri}: set MLFLOW_TRACKING_URI to a server or to "
+            "sqlite:///mlflow.db; `mlflow migrate-filestore` moves what is there."
+        )
+    return uri
+
+
+class Connection:
+    """One MLflow, opened when it is first needed."""
+
+    def __init__(self, uri: str) -> None:
+        """Raise :class:`~tracelet.BackendUnavailable` where no server answers, or no database can be."""
+        self.uri = uri
+        #: The address for people: without credentials.
+        self.shown = redact(uri)
+        self._repositories: dict[str, Repository] = {}
+        self._file = Path(unquote(uri.removeprefix(_SQLITE))) if uri.startswith(_SQLITE) else None
+        if self._file is not None:
+            self._check_folder(self._file)
+        elif urlsplit(uri).scheme in {"http", "https"}:
+            self._check_server()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever stored here: reading makes no database."""
+        return self._file is not None and not self._file.exists()
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's own client for this place; no global state of MLflow's is used or set."""
+        with translated(self.shown):
+            if self._file is not None:
+                _make_database(self._file)
+            return MlflowClient(tracking_uri=self.uri)
+
+    @property
+    def artifact_location(self) -> str | None:
+        """Where a new experiment of a database keeps its files: beside it, whatever folder the program runs in.
+
+        None where MLflow's own choice is that, or is a server's.
+        """
+        if self._file is None or self._file.parent == Path.cwd():
+            return None
+        return (self._file.parent / "mlruns" / uuid.uuid4().hex).as_uri()
+
+    def repository(self, artifact_uri: str) -> Repository:
+        """Return what stores and fetches the files of a run; one for each address."""
+        if artifact_uri not in self._repositories:
+            self._repositories[artifact_uri] = get_artifact_repository(artifact_uri, tracking_uri=self.uri)
+        return self._repositories[artifact_uri]
+
+    def _check_folder(self, file: Path) -> None:
+        there = next(folder for folder in file.parents if folder.exists() or folder == folder.parent)
+        if not there.is_dir():
+            raise BackendUnavailable(f"MLflow's database cannot be at {file}: {there} is not a folder.")
+
+    def _check_server(self) -> None:
+        try:
+            with requests.get(f"{self.uri.rstrip('/')}/health", timeout=_PREFLIGHT, stream=True) as answer:
+                status = answer.status_code
+        except requests.exceptions.SSLError:
+            return  # MLflow has settings of its own for certificates
+        except requests.RequestException as error:
+            raise BackendUnavailable(
+                f"MLflow at {self.shown} does not answer ({type(error).__name__}): start the server, or correct "
+                "MLFLOW_TRACKING_URI."
+            ) from error
+        if status >= 500:
+            raise BackendUnavailable(f"MLflow at {self.shown} is not well: HTTP status {status}.")
+
+
+def _make_database(file: Path) -> None:
+    """See to it that a database is whole before MLflow opens it.
+
+    MLflow makes a new database step by step, and two processes that do so at once damage it for ever. So
+    it is made aside and appears whole; and where the user's own process is just making it, that is waited for.
+    """
+    digest = hashlib.sha256(f"{getpass.getuser()} {file}".encode()).hexdigest()[:32]
+    with FileLock(Path(tempfile.gettempdir()) / f"tracelet-mlflow-{digest}.lock"):
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _make_aside(file)
+        until = time.monotonic() + _MAKING
+        while not _is_whole(file) and time.time() - file.stat().st_mtime < _MAKING and time.monotonic() < until:
+            time.sleep(0.2)
+
+
+def _make_aside(file: Path) -> None:
+    aside = file.with_name(f".{uuid.uuid4().hex}.tmp")
+    whole = aside.with_suffix(".whole")
+    try:
+        MlflowClient(tracking_uri=f"{_SQLITE}{aside}").search_experiments(max_results=1)
+        # A copy, for MLflow keeps the file that it made open.
+        shutil.copyfile(aside, whole)
+        with contextlib.suppress(FileExistsError):
+            os.link(whole, file)
+    finally:
+        for path in (aside, whole, *file.parent.glob(f"{aside.name}-*")):
+            path.unlink(missing_ok=True)
+
+
+def _is_whole(file: Path) -> bool:
+    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.Error:
+        return False
+    return found == [(scripts.get_current_head(),)]

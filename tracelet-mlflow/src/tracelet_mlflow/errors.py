@@ -1,0 +1,122 @@
+"""What MLflow, its HTTP client and its object stores raise, in Tracelet's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from mlflow.exceptions import MlflowException
+
+from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
+from tracelet.plugin import redact
+
+__all__ = ["code_of", "is_missing", "translated"]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
+#: ``An error occurred (AccessDenied) when calling …``, as botocore says it.
+_AWS_CODE = re.compile(r"\((\w+)\) when calling")
+_AUTH_CODES = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"})
+_AWS_AUTH = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401", "403"}
+)
+_AWS_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
+_PASSING_CODES = frozenset(
+    {
+        "INTERNAL_ERROR",
+        "TEMPORARILY_UNAVAILABLE",
+        "DEADLINE_EXCEEDED",
+        "REQUEST_LIMIT_EXCEEDED",
+        "RESOURCE_EXHAUSTED",
+        "CANCELLED",
+        "ABORTED",
+    }
+)
+_LONGEST = 600
+
+
+def code_of(error: BaseException) -> str:
+    """Return MLflow's own code of an error, such as ``RESOURCE_DOES_NOT_EXIST``, or an empty text."""
+    return str(error.error_code) if isinstance(error, MlflowException) else ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    return response.status_code if isinstance(response, requests.Response) else None
+
+
+def _aws(error: BaseException) -> tuple[str, str] | None:
+    """The class and code of an error of the S3 client, which is imported only where it is used."""
+    if not type(error).__module__.startswith(("botocore", "boto3")):
+        return None
+    match = _AWS_CODE.search(str(error))
+    return type(error).__name__, match[1] if match else ""
+
+
+def is_missing(error: BaseException) -> bool:
+    """Tell whether an error of a download says that the file is not there."""
+    for one in _chain(error):
+        aws = _aws(one)
+        if _status(one) == 404 or isinstance(one, FileNotFoundError) or (aws and aws[1] in {"404", "NoSuchKey"}):
+            return True
+    return code_of(error) in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"} or "No such artifact" in str(error)
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Raise what MLflow raises inside as one of Tracelet's errors; ``place`` is its address, without secrets."""
+    try:
+        yield
+    except TraceletError:
+        raise
+    except Exception as error:
+        told = _translation(error, place)
+        if told is not None:
+            raise told from error
+        raise
+
+
+def _translation(error: Exception, place: str) -> BackendError | None:
+    text = _URL.sub(lambda match: redact(match[0]), str(error)).strip()
+    said = f"{text[:_LONGEST]}{'…' if len(text) > _LONGEST else ''}"
+    for one in _chain(error):
+        aws, status = _aws(one), _status(one)
+        if aws is not None:
+            return _aws_translation(*aws, place, f"{type(one).__name__}: {one}")
+        if status in {401, 403} or code_of(one) in _AUTH_CODES:
+            return BackendAuthError(
+                f"MLflow at {place} does not let us in: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+                f"MLFLOW_TRACKING_TOKEN. It said: {said}"
+            )
+        if status is not None and (status >= 500 or status in {408, 429}):
+            return BackendUnavailable(f"MLflow at {place} failed with HTTP status {status}: {said}")
+        if isinstance(one, (requests.ConnectionError, requests.Timeout)):
+            return BackendUnavailable(f"MLflow at {place} does not answer: is the server running? {said}")
+    if code_of(error) in _PASSING_CODES:
+        return BackendUnavailable(f"MLflow at {place} failed: {said}")
+    if isinstance(error, MlflowException):
+        return BackendError(f"MLflow at {place} refused ({code_of(error)}): {said}")
+    if isinstance(error, (requests.RequestException, OSError)):
+        return BackendUnavailable(f"MLflow at {place}: {type(error).__name__}: {said}")
+    return None
+
+
+def _aws_translation(kind: str, code: str, place: str, said: str) -> BackendError:
+    if kind in _AWS_NO_CREDENTIALS or code in _AWS_AUTH:
+        return BackendAuthError(
+            f"the artifact store of MLflow at {place} does not let us in: give this machine credentials for it, such as "
+            f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. It said: {said}"
+        )
+    if code == "NoSuchBucket":
+        return BackendError(f"the artifact store of MLflow at {place} has no such bucket: make it. It said: {said}")
+    return BackendUnavailable(f"the artifact store of MLflow at {place} failed: {said}")

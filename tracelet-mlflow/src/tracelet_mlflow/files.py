@@ -1,0 +1,219 @@
+r"""Files of an artifact in an MLflow run: their names there, and packs for many small ones.
+
+MLflow reads ``#``, ``?``, ``%`` and ``\`` in a name as parts of a URL, and loses files by it: they are
+written as ``=23`` and so on, and the true paths are in the manifest. Which file is in which pack follows from
+the manifest and the rule that is kept with the version, so a reader needs no index; each pack is a plain zip.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import attrs
+
+from tracelet.exceptions import ArtifactNotFound, IntegrityError
+from tracelet.plugin import MANIFEST_NAME, ArtifactFile, FileChanged, Manifest, redact, target_path
+from tracelet_mlflow.errors import is_missing
+
+__all__ = ["PackRule", "Repository", "RunFiles", "at_once", "stored_path", "workspace"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: White space at an end of a name is taken off by some of MLflow's own path handling.
+_MANGLED = re.compile(r"[#?%\\=]|^\s|\s$")
+_LONGEST = 255
+_THREADS = 8
+_CHUNK = 1 << 20
+
+
+def stored_name(part: str) -> str:
+    """Return the name under which MLflow keeps a part of a path; different for different parts."""
+    name = _MANGLED.sub(lambda match: "".join(f"={byte:02X}" for byte in match[0].encode()), part)
+    return name if len(name.encode()) <= _LONGEST else f"=={hashlib.sha256(part.encode()).hexdigest()}"
+
+
+def stored_path(path: str) -> str:
+    """Return the path under which MLflow keeps a file."""
+    return "/".join(map(stored_name, path.split("/")))
+
+
+@attrs.frozen
+class PackRule:
+    """Which files go into packs; kept with each version."""
+
+    #: Number of small files from which on they are packed.
+    over: int
+    #: Bytes up to which a file is small.
+    small: int
+    #: Bytes of files in one pack.
+    size: int = 16_000_000
+
+    def plan(self, payload: Iterable[ArtifactFile]) -> list[list[ArtifactFile]]:
+        """Return the packs, each with its files, in order."""
+        small = [file for file in payload if file.size_bytes <= self.small]
+        if len(small) <= self.over:
+            return []
+        packs: list[list[ArtifactFile]] = []
+        room = 0
+        for file in small:
+            if not packs or file.size_bytes > room:
+                packs.append([])
+                room = self.size
+            packs[-1].append(file)
+            room -= file.size_bytes
+        return packs
+
+
+def at_once(call: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call for every item, several at a time; what one raises ends it, and what has not begun is left out."""
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        futures = [pool.submit(call, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def workspace(directory: Path) -> Iterator[Path]:
+    """Give a folder of its own in the tracelet directory, for as long as the block lasts."""
+    staging = directory / "staging"
+    staging.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="mlflow-", dir=staging, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+class Repository(Protocol):
+    """What of MLflow's artifact repositories is used."""
+
+    artifact_uri: str
+
+    def log_artifact(self, local_file: str, artifact_path: str) -> None:
+        """Store a file, under its own name, in a folder."""
+        ...
+
+    def download_artifacts(self, artifact_path: str, dst_path: str) -> str:
+        """Fetch a file to the same path under a folder, and return where it is."""
+        ...
+
+    def delete_artifacts(self, artifact_path: str) -> None:
+        """Delete a folder."""
+        ...
+
+
+class RunFiles:
+    """The files of one version: a folder among the artifacts of an MLflow run."""
+
+    def __init__(self, repository: Repository, folder: str, packs: PackRule | None, directory: Path) -> None:
+        """``directory`` is where temporary files may be."""
+        self._repository = repository
+        self._folder = folder
+        self._packs = packs
+        self._directory = directory
+
+    def upload(self, manifest: Manifest, sources: dict[str, Path]) -> None:
+        """Store every file, and the manifest after them.
+
+        Raises :class:`~tracelet.plugin.FileChanged` where a file is not there.
+        """
+        gone = [str(source) for source in sources.values() if not source.is_file()]
+        if gone:
+            raise FileChanged(f"{gone[0]!r} is not there any more.")
+        with workspace(self._directory) as desk:
+            packs = self._packs.plan(manifest.payload) if self._packs is not None else []
+            packed = {file.artifact_path for files in packs for file in files}
+            jobs: list[Callable[[], None]] = []
+            for number, files in enumerate(packs):
+                jobs.append(lambda number=number, files=files: self._upload_pack(desk, number, files, sources))  # type: ignore[misc]
+            for number, file in enumerate(manifest.payload):
+                path = file.artifact_path
+                if path not in packed:
+                    jobs.append(lambda number=number, path=path: self._upload(desk, number, path, sources[path]))  # type: ignore[misc]
+            at_once(lambda job: job(), jobs)
+            note = desk / MANIFEST_NAME
+            note.write_text(manifest.to_json(), encoding="utf-8")
+            self._repository.log_artifact(str(note), self._folder)
+
+    def read_manifest(self) -> Manifest:
+        """Fetch the manifest."""
+        with workspace(self._directory) as desk:
+            return Manifest.from_json(self._download(MANIFEST_NAME, desk).read_bytes())
+
+    def fetch(self, payload: Collection[ArtifactFile], paths: Collection[str], dest: Path) -> None:
+        """Write files under ``dest``, each at its path."""
+        packs = self._packs.plan(payload) if self._packs is not None else []
+        number_of = {file.artifact_path: number for number, files in enumerate(packs) for file in files}
+        sizes = {file.artifact_path: file.size_bytes for file in payload}
+        with workspace(self._directory) as desk:
+
+            def one(path: str) -> None:
+                # A folder for each, for the names of two paths may differ in ways that a folder does not keep apart.
+                with tempfile.TemporaryDirectory(dir=desk) as own:
+                    got = self._download(stored_path(path), Path(own))
+                    shutil.move(got, target_path(dest, path))
+
+            def pack(number: int) -> None:
+                wanted = {path: sizes[path] for path in paths if number_of.get(path) == number}
+                _unpack(self._download(_pack_name(number), desk), wanted, dest)
+
+            at_once(one, [path for path in paths if path not in number_of])
+            at_once(pack, sorted({number_of[path] for path in paths if path in number_of}))
+
+    def delete(self) -> None:
+        """Delete every file, where the artifact store can."""
+        self._repository.delete_artifacts(self._folder)
+
+    def _upload(self, desk: Path, number: int, path: str, source: Path) -> None:
+        # MLflow takes a file's own name for the name it stores it by.
+        *above, name = stored_path(path).split("/")
+        link = desk / str(number) / name
+        link.parent.mkdir()
+        link.symlink_to(source.absolute())
+        self._repository.log_artifact(str(link), "/".join([self._folder, *above]))
+
+    def _upload_pack(self, desk: Path, number: int, files: list[ArtifactFile], sources: dict[str, Path]) -> None:
+        pack = desk / _pack_name(number)
+        with zipfile.ZipFile(pack, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
+            for file in files:
+                archive.write(sources[file.artifact_path], file.artifact_path)
+        self._repository.log_artifact(str(pack), self._folder)
+        pack.unlink()
+
+    def _download(self, name: str, desk: Path) -> Path:
+        try:
+            return Path(self._repository.download_artifacts(f"{self._folder}/{name}", str(desk)))
+        except Exception as error:
+            if is_missing(error):
+                raise ArtifactNotFound(
+                    f"{self._folder}/{name} is gone from {redact(self._repository.artifact_uri)}: was the run deleted?"
+                ) from error
+            raise
+
+
+def _pack_name(number: int) -> str:
+    # No path of an artifact is stored under this name: theirs have hexadecimal digits after the sign.
+    return f"=pack-{number}.zip"
+
+
+def _unpack(pack: Path, wanted: dict[str, int], dest: Path) -> None:
+    """Take files out of a pack, each to its own path and of its own size, whatever the pack says."""
+    try:
+        with zipfile.ZipFile(pack) as archive:
+            for path, size in wanted.items():
+                info = archive.getinfo(path)
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size != size:
+                    raise IntegrityError(f"{path!r} in {pack.name} is not what was stored there.")
+                with archive.open(info) as source, target_path(dest, path).open("wb") as target:
+                    shutil.copyfileobj(source, target, _CHUNK)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise IntegrityError(f"{pack.name} is damaged: {error}") from error

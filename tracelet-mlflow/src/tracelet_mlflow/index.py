@@ -1,0 +1,281 @@
+"""What is stored under which version: kept in MLflow itself, in an experiment beside the user's.
+
+``<experiment>.tracelet`` has one run for each artifact's name, so that one request gives all there is to
+know about a name, and MLflow's own search all names of a type; and one run above them, the root. A parameter
+of a run cannot be changed, and whoever tries to is told: that is how names, versions and labels are claimed.
+
+    root   param  name/<name>        the run of that name
+           param  run/<id>           the MLflow run that belongs to one of Tracelet's runs
+    name   tags   tracelet.name, tracelet.type
+           param  v3                 the put that claimed v3
+           tag    v3                 the record of v3, set last: what has none does not exist
+           param  label/<label>      the version and digest that took the label
+           tag    label/<label>      another version of the same digest that has it now
+           tag    alias/<alias>      the version that the alias is now
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import attrs
+from mlflow import MlflowClient
+from mlflow.entities import Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from tracelet.exceptions import BackendError
+from tracelet.plugin import ArtifactType
+from tracelet_mlflow.errors import code_of
+
+__all__ = ["Entry", "Index", "key"]
+
+_ROOT = "tracelet.root"
+_NAME = "tracelet.name"
+_TYPE = "tracelet.type"
+_PAGE = 1000
+_NOTE = "Where Tracelet finds the artifacts of the experiment {name!r}. Leave it as it is."
+
+
+def key(kind: str, text: str) -> str:
+    """Return a parameter's or tag's key; different for different texts, also where a database ignores case."""
+    lower = text.lower()
+    mark = "" if lower == text else f"/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"{kind}/{lower}{mark}"
+
+
+@attrs.frozen
+class Entry:
+    """All that is known about one name."""
+
+    run_id: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The artifacts' name."""
+        return self.tags[_NAME]
+
+    @property
+    def type(self) -> ArtifactType:
+        """Their type."""
+        return ArtifactType(self.tags[_TYPE])
+
+    @cached_property
+    def claims(self) -> dict[int, str]:
+        """By version number: the put that claimed it."""
+        return {int(name[1:]): put_id for name, put_id in self.params.items() if _is_version(name)}
+
+    @cached_property
+    def records(self) -> dict[int, str]:
+        """By version number, newest first: the record of each version that exists."""
+        found = {int(name[1:]): record for name, record in self.tags.items() if _is_version(name)}
+        return dict(sorted(found.items(), reverse=True))
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """The version of each label; it may not exist."""
+        found: dict[str, int] = {}
+        for name, value in self.params.items():
+            if name.startswith("label/"):
+                number, _, label = value.split(" ")
+                found[label] = int(number)
+        return found | self._pointed("label/")
+
+    @cached_property
+    def aliases(self) -> dict[str, int]:
+        """The version of each alias."""
+        return self._pointed("alias/")
+
+    def label_of(self, number: int) -> str | None:
+        """Return the label of a version, or None."""
+        return next((label for label, owner in sorted(self.labels.items()) if owner == number), None)
+
+    def aliases_of(self, number: int) -> tuple[str, ...]:
+        """Return the aliases that point at a version now."""
+        return tuple(sorted(alias for alias, owner in self.aliases.items() if owner == number))
+
+    def label_owner(self, label: str) -> tuple[int, str]:
+        """Return the version number and digest that took a label."""
+        number, digest, _ = self.params[key("label", label)].split(" ")
+        return self.labels.get(label, int(number)), digest
+
+    def _pointed(self, prefix: str) -> dict[str, int]:
+        values = [value.split(" ") for name, value in self.tags.items() if name.startswith(prefix)]
+        return {text: int(number) for number, text in values}
+
+
+def _is_version(name: str) -> bool:
+    return name.startswith("v") and name[1:].isdecimal()
+
+
+def _entry(run: Run) -> Entry:
+    return Entry(run.info.run_id, run.data.params, run.data.tags)
+
+
+class Index:
+    """The index of one experiment."""
+
+    def __init__(self, client: MlflowClient, experiment: str) -> None:
+        self._client = client
+        self._experiment = experiment
+        self._title = f"{experiment}.tracelet"
+        self._place: tuple[str, str] | None = None
+        #: By name: what was last read of it.
+        self._seen: dict[str, Entry] = {}
+
+    # -- names
+
+    def entry(self, name: str) -> Entry | None:
+        """Return what is known about a name now, or None."""
+        seen = self._seen.get(name)
+        if seen is not None:
+            found: Entry | None = _entry(self._client.get_run(seen.run_id))
+        else:
+            found = next(self.entries(name=name), None)
+        if found is not None:
+            self._seen[name] = found
+        return found
+
+    def entries(self, *, name: str | None = None, type: ArtifactType | None = None) -> Iterator[Entry]:
+        """Yield what is known about every name, or those of a name or type, as MLflow finds them."""
+        place = self._found()
+        if place is None:
+            return
+        wanted = {_NAME: name, _TYPE: type.value if type is not None else None}
+        parts = [f"tags.`{tag}` = '{value}'" for tag, value in wanted.items() if value is not None]
+        text = " AND ".join(parts) or f"tags.`{_NAME}` != ''"
+        page = None
+        while True:
+            runs = self._client.search_runs([place[0]], text, max_results=_PAGE, page_token=page)
+            for run in runs:
+                # Not every database minds upper and lower case; and one that lost its race names no claim.
+                if name in {None, run.data.tags[_NAME]} and run.data.tags.get("tracelet.lost") is None:
+                    yield _entry(run)
+            page = runs.token
+            if not page:
+                return
+
+    def ensure(self, name: str, type: ArtifactType) -> Entry:
+        """Return what was known about a name when it was last read; the first one to ask makes it known, with its type.
+
+        Good enough for claiming: whoever claims what others have claimed since is told.
+        """
+        found = self._seen.get(name) or self.entry(name)
+        if found is not None:
+            return found
+        experiment, root = self._made()
+        tags = {_NAME: name, _TYPE: type.value, "mlflow.runName": name}
+        made = self._client.create_run(experiment, tags=tags).info.run_id
+        owner = self.take(root, key("name", name), made)
+        if owner != made:
+            self._client.set_tag(made, "tracelet.lost", "true")
+            self._client.delete_run(made)
+        self._seen[name] = _entry(self._client.get_run(owner))
+        return self._seen[name]
+
+    # -- versions and labels
+
+    def claim(self, entry: Entry, put_id: str) -> tuple[int, bool]:
+        """Return a version number that is this put's alone, and whether an earlier attempt had claimed it."""
+        earlier = [number for number, owner in entry.claims.items() if owner == put_id]
+        if earlier:
+            return earlier[0], True
+        known = entry
+        while True:
+            number = max(known.claims, default=-1) + 1
+            if self.take(entry.run_id, f"v{number}", put_id) == put_id:
+                return number, False
+            known = _entry(self._client.get_run(entry.run_id))
+
+    def claim_label(self, entry: Entry, label: str, number: int, digest: str) -> tuple[int, str]:
+        """Take a label for a version, unless it is taken; return the version number and digest that have it."""
+        mine = f"{number} {digest} {label}"
+        if self.take(entry.run_id, key("label", label), mine) == mine:
+            return number, digest
+        return _entry(self._client.get_run(entry.run_id)).label_owner(label)
+
+    def set(self, entry: Entry, tags: Mapping[str, str]) -> None:
+        """Set tags of a name, all at once."""
+        if len(tags) == 1:
+            ((name, value),) = tags.items()
+            self._client.set_tag(entry.run_id, name, value)
+            return
+        self._client.log_batch(entry.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def forget(self, entry: Entry, number: int) -> None:
+        """Take a version out; its number stays claimed."""
+        self._client.delete_tag(entry.run_id, f"v{number}")
+        for alias in entry.aliases_of(number):
+            self._client.delete_tag(entry.run_id, key("alias", alias))
+
+    # -- runs
+
+    def run_of(self, run_id: str) -> str | None:
+        """Return the MLflow run that belongs to one of Tracelet's runs, or None."""
+        _, root = self._made()
+        return self._client.get_run(root).data.params.get(key("run", run_id))
+
+    def claim_run(self, run_id: str, candidate: str) -> str:
+        """Let an MLflow run belong to one of Tracelet's, unless another one does; return the one that does."""
+        return self.take(self._made()[1], key("run", run_id), candidate)
+
+    # -- claims
+
+    def take(self, run_id: str, name: str, value: str) -> str:
+        """Set a parameter that nobody has set yet; return its value, which is another's where that one was first."""
+        try:
+            self._client.log_param(run_id, name, value)
+        except MlflowException as error:
+            if code_of(error) not in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}:
+                raise
+            owner = self._client.get_run(run_id).data.params.get(name)
+            if owner is None:
+                raise
+            return owner
+        return value
+
+    # -- the experiment of the index
+
+    def _found(self) -> tuple[str, str] | None:
+        if self._place is None:
+            experiment = self._client.get_experiment_by_name(self._title)
+            if experiment is None:
+                return None
+            if experiment.lifecycle_stage != "active":
+                raise BackendError(
+                    f"the MLflow experiment {self._title!r}, by which artifacts are found, was deleted: "
+                    f"`mlflow experiments restore -x {experiment.experiment_id}` brings it back."
+                )
+            if _ROOT not in experiment.tags:
+                raise BackendError(
+                    f"the MLflow experiment {self._title!r} is somebody's own, and artifacts of {self._experiment!r} would "
+                    "be found by one of that name: use another experiment's name."
+                )
+            self._place = experiment.experiment_id, experiment.tags[_ROOT]
+        return self._place
+
+    def _made(self) -> tuple[str, str]:
+        """Make the experiment whole under a name of its own, and then give it the name that only one can have."""
+        found = self._found()
+        if found is not None:
+            return found
+        candidate = self._client.create_experiment(
+            f"{self._title}.{uuid.uuid4().hex[:12]}",
+            tags={"mlflow.note.content": _NOTE.format(name=self._experiment)},
+        )
+        root = self._client.create_run(candidate, tags={"mlflow.runName": "root"}).info.run_id
+        self._client.set_experiment_tag(candidate, _ROOT, root)
+        try:
+            self._client.rename_experiment(candidate, self._title)
+        except MlflowException:
+            self._client.delete_experiment(candidate)
+            found = self._found()
+            if found is None:
+                raise
+            return found
+        self._place = candidate, root
+        return self._place

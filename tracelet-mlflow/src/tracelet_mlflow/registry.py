@@ -1,0 +1,206 @@
+"""Models as MLflow's own: a logged model with its flavor, a version in the Model Registry, aliases.
+
+A put that was interrupted may have got any distance: each step first looks for what an earlier attempt left,
+by the put's id in a tag that is set together with the thing itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.exceptions import MlflowException
+
+from tracelet.plugin import Labels, Manifest, SealedArtifact
+from tracelet_mlflow.errors import code_of
+from tracelet_mlflow.files import workspace
+from tracelet_mlflow.flavors import Recipe, build, read_recipe
+from tracelet_mlflow.runs import Home
+
+__all__ = ["Registry"]
+
+_LOG = logging.getLogger("tracelet.mlflow")
+_PUT = "tracelet.put_id"
+_MODEL = "tracelet.model"
+#: The name of a model that was given none.
+_MAIN = "model"
+_NOT_IN_ALIASES = re.compile(r"[^\w-]", re.ASCII)
+_NOT_IN_MODEL_NAMES = re.compile(r"[/:.%\"']")
+
+
+class Registry:
+    """The models of one experiment's artifacts in MLflow and its Model Registry."""
+
+    def __init__(self, client: MlflowClient, experiment: str, directory: Path) -> None:
+        """``directory`` is where temporary files may be."""
+        self._client = client
+        self._experiment = experiment
+        self._directory = directory
+
+    def add(
+        self, sealed: SealedArtifact, home: Home, number: int, files: str, *, resumed: bool
+    ) -> dict[str, dict[str, str]]:
+        """Log and register the models of an artifact, or its plain files, at ``files``, where it has none.
+
+        Returns by model what it is called in MLflow. ``resumed`` says that an earlier attempt may have done some
+        of it.
+        """
+        manifest = sealed.manifest
+        rendered = _rendered(sealed)
+        if not rendered:
+            tags = self._tags(manifest, number, "")
+            return {"": self._registered(manifest.name, files, home, tags, manifest.description, None, resumed=resumed)}
+        found = {}
+        for model, folder in rendered.items():
+            tags = self._tags(manifest, number, model)
+            recipe = read_recipe(folder)
+            logged = self._logged(recipe, folder, manifest, home, tags, resumed=resumed)
+            entry = next(one for one in manifest.models if one.name == model)
+            found[model] = {
+                "model_id": logged.model_id,
+                **self._registered(
+                    _registered_name(manifest.name, model, rendered),
+                    logged.artifact_location,
+                    home,
+                    {**tags, "tracelet.model_id": logged.model_id},
+                    entry.description or manifest.description,
+                    logged.model_id,
+                    resumed=resumed,
+                ),
+            }
+        return found
+
+    def name(self, models: Mapping[str, Mapping[str, str]], labels: Labels, number: int) -> None:
+        """Let aliases of the Model Registry point at an artifact's models; the exact label is a tag."""
+        for model in models.values():
+            if "name" not in model:
+                continue
+            name, version = model["name"], model["version"]
+            if labels.version:
+                self._client.set_model_version_tag(name, version, "tracelet.label", labels.version)
+            for label in filter(None, (labels.version, *labels.aliases)):
+                self._client.set_registered_model_alias(name, _NOT_IN_ALIASES.sub("-", label), version)
+
+    def remove(self, models: Mapping[str, Mapping[str, str]]) -> None:
+        """Delete models that :meth:`add` made."""
+        for model in models.values():
+            if "name" in model:
+                _unless_missing(self._client.delete_model_version, model["name"], model["version"])
+            if "model_id" in model:
+                _unless_missing(self._client.delete_logged_model, model["model_id"])
+
+    def _tags(self, manifest: Manifest, number: int, model: str) -> dict[str, str]:
+        return {
+            "tracelet.experiment": self._experiment,
+            "tracelet.artifact": manifest.name,
+            "tracelet.version": f"v{number}",
+            "tracelet.type": manifest.type.value,
+            "tracelet.digest": manifest.digest,
+            _PUT: manifest.put_id,
+            _MODEL: model,
+        }
+
+    def _logged(
+        self, recipe: Recipe, folder: Path, manifest: Manifest, home: Home, tags: dict[str, str], *, resumed: bool
+    ) -> LoggedModel:
+        logged = self._logged_before(home, tags) if resumed else None
+        if logged is None:
+            logged = self._client.create_logged_model(
+                home.experiment_id,
+                name=_NOT_IN_MODEL_NAMES.sub("-", manifest.name),
+                source_run_id=home.run_id,
+                tags=tags,
+                model_type=recipe.framework,
+            )
+        if logged.status != "READY":
+            with workspace(self._directory) as desk:
+                build(recipe, folder, desk / "model", model_id=logged.model_id, run_id=home.run_id)
+                self._client.log_model_artifacts(logged.model_id, str(desk / "model"))
+            self._client.log_outputs(home.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+            self._client.finalize_logged_model(logged.model_id, "READY")
+        return logged
+
+    def _logged_before(self, home: Home, tags: dict[str, str]) -> LoggedModel | None:
+        wanted = " AND ".join(f"tags.`{name}` = '{tags[name]}'" for name in (_PUT, _MODEL))
+        found = self._client.search_logged_models([home.experiment_id], wanted, max_results=1)
+        return next(iter(found), None)
+
+    def _registered(
+        self,
+        name: str,
+        source: str,
+        home: Home,
+        tags: dict[str, str],
+        description: str | None,
+        model_id: str | None,
+        *,
+        resumed: bool,
+    ) -> dict[str, str]:
+        version = self._registered_before(name, tags) if resumed else None
+        try:
+            if version is None:
+                version = self._register(name, source, home, tags, description, model_id)
+        except MlflowException as error:
+            if code_of(error) not in {"INVALID_PARAMETER_VALUE", "FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"}:
+                raise
+            _LOG.warning("%r is stored, and the Model Registry does not take it: %s", name, error)
+            return {}
+        return {"name": name, "version": version}
+
+    def _registered_before(self, name: str, tags: dict[str, str]) -> str | None:
+        for found in self._client.search_model_versions(f"name = '{name}' AND tags.`{_PUT}` = '{tags[_PUT]}'"):
+            if found.tags.get(_MODEL) == tags[_MODEL]:
+                return str(found.version)
+        return None
+
+    def _register(
+        self,
+        name: str,
+        source: str,
+        home: Home,
+        tags: dict[str, str],
+        description: str | None,
+        model_id: str | None,
+    ) -> str:
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if code_of(error) != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # `models:/…` as the source would be looked up in MLflow's global state, which is not set here.
+        made = self._client.create_model_version(
+            name,
+            source,
+            home.run_id,
+            tags=tags,
+            description=description,
+            await_creation_for=0,
+            model_id=model_id,
+        )
+        return str(made.version)
+
+
+def _rendered(sealed: SealedArtifact) -> dict[str, Path]:
+    """The models that have a form of MLflow's own, by name, the main one first."""
+    if sealed.rendered is None:
+        return {}
+    folders = {folder.name: folder for folder in sorted(sealed.rendered.iterdir()) if folder.is_dir()}
+    return dict(sorted(folders.items(), key=lambda item: item[0] != _MAIN))
+
+
+def _registered_name(artifact: str, model: str, every: Iterable[str]) -> str:
+    """The first model of an artifact bears the artifact's name, others their own name besides."""
+    return artifact if model == next(iter(every)) else f"{artifact}.{model}"
+
+
+def _unless_missing(call: Any, *arguments: str) -> None:
+    try:
+        call(*arguments)
+    except MlflowException as error:
+        if code_of(error) != "RESOURCE_DOES_NOT_EXIST":
+            raise
