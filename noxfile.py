@@ -22,6 +22,11 @@ def sources() -> list[str]:
     return [f"tracelet-{name}/src" for name in DISTRIBUTIONS]
 
 
+def editable() -> list[str]:
+    paths = [CORE, *(f"./tracelet-{name}" for name in DISTRIBUTIONS[1:])]
+    return [part for path in paths for part in ("-e", path)]
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, log, and find everything again from a second process, on the embedded backend."""
@@ -33,8 +38,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test, with branch coverage of the core."""
     session.install(*group("frameworks"))
-    editable = [part for path in [CORE, *(f"./tracelet-{name}" for name in DISTRIBUTIONS[1:])] for part in ("-e", path)]
-    session.install(*editable, "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
+    session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
     session.run("coverage", "erase")
     if session.posargs:
         session.run("coverage", "run", "-m", "pytest", *session.posargs)
@@ -58,7 +62,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    session.install(*group("types"), "-e", CORE)
+    session.install(*editable(), *group("types"))
     session.run("mypy", *sources())
 
 

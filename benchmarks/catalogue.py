@@ -21,7 +21,9 @@ def main() -> None:
                 exp.log_artifact(
                     exp.create_artifact(f"name{number % 10}", ArtifactType.CONFIG).add_object(number, "number")
                 )
-        print(f"logged {VERSIONS:,} versions of 10 names: {1000 * (time.perf_counter() - began) / VERSIONS:.1f} ms each")
+        print(
+            f"logged {VERSIONS:,} versions of 10 names: {1000 * (time.perf_counter() - began) / VERSIONS:.1f} ms each"
+        )
         reader = Experiment("many", artifacts=True, config=config)
         listing, latest = [], []
         for _ in range(3):

@@ -100,7 +100,12 @@ def main() -> None:
             "1.2 x",
         )
         many = [write(folder / f"many-{number:04}.bin", 1000) for number in range(1000)]
-        row("log_artifact, 1,000 files of 1 KB", median(1, lambda: log(many, "many")), median(1, lambda: hand(many)), "1.1 x")
+        row(
+            "log_artifact, 1,000 files of 1 KB",
+            median(1, lambda: log(many, "many")),
+            median(1, lambda: hand(many)),
+            "1.1 x",
+        )
         row("the same 1,000 files again", median(3, lambda: log(many, "many")))
         large = fresh(500 * MB)
         sha256(large[0])

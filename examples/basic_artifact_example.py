@@ -28,7 +28,9 @@ def main() -> None:
         report = exp.create_artifact("experiment_results", ArtifactType.REPORT, "Loss of a run that went well")
         report.add_file(write_metrics(Path(folder)), "data/metrics.csv", "Loss by epoch")
         report.add_object({"learning_rate": 0.001, "batch_size": 32}, "hyperparameters")
-        report.add_reference("https://example.org/dataset.tar.gz", size_bytes=5_000_000, description="What it learned from")
+        report.add_reference(
+            "https://example.org/dataset.tar.gz", size_bytes=5_000_000, description="What it learned from"
+        )
         report.metadata["final_loss"] = 0.1
         results = exp.log_artifact(report, aliases=["best"])
         for backend, result in results.items():
