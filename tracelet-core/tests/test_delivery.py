@@ -461,6 +461,26 @@ def test_a_forked_child_works_for_itself(moody: Moody, experiment: Make) -> None
     assert contents(exp) == ["parent", "child", "parent again"]
 
 
+def test_what_another_process_left_goes_where_that_process_would_have_sent_it(
+    moody: Moody, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Moody(tmp_path / "first"), Moody(tmp_path / "second")
+    first.place.mkdir()
+    monkeypatch.setenv("TOLD_PLACE", str(first.place))
+    first.told(put="away")
+    exp = experiment("moody-told")
+    exp.log_artifact(artifact("for the first"))
+    exp.stop()
+    first.told()
+    monkeypatch.setenv("TOLD_PLACE", str(second.place))
+    later = experiment("moody-told")
+    later.log_artifact(artifact("for the second"))
+    assert later.flush() == 0
+    assert contents(later) == ["for the second"]
+    monkeypatch.setenv("TOLD_PLACE", str(first.place))
+    assert contents(experiment("moody-told")) == ["for the first"]
+
+
 # -- leases
 
 

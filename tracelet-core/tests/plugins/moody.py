@@ -16,6 +16,7 @@ import attrs
 
 from tracelet.exceptions import ArtifactError, BackendAuthError, BackendUnavailable
 from tracelet.plugin import BackendSpec, BlobBackend, Capability, hookimpl
+from tracelet.settings import own_variable
 
 
 @attrs.frozen
@@ -132,6 +133,17 @@ class Dumb(Moody):
     delete = None
 
 
+def _told():
+    """What the user's own SDK says: where it is."""
+    return {"place": own_variable("TOLD_PLACE")}
+
+
+def _open_told(experiment, settings, context):
+    place = Path(context.sdk["place"])
+    place.mkdir(parents=True, exist_ok=True)
+    return Moody(place, experiment)
+
+
 def _open(kind, experiment, settings):
     place = Path(settings.place)
     place.mkdir(parents=True, exist_ok=True)
@@ -158,4 +170,5 @@ def tracelet_backends():
         spec("moody-inline", in_process=True, capabilities=everything),
         spec("moody-render", render=_render, context=lambda: {"uri": "https://me:secret@host/x"}),
         spec("moody-dumb", Dumb),
+        BackendSpec(name="moody-told", open=_open_told, settings=Settings, context=_told),
     ]

@@ -98,9 +98,21 @@ class Task:
 class Courier:
     """Makes the deliveries to one backend, one at a time."""
 
-    def __init__(self, backend: str, experiment: str, lane: Lane, outbox: Outbox, settings: TraceletSettings) -> None:
+    def __init__(
+        self,
+        backend: str,
+        experiment: str,
+        lane: Lane,
+        outbox: Outbox,
+        settings: TraceletSettings,
+        elsewhere: Callable[[Parcel], Lane | None] = lambda parcel: None,
+    ) -> None:
+        """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else."""
         self.backend = backend
         self.lane = lane
+        self._elsewhere = elsewhere
+        #: The lane of deliveries of another process, and what the SDK said there.
+        self._other: tuple[dict[str, Any], Lane] | None = None
         self._experiment = experiment
         self._outbox = outbox
         self._settings = settings
@@ -194,7 +206,11 @@ class Courier:
             if thread.is_alive():
                 # The end of the lane's process is the end of its request: the thread puts away what it had.
                 self.lane.kill()
+                other = self._other
+                if other is not None:
+                    other[1].kill()
                 thread.join(5.0)
+        self._close_other(until)
         try:
             self.lane.close(max(0.0, until - time.monotonic()), failed=failed)
         except TraceletError as error:
@@ -226,7 +242,7 @@ class Courier:
                 continue
             with contextlib.suppress(TraceletError):
                 if opening:
-                    self._opened()
+                    self._opened(self.lane)
                 elif self._inputs:
                     self._record(*self._inputs.popleft())
                 elif lost := self._lost():
@@ -236,7 +252,7 @@ class Courier:
 
     def _record(self, stored: StoredArtifact, run: RunInfo) -> None:
         try:
-            self._opened()
+            self._opened(self.lane)
             self.lane.request("record_input", self._settings.deadline, stored=stored, run=run)
         except TraceletError as error:
             _LOG.warning("%s has not noted the use of %r: %s", self.backend, stored.manifest.name, error)
@@ -268,10 +284,10 @@ class Courier:
         try:
             if time.monotonic() < self._retry_at and self._trouble is not None:
                 raise self._still_away()
-            self._opened()
+            self._opened(self.lane)
             # What was queued before under this name is older: it goes first, or this one waits behind it.
             self._make_waiting(task.parcel.manifest.name, before=task.parcel.key)
-            outcome = self._outcome(task.parcel, self._deliver(task.sealed, task.parcel, again=False))
+            outcome = self._outcome(task.parcel, self._deliver(task.sealed, task.parcel, self.lane, again=False))
         except TraceletError as error:
             outcome = Outcome(error=error)
         with task.lock:
@@ -342,14 +358,15 @@ class Courier:
     def redeliver(self, parcel: Parcel, *, unhurried: bool = False) -> Outcome:
         """Make a delivery of the outbox. Raises what may pass; an ``unhurried`` one ends only by a stall."""
         began = time.monotonic()
-        self._opened()
+        lane = self._lane_of(parcel)
+        self._opened(lane)
         limit = limit_for(parcel.manifest.size_bytes, self._settings)
-        if not self._outbox.take(parcel, [current(), *self.lane.processes()], 2 * limit + 3600):
+        if not self._outbox.take(parcel, [current(), *lane.processes()], 2 * limit + 3600):
             self._later[parcel.key] = time.monotonic() + _SHORTEST_RETRY
             raise BackendUnavailable(f"another process is on {parcel.manifest.name!r}.", backend=self.backend)
         try:
             sealed = self._outbox.sealed(parcel)
-            outcome = self._outcome(parcel, self._deliver(sealed, parcel, again=True, unhurried=unhurried))
+            outcome = self._outcome(parcel, self._deliver(sealed, parcel, lane, again=True, unhurried=unhurried))
         except TraceletError as error:
             outcome = Outcome(error=error, queued=not is_final(error))
         self._settle(parcel, outcome, began)
@@ -401,7 +418,7 @@ class Courier:
         parcel, _ = self._waiters[key]
         manifest = parcel.manifest
         try:
-            self._opened()
+            self._opened(self.lane)
             stored = self.lane.request(
                 "find", self._settings.deadline, name=manifest.name, ref=f"sha256:{manifest.digest}"
             )
@@ -413,29 +430,51 @@ class Courier:
         )
         self._tell(key, Outcome(Delivered(stored, True)) if stored is not None else Outcome(error=refused))
 
-    def _deliver(self, sealed: SealedArtifact, parcel: Parcel, *, again: bool, unhurried: bool = False) -> Delivered:
+    def _lane_of(self, parcel: Parcel) -> Lane:
+        if self._other is not None and self._other[0] == parcel.sdk:
+            return self._other[1]
+        lane = self._elsewhere(parcel)
+        if lane is None:
+            return self.lane
+        self._close_other(time.monotonic() + self._settings.deadline)
+        self._other = parcel.sdk, lane
+        return lane
+
+    def _close_other(self, until: float) -> None:
+        other, self._other = self._other, None
+        if other is not None:
+            with contextlib.suppress(TraceletError):
+                other[1].close(max(0.0, until - time.monotonic()), failed=False)
+
+    def _deliver(
+        self, sealed: SealedArtifact, parcel: Parcel, lane: Lane, *, again: bool, unhurried: bool = False
+    ) -> Delivered:
         began = time.monotonic()
         limit = None if unhurried else limit_for(sealed.manifest.size_bytes, self._settings)
         try:
-            answer: Delivered = self.lane.request(
+            answer: Delivered = lane.request(
                 "deliver", limit, sealed=sealed, labels=parcel.labels, run=parcel.run, again=again
             )
         except TraceletError as error:
-            self._note_trouble(error, began)
+            self._note_trouble(error, began, lane)
             raise
-        self._retry_at, self._trouble = 0.0, None
+        if lane is self.lane:
+            self._retry_at, self._trouble = 0.0, None
         self.delivered += 1
         return answer
 
-    def _opened(self) -> None:
+    def _opened(self, lane: Lane) -> None:
         began = time.monotonic()
         try:
-            self.lane.open(self._settings.open_timeout)
+            lane.open(self._settings.open_timeout)
         except TraceletError as error:
-            self._note_trouble(error, began)
+            self._note_trouble(error, began, lane)
             raise
 
-    def _note_trouble(self, error: TraceletError, began: float) -> None:
+    def _note_trouble(self, error: TraceletError, began: float, lane: Lane) -> None:
+        """Leave the backend alone for a while; what another process's deliveries meet is their own trouble."""
+        if lane is not self.lane:
+            return
         if isinstance(error, (BackendUnavailable, BackendAuthError)) and began >= self._hurried_at:
             took = time.monotonic() - began
             self._trouble = error

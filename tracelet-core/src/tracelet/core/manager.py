@@ -19,8 +19,8 @@ from tracelet.core.delivery import Courier, Outcome, Reader, Sealer, Task, close
 from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.files import FileChanged
 from tracelet.core.finding import Finder
-from tracelet.core.lane import guarded, open_lane
-from tracelet.core.outbox import Draft, Outbox, Parcel
+from tracelet.core.lane import Lane, guarded, open_lane
+from tracelet.core.outbox import Draft, Outbox, Parcel, without_secrets
 from tracelet.core.plugins import Registry
 from tracelet.core.processes import current
 from tracelet.core.results import LogResult, LogResults
@@ -121,7 +121,7 @@ class ArtifactManager:
             )
         return self._wiring
 
-    def _lane(self, name: str) -> Any:
+    def _lane(self, name: str) -> Lane:
         spec = self._specs[name]
         context = BackendContext(self._directory, guarded(name, spec.context))
         return open_lane(spec, self._experiment, self._plugin_settings[name], context)
@@ -143,7 +143,16 @@ class ArtifactManager:
         return self._wired.finder
 
     def _courier(self, name: str) -> Courier:
-        return Courier(name, self._experiment, self._lane(name), self._outbox, self._settings)
+        spec = self._specs[name]
+        own = without_secrets(guarded(name, spec.context))
+
+        def elsewhere(parcel: Parcel) -> Lane | None:
+            if without_secrets(parcel.sdk) == own:
+                return None
+            context = BackendContext(self._directory, parcel.sdk)
+            return open_lane(spec, self._experiment, self._plugin_settings[name], context)
+
+        return Courier(name, self._experiment, self._lane(name), self._outbox, self._settings, elsewhere)
 
     @property
     def store(self) -> LocalStore | RemoteStore:

@@ -33,7 +33,7 @@ from tracelet.core.remote import redact
 from tracelet.core.store import LocalStore
 from tracelet.exceptions import IntegrityError, TraceletError
 
-__all__ = ["Draft", "DraftFile", "Outbox", "Parcel"]
+__all__ = ["Draft", "DraftFile", "Outbox", "Parcel", "without_secrets"]
 
 #: No backend has this name: it holds a character that names do not.
 _DRAFTS = "~drafts"
