@@ -570,6 +570,7 @@ class Sealer:
         self._drafts: deque[Path] = deque()
         self._thread: threading.Thread | None = None
         self._busy = False
+        self._closing = False
 
     def add(self, draft: Path) -> None:
         """Finish this draft, when its turn comes."""
@@ -578,6 +579,12 @@ class Sealer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="tracelet-sealer", daemon=True)
                 self._thread.start()
+            self._wake.notify_all()
+
+    def close(self) -> None:
+        """Begin nothing more; a draft that is not finished waits for a later process."""
+        with self._wake:
+            self._closing = True
             self._wake.notify_all()
 
     def settle(self, until: float) -> bool:
@@ -590,8 +597,10 @@ class Sealer:
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
-                while not self._drafts:
+                while not self._drafts and not self._closing:
                     self._wake.wait()
+                if self._closing:
+                    return
                 draft = self._drafts.popleft()
                 self._busy = True
             try:

@@ -205,6 +205,7 @@ class ArtifactManager:
             left = self.flush(self._settings.stop_timeout * (1 - _RESERVE))
         finally:
             wiring, self._wiring, self._run = self._wired, None, None
+            wiring.sealer.close()
             close_all(wiring.couriers.values(), until, failed=failed)
             wiring.finder.close(until)
         if left:
