@@ -10,7 +10,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 PROJECT = nox.project.load_toml("pyproject.toml")
 DISTRIBUTIONS = ("core", "mlflow", "wandb", "clearml", "aim", "lightning")
-TRACKERS = ("mlflow",)
+TRACKERS = ("mlflow", "wandb")
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
 
 

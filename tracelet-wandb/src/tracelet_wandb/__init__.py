@@ -1,1 +1,108 @@
-"""Weights & Biases for Tracelet: planned, with no plugin yet."""
+"""Weights & Biases for Tracelet: what the user's process loads of it. The SDK is imported by the lane alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from tracelet.exceptions import ConfigError
+from tracelet.plugin import Backend, BackendContext, BackendSpec, Capability, hookimpl
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["WandbSettings", "tracelet_backends"]
+
+
+def _not_negative(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{field.name}={value!r}: give a whole number, 0 or more.")
+
+
+@attrs.frozen(kw_only=True)
+class WandbSettings:
+    """Read from ``TRACELET_WANDB_*``. Server, key and mode are W&B's own variables' matter."""
+
+    #: The user or team that owns the project. Empty: what W&B itself takes (WANDB_ENTITY, the account's own).
+    entity: str = ""
+    #: Show images, audio, video, plots and tables of samples on the run, too.
+    media: bool = True
+    #: So many files of one artifact are shown on the run at most.
+    media_files: int = attrs.field(default=50, validator=_not_negative)
+    #: So many rows of a table of samples are shown on the run at most.
+    table_rows: int = attrs.field(default=10_000, validator=_not_negative)
+
+
+def _context() -> dict[str, Any]:
+    """What the user's own SDK says, if it is loaded: which run is active in it, and how that run is written."""
+    wandb: ModuleType | None = sys.modules.get("wandb")
+    run = getattr(wandb, "run", None)
+    settings = getattr(run, "settings", None)
+    if run is None or settings is None or getattr(settings, "mode", "disabled") == "disabled":
+        return {}
+    return {
+        "run": str(run.id or ""),
+        "project": str(run.project or ""),
+        "entity": str(run.entity or ""),
+        "mode": str(settings.mode),
+        "base_url": str(settings.base_url),
+    }
+
+
+def _open(experiment: str, settings: WandbSettings, context: BackendContext) -> Backend:
+    try:
+        import wandb  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"the W&B SDK cannot be imported ({error}): install it with pip install 'tracelet-core[wandb]'."
+        ) from error
+    from tracelet_wandb.backend import open_backend
+
+    return open_backend(experiment, settings, context)
+
+
+#: For the lane's process, where the user has not set them: fail soon (core tries again by itself), be silent, send
+#: no reports, and leave out what belongs to the user's own runs. The pair of underscores is W&B's own.
+_ENVIRON = {
+    "WANDB_SILENT": "true",
+    "WANDB_CONSOLE": "off",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_DISABLE_GIT": "true",
+    "WANDB_DISABLE_CODE": "true",
+    "WANDB_INIT_TIMEOUT": "60",
+    "WANDB__DISABLE_STATS": "true",
+    "WANDB__DISABLE_META": "true",
+    "WANDB__DISABLE_MACHINE_INFO": "true",
+    "WANDB__SAVE_REQUIREMENTS": "false",
+    "WANDB__GRAPHQL_RETRY_MAX": "2",
+    "WANDB__GRAPHQL_RETRY_WAIT_MIN_SECONDS": "0.2",
+    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "1",
+    "WANDB__FILE_TRANSFER_RETRY_MAX": "2",
+    "WANDB__FILE_TRANSFER_RETRY_WAIT_MIN_SECONDS": "0.2",
+    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "1",
+    "WANDB__FILE_STREAM_RETRY_MAX": "2",
+    "WANDB__FILE_STREAM_RETRY_WAIT_MIN_SECONDS": "0.2",
+    "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "1",
+    # An offline run's log is on disk after so many seconds, and not after W&B's fifteen.
+    "WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "0.5",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@hookimpl
+def tracelet_backends() -> Iterable[BackendSpec]:
+    """Provide ``wandb``."""
+    return [
+        BackendSpec(
+            name="wandb",
+            open=_open,
+            settings=WandbSettings,
+            context=_context,
+            capabilities=frozenset({Capability.ALIASES, Capability.DELETE, Capability.INPUTS, Capability.COLLECT}),
+            environ=_ENVIRON,
+            summary="Artifacts in W&B, with media on the run; works offline, too.",
+        )
+    ]

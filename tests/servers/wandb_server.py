@@ -1,0 +1,369 @@
+"""A stand-in for a W&B server on 127.0.0.1: GraphQL, uploads, downloads and the stream of a run's files.
+
+``python -m servers.wandb_server --folder F --port P`` serves until it is killed, and goes on where it was when it is
+started again. What it does not know it answers with an error and notes in ``unknown``, which :class:`WandbServer`
+checks when it closes. Faults are set from outside: see :meth:`WandbServer.fault`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import sys
+import threading
+import time
+import traceback
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from servers.graphql import Document, GraphQLError, Unknown, execute
+from servers.processes import ServerProcess, free_port
+from servers.wandb_schema import Schema
+from servers.wandb_state import State
+
+__all__ = ["API_KEY", "WandbServer", "wandb_server"]
+
+API_KEY = "0123456789abcdef0123456789abcdef01234567"
+ENTITIES = ("somebody", "a-team")
+_HANG = 600.0
+
+
+class _Fault:
+    """Something that goes wrong for the requests whose names match a pattern, so many times."""
+
+    def __init__(self, match: str, action: str, times: int | None) -> None:
+        self.match, self.action, self.times = re.compile(match), action, times
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, port: int, folder: Path) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.state = State(folder, ENTITIES)
+        self.faults: list[_Fault] = []
+        self.log: list[str] = []
+        self.filters = "applied"
+
+    def fault(self, name: str) -> str:
+        with self.state.lock:
+            for fault in self.faults:
+                if fault.match.fullmatch(name) and fault.times != 0:
+                    fault.times = None if fault.times is None else fault.times - 1
+                    return fault.action
+        return ""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], (BrokenPipeError, ConnectionResetError)):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/_control/ready":
+            return self._answer(200, b"ok")
+        if path == "/_control/state":
+            return self._json(200, self._dump())
+        if match := re.fullmatch(r"/storage/([\w-]+)", path):
+            return self._blob("GET storage", match[1])
+        if match := re.match(r"/artifactsV2/[^/]+/[^/]+/[^/]+/[^/]+/[^/]*/([0-9a-f]{32})/.+", path):
+            if not self._authorized():
+                return self._answer(401, b"no such key")
+            return self._blob("GET file", match[1])
+        return self._unknown(f"GET {path}")
+
+    def do_PUT(self) -> None:
+        body = self._body()
+        if not (match := re.fullmatch(r"/upload/([\w-]+)", urlsplit(self.path).path)):
+            return self._unknown(f"PUT {self.path}")
+        kind = self.server.state.uploads[match[1]].partition(":")[0]
+        if self._faulty(f"PUT {kind}"):
+            return None
+        try:
+            with self.server.state.lock:
+                self.server.state.store(match[1], body)
+                self.server.state.keep()
+        except ValueError as error:
+            return self._answer(400, str(error).encode())
+        return self._answer(200, b"")
+
+    def do_POST(self) -> None:
+        path, body = urlsplit(self.path).path, self._body()
+        if path == "/_control/fault":
+            given = json.loads(body)
+            self.server.faults = [_Fault(**one) for one in given["faults"]]
+            self.server.filters = given["filters"]
+            self.server.state.folds_case = given["folds_case"]
+            return self._json(200, {})
+        if path == "/sdk/otel/v1/metrics":
+            return self._answer(200, b"")
+        if not self._authorized():
+            return self._answer(401, b'{"errors":[{"message":"user is not logged in"}]}')
+        if path == "/graphql":
+            return self._graphql(json.loads(body))
+        if match := re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", path):
+            if self._faulty("file_stream"):
+                return None
+            return self._file_stream([unquote(part) for part in match.groups()], json.loads(body))
+        return self._unknown(f"POST {path}")
+
+    def _graphql(self, message: dict[str, Any]) -> None:
+        name = "?"
+        try:
+            document = Document(message["query"])
+            name = document.operations[0]["name"] or name
+            if self._faulty(name):
+                return
+            schema = Schema(self.server.state, self._address, filters=self.server.filters)
+            mutates = document.operations[0]["kind"] == "mutation"
+            with self.server.state.lock:
+                answer = execute(
+                    document, message.get("variables") or {}, schema.mutation() if mutates else schema.query()
+                )
+                if mutates:
+                    self.server.state.keep()
+            self._json(200, {"data": answer})
+        except GraphQLError as error:
+            if isinstance(error, Unknown):
+                self._note(f"{name}: {error}")
+            self._json(200, {"data": None, "errors": [{"message": str(error), "path": [name]}]})
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._note(f"{name}: {traceback.format_exc()}")
+            self._json(500, {"errors": [{"message": f"{name} failed"}]})
+
+    def _file_stream(self, path: list[str], body: dict[str, Any]) -> None:
+        left = set(body) - {"files", "complete", "exitcode", "uploaded", "dropped", "preempting", "clientID", "shared"}
+        left -= {"x_shared", "stream_id", "streamId"}
+        entity, project_name, run_name = path
+        project = self.server.state.project(entity, project_name)
+        if left or project is None or run_name not in project.runs:
+            return self._unknown(f"file_stream {path} {sorted(left)}")
+        run = project.runs[run_name]
+        with self.server.state.lock:
+            for name, part in (body.get("files") or {}).items():
+                if name == "wandb-history.jsonl":
+                    run.history += [json.loads(line) for line in part["content"]]
+                elif name == "wandb-summary.json":
+                    run.values["summaryMetrics"] = part["content"][-1]
+                elif name not in {"wandb-events.jsonl", "output.log"}:
+                    self._note(f"file_stream: {name}")
+            if body.get("complete"):
+                run.exit_code = body.get("exitcode")
+                run.state = "finished" if run.exit_code == 0 else "failed"
+            self.server.state.keep()
+        return self._json(200, {"exitcode": None, "limits": {}})
+
+    def _dump(self) -> dict[str, Any]:
+        state = self.server.state
+        with state.lock:
+            return {
+                "unknown": state.unknown,
+                "log": self.server.log,
+                "projects": [
+                    {
+                        "entity": project.entity,
+                        "name": project.name,
+                        "runs": [
+                            {
+                                "name": run.name,
+                                "state": run.state,
+                                "exit_code": run.exit_code,
+                                "values": run.values,
+                                "history": run.history,
+                                "files": sorted(run.files),
+                                "used": run.used,
+                            }
+                            for run in project.runs.values()
+                        ],
+                        "collections": {
+                            collection.name: {
+                                "type": collection.type,
+                                "aliases": collection.aliases,
+                                "versions": [
+                                    {
+                                        "id": one.id,
+                                        "number": one.number,
+                                        "state": one.state,
+                                        "description": one.description,
+                                        "metadata": json.loads(one.metadata or "{}"),
+                                        "contents": one.contents,
+                                        "run": one.run,
+                                    }
+                                    for one in collection.versions
+                                ],
+                            }
+                            for collection in project.collections.values()
+                        },
+                    }
+                    for project in state.projects.values()
+                ],
+            }
+
+    # -- HTTP
+
+    def _authorized(self) -> bool:
+        expected = base64.b64encode(f"api:{API_KEY}".encode()).decode()
+        return self.headers.get("Authorization") == f"Basic {expected}"
+
+    def _address(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}{path}"
+
+    def _faulty(self, name: str) -> bool:
+        """Note the request; carry out the fault that is set for it, and say whether that was the answer."""
+        self.server.log.append(name)
+        kind, _, detail = self.server.fault(name).partition(":")
+        if kind == "status":
+            self._json(int(detail), {"errors": [{"message": f"a fault: {detail}"}]})
+        elif kind == "error":
+            self._json(200, {"data": None, "errors": [{"message": detail}]})
+        elif kind == "hang":
+            time.sleep(_HANG)
+        elif kind == "drop":
+            self.close_connection = True
+            self.connection.close()
+        elif kind == "slow":
+            time.sleep(float(detail))
+            return False
+        return bool(kind)
+
+    def _blob(self, name: str, blob: str) -> None:
+        if self._faulty(name):
+            return None
+        path = self.server.state.blobs / blob
+        if not path.is_file():
+            return self._answer(404, b"no such file")
+        return self._answer(200, path.read_bytes())
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _unknown(self, what: str) -> None:
+        self._note(what)
+        self._answer(404, b"not known here")
+
+    def _note(self, what: str) -> None:
+        with self.server.state.lock:
+            self.server.state.unknown.append(what)
+
+    def _json(self, status: int, content: Any) -> None:
+        self._answer(status, json.dumps(content).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, kind: str = "application/octet-stream") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The requests are in the log that the state shows."""
+
+
+class WandbServer(ServerProcess):
+    """The server in a process of its own; ``kill()`` and ``start()`` again go on with what it held."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        port = free_port()
+        command = [sys.executable, "-m", "servers.wandb_server", "--folder", str(folder), "--port", str(port)]
+        tests = str(Path(__file__).parents[1])
+        super().__init__(command, port, "/_control/ready", folder / "server.log", {"PYTHONPATH": tests})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environ(self, home: Path) -> dict[str, str]:
+        """Variables that point the SDK here. Caches are relative: every process has its own, in its folder."""
+        home.mkdir(parents=True, exist_ok=True)
+        return {
+            "WANDB_BASE_URL": self.url,
+            "WANDB_API_KEY": API_KEY,
+            "HOME": str(home),
+            "WANDB_CACHE_DIR": "wandb-cache",
+            "WANDB_DATA_DIR": "wandb-data",
+            "WANDB_CONFIG_DIR": str(home / "wandb-config"),
+            "WANDB_ARTIFACT_DIR": "wandb-artifacts",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def fault(
+        self,
+        match: str = "",
+        action: str = "",
+        times: int | None = None,
+        *,
+        filters: str = "applied",
+        folds_case: bool = False,
+    ) -> None:
+        """Let requests whose names match fail: ``status:503``, ``error:text``, ``hang``, ``drop`` or ``slow:2``.
+
+        Names are those of GraphQL operations, ``PUT file``, ``PUT manifest``, ``PUT run``, ``GET file``, ``GET storage``
+        and ``file_stream``. Without arguments nothing fails any more. ``filters`` of versions are ``applied``, ``ignored``
+        or ``refused``; ``folds_case`` makes names that differ in case only the same.
+        """
+        faults = [{"match": match, "action": action, "times": times}] if match else []
+        body = json.dumps({"faults": faults, "filters": filters, "folds_case": folds_case}).encode()
+        with urllib.request.urlopen(f"{self.url}/_control/fault", body, timeout=10) as answer:
+            answer.read()
+
+    def look(self) -> dict[str, Any]:
+        """Return all that the server holds, and the names of the requests that it had."""
+        with urllib.request.urlopen(f"{self.url}/_control/state", timeout=30) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+        return found
+
+    def project(self, name: str) -> dict[str, Any]:
+        """Return what one project holds."""
+        found: list[dict[str, Any]] = [one for one in self.look()["projects"] if one["name"] == name]
+        assert len(found) == 1, f"{name!r} is not one of {[one['name'] for one in self.look()['projects']]}"
+        return found[0]
+
+
+@contextmanager
+def wandb_server(folder: Path) -> Iterator[WandbServer]:
+    """Run a server for the length of a block; at its end nothing may have been asked that it does not know."""
+    server = WandbServer(folder)
+    server.start()
+    try:
+        yield server
+        server.kill()
+        server.start()
+        unknown = server.look()["unknown"]
+        assert not unknown, "\n".join(unknown)
+    finally:
+        server.kill()
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--folder", type=Path, required=True)
+    arguments.add_argument("--port", type=int, default=0)
+    given = arguments.parse_args()
+    server = _Server(given.port, given.folder)
+    threading.current_thread().name = f"wandb-{server.server_address[1]}"
+    server.serve_forever(poll_interval=0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Artifacts in W&B: each version is a version of W&B's own, with the manifest as a file in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import wandb
+
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, IntegrityError, VersionConflict
+from tracelet.plugin import (
+    ArtifactType,
+    Backend,
+    BackendContext,
+    Labels,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    parse_ref,
+)
+from tracelet_wandb import WandbSettings, offline_runs, runs
+from tracelet_wandb.connection import Place, connect, is_offline, set_up
+from tracelet_wandb.downloads import bring, is_noted
+from tracelet_wandb.errors import translated
+from tracelet_wandb.media import show
+from tracelet_wandb.names import project_name
+from tracelet_wandb.notes import with_label
+from tracelet_wandb.offline import Catalogue, OfflineBackend
+from tracelet_wandb.staging import recorded, sweep
+from tracelet_wandb.uploads import build
+from tracelet_wandb.versions import Versions
+
+__all__ = ["WandbBackend", "open_backend"]
+
+#: Seconds that the SDK waits for an upload, where the lane's own limit does not end it before.
+_LONGEST = 86_400
+
+
+def open_backend(experiment: str, settings: WandbSettings, context: BackendContext) -> Backend:
+    """Log in to W&B, or open the catalogue of what it is still to get, as W&B's mode says."""
+    own = set_up(context.sdk)
+    folder = context.directory / "wandb"
+    rows, files = (settings.table_rows, settings.media_files) if settings.media else (0, 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_offline(own, context.sdk):
+        return OfflineBackend(experiment, folder, context.sdk, files=files, rows=rows)
+    place = connect(own, settings.entity, project_name(experiment))
+    return WandbBackend(place, experiment, folder, context.sdk, files=files, rows=rows)
+
+
+class WandbBackend:
+    """One experiment as a project on a W&B server."""
+
+    def __init__(
+        self, place: Place, experiment: str, folder: Path, sdk: dict[str, Any], *, files: int, rows: int
+    ) -> None:
+        """``folder`` is for what the SDK writes; ``files`` and ``rows`` are how much of an artifact is shown on a run."""
+        self._place = place
+        self._versions = Versions(place)
+        self._pending = Catalogue(folder / "offline", experiment)
+        self._folder = folder
+        self._sdk = sdk
+        self._files, self._rows = files, rows
+        self._run: wandb.Run | None = None
+        self._info: RunInfo | None = None
+
+    def start(self, run: RunInfo) -> None:
+        """See :class:`~tracelet.plugin.Backend`. W&B's run is begun with the first thing that is put into it."""
+        self._end(failed=False)
+        self._info = run
+        for _ in sweep(self._folder / "staging"):
+            pass
+
+    def stop(self, *, failed: bool) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        self._end(failed=failed)
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`: W&B numbers the version and shows it when it is complete."""
+        manifest = sealed.manifest
+        if labels.version and (taken := self._versions.find(manifest.name, parse_ref(labels.version))) is not None:
+            if taken.manifest.digest != manifest.digest:
+                raise _conflict(taken, labels.version)
+            return taken
+        artifact = self._logged(sealed, labels)
+        self._versions.remember(artifact, manifest)
+        if labels.version:
+            artifact = self._settled(artifact, sealed, labels)
+        show(self._begun(), sealed, self._folder, files=self._files, rows=self._rows)
+        self._forget(manifest.name, manifest.put_id)
+        stored = self._versions.stored(artifact)
+        if stored is None:
+            raise BackendError(f"W&B at {self._place.server} took {manifest.name!r} and does not give it back.")
+        return stored
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        wanted = parse_ref(ref)
+        found = self._versions.find(name, wanted)
+        if wanted.put_id is not None and found is not None:
+            # It came by `wandb sync`, or by another process: it waits no longer.
+            self._forget(name, wanted.put_id)
+        return found
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterable[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`."""
+        return self._versions.every(name, type)
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        artifact = self._of(stored)
+        with translated(self._place.server):
+            noted = is_noted(artifact, stored.manifest)
+        if not noted and self._versions.filed_manifest(artifact) != stored.manifest:
+            raise IntegrityError(
+                f"the metadata of {artifact.source_name} on W&B describes another artifact than its file "
+                "tracelet.json: somebody edited it. Log the artifact again."
+            )
+        bring(artifact, stored.manifest, paths, dest, self._place.server)
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`."""
+        manifest, artifact = stored.manifest, self._of(stored)
+        if labels.version and labels.version != stored.label:
+            taken = self._versions.find(manifest.name, parse_ref(labels.version))
+            if taken is not None and taken.number != stored.number:
+                raise _conflict(taken, labels.version)
+            self._save(artifact, metadata=with_label(artifact.metadata, manifest, labels.version))
+            if self._is_lost(stored.number, manifest.name, manifest.digest, labels.version):
+                self._save(artifact, metadata=with_label(artifact.metadata, manifest, stored.label))
+                raise VersionConflict(f"{manifest.name!r} {labels.version!r} was given to other content meanwhile.")
+        self._save(artifact, aliases=[*filter(None, [labels.version]), *labels.aliases])
+        found = self._versions.stored(artifact)
+        assert found is not None
+        return found
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`."""
+        artifact = self._of(stored)
+        with translated(self._place.server):
+            artifact.delete(delete_aliases=True)
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.RecordsInputs`: W&B draws its own lineage from this."""
+        run = self._begun()
+        with translated(self._place.server):
+            run.use_artifact(self._place.path(stored.manifest.name, f"v{stored.number}"))
+
+    def collect(self, older_than: float) -> Iterator[int]:
+        """See :class:`~tracelet.plugin.Collects`: copies of uploads that were killed, and bytes that wait no longer."""
+        yield from sweep(self._folder / "staging")
+        yield from self._pending.collect(older_than)
+
+    # -- steps
+
+    def _begun(self) -> wandb.Run:
+        if self._run is None:
+            assert self._info is not None
+            self._run = runs.begin(self._place, self._info, self._sdk, self._folder)
+        return self._run
+
+    def _end(self, *, failed: bool) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            with translated(self._place.server):
+                runs.finish(run, failed=failed)
+
+    def _logged(self, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
+        """Upload and commit. With a label, aliases are moved when it is sure that the label is this version's."""
+        with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
+            artifact = build(sealed, labels.version, record.add, Path(made))
+            run = self._begun()
+            with translated(self._place.server):
+                try:
+                    logged = run.log_artifact(artifact, aliases=[] if labels.version else list(labels.aliases))
+                except ValueError as error:
+                    raise ArtifactError(
+                        f"W&B at {self._place.server} cannot take {sealed.manifest.name!r}: {error} Choose another name."
+                    ) from error
+                logged.wait(_LONGEST)
+        if logged.state != "COMMITTED" or logged.source_name.partition(":")[0] != sealed.manifest.name:
+            raise BackendError(f"W&B at {self._place.server} did not commit {sealed.manifest.name!r} ({logged.state}).")
+        return logged
+
+    def _settled(self, artifact: wandb.Artifact, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
+        """Give the version its label, or take it back where another one of the same moment was first.
+
+        W&B has no compare-and-swap for aliases. Each of several writers claims the label in its version's metadata;
+        versions are numbered as they are committed, so the lowest claim is there before any later one looks.
+        """
+        manifest, label = sealed.manifest, labels.version
+        assert label is not None
+        number = int(artifact.source_version[1:])
+        if self._is_lost(number, manifest.name, manifest.digest, label):
+            with translated(self._place.server):
+                artifact.delete(delete_aliases=True)
+            raise VersionConflict(
+                f"{manifest.name!r} {label!r} was given to other content meanwhile: choose another label."
+            )
+        self._save(artifact, aliases=[label, *labels.aliases])
+        return artifact
+
+    def _is_lost(self, number: int, name: str, digest: str, label: str) -> bool:
+        holder = self._versions.named(name, label)
+        held = self._versions.stored(holder)
+        if held is not None and held.manifest.digest != digest:
+            return True
+        return any(one.number < number and one.manifest.digest != digest for one in self._versions.claims(name, label))
+
+    def _save(
+        self, artifact: wandb.Artifact, *, aliases: Iterable[str] = (), metadata: dict[str, Any] | None = None
+    ) -> None:
+        with translated(self._place.server):
+            if metadata is not None:
+                artifact.metadata = metadata
+            artifact.aliases = list(dict.fromkeys([*artifact.aliases, *aliases]))
+            artifact.save()
+
+    def _forget(self, name: str, put_id: str) -> None:
+        """The server has it: it waits no longer, neither here nor in W&B's own offline run."""
+        self._pending.forget(name, put_id)
+        offline_runs.forget(self._folder / "offline-runs", put_id)
+
+    def _of(self, stored: StoredArtifact) -> wandb.Artifact:
+        found = self._versions.numbered(stored.manifest.name, stored.number)
+        own = None if found is None else self._versions.manifest(found)
+        if found is None or own is None or own.put_id != stored.manifest.put_id:
+            raise ArtifactNotFound(
+                f"{stored.manifest.name!r} v{stored.number} is gone from W&B at {self._place.server}, or was replaced."
+            )
+        return found
+
+
+def _conflict(taken: StoredArtifact, label: str) -> VersionConflict:
+    return VersionConflict(
+        f"{taken.manifest.name!r} {label!r} is v{taken.number}, which has other content: a label belongs to one content. "
+        "Choose another label."
+    )

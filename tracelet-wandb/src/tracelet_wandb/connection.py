@@ -1,0 +1,102 @@
+"""The SDK in the lane's process: set up quietly, apart from the user's own, and logged in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import wandb
+from wandb.sdk.lib.service import service_token
+
+from tracelet.exceptions import BackendError
+from tracelet.plugin import redact
+from tracelet_wandb.errors import translated
+
+__all__ = ["Place", "connect", "is_offline", "run_settings", "set_up"]
+
+#: Seconds that one query may take; core's own limit is about the whole request.
+_QUERY = 60
+
+
+@attrs.frozen
+class Place:
+    """A project on a server, and the logged-in client for it."""
+
+    api: wandb.Api
+    entity: str
+    project: str
+    #: The server's address, without credentials.
+    server: str
+
+    def path(self, name: str, version: str | None = None) -> str:
+        """Return what W&B's own API takes for an artifact: ``entity/project/name:v3``."""
+        return f"{self.entity}/{self.project}/{name}" + (f":{version}" if version else "")
+
+
+def set_up(sdk: dict[str, Any]) -> wandb.Settings:
+    """Prepare the SDK and return its settings, as the environment and W&B's own files say; nothing is connected.
+
+    ``sdk`` is what ``context()`` found in the user's process. Raises :class:`BackendError` where W&B is disabled.
+    """
+    # The user's own SDK leaves the address of its service in the environment: a run of ours in that service would
+    # be waited for when the user's program ends, and would live on when this lane is killed.
+    service_token.clear_service_in_env()
+    own: dict[str, Any] = {"silent": True}
+    if sdk.get("base_url"):
+        own["base_url"] = sdk["base_url"]
+    settings = wandb.setup(wandb.Settings(**own)).settings
+    # What is set for the user's own run is not for ours; in a sweep the SDK would even put ours in another project.
+    settings.sweep_id = settings.sweep_param_path = settings.run_id = settings.resume = None
+    settings.resume_from = settings.fork_from = None
+    settings.launch = False
+    if settings.mode == "disabled":
+        raise BackendError(
+            "W&B is disabled (WANDB_MODE=disabled), and keeps nothing: unset WANDB_MODE, set it to offline, or take "
+            "'wandb' out of the backends.",
+            retryable=False,
+        )
+    return settings
+
+
+def is_offline(settings: wandb.Settings, sdk: dict[str, Any]) -> bool:
+    """Tell whether nothing may be sent: W&B's settings say so, or the user's own active run does."""
+    return "offline" in {settings.mode, sdk.get("mode")} or "dryrun" in {settings.mode, sdk.get("mode")}
+
+
+def connect(settings: wandb.Settings, entity: str, project: str) -> Place:
+    """Log in, without a prompt, and return the project; it need not be there.
+
+    Raises :class:`~tracelet.BackendAuthError` for credentials that are missing or wrong and
+    :class:`~tracelet.BackendUnavailable` where the server does not answer.
+    """
+    server = redact(str(settings.base_url))
+    with translated(server):
+        api = wandb.Api(overrides={"base_url": str(settings.base_url)}, timeout=_QUERY)
+        owner = entity or settings.entity or api.default_entity
+    if not owner:
+        raise BackendError(f"the account on W&B at {server} has no entity: set WANDB_ENTITY.", retryable=False)
+    return Place(api, owner, project, server)
+
+
+def run_settings(folder: Path, **more: Any) -> wandb.Settings:
+    """Return what every run of ours is begun with: it records nothing but what is put into it.
+
+    Its files are in ``folder``, which is called ``wandb``.
+    """
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        # The SDK puts a folder `wandb` there.
+        root_dir=str(folder.parent),
+        symlink=False,
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        disable_job_creation=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+        sagemaker_disable=True,
+        **more,
+    )

@@ -1,0 +1,90 @@
+"""What the W&B SDK raises, in Tracelet's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from wandb.errors import AuthenticationError, CommError, Error, UsageError
+from wandb.sdk.artifacts.exceptions import WaitTimeoutError
+from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+
+from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
+from tracelet.plugin import redact
+
+__all__ = ["is_absent", "status_of", "translated"]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
+#: How a W&B server says that an account may not, in answers whose status is 200.
+_MAY_NOT = re.compile(r"permission denied|not logged in|relogin|unauthori[sz]ed|forbidden|HTTP 40[13]", re.IGNORECASE)
+#: How wandb-core says that nobody answered, or that the server failed, after its own retries.
+_AWAY = re.compile(
+    r"giving up after|dial tcp|connection refused|connection reset|EOF|i/o timeout|deadline exceeded|no such host|"
+    r"timed out|status code: 5\d\d|HTTP 5\d\d|HTTP 429|failed to upload|run initialization has timed out",
+    re.IGNORECASE,
+)
+_LONGEST = 400
+
+
+def is_absent(error: CommError) -> bool:
+    """Tell whether an error says that a project or a version is not there.
+
+    The client has no class for that: it is a ``ValueError`` of its own making, and no answer that failed.
+    """
+    return type(error.exc) is ValueError and "not found" in str(error.exc)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status behind an error, if there is one."""
+    for one in _chain(error):
+        response = getattr(one, "response", None)
+        if isinstance(response, requests.Response):
+            return response.status_code
+        if isinstance(one, WandbApiFailedError) and one.response is not None and one.response.http_status:
+            return int(one.response.http_status)
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Raise what the SDK raises inside as one of Tracelet's errors; ``place`` is the server's address."""
+    try:
+        yield
+    except TraceletError:
+        raise
+    except (Error, WandbApiFailedError, WaitTimeoutError, requests.RequestException, ValueError, OSError) as error:
+        raise _translation(error, place) from error
+
+
+def _translation(error: Exception, place: str) -> BackendError:
+    text = _URL.sub(lambda match: redact(match[0]), str(error)).strip()
+    said = f"{text[:_LONGEST]}{'…' if len(text) > _LONGEST else ''}"
+    status = status_of(error)
+    if isinstance(error, UsageError) and "API key" in text:
+        return BackendAuthError(
+            f"there are no credentials for W&B at {place}: run `wandb login`, or set WANDB_API_KEY; "
+            "WANDB_MODE=offline needs none."
+        )
+    if status in {401, 403} or _MAY_NOT.search(text):
+        return BackendAuthError(
+            f"W&B at {place} does not let us in: check WANDB_API_KEY and the entity. It said: {said}"
+        )
+    if (status is not None and (status >= 500 or status in {408, 429})) or _AWAY.search(text):
+        return BackendUnavailable(f"W&B at {place} does not answer as it should: is it up? The SDK said: {said}")
+    if all(isinstance(one, AuthenticationError) for one in _chain(error)):
+        return BackendAuthError(f"W&B's key is not one: {said} Set WANDB_API_KEY, or run `wandb login`.")
+    away = (AuthenticationError, requests.ConnectionError, requests.Timeout, WaitTimeoutError, TimeoutError)
+    if isinstance(error, away):
+        return BackendUnavailable(f"W&B at {place} does not answer: {said}")
+    return BackendError(f"W&B at {place}: {type(error).__name__}: {said}")

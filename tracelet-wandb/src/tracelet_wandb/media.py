@@ -1,0 +1,126 @@
+"""Images, sounds, videos, plots and tables of samples, shown on the run as W&B's users expect them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import wandb
+
+from tracelet.plugin import ArtifactFile, ArtifactType, SealedArtifact
+
+__all__ = ["show"]
+
+_LOG = logging.getLogger("tracelet.wandb")
+
+_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+_SOUNDS = frozenset({".wav", ".mp3", ".ogg", ".flac", ".m4a"})
+_VIDEOS = frozenset({".mp4", ".webm", ".ogg", ".gif"})
+_PAGES = frozenset({".html", ".htm"})
+#: Which suffixes are shown for a type, and as what.
+_MAKERS: dict[ArtifactType, tuple[tuple[frozenset[str], Callable[[str, str], Any]], ...]] = {
+    ArtifactType.IMAGE: ((_IMAGES, lambda path, caption: wandb.Image(path, caption=caption)),),
+    ArtifactType.AUDIO: ((_SOUNDS, lambda path, caption: wandb.Audio(path, caption=caption)),),
+    ArtifactType.VIDEO: ((_VIDEOS, lambda path, caption: wandb.Video(path, caption=caption)),),
+    ArtifactType.VISUALIZATION: (
+        (_IMAGES, lambda path, caption: wandb.Image(path, caption=caption)),
+        (_PAGES, lambda path, caption: wandb.Html(Path(path).read_text(errors="replace"), inject=False)),
+    ),
+}
+#: What the SDK, and what reads the files for it, raise for what cannot be shown.
+_FAULTS = (
+    wandb.Error,
+    csv.Error,
+    AssertionError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def show(run: wandb.Run, sealed: SealedArtifact, folder: Path, *, files: int, rows: int) -> None:
+    """Log what the artifact holds for eyes and ears, under its name; at most so many files, and rows of a table.
+
+    The artifact is stored by then: what cannot be shown (a damaged image, a missing library) costs a warning.
+    """
+    manifest = sealed.manifest
+    with TemporaryDirectory(dir=folder) as scratch:
+        try:
+            if manifest.type is ArtifactType.SAMPLE:
+                shown: list[Any] = list(islice(_tables(sealed, rows), 1))
+            else:
+                shown = list(islice(_media(sealed, Path(scratch)), files))
+            if shown:
+                run.log({manifest.name: shown if len(shown) > 1 else shown[0]})
+        except _FAULTS as error:
+            _LOG.warning("W&B shows nothing of %r on the run: %s", manifest.name, error)
+
+
+def _media(sealed: SealedArtifact, scratch: Path) -> Iterator[Any]:
+    for file in sealed.manifest.payload:
+        suffix = PurePosixPath(file.artifact_path).suffix.lower()
+        for suffixes, make in _MAKERS.get(sealed.manifest.type, ()):
+            if suffix in suffixes:
+                # The SDK goes by a file's suffix, and a file that waited in the outbox has none.
+                copy = scratch / f"{len(list(scratch.iterdir()))}{suffix}"
+                shutil.copyfile(sealed.sources[file.artifact_path], copy)
+                yield make(str(copy), file.artifact_path)
+
+
+def _tables(sealed: SealedArtifact, rows: int) -> Iterator[wandb.Table]:
+    for file in sealed.manifest.payload:
+        table = _table(file, sealed.sources[file.artifact_path], rows)
+        if table is not None:
+            yield table
+
+
+def _table(file: ArtifactFile, source: Path, rows: int) -> wandb.Table | None:
+    suffix = PurePosixPath(file.artifact_path).suffix.lower()
+    if suffix in {".csv", ".tsv"}:
+        with source.open(newline="", encoding="utf-8") as stream:
+            reader = csv.reader(stream, delimiter="\t" if suffix == ".tsv" else ",")
+            columns = next(reader, [])
+            data: list[list[Any]] = [
+                [_number(cell) for cell in row] for row in islice(reader, rows) if len(row) == len(columns)
+            ]
+    elif suffix == ".jsonl":
+        with source.open(encoding="utf-8") as stream:
+            columns, data = _records([json.loads(line) for line in islice(stream, rows) if line.strip()])
+    elif suffix == ".json":
+        with source.open(encoding="utf-8") as stream:
+            content = json.load(stream)
+        columns, data = _records(content[:rows] if isinstance(content, list) else [])
+    else:
+        return None
+    return wandb.Table(columns=[*columns], data=data, allow_mixed_types=True) if columns else None
+
+
+def _records(records: list[Any]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of a list of objects; nothing where it is a list of anything else."""
+    if not all(isinstance(record, dict) for record in records):
+        return [], []
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    return columns, [[_cell(record.get(key)) for key in columns] for record in records]
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,92 @@
+"""Names as W&B can hold them: each different from every other one's, and the same wherever it can be."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from urllib.parse import unquote, urlsplit
+
+from tracelet.plugin import MANIFEST_NAME, ArtifactType, Manifest
+
+__all__ = ["TYPES", "artifact_type", "file_name", "file_names", "project_name", "reference_names", "types_of"]
+
+#: What W&B refuses in a project's name, and the character that marks what was encoded.
+_NOT_IN_PROJECTS = re.compile(r"[/\\#?%:~\x00-\x1f\x7f-\x9f]|^\s|\s$")
+#: W&B's client puts a file's name into an address as it is: these would end it, or change it.
+_NOT_IN_FILES = re.compile(r"[#?%~]")
+#: Projects of W&B's own.
+_RESERVED = re.compile(r"wandb-registry-.*|model-registry", re.DOTALL)
+_LONGEST = 128
+#: W&B keeps artifacts of the type ``code`` whose names begin so for itself.
+_CODE_PREFIX = "source-"
+_OTHER_CODE = "source-code"
+
+#: The types that Tracelet's artifacts have in W&B.
+TYPES = frozenset({*(one.value for one in ArtifactType), _OTHER_CODE})
+
+
+def _encoded(text: str) -> str:
+    return "".join(f"~{byte:02X}" for byte in text.encode())
+
+
+def project_name(experiment: str) -> str:
+    """Return the project of an experiment: its own name, with ``~`` and two digits for each byte that W&B refuses.
+
+    A name that is too long ends in ``~-`` and a part of the sha256 of the whole.
+    """
+    name = _NOT_IN_PROJECTS.sub(lambda match: _encoded(match[0]), experiment)
+    if name in {".", ".."} or _RESERVED.fullmatch(name):
+        name = _encoded(name[0]) + name[1:]
+    if len(name) > _LONGEST:
+        name = f"{name[:90]}~-{hashlib.sha256(experiment.encode()).hexdigest()[:32]}"
+    return name
+
+
+def types_of(kind: ArtifactType) -> frozenset[str]:
+    """Return the types in W&B that artifacts of a type may have."""
+    return frozenset({kind.value, *([_OTHER_CODE] if kind is ArtifactType.CODE else [])})
+
+
+def artifact_type(manifest: Manifest) -> str:
+    """Return W&B's type of an artifact: Tracelet's own word, but for names that W&B keeps for its own code."""
+    if manifest.type is ArtifactType.CODE and manifest.name.startswith(_CODE_PREFIX):
+        return _OTHER_CODE
+    return manifest.type.value
+
+
+def file_name(path: str) -> str:
+    """Return the name that a file of the artifact has in W&B: its path, but for ``#``, ``?``, ``%`` and ``~``."""
+    return _NOT_IN_FILES.sub(lambda match: _encoded(match[0]), path)
+
+
+def file_names(manifest: Manifest) -> dict[str, str]:
+    """Return the name in W&B of every file that W&B holds, by its path."""
+    return {file.artifact_path: file_name(file.artifact_path) for file in manifest.payload}
+
+
+def reference_names(manifest: Manifest) -> list[str]:
+    """Return the name in W&B of every reference, in order: its path, or the last part of its URI, if that is free."""
+    taken = {MANIFEST_NAME, *file_names(manifest).values()}
+    names = []
+    for reference in manifest.references:
+        leaf = unquote(urlsplit(reference.uri).path).rstrip("/").rpartition("/")[2]
+        name = _free(file_name(reference.path or _tame(leaf)), taken)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _tame(leaf: str) -> str:
+    """The last part of a URI is anybody's text: W&B's client refuses dots, and control characters help nobody."""
+    tame = re.sub(r"[\x00-\x1f\x7f\\]", "_", leaf)[:200]
+    return "reference" if tame in {"", ".", ".."} else tame
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    folders = {"/".join(one.split("/")[:depth]) for one in taken for depth in range(1, one.count("/") + 1)}
+    number, free = 0, name
+    while free in taken or free in folders:
+        number += 1
+        free = f"references/{number}/{name}"
+    return free

@@ -1,0 +1,89 @@
+"""What W&B's metadata of a version holds: the user's own, as W&B can show it, and Tracelet's note about the version.
+
+The note, under ``tracelet``, has ``digest``, ``put_id``, ``label`` where there is one, and the manifest itself where it is
+short, so that a listing needs no download. What counts is the file ``tracelet.json`` in the artifact.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tracelet.exceptions import ArtifactError, IntegrityError
+from tracelet.plugin import Manifest
+
+__all__ = ["KEY", "label_of", "manifest_in", "metadata_of", "note_in", "with_label"]
+
+#: Where the note is among W&B's metadata.
+KEY = "tracelet"
+#: W&B takes so many keys at the top.
+_MOST_KEYS = 100
+#: A manifest of more characters is read from its file alone.
+_SHORT = 8_000
+#: A text of more characters is cut where W&B shows it.
+_LONGEST_TEXT = 4_000
+#: Readers in other languages hold whole numbers in 64 bits.
+_LARGEST = 2**63
+
+
+def metadata_of(manifest: Manifest, label: str | None) -> dict[str, Any]:
+    """Return the metadata for W&B: the user's keys at the top, as many as it takes, and the note."""
+    note: dict[str, Any] = {"digest": manifest.digest, "put_id": manifest.put_id}
+    if label is not None:
+        note["label"] = label
+    text = manifest.to_json()
+    if len(text) <= _SHORT:
+        note["manifest"] = text
+    shown = [key for key in manifest.metadata if key != KEY][: _MOST_KEYS - 1]
+    if len(shown) < len(manifest.metadata):
+        note["keys_not_shown"] = len(manifest.metadata) - len(shown)
+    return {**{key: _shown(manifest.metadata[key]) for key in shown}, KEY: note}
+
+
+def _shown(value: Any) -> Any:
+    """A value as W&B can hold it: it takes no infinities, and makes nothing of NaN."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST:
+        return str(value)
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}…"
+    if isinstance(value, dict):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return value
+
+
+def note_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the note; empty where there is none, for anybody may edit a version's metadata."""
+    note = metadata.get(KEY)
+    return note if isinstance(note, dict) else {}
+
+
+def label_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the label that the version was given, or claims."""
+    label = note_in(metadata).get("label")
+    return label if isinstance(label, str) else None
+
+
+def with_label(metadata: Mapping[str, Any], manifest: Manifest, label: str | None) -> dict[str, Any]:
+    """Return metadata with another label in the note, or none; a note that was lost is made anew."""
+    note = note_in(metadata) or note_in(metadata_of(manifest, None))
+    kept = {key: value for key, value in note.items() if key != "label"}
+    return {**metadata, KEY: {**kept, **({"label": label} if label else {})}}
+
+
+def manifest_in(metadata: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest in the note, or None where it is not there or is not what the note says."""
+    note = note_in(metadata)
+    text = note.get("manifest")
+    if not isinstance(text, str):
+        return None
+    try:
+        manifest = Manifest.from_dict(json.loads(text))
+    except (ArtifactError, IntegrityError, ValueError):
+        return None
+    return manifest if (manifest.digest, manifest.put_id) == (note.get("digest"), note.get("put_id")) else None

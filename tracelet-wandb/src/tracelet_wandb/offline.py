@@ -1,0 +1,216 @@
+"""Offline mode: a catalogue in the tracelet directory, and beside it W&B's own offline run.
+
+The catalogue is what is listed and read until the server has the artifact; its versions are marked as pending, for only
+the server gives versions. W&B's offline run holds no versions and cannot be read back; it is there for ``wandb sync``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+import attrs
+import wandb
+
+from tracelet.exceptions import TraceletError
+from tracelet.plugin import (
+    ArtifactType,
+    BlobBackend,
+    Labels,
+    Manifest,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    discard,
+)
+from tracelet_wandb import offline_runs, runs
+from tracelet_wandb.media import show
+from tracelet_wandb.names import project_name
+from tracelet_wandb.uploads import build
+
+__all__ = ["Catalogue", "OfflineBackend"]
+
+_LOG = logging.getLogger("tracelet.wandb")
+
+
+class Catalogue(BlobBackend):
+    """What is not yet on the server, as files; several processes may use it at once."""
+
+    def __init__(self, root: Path, experiment: str) -> None:
+        super().__init__(f"wandb-offline://{root}", experiment)
+        self._root = root
+
+    def create_exclusive(self, key: str, data: bytes) -> bool:
+        """See :class:`~tracelet.plugin.BlobBackend`: a hard link appears whole, or not at all."""
+        with self._partial(key) as partial:
+            partial.write_bytes(data)
+            try:
+                os.link(partial, self._root / key)
+            except FileExistsError:
+                return False
+        return True
+
+    def write(self, key: str, data: BinaryIO) -> None:
+        """See :class:`~tracelet.plugin.BlobBackend`."""
+        with self._partial(key) as partial:
+            with partial.open("xb") as stream:
+                shutil.copyfileobj(data, stream, 1 << 20)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(self._root / key)
+
+    def read(self, key: str) -> BinaryIO:
+        """See :class:`~tracelet.plugin.BlobBackend`."""
+        return (self._root / key).open("rb")
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """See :class:`~tracelet.plugin.BlobBackend`."""
+        for folder, _, files in os.walk(self._root / prefix, onerror=_raise_unless_gone):
+            inside = Path(folder).relative_to(self._root).as_posix()
+            yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
+
+    def remove(self, key: str) -> None:
+        """See :class:`~tracelet.plugin.BlobBackend`."""
+        (self._root / key).unlink(missing_ok=True)
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`."""
+        return attrs.evolve(super().put(sealed, labels), pending=True)
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        found = super().find(name, ref)
+        return None if found is None else attrs.evolve(found, pending=True)
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`."""
+        return (attrs.evolve(one, pending=True) for one in super().list(name=name, type=type))
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`."""
+        return attrs.evolve(super().relabel(stored, labels), pending=True)
+
+    def forget(self, name: str, put_id: str) -> None:
+        """Take out what the server has by now."""
+        found = self.find(name, f"put:{put_id}")
+        if found is not None:
+            self.delete(found)
+
+    def collect(self, older_than: float) -> Iterator[int]:
+        """See :class:`~tracelet.plugin.Collects`: blobs that no manifest names, and interrupted writes."""
+        needed = {
+            file.sha256
+            for path in self._root.glob("*/versions/*/v*.json")
+            for file in Manifest.from_json(path.read_bytes()).payload
+        }
+        for path in [path for path in self._root.rglob("*") if path.is_file()]:
+            blob = path.is_relative_to(self._root / "blobs") and path.name not in needed
+            freed = discard(path, older_than) if blob or path.name.endswith(".tmp") else None
+            if freed is not None:
+                yield freed
+
+    @contextlib.contextmanager
+    def _partial(self, key: str) -> Iterator[Path]:
+        target = self._root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """What cannot be listed is not empty."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+class OfflineBackend:
+    """The catalogue, and every artifact also in W&B's own offline run."""
+
+    def __init__(self, experiment: str, folder: Path, sdk: dict[str, Any], *, files: int, rows: int) -> None:
+        """``folder`` is for the run; ``files`` and ``rows`` are how much of an artifact is shown on it."""
+        self._catalogue = Catalogue(folder / "offline", experiment)
+        self._project = project_name(experiment)
+        self._folder = folder
+        self._sdk = sdk
+        self._files, self._rows = files, rows
+        self._info: RunInfo | None = None
+        self._run: wandb.Run | None = None
+
+    def start(self, run: RunInfo) -> None:
+        """See :class:`~tracelet.plugin.Backend`. W&B's run is begun with the first artifact."""
+        self._end(failed=False)
+        self._info = run
+
+    def stop(self, *, failed: bool) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        self._end(failed=failed)
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`."""
+        stored = self._catalogue.put(sealed, labels)
+        if stored.manifest.put_id == sealed.manifest.put_id:
+            self._note(sealed, labels)
+        return stored
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        return self._catalogue.find(name, ref)
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterable[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`."""
+        return self._catalogue.list(name=name, type=type)
+
+    def fetch(self, stored: StoredArtifact, paths: Iterable[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        self._catalogue.fetch(stored, list(paths), dest)
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`."""
+        return self._catalogue.relabel(stored, labels)
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`."""
+        self._catalogue.delete(stored)
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """W&B notes no inputs offline; what is logged from now on names the digest in its manifest."""
+
+    def collect(self, older_than: float) -> Iterator[int]:
+        """See :class:`~tracelet.plugin.Collects`."""
+        return self._catalogue.collect(older_than)
+
+    def _note(self, sealed: SealedArtifact, labels: Labels) -> None:
+        """Log the artifact to W&B's offline run as well; the catalogue has it by now, whatever becomes of this."""
+        try:
+            run = self._begun()
+            with TemporaryDirectory(dir=self._folder) as made:
+                copies: list[str] = []
+                artifact = build(sealed, labels.version, copies.append, Path(made))
+                run.log_artifact(artifact, aliases=[*filter(None, [labels.version]), *labels.aliases])
+            offline_runs.remember(
+                self._folder / "offline-runs", Path(run.settings.sync_file), sealed.manifest.put_id, copies
+            )
+            show(run, sealed, self._folder, files=self._files, rows=self._rows)
+        except (wandb.Error, OSError, TypeError, ValueError, TraceletError) as error:
+            _LOG.warning("W&B's offline run does not have %r: %s", sealed.manifest.name, error)
+
+    def _begun(self) -> wandb.Run:
+        if self._run is None:
+            assert self._info is not None
+            self._run = runs.begin_offline(self._project, self._info, self._sdk, self._folder)
+        return self._run
+
+    def _end(self, *, failed: bool) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            runs.finish(run, failed=failed)

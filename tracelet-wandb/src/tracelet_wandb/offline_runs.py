@@ -1,0 +1,42 @@
+"""W&B's offline runs of ours: which artifacts are in them, and when ``wandb sync`` need not send them any more."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+__all__ = ["forget", "remember"]
+
+#: How W&B itself marks a run's file that is sent; ``wandb sync`` then leaves it alone.
+_SENT = ".synced"
+
+
+def remember(folder: Path, run_file: Path, put_id: str, copies: list[str]) -> None:
+    """Note that an artifact is in an offline run, and where the SDK keeps the copies of its files until it is sent."""
+    notes = folder / run_file.stem
+    notes.mkdir(parents=True, exist_ok=True)
+    (notes / "run").write_text(str(run_file))
+    (notes / f"{put_id}.waits").write_text("\n".join(copies))
+    run_file.with_name(run_file.name + _SENT).unlink(missing_ok=True)
+
+
+def forget(folder: Path, put_id: str) -> None:
+    """Note that the server has an artifact.
+
+    With the last one of a run, the run is marked as sent and the copies go: else ``wandb sync`` would store its
+    artifacts a second time.
+    """
+    for note in folder.glob(f"*/{put_id}.waits"):
+        note.replace(note.with_suffix(".sent"))
+        if list(note.parent.glob("*.waits")):
+            continue
+        run_file = Path((note.parent / "run").read_text())
+        if run_file.exists():
+            run_file.with_name(run_file.name + _SENT).touch()
+        for sent in note.parent.glob("*.sent"):
+            for copy in filter(None, sent.read_text().split("\n")):
+                Path(copy).unlink(missing_ok=True)
+            sent.unlink()
+        (note.parent / "run").unlink()
+        with contextlib.suppress(OSError):
+            note.parent.rmdir()

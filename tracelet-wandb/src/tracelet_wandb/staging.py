@@ -1,0 +1,62 @@
+"""What the SDK copies aside for an upload, so that a killed upload leaves nothing behind for good.
+
+The SDK copies every file to its own data folder, and moves the copy to its cache when it is uploaded. Where the process
+is killed before, the copy stays there for ever, and with every new attempt there is one more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+__all__ = ["Record", "recorded", "sweep"]
+
+
+class Record:
+    """The copies of one upload; its file is locked for as long as the upload's process lives."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def add(self, copy: str) -> None:
+        """Write a copy down, before anything can happen to it."""
+        self._stream.write(f"{copy}\n")
+        self._stream.flush()
+
+
+@contextlib.contextmanager
+def recorded(folder: Path) -> Iterator[Record]:
+    """Keep a record of one upload in ``folder``; at the end of the block what is left of its copies goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{uuid.uuid4().hex}.copies"
+    with path.open("x+", encoding="utf-8", errors="surrogateescape") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            yield Record(stream)
+        finally:
+            for _ in _cleared(path, stream):
+                pass
+
+
+def sweep(folder: Path) -> Iterator[int]:
+    """Remove what uploads of dead processes left; yield the bytes of each copy."""
+    for path in folder.glob("*.copies"):
+        with contextlib.suppress(OSError), path.open("r+", encoding="utf-8", errors="surrogateescape") as stream:
+            # Raises where a living process has it.
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield from _cleared(path, stream)
+
+
+def _cleared(path: Path, stream: IO[str]) -> Iterator[int]:
+    stream.seek(0)
+    for line in stream:
+        copy = Path(line.removesuffix("\n"))
+        with contextlib.suppress(FileNotFoundError):
+            size = copy.stat().st_size
+            copy.unlink()
+            yield size
+    path.unlink(missing_ok=True)

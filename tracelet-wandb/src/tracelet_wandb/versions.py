@@ -1,0 +1,217 @@
+"""Versions in a project: found by W&B's own names where it has them, else by one filtered query."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+from urllib.parse import quote
+
+import wandb
+from wandb.errors import CommError
+
+from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError
+from tracelet.plugin import MANIFEST_NAME, ArtifactType, Manifest, Ref, StoredArtifact
+from tracelet_wandb.connection import Place
+from tracelet_wandb.errors import is_absent, translated
+from tracelet_wandb.names import TYPES, types_of
+from tracelet_wandb.notes import KEY, label_of, manifest_in, note_in
+
+__all__ = ["Versions"]
+
+_VERSION = re.compile(r"v[0-9]+")
+_PAGE = 100
+#: Queries at once.
+_WIDTH = 8
+
+T = TypeVar("T")
+#: Tells whether a version is the wanted one.
+Match = Callable[[Manifest], bool]
+
+
+class Versions:
+    """Finds what one project holds. It remembers manifests, which never change, and nothing else."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        #: By W&B's id of a version; None where it is not one of Tracelet's.
+        self._manifests: dict[str, Manifest | None] = {}
+
+    def find(self, name: str, wanted: Ref) -> StoredArtifact | None:
+        """Return the version that a reference means, or None."""
+        if wanted.number is not None:
+            return self.stored(self.numbered(name, wanted.number))
+        if wanted.label is not None:
+            return self.stored(self.named(name, wanted.label))
+        newest = self.named(name, "latest")
+        if wanted.put_id is not None:
+            put_id = wanted.put_id
+            return self._one(name, newest, {"put_id": put_id}, lambda manifest: manifest.put_id == put_id)
+        if wanted.digest is not None:
+            prefix = wanted.digest
+            condition = {"digest": prefix if len(prefix) == 64 else {"$regex": f"^{prefix}"}}
+            return self._one(name, newest, condition, lambda manifest: manifest.digest.startswith(prefix))
+        # W&B's `latest` may be on a version that somebody logged without Tracelet, or be gone with a deleted one.
+        return self.stored(newest) or max(self._every(name, newest), key=lambda one: one.number, default=None)
+
+    def every(self, name: str | None, kind: ArtifactType | None) -> Iterator[StoredArtifact]:
+        """Return every version of Tracelet's, or those of a name or type."""
+        types = [one for one in self._types() if kind is None or one in types_of(kind)]
+        names = [(one, name) for one in types] if name is not None else self._collections(types)
+        with ThreadPoolExecutor(_WIDTH) as pool:
+            for many in pool.map(lambda pair: list(self._of(*pair)), names):
+                yield from (one for one in pool.map(self.stored, many) if one is not None)
+
+    def claims(self, name: str, label: str) -> list[StoredArtifact]:
+        """Return every version that was given the label, or claims it, the oldest first."""
+        newest = self.named(name, "latest")
+        found = self._matching(name, newest, {"label": label}, lambda _: True)
+        return sorted((one for one in found if one.locator["claim"] == label), key=lambda one: one.number)
+
+    # -- one version
+
+    def named(self, name: str, alias: str) -> wandb.Artifact | None:
+        """Return what W&B has under ``name:alias``, or None.
+
+        Raises :class:`ArtifactError` where W&B does not tell this name or project from another one's.
+        """
+        with translated(self._place.server):
+            try:
+                found: wandb.Artifact = self._place.api.artifact(self._place.path(name, alias))
+            except CommError as error:
+                if is_absent(error):
+                    return None
+                raise
+        collection = found.source_name.partition(":")[0]
+        if found.project != self._place.project or (collection != name and collection.casefold() == name.casefold()):
+            raise ArtifactError(
+                f"W&B has {found.project}/{collection} and does not tell {self._place.project}/{name} from it: "
+                "choose another name."
+            )
+        return found if collection == name else None
+
+    def numbered(self, name: str, number: int) -> wandb.Artifact | None:
+        """Return a version by its number. An alias such as ``v7`` that somebody made is not taken for it."""
+        found = self.named(name, f"v{number}")
+        if found is None or number_of(found) == number:
+            return found
+        return next((one for one in self._of(found.type, name) if number_of(one) == number), None)
+
+    def stored(self, artifact: wandb.Artifact | None) -> StoredArtifact | None:
+        """Return a version as Tracelet's, or None where it is not one."""
+        manifest = None if artifact is None else self.manifest(artifact)
+        if artifact is None or manifest is None or manifest.name != artifact.source_name.partition(":")[0]:
+            return None
+        place, number = self._place, number_of(artifact)
+        label = label_of(artifact.metadata)
+        return StoredArtifact(
+            manifest,
+            number,
+            f"wandb://{quote(place.entity)}/{quote(place.project)}/{manifest.name}:v{number}",
+            label if label in artifact.aliases else None,
+            tuple(one for one in artifact.aliases if one not in {"latest", label} and not _VERSION.fullmatch(one)),
+            {"id": artifact.id, "claim": label},
+        )
+
+    def manifest(self, artifact: wandb.Artifact) -> Manifest | None:
+        """Return a version's manifest, from its note or its file; None where it has neither, for it is not ours."""
+        key = str(artifact.id)
+        if key not in self._manifests:
+            self._manifests[key] = manifest_in(artifact.metadata) or self.filed_manifest(artifact)
+        return self._manifests[key]
+
+    def filed_manifest(self, artifact: wandb.Artifact) -> Manifest | None:
+        """Read the manifest's own file in a version; None where it has none."""
+        with translated(self._place.server):
+            # Not list(): that asks for a length, which this query has on some servers only.
+            file = next(iter(artifact.files(names=[MANIFEST_NAME])), None)
+            if file is None:
+                return None
+            with TemporaryDirectory() as folder:
+                file.download(root=folder, replace=True).close()
+                return Manifest.from_json((Path(folder) / MANIFEST_NAME).read_bytes())
+
+    def remember(self, artifact: wandb.Artifact, manifest: Manifest) -> None:
+        """Keep the manifest of a version that was just stored."""
+        self._manifests[str(artifact.id)] = manifest
+
+    # -- several versions
+
+    def _one(
+        self, name: str, newest: wandb.Artifact | None, condition: Mapping[str, object], match: Match
+    ) -> StoredArtifact | None:
+        found = self._matching(name, newest, condition, match)
+        digests = {one.manifest.digest for one in found}
+        if len(digests) > 1:
+            raise AmbiguousVersion(f"{len(digests)} digests of {name!r} begin so: give more of it.")
+        return max(found, key=lambda one: one.number, default=None)
+
+    def _matching(
+        self, name: str, newest: wandb.Artifact | None, condition: Mapping[str, object], match: Match
+    ) -> list[StoredArtifact]:
+        """Ask for versions whose notes fit.
+
+        W&B's filters are not documented for projects. The query asks for the newest version besides: an answer without
+        it shows that this server does not filter in this way, and then every version is looked at.
+        """
+        known = None if newest is None else note_in(newest.metadata).get("put_id")
+        if newest is not None and isinstance(known, str):
+            wanted = {f"metadata.{KEY}.{key}": value for key, value in condition.items()}
+            filters = {"state": "COMMITTED", "$or": [wanted, {f"metadata.{KEY}.put_id": known}]}
+            try:
+                answer = list(self._of(newest.type, name, filters))
+            except BackendError:
+                answer = []
+            if any(one.id == newest.id for one in answer):
+                return self._fitting(answer, match)
+        return [one for one in self._every(name, newest) if match(one.manifest)]
+
+    def _every(self, name: str, newest: wandb.Artifact | None) -> list[StoredArtifact]:
+        types = [newest.type] if newest is not None else self._types()
+        return self._fitting((one for kind in types for one in self._of(kind, name)), lambda _: True)
+
+    def _fitting(self, artifacts: Iterable[wandb.Artifact], match: Match) -> list[StoredArtifact]:
+        with ThreadPoolExecutor(_WIDTH) as pool:
+            stored = list(pool.map(self.stored, artifacts))
+        return [one for one in stored if one is not None and match(one.manifest)]
+
+    def _types(self) -> list[str]:
+        """The types of Tracelet's that the project has; none where there is no such project."""
+        with translated(self._place.server):
+            found = self._place.api.artifact_types(self._place.path("").rstrip("/"))
+            return [one.name for one in _present(found) if one.name in TYPES]
+
+    def _collections(self, types: Iterable[str]) -> list[tuple[str, str]]:
+        with translated(self._place.server):
+            path = self._place.path("").rstrip("/")
+            return [
+                (one, collection.name)
+                for one in types
+                for collection in _present(self._place.api.artifact_collections(path, one, per_page=_PAGE))
+            ]
+
+    def _of(self, kind: str, name: str, filters: Mapping[str, object] | None = None) -> Iterator[wandb.Artifact]:
+        """Every version of a name in W&B, Tracelet's or not; none where there is no such name of that type."""
+        with translated(self._place.server):
+            found = self._place.api.artifacts(kind, self._place.path(name), per_page=_PAGE)
+            if filters is not None:
+                found.variables["filters"] = json.dumps(filters)
+            yield from _present(found)
+
+
+def number_of(artifact: wandb.Artifact) -> int:
+    """Return the number that the server gave; an alias such as ``v7`` makes ``version`` say otherwise."""
+    return int(artifact.source_version[1:])
+
+
+def _present(pages: Iterable[T]) -> Iterator[T]:
+    """What a query gives; nothing where the client cannot read its answer, for what was asked for is not there."""
+    try:
+        yield from pages
+    except ValueError as error:
+        if type(error) is not ValueError or not str(error).startswith("Unable to parse"):
+            raise

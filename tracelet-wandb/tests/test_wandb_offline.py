@@ -1,0 +1,182 @@
+"""Offline mode from end to end: kept here at once, on the server later, by either tool, once. Real client, stand-in server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers import programs
+from servers.wandb_server import WandbServer, wandb_server
+
+LOG = """
+import json
+from pathlib import Path
+from tracelet import ArtifactType, Experiment
+
+Path("rows.csv").write_text("a,b\\n1,2\\n")
+results = []
+with Experiment({experiment!r}, backend="wandb", artifacts=True) as exp:
+    for number in range(2):
+        Path("w.bin").write_bytes(f"weights {{number}}".encode())
+        made = exp.create_artifact("model", ArtifactType.MODEL)
+        made.add_file("w.bin").add_reference("s3://bucket/data", 12)
+        results.append(exp.log_artifact(made, version=f"1.{{number}}", aliases=["best"])["wandb"])
+    rows = exp.create_artifact("rows", ArtifactType.SAMPLE)
+    rows.add_file("rows.csv")
+    results.append(exp.log_artifact(rows)["wandb"])
+print(json.dumps([[one.version, one.uri, one.pending, one.created] for one in results]))
+"""
+READ = """
+import json
+from tracelet import Experiment
+
+exp = Experiment({experiment!r}, backend="wandb", artifacts=True)
+listed = [[one.name, one.version, list(one.aliases), one.pending] for one in exp.list_artifacts()]
+got = exp.get_artifact("model", "best")
+print(json.dumps([sorted(listed), got.open("w.bin").read().decode(), got.pending, got.uri]))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
+    with wandb_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def environ(server: WandbServer, tmp_path: Path) -> dict[str, str]:
+    own = {"TRACELET_DIR": str(tmp_path / "tracelet"), "WANDB_DATA_DIR": str(tmp_path / "wandb-data")}
+    return {**server.environ(tmp_path / "home"), **own}
+
+
+def run(code: str, folder: Path, environ: dict[str, str], **names: str) -> Any:
+    return programs.run(textwrap.dedent(code).format(**names), folder, environ)
+
+
+def command(arguments: list[str], environ: dict[str, str], folder: Path, expected: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=programs.clean_environment(environ),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def tracelet_sync(environ: dict[str, str], folder: Path, expected: int = 0) -> str:
+    return command(["-c", "from tracelet.cli import main; main()", "sync"], environ, folder, expected)
+
+
+def wandb_sync(environ: dict[str, str], folder: Path) -> str:
+    runs = sorted(str(path) for path in Path(environ["TRACELET_DIR"]).glob("wandb/offline-run-*"))
+    assert runs
+    return command(["-m", "wandb", "sync", *runs], environ, folder)
+
+
+def copies(tmp_path: Path) -> list[Path]:
+    """The files of our artifacts that the SDK keeps aside; it keeps some of its own tables, too."""
+    staged = [path for path in tmp_path.glob("wandb-data/artifacts/staging/*") if path.is_file()]
+    return [path for path in staged if b'"_type": "table"' not in path.read_bytes()]
+
+
+def logged_offline(experiment: str, tmp_path: Path, environ: dict[str, str]) -> None:
+    """Log two versions of a model and a table, offline, and see that all are there at once, marked as pending."""
+    results = run(LOG, tmp_path / "writer", {**environ, "WANDB_MODE": "offline"}, experiment=experiment)
+    assert [(version, pending, created) for version, _, pending, created in results] == [
+        ("1.0", True, True),
+        ("1.1", True, True),
+        ("v0", True, True),
+    ]
+    assert all(uri.startswith("wandb-offline://") for _, uri, _, _ in results)
+    listed, content, pending, uri = run(
+        READ, tmp_path / "reader", {**environ, "WANDB_MODE": "offline"}, experiment=experiment
+    )
+    assert listed == [["model", "1.0", [], True], ["model", "1.1", ["best"], True], ["rows", "v0", [], True]]
+    assert (content, pending) == ("weights 1", True)
+    assert uri.startswith("wandb-offline://")
+
+
+def on_the_server(experiment: str, tmp_path: Path, environ: dict[str, str]) -> None:
+    """Another machine sees each artifact once, with its names, and no longer pending."""
+    elsewhere = {**environ, "TRACELET_DIR": str(tmp_path / "elsewhere"), "WANDB_CACHE_DIR": str(tmp_path / "no-cache")}
+    listed, content, pending, uri = run(READ, tmp_path / "other", elsewhere, experiment=experiment)
+    assert listed == [["model", "1.0", [], False], ["model", "1.1", ["best"], False], ["rows", "v0", [], False]]
+    assert (content, pending) == ("weights 1", False)
+    assert uri == f"wandb://somebody/{experiment}/model:v1"
+
+
+def test_nothing_is_sent_while_offline(server: WandbServer, environ: dict[str, str], tmp_path: Path) -> None:
+    """Not even a question whether the server is there."""
+    before = len(server.look()["log"])
+    logged_offline("silence", tmp_path, environ)
+    assert len(server.look()["log"]) == before
+
+
+def test_tracelets_sync_delivers_and_wandbs_sync_adds_nothing(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The offline run is marked as sent, and the copies that the SDK kept for it are gone."""
+    logged_offline("ours-first", tmp_path, environ)
+    assert copies(tmp_path)
+    tracelet_sync(environ, tmp_path)
+    on_the_server("ours-first", tmp_path, environ)
+    assert not copies(tmp_path)
+    before = server.project("ours-first")["collections"]
+    wandb_sync(environ, tmp_path)
+    assert server.project("ours-first")["collections"] == before
+
+
+def test_wandbs_sync_delivers_and_tracelets_sync_adds_nothing(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """What the SDK's own tool sent is Tracelet's artifact, whole; its delivery is found to be made."""
+    logged_offline("theirs-first", tmp_path, environ)
+    wandb_sync(environ, tmp_path)
+    on_the_server("theirs-first", tmp_path, environ)
+    before = server.project("theirs-first")["collections"]
+    tracelet_sync(environ, tmp_path)
+    after = server.project("theirs-first")["collections"]
+    assert {name: len(one["versions"]) for name, one in after.items()} == {
+        name: len(one["versions"]) for name, one in before.items()
+    }
+    assert not list((Path(environ["TRACELET_DIR"]) / "outbox").rglob("*.json"))
+    on_the_server("theirs-first", tmp_path, environ)
+
+
+def test_the_next_run_that_is_online_delivers(server: WandbServer, environ: dict[str, str], tmp_path: Path) -> None:
+    """Without any command; and what was delivered is not pending any more, also when offline again."""
+    logged_offline("next-run", tmp_path, environ)
+    online = """
+    import json
+    from tracelet import Experiment
+
+    with Experiment({experiment!r}, backend="wandb", artifacts=True) as exp:
+        left = exp.flush(60)
+    print(json.dumps(left))
+    """
+    assert run(online, tmp_path / "online", environ, experiment="next-run") == 0
+    on_the_server("next-run", tmp_path, environ)
+    listing = """
+    import json
+    from tracelet import Experiment
+
+    print(json.dumps([one.name for one in Experiment({experiment!r}, backend="wandb", artifacts=True).list_artifacts()]))
+    """
+    assert run(listing, tmp_path / "offline", {**environ, "WANDB_MODE": "offline"}, experiment="next-run") == []
+
+
+def test_a_sync_while_still_offline_leaves_everything_waiting(environ: dict[str, str], tmp_path: Path) -> None:
+    """It says so, and loses nothing."""
+    logged_offline("still", tmp_path, environ)
+    told = tracelet_sync({**environ, "WANDB_MODE": "offline"}, tmp_path, expected=1)
+    assert "online" in told
+    assert len(list((Path(environ["TRACELET_DIR"]) / "outbox").rglob("*.json"))) == 3

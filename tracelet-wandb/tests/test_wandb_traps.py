@@ -1,0 +1,425 @@
+"""What the SDK and its server would do to an artifact, and do not: real client, stand-in server."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from servers import wandb_user as user
+from servers.wandb_server import WandbServer, wandb_server
+from tracelet import ArtifactType
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, IntegrityError
+from tracelet.plugin import Labels, StoredArtifact
+from tracelet.testing.desk import Desk
+from tracelet.testing.driver import Driver
+from tracelet.testing.samples import Samples
+from tracelet_wandb import tracelet_backends
+
+(SPEC,) = tracelet_backends()
+SOURCES = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
+
+
+@attrs.frozen
+class Lab:
+    """A server, and processes that use it: one for writing, one for reading, one for the SDK's own user."""
+
+    server: WandbServer
+    writer: Driver
+    reader: Driver
+    user: Driver
+    folder: Path
+
+    def desk(self, experiment: str, driver: Driver | None = None) -> Desk:
+        return Desk(driver or self.writer, uuid.uuid4().hex, "wandb", experiment, self.folder / uuid.uuid4().hex)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    with wandb_server(folder / "server") as server:
+        drivers = []
+        for role in ("writer", "reader", "user"):
+            environ = server.environ(folder / f"home-{role}")
+            drivers.append(Driver(folder / role, environ, SPEC.environ))
+        yield Lab(server, *drivers, folder)
+        for driver in drivers:
+            driver.close()
+
+
+@pytest.fixture
+def experiment() -> str:
+    return f"exp-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def desk(lab: Lab, experiment: str) -> Iterator[Desk]:
+    made = lab.desk(experiment)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reading(lab: Lab, experiment: str) -> Iterator[Desk]:
+    made = lab.desk(experiment, lab.reader)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Samples:
+    return Samples(tmp_path / "samples")
+
+
+def path_of(experiment: str, name: str, version: str) -> str:
+    return f"somebody/{experiment}/{name}:{version}"
+
+
+def found(stored: StoredArtifact | None) -> StoredArtifact:
+    assert stored is not None
+    return stored
+
+
+# -- what W&B's own user sees
+
+
+def test_wandbs_own_user_sees_an_ordinary_artifact(
+    lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """Its type, description, metadata, aliases, files under their own names, references as references; and its run."""
+    sealed = samples.seal(
+        "model",
+        {"model/epoch=3-step=100.ckpt": b"weights", "ünï/größe.txt": b"text"},
+        type=ArtifactType.MODEL,
+        description="a *model*",
+        metadata={"accuracy": 0.5, "nested": {"a": [1, 2]}},
+        objects={"config": {"lr": 0.1}},
+        references=[("s3://bucket/data/train.tar.gz", 5_000_000_000, "the data")],
+    )
+    desk.put(sealed, Labels("v1.2.0", ("best",)))
+    shown = lab.user.call(user.look, path_of(experiment, "model", "v1.2.0"))
+    assert (shown["type"], shown["version"], shown["description"]) == ("model", "v0", "a *model*")
+    assert shown["aliases"] == ["best", "latest", "v1.2.0"]
+    assert {key: value for key, value in shown["metadata"].items() if key != "tracelet"} == {
+        "accuracy": 0.5,
+        "nested": {"a": [1, 2]},
+    }
+    assert shown["files"] == [
+        "model/epoch=3-step=100.ckpt",
+        "objects/config.json",
+        "tracelet.json",
+        "ünï/größe.txt",
+    ]
+    assert shown["references"] == {"train.tar.gz": ("s3://bucket/data/train.tar.gz", 5_000_000_000)}
+    (run,) = lab.server.project(experiment)["runs"]
+    assert shown["run"] == run["name"]
+
+
+def test_the_sdks_own_download_gives_the_same_bytes(
+    lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """Somebody without Tracelet gets every file, and the manifest beside them."""
+    sealed = samples.seal("model", {"a.bin": b"1" * 1000, "d/b.bin": b"2" * 1000})
+    desk.put(sealed)
+    got = lab.user.call(user.download, path_of(experiment, "model", "latest"), tmp_path / "native")
+    assert got.pop("tracelet.json") == sealed.manifest.to_json().encode()
+    assert got == {"a.bin": b"1" * 1000, "d/b.bin": b"2" * 1000}
+
+
+def test_lineage_is_wandbs_own(lab: Lab, desk: Desk, samples: Samples, experiment: str) -> None:
+    """What is used is an input of the run, and what is logged is its output."""
+    stored = desk.put(samples.seal("data", {"x": b"1"}))
+    desk.record_input(stored)
+    project = lab.server.project(experiment)
+    (version,) = project["collections"]["data"]["versions"]
+    (run,) = project["runs"]
+    assert run["used"] == [version["id"]]
+    assert version["run"] == run["name"]
+
+
+# -- names and aliases
+
+
+def test_an_alias_that_looks_like_a_version_fools_nobody(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+) -> None:
+    """Somebody gives v0 the alias ``v7``: the SDK then calls it v7, and it still is v0; there is no v7."""
+    desk.put(samples.seal("model", {"x": b"0"}))
+    desk.put(samples.seal("model", {"x": b"1"}))
+    lab.user.call(user.edit, path_of(experiment, "model", "v0"), aliases=("v7",))
+    assert lab.user.call(user.look, path_of(experiment, "model", "v0"))["version"] == "v7"
+    assert found(reading.find("model", "v0")).number == 0
+    assert reading.find("model", "v7") is None
+    assert sorted(one.number for one in reading.list()) == [0, 1]
+    assert all(not one.aliases for one in reading.list())
+
+
+def test_a_version_like_alias_does_not_hide_the_true_version(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """The alias ``v1`` is on v0 and there is a v1: a look for v1 finds v1, and its bytes."""
+    desk.put(samples.seal("model", {"x": b"0"}))
+    lab.user.call(user.edit, path_of(experiment, "model", "v0"), aliases=("v1",))
+    desk.put(samples.seal("model", {"x": b"1"}))
+    one = found(reading.find("model", "v1"))
+    assert one.number == 1
+    assert reading.content(one, tmp_path / "got") == {"x": b"1"}
+
+
+def test_code_may_have_the_names_that_wandb_keeps_for_its_own(desk: Desk, reading: Desk, samples: Samples) -> None:
+    """The SDK refuses the type ``code`` with a name that begins with ``source-``."""
+    desk.put(samples.seal("source-main", {"train.py": b"pass"}, type=ArtifactType.CODE))
+    desk.put(samples.seal("main", {"train.py": b"pass"}, type=ArtifactType.CODE))
+    listed = reading.list(type=ArtifactType.CODE)
+    assert sorted(one.manifest.name for one in listed) == ["main", "source-main"]
+    assert reading.list("source-main", ArtifactType.CODE)[0].manifest.type is ArtifactType.CODE
+
+
+def test_a_name_that_wandb_has_with_another_type_is_refused(
+    lab: Lab, desk: Desk, samples: Samples, experiment: str
+) -> None:
+    """Somebody has a collection of that name already: the error says so, and it is not tried again."""
+    lab.user.call(user.log_natively, experiment, "results", "their-type", b"1")
+    with pytest.raises(ArtifactError, match="Choose another name"):
+        desk.put(samples.seal("results", {"x": b"1"}))
+
+
+def test_names_that_the_server_takes_for_one_are_refused(lab: Lab, samples: Samples, experiment: str) -> None:
+    """On a server that does not tell cases apart, ``model`` and ``MODEL`` would share their versions."""
+    lab.server.fault(folds_case=True)
+    try:
+        desk = lab.desk(experiment)
+        desk.put(samples.seal("model", {"x": b"1"}))
+        with pytest.raises(ArtifactError, match="choose another name"):
+            desk.deliver(samples.seal("MODEL", {"x": b"2"}))
+        other = lab.desk(experiment.upper())
+        with pytest.raises((ArtifactError, BackendError), match="does not tell"):
+            other.put(samples.seal("other", {"x": b"2"}))
+        desk.close()
+        other.close()
+    finally:
+        lab.server.fault()
+
+
+def test_what_somebody_logs_without_tracelet_is_not_ours(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+) -> None:
+    """It has no manifest; it takes ``latest`` in W&B, and the newest of ours is still found."""
+    put = desk.put(samples.seal("model", {"x": b"1"}, type=ArtifactType.MODEL))
+    assert lab.user.call(user.log_natively, experiment, "model", "model", b"theirs", ["theirs"]) == "v1"
+    lab.user.call(user.log_natively, experiment, "other", "their-type", b"theirs")
+    assert [one.number for one in reading.list()] == [0]
+    assert found(reading.find("model")).manifest == put.manifest
+    assert reading.find("model", "v1") is None
+    assert reading.find("model", "theirs") is None
+    assert found(reading.find("model", f"put:{put.manifest.put_id}")).number == 0
+    assert desk.put(samples.seal("model", {"x": b"2"}, type=ArtifactType.MODEL)).number == 2
+
+
+# -- metadata
+
+
+def test_metadata_beyond_wandbs_limits_is_kept_in_the_manifest(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+) -> None:
+    """W&B takes 100 keys, no infinities, and no whole numbers beyond 64 bits; it shows what it can."""
+    metadata = {
+        "nan": float("nan"),
+        "inf": [float("inf"), -float("inf")],
+        "big": 2**70,
+        "tracelet": "mine",
+        "long": "x" * 10_000,
+        **{f"key-{number:03}": number for number in range(150)},
+    }
+    sealed = samples.seal("model", metadata=metadata)
+    desk.put(sealed)
+    assert found(reading.find("model")).manifest.to_json() == sealed.manifest.to_json()
+    shown = lab.user.call(user.look, path_of(experiment, "model", "v0"))["metadata"]
+    assert len(shown) == 100
+    assert (shown["nan"], shown["inf"], shown["big"]) == ("NaN", ["Infinity", "-Infinity"], str(2**70))
+    assert shown["tracelet"]["keys_not_shown"] == len(metadata) - 99
+    assert len(shown["long"]) < 10_000
+
+
+def test_a_version_whose_metadata_somebody_replaced_is_still_found(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """The note among the metadata is gone: the manifest's own file in the artifact tells all."""
+    put = desk.put(samples.seal("model", {"x": b"1"}), Labels(None, ("best",)))
+    lab.user.call(user.edit, path_of(experiment, "model", "v0"), metadata={"theirs": 1})
+    digest, put_id = put.manifest.digest, put.manifest.put_id
+    for ref in ("latest", "v0", "best", f"sha256:{digest}", f"sha256:{digest[:8]}", f"put:{put_id}"):
+        assert found(reading.find("model", ref)).manifest == put.manifest
+    assert reading.content(found(reading.find("model")), tmp_path / "got") == {"x": b"1"}
+    assert desk.deliver(samples.seal("model", {"x": b"1"}), Labels("1.0")).stored.label == "1.0"
+    assert found(reading.find("model", "1.0")).label == "1.0"
+
+
+def test_a_note_that_describes_another_artifact_is_not_believed(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """Somebody puts another manifest, sound in itself, into the metadata: its bytes are not handed out."""
+    desk.put(samples.seal("model", {"x": b"1", "y": b"2"}))
+    other = samples.seal("model", {"x": b"1"})
+    note = {"digest": other.manifest.digest, "put_id": other.manifest.put_id, "manifest": other.manifest.to_json()}
+    lab.user.call(user.edit, path_of(experiment, "model", "v0"), metadata={"tracelet": note})
+    with pytest.raises(IntegrityError, match="edited"):
+        reading.content(found(reading.find("model")), tmp_path / "got")
+
+
+# -- finding without a walk
+
+
+@pytest.mark.parametrize("filters", ["applied", "ignored", "refused"])
+def test_every_version_is_found_whatever_the_server_makes_of_filters(
+    lab: Lab, samples: Samples, experiment: str, filters: str
+) -> None:
+    """W&B's filters are not documented for projects: where they do not work every version is looked at."""
+    lab.server.fault(filters=filters)
+    try:
+        desk = lab.desk(experiment)
+        sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(4)]
+        for number, one in enumerate(sealed):
+            desk.put(one, Labels(f"1.{number}"))
+        for number, one in enumerate(sealed):
+            for ref in (f"put:{one.manifest.put_id}", f"sha256:{one.manifest.digest[:10]}"):
+                assert found(desk.find("model", ref)).number == number
+        assert desk.find("model", "put:0123") is None
+        assert desk.find("model", f"sha256:{'0' * 64}") is None
+        desk.close()
+    finally:
+        lab.server.fault()
+
+
+def test_finding_asks_no_more_for_many_versions_than_for_few(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples
+) -> None:
+    """One query for a name, two for a digest or a put; a listing asks once for a page of versions."""
+    sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(12)]
+    for number, one in enumerate(sealed):
+        desk.put(one, Labels(None, ("best",) if number == 3 else ()))
+    refs = {"latest": 1, "v5": 1, "best": 1, f"put:{sealed[2].manifest.put_id}": 2}
+    refs |= {f"sha256:{sealed[4].manifest.digest[:9]}": 2, "sha256:000000": 2, "absent": 1}
+    for ref, most in refs.items():
+        before = len(lab.server.look()["log"])
+        reading.find("model", ref)
+        asked = [name for name in lab.server.look()["log"][before:] if name != "ServerFeaturesQuery"]
+        assert len(asked) <= most, (ref, asked)
+    before = len(lab.server.look()["log"])
+    assert len(reading.list()) == 12
+    assert len(lab.server.look()["log"]) - before <= 4
+
+
+# -- bytes
+
+
+def test_a_cache_that_holds_other_bytes_is_seen_through(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path
+) -> None:
+    """The SDK believes a file in its cache by its size alone."""
+    content = uuid.uuid4().bytes * 100
+    stored = desk.put(samples.seal("model", {"x": content}))
+    assert reading.content(stored, tmp_path / "first") == {"x": content}
+    assert lab.reader.call(user.poison_cache, content, content[::-1]) == 1
+    assert reading.content(stored, tmp_path / "second") == {"x": content}
+
+
+def test_files_of_one_size_are_not_taken_for_each_other(
+    desk: Desk, reading: Desk, samples: Samples, tmp_path: Path
+) -> None:
+    """One ``skip_cache`` anywhere in the process would give the first file's bytes for every later one of its size."""
+    files = {f"{number}.bin": f"{number:04}".encode() * 10 for number in range(20)}
+    stored = desk.put(samples.seal("model", files))
+    for number, (path, content) in enumerate(files.items()):
+        assert reading.content(stored, tmp_path / f"{number}", [path]) == {path: content}
+
+
+def test_the_sources_use_nothing_that_the_sdk_gets_wrong() -> None:
+    """No skip_cache, which is never reset; no policy but mutable, which alone is checked."""
+    text = "\n".join(path.read_text() for path in SOURCES)
+    assert not re.search(r"skip_cache\s*=", text)
+    assert set(re.findall(r"policy=\"(\w+)\"", text)) == {"mutable"}
+
+
+def test_a_reference_is_recorded_whatever_is_there(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """Nobody looks at the place, no library for it is needed, and reading the artifact fetches nothing from it."""
+    uris = [
+        "file:///path/to/large/file.bin",
+        "s3://my-bucket/large-dataset.tar.gz",
+        "s3://another-bucket/large-dataset.tar.gz",
+        "s3://bucket/folder/",
+        "s3://bucket/tracelet.json",
+        "s3://bucket/a",
+        "gs://bucket/x",
+        "hdfs://host/x#part?1",
+        "http://127.0.0.1:9/x.zip",
+        "https://host/a%2Fb/..",
+        "custom:thing",
+    ]
+    began = time.monotonic()
+    put = desk.put(samples.seal("data", {"a": b"1", "folder/b": b"2"}, references=[(uri, 12, "far") for uri in uris]))
+    assert time.monotonic() - began < 10
+    one = found(reading.find("data"))
+    assert one.manifest.references == put.manifest.references
+    assert reading.content(one, tmp_path / "got") == {"a": b"1", "folder/b": b"2"}
+    shown = lab.user.call(user.look, path_of(experiment, "data", "v0"))
+    assert sorted(target for target, _ in shown["references"].values()) == sorted(uris)
+    assert shown["files"] == ["a", "folder/b", "tracelet.json"]
+
+
+def test_nothing_stays_in_the_sdks_staging(lab: Lab, desk: Desk, samples: Samples) -> None:
+    """Neither after an upload, nor after one that the server refused, nor where a file had changed."""
+    desk.put(samples.seal("model", {"x": b"1" * 1000}))
+    lab.server.fault("CreateArtifact", "error:no room")
+    try:
+        with pytest.raises(BackendError, match="no room"):
+            desk.put(samples.seal("model", {"x": b"2" * 1000}))
+    finally:
+        lab.server.fault()
+    changed = samples.seal("model", {"x": b"3" * 1000})
+    changed.sources["x"].write_bytes(b"4" * 1000)
+    with pytest.raises(IntegrityError):
+        desk.put(changed)
+    assert lab.writer.call(user.staged) == []
+
+
+def test_what_a_killed_upload_left_in_staging_is_removed(lab: Lab, samples: Samples, experiment: str) -> None:
+    """Else every attempt that is ended by its deadline would leave one more copy of the bytes."""
+    directory = lab.folder / uuid.uuid4().hex
+    environ = lab.server.environ(lab.folder / "home-victim")
+    lab.server.fault("PUT file", "hang")
+    try:
+        victim = Driver(lab.folder / "victim", environ, SPEC.environ, mortal=True)
+        made = Desk(victim, uuid.uuid4().hex, "wandb", experiment, directory)
+        made.begin_put_and_die(samples.seal("model", {"x": b"1" * 1000}), Path("never touched"))
+        assert victim.died(8)
+    finally:
+        lab.server.fault()
+    later = Driver(lab.folder / "victim", environ, SPEC.environ)
+    assert later.call(user.staged) != []
+    desk = Desk(later, uuid.uuid4().hex, "wandb", experiment, directory)
+    desk.start()
+    assert later.call(user.staged) == []
+    assert desk.list() == []
+    desk.close()
+    later.close()
+
+
+def test_bytes_that_are_gone_from_the_server_are_said_to_be(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path
+) -> None:
+    """The version is there and a file of it is not: that is no empty file, and nothing to wait for."""
+    stored = desk.put(samples.seal("model", {"x": uuid.uuid4().bytes}))
+    lab.server.fault("GET file", "status:404")
+    try:
+        with pytest.raises(ArtifactNotFound, match="gone"):
+            reading.content(stored, tmp_path / "got")
+    finally:
+        lab.server.fault()
