@@ -39,6 +39,8 @@ __all__ = ["Draft", "DraftFile", "Outbox", "Parcel", "without_secrets"]
 _DRAFTS = "~drafts"
 _LOG = logging.getLogger("tracelet.outbox")
 T = TypeVar("T")
+#: Seconds.
+_SECOND_LOOK = 0.2
 
 
 @attrs.frozen
@@ -249,6 +251,9 @@ class Outbox:
             assert file.sha256 is not None
             blob = self.store.path(file.sha256)
             try:
+                if not blob.exists():
+                    # gc takes a blob aside for a moment to look again, and puts back what is needed.
+                    time.sleep(_SECOND_LOOK)
                 found = hash_file(blob)[0]
             except OSError as error:
                 raise IntegrityError(f"the bytes of {file.artifact_path!r} are gone from {self.store.root}.") from error
