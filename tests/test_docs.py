@@ -17,7 +17,16 @@ import pytest
 from tracelet import TraceletSettings, exceptions, plugin
 from tracelet.core import hookspecs
 from tracelet.core.backend import PROTOCOLS
-from tracelet.plugin import Backend, BackendSpec, BlobBackend, Capability, RoutingSpec, SerializerSpec
+from tracelet.plugin import (
+    Backend,
+    BackendSpec,
+    BlobBackend,
+    Capability,
+    Detection,
+    DetectorSpec,
+    RoutingSpec,
+    SerializerSpec,
+)
 from tracelet.testing import BackendContract
 from tracelet.testing.guard import contract_tests
 from tracelet.testing.workbench import Workbench
@@ -60,6 +69,8 @@ def blocks() -> list[re.Match[str]]:
         ("tests/test_sqlite.py", False),
         ("src/tracelet_sqlite/__init__.py", True),
         ("tests/test_policy.py", False),
+        ("src/tracelet_sqlite/__init__.py", True),
+        ("tests/test_archives.py", False),
     ]
     return found
 
@@ -89,6 +100,7 @@ def test_the_backend_of_the_page_keeps_the_contract(blocks: list[re.Match[str]],
     run = {case.get("name", "").partition("[")[0] for case in cases if "TestSqlite" in case.get("classname", "")}
     assert run == set(contract_tests(BackendContract))
     assert [case for case in cases if "TestSmallOnes" in case.get("classname", "")]
+    assert [case for case in cases if "TestArchives" in case.get("classname", "")]
 
 
 USE = """
@@ -165,7 +177,7 @@ def test_every_capability_has_its_row_with_its_method(capability: Capability) ->
     assert f"\n| `{capability.name}` | `{protocol.__name__}` | `{method}`" in PAGE
 
 
-@pytest.mark.parametrize("spec", [RoutingSpec, SerializerSpec])
+@pytest.mark.parametrize("spec", [RoutingSpec, SerializerSpec, Detection, DetectorSpec])
 def test_every_field_of_the_other_specs_is_on_the_page(spec: type) -> None:
     for field in attrs.fields(spec):
         assert re.search(rf"\b{field.name}\b", PAGE)

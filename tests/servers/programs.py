@@ -14,7 +14,7 @@ from typing import Any
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without any tracker's own variables, and `extra`."""
-    foreign = ("MLFLOW_", "TRACELET_", "WANDB_", "CLEARML_", "AWS_")
+    foreign = ("MLFLOW_", "TRACELET_", "WANDB_", "CLEARML_", "AIM_", "AWS_")
     return {**{key: value for key, value in os.environ.items() if not key.startswith(foreign)}, **extra}
 
 

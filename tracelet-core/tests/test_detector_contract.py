@@ -110,7 +110,7 @@ KINDS = (Careful, Deaf, Endless, Eager, Strict, Once, Greedy, Fragile, Chatty, T
 
 @hookimpl
 def tracelet_detectors():
-    return [DetectorSpec(name=kind.__name__.lower(), create=lambda settings, kind=kind: kind()) for kind in KINDS]
+    return [DetectorSpec(name=kind.__name__.lower(), create=lambda settings, context, kind=kind: kind()) for kind in KINDS]
 '''
 
 
@@ -167,7 +167,7 @@ def test_a_detector_that_breaks_the_contract_is_found_out(
     create = registry().detectors.get(kind).create
 
     def make() -> Detector:
-        return create(None)
+        return create(None, None)
 
     more = {"test_two_at_once_do_not_disturb_each_other": {"order": (0, 1)}, "test_it_is_silent": {"capfd": capfd}}
     with pytest.raises((AssertionError, RuntimeError, ValueError)):

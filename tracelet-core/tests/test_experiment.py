@@ -179,6 +179,8 @@ def test_every_field_of_the_settings_can_be_configured(monkeypatch: pytest.Monke
     ]
     values = {
         "enable_artifacts": True, "automagic_artifacts": False, "watch_filesystem": False, "artifact_watch_dirs": ["x"],
+        "capture_min_interval": 6.0, "capture_max_per_minute": 7, "capture_include": ["a"], "capture_exclude": ["b"],
+        "capture_latest_wins": True, "capture_disk_share": 0.1,
         "backend": ["local"], "routing": "all", "dir": str(tmp_path / "d"), "store": str(tmp_path / "s"),
         "large_file_mb": 1.0, "on_large": "upload", "deadline": 2.0, "min_rate": 3.0, "open_timeout": 4.0,
         "stop_timeout": 5.0, "strict": True, "rank": 0,

@@ -9,10 +9,12 @@ from typing import Any
 import attrs
 import pytest
 
+from tracelet import ArtifactType
 from tracelet.exceptions import ConfigError
 from tracelet.settings import (
     NoSettings,
     TraceletSettings,
+    WatchedDirectory,
     child_environment,
     environment,
     global_rank,
@@ -125,6 +127,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "automagic_artifacts": False,
         "watch_filesystem": False,
         "artifact_watch_dirs": [],
+        "capture_min_interval": 0.0,
+        "capture_max_per_minute": 0,
+        "capture_include": [],
+        "capture_exclude": [],
+        "capture_latest_wins": False,
+        "capture_disk_share": 0.5,
         "backend": ["local"],
         "routing": "by-type",
         "dir": ".tracelet",
@@ -143,14 +151,16 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {
         "ENABLE_ARTIFACTS": "true", "AUTOMAGIC_ARTIFACTS": "true", "WATCH_FILESYSTEM": "false",
-        "ARTIFACT_WATCH_DIRS": "./checkpoints,./outputs", "BACKEND": "mlflow,local", "ROUTING": "all", "DIR": "/t",
+        "ARTIFACT_WATCH_DIRS": "./checkpoints,./outputs", "CAPTURE_MIN_INTERVAL": "6", "CAPTURE_MAX_PER_MINUTE": "7",
+        "CAPTURE_INCLUDE": "*.pt,*.ckpt", "CAPTURE_EXCLUDE": "tmp*", "CAPTURE_LATEST_WINS": "on",
+        "CAPTURE_DISK_SHARE": "0.1", "BACKEND": "mlflow,local", "ROUTING": "all", "DIR": "/t",
         "STORE": "s3://b/p", "LARGE_FILE_MB": "0.5", "ON_LARGE": "upload", "DEADLINE": "1", "MIN_RATE": "2",
         "OPEN_TIMEOUT": "3", "STOP_TIMEOUT": "4", "STRICT": "1", "RANK": "5",
     }  # fmt: skip
     for name, text in said.items():
         monkeypatch.setenv(f"TRACELET_{name}", text)
     assert list(attrs.asdict(TraceletSettings()).values()) == [
-        True, True, False, ["./checkpoints", "./outputs"], ["mlflow", "local"], "all", "/t", "s3://b/p", 0.5, "upload",
+        True, True, False, ["./checkpoints", "./outputs"], 6.0, 7, ["*.pt", "*.ckpt"], ["tmp*"], True, 0.1, ["mlflow", "local"], "all", "/t", "s3://b/p", 0.5, "upload",
         1.0, 2.0, 3.0, 4.0, True, 5,
     ]  # fmt: skip
 
@@ -188,7 +198,13 @@ def test_names_and_places_may_be_written_in_several_ways() -> None:
         {"watch_filesystem": None},
         {"strict": "false"},
         {"artifact_watch_dirs": None},
-        {"artifact_watch_dirs": [Path("a")]},
+        {"artifact_watch_dirs": 1},
+        {"artifact_watch_dirs": [1]},
+        {"capture_min_interval": -1},
+        {"capture_max_per_minute": "3"},
+        {"capture_latest_wins": 1},
+        {"capture_disk_share": 0},
+        {"capture_disk_share": 1.5},
         {"backend": 5},
         {"backend": None},
         {"backend": [5]},
@@ -308,3 +324,12 @@ def test_one_variable_is_read_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_environment_gives_only_what_is_set() -> None:
     assert environment(Everything, "T_", {"T_COUNT": "1"}) == {"count": 1}
+
+
+def test_a_watched_directory_may_say_more_than_its_path() -> None:
+    rich = WatchedDirectory(Path("out"), type=ArtifactType.REPORT, name="run-{stem}")
+    assert rich == WatchedDirectory("out", "report", "run-{stem}")
+    assert TraceletSettings(artifact_watch_dirs=[Path("a"), rich]).artifact_watch_dirs == ["a", rich]
+    assert TraceletSettings(artifact_watch_dirs=rich).artifact_watch_dirs == [rich]
+    with pytest.raises(ConfigError, match="is no path"):
+        WatchedDirectory(3)

@@ -23,7 +23,8 @@ from tracelet.core.backend import (
     parse_ref,
 )
 from tracelet.core.blobs import BlobBackend
-from tracelet.core.detector import Detection, Detector, DetectorSpec
+from tracelet.core.claims import saving
+from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
 from tracelet.core.entries import (
     MANIFEST_NAME,
     ArtifactFile,
@@ -41,7 +42,7 @@ from tracelet.core.paths import physical_name, target_path
 from tracelet.core.remote import redact
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
-from tracelet.settings import NoSettings
+from tracelet.settings import NoSettings, WatchedDirectory
 
 __all__ = [
     "MANIFEST_NAME",
@@ -60,7 +61,9 @@ __all__ = [
     "Deletes",
     "Detection",
     "Detector",
+    "DetectorContext",
     "DetectorSpec",
+    "Emit",
     "FileChanged",
     "Labels",
     "Manifest",
@@ -75,6 +78,7 @@ __all__ = [
     "SerializerSpec",
     "Stamp",
     "StoredArtifact",
+    "WatchedDirectory",
     "atomic_write",
     "check_name",
     "check_path",
@@ -85,5 +89,6 @@ __all__ = [
     "parse_ref",
     "physical_name",
     "redact",
+    "saving",
     "target_path",
 ]

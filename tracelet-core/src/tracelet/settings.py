@@ -6,6 +6,7 @@ default. Plugins declare an attrs class of their own and get ``TRACELET_<NAME>_*
 
 from __future__ import annotations
 
+import enum
 import os
 import types
 import typing
@@ -20,6 +21,7 @@ from tracelet.exceptions import ConfigError
 __all__ = [
     "NoSettings",
     "TraceletSettings",
+    "WatchedDirectory",
     "child_environment",
     "environment",
     "global_rank",
@@ -48,6 +50,32 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def _place(value: object) -> str:
+    """A path or a URL, as text."""
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise ConfigError(f"{value!r} is no path: give text or a pathlib.Path.")
+    return path
+
+
+def _value(given: str | enum.Enum | None) -> str | None:
+    return given.value if isinstance(given, enum.Enum) else given
+
+
+@attrs.frozen
+class WatchedDirectory:
+    """A directory to watch, and what is to become of the files in it.
+
+    ``type`` is the type of them all, such as ``ArtifactType.CHECKPOINT`` or ``"checkpoint"``; None lets each
+    file's content and name tell. ``name`` is a pattern for the artifacts' names, of ``{stem}``, ``{parent}`` (the
+    folders between) and ``{type}``; None names by folder, stem and type.
+    """
+
+    path: str = attrs.field(converter=_place)
+    type: str | None = attrs.field(default=None, converter=_value)
+    name: str | None = None
+
+
 _PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     bool: (_boolean, "true or false"),
     int: (int, "a whole number"),
@@ -55,6 +83,7 @@ _PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     str: (str, "text"),
     Path: (Path, "a path"),
     list[str]: (_words, "words with commas between them"),
+    list[str | WatchedDirectory]: (_words, "paths with commas between them"),
 }
 
 
@@ -125,6 +154,17 @@ def _positive(instance: object, field: attrs.Attribute[Any], value: Any) -> None
         raise ConfigError(f"{field.name}={value!r} is not a number above zero.")
 
 
+def _not_negative(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LONGEST_TIME:
+        raise ConfigError(f"{field.name}={value!r} is not a number from 0 on.")
+
+
+def _share(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
+    _positive(instance, field, value)
+    if value > 1:
+        raise ConfigError(f"{field.name}={value!r} is no share: give a number above 0, and 1 at most.")
+
+
 def _seconds(instance: object, field: attrs.Attribute[Any], value: Any) -> None:
     _positive(instance, field, value)
     if not value <= _LONGEST_TIME:
@@ -152,12 +192,12 @@ def _names(value: str | list[str] | tuple[str, ...]) -> list[str]:
     return list(names)
 
 
-def _place(value: object) -> str:
-    """A path or a URL, as text."""
-    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(path, str):
-        raise ConfigError(f"{value!r} is no path: give text or a pathlib.Path.")
-    return path
+def _directories(value: object) -> list[str | WatchedDirectory]:
+    """A list of paths and of :class:`WatchedDirectory`; or one of either, or text with commas."""
+    given = _words(value) if isinstance(value, str) else [value] if isinstance(value, WatchedDirectory) else value
+    if not isinstance(given, (list, tuple)):
+        raise ConfigError(f"{value!r} is no list of directories: give one such as ['./checkpoints'].")
+    return [one if isinstance(one, WatchedDirectory) else _place(one) for one in given]
 
 
 def _local(instance: object, field: attrs.Attribute[Any], value: str) -> None:
@@ -185,8 +225,20 @@ class TraceletSettings:
     enable_artifacts: bool = attrs.field(default=False, validator=_switch)
     automagic_artifacts: bool = attrs.field(default=False, validator=_switch)
     watch_filesystem: bool = attrs.field(default=False, validator=_switch)
-    #: Directories to watch, as they were given.
-    artifact_watch_dirs: list[str] = attrs.field(factory=list, converter=_names)
+    #: Directories to watch, as they were given: paths, or :class:`WatchedDirectory` for more than that.
+    artifact_watch_dirs: list[str | WatchedDirectory] = attrs.field(factory=list, converter=_directories)
+    #: Seconds between two captures of one path; 0 captures every one.
+    capture_min_interval: float = attrs.field(default=0.0, validator=_not_negative)
+    #: Captures a minute, of all detectors; 0 is no limit.
+    capture_max_per_minute: int = attrs.field(default=0, validator=_not_negative)
+    #: Patterns (as of a shell) of the paths and file names that are captured; empty is all.
+    capture_include: list[str] = attrs.field(factory=list, converter=_names)
+    #: Patterns of the paths and file names that are not.
+    capture_exclude: list[str] = attrs.field(factory=list, converter=_names)
+    #: Of one path's versions that wait, keep the newest only; what the limits above hold back is then captured later.
+    capture_latest_wins: bool = attrs.field(default=False, validator=_switch)
+    #: The share of the disk's free space that captured bytes may take while they wait to be delivered.
+    capture_disk_share: float = attrs.field(default=0.5, validator=_share)
     #: Names of the backends to use.
     backend: list[str] = attrs.field(factory=lambda: ["local"], converter=_names)
     #: Name of the routing policy.

@@ -581,11 +581,12 @@ class Sealer:
                 self._thread.start()
             self._wake.notify_all()
 
-    def close(self) -> None:
-        """Begin nothing more; a draft that is not finished waits for a later process."""
+    def close(self) -> list[Path]:
+        """Begin nothing more; return the drafts that were not begun."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()
+            return list(self._drafts)
 
     def settle(self, until: float) -> bool:
         """Wait until no draft is under way, or until then (monotonic); say which."""

@@ -4,39 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
-from tracelet.core.entries import ArtifactType, check_name
-from tracelet.settings import NoSettings
+from tracelet.core.entries import ArtifactType, check_name, check_path, check_type
+from tracelet.exceptions import ArtifactError
+from tracelet.settings import NoSettings, WatchedDirectory
 
-__all__ = ["Detection", "Detector", "DetectorSpec"]
+__all__ = ["Detection", "Detector", "DetectorContext", "DetectorSpec", "Emit"]
+
+
+def _optional(check: Callable[[Any], Any]) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def validate(_self: object, _field: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None:
+            check(value)
+
+    return validate
 
 
 @attrs.frozen(kw_only=True)
 class Detection:
-    """A file that a detector saw completed."""
+    """Something that a detector saw completed: a file or a folder, or a live model.
 
-    path: Path
-    #: Name of the artifact it belongs to.
-    name: str = attrs.field(validator=lambda _self, _field, value: check_name(value))
-    type: ArtifactType
+    Raises :class:`~tracelet.ArtifactError` for what no artifact could be made of.
+    """
+
+    #: A file, or a folder that is one thing, such as a sharded checkpoint.
+    path: Path | None = None
+    #: In place of a path: a live model of a known framework, which is stored as ``add_model`` would.
+    model: Any = None
+    #: What it is; None lets its content and its name tell.
+    type: ArtifactType | None = attrs.field(default=None, validator=_optional(check_type))
+    #: Name of the artifact that it is a version of; None makes one of the file's name and the type.
+    name: str | None = attrs.field(default=None, validator=_optional(check_name))
+    #: Its path in the artifact; None is the file's own name.
+    artifact_path: str | None = attrs.field(default=None, validator=_optional(check_path))
     description: str | None = None
     metadata: dict[str, Any] = attrs.field(factory=dict)
     aliases: tuple[str, ...] = ()
+    #: How its bytes are kept from what happens next: ``copy`` is right for every file; ``link`` is for one that will
+    #: be deleted or replaced but never written again; ``take`` gives away what the detector made in its workspace.
+    snapshot: Literal["copy", "link", "take"] = "copy"
+
+    def __attrs_post_init__(self) -> None:
+        if (self.path is None) == (self.model is None):
+            raise ArtifactError("a detection is of a path or of a model: give one of them.")
+        if self.model is not None and (self.name is None or self.type is None):
+            raise ArtifactError("a detection of a model needs a name and a type: there is no file to tell them.")
+
+
+Emit = Callable[[Detection], None]
 
 
 class Detector(Protocol):
     """Watches one source of artifacts. Neither method may raise into, print into or slow the user's code."""
 
-    def start(self, emit: Callable[[Detection], None]) -> None:
-        """Begin to watch. ``emit`` never blocks and may be called from any thread."""
+    def start(self, emit: Emit) -> None:
+        """Begin to watch.
+
+        ``emit`` may be called from any thread and never raises. When it returns, the bytes are kept as they were,
+        and the file may change; all else happens behind.
+        """
         ...
 
     def stop(self) -> None:
-        """Stop watching and leave nothing behind; a second call does nothing."""
+        """Emit what is complete and was not emitted yet, stop watching, and leave nothing behind.
+
+        A second call does nothing.
+        """
         ...
+
+
+@attrs.frozen(kw_only=True)
+class DetectorContext:
+    """What a detector is told about the experiment that it works for."""
+
+    experiment: str
+    #: The tracelet directory, absolute: what happens in it is Tracelet's own doing.
+    directory: Path
+    #: A folder for files that the detector makes itself, in the tracelet directory; it exists when first asked for.
+    workspace: Path
+    #: The directories that the user wants to be watched.
+    watched: tuple[WatchedDirectory, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +94,9 @@ class DetectorSpec:
     """How core gets a detector; what a plugin's ``tracelet_detectors`` hook returns."""
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "detector"))
-    create: Callable[[Any], Detector]
+    #: Called with the settings and a :class:`DetectorContext`, in the user's process; imports no framework.
+    create: Callable[[Any, DetectorContext], Detector]
     #: An attrs class, read from ``TRACELET_<NAME>_*``.
     settings: type[attrs.AttrsInstance] = NoSettings
+    #: The setting that turns it on.
+    switch: Literal["automagic_artifacts", "watch_filesystem"] = "automagic_artifacts"

@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from tracelet.core.manager import ArtifactManager
 from tracelet.core.plugins import registry
 from tracelet.core.results import LogResults
 from tracelet.exceptions import ConfigError
-from tracelet.settings import TraceletSettings, global_rank
+from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank
 
 __all__ = ["Experiment", "ExperimentConfig"]
 
@@ -43,7 +43,13 @@ class ExperimentConfig:
     enable_artifacts: bool | None = None
     automagic_artifacts: bool | None = None
     watch_filesystem: bool | None = None
-    artifact_watch_dirs: list[str] | None = None
+    artifact_watch_dirs: Sequence[str | os.PathLike[str] | WatchedDirectory] | None = None
+    capture_min_interval: float | None = None
+    capture_max_per_minute: int | None = None
+    capture_include: list[str] | None = None
+    capture_exclude: list[str] | None = None
+    capture_latest_wins: bool | None = None
+    capture_disk_share: float | None = None
     backend: str | list[str] | None = None
     routing: str | None = None
     dir: str | os.PathLike[str] | None = None
@@ -118,10 +124,10 @@ class Experiment:
             return self
         _end_earlier(self.name)
         run = RunInfo(uuid.uuid4().hex, self.name, time.time())
-        if self.settings.automagic_artifacts or self.settings.watch_filesystem:
-            _LOG.warning("no detector is installed: nothing is captured by itself, log artifacts with log_artifact().")
         if self.settings.enable_artifacts:
             self._begin(run)
+        elif self.settings.automagic_artifacts or self.settings.watch_filesystem:
+            _LOG.warning("nothing is captured by itself while artifacts are off: say artifacts=True too.")
         self._run = run
         _ACTIVE[self.name] = self
         atexit.register(self.stop)

@@ -8,8 +8,9 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -31,11 +32,15 @@ from tracelet.core.store import LocalStore, RemoteStore, open_store
 from tracelet.exceptions import (
     ArtifactError,
     BackendError,
+    BackendUnavailable,
     ConfigError,
     PluginError,
     TraceletError,
 )
 from tracelet.settings import TraceletSettings, load_plugin
+
+if TYPE_CHECKING:
+    from tracelet.core.capture import Capture
 
 __all__ = ["ArtifactManager"]
 
@@ -44,6 +49,8 @@ _LOG = logging.getLogger("tracelet.artifacts")
 _MARGIN = 1.0
 #: The part of the time for stopping that is kept for ending runs and processes.
 _RESERVE = 0.2
+#: The part of it in which what was captured is hashed.
+_CAPTURE = 0.4
 _POLL = 0.02
 
 
@@ -87,6 +94,7 @@ class ArtifactManager:
         self._plugin_settings = self._load_settings()
         self._wiring: _Wiring | None = None
         self._store: LocalStore | RemoteStore | None = None
+        self._capture: Capture | None = None
 
     def _configured(self) -> dict[str, BackendSpec]:
         if not self._settings.backend:
@@ -171,16 +179,37 @@ class ArtifactManager:
             _LOG.info("this process is not rank 0: it reads, and writes nothing.")
             return
         self._directory.mkdir(parents=True, exist_ok=True)
+        self._capture = self._make_capture()
         for courier in self._wired.couriers.values():
             courier.start()
         for draft in self._outbox.drafts(self._experiment):
             self._wired.sealer.add(draft)
+        if self._capture is not None:
+            try:
+                self._capture.start()
+            except ConfigError:
+                self.end(failed=True)
+                raise
+
+    def _make_capture(self) -> Capture | None:
+        if self._settings.watch_filesystem and not self._settings.artifact_watch_dirs:
+            _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
+        specs = [spec for spec in self._plugins().detectors if getattr(self._settings, spec.switch)]
+        if not specs:
+            return None
+        # Most programs capture nothing, and need not pay for it.
+        from tracelet.core.capture import Capture
+
+        submit = partial(self.submit, take=True)
+        return Capture(self._experiment, self._settings, self._directory, specs, submit, self._outbox.size_bytes)
 
     def flush(self, timeout: float) -> int:
         """Try to make every delivery that waits, for so many seconds; return how many are left."""
         if not self._writes:
             return 0
         until = time.monotonic() + timeout
+        if self._capture is not None:
+            self._capture.settle(until)
         unsealed, self._unsealed = self._unsealed, []
         for path in unsealed:
             self._wired.sealer.add(path)
@@ -200,16 +229,29 @@ class ArtifactManager:
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
         until = time.monotonic() + self._settings.stop_timeout
-        left = 0
         try:
-            left = self.flush(self._settings.stop_timeout * (1 - _RESERVE))
+            if self._capture is not None:
+                self._capture.stop(time.monotonic() + self._settings.stop_timeout * _CAPTURE)
+            self.flush(until - time.monotonic() - self._settings.stop_timeout * _RESERVE)
         finally:
             wiring, self._wiring, self._run = self._wired, None, None
-            wiring.sealer.close()
+            self._leave([*wiring.sealer.close(), *self._unsealed])
             close_all(wiring.couriers.values(), until, failed=failed)
             wiring.finder.close(until)
-        if left:
+        if left := self.waiting():
             _LOG.warning("%d deliveries wait in %s: send them with `tracelet sync`.", left, self._outbox.root)
+
+    def _leave(self, drafts: Collection[Path]) -> None:
+        """Leave drafts to a later run, or to `tracelet sync`; who waits for them is told."""
+        error = BackendUnavailable("the run ended before it was delivered: a later run or `tracelet sync` does that.")
+        for path in drafts:
+            found = self._outbox.disown_draft(path)
+            promise = self._promises.pop(path, None)
+            if found is not None and promise is not None:
+                results = LogResults()
+                results.queued.update(dict.fromkeys(found.targets, error))
+                promise.set_result(results)
+        self._unsealed.clear()
 
     # -- writing
 
@@ -230,8 +272,11 @@ class ArtifactManager:
             results.raise_for_errors()
         return results
 
-    def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
-        """Snapshot an artifact into the outbox and return; the future gives what became of it."""
+    def submit(self, artifact: TraceletArtifact, labels: Labels, *, take: bool = False) -> Future[LogResults]:
+        """Snapshot an artifact into the outbox and return; the future gives what became of it.
+
+        With ``take`` its files are Tracelet's own, and are moved there.
+        """
         run = self._running()
         targets = self._route(artifact)
         promise: Future[LogResults] = Future()
@@ -239,7 +284,7 @@ class ArtifactManager:
             promise.set_result(self._skip_all(targets))
             return promise
         try:
-            path = self._draft(artifact, labels, run, targets)
+            path = self._draft(artifact, labels, run, targets, take=take)
         except OSError as error:
             promise.set_result(self._results({target.name: Outcome(error=unwritable(error)) for target in targets}))
             return promise
@@ -250,10 +295,16 @@ class ArtifactManager:
         return promise
 
     def _draft(
-        self, artifact: TraceletArtifact, labels: Labels, run: RunInfo, targets: Collection[BackendSpec]
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        *,
+        take: bool = False,
     ) -> Path:
         """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
-        draft = self._prepared(artifact, run, targets, snapshot=True)
+        draft = self._prepared(artifact, run, targets, snapshot=True, take=take)
         known = {target.name: guarded(target.name, target.context) for target in targets}
         path = self._outbox.add_draft(draft, labels, run, known)
         self._unsealed.append(path)
@@ -308,7 +359,13 @@ class ArtifactManager:
         return results
 
     def _prepared(
-        self, artifact: TraceletArtifact, run: RunInfo, targets: Collection[BackendSpec], *, snapshot: bool
+        self,
+        artifact: TraceletArtifact,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        *,
+        snapshot: bool,
+        take: bool = False,
     ) -> Draft:
         put_id = uuid.uuid4().hex
         staging = staging_folder(self._directory, put_id)
@@ -322,6 +379,7 @@ class ArtifactManager:
                 serializers=self._plugins().serializers,
                 targets=targets,
                 snapshot=snapshot,
+                take=take,
             )
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
@@ -447,6 +505,7 @@ class ArtifactManager:
             "on_large": self._settings.on_large,
             "backends": {name: courier.state() for name, courier in couriers.items()},
             "counts": dict(self._counts),
+            "capture": self._capture.stats() if self._capture is not None else None,
             "outbox": {"waiting": self.waiting(), "refused": len(list(self._outbox.refused()))},
         }
 

@@ -37,6 +37,8 @@ __all__ = ["Draft", "DraftFile", "Outbox", "Parcel", "without_secrets"]
 
 #: No backend has this name: it holds a character that names do not.
 _DRAFTS = "~drafts"
+#: No process has this number.
+_NOBODY = 2**31 - 1
 _LOG = logging.getLogger("tracelet.outbox")
 T = TypeVar("T")
 #: Seconds.
@@ -167,6 +169,12 @@ class Outbox:
             parcel = self._read(path)
             if parcel is not None:
                 yield parcel
+
+    def size_bytes(self) -> int:
+        """Return how many bytes wait; what several backends wait for is there once."""
+        drafts = [found.draft.manifest for path in self.every_draft() if (found := self.load_draft(path)) is not None]
+        manifests = {one.put_id: one for one in [*drafts, *(parcel.manifest for parcel in self.everything())]}
+        return sum(file.size_bytes for one in manifests.values() for file in one.payload)
 
     def refused(self) -> Iterator[Parcel]:
         """Yield the deliveries that their backends will never take; ``error`` says why."""
@@ -304,6 +312,16 @@ class Outbox:
     def release_draft(self, path: Path) -> None:
         """Give a draft back."""
         path.with_suffix(".lease").unlink(missing_ok=True)
+
+    def disown_draft(self, path: Path) -> DraftFile | None:
+        """Leave a draft of this process to whoever comes next; None where it is being finished, or is."""
+        found = self.take_draft(path)
+        if found is None:
+            return None
+        nobody = attrs.evolve(found, owner=attrs.evolve(found.owner, pid=_NOBODY))
+        atomic_write(path, json.dumps(converter().unstructure(nobody)).encode(), durable=False)
+        self.release_draft(path)
+        return found
 
     def load_draft(self, path: Path) -> DraftFile | None:
         """Return a draft, or None where another process has finished it meanwhile."""

@@ -69,11 +69,13 @@ def prepare(
     serializers: Catalogue[SerializerSpec],
     targets: Collection[BackendSpec],
     snapshot: bool,
+    take: bool = False,
 ) -> Draft:
     """Settle what an artifact is: serialise its objects and models once, render the models, look at its files.
 
-    With ``snapshot`` every file is copied to ``staging``, a folder of this artifact's own; without it the
-    user's files are used where they are. Raises :class:`ArtifactError` for what cannot be stored.
+    With ``snapshot`` every file is copied to ``staging``, a folder of this artifact's own, or moved there where
+    ``take`` says that the files are Tracelet's; without it the user's files are used where they are. Raises
+    :class:`ArtifactError` for what cannot be stored.
     """
     metadata = plain_metadata(artifact.metadata)
     force = metadata.get("force_reference")
@@ -110,7 +112,7 @@ def prepare(
     files = []
     for number, (file, source) in enumerate(artifact._sources.values()):
         place = staging / "files" / str(number)
-        files.append(_look(file, source, place if snapshot else None))
+        files.append(_look(file, source, place if snapshot else None, take=take))
         sources[file.artifact_path] = place if snapshot else source
     manifest = Manifest(
         name=artifact.name,
@@ -177,13 +179,16 @@ def _render(target: BackendSpec, model: Any, info: ModelInfo, staging: Path) -> 
     return {target.name: folder}
 
 
-def _look(file: ArtifactFile, source: Path, place: Path | None) -> ArtifactFile:
+def _look(file: ArtifactFile, source: Path, place: Path | None, *, take: bool) -> ArtifactFile:
     try:
         status = source.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ArtifactError(f"{str(source)!r} is not a regular file any more: add the file itself.")
         if place is not None:
             place.parent.mkdir(exist_ok=True)
+            if take:
+                source.replace(place)
+                return attrs.evolve(file, size_bytes=status.st_size)
             return attrs.evolve(file, size_bytes=copy_file(source, place, durable=False).size_bytes)
     except OSError as error:
         raise ArtifactError(f"{str(source)!r} cannot be read any more: {error.strerror or error}.") from error

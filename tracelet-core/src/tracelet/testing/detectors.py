@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tracelet.core.detector import Detection, Detector, DetectorSpec
+from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec
 from tracelet.core.plugins import registry
-from tracelet.settings import load
+from tracelet.settings import WatchedDirectory, load
 from tracelet.testing import programs
 from tracelet.testing.declaring import OURS
 from tracelet.testing.driver import Driver
@@ -40,18 +40,18 @@ class Seen:
     def wait_for(self, path: Path, patience: float) -> Detection:
         """Return the detection of a file, for which so many seconds may pass."""
         with self._more:
-            came = self._more.wait_for(lambda: any(_same(one.path, path) for one in self.detections), patience)
+            came = self._more.wait_for(lambda: any(_is_of(one, path) for one in self.detections), patience)
         assert came, f"{path} was not detected within {patience:.0f} s; there was {self.detections}"
-        return next(one for one in self.detections if _same(one.path, path))
+        return next(one for one in self.detections if _is_of(one, path))
 
     def quiet(self, path: Path) -> bool:
         """Whether a file stays undetected."""
         time.sleep(_QUIET)
-        return not any(_same(one.path, path) for one in self.detections)
+        return not any(_is_of(one, path) for one in self.detections)
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+def _is_of(detection: Detection, path: Path) -> bool:
+    return detection.path is not None and detection.path.resolve() == path.resolve()
 
 
 class DetectorContract(Contract):
@@ -81,13 +81,24 @@ class DetectorContract(Contract):
         return registry().detectors.get(detector)
 
     @pytest.fixture
-    def make(self, spec: DetectorSpec, environ: Mapping[str, str]) -> Iterator[Callable[[], Detector]]:
+    def watched(self) -> tuple[WatchedDirectory, ...]:
+        """Override, for a detector that watches directories: those in which ``provoke`` makes its files."""
+        return ()
+
+    @pytest.fixture
+    def make(
+        self, spec: DetectorSpec, environ: Mapping[str, str], watched: tuple[WatchedDirectory, ...], tmp_path: Path
+    ) -> Iterator[Callable[[], Detector]]:
         """Make detectors; they are stopped in the end."""
         settings = load(spec.settings, f"TRACELET_{spec.name.upper().replace('-', '_')}_", environ)
+        directory = tmp_path / ".tracelet"
+        context = DetectorContext(
+            experiment="watched", directory=directory, workspace=directory / "staging" / "made", watched=watched
+        )
         made: list[Detector] = []
 
         def one() -> Detector:
-            made.append(spec.create(settings))
+            made.append(spec.create(settings, context))
             return made[-1]
 
         yield one
@@ -105,6 +116,7 @@ class DetectorContract(Contract):
             content = path.read_bytes()
             detection = seen.wait_for(path, self.patience)
             assert isinstance(detection, Detection)
+            assert detection.path is not None
             assert detection.path.is_file()
             assert path.read_bytes() == content
 

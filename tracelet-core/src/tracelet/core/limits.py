@@ -1,0 +1,52 @@
+"""What the user does not want to be captured, or not so often."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import time
+from collections import deque
+from pathlib import Path
+
+from tracelet.settings import TraceletSettings
+
+__all__ = ["Limits"]
+
+_MINUTE = 60.0
+
+
+class Limits:
+    """The patterns and the rates that the settings give; without them, everything is wanted at once."""
+
+    def __init__(self, settings: TraceletSettings) -> None:
+        self._settings = settings
+        self._times: dict[str, float] = {}
+        self._recent: deque[float] = deque()
+
+    def wanted(self, path: Path) -> bool:
+        """Tell whether the patterns let a path be captured: as it is seen from here, or its name alone."""
+        shown = Path(os.path.relpath(path)).as_posix()
+
+        def fits(patterns: list[str]) -> bool:
+            return any(fnmatch.fnmatch(text, pattern) for text in (shown, path.name) for pattern in patterns)
+
+        include, exclude = self._settings.capture_include, self._settings.capture_exclude
+        return (not include or fits(include)) and not fits(exclude)
+
+    def due(self, key: str) -> float | None:
+        """Return when (monotonic) the rates let this path be captured, and count on it; None is never."""
+        now = due = time.monotonic()
+        if (interval := self._settings.capture_min_interval) and key in self._times:
+            due = max(due, self._times[key] + interval)
+        if limit := self._settings.capture_max_per_minute:
+            while self._recent and self._recent[0] < now - _MINUTE:
+                self._recent.popleft()
+            if len(self._recent) >= limit:
+                due = max(due, self._recent[-limit] + _MINUTE)
+        if due > now and not self._settings.capture_latest_wins:
+            return None
+        if interval:
+            self._times[key] = due
+        if limit:
+            self._recent.append(due)
+        return due

@@ -1,0 +1,84 @@
+"""What a detector saw, kept as it was: copies, links, or the detector's own files taken over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tracelet.core.detector import Detection
+from tracelet.core.entries import ArtifactType
+from tracelet.core.files import copy_file, hash_file
+
+__all__ = ["artifact_name", "content_of", "size_of", "snapshot"]
+
+_LONGEST_NAME = 128
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def artifact_name(artifact_path: str, kind: ArtifactType) -> str:
+    """Return the name of an artifact that nobody named: its folders, its file's stem, and its type.
+
+    ``run1/model.pth`` of weights is ``run1.model-weights``; a stem that ends with the type's name says it already.
+    """
+    *folders, file = artifact_path.split("/")
+    stem = Path(file).stem if Path(file).stem.strip(".") else file
+    said = re.fullmatch(rf"(.*[^A-Za-z0-9])?{kind.value}", stem, re.IGNORECASE)
+    ending = "" if said else f"-{kind.value}"
+    whole = _NO_NAME.sub("-", ".".join([*folders, stem])).strip(".-") or "file"
+    return whole[: _LONGEST_NAME - len(ending)] + ending
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The files of a folder, or the file itself; what a link points at outside of the folder is not in it."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = Path(folder, name)
+            if file.is_file() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path)):
+                yield file
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of the files of a folder. Raises ``OSError`` where there is none."""
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def snapshot(detection: Detection, place: Path) -> Path:
+    """Keep what a detection is of in the folder ``place``, under its own name, and return where.
+
+    Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.files.FileChanged` where it changes meanwhile.
+    """
+    assert detection.path is not None
+    target = place / detection.path.name
+    place.mkdir(parents=True)
+    if detection.snapshot == "take":
+        shutil.move(detection.path, target)
+        return target
+    if not detection.path.is_dir():
+        _keep(detection.path, target, linked=detection.snapshot == "link")
+        return target
+    target.mkdir()
+    for file in _files(detection.path):
+        kept = target / file.relative_to(detection.path)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        _keep(file, kept, linked=detection.snapshot == "link")
+    return target
+
+
+def _keep(source: Path, target: Path, *, linked: bool) -> None:
+    if linked:
+        with contextlib.suppress(OSError):  # another filesystem, or one without links
+            os.link(os.path.realpath(source), target)
+            return
+    copy_file(source, target, durable=False)
+
+
+def content_of(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the relative path and the sha256 of each file of a snapshot."""
+    return tuple(sorted((str(file.relative_to(path)), hash_file(file)[0]) for file in _files(path)))

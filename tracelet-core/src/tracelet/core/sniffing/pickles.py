@@ -1,0 +1,273 @@
+"""What is in a pickle, read off its opcodes: nothing is unpickled, so nothing that it names is imported or run.
+
+Opcodes and what each takes from the stack are those of :mod:`pickletools`. torch writes a tensor as a call of one of
+its ``_rebuild_…`` functions, and a module as an object whose state has ``_parameters`` and ``_modules``.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import struct
+from typing import Any
+
+import attrs
+
+__all__ = ["MODEL_LIBRARIES", "TRAINING", "Node", "is_model", "is_table", "is_training", "is_weights", "read"]
+
+#: Keys that tell a training state from weights alone, in lower case.
+TRAINING = (
+    "epoch",
+    "epochs",
+    "global_step",
+    "step",
+    "iteration",
+    "optimizer",
+    "optimizers",
+    "optimizer_state",
+    "optimizer_states",
+    "optimizer_state_dict",
+    "lr_scheduler",
+    "lr_schedulers",
+    "scheduler",
+    "scheduler_state_dict",
+    "scaler",
+)
+
+#: Packages whose pickled objects are models.
+MODEL_LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "statsmodels", "keras")
+
+_STRINGS = frozenset({"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "SHORT_BINSTRING"})
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+_DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "builtins dict", "__builtin__ dict"})
+_TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
+_TABLES = ("numpy", "pandas", "scipy", "polars", "pyarrow")
+_MARK = object()
+
+
+@attrs.define(eq=False)
+class Node:
+    """An object in a pickle: a ``dict``, a ``list`` (or tuple, or set), a ``tensor``, or one ``made`` of a class."""
+
+    kind: str
+    #: What it is made of or by: ``"module name"``.
+    of: str = ""
+    keys: dict[str, Any] = attrs.field(factory=dict)
+    items: list[Any] = attrs.field(factory=list)
+    state: Any = None
+
+    def put(self, pairs: list[Any]) -> None:
+        """Take keys and values in turns; keys that are no text keep their values apart from each other."""
+        for key, value in zip(pairs[::2], pairs[1::2], strict=False):
+            self.keys[key if isinstance(key, str) else f"\0{len(self.keys)}"] = value
+
+
+@attrs.frozen
+class _Global:
+    name: str
+
+
+def read(data: bytes, number: int = 0) -> Node | None:
+    """Return what the pickle makes that is the ``number``-th in ``data``, or None where there is none.
+
+    A pickle that is cut off, or goes on with something else, gives what was to be seen until there.
+    """
+    stream = io.BytesIO(data)
+    for _ in range(number):
+        if _run(stream) is None:
+            return None
+    top = _run(stream)
+    return top if isinstance(top, Node) else None
+
+
+def _run(stream: io.BytesIO) -> Any:
+    """Give the top object of the next pickle, or None."""
+    stack: list[Any] = []
+    memo: dict[Any, Any] = {}
+    try:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name == "STOP":
+                return stack[-1] if stack else None
+            _step(opcode, argument, stack, memo)
+    except (ValueError, IndexError, KeyError, OverflowError, struct.error):
+        return _unwound(stack)
+    return None  # pragma: no cover - genops ends with STOP or raises
+
+
+def _step(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any], memo: dict[Any, Any]) -> None:
+    name = opcode.name
+    if name in _STRINGS:
+        stack.append(argument)
+    elif name in _PUTS:
+        memo[int(argument)] = stack[-1]
+    elif name == "MEMOIZE":
+        memo[len(memo)] = stack[-1]
+    elif name in _GETS:
+        stack.append(memo[int(argument)])
+    elif name == "MARK":
+        stack.append(_MARK)
+    elif name == "GLOBAL":
+        stack.append(_Global(argument))
+    elif name == "STACK_GLOBAL":
+        attribute, module = stack.pop(), stack.pop()
+        stack.append(_Global(f"{module} {attribute}"))
+    elif name == "EMPTY_DICT":
+        stack.append(Node("dict"))
+    elif name == "SETITEM":
+        pair = stack[-2:]
+        del stack[-2:]
+        _put(stack[-1], pair)
+    elif name == "SETITEMS":
+        _put_all(stack)
+    elif name in ("REDUCE", "NEWOBJ"):
+        stack.pop()
+        stack.append(_made(stack.pop()))
+    elif name == "BUILD":
+        state = stack.pop()
+        if isinstance(stack[-1], Node):
+            stack[-1].state = state
+    elif name in ("EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET"):
+        stack.append(Node("list"))
+    elif name in ("APPENDS", "ADDITEMS"):
+        items = _to_mark(stack)
+        _add(stack[-1], items)
+    elif name == "APPEND":
+        item = stack.pop()
+        _add(stack[-1], [item])
+    elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+        count = int(name[-1])
+        items = stack[-count:]
+        del stack[-count:]
+        stack.append(Node("list", items=items))
+    elif name in ("TUPLE", "LIST", "FROZENSET"):
+        stack.append(Node("list", items=_to_mark(stack)))
+    elif name == "DUP":
+        stack.append(stack[-1])
+    else:
+        _other(opcode, argument, stack)
+
+
+def _other(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any]) -> None:
+    """Every other opcode only takes and gives what its description says."""
+    if opcode.name == "DICT":
+        pairs = _to_mark(stack)
+        stack.append(Node("dict"))
+        stack[-1].put(pairs)
+    elif opcode.name == "OBJ":
+        stack.append(_made(_to_mark(stack)[0]))
+    elif opcode.name == "INST":
+        _to_mark(stack)
+        stack.append(_made(_Global(argument)))
+    elif opcode.name == "NEWOBJ_EX":
+        del stack[-2:]
+        stack.append(_made(stack.pop()))
+    elif any(one in (pickletools.markobject, pickletools.stackslice) for one in opcode.stack_before):
+        _to_mark(stack)
+    else:
+        for _ in opcode.stack_before:
+            stack.pop()
+        stack.extend(None for _ in opcode.stack_after)
+
+
+def _to_mark(stack: list[Any]) -> list[Any]:
+    start = next((at for at in range(len(stack) - 1, -1, -1) if stack[at] is _MARK), None)
+    if start is None:
+        raise IndexError("no mark")
+    items = stack[start + 1 :]
+    del stack[start:]
+    return items
+
+
+def _put(target: Any, pairs: list[Any]) -> None:
+    if isinstance(target, Node):
+        target.put(pairs)
+
+
+def _put_all(stack: list[Any]) -> None:
+    pairs = _to_mark(stack)
+    _put(stack[-1], pairs)
+
+
+def _add(target: Any, items: list[Any]) -> None:
+    if isinstance(target, Node):
+        target.items.extend(items)
+
+
+def _made(maker: Any) -> Node:
+    name = maker.name if isinstance(maker, _Global) else ""
+    if name in _DICTS:
+        return Node("dict", of=name)
+    return Node("tensor" if name.startswith(_TENSORS) else "made", of=name)
+
+
+def _unwound(stack: list[Any]) -> Any:
+    """Close what was open where a pickle breaks off."""
+    while _MARK in stack:
+        items = _to_mark(stack)
+        target = stack[-1] if stack else None
+        if isinstance(target, Node) and target.kind in ("dict", "made"):
+            target.put(items)
+        elif isinstance(target, Node) and target.kind == "list":
+            target.items.extend(items)
+        else:
+            stack.append(Node("list", items=items))
+    if not stack:
+        return None
+    top = stack[0]
+    if isinstance(top, _Global):
+        return _made(top)
+    if isinstance(top, Node) and top.state is None and len(stack) > 1:
+        top.state = stack[1]
+    return top
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Node) and value.kind == "tensor"
+
+
+def _is_state_dict(value: Any) -> bool:
+    """A dict of tensors; that of a module may hold other things too, and has its ``_metadata``."""
+    if not isinstance(value, Node) or value.kind != "dict":
+        return False
+    if isinstance(value.state, Node) and "_metadata" in value.state.keys:
+        return True
+    return bool(value.keys) and all(map(_is_tensor, value.keys.values()))
+
+
+def is_module(value: Any) -> bool:
+    """Tell whether it is an object with the state of a module of torch."""
+    state = value.state if isinstance(value, Node) and value.kind == "made" else None
+    return isinstance(state, Node) and {"_parameters", "_modules"} <= state.keys.keys()
+
+
+def is_weights(top: Node) -> bool:
+    """Tell whether there are tensors and nothing else: one, a list of them, a state dict, or several of these."""
+    if top.kind == "list":
+        return bool(top.items) and all(map(_is_tensor, top.items))
+    if _is_tensor(top) or _is_state_dict(top):
+        return True
+    values = top.keys.values() if top.kind == "dict" else ()
+    return bool(values) and all(_is_tensor(value) or _is_state_dict(value) for value in values)
+
+
+def is_training(top: Node) -> bool:
+    """Tell whether it is a dict of more than weights that has a key of a training state, or an optimizer's own state."""
+    if top.kind != "dict" or _is_state_dict(top):
+        return False
+    keys = {key.lower() for key in top.keys}
+    if not keys.isdisjoint(TRAINING) or {"state", "param_groups"} <= keys:
+        return True
+    return any(map(_is_state_dict, top.keys.values())) and not is_weights(top)
+
+
+def is_model(top: Node) -> bool:
+    """Tell whether it is a module of torch, an object of a library of models, or a dict that holds a module."""
+    if is_module(top) or (top.kind == "dict" and any(map(is_module, top.keys.values()))):
+        return True
+    return top.kind == "made" and top.of.partition(" ")[0].partition(".")[0] in MODEL_LIBRARIES
+
+
+def is_table(top: Node) -> bool:
+    """Tell whether it is an array or a table of a library of these."""
+    return top.kind == "made" and top.of.partition(" ")[0].partition(".")[0] in _TABLES

@@ -1,0 +1,221 @@
+"""The signs that rules are made of: each is a question to a look, and says in words what it asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import attrs
+
+from tracelet.core.sniffing import pickles
+from tracelet.core.sniffing.looking import FileLook, FolderLook
+
+__all__ = [
+    "Sign",
+    "archive",
+    "arrays",
+    "atom",
+    "binary",
+    "contains",
+    "ends",
+    "folder_has",
+    "folder_with_ending",
+    "json_with",
+    "named",
+    "named_like",
+    "onnx",
+    "pickled",
+    "safetensors",
+    "starts",
+    "starts_like",
+    "text",
+    "torch",
+    "word",
+]
+
+L = TypeVar("L")
+
+
+@attrs.frozen
+class Sign(Generic[L]):
+    """A question to a look at a file or a folder, and its words."""
+
+    words: str
+    seen: Callable[[L], bool]
+
+    def __and__(self, other: Sign[L]) -> Sign[L]:
+        words = f"{_whole(self.words)}, and {_whole(other.words)}"
+        return Sign(words, lambda look: self.seen(look) and other.seen(look))
+
+    def __or__(self, other: Sign[L]) -> Sign[L]:
+        return Sign(f"{self.words}; or {other.words}", lambda look: self.seen(look) or other.seen(look))
+
+    def called(self, words: str) -> Sign[L]:
+        """Return the same question in shorter words."""
+        return Sign(words, self.seen)
+
+
+def _whole(words: str) -> str:
+    return f"({words})" if "; or " in words else words
+
+
+def _shown(data: bytes) -> str:
+    return f"`{repr(data)[2:-1]}`"
+
+
+def starts(*beginnings: bytes, at: int = 0) -> Sign[FileLook]:
+    """The content has one of these at a place."""
+    where = f"at byte {at}" if at else "at the start"
+    return Sign(
+        f"{' or '.join(map(_shown, beginnings))} {where}",
+        lambda look: any(look.head[at : at + len(one)] == one for one in beginnings),
+    )
+
+
+def ends(ending: bytes) -> Sign[FileLook]:
+    """The content ends with this."""
+    return Sign(f"{_shown(ending)} at the end", lambda look: look.tail.endswith(ending))
+
+
+def contains(*marks: bytes) -> Sign[FileLook]:
+    """One of these is somewhere in the beginning."""
+    shown = " or ".join(map(_shown, marks))
+    return Sign(f"{shown} in the first 16 KB", lambda look: any(mark in look.head for mark in marks))
+
+
+def named(*endings: str) -> Sign[FileLook]:
+    """The name ends with one of these, in whatever case."""
+    return Sign(f"name ends with {', '.join(f'`{one}`' for one in endings)}", lambda look: look.name.endswith(endings))
+
+
+def named_like(pattern: str, words: str) -> Sign[FileLook]:
+    """The whole name, in lower case, is like this pattern."""
+    compiled = re.compile(pattern)
+    return Sign(f"name is {words}", lambda look: compiled.fullmatch(look.name) is not None)
+
+
+def word(*words: str) -> Sign[FileLook]:
+    """The name has one of these words."""
+    wanted = frozenset(words)
+    return Sign(f"name has the word {', '.join(f'`{one}`' for one in words)}", lambda look: bool(wanted & look.words))
+
+
+text: Sign[FileLook] = Sign("content is text", lambda look: look.text is not None)
+binary: Sign[FileLook] = Sign("content is no text", lambda look: look.text is None)
+
+
+def starts_like(pattern: str, words: str) -> Sign[FileLook]:
+    """Text that begins like this pattern, after white space, in whatever case."""
+    compiled = re.compile(rf"\s*(?:{pattern})", re.IGNORECASE)
+    return Sign(f"text that begins with {words}", lambda look: compiled.match(look.text or "") is not None)
+
+
+_OBJECT = re.compile(r'\s*\{\s*(?:\}|"(?:[^"\\]|\\.)*"\s*:)')
+
+
+def json_with(*keys: str) -> Sign[FileLook]:
+    """Text that begins as an object of JSON, and has one of these keys in its beginning, if any are given."""
+    has = f" with the key {' or '.join(f'`{key}`' for key in keys)} in its first 16 KB" if keys else ""
+
+    def seen(look: FileLook) -> bool:
+        content = look.text or ""
+        if not _OBJECT.match(content):
+            return False
+        return not keys or any(re.search(rf'"{key}"\s*:', content) for key in keys)
+
+    return Sign(f"text that begins as a JSON object{has}", seen)
+
+
+def archive(*names: str) -> Sign[FileLook]:
+    """A zip archive that has an entry of each of these names, in whichever folder."""
+    shown = " and ".join(f"`{name}`" for name in names)
+    return Sign(f"zip archive with {shown}", lambda look: all(look.entry(name) is not None for name in names))
+
+
+arrays: Sign[FileLook] = Sign(
+    "zip archive of `.npy` files only",
+    lambda look: bool(look.entries) and all(name.endswith(".npy") for name in look.entries),
+)
+
+
+def torch(words: str, holds: Callable[[pickles.Node], bool]) -> Sign[FileLook]:
+    """A file of torch whose top object is such."""
+    return Sign(words, lambda look: look.torch is not None and holds(look.torch))
+
+
+def pickled(words: str, holds: Callable[[pickles.Node], bool]) -> Sign[FileLook]:
+    """A pickle whose top object is such."""
+    return Sign(words, lambda look: look.pickle is not None and holds(look.pickle))
+
+
+def atom(*brands: bytes) -> Sign[FileLook]:
+    """A file of the ISO base media format of one of these brands; none is every brand."""
+    shown = f" of brand {' or '.join(map(_shown, brands))}" if brands else ""
+    return Sign(
+        f"`ftyp` at byte 4{shown}",
+        lambda look: look.head[4:8] == b"ftyp" and (not brands or look.head[8:12] in brands),
+    )
+
+
+def _is_safetensors(look: FileLook) -> bool:
+    length = int.from_bytes(look.head[:8], "little")
+    return 2 <= length <= look.size - 8 and re.match(rb'\{\s*["}]', look.head[8:16]) is not None
+
+
+safetensors: Sign[FileLook] = Sign(
+    "the length of a header in 8 bytes, which fits the file, and its JSON object after it", _is_safetensors
+)
+
+#: The fields of ModelProto in onnx.proto: which are numbers (wire type 0) and which have a length (wire type 2).
+_ONNX = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+_ONNX_VERSION, _ONNX_GRAPH = 1, 7
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Read a number of protocol buffers; raises ``IndexError`` where the data end."""
+    value = 0
+    for count in range(10):
+        byte = data[at + count]
+        value |= (byte & 0x7F) << (7 * count)
+        if byte < 0x80:
+            return value, at + count + 1
+    raise IndexError("it is longer than a number can be")
+
+
+def _is_onnx(look: FileLook) -> bool:
+    """Go from field to field, as far as the beginning of the file goes, to the graph."""
+    at = 0
+    seen = set()
+    try:
+        while at < look.size:
+            key, at = _varint(look.head, at)
+            field, kind = key >> 3, key & 7
+            if _ONNX.get(field) != kind:
+                return False
+            value, at = _varint(look.head, at)
+            if field == _ONNX_VERSION and not 1 <= value <= 100:
+                return False
+            at += value if kind else 0
+            seen.add(field)
+            if at > look.size:
+                return False
+            if {_ONNX_VERSION, _ONNX_GRAPH} <= seen:
+                return True
+    except IndexError:
+        return False
+    return False
+
+
+onnx: Sign[FileLook] = Sign("fields of ONNX's ModelProto from the first byte to the graph", _is_onnx)
+
+
+def folder_has(*names: str) -> Sign[FolderLook]:
+    """One of these is in the folder."""
+    wanted = frozenset(names)
+    return Sign(f"has {' or '.join(f'`{name}`' for name in names)}", lambda look: bool(wanted & look.names))
+
+
+def folder_with_ending(*endings: str) -> Sign[FolderLook]:
+    """A name in the folder ends with one of these."""
+    return Sign(f"has {' or '.join(f'`*{one}`' for one in endings)}", lambda look: look.any_ends(endings))

@@ -1,0 +1,443 @@
+"""What detectors see becomes artifacts: as it was, once each, and never in the user's way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from making import elsewhere, write
+
+from tracelet import ArtifactType, Experiment, ExperimentConfig
+from tracelet.core.snapshots import artifact_name
+from tracelet.exceptions import ArtifactError, ConfigError
+from tracelet.plugin import Detection, check_name, saving
+from tracelet.testing import installed
+
+PLUGINS = Path(__file__).parent / "plugins"
+Run = Callable[..., Experiment]
+
+
+@pytest.fixture
+def hand() -> Iterator[ModuleType]:
+    """The module of the detector that a test leads by the hand."""
+    with installed(PLUGINS, {"hand": "hand"}):
+        import hand
+
+        yield hand
+        hand.kind = hand.Hand
+        hand.listeners.clear()
+
+
+@pytest.fixture
+def run(home: Path, hand: ModuleType) -> Iterator[Run]:
+    """Start experiments that capture on the local backend; they are stopped in the end."""
+    made: list[Experiment] = []
+
+    def start(name: str = "captured", **config: Any) -> Experiment:
+        made.append(
+            Experiment(name, artifacts=True, automagic_artifacts=True, config=ExperimentConfig(**config)).start()
+        )
+        return made[-1]
+
+    yield start
+    for exp in made:
+        exp.stop()
+
+
+def contents(exp: Experiment, name: str) -> list[bytes]:
+    """What each version of a name holds, oldest first."""
+    found = [one for one in exp.list_artifacts() if one.name == name]
+    found.sort(key=lambda one: int(one.version[1:]))
+    return [(one.download() / one.files[0].artifact_path).read_bytes() for one in found]
+
+
+def counts(exp: Experiment) -> dict[str, int]:
+    return {k: v for k, v in exp._artifact_manager.get_stats()["capture"].items() if k not in {"detectors", "waiting"}}
+
+
+# -- what is kept
+
+
+def test_a_file_that_is_seen_comes_back_in_another_process(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    write(home / "out" / "weights.bin", b"\x00\x01\x02")
+    hand.show(
+        Detection(
+            path=home / "out" / "weights.bin", type=ArtifactType.WEIGHTS, metadata={"epoch": 3}, aliases=("best",)
+        )
+    )
+    exp.stop()
+    back = elsewhere(
+        """
+        from tracelet import Experiment
+        one = Experiment("captured", artifacts=True).get_artifact("weights", version="best")
+        path = one.download() / "weights.bin"
+        answer([one.type.value, one.metadata, path.read_bytes().hex()])
+        """,
+        cwd=home.parent / "other",
+        TRACELET_DIR=str(home / ".tracelet"),
+    )
+    assert back == ["weights", {"epoch": 3}, "000102"]
+
+
+def test_every_version_has_its_own_bytes_however_fast_the_file_is_overwritten(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    path = home / "state.bin"
+    for number in range(50):
+        path.write_bytes(b"%d" % number)
+        hand.show(Detection(path=path, type=ArtifactType.CHECKPOINT))
+    path.write_bytes(b"garbage")
+    exp.stop()
+    assert contents(exp, "state-checkpoint") == [b"%d" % number for number in range(50)]
+
+
+def test_a_file_is_gone_after_it_was_seen_and_is_captured_all_the_same(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    for how in ("copy", "link"):
+        path = write(home / f"{how}.bin", how)
+        hand.show(Detection(path=path, type=ArtifactType.CUSTOM, snapshot=how))
+        path.unlink()
+    exp.stop()
+    assert contents(exp, "copy-custom") == [b"copy"]
+    assert contents(exp, "link-custom") == [b"link"]
+
+
+def test_what_a_detector_made_itself_is_taken_from_its_workspace(run: Run, hand: ModuleType) -> None:
+    exp = run()
+    workspace = hand.contexts[-1].workspace
+    made = write(workspace / "samples" / "one.txt", "1").parent
+    write(made / "two" / "two.txt", "2")
+    hand.show(Detection(path=made, type=ArtifactType.SAMPLE, name="samples", snapshot="take"))
+    assert not made.exists()
+    exp.stop()
+    back = exp.get_artifact("samples").download()
+    assert {str(path.relative_to(back)) for path in back.rglob("*") if path.is_file()} == {"one.txt", "two/two.txt"}
+
+
+def test_a_folder_is_one_artifact_without_what_its_links_lead_out_to(run: Run, hand: ModuleType, home: Path) -> None:
+    write(home / "secret.txt", "secret")
+    folder = write(home / "sharded" / "a.bin", "a").parent
+    (folder / "inside").symlink_to("a.bin")
+    (folder / "outside").symlink_to(home / "secret.txt")
+    exp = run()
+    hand.show(Detection(path=folder, type=ArtifactType.CHECKPOINT))
+    exp.stop()
+    assert {file.artifact_path for file in exp.get_artifact("sharded-checkpoint").files} == {"a.bin", "inside"}
+
+
+def test_what_nobody_typed_is_told_by_its_content(run: Run, hand: ModuleType, home: Path) -> None:
+    write(home / "report.html", "<!DOCTYPE html><html><body>done</body></html>")
+    write(home / "strange", b"\x01\x02\x03")
+    exp = run()
+    for name in ("report.html", "strange"):
+        hand.show(Detection(path=home / name))
+    exp.stop()
+    assert {(one.name, one.type) for one in exp.list_artifacts()} == {
+        ("report", ArtifactType.REPORT),
+        ("strange-custom", ArtifactType.CUSTOM),
+    }
+
+
+@given(
+    st.lists(st.text(min_size=1).filter(lambda part: "/" not in part), min_size=1, max_size=4),
+    st.sampled_from(ArtifactType),
+)
+def test_every_path_gives_a_name_that_is_one(parts: list[str], kind: ArtifactType) -> None:
+    name = artifact_name("/".join(parts), kind)
+    assert check_name(name) == name
+    assert name.lower().endswith(kind.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "name"),
+    [
+        ("model.pth", ArtifactType.WEIGHTS, "model-weights"),
+        ("model.pth", ArtifactType.MODEL, "model"),
+        ("best_checkpoint.pth", ArtifactType.CHECKPOINT, "best_checkpoint"),
+        ("remodel.pth", ArtifactType.MODEL, "remodel-model"),
+        ("run1/fold 2/model.pth", ArtifactType.MODEL, "run1.fold-2.model"),
+        ("epoch=1-step=2.ckpt", ArtifactType.CHECKPOINT, "epoch-1-step-2-checkpoint"),
+        (".hidden", ArtifactType.CUSTOM, "hidden-custom"),
+    ],
+)
+def test_a_name_is_made_of_folders_stem_and_type(path: str, kind: ArtifactType, name: str) -> None:
+    assert artifact_name(path, kind) == name
+
+
+# -- once each
+
+
+def test_one_file_that_several_detectors_see_is_captured_once(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    path = write(home / "model.bin")
+    link = home / "link.bin"
+    link.symlink_to(path)
+    hand.show(Detection(path=path, type=ArtifactType.MODEL, name="mine"))
+    hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+    hand.show(Detection(path=link, type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert [one.name for one in exp.list_artifacts()] == ["mine"]
+    assert counts(exp) == {"captured": 1, "unchanged": 2}
+
+
+def test_the_same_file_under_one_more_alias_is_the_same_version(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    path = write(home / "epoch.ckpt")
+    hand.show(Detection(path=path, type=ArtifactType.CHECKPOINT, metadata={"epoch": 1}, aliases=("periodic",)))
+    hand.show(Detection(path=path, aliases=("last",)))
+    exp.stop()
+    (one,) = exp.list_artifacts()
+    assert set(one.aliases) == {"periodic", "last"}
+    assert one.metadata == {"epoch": 1}
+
+
+def test_a_file_that_comes_back_to_what_it_was_is_a_new_version(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    for content in ("a", "b", "a"):
+        hand.show(Detection(path=write(home / "x.bin", content), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert contents(exp, "x-custom") == [b"a", b"b", b"a"]
+
+
+def test_equal_files_in_two_places_are_two(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    for name in ("one.bin", "two.bin"):
+        hand.show(Detection(path=write(home / name), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert {one.name for one in exp.list_artifacts()} == {"one-custom", "two-custom"}
+
+
+def test_a_file_is_told_of_by_the_one_who_saves_it(run: Run, hand: ModuleType, home: Path) -> None:
+    """A watcher sees the file in the middle of the save, from a thread of its own, and is not heard."""
+    exp = run()
+    path = home / "folder" / "half.bin"
+    with ThreadPoolExecutor(1) as watcher, saving(path.parent) as outermost:
+        write(path, "half")
+        watcher.submit(hand.show, Detection(path=path, type=ArtifactType.CUSTOM)).result()
+        write(path, "whole")
+        hand.show(Detection(path=path, type=ArtifactType.MODEL, name="whole"))
+    exp.stop()
+    assert outermost
+    assert [one.name for one in exp.list_artifacts()] == ["whole"]
+    assert contents(exp, "whole") == [b"whole"]
+
+
+def test_what_its_saver_does_not_tell_is_captured_when_the_save_is_over(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    path = home / "x.bin"
+    with ThreadPoolExecutor(1) as watcher, saving(path):
+        write(path, "half")
+        watcher.submit(hand.show, Detection(path=path, type=ArtifactType.CUSTOM)).result()
+        write(path, "whole")
+    exp.stop()
+    assert contents(exp, "x-custom") == [b"whole"]
+
+
+def test_a_save_within_a_save_is_not_the_outermost(home: Path) -> None:
+    with saving(home / "outer") as outer, saving(home / "inner") as inner:
+        assert (outer, inner) == (True, False)
+    with saving(home / "again") as again:
+        assert again
+
+
+def test_two_experiments_capture_the_same_thing_each_for_itself(run: Run, hand: ModuleType, home: Path) -> None:
+    first, second = run("first"), run("second")
+    hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
+    first.stop()
+    hand.show(Detection(path=write(home / "y.bin"), type=ArtifactType.CUSTOM))
+    second.stop()
+    assert {one.name for one in first.list_artifacts()} == {"x-custom"}
+    assert {one.name for one in second.list_artifacts()} == {"x-custom", "y-custom"}
+
+
+# -- limits
+
+
+def test_patterns_say_what_is_captured(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run(capture_include=["*.bin", "kept/*"], capture_exclude=["tmp-*"])
+    for name in ("a.bin", "tmp-a.bin", "a.txt", "kept/a.txt"):
+        hand.show(Detection(path=write(home / name), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert sorted(one.files[0].artifact_path for one in exp.list_artifacts()) == ["a.bin", "a.txt"]
+    assert counts(exp) == {"captured": 2, "filtered": 2}
+
+
+@pytest.mark.parametrize("limit", [{"capture_min_interval": 60.0}, {"capture_max_per_minute": 1}], ids=str)
+def test_a_limit_drops_what_comes_too_fast_and_says_how_much(
+    run: Run, hand: ModuleType, home: Path, limit: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run(**limit)
+    for content in ("1", "2", "3"):
+        hand.show(Detection(path=write(home / "x.bin", content), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert contents(exp, "x-custom") == [b"1"]
+    assert "not everything was captured: 2 throttled" in caplog.text
+
+
+@pytest.mark.parametrize("limit", [{"capture_min_interval": 60.0}, {"capture_max_per_minute": 1}], ids=str)
+def test_with_latest_wins_the_newest_of_what_came_too_fast_is_captured_at_the_end(
+    run: Run, hand: ModuleType, home: Path, limit: dict[str, Any]
+) -> None:
+    exp = run(capture_latest_wins=True, **limit)
+    for content in ("1", "2", "3"):
+        hand.show(Detection(path=write(home / "x.bin", content), type=ArtifactType.CUSTOM))
+        assert exp._artifact_manager._capture is not None
+    exp.stop()
+    assert contents(exp, "x-custom")[-1] == b"3"
+    assert counts(exp)["superseded"] >= 1
+
+
+def test_captures_that_wait_never_fill_the_disk(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
+    exp = run(capture_disk_share=5_000 / free)
+    hand.show(Detection(path=write(home / "small.bin", b"x" * 1_000), type=ArtifactType.CUSTOM))
+    for _ in range(2):
+        hand.show(Detection(path=write(home / "large.bin", b"x" * 1_000_000), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert [one.name for one in exp.list_artifacts()] == ["small-custom"]
+    assert caplog.text.count("capture_disk_share") == 1
+    assert "not everything was captured: 2 over_cap" in caplog.text
+
+
+# -- trouble
+
+
+def test_what_cannot_be_captured_is_one_warning_and_no_more(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run()
+    hand.show(Detection(path=home / "absent.bin", type=ArtifactType.CUSTOM))
+    hand.show(Detection(model=object(), type=ArtifactType.MODEL, name="no-model"))
+    hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert [one.name for one in exp.list_artifacts()] == ["x-custom"]
+    said = [record for record in caplog.records if record.name == "tracelet.automagic"]
+    assert [record.levelno for record in said if "is not captured" in record.message] == [logging.WARNING] * 2
+
+
+def test_metadata_that_cannot_be_stored_costs_itself_only(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run()
+    hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM, metadata={"live": object()}))
+    exp.stop()
+    assert exp.get_artifact("x-custom").metadata == {}
+    assert "x-custom is captured without its metadata" in caplog.text
+
+
+def test_debug_tells_why_each_thing_was_or_was_not_captured(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "tracelet.automagic")
+    exp = run(capture_exclude=["*.tmp"])
+    path = write(home / "x.bin")
+    for _ in range(2):
+        hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+    hand.show(Detection(path=write(home / "x.tmp"), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert f"{path} is captured as custom 'x-custom'." in caplog.text
+    assert f"{path} is not captured: it was captured with this content." in caplog.text
+    assert f"{home / 'x.tmp'} is not captured: the include and exclude patterns leave it out." in caplog.text
+
+
+def test_what_was_seen_is_submitted_though_the_time_for_stopping_is_over(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run(stop_timeout=0.01)
+    for number in range(30):
+        hand.show(Detection(path=write(home / f"{number}.bin", b"%d" % number), type=ArtifactType.CUSTOM))
+    exp.stop()
+    later = Experiment("captured", artifacts=True).start()
+    assert later.flush(30.0) == 0
+    later.stop()
+    assert len(later.list_artifacts()) == 30
+
+
+def test_a_detector_that_cannot_work_so_is_an_error_at_the_start(run: Run, hand: ModuleType) -> None:
+    hand.kind = hand.Refusing
+    before = threading.active_count()
+    with pytest.raises(ConfigError, match="give it a hand"):
+        run()
+    assert "tracelet-capture" not in {thread.name for thread in threading.enumerate()}
+    assert threading.active_count() <= before + 1
+
+
+def test_a_detector_that_fails_is_a_warning(run: Run, hand: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+    hand.kind = hand.Clumsy
+    run().stop()
+    assert "the detector 'hand' does not start: RuntimeError: no hands" in caplog.text
+    assert "the detector 'hand' does not stop: RuntimeError: no hands either" in caplog.text
+
+
+def test_a_detector_that_cannot_be_made_is_an_error_at_the_start(run: Run, hand: ModuleType) -> None:
+    hand.kind = lambda context: 1 / 0
+    with pytest.raises(ConfigError, match="the detector 'hand' cannot be made: ZeroDivisionError"):
+        run()
+
+
+def test_a_detector_that_does_not_stop_holds_nothing_up(run: Run, hand: ModuleType, home: Path) -> None:
+    hand.kind = hand.Stuck
+    exp = run(stop_timeout=1.0)
+    hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert [one.name for one in exp.list_artifacts()] == ["x-custom"]
+
+
+def test_a_forked_process_captures_nothing_of_its_parents_and_says_so(
+    run: Run, hand: ModuleType, home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    exp = run()
+    path = write(home / "x.bin")
+    child = os.fork()
+    if child == 0:
+        logging.basicConfig(force=True)
+        hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    exp.stop()
+    assert exp.list_artifacts() == []
+    assert "this process was forked from the one that captures" in capfd.readouterr().err
+
+
+def test_only_rank_0_captures(run: Run, hand: ModuleType) -> None:
+    run(rank=1)
+    assert hand.listeners == []
+
+
+def test_nothing_is_captured_while_artifacts_are_off(
+    home: Path, hand: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Experiment("off", automagic_artifacts=True):
+        assert hand.listeners == []
+    assert "nothing is captured by itself while artifacts are off" in caplog.text
+
+
+def test_watching_without_directories_is_a_warning(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run(watch_filesystem=True)
+    assert "artifact_watch_dirs names no directory" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "a path or of a model"),
+        ({"path": Path("x"), "model": 1}, "a path or of a model"),
+        ({"model": 1}, "needs a name and a type"),
+    ],
+)
+def test_a_detection_is_of_one_thing(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        Detection(**given)
