@@ -321,17 +321,13 @@ class Flaky(MemoryFileSystem):
         self._act("info")
         return super().info(path, **kwargs)
 
-    def put_file(self, *args: Any, **kwargs: Any) -> None:
-        self._act("put_file")
-        super().put_file(*args, **kwargs)
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        self._act(f"open {mode}")
+        return super()._open(path, mode, **kwargs)
 
     def mv(self, *args: Any, **kwargs: Any) -> None:
         self._act("mv")
         super().mv(*args, **kwargs)
-
-    def get_file(self, *args: Any, **kwargs: Any) -> None:
-        self._act("get_file")
-        super().get_file(*args, **kwargs)
 
     def pipe_file(self, *args: Any, **kwargs: Any) -> None:
         self._act("pipe_file")
@@ -361,36 +357,36 @@ def flaky(tmp_path: Path) -> Iterator[RemoteStore]:
         (TimeoutError(), BackendUnavailable),
     ],
 )
-@pytest.mark.parametrize("broken", ["info", "put_file", "mv", "get_file", "pipe_file"])
+@pytest.mark.parametrize("broken", ["info", "open wb", "mv", "open rb", "pipe_file"])
 def test_what_a_client_raises_comes_out_as_tracelets(
     flaky: RemoteStore, tmp_path: Path, trouble: Exception, kind: type, broken: str
 ) -> None:
     path = write(tmp_path / "f", b"x")
-    if broken == "get_file":
+    if broken == "open rb":
         flaky.put(path, sha(b"x"))
     Flaky.trouble, Flaky.broken = trouble, broken
     calls = {
-        "get_file": lambda: flaky.fetch(sha(b"x"), tmp_path / "back"),
+        "open rb": lambda: flaky.fetch(sha(b"x"), tmp_path / "back"),
         "pipe_file": lambda: flaky.record(sha(b"x"), "put1"),
     }
     with pytest.raises(kind, match="flaky://bucket/prefix") as caught:
         calls.get(broken, lambda: flaky.put(path, sha(b"x")))()
     assert "hunter2" not in str(caught.value)
     Flaky.trouble = None
-    assert flaky.has(sha(b"x"), 1) is (broken == "get_file")
+    assert flaky.has(sha(b"x"), 1) is (broken == "open rb")
 
 
 def test_a_source_that_vanishes_after_the_upload_is_not_stored(
     flaky: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "f", b"x")
-    honest = Flaky.put_file
+    honest = Flaky._open
 
-    def and_then(self: Flaky, *args: Any, **kwargs: Any) -> None:
-        honest(self, *args, **kwargs)
-        path.unlink()
+    def and_then(self: Flaky, *args: Any, **kwargs: Any) -> Any:
+        path.unlink(missing_ok=True)
+        return honest(self, *args, **kwargs)
 
-    monkeypatch.setattr(Flaky, "put_file", and_then)
+    monkeypatch.setattr(Flaky, "_open", and_then)
     with pytest.raises(FileNotFoundError):
         flaky.put(path, sha(b"x"))
     assert Flaky.store == {}
