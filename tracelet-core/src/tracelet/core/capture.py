@@ -26,7 +26,7 @@ import attrs
 from tracelet.core.artifacts import TraceletArtifact
 from tracelet.core.backend import Labels
 from tracelet.core.claims import being_saved
-from tracelet.core.delivery import within
+from tracelet.core.delivery import beside
 from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec
 from tracelet.core.drafts import staging_folder
 from tracelet.core.files import FileChanged
@@ -363,7 +363,7 @@ class Capture:
         """
         for name, detector in self._detectors.items():
             with contextlib.suppress(TimeoutError):
-                within(max(_SHORTEST, until - time.monotonic()), partial(self._stop_one, name, detector))
+                beside(partial(self._stop_one, name, detector)).result(max(_SHORTEST, until - time.monotonic()))
         self._open = False
         with self._wake:
             self._ending = True

@@ -43,11 +43,11 @@ __all__ = [
     "Sealer",
     "Task",
     "all_at_once",
+    "beside",
     "close_all",
     "is_final",
     "limit_for",
     "unwritable",
-    "within",
 ]
 
 T = TypeVar("T")
@@ -537,18 +537,18 @@ def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dic
     return {name: given[name] for name in calls if name in given}, raised
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Make a call that nobody can end; raises ``TimeoutError`` when its time is over, and leaves it to itself."""
+def beside(call: Callable[[], T]) -> Future[T]:
+    """Make a call that nobody can end on a thread of its own; a caller who is tired of waiting leaves it to itself."""
     answer: Future[T] = Future()
 
     def one() -> None:
         try:
             answer.set_result(call())
-        except TraceletError as error:
+        except (TraceletError, OSError) as error:
             answer.set_exception(error)
 
     threading.Thread(target=one, daemon=True).start()
-    return answer.result(seconds)
+    return answer
 
 
 def close_all(couriers: Iterable[Courier], until: float, *, failed: bool) -> None:

@@ -16,6 +16,7 @@ import attrs
 
 from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
 from tracelet.core.backend import BackendContext, BackendSpec, Labels, RunInfo, StoredArtifact
+from tracelet.core.bounded import BoundedStore
 from tracelet.core.delivery import Courier, Outcome, Reader, Sealer, Task, close_all, limit_for, unwritable
 from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.files import FileChanged
@@ -28,7 +29,7 @@ from tracelet.core.results import LogResult, LogResults
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.routing import ArtifactSummary
 from tracelet.core.sealing import finish, prepare
-from tracelet.core.store import LocalStore, RemoteStore, open_store
+from tracelet.core.store import RemoteStore, Store, open_store
 from tracelet.exceptions import (
     ArtifactError,
     BackendError,
@@ -93,7 +94,7 @@ class ArtifactManager:
         self._specs = self._configured()
         self._plugin_settings = self._load_settings()
         self._wiring: _Wiring | None = None
-        self._store: LocalStore | RemoteStore | None = None
+        self._store: Store | None = None
         self._capture: Capture | None = None
 
     def _configured(self) -> dict[str, BackendSpec]:
@@ -163,10 +164,11 @@ class ArtifactManager:
         return Courier(name, self._experiment, self._lane(name), self._outbox, self._settings, elsewhere)
 
     @property
-    def store(self) -> LocalStore | RemoteStore:
+    def store(self) -> Store:
         """Where large files' bytes go."""
         if self._store is None:
-            self._store = open_store(self._settings.store, self._directory)
+            found = open_store(self._settings.store, self._directory)
+            self._store = BoundedStore(found, self._settings) if isinstance(found, RemoteStore) else found
         return self._store
 
     # -- the run

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.core.backend import BackendContext
-from tracelet.core.delivery import all_at_once, within
+from tracelet.core.delivery import all_at_once, beside
 from tracelet.core.lane import Lane, guarded, open_lane
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
@@ -88,7 +88,7 @@ def _directory(directory: Path, settings: TraceletSettings) -> Check:
 def _store(directory: Path, settings: TraceletSettings) -> Check:
     try:
         store = open_store(settings.store, directory)
-        within(settings.deadline, partial(guarded, "store", store.probe))
+        beside(partial(guarded, "store", store.probe)).result(settings.deadline)
     except TimeoutError:
         detail = f"{settings.store} did not answer within {settings.deadline:g} s"
         return Check("store", Verdict.WRONG, detail, "Start it, or correct TRACELET_STORE.")
