@@ -11,7 +11,7 @@ nox.options.reuse_existing_virtualenvs = True
 PROJECT = nox.project.load_toml("pyproject.toml")
 DISTRIBUTIONS = ("core", "mlflow", "wandb", "clearml", "aim", "lightning")
 MODELS = "tracelet-core/tests/test_models.py"
-TRACKERS = ("mlflow", "wandb")
+TRACKERS = ("mlflow", "wandb", "aim")
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
 
 
@@ -24,7 +24,8 @@ def sources() -> list[str]:
 
 
 def editable() -> list[str]:
-    paths = [CORE, *(f"./tracelet-{name}" for name in DISTRIBUTIONS[1:])]
+    extras = {"aim": "[plotly]"}
+    paths = [CORE, *(f"./tracelet-{name}{extras.get(name, '')}" for name in DISTRIBUTIONS[1:])]
     return [part for path in paths for part in ("-e", path)]
 
 

@@ -1,1 +1,101 @@
-"""Aim for Tracelet: planned, with no plugin yet."""
+"""Aim for Tracelet: what the user's process loads of it. Aim itself is imported by the lane alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from tracelet.exceptions import BackendUnavailable, ConfigError
+from tracelet.plugin import BackendContext, BackendSpec, Capability, hookimpl
+
+if TYPE_CHECKING:
+    from tracelet_aim.backend import AimBackend
+
+__all__ = ["AimSettings", "tracelet_backends"]
+
+
+def _variable(field: attrs.Attribute[Any]) -> str:
+    return f"TRACELET_AIM_{field.name.upper()}"
+
+
+def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> None:
+    if "://" in value and not value.startswith("aim://"):
+        raise ConfigError(f"{_variable(field)}={value!r}: give a folder, or aim://host:port of an `aim server`.")
+
+
+def _known_store(instance: object, field: attrs.Attribute[Any], value: str) -> None:
+    if value and not value.startswith(("s3://", "file:///")):
+        raise ConfigError(f"{_variable(field)}={value!r}: Aim keeps artifacts at s3://bucket/… or file:///folder.")
+    if set(value) & set("?#"):
+        raise ConfigError(f"{_variable(field)}={value!r}: Aim cuts it off at ? and #, and nothing in it is encoded.")
+
+
+@attrs.frozen(kw_only=True)
+class AimSettings:
+    """Read from ``TRACELET_AIM_*``."""
+
+    #: The repo: a folder, or ``aim://host:port``. Empty: Aim's own, the nearest folder above with a ``.aim`` in it.
+    repo: str = attrs.field(default="", validator=_known_place)
+    #: Where the bytes of artifacts go: ``s3://…`` or ``file:///…``. Empty: a folder inside the repo.
+    artifacts_uri: str = attrs.field(default="", validator=_known_store)
+    #: Whether ``file://`` artifacts lie on a disk that every machine mounts, which only you can know.
+    shared_files: bool = False
+    #: Show images, audio, texts and figures in Aim's explorers, beside keeping them as files.
+    track_media: bool = True
+
+
+def _live_run() -> str:
+    """The hash of the run that the user's own code opened last and has not closed, or an empty text."""
+    cleanup, runs = sys.modules.get("aim.ext.cleanup"), sys.modules.get("aim.sdk.run")
+    known = getattr(getattr(cleanup, "AutoClean", None), "_finalizers", None)
+    kind = getattr(runs, "BasicRun", None)
+    if known is None or kind is None:
+        return ""
+    try:
+        alive = [one for one in list(known) if isinstance(one, kind)]
+    except RuntimeError:
+        return ""  # another thread is opening a run in this moment
+    mine = [one.hash for one in alive if not one.read_only and getattr(one, "_resources", None) is not None]
+    return str(mine[-1]) if mine else ""
+
+
+def _context() -> dict[str, Any]:
+    """Where the user's program is, for that decides which repo Aim takes, and the run that it has open."""
+    return {"folder": str(Path.cwd()), "run": _live_run()}
+
+
+def _open(experiment: str, settings: AimSettings, context: BackendContext) -> AimBackend:
+    try:
+        from tracelet_aim.backend import open_backend
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"Aim is not installed, or does not load ({error}): pip install 'tracelet-core[aim]', with Python 3.12 or "
+            "older, and not on Windows."
+        ) from error
+    return open_backend(experiment, settings, context)
+
+
+#: For the lane's process, where the user has not set them: what fails is tried again by core, not for minutes by boto.
+_ENVIRON = {"AWS_MAX_ATTEMPTS": "2", "AWS_RETRY_MODE": "standard"}
+
+
+@hookimpl
+def tracelet_backends() -> Iterable[BackendSpec]:
+    """Provide ``aim``."""
+    return [
+        BackendSpec(
+            name="aim",
+            open=_open,
+            settings=AimSettings,
+            context=_context,
+            # On disk they are; behind a server, which has no compare-and-swap, writers take turns by a lease.
+            atomic_versions=False,
+            capabilities=frozenset({Capability.ALIASES, Capability.INPUTS, Capability.DELETE, Capability.COLLECT}),
+            environ=_ENVIRON,
+            summary="Artifacts in Aim runs, in a repo on disk or behind an Aim server.",
+        )
+    ]

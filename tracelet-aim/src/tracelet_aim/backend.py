@@ -1,0 +1,254 @@
+"""Aim as a backend: a catalogue in the repo, bytes beside it or in a bucket, and runs that show what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError, TraceletError, VersionConflict
+from tracelet.plugin import (
+    ArtifactType,
+    BackendContext,
+    Labels,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    check_name,
+    check_path,
+    parse_ref,
+    physical_name,
+)
+from tracelet_aim import index
+from tracelet_aim.disk import DiskPlace, own_repo
+from tracelet_aim.index import Entry, Record
+from tracelet_aim.runs import AimRun, Runs
+from tracelet_aim.server import ServerPlace
+from tracelet_aim.storage import FolderStorage, Storage
+from tracelet_aim.trees import CATALOGUE, Place, Tree
+
+if TYPE_CHECKING:
+    from tracelet_aim import AimSettings
+
+__all__ = ["AimBackend", "open_backend"]
+
+#: Files, and bytes in them, that are stored in less time than a catalogue is opened in.
+_FEW, _SMALL = 10, 1_000_000
+
+
+class AimBackend:
+    """See :class:`~tracelet.plugin.Backend`. One experiment in one Aim repo."""
+
+    def __init__(self, place: Place, experiment: str, settings: AimSettings, context: BackendContext) -> None:
+        self._place = place
+        self._settings = settings
+        self._scratch = context.directory / "aim"
+        #: The database of this experiment's catalogue.
+        self._name = physical_name(experiment)
+        self._runs = Runs(place, experiment, str(context.sdk.get("run") or ""))
+        self._run: RunInfo | None = None
+
+    def start(self, run: RunInfo) -> None:
+        """See :class:`~tracelet.plugin.Backend`. Aim's run is made when there is something to put into it."""
+        self._run = run
+
+    def stop(self, *, failed: bool) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        try:
+            self._runs.end(failed=failed)
+        finally:
+            self._place.close()
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`."""
+        manifest, run = sealed.manifest, self._runs.of(self._begun())
+        storage, base = self._storage_to_write(run.hash)
+        quick = self._is_quick(sealed, storage)
+        with self._place.writing(CATALOGUE, self._name) as tree:
+            taken = index.settle(tree, manifest, labels.version)
+            if taken is not None:
+                return self._stored(taken)
+            number = index.claim(tree, manifest)
+            record = Record(manifest, run.hash, f"{run.hash}/{manifest.name}/v{number}", base)
+            entry = Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
+            if quick:
+                self._store(sealed, entry, storage, run)
+                made, moved = self._commit(tree, entry, storage)
+        if not quick:
+            self._store(sealed, entry, storage, run)
+            with self._place.writing(CATALOGUE, self._name) as tree:
+                made, moved = self._commit(tree, entry, storage)
+        if made.number != number:
+            self._undo(storage, entry)
+        self._renote(moved)
+        return self._stored(made)
+
+    def _is_quick(self, sealed: SealedArtifact, storage: Storage) -> bool:
+        """Whether the others can as well wait until all is stored: opening the catalogue twice would take longer."""
+        payload = sealed.manifest.payload
+        here = isinstance(self._place, DiskPlace) and isinstance(storage, FolderStorage)
+        return here and len(payload) <= _FEW and sum(file.size_bytes for file in payload) <= _SMALL
+
+    def _store(self, sealed: SealedArtifact, entry: Entry, storage: Storage, run: AimRun) -> None:
+        """Store everything but the record that makes the version exist, or nothing."""
+        try:
+            storage.upload(entry.record.folder, sealed)
+            run.show(sealed, entry, self._shown(entry.record), storage.uri, track=self._settings.track_media)
+        except (TraceletError, OSError):
+            self._undo(storage, entry)
+            raise
+
+    def _commit(self, tree: Tree, entry: Entry, storage: Storage) -> tuple[Entry, list[Entry | None]]:
+        """Make the version exist; return it, or the one that has its label, and those that lost an alias to it.
+
+        What fails here is not undone: the answer may be lost that says that the version exists.
+        """
+        name = entry.record.manifest.name
+        before = index.owners(tree, name, entry.aliases)
+        try:
+            made = index.commit(tree, entry.record, entry.number, Labels(entry.label, entry.aliases))
+        except VersionConflict:
+            self._undo(storage, entry)
+            raise
+        return made, [index.entry(tree, name, one.number) for one in before]
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        parse_ref(ref)
+        with self._place.reading(CATALOGUE, self._name) as tree:
+            found = None if tree is None else index.find(tree, name, ref)
+        return None if found is None else self._stored(found)
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`."""
+        with self._place.reading(CATALOGUE, self._name) as tree:
+            found = [] if tree is None else [*index.entries(tree, name, type)]
+        return map(self._stored, found)
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        if paths:
+            record = _record(stored)
+            self._storage_of(record).download(record.folder, record.manifest, paths, dest)
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`."""
+        manifest = stored.manifest
+        with self._place.writing(CATALOGUE, self._name) as tree:
+            before = index.owners(tree, manifest.name, labels.aliases)
+            found = index.relabel(tree, manifest, stored.number, labels)
+            moved = [index.entry(tree, manifest.name, one.number) for one in before if one.number != stored.number]
+        if found is None:
+            raise ArtifactNotFound(f"{manifest.name!r} v{stored.number} was deleted: log it again.")
+        self._renote([found, *moved])
+        return self._stored(found)
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.RecordsInputs`."""
+        self._runs.of(self._begun()).use(stored.manifest.name, stored.version, stored.manifest.digest)
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`. Its bytes are its own, and go with it."""
+        record = _record(stored)
+        with self._place.writing(CATALOGUE, self._name) as tree:
+            index.forget(tree, record.manifest.name, stored.number)
+        self._storage_of(record).remove(record.folder, record.manifest)
+        self._runs.remove(Entry(record, stored.number, stored.label, stored.aliases))
+
+    def collect(self, older_than: float) -> Iterator[int]:
+        """See :class:`~tracelet.plugin.Collects`: what interrupted puts left in a repo on disk."""
+        if not isinstance(self._place, DiskPlace):
+            return
+        needed = set()
+        for name in self._place.databases(CATALOGUE):
+            with self._place.reading(CATALOGUE, name) as tree:
+                found = [] if tree is None else [*index.entries(tree, None, None)]
+            needed |= {entry.record.folder for entry in found if entry.record.base is None}
+        yield from FolderStorage(self._own_folder()).collect(needed, older_than)
+
+    def _begun(self) -> RunInfo:
+        assert self._run is not None, "start() comes first"
+        return self._run
+
+    def _undo(self, storage: Storage, entry: Entry) -> None:
+        """Clear away what a put that did not succeed has left; the reason is told, and not what else fails."""
+        try:
+            storage.remove(entry.record.folder, entry.record.manifest)
+            self._runs.remove(entry)
+        except BackendError:
+            return  # collect() finds it, and it is in nobody's way
+
+    def _renote(self, entries: Collection[Entry | None]) -> None:
+        for entry in entries:
+            if entry is not None:
+                self._runs.update(entry, self._shown(entry.record))
+
+    def _stored(self, entry: Entry) -> StoredArtifact:
+        record = entry.record
+        locator = {"run": record.run, "folder": record.folder, "base": record.base}
+        return StoredArtifact(record.manifest, entry.number, self._shown(record), entry.label, entry.aliases, locator)
+
+    def _own_folder(self) -> Path:
+        return self._place.folder() / "tracelet" / "artifacts"
+
+    def _shown(self, record: Record) -> str:
+        return self._storage(record.base).shown(record.folder)
+
+    def _storage(self, base: str | None) -> Storage:
+        if base is None:
+            return FolderStorage(self._own_folder())
+        if base.startswith("file:///"):
+            return FolderStorage(Path(base.removeprefix("file://")))
+        if base.startswith("s3://"):
+            from tracelet_aim.bucket import BucketStorage
+
+            return BucketStorage(base, self._scratch)
+        raise IntegrityError(
+            f"Aim's repo {self._place.shown} keeps bytes at {base!r}, which is no place: it was changed."
+        )
+
+    def _storage_to_write(self, run_hash: str) -> tuple[Storage, str | None]:
+        base = self._settings.artifacts_uri.rstrip("/") or None
+        if (base is None or base.startswith("file:")) and not self._shares_files(run_hash):
+            raise BackendError(
+                f"{self._place.shown} is on another machine, which would never see bytes in a folder of this one: set "
+                "TRACELET_AIM_ARTIFACTS_URI to s3://…, or to a folder that all machines mount, with "
+                "TRACELET_AIM_SHARED_FILES=true. Until then the delivery waits."
+            )
+        return self._storage(base), base
+
+    def _storage_of(self, record: Record) -> Storage:
+        own = record.base is None or record.base == self._settings.artifacts_uri.rstrip("/")
+        if not own and str(record.base).startswith("file:") and not self._shares_files(record.run):
+            raise BackendError(
+                f"{self._place.shown} says that bytes are in {record.base}, a folder of whoever logged them. Where this "
+                "machine mounts it, and you trust the server, set TRACELET_AIM_SHARED_FILES=true.",
+                retryable=False,
+            )
+        return self._storage(record.base)
+
+    def _shares_files(self, run_hash: str) -> bool:
+        return self._settings.shared_files or self._place.is_here(run_hash)
+
+
+def _record(stored: StoredArtifact) -> Record:
+    """Read the locator: it was on the way through other processes."""
+    found: dict[str, Any] = stored.locator
+    base = found["base"]
+    return Record(
+        stored.manifest,
+        check_name(found["run"], "run"),
+        check_path(found["folder"]),
+        None if base is None else str(base),
+    )
+
+
+def open_backend(experiment: str, settings: AimSettings, context: BackendContext) -> AimBackend:
+    """Open an experiment's artifacts in the repo that the settings or, without any, Aim itself would choose."""
+    here = str(context.sdk.get("folder") or Path.cwd())
+    place: Place
+    if settings.repo.startswith("aim://"):
+        place = ServerPlace(settings.repo)
+    else:
+        place = DiskPlace(str(Path(here, Path(settings.repo).expanduser())) if settings.repo else own_repo(here))
+    return AimBackend(place, experiment, settings, context)

@@ -1,0 +1,234 @@
+"""An Aim repo in a folder that this machine sees."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aim import Repo
+from aim.sdk.configs import get_aim_repo_name
+from aim.sdk.index_manager import RepoIndexManager
+from aim.sdk.repo import RepoStatus
+from aim.sdk.utils import clean_repo_path, search_aim_repo
+from aim.storage.rockscontainer import RocksContainer
+from aimrocks.errors import RocksIOError
+from filelock import FileLock
+
+from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError
+from tracelet_aim.errors import is_locked, said, translated
+from tracelet_aim.trees import CATALOGUE, PATIENCE, Key, Tree
+
+__all__ = ["DiskPlace", "DiskTree", "own_repo"]
+
+T = TypeVar("T")
+
+#: Seconds for a process that is making a repo to finish; Aim itself needs about two.
+_MAKING = 60.0
+#: How often a database is opened anew for reading when a writer tidied it up in that very moment.
+_ATTEMPTS = 20
+
+
+def own_repo(folder: str) -> str:
+    """Return the folder whose repo Aim takes for a program that is in ``folder``."""
+    found, _ = search_aim_repo(folder)
+    return str(found or folder)
+
+
+class DiskTree:
+    """A database that is open in this process."""
+
+    def __init__(self, tree: Any) -> None:
+        self._tree = tree
+
+    def get(self, *path: Key) -> Any:
+        """See :class:`~tracelet_aim.trees.Tree`."""
+        try:
+            return self._tree.collect(path)
+        except KeyError:
+            return None
+
+    def set(self, path: tuple[Key, ...], value: Any) -> None:
+        """See :class:`~tracelet_aim.trees.Tree`."""
+        self._tree.set(path, value)
+
+    def drop(self, *path: Key) -> None:
+        """See :class:`~tracelet_aim.trees.Tree`."""
+        del self._tree[path]
+
+    def items(self, *path: Key) -> list[tuple[Key, Any]]:
+        """See :class:`~tracelet_aim.trees.Tree`."""
+        return list(self._tree.items_eager(path))
+
+    def keys(self, *path: Key) -> list[Key]:
+        """See :class:`~tracelet_aim.trees.Tree`."""
+        return list(self._tree.keys_eager(path))
+
+
+class DiskPlace:
+    """A repo on disk. A database is open for writing in one process at a time; RocksDB's own lock, which dies with it."""
+
+    def __init__(self, root: str) -> None:
+        """Raise :class:`~tracelet.BackendUnavailable` where no folder can be, ConfigError for one that Aim cannot take."""
+        self._root = Path(clean_repo_path(root))
+        if "?" in str(self._root):
+            raise ConfigError(
+                f"Aim's repo cannot be in {self._root}: Aim cuts the path of its tables off at the question mark. Set "
+                "TRACELET_AIM_REPO to a folder without one."
+            )
+        self._folder = self._root / str(get_aim_repo_name())
+        self.shown = str(self._root)
+        self._repo: Any = None
+        above = next(part for part in (self._folder, *self._folder.parents) if part.exists() or part == part.parent)
+        if not above.is_dir():
+            raise BackendUnavailable(f"Aim's repo cannot be in {self._root}: {above} is not a folder.")
+
+    @contextlib.contextmanager
+    def reading(self, family: str, name: str) -> Iterator[Tree | None]:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        path = self._database(family, name)
+        with translated(self.shown):
+            container = self._opened_to_read(path)
+            if container is None:
+                yield None
+                return
+            try:
+                yield DiskTree(container.tree())
+            finally:
+                container.close()
+
+    @contextlib.contextmanager
+    def writing(self, family: str, name: str, patience: float = PATIENCE) -> Iterator[Tree]:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        self._make()
+        with translated(self.shown):
+            container = self._opened_to_write(self._database(family, name), patience)
+            try:
+                tree = DiskTree(container.tree())
+                if family == CATALOGUE:
+                    tree.drop("lock")  # a server's client that died left it: while one is alive, this opens nothing
+                yield tree
+            finally:
+                container.close()
+
+    def databases(self, family: str) -> list[str]:
+        """Return the names of all databases of a family."""
+        try:
+            return sorted(os.listdir(self._folder / family / "chunks"))
+        except FileNotFoundError:
+            return []
+
+    def folder(self) -> Path:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        return self._folder
+
+    def is_here(self, run_hash: str) -> bool:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        return True
+
+    def repo(self) -> Any:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        if self._repo is None:
+            self._make()
+            with translated(self.shown):
+                self._repo = Repo.from_path(str(self._root))
+        return self._repo
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """See :class:`~tracelet_aim.trees.Place`. A lock of the kernel's, which ends with its process."""
+        with translated(self.shown), FileLock(self._folder / "locks" / "tracelet.lock", timeout=PATIENCE):
+            yield
+
+    def call(self, work: Callable[[], T]) -> T:
+        """See :class:`~tracelet_aim.trees.Place`. On disk it is there when the call returns."""
+        with translated(self.shown):
+            return work()
+
+    def make_searchable(self, run_hash: str) -> None:
+        """See :class:`~tracelet_aim.trees.Place`. ``aim up`` has the index open, and keeps it up by itself."""
+        until = time.monotonic() + 2.0
+        while True:
+            try:
+                with translated(self.shown):
+                    RepoIndexManager.get_index_manager(self.repo()).index(run_hash)
+                return
+            except BackendUnavailable as error:
+                if not is_locked(error.__cause__ or error) or time.monotonic() > until:
+                    return
+            time.sleep(random.uniform(0.01, 0.1))
+
+    def close(self) -> None:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        self._repo = None
+
+    def _database(self, family: str, name: str) -> Path:
+        return self._folder / family / "chunks" / name
+
+    def _opened_to_read(self, path: Path) -> Any:
+        for attempt in range(_ATTEMPTS):
+            # Opening what is not there would make its folder.
+            if not (path / "CURRENT").exists():
+                return None
+            try:
+                return RocksContainer(str(path), read_only=True, skip_read_optimization=True)
+            except RocksIOError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            time.sleep(random.uniform(0.005, 0.05))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _opened_to_write(self, path: Path, patience: float) -> Any:
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return RocksContainer(str(path), read_only=False)
+            except RocksIOError as error:
+                if not is_locked(error):
+                    raise
+                if time.monotonic() > until:
+                    raise BackendUnavailable(
+                        f"Aim's repo {self.shown} is held by another process ({said(error)}). Where that is an `aim "
+                        "server`, set TRACELET_AIM_REPO to its aim:// address."
+                    ) from error
+            time.sleep(random.uniform(0.002, 0.02))
+
+    def _make(self) -> None:
+        """See to it that the repo is there, and whole, before Aim opens it: several that make one break each other's."""
+        if not self._folder.exists():
+            self._make_aside()
+        until = time.monotonic() + _MAKING
+        # Whoever makes one writes its version last.
+        while not (self._folder / "VERSION").exists() and _is_young(self._folder) and time.monotonic() < until:
+            time.sleep(0.05)
+        if Repo.check_repo_status(str(self._root)) is RepoStatus.UPDATE_REQUIRED:
+            raise BackendError(
+                f"Aim's repo {self.shown} is of an Aim from before 3.0, or was left unfinished: set TRACELET_AIM_REPO to another "
+                "folder, or move its .aim away."
+            )
+
+    def _make_aside(self) -> None:
+        aside = self._root / f".{uuid.uuid4().hex}.tracelet"
+        with translated(self.shown):
+            aside.mkdir(parents=True)
+            try:
+                made = Repo(str(aside), init=True)
+                made.structured_db.engine.dispose()
+                del made
+                with contextlib.suppress(OSError):
+                    # Fails where somebody else's repo is there by now: that one is it, then.
+                    (aside / get_aim_repo_name()).rename(self._folder)
+                if not self._folder.is_dir():
+                    raise BackendUnavailable(f"Aim's repo cannot be made in {self._root}: see that its disk has room.")
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_young(folder: Path) -> bool:
+    return time.time() - folder.stat().st_mtime < _MAKING

@@ -1,0 +1,227 @@
+"""What is stored under which version: the catalogue of one experiment, as values in one tree.
+
+    next/<name>              the number that the next put gets: claimed by counting it up
+    puts/<put-id>            name and number of that put's version
+    digests/<name>/<digest>  the newest version of that content
+    labels/<name>/<label>    the version that has it, for ever
+    labelled/<name>/<n>      the label of version n
+    versions/<name>/<n>      the record of version n, as JSON: what has none does not exist
+    types/<type>/<name>      the names of a type
+    aliases/<name>/<alias>   the version that the alias is now
+
+Every function works on a tree that is open for its caller alone, or only reads; a record is written after what
+points at it, so what is interrupted leaves pointers to nothing, which count as nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from tracelet.exceptions import AmbiguousVersion, IntegrityError, VersionConflict
+from tracelet.plugin import ArtifactType, Labels, Manifest, check_name, check_path, parse_ref
+from tracelet_aim.trees import Tree
+
+__all__ = ["Entry", "Record", "claim", "commit", "entries", "entry", "find", "forget", "owners", "relabel", "settle"]
+
+
+@attrs.frozen
+class Record:
+    """One version: its manifest, the Aim run it was logged in, and where its bytes are."""
+
+    manifest: Manifest
+    run: str
+    #: Path of the version's own folder, below ``base``.
+    folder: str
+    #: The artifact store's URI; None is the folder inside the repo, wherever that is mounted.
+    base: str | None = None
+
+    def to_text(self) -> str:
+        """Return the record as JSON."""
+        plain = {"run": self.run, "folder": self.folder, "base": self.base, "manifest": self.manifest.to_json()}
+        return json.dumps(plain, ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> Record:
+        """Read what :meth:`to_text` gave; raises :class:`~tracelet.IntegrityError` for anything else."""
+        try:
+            plain = json.loads(text)
+            manifest, base = Manifest.from_json(plain["manifest"]), plain["base"]
+            run, folder = check_name(plain["run"], "run"), check_path(plain["folder"])
+            return cls(manifest, run, folder, None if base is None else str(base))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise IntegrityError(f"a record in Aim's repo cannot be read ({error}): it was changed.") from error
+
+
+@attrs.frozen
+class Entry:
+    """A version as it is listed."""
+
+    record: Record
+    number: int
+    label: str | None
+    aliases: tuple[str, ...]
+
+
+def claim(tree: Tree, manifest: Manifest) -> int:
+    """Return a version number that nobody else gets; what becomes of it, it is not given again."""
+    number = _count(tree, manifest.name)
+    tree.set(("next", manifest.name), number + 1)
+    return number
+
+
+def settle(tree: Tree, manifest: Manifest, label: str | None) -> Entry | None:
+    """Return the version of the same content that has the label, or None where it is free.
+
+    Raises :class:`~tracelet.exceptions.VersionConflict` where other content has it.
+    """
+    owner = None if label is None else _pointed(tree, "labels", manifest.name, label)
+    found = None if owner is None else entry(tree, manifest.name, owner)
+    if found is not None and found.record.manifest.digest != manifest.digest:
+        raise VersionConflict(
+            f"{manifest.name!r} {label!r} is v{found.number}, which has other content: a label belongs to one content."
+        )
+    return found
+
+
+def commit(tree: Tree, record: Record, number: int, labels: Labels) -> Entry:
+    """Make a version exist, unless its label is taken: return it, or the version of the same content that has the label."""
+    manifest, name = record.manifest, record.manifest.name
+    taken = settle(tree, manifest, labels.version)
+    if taken is not None:
+        return taken
+    tree.set(("puts", manifest.put_id), [name, number])
+    tree.set(("digests", name, manifest.digest), number)
+    tree.set(("types", manifest.type.value, name), True)
+    _name(tree, name, number, Labels(labels.version))
+    tree.set(("versions", name, number), record.to_text())
+    _name(tree, name, number, Labels(None, labels.aliases))
+    return Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
+
+
+def owners(tree: Tree, name: str, aliases: Iterable[str]) -> list[Entry]:
+    """Return the versions that the aliases are on now."""
+    numbers = {_pointed(tree, "aliases", name, alias) for alias in aliases}
+    found = [entry(tree, name, number) for number in sorted(one for one in numbers if one is not None)]
+    return [one for one in found if one is not None]
+
+
+def relabel(tree: Tree, manifest: Manifest, number: int, labels: Labels) -> Entry | None:
+    """Give a version a label, and move aliases to it; return it as it is then, None where it is gone."""
+    if entry(tree, manifest.name, number) is None:
+        return None
+    taken = settle(tree, manifest, labels.version)
+    _name(tree, manifest.name, number, labels if taken is None else Labels(None, labels.aliases))
+    return entry(tree, manifest.name, number)
+
+
+def forget(tree: Tree, name: str, number: int) -> list[str]:
+    """Take a version out; return the aliases that it had."""
+    tree.drop("versions", name, number)
+    label = tree.get("labelled", name, number)
+    if label is not None:
+        tree.drop("labels", name, label)
+        tree.drop("labelled", name, number)
+    gone = [str(alias) for alias, owner in tree.items("aliases", name) if owner == number]
+    for alias in gone:
+        tree.drop("aliases", name, alias)
+    return gone
+
+
+def find(tree: Tree, name: str, ref: str) -> Entry | None:
+    """Return the version that ``ref`` means, by a few look-ups. Raises as :func:`~tracelet.plugin.parse_ref` does."""
+    wanted = parse_ref(ref)
+    number: int | None
+    if wanted.number is not None:
+        number = wanted.number
+    elif wanted.put_id is not None:
+        owner = tree.get("puts", wanted.put_id)
+        number = int(owner[1]) if owner is not None and owner[0] == name else None
+    elif wanted.digest is not None:
+        return _of_digest(tree, name, wanted.digest)
+    elif wanted.label is not None:
+        number = _pointed(tree, "labels", name, wanted.label)
+        found = None if number is None else entry(tree, name, number)
+        if found is not None:
+            return found
+        number = _pointed(tree, "aliases", name, wanted.label)
+    else:
+        return _newest(tree, name)
+    found = None if number is None else entry(tree, name, number)
+    if found is not None and wanted.put_id not in {None, found.record.manifest.put_id}:
+        return None
+    return found
+
+
+def entry(tree: Tree, name: str, number: int) -> Entry | None:
+    """Return a version, or None."""
+    text = tree.get("versions", name, number)
+    if text is None:
+        return None
+    record = _read(text, name)
+    aliases = sorted(str(alias) for alias, owner in tree.items("aliases", name) if owner == number)
+    return Entry(record, number, tree.get("labelled", name, number), tuple(aliases))
+
+
+def entries(tree: Tree, name: str | None, type: ArtifactType | None) -> Iterator[Entry]:
+    """Yield every version, or those of a name or type, the newest of each name first."""
+    names = [str(key) for key in (tree.keys("versions") if type is None else tree.keys("types", type.value))]
+    for owner in names if name is None else [one for one in names if one == name]:
+        labels = dict(tree.items("labelled", owner))
+        aliases: dict[int, list[str]] = {}
+        for alias, number in tree.items("aliases", owner):
+            aliases.setdefault(number, []).append(str(alias))
+        for number, text in sorted(tree.items("versions", owner), reverse=True):
+            own = int(number)
+            yield Entry(_read(text, owner), own, labels.get(number), tuple(sorted(aliases.get(own, ()))))
+
+
+def _read(text: str, name: str) -> Record:
+    record = Record.from_text(text)
+    if record.manifest.name != name:
+        raise IntegrityError(f"a record of {name!r} in Aim's repo is another artifact's: it was changed.")
+    return record
+
+
+def _count(tree: Tree, name: str) -> int:
+    found = tree.get("next", name)
+    return 0 if found is None else int(found)
+
+
+def _pointed(tree: Tree, kind: str, name: str, label: str) -> int | None:
+    found = tree.get(kind, name, label)
+    return None if found is None else int(found)
+
+
+def _name(tree: Tree, name: str, number: int, labels: Labels) -> None:
+    if labels.version is not None:
+        tree.set(("labels", name, labels.version), number)
+        tree.set(("labelled", name, number), labels.version)
+    for alias in labels.aliases:
+        tree.set(("aliases", name, alias), number)
+
+
+def _newest(tree: Tree, name: str) -> Entry | None:
+    # Above the newest there are only numbers whose put is under way, failed, or was deleted: mostly none.
+    for number in range(_count(tree, name) - 1, -1, -1):
+        found = entry(tree, name, number)
+        if found is not None:
+            return found
+    return None
+
+
+def _of_digest(tree: Tree, name: str, prefix: str) -> Entry | None:
+    found: dict[str, Entry] = {}
+    for digest in tree.keys("digests", name):
+        if not str(digest).startswith(prefix):
+            continue
+        own = entry(tree, name, int(tree.get("digests", name, digest)))
+        # An older version of the content may be left where the newest was deleted.
+        own = own or next((one for one in entries(tree, name, None) if one.record.manifest.digest == digest), None)
+        if own is not None:
+            found[str(digest)] = own
+    if len(found) > 1:
+        raise AmbiguousVersion(f"sha256:{prefix} is the beginning of {len(found)} digests of {name!r}: give more.")
+    return next(iter(found.values()), None)

@@ -1,0 +1,98 @@
+"""Files as Aim's own objects, so that its explorers show and compare them over versions."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import attrs
+from aim import Audio, Figure, Image, Text
+from PIL import Image as Pillow
+
+from tracelet.plugin import ArtifactFile, ArtifactType, SealedArtifact
+
+__all__ = ["Shown", "media"]
+
+_LOG = logging.getLogger("tracelet.aim")
+
+#: Bytes of one file, and number of files of one artifact, that are shown: they are kept in the run a second time.
+_LARGEST, _MOST = 16_000_000, 100
+#: Bytes of a text: explorers show it whole.
+_LONGEST = 200_000
+_SEEN = {ArtifactType.IMAGE, ArtifactType.VISUALIZATION, ArtifactType.SAMPLE, ArtifactType.REPORT, ArtifactType.VIDEO}
+_READ = {ArtifactType.REPORT, ArtifactType.CONFIG, ArtifactType.CODE, ArtifactType.SAMPLE}
+_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+_AUDIO = {".wav": "wav", ".mp3": "mp3", ".flac": "flac"}
+_TEXTS = frozenset({".txt", ".md", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".py", ".sh", ".csv", ".html"})
+#: What a file that is not what its name says makes Pillow and Aim raise.
+_UNREADABLE = (OSError, ValueError, TypeError, SyntaxError, KeyError, AttributeError, Pillow.DecompressionBombError)
+
+
+@attrs.frozen
+class Shown:
+    """What becomes one step of one sequence of a run."""
+
+    #: ``images``, ``audios``, ``texts`` or ``figures``.
+    kind: str
+    #: An object, or a list of them.
+    value: Any
+    #: What tells its sequence from others of the same name.
+    context: dict[str, str]
+
+
+def media(sealed: SealedArtifact) -> Iterator[Shown]:
+    """Yield what of an artifact Aim can show. A file that cannot be read as what it seems is left out: it is stored."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sealed.manifest.payload:
+        how = _how(sealed.manifest.type, file)
+        if how is None or file.size_bytes > _LARGEST or sum(map(len, found.values())) == _MOST:
+            continue
+        kind, make = how
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                shown = make(sealed.sources[file.artifact_path], file.artifact_path)
+        except (*_UNREADABLE, ImportError) as error:
+            _LOG.debug("%r is stored, and Aim does not show it: %s", file.artifact_path, error)
+        else:
+            found.setdefault(kind, {})[file.artifact_path] = shown
+    for kind, objects in found.items():
+        context = {"type": sealed.manifest.type.value}
+        if kind == "figures":
+            # Aim takes a list of figures, and shows none of them.
+            yield from (Shown(kind, figure, {**context, "file": path}) for path, figure in objects.items())
+        else:
+            yield Shown(kind, list(objects.values()), context)
+
+
+def _how(kind: ArtifactType, file: ArtifactFile) -> tuple[str, Callable[[Path, str], Any]] | None:
+    suffix = PurePosixPath(file.artifact_path).suffix.lower()
+    if suffix in _IMAGES and kind in _SEEN:
+        return "images", _image
+    if suffix in _AUDIO and kind in {ArtifactType.AUDIO, ArtifactType.SAMPLE}:
+        return "audios", lambda source, path: Audio(str(source), format=_AUDIO[suffix], caption=path)
+    if suffix == ".json" and kind is ArtifactType.VISUALIZATION:
+        return "figures", _figure
+    if suffix in _TEXTS and kind in _READ and file.size_bytes <= _LONGEST:
+        return "texts", lambda source, path: Text(source.read_text(encoding="utf-8"))
+    return None
+
+
+def _image(source: Path, path: str) -> Any:
+    # By the content and not the name: what is staged has no suffix.
+    with Pillow.open(source) as picture:
+        return Image(picture, caption=path, format=picture.format)
+
+
+def _figure(source: Path, path: str) -> Any:
+    """Plotly's own JSON, which Aim draws; any other JSON is none."""
+    content = json.loads(source.read_bytes())
+    if not isinstance(content, dict) or not isinstance(content.get("data"), list) or "layout" not in content:
+        raise ValueError("it is not a Plotly figure")
+    from plotly.io import from_json
+
+    return Figure(from_json(json.dumps(content)))

@@ -1,0 +1,137 @@
+"""Where the bytes of versions are: a folder, or a bucket that Aim's artifact storage speaks to.
+
+Aim's own ``log_artifact`` writes over what has the same name, follows ``../`` out of its folder, and does its
+uploads behind its caller's back; so every version gets a folder of its own, files get names that nothing mangles,
+and what is not stored whole is not noted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from tracelet.exceptions import ArtifactNotFound, IntegrityError
+from tracelet.plugin import (
+    MANIFEST_NAME,
+    FileChanged,
+    Manifest,
+    SealedArtifact,
+    atomic_write,
+    copy_blob,
+    physical_name,
+    target_path,
+)
+
+__all__ = ["FolderStorage", "Storage", "check_manifest", "object_name", "still_there"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+#: An object's key has at most 1024 bytes, and begins with the store's own prefix, the run and the version.
+_LONGEST = 600
+#: Seconds in which a put that has all its bytes writes its record: a folder so young is nobody's garbage.
+_SETTLED = 60.0
+
+
+def object_name(path: str) -> str:
+    """Return the name under which a file is stored in its version's folder; different for different paths."""
+    name = "/".join(part if _PLAIN.fullmatch(part) else physical_name(part) for part in path.split("/"))
+    return name if len(name) <= _LONGEST else f"%-{hashlib.sha256(path.encode()).hexdigest()}"
+
+
+def check_manifest(stored: bytes, manifest: Manifest, where: str) -> None:
+    """Raise :class:`~tracelet.IntegrityError` where the manifest beside the bytes is not the catalogue's."""
+    if Manifest.from_json(stored).digest != manifest.digest:
+        raise IntegrityError(f"{where} holds another artifact than Aim's repo says: its bytes are not taken.")
+
+
+@contextlib.contextmanager
+def still_there(source: Path) -> Iterator[None]:
+    """Tell apart a file of the artifact's that is gone from a place that is."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if source.exists():
+            raise
+        raise FileChanged(f"{str(source)!r} is not there any more.") from error
+
+
+class Storage(Protocol):
+    """A place for the folders of versions."""
+
+    #: The URI as Aim wants it: nothing in it is encoded.
+    uri: str
+
+    def shown(self, folder: str) -> str:
+        """Return the URI of a version's folder, for people."""
+        ...
+
+    def upload(self, folder: str, sealed: SealedArtifact) -> None:
+        """Store every file, and after them the manifest. Raises :class:`~tracelet.plugin.FileChanged` for other bytes."""
+        ...
+
+    def download(self, folder: str, manifest: Manifest, paths: Collection[str], dest: Path) -> None:
+        """Write files under ``dest``. Raises :class:`~tracelet.ArtifactNotFound` where they are gone."""
+        ...
+
+    def remove(self, folder: str, manifest: Manifest) -> None:
+        """Delete a version's folder, as far as it is there."""
+        ...
+
+
+class FolderStorage:
+    """Folders of a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.uri = f"file://{root}"
+
+    def shown(self, folder: str) -> str:
+        """See :class:`Storage`."""
+        return (self._root / folder).as_uri()
+
+    def upload(self, folder: str, sealed: SealedArtifact) -> None:
+        """See :class:`Storage`: each file appears whole and verified, or not at all."""
+        own = self._root / folder
+        for file in sealed.manifest.payload:
+            path = file.artifact_path
+            assert file.sha256 is not None
+            with still_there(sealed.sources[path]):
+                copy_blob(sealed.sources[path], own / object_name(path), file.sha256, sealed.stamps.get(path))
+        atomic_write(own / MANIFEST_NAME, sealed.manifest.to_json().encode())
+
+    def download(self, folder: str, manifest: Manifest, paths: Collection[str], dest: Path) -> None:
+        """See :class:`Storage`."""
+        own = self._root / folder
+        try:
+            check_manifest((own / MANIFEST_NAME).read_bytes(), manifest, self.shown(folder))
+            for path in paths:
+                shutil.copyfile(own / object_name(path), target_path(dest, path))
+        except FileNotFoundError as error:
+            raise ArtifactNotFound(
+                f"the bytes of {manifest.name!r} are not at {self.shown(folder)}: they were deleted, or this machine does "
+                "not mount that folder."
+            ) from error
+
+    def remove(self, folder: str, manifest: Manifest) -> None:
+        """See :class:`Storage`."""
+        own = self._root / folder
+        shutil.rmtree(own, ignore_errors=True)
+        for above in (own.parent, own.parent.parent):
+            with contextlib.suppress(OSError):
+                above.rmdir()  # only where nothing else is in it
+
+    def collect(self, needed: Collection[str], older_than: float) -> Iterator[int]:
+        """Delete folders of versions that are not needed and last changed before then; yield the bytes of each."""
+        for own in sorted(self._root.glob("*/*/v*")):
+            folder = own.relative_to(self._root).as_posix()
+            files = {path: path.stat() for path in own.rglob("*") if path.is_file()} if folder not in needed else {}
+            newest = max([own.stat().st_mtime, *(status.st_mtime for status in files.values())])
+            if folder in needed or newest >= min(older_than, time.time() - _SETTLED):
+                continue
+            shutil.rmtree(own)
+            yield sum(status.st_size for status in files.values())
