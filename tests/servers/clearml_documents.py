@@ -1,0 +1,520 @@
+"""What a ClearML server keeps, and its rules, as far as its own sources and its SDK tell them. No real server ran beside it.
+
+Every endpoint is a function of the state and the request's body; one that is not here is refused, and written down.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+Body = dict[str, Any]
+Document = dict[str, Any]
+
+#: The most documents that one answer holds.
+PAGE = 500
+#: The largest document that the database takes.
+LARGEST = 16 * 1024 * 1024
+_LISTS = ("id", "project", "parent", "status", "type", "tags", "system_tags", "user", "task", "framework")
+_PATTERNS = ("name", "basename", "description", "comment", "uri")
+_NO_FILTERS = {
+    *("only_fields", "order_by", "page", "page_size", "search_hidden", "search_text", "method", "size", "scroll_id"),
+    *("refresh_scroll", "allow_public", "include_stats", "shallow_search", "check_own_contents", "last_metrics"),
+}
+
+
+#: Tags that say what only one version of a name is.
+_OF_ONE_VERSION = tuple(f"tracelet.{kind}:" for kind in ("label", "claimed", "version", "alias", "moved"))
+
+
+class Refused(Exception):
+    """An answer that is no success: its HTTP status, ClearML's own code below it, and the message."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Unknown(Refused):
+    """Something that the stand-in does not know: a test that meets it must not pass."""
+
+
+def now() -> str:
+    """The database's clock counts milliseconds."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def named(body: Body) -> str:
+    name = str(body.get("name") or "").strip()
+    if len(name) < 3:
+        raise Refused(400, 12, "Validation error (String value is too short): name")
+    return name
+
+
+def of(document: Document, path: str) -> Any:
+    found: Any = document
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def fits(value: Any, wanted: Any) -> bool:
+    """Whether a field fits a list filter: any of its values, or as `__$all`, `__$any`, `__$not` and a `-` say."""
+    have = set(value) if isinstance(value, list) else {value}
+    mode, negative = "any", False
+    some: set[Any] = set()
+    every: set[Any] = set()
+    none: set[Any] = set()
+    for one in wanted if isinstance(wanted, list) else [wanted]:
+        if one in {"__$all", "__$and", "__$any", "__$or"}:
+            mode = "all" if one in {"__$all", "__$and"} else "any"
+        elif one == "__$not":
+            negative = True
+            continue
+        elif isinstance(one, str) and one.startswith("__$"):
+            raise Unknown(400, 0, f"operator {one}")
+        elif negative or (isinstance(one, str) and one.startswith("-")):
+            none.add(one if negative else one[1:])
+        else:
+            (every if mode == "all" else some).add(one)
+        negative = False
+    return every <= have and not none & have and (not some or bool(some & have))
+
+
+def project(document: Document, fields: list[str] | None) -> Document:
+    """The named fields; a part of a folder that is not there leaves the empty folder."""
+    if not fields:
+        return document
+    shown: Document = {"id": document["id"]}
+    for path in fields:
+        *above, last = path.split(".")
+        source: Any = document
+        target: Any = shown
+        for part in above:
+            source = source.get(part) if isinstance(source, dict) else None
+            target = target.setdefault(part, {})
+        if isinstance(source, dict) and last in source:
+            target[last] = source[last]
+    return shown
+
+
+def select(documents: Iterable[Document], body: Body) -> list[Document]:
+    found = list(documents)
+    for key, wanted in body.items():
+        if wanted is None or key in _NO_FILTERS:
+            continue
+        if key in _PATTERNS and isinstance(wanted, str):
+            pattern = re.compile(wanted)
+            found = [one for one in found if pattern.search(str(one.get(key) or ""))]
+        elif key in _LISTS or key.startswith(("hyperparams.", "runtime.", "metadata.", "execution.")):
+            if wanted:
+                found = [one for one in found if fits(of(one, key), wanted)]
+        elif key in {"_any_", "_all_"}:
+            pattern, fields = re.compile(wanted["pattern"]), wanted["fields"]
+            how = any if key == "_any_" else all
+            found = [one for one in found if how(pattern.search(json.dumps(of(one, path) or "")) for path in fields)]
+        else:
+            raise Unknown(400, 0, f"filter {key}={wanted!r}")
+    text = body.get("search_text")
+    if text:
+        found = [one for one in found if text in json.dumps(one)]
+    for path in reversed(body.get("order_by") or ["-last_update"]):
+        found.sort(key=lambda one: str(of(one, path.lstrip("-")) or ""), reverse=path.startswith("-"))
+    size = int(body.get("page_size") or PAGE)
+    if not 0 < size <= PAGE:
+        raise Refused(400, 12, f"Validation error (page_size): at most {PAGE}")
+    start = int(body.get("page") or 0) * size
+    return [project(copy.deepcopy(one), body.get("only_fields")) for one in found[start : start + size]]
+
+
+class Documents:
+    """The database: documents on disk, one file each, so that a killed server finds them again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = threading.RLock()
+        self.kinds: dict[str, dict[str, Document]] = {}
+        self.events: list[Document] = []
+        for kind in ("projects", "tasks", "models"):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            loaded = [json.loads(path.read_text()) for path in (folder / kind).glob("*.json")]
+            self.kinds[kind] = {one["id"]: one for one in loaded}
+        if (folder / "events.jsonl").exists():
+            self.events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+
+    def get(self, kind: str, key: str) -> Document:
+        try:
+            return self.kinds[kind][key]
+        except KeyError:
+            raise Refused(400, {"tasks": 101, "projects": 401, "models": 201}[kind], f"Invalid id {key!r}") from None
+
+    def save(self, kind: str, document: Document) -> Document:
+        document["last_update"] = now()
+        text = json.dumps(document)
+        if len(text) > LARGEST:
+            raise Refused(500, 100, "General data error (document is too large)")
+        self.kinds[kind][document["id"]] = document
+        (self.folder / kind / f"{document['id']}.json").write_text(text)
+        return document
+
+    def drop(self, kind: str, key: str) -> None:
+        del self.kinds[kind][key]
+        (self.folder / kind / f"{key}.json").unlink()
+
+    def note(self, event: Document) -> None:
+        self.events.append(event)
+        with (self.folder / "events.jsonl").open("a") as log:
+            log.write(json.dumps(event) + "\n")
+
+    def replace(self, old: bytes, new: bytes) -> int:
+        """Replace bytes in every document, behind the server's back; return in how many."""
+        changed = 0
+        for kind, documents in self.kinds.items():
+            for document in list(documents.values()):
+                text = json.dumps(document, ensure_ascii=False).encode()
+                if old in text:
+                    self.save(kind, json.loads(text.replace(old, new)))
+                    changed += 1
+        return changed
+
+    def multiply(self, key: str, count: int) -> None:
+        """Copy a record of a version so often, each as the version after the one before."""
+        pattern = json.dumps(self.kinds["tasks"][key])
+        put = next(tag for tag in self.kinds["tasks"][key]["tags"] if tag.startswith("tracelet.put:")).split(":")[1]
+        for number in range(1, count + 1):
+            text = pattern.replace(put, uuid.uuid4().hex).replace(key, uuid.uuid4().hex)
+            made = json.loads(text) | {"created": now()}
+            made["name"] = f"{made['name'][:-10]}{number:010d}"
+            made["tags"] = [tag for tag in made["tags"] if not tag.startswith(_OF_ONE_VERSION)]
+            made["tags"] += [f"tracelet.claimed:{number}", f"tracelet.version:{number}"]
+            self.kinds["tasks"][made["id"]] = made | {"last_update": now()}
+
+    def new(self, kind: str, **fields: Any) -> Document:
+        made = {"id": uuid.uuid4().hex, "created": now(), "company": "c", "user": "u", **fields}
+        return self.save(kind, made)
+
+
+Endpoint = Callable[[Documents, Body], Document]
+ENDPOINTS: dict[str, Endpoint] = {}
+
+
+def endpoint(*names: str) -> Callable[[Endpoint], Endpoint]:
+    def keep(function: Endpoint) -> Endpoint:
+        ENDPOINTS.update(dict.fromkeys(names, function))
+        return function
+
+    return keep
+
+
+def _tags(body: Body) -> Body:
+    return {key: list(body.get(key) or []) for key in ("tags", "system_tags")}
+
+
+# -- projects
+
+
+@endpoint("projects.get_all", "projects.get_all_ex")
+def projects_get_all(db: Documents, body: Body) -> Document:
+    seen = db.kinds["projects"].values()
+    if not (body.get("search_hidden") or body.get("id") or "hidden" in (body.get("system_tags") or [])):
+        seen = [one for one in seen if "hidden" not in one["system_tags"]]
+    return {"projects": select(seen, body)}
+
+
+@endpoint("projects.get_by_id")
+def projects_get_by_id(db: Documents, body: Body) -> Document:
+    return {"project": db.get("projects", body["project"])}
+
+
+@endpoint("projects.create")
+def projects_create(db: Documents, body: Body) -> Document:
+    name = "/".join(part for part in named(body).split("/") if part)
+    if any(one["name"] == name for one in db.kinds["projects"].values()):
+        raise Refused(400, 8, "Value combination already exists (unique field already contains this value): name")
+    above = name.rpartition("/")[0]
+    if above and not any(one["name"] == above for one in db.kinds["projects"].values()):
+        if len(above) < 3:
+            raise Refused(400, 12, "Validation error (String value is too short): name")
+        projects_create(db, {"name": above})
+    made = db.new("projects", name=name, basename=name.rpartition("/")[2], description=body.get("description") or "")
+    made |= _tags(body)
+    return {"id": db.save("projects", made)["id"]}
+
+
+@endpoint("projects.update")
+def projects_update(db: Documents, body: Body) -> Document:
+    found = db.get("projects", body["project"])
+    found |= {key: value for key, value in body.items() if key in {"name", "description", "tags", "system_tags"}}
+    db.save("projects", found)
+    return {"updated": 1, "fields": {}}
+
+
+# -- tasks
+
+_TASK_FIELDS = {
+    *("name", "type", "tags", "system_tags", "comment", "parent", "project", "output_dest", "execution", "script"),
+    *("hyperparams", "configuration", "models", "container", "runtime", "input", "output"),
+}
+_EDITABLE = {"created"}
+_RUNNING = {"created", "queued", "in_progress"}
+
+
+def _sorted_artifacts(document: Document) -> None:
+    artifacts = document.get("execution", {}).get("artifacts")
+    if artifacts:
+        for one in artifacts:
+            if one.get("display_data"):
+                one["display_data"] = sorted(one["display_data"])
+        document["execution"]["artifacts"] = sorted(artifacts, key=lambda one: one["key"])
+
+
+def _task_fields(db: Documents, body: Body) -> Document:
+    unknown = set(body) - _TASK_FIELDS - {"task", "force", "method"}
+    if unknown:
+        raise Unknown(400, 0, f"fields of a task: {sorted(unknown)}")
+    fields = {key: copy.deepcopy(value) for key, value in body.items() if key in _TASK_FIELDS and value is not None}
+    if "name" in fields:
+        fields["name"] = named(fields)
+    if "project" in fields:
+        db.get("projects", fields["project"])
+    if fields.get("parent"):
+        db.get("tasks", fields["parent"])
+    _sorted_artifacts(fields)
+    return fields
+
+
+def _task(db: Documents, body: Body, statuses: set[str]) -> Document:
+    found = db.get("tasks", body["task"])
+    if not body.get("force") and found["status"] not in statuses:
+        raise Refused(400, 110, f"Invalid task status: expected={sorted(statuses)}, status={found['status']}")
+    return found
+
+
+@endpoint("tasks.create")
+def tasks_create(db: Documents, body: Body) -> Document:
+    fields = _task_fields(db, body)
+    named(body)
+    if not body.get("type"):
+        raise Refused(400, 12, "Validation error: type is required")
+    empty: Document = {"execution": {"artifacts": []}, "script": {}, "hyperparams": {}, "configuration": {}}
+    empty |= {"models": {"input": [], "output": []}, "runtime": {}, "comment": "", "status": "created"}
+    empty["output"] = {"destination": body["output_dest"]} if body.get("output_dest") else {}
+    return {"id": db.new("tasks", **{**empty, **_tags(body), **fields})["id"]}
+
+
+@endpoint("tasks.edit", "tasks.update")
+def tasks_edit(db: Documents, body: Body) -> Document:
+    found = _task(db, body, _EDITABLE)
+    fields = _task_fields(db, body)
+    if fields.get("execution") is not None and "artifacts" not in fields["execution"]:
+        fields["execution"]["artifacts"] = found["execution"].get("artifacts", [])
+    if "output_dest" in fields:
+        found["output"]["destination"] = fields["output_dest"]
+    db.save("tasks", {**found, **fields})
+    return {"updated": 1, "fields": {}}
+
+
+@endpoint("tasks.get_by_id")
+def tasks_get_by_id(db: Documents, body: Body) -> Document:
+    return {"task": db.get("tasks", body["task"])}
+
+
+@endpoint("tasks.get_all", "tasks.get_all_ex")
+def tasks_get_all(db: Documents, body: Body) -> Document:
+    seen = db.kinds["tasks"].values()
+    if not (body.get("search_hidden") or body.get("id") or "hidden" in (body.get("system_tags") or [])):
+        seen = [one for one in seen if "hidden" not in one["system_tags"]]
+    return {"tasks": select(seen, body)}
+
+
+@endpoint("tasks.delete")
+def tasks_delete(db: Documents, body: Body) -> Document:
+    _task(db, body, {"created", "failed", "stopped", "completed"})
+    db.drop("tasks", body["task"])
+    return {"deleted": True}
+
+
+def _becomes(status: str, allowed: set[str]) -> Endpoint:
+    def change(db: Documents, body: Body) -> Document:
+        found = _task(db, body, allowed)
+        stamp = {"in_progress": "started"}.get(status, "completed")
+        changed = {"status": status, "status_changed": now(), stamp: now()}
+        changed["status_reason"] = body.get("status_reason") or ""
+        changed["status_message"] = body.get("status_message") or ""
+        db.save("tasks", {**found, **changed})
+        return {"updated": 1, "fields": {"status": status}}
+
+    return change
+
+
+ENDPOINTS["tasks.started"] = _becomes("in_progress", {"created", "queued", "stopped", "failed"})
+ENDPOINTS["tasks.completed"] = _becomes("completed", {"in_progress", "stopped"})
+ENDPOINTS["tasks.failed"] = _becomes("failed", {"in_progress"})
+ENDPOINTS["tasks.stopped"] = _becomes("stopped", {"in_progress", "queued"})
+
+
+@endpoint("tasks.ping")
+def tasks_ping(db: Documents, body: Body) -> Document:
+    db.get("tasks", body["task"])
+    return {}
+
+
+@endpoint("tasks.add_or_update_artifacts")
+def tasks_add_or_update_artifacts(db: Documents, body: Body) -> Document:
+    found = _task(db, body, _RUNNING)
+    known = {(one["key"], one.get("mode", "output")): one for one in found["execution"].get("artifacts") or []}
+    for one in body["artifacts"]:
+        if not {"key", "type"} <= set(one):
+            raise Refused(400, 12, "Validation error: an artifact needs a key and a type")
+        known[one["key"], one.get("mode", "output")] = one
+    found["execution"]["artifacts"] = list(known.values())
+    _sorted_artifacts(found)
+    db.save("tasks", found)
+    return {"updated": 1}
+
+
+@endpoint("tasks.delete_artifacts")
+def tasks_delete_artifacts(db: Documents, body: Body) -> Document:
+    found = _task(db, body, _RUNNING)
+    gone = {(one["key"], one.get("mode", "output")) for one in body["artifacts"]}
+    artifacts = found["execution"].get("artifacts") or []
+    found["execution"]["artifacts"] = [one for one in artifacts if (one["key"], one.get("mode", "output")) not in gone]
+    db.save("tasks", found)
+    return {"deleted": 1}
+
+
+@endpoint("tasks.add_or_update_model")
+def tasks_add_or_update_model(db: Documents, body: Body) -> Document:
+    found = db.get("tasks", body["task"])
+    db.get("models", body["model"])
+    side = found.setdefault("models", {}).setdefault(body["type"], [])
+    side[:] = [one for one in side if one["name"] != body["name"]]
+    side.append({"name": body["name"], "model": body["model"], "updated": now()})
+    db.save("tasks", found)
+    return {"updated": 1}
+
+
+@endpoint("tasks.edit_hyper_params")
+def tasks_edit_hyper_params(db: Documents, body: Body) -> Document:
+    found = _task(db, body, _RUNNING)
+    if body.get("replace_hyperparams") == "all":
+        found["hyperparams"] = {}
+    for one in body["hyperparams"]:
+        found["hyperparams"].setdefault(one["section"], {})[one["name"]] = one
+    db.save("tasks", found)
+    return {"updated": 1}
+
+
+@endpoint("tasks.edit_configuration")
+def tasks_edit_configuration(db: Documents, body: Body) -> Document:
+    found = _task(db, body, _RUNNING)
+    for one in body["configuration"]:
+        found["configuration"][one["name"]] = one
+    db.save("tasks", found)
+    return {"updated": 1}
+
+
+@endpoint("tasks.get_configurations")
+def tasks_get_configurations(db: Documents, body: Body) -> Document:
+    names = body.get("names")
+    found = [db.get("tasks", key) for key in body["tasks"]]
+    shown = [
+        {
+            "task": one["id"],
+            "configuration": [c for c in one["configuration"].values() if not names or c["name"] in names],
+        }
+        for one in found
+    ]
+    return {"configurations": shown}
+
+
+@endpoint("tasks.set_requirements")
+def tasks_set_requirements(db: Documents, body: Body) -> Document:
+    found = db.get("tasks", body["task"])
+    found["script"]["requirements"] = body["requirements"]
+    db.save("tasks", found)
+    return {"updated": 1}
+
+
+# -- models
+
+_MODEL_FIELDS = {
+    *("name", "uri", "framework", "tags", "system_tags", "comment", "task", "project", "parent", "labels", "design"),
+    *("ready", "metadata", "ui_cache"),
+}
+
+
+def _model_fields(db: Documents, body: Body) -> Document:
+    unknown = set(body) - _MODEL_FIELDS - {"model", "method", "iteration", "override_model_id", "public", "force"}
+    if unknown:
+        raise Unknown(400, 0, f"fields of a model: {sorted(unknown)}")
+    fields = {key: value for key, value in body.items() if key in _MODEL_FIELDS and value is not None}
+    if "name" in fields:
+        fields["name"] = named(fields)
+    if fields.get("project"):
+        db.get("projects", fields["project"])
+    if fields.get("task"):
+        db.get("tasks", fields["task"])
+    return fields
+
+
+@endpoint("models.create")
+def models_create(db: Documents, body: Body) -> Document:
+    named(body)
+    if not body.get("uri"):
+        raise Refused(400, 12, "Validation error: uri is required")
+    empty: Document = {"framework": "", "comment": "", "labels": {}, "design": {}, "ready": True, "metadata": {}}
+    made = db.new("models", **{**empty, **_tags(body), **_model_fields(db, body)})
+    return {"id": made["id"], "created": True}
+
+
+@endpoint("models.edit", "models.update")
+def models_edit(db: Documents, body: Body) -> Document:
+    db.save("models", {**db.get("models", body["model"]), **_model_fields(db, body)})
+    return {"updated": 1, "fields": {}}
+
+
+@endpoint("models.get_by_id")
+def models_get_by_id(db: Documents, body: Body) -> Document:
+    return {"model": db.get("models", body["model"])}
+
+
+@endpoint("models.get_all", "models.get_all_ex")
+def models_get_all(db: Documents, body: Body) -> Document:
+    return {"models": select(db.kinds["models"].values(), body)}
+
+
+@endpoint("models.delete")
+def models_delete(db: Documents, body: Body) -> Document:
+    db.get("models", body["model"])
+    db.drop("models", body["model"])
+    return {"deleted": True}
+
+
+@endpoint("models.add_or_update_metadata")
+def models_add_or_update_metadata(db: Documents, body: Body) -> Document:
+    found = db.get("models", body["model"])
+    found["metadata"] |= {one["key"]: one for one in body["metadata"]}
+    db.save("models", found)
+    return {"updated": 1}
+
+
+# -- events and what the SDK asks besides
+
+
+@endpoint("events.add_batch")
+def events_add_batch(db: Documents, body: Body) -> Document:
+    for one in body["events"]:
+        db.get("tasks", one["task"])
+        if one["type"] == "training_debug_image" and not one.get("url"):
+            raise Refused(400, 12, "Validation error: a debug image needs a url")
+        db.note(one)
+    return {"added": len(body["events"]), "errors": 0}

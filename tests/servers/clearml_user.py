@@ -1,0 +1,92 @@
+"""What somebody does who has ClearML's own SDK and nothing else: called in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def _tree(folder: str | Path) -> dict[str, bytes]:
+    """What a local copy holds; a single file has the cache's own mark before its name."""
+    root = Path(folder)
+    if root.is_file():
+        return {root.name.partition(".")[2]: root.read_bytes()}
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def task_artifacts(task_id: str) -> dict[str, dict[str, Any]]:
+    """Everything that a task's page shows of its artifacts, and their bytes where the SDK gets them."""
+    from clearml import Task
+
+    found = {}
+    for key, one in Task.get_task(task_id=task_id).artifacts.items():
+        content = _tree(one.get_local_copy(force_download=True)) if one.url.startswith("http://127.0.0.1") else None
+        found[key] = {"url": one.url, "size": one.size, "metadata": one.metadata, "preview": one.preview}
+        found[key] |= {"content": content, "hash": one.hash}
+    return found
+
+
+def tasks(project: str) -> list[dict[str, Any]]:
+    """The tasks of a project, as the SDK lists them."""
+    from clearml import Task
+
+    found = Task.get_tasks(project_name=project)
+    return [{"id": one.id, "name": one.name, "status": str(one.status), "tags": list(one.get_tags())} for one in found]
+
+
+def models(project: str, name: str) -> list[dict[str, Any]]:
+    """The models of a name, newest first, with their bytes."""
+    from clearml import Model
+
+    found = Model.query_models(project_name=project, model_name=name)
+    return [
+        {
+            "id": one.id,
+            "url": one.url,
+            "framework": one.framework,
+            "tags": list(one.tags or []),
+            "comment": one.comment,
+            "metadata": {key: item["value"] for key, item in one.get_all_metadata().items()},
+            "content": _tree(one.get_local_copy(force_download=True)),
+        }
+        for one in found
+    ]
+
+
+def dataset(project: str, name: str, version: str) -> dict[str, Any]:
+    """A dataset, got as ClearML's documentation says."""
+    from clearml import Dataset
+
+    found = Dataset.get(dataset_project=project, dataset_name=name, dataset_version=version)
+    parents = [Dataset.get(dataset_id=one).version for one in found._get_parents()]
+    return {
+        "id": found.id,
+        "version": found.version,
+        "final": found.is_final(),
+        "parents": parents,
+        "metadata": found.get_metadata(),
+        "content": _tree(found.get_local_copy()),
+        "own": sorted(path for path, entry in found.file_entries_dict.items() if entry.parent_dataset_id == found.id),
+    }
+
+
+_HANDLES: dict[str, Any] = {}
+
+
+def upload(task_id: str, key: str) -> None:
+    """Upload to a task, always from one handle, which sends all that it ever uploaded again each time."""
+    from clearml import Task
+
+    Path("mine").write_text(key)
+    handle = _HANDLES.setdefault(task_id, None) or Task.get_task(task_id=task_id)
+    _HANDLES[task_id] = handle
+    assert handle.upload_artifact(key, Path("mine").absolute(), wait_on_upload=True)
+
+
+def import_session(archive: Path) -> dict[str, dict[str, Any]]:
+    """Send an offline session to the server as ClearML's users do; return the artifacts of the task that came of it."""
+    from clearml import Task
+
+    key = Task.import_offline_session(str(archive))
+    assert key is not None
+    return task_artifacts(key)

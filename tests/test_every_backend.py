@@ -1,0 +1,241 @@
+"""One artifact, every backend: MLflow's and Aim's real servers; for W&B and ClearML the real client and a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers import programs
+from servers.aim_server import AimServer
+from servers.clearml_server import ClearmlServer
+from servers.mlflow_server import MlflowServer
+from servers.wandb_server import wandb_server
+
+TRACKERS = ["mlflow", "wandb", "clearml", "aim"]
+EVERYWHERE = ["local", *TRACKERS]
+
+LOG = """
+import json, sys, time, wave
+from pathlib import Path
+from tracelet import ArtifactType, Experiment, ExperimentConfig
+
+def made(exp, name, kind):
+    Path("deep").mkdir(exist_ok=True)
+    Path("weights.bin").write_bytes(bytes(range(256)) * 400)
+    Path("deep/notes äö.txt").write_text("with spaces, and not in ASCII")
+    artifact = exp.create_artifact(name, kind, "The same thing, everywhere")
+    artifact.metadata.update({"accuracy": 0.93, "epoch": 3, "tags": ["a", "b"], "nested": {"none": None, "yes": True}})
+    artifact.add_file("weights.bin", "model/weights.bin").add_file("deep/notes äö.txt", "deep/notes äö.txt")
+    artifact.add_object({"learning_rate": 0.001}, "config")
+    artifact.add_reference("s3://bucket/not-there.tar.gz", size_bytes=5_000_000_000)
+    artifact.add_reference("file:///path/to/large/file.bin")
+    return artifact
+"""
+
+READ = """
+import hashlib, json
+from tracelet import Experiment
+
+exp = Experiment("everywhere", backend=BACKENDS, artifacts=True, routing="all")
+found = {}
+for backend in BACKENDS:
+    one = exp.get_artifact("thing", version="best", backend=backend)
+    folder = one.download(f"from-{backend}")
+    found[backend] = {
+        "digest": one.digest, "metadata": one.metadata, "description": one.description, "type": one.type.value,
+        "references": [[ref.uri, ref.size_bytes] for ref in one.references], "object": one.load_object("config"),
+        "files": {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*")) if path.is_file()
+        },
+        "versions": [each.version for each in exp.list_artifacts(backend=backend)],
+    }
+print(json.dumps(found))
+"""
+
+
+class Site:
+    """Every server, and programs with homes of their own that know where they are."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._homes = 0
+        self.mlflow = stack.enter_context(MlflowServer(_made(folder / "mlflow")))
+        self.wandb = stack.enter_context(wandb_server(folder / "wandb"))
+        self.clearml = stack.enter_context(ClearmlServer(folder / "clearml"))
+        self.aim = stack.enter_context(AimServer(_made(folder / "aim")))
+        self.servers = [self.mlflow.process, self.wandb, self.clearml.process, self.aim.process]
+
+    def home(self) -> Path:
+        self._homes += 1
+        return self._folder / f"home-{self._homes}"
+
+    def environ(self, home: Path) -> dict[str, str]:
+        return {
+            **self.wandb.environ(home),
+            **self.clearml.environ(home),
+            "MLFLOW_TRACKING_URI": self.mlflow.url,
+            "TRACELET_AIM_REPO": self.aim.address,
+            "TRACELET_DIR": str(home / "tracelet"),
+        }
+
+    def begin(self, code: str, home: Path) -> Any:
+        return programs.begin(f"BACKENDS = {EVERYWHERE}\n{code}", home, self.environ(home))
+
+    def __call__(self, code: str, home: Path | None = None) -> Any:
+        return programs.finish(self.begin(code, home or self.home()))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with ExitStack() as stack:
+        made = Site(tmp_path_factory.mktemp("site"), stack)
+        yield made
+        assert made.clearml.strangers() == []
+
+
+def test_one_artifact_is_the_same_in_every_backend_after_its_process_was_killed(site: Site) -> None:
+    home = site.home()
+    code = """
+exp = Experiment("everywhere", backend=BACKENDS, artifacts=True, routing="all").start()
+results = exp.log_artifact(made(exp, "thing", ArtifactType.MODEL), aliases=("best",))
+print(json.dumps([list(results), {name: str(error) for name, error in {**results.failed, **results.queued}.items()}]), flush=True)
+time.sleep(600)
+"""
+    writer = site.begin(LOG + code, home)
+    try:
+        assert json.loads(writer.stdout.readline()) == [EVERYWHERE, {}]
+    finally:
+        os.killpg(writer.pid, signal.SIGKILL)
+        writer.communicate()
+    there = site(READ.replace("BACKENDS", str(TRACKERS)))
+    here = site(READ.replace("BACKENDS", "['local']"), home)
+    found = {**there, **here}
+    assert sorted(found) == sorted(EVERYWHERE)
+    assert len({json.dumps(one, sort_keys=True) for one in found.values()}) == 1, found
+    one = found["local"]
+    assert one["metadata"] == {"accuracy": 0.93, "epoch": 3, "tags": ["a", "b"], "nested": {"none": None, "yes": True}}
+    assert {"model/weights.bin", "deep/notes äö.txt"} <= set(one["files"])
+    assert one["references"] == [
+        ["s3://bucket/not-there.tar.gz", 5_000_000_000],
+        ["file:///path/to/large/file.bin", None],
+    ]
+    assert one["versions"] == ["v0"]
+
+
+ROUTES = {
+    "MODEL": ["mlflow"],
+    "CHECKPOINT": ["mlflow"],
+    "WEIGHTS": ["mlflow"],
+    "DATASET": ["clearml"],
+    "SAMPLE": TRACKERS,
+    "IMAGE": ["wandb"],
+    "AUDIO": ["wandb"],
+    "VIDEO": ["wandb"],
+    "VISUALIZATION": ["wandb"],
+    "REPORT": TRACKERS,
+    "CONFIG": TRACKERS,
+    "CODE": TRACKERS,
+    "CUSTOM": TRACKERS,
+}
+
+
+def test_each_type_is_held_by_the_backends_that_suit_it(site: Site) -> None:
+    answered = site(
+        LOG
+        + f"""
+with Experiment("routed", backend={TRACKERS}, artifacts=True) as exp:
+    print(json.dumps({{
+        kind.name: sorted(exp.log_artifact(made(exp, f"a-{{kind.value}}", kind))) for kind in ArtifactType
+    }}))
+"""
+    )
+    assert answered == {kind: sorted(backends) for kind, backends in ROUTES.items()}
+    held = site(
+        f"""
+import json
+from tracelet import Experiment
+exp = Experiment("routed", backend={TRACKERS}, artifacts=True)
+print(json.dumps({{backend: sorted(one.type.name for one in exp.list_artifacts(backend=backend)) for backend in {TRACKERS}}}))
+"""
+    )
+    assert held == {
+        backend: sorted(kind for kind, backends in ROUTES.items() if backend in backends) for backend in TRACKERS
+    }
+
+
+@pytest.fixture
+def dead(site: Site) -> Iterator[Callable[[], None]]:
+    """Every server is dead; what is given brings them back."""
+    for server in site.servers:
+        server.kill()
+    up = False
+
+    def revive() -> None:
+        nonlocal up
+        for server in site.servers:
+            server.start()
+        up = True
+
+    yield revive
+    if not up:
+        revive()
+
+
+def test_with_every_server_dead_nothing_hangs_and_a_later_process_delivers_once(
+    site: Site, dead: Callable[[], None]
+) -> None:
+    home = site.home()
+    began = time.monotonic()
+    told = site(
+        LOG
+        + f"""
+config = ExperimentConfig(deadline=10, stop_timeout=10)
+exp = Experiment("outage", backend={TRACKERS}, artifacts=True, routing="all", config=config).start()
+began = time.monotonic()
+results = exp.log_artifact(made(exp, "thing", ArtifactType.MODEL))
+logged = time.monotonic()
+exp.stop()
+print(json.dumps([len(results), sorted(results.queued), logged - began, time.monotonic() - logged]))
+""",
+        home,
+    )
+    whole = time.monotonic() - began
+    assert told[:2] == [0, sorted(TRACKERS)]
+    assert told[2] < 25, f"log_artifact took {told[2]:.1f} s"
+    assert told[3] < 25, f"stop took {told[3]:.1f} s"
+    assert whole < 90, f"the program took {whole:.1f} s"
+    dead()
+    for _ in range(2):
+        left = site(
+            f"""
+import json
+from tracelet import Experiment
+with Experiment("outage", backend={TRACKERS}, artifacts=True) as exp:
+    print(json.dumps(exp.flush(120)))
+""",
+            home,
+        )
+        assert left == 0
+    held = site(
+        f"""
+import json
+from tracelet import Experiment
+exp = Experiment("outage", backend={TRACKERS}, artifacts=True)
+print(json.dumps({{backend: [one.version for one in exp.list_artifacts(backend=backend)] for backend in {TRACKERS}}}))
+"""
+    )
+    assert held == {backend: ["v0"] for backend in TRACKERS}

@@ -1,0 +1,119 @@
+"""The API server: a session of the SDK's, bounded, and requests whose answers are read and believed only when they are good."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from clearml.backend_api import Session
+from clearml.backend_api.services import events, models, projects, tasks
+from clearml.backend_interface.base import InterfaceBase
+from clearml.config import config_obj
+
+from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError
+from tracelet.plugin import redact
+from tracelet_clearml.bounded import bound, reach
+from tracelet_clearml.configuring import configure
+from tracelet_clearml.errors import refused
+
+__all__ = ["Api", "connect"]
+
+#: The most documents that the server gives at once.
+PAGE = 500
+#: What has a project that people do not see among them, as ours is; it is left out of answers otherwise.
+_HIDDEN = frozenset({"projects", "tasks"})
+
+
+class Api:
+    """Requests to ClearML's API server, of one session that the SDK uses as well."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        #: The address for people, without credentials.
+        self.place = redact(session.host)
+        # Only now: the SDK's tables of services open a session by themselves, an unbounded one, where there is none.
+        self._versions = {
+            "events": events.AddBatchRequest._version,
+            "models": models.GetAllRequest._version,
+            "projects": projects.GetAllRequest._version,
+            "tasks": tasks.GetAllRequest._version,
+        }
+
+    def call(self, service: str, action: str, **asked: Any) -> dict[str, Any]:
+        """Send a request and return the data of its answer.
+
+        Raises :class:`~tracelet.BackendError`, or its kind that fits, for every answer that is no success.
+        """
+        if action == "get_all" and service in _HIDDEN:
+            asked["search_hidden"] = True
+        answer = self.session.send_request(service, action, version=self._versions[service], json=asked)
+        return _data(f"{service}.{action}", answer)
+
+    def pages(self, service: str, **asked: Any) -> Iterator[dict[str, Any]]:
+        """Yield every document that a ``get_all`` finds, whatever their number."""
+        page = 0
+        while True:
+            found = self.call(service, "get_all", page=page, page_size=PAGE, **asked)[service]
+            yield from found
+            if len(found) < PAGE:
+                return
+            page += 1
+
+    def send_events(self, many: list[dict[str, Any]]) -> None:
+        """Send events, all at once; raises as :meth:`call` does."""
+        version = self._versions["events"]
+        for answer in self.session.send_request_batch("events", "add_batch", version=version, json=many):
+            _data("events.add_batch", answer)
+
+    @property
+    def web(self) -> str:
+        """The address of the web application, or of the API server where that is not known."""
+        try:
+            return redact(str(Session.get_app_server_host()))
+        except ValueError:
+            return self.place
+
+
+def _data(endpoint: str, answer: Any) -> dict[str, Any]:
+    try:
+        told = answer.json()
+        meta, data = told["meta"], told.get("data") or {}
+        status, code = int(meta["result_code"]), int(meta.get("result_subcode") or 0)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackendUnavailable(
+            f"{endpoint} of ClearML did not answer as ClearML does (HTTP status {answer.status_code}): is a proxy in "
+            "between, or another server at this address?"
+        ) from error
+    if status != 200:
+        raise refused(endpoint, status, code, str(meta.get("result_msg")))
+    if not isinstance(data, dict):
+        raise BackendUnavailable(f"{endpoint} of ClearML answered without data.")
+    return data
+
+
+def connect(limit: float) -> Api:
+    """Log in; every request ends within ``limit`` seconds and the time for its bytes.
+
+    Raises what :func:`~tracelet_clearml.errors.translated` translates, and :class:`~tracelet.BackendUnavailable`
+    where no server listens.
+    """
+    bound(limit)
+    configure()
+    host = str(Session.get_api_server_host())
+    if Session.default_host == host and not config_obj.get("api.api_server", None):
+        pass  # ClearML's own hosted server; without credentials the session says so before it calls anybody
+    else:
+        reach(host, "API server")
+    try:
+        session = Session(worker=f"tracelet-{socket.gethostname()}")
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        raise ConfigError(
+            f"ClearML's configuration is not usable: {error} Correct clearml.conf or CLEARML_*."
+        ) from error
+    InterfaceBase._set_default_session(session)
+    if Session._offline_mode:
+        raise BackendError("ClearML is offline in this process.", retryable=False)
+    return Api(session)

@@ -1,0 +1,241 @@
+"""The backend: claims, files, and the record after them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+from clearml.backend_api import Session
+
+from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError
+from tracelet.plugin import (
+    ArtifactType,
+    BackendContext,
+    FileChanged,
+    Labels,
+    Manifest,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    target_path,
+)
+from tracelet_clearml import samples
+from tracelet_clearml.api import Api
+from tracelet_clearml.blobs import Blob, download, extract, remove, sha256_of, upload, workspace
+from tracelet_clearml.catalogue import Catalogue, Claim, Found
+from tracelet_clearml.dataset_shelf import DatasetShelf, Parent
+from tracelet_clearml.errors import translated
+from tracelet_clearml.lineage import note_input
+from tracelet_clearml.model_shelf import MODELS, ModelShelf
+from tracelet_clearml.offline import OfflineCatalogue
+from tracelet_clearml.projects import Projects
+from tracelet_clearml.records import Body, read_body
+from tracelet_clearml.runs import Home, Runs
+from tracelet_clearml.settings import ClearmlSettings
+from tracelet_clearml.shelves import Place, TaskShelf, Title, Uploads
+
+__all__ = ["ClearmlBackend"]
+
+#: Manifests of more characters than this are stored as a file: one request may bring five of them.
+_INLINE = 250_000
+#: So many inputs become parents of a dataset.
+_PARENTS = 4
+
+
+class ClearmlBackend:
+    """Artifacts in ClearML: of a run's task, as output models, or as datasets."""
+
+    def __init__(self, api: Api, experiment: str, settings: ClearmlSettings, context: BackendContext) -> None:
+        self._api = api
+        self._settings = settings
+        self._directory = context.directory
+        self._projects = Projects(api, experiment)
+        self._runs = Runs(api, self._projects, experiment, context.sdk)
+        self._catalogue = Catalogue(api, self._projects)
+        destination = settings.output_uri or str(Session.get_files_server_host())
+        self._uploads = Uploads(destination, self._projects.name, context.directory)
+        self._tasks = TaskShelf(api, self._uploads)
+        self._models = ModelShelf(api, self._uploads)
+        self._datasets = DatasetShelf(api, self._uploads, settings.output_uri)
+        self._waiting = OfflineCatalogue(context.directory, experiment)
+        self._run: RunInfo | None = None
+
+    def start(self, run: RunInfo) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        with translated():
+            self._runs.home(run)
+        self._run = run
+
+    def stop(self, *, failed: bool) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        with translated():
+            self._runs.end(failed=failed)
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`."""
+        with translated():
+            claim = self._catalogue.claim(sealed.manifest, labels)
+            if isinstance(claim, Found):
+                return self._stored(claim)
+            with self._giving_up(claim):
+                place = self._store(sealed, labels, claim)
+                body = self._body(sealed.manifest, place)
+                found = self._catalogue.commit(claim, sealed.manifest, labels, body)
+            self._waiting.delivered(sealed.manifest)
+            return self._stored(found)
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        with translated():
+            found = self._catalogue.find(name, ref)
+            return None if found is None else self._stored(found)
+
+    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.Backend`."""
+        with translated():
+            yield from map(self._stored, self._catalogue.every(name, type))
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        sizes = {file.artifact_path: file.size_bytes for file in stored.manifest.payload}
+        place = Place.from_plain(stored.locator["place"])
+        wanted = set(paths)
+        with translated(), workspace(self._directory) as desk:
+            for number, blob in enumerate(place.blobs):
+                inside = [path for path in blob.paths if path in wanted]
+                wanted -= set(inside)
+                if blob.zipped and inside:
+                    archive = desk / f"{number}.zip"
+                    download(blob, archive)
+                    extract(archive, {path: sizes[path] for path in inside}, dest)
+                    archive.unlink()
+                for path in () if blob.zipped else inside:
+                    download(blob, target_path(dest, path))
+        if wanted:
+            raise ArtifactNotFound(f"ClearML has no bytes of {sorted(wanted)[0]!r} of {stored.manifest.name!r}.")
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.MovesAliases`."""
+        with translated():
+            return self._stored(self._catalogue.relabel(self._found(stored).head, labels))
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`: the record goes first, then what it named.
+
+        A dataset that others come from is left to ClearML, whose own rule that is; what is gone already is no error.
+        """
+        place = Place.from_plain(stored.locator["place"])
+        with translated():
+            self._catalogue.forget(self._found(stored).head)
+            if place.kind == "dataset":
+                return
+            if place.kind == "model":
+                self._gone("models", "delete", model=place.entity, force=True)
+            elif place.keys:
+                artifacts = [{"key": key, "mode": "output"} for key in place.keys]
+                self._gone("tasks", "delete_artifacts", task=place.task, artifacts=artifacts, force=True)
+            for blob in place.blobs:
+                remove(blob)
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.RecordsInputs`."""
+        with translated():
+            note_input(self._api, self._home(), stored, Place.from_plain(stored.locator["place"]))
+
+    def collect(self, older_than: float) -> Iterator[int]:
+        """See :class:`~tracelet.plugin.Collects`: the bytes here of what the server has by now."""
+        return self._waiting.collect(older_than)
+
+    # -- storing
+
+    def _store(self, sealed: SealedArtifact, labels: Labels, claim: Claim) -> Place:
+        manifest = sealed.manifest
+        home = self._home()
+        number = claim.head.claimed
+        key = f"{manifest.name}.v{number}" if claim.alone else f"{manifest.name}.v{number}.{manifest.put_id[:8]}"
+        title = Title(key, labels.version or f"v{number}")
+        if manifest.type is ArtifactType.DATASET:
+            return self._datasets.store(sealed, title, home, self._parents(manifest))
+        if manifest.type in MODELS and manifest.payload:
+            return self._models.store(sealed, title, home)
+        place = self._tasks.store(sealed, title, home)
+        if self._settings.samples:
+            samples.show(self._api, manifest, place, number)
+        return place
+
+    def _parents(self, manifest: Manifest) -> tuple[Parent, ...]:
+        """The version before, and the datasets that the run used."""
+        before = self._catalogue.find(manifest.name, "latest")
+        used = self._catalogue.by_digests(manifest.inputs[:_PARENTS], ArtifactType.DATASET)
+        found: dict[str, Parent] = {}
+        for one in [*used, *([before] if before is not None else [])]:
+            stored = self._stored(one)
+            place = Place.from_plain(stored.locator["place"])
+            if place.kind == "dataset":
+                found[place.entity] = Parent(stored.manifest, place)
+        return tuple(found.values())
+
+    def _body(self, manifest: Manifest, place: Place) -> Body:
+        text = manifest.to_json()
+        if len(text) <= _INLINE:
+            return Body(place.to_plain(), manifest=manifest.to_dict())
+        with workspace(self._directory) as desk:
+            note = desk / "tracelet.json"
+            note.write_text(text, encoding="utf-8")
+            title = Title(manifest.name, "")
+            uri = upload(note, f"{self._uploads.folder(self._home(), manifest, title)}/tracelet.json")
+            blob = Blob(uri, note.stat().st_size, sha256_of(note), ())
+        return Body(place.to_plain(), aside=attrs.asdict(blob))
+
+    @contextlib.contextmanager
+    def _giving_up(self, claim: Claim) -> Iterator[None]:
+        """Give the claim up where what fails is not the server: with that one it waits for the next attempt."""
+        try:
+            yield
+        except (FileChanged, OSError, ValueError):
+            self._catalogue.abandon(claim)
+            raise
+
+    def _home(self) -> Home:
+        if self._run is None:
+            raise BackendError("ClearML's backend has no run: call start first.", retryable=False)
+        return self._runs.home(self._run)
+
+    # -- reading
+
+    def _stored(self, found: Found) -> StoredArtifact:
+        body = read_body(found.task)
+        place = Place.from_plain(body.place)
+        uri = f"{self._api.web}/projects/{place.project}/tasks/{place.task}/artifacts"
+        if place.kind == "model":
+            uri = f"{self._api.web}/projects/{place.project}/models/{place.entity}"
+        if place.kind == "dataset":
+            uri = f"{self._api.web}/datasets/simple/{place.project}/experiments/{place.entity}"
+        locator = {"record": found.head.id, "place": body.place}
+        return StoredArtifact(self._manifest(body), found.head.number, uri, found.head.label, found.aliases, locator)
+
+    def _manifest(self, body: Body) -> Manifest:
+        if body.manifest is not None:
+            return Manifest.from_dict(body.manifest)
+        if body.aside is None:
+            raise IntegrityError("a record in ClearML has no manifest.")
+        with workspace(self._directory) as desk:
+            target = desk / "tracelet.json"
+            download(Blob(**{**body.aside, "paths": ()}), target)
+            return Manifest.from_json(target.read_bytes())
+
+    def _found(self, stored: StoredArtifact) -> Found:
+        found = self._catalogue.find(stored.manifest.name, f"put:{stored.manifest.put_id}")
+        if found is None:
+            raise ArtifactNotFound(f"{stored.manifest.name!r} {stored.version} is gone from ClearML.")
+        return found
+
+    def _gone(self, service: str, action: str, **asked: Any) -> None:
+        try:
+            self._api.call(service, action, **asked)
+        except BackendError as error:
+            if error.retryable and type(error) is not BackendError:
+                raise

@@ -1,0 +1,171 @@
+"""Bytes where ClearML keeps bytes: its file server, a bucket or a shared folder, through the SDK's own storage layer.
+
+A blob is one file as it is, or a zip of several. Its URL is its own: it has the put-id in it, so no reader's cache and
+no other writer's upload can stand for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import attrs
+from clearml import StorageManager
+from clearml.storage import helper as storage_helper
+
+from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
+from tracelet.plugin import ArtifactFile, FileChanged, copy_blob, redact, target_path
+from tracelet_clearml.bounded import reach
+
+__all__ = ["Blob", "check_source", "download", "extract", "pack", "remove", "sha256_of", "stage", "upload", "workspace"]
+
+#: What knows every kind of place; it has no types.
+_STORAGE: Any = storage_helper.StorageHelper
+_CHUNK = 1 << 20
+#: Seconds since the epoch before which a zip has no time; some leeway for time zones.
+_OLDEST = 315_619_200.0
+_WEB = {"http", "https"}
+
+
+@attrs.frozen
+class Blob:
+    """A stored file, and which files of the artifact are in it."""
+
+    uri: str
+    size_bytes: int
+    #: Of the bytes as they are stored.
+    sha256: str
+    paths: tuple[str, ...]
+    zipped: bool = False
+
+
+@contextlib.contextmanager
+def workspace(directory: Path) -> Iterator[Path]:
+    """Give a folder of its own in the tracelet directory, for as long as the block lasts."""
+    staging = directory / "staging"
+    staging.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="clearml-", dir=staging, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_source(file: ArtifactFile, source: Path) -> None:
+    """Raise :class:`~tracelet.plugin.FileChanged` where a file is not the one that was hashed any more."""
+    if sha256_of(source) != file.sha256:
+        raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
+
+
+def pack(target: Path, files: Iterable[ArtifactFile], sources: Mapping[str, Path]) -> None:
+    """Write files into a zip, as they are, and check on the way that they are the ones that were hashed."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file in files:
+            digest = hashlib.sha256()
+            # The zip's own times stay those of a new entry: a file may be older than any that a zip can say.
+            info = zipfile.ZipInfo(file.artifact_path)
+            info.external_attr = 0o644 << 16
+            info.file_size = file.size_bytes
+            with sources[file.artifact_path].open("rb") as source, archive.open(info, "w") as entry:
+                while block := source.read(_CHUNK):
+                    digest.update(block)
+                    entry.write(block)
+            if digest.hexdigest() != file.sha256:
+                raise FileChanged(f"{str(sources[file.artifact_path])!r} is not the file that was hashed any more.")
+
+
+def stage(file: ArtifactFile, source: Path, target: Path) -> None:
+    """Put a file where the SDK finds it under its path in the artifact, without a copy where that will do."""
+    if source.stat().st_mtime >= _OLDEST:
+        target.symlink_to(source.absolute())
+    else:
+        assert file.sha256 is not None
+        copy_blob(source, target, file.sha256, None)
+
+
+def upload(source: Path, uri: str) -> str:
+    """Upload a file and return where it is. Raises :class:`~tracelet.BackendError` where it did not arrive."""
+    if urlsplit(uri).scheme in _WEB:
+        reach(uri, "file server")
+    if _STORAGE.get(uri) is None:
+        raise BackendError(
+            f"ClearML cannot write to {redact(uri)}: is its package installed (boto3 for s3, google-cloud-storage for "
+            "gs, azure-storage-blob for azure), and are there credentials for it in clearml.conf?"
+        )
+    try:
+        stored = StorageManager.upload_file(str(source), uri, wait_for_upload=True, retries=1)
+    except ValueError as error:
+        raise BackendUnavailable(f"{redact(uri)} was not stored: {redact(str(error))[:300]}") from error
+    # A proxy may have said yes to it.
+    if not stored or (urlsplit(uri).scheme in _WEB and not StorageManager.exists_file(stored)):
+        raise BackendUnavailable(f"{redact(uri)} was taken, and is not there: is this address ClearML's file server?")
+    return str(stored)
+
+
+def download(blob: Blob, target: Path) -> None:
+    """Bring a blob. Raises :class:`~tracelet.ArtifactNotFound` where it is gone.
+
+    It never comes from ClearML's cache, which goes by the URL alone and gives old bytes for new ones.
+    """
+    if blob.size_bytes == 0:
+        target.touch()  # ClearML takes an empty answer for a failure
+        return
+    parts = urlsplit(blob.uri)
+    if parts.scheme in {"", "file"}:
+        _copy(Path(unquote(parts.path)), target, blob)
+        return
+    if parts.scheme in _WEB:
+        reach(blob.uri, "file server")
+    storage = _STORAGE.get(blob.uri)
+    if storage is None:
+        raise BackendError(
+            f"ClearML cannot read {redact(blob.uri)}: is its package installed, with credentials for it?"
+        )
+    try:
+        blocks = storage.download_as_stream(blob.uri, chunk_size=_CHUNK)
+        if blocks is None:
+            raise ArtifactNotFound(f"{redact(blob.uri)} is gone: was its task deleted?")
+        with target.open("wb") as stream:
+            stream.writelines([blocks] if isinstance(blocks, bytes) else blocks)
+    except ValueError as error:
+        raise ArtifactNotFound(f"{redact(blob.uri)} is not there any more: {redact(str(error))[:300]}") from error
+
+
+def _copy(source: Path, target: Path, blob: Blob) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError as error:
+        raise ArtifactNotFound(
+            f"{redact(blob.uri)} is gone, or is in a folder that this machine does not have."
+        ) from error
+
+
+def extract(archive: Path, sizes: Mapping[str, int], dest: Path) -> None:
+    """Take files out of a zip, each to its own path and of its own size, whatever the zip says."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for path, size in sizes.items():
+                info = opened.getinfo(path)
+                if info.file_size != size or info.is_dir():
+                    raise IntegrityError(f"{path!r} is not in its zip as it was stored there.")
+                with opened.open(info) as source, target_path(dest, path).open("wb") as target:
+                    shutil.copyfileobj(source, target, _CHUNK)
+    except (KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise IntegrityError(f"a zip of the artifact is damaged: {error}. Get it from another backend.") from error
+
+
+def remove(blob: Blob) -> None:
+    """Delete a blob; one that is not there is no error."""
+    if (helper := _STORAGE.get(blob.uri)) is not None:
+        helper.delete(blob.uri, silent=True)

@@ -1,0 +1,101 @@
+"""Bounds for ClearML's HTTP: every request ends in time, and none of the SDK's endless loops is ever entered.
+
+The SDK tries again without end when a connection fails, when a certificate is wrong, when an answer is cut off, and
+when the server says 500 or more; with up to 240 retries of two minutes below that. All of it passes through the HTTP
+sessions that one function of the SDK makes, so that is the one place to end it: here, an answer that is none raises
+:class:`~tracelet_clearml.errors.Away`, through everything. This is for a process of ours alone.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import clearml.backend_api.session.session as api_session
+import clearml.storage.helper as storage_helper
+import requests
+from clearml.backend_api.utils import get_http_session_with_retry
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.util import Retry
+
+from tracelet.exceptions import BackendUnavailable
+from tracelet.plugin import redact
+from tracelet_clearml.errors import Away, Barred
+
+__all__ = ["bound", "reach"]
+
+#: Seconds for a server to accept a connection.
+_CONNECT = 5.0
+#: Bytes a second that an upload must reach on top of the time for an answer.
+_SLOWEST = 100_000
+_PORTS = {"http": 80, "https": 443}
+
+
+def reach(url: str, what: str) -> None:
+    """Raise :class:`~tracelet.BackendUnavailable` where nothing listens at an address within a few seconds.
+
+    What is behind a proxy is the proxy's to reach.
+    """
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme)
+    if parts.hostname is None or port is None or select_proxy(url, get_environ_proxies(url)):
+        return
+    try:
+        socket.create_connection((parts.hostname, port), _CONNECT).close()
+    except OSError as error:
+        raise BackendUnavailable(
+            f"ClearML's {what} at {redact(url)} does not answer ({error}): start it, or correct its address."
+        ) from error
+
+
+class _Bounded(requests.Session):
+    """An HTTP session whose requests end in time; what is no answer raises :class:`Away`."""
+
+    limit = 20.0
+    #: Whether an answer that says who is let in is for the SDK, which then logs in again.
+    logs_in = True
+
+    def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+        """Send a request.
+
+        Raises :class:`Away` for a failed connection and for a server that is not well; and :class:`Barred`, which the
+        SDK would take for a file that is gone.
+        """
+        size = int(request.headers.get("Content-Length") or 0)
+        named["timeout"] = (_CONNECT, self.limit + size / _SLOWEST)
+        place = redact(f"{request.url}".partition("?")[0])
+        try:
+            answer = super().send(request, **named)
+        except requests.RequestException as error:
+            raise Away(f"ClearML at {place} does not answer ({type(error).__name__}: {error}).") from error
+        if answer.status_code >= 500 or answer.status_code in {408, 429}:
+            raise Away(f"ClearML at {place} is not well: HTTP status {answer.status_code}.")
+        if answer.status_code in {401, 403} and not self.logs_in:
+            raise Barred(f"{place} is not for us to use: HTTP status {answer.status_code}.")
+        return answer
+
+
+def bound(limit: float) -> None:
+    """Give every HTTP session that the SDK makes from now on these bounds; ``limit`` is in seconds an answer."""
+
+    def make(logs_in: bool) -> Callable[..., requests.Session]:
+        def bounded(**named: Any) -> requests.Session:
+            plain = get_http_session_with_retry(total=0, config=named.get("config"))
+            session = _Bounded()
+            session.verify = plain.verify
+            session.limit = limit
+            session.logs_in = logs_in
+            for scheme in ("http://", "https://"):
+                adapter = plain.get_adapter(scheme)
+                assert isinstance(adapter, requests.adapters.HTTPAdapter)
+                # Only where no connection came about: nothing is done twice.
+                adapter.max_retries = Retry(total=1, connect=1, read=0, status=0, redirect=0, other=0)
+                session.mount(scheme, adapter)
+            return session
+
+        return bounded
+
+    vars(api_session)["get_http_session_with_retry"] = make(logs_in=True)
+    vars(storage_helper)["get_http_session_with_retry"] = make(logs_in=False)

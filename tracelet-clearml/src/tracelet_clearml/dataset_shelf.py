@@ -1,0 +1,160 @@
+"""Datasets: ``clearml.Dataset`` with our version, and with the version before it as its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+import clearml.datasets.dataset as sdk
+from clearml import Dataset
+from clearml.backend_interface.task.development.worker import DevWorker
+
+from tracelet.exceptions import BackendUnavailable
+from tracelet.plugin import FileChanged, Manifest, SealedArtifact, target_path
+from tracelet_clearml.api import Api
+from tracelet_clearml.blobs import Blob, stage, workspace
+from tracelet_clearml.errors import Away
+from tracelet_clearml.names import entity_name
+from tracelet_clearml.runs import Home
+from tracelet_clearml.shelves import Place, Title, Uploads, facts
+
+__all__ = ["DatasetShelf", "Parent"]
+
+#: ClearML looks at every ancestor when a dataset is made: beyond so many a version begins a new line.
+_DEEPEST = 5
+
+
+@attrs.frozen
+class Parent:
+    """A version that a dataset comes from."""
+
+    manifest: Manifest
+    place: Place
+
+
+class _Pinger(DevWorker):
+    """What tells the server that a dataset is being made: remembered, for where its making fails the SDK forgets it."""
+
+    last: ClassVar[_Pinger | None] = None
+    key = ""
+
+    def register(self, task: Any, stop_signal_support: bool | None = None) -> bool:
+        """Begin to tell it of a dataset's task."""
+        self.key = str(task.id)
+        type(self).last = self
+        return bool(super().register(task, stop_signal_support))
+
+
+vars(sdk)["DevWorker"] = _Pinger
+
+
+class DatasetShelf:
+    """One ClearML dataset for each version; files that the version before has, too, are not stored again."""
+
+    def __init__(self, api: Api, uploads: Uploads, output_uri: str) -> None:
+        self._api = api
+        self._uploads = uploads
+        self._output_uri = output_uri or None
+
+    def store(self, sealed: SealedArtifact, title: Title, home: Home, parents: tuple[Parent, ...] = ()) -> Place:
+        """See :class:`~tracelet_clearml.shelves.Shelf`. Raises where ClearML does not show the dataset afterwards."""
+        manifest = sealed.manifest
+        parents = tuple(one for one in parents if one.place.depth < _DEEPEST)
+        _Pinger.last = None
+        try:
+            dataset = Dataset.create(
+                dataset_name=entity_name(manifest.name),
+                dataset_project=self._uploads.project,
+                dataset_tags=["tracelet"],
+                parent_datasets=[one.place.entity for one in parents],
+                dataset_version=title.version,
+                output_uri=self._output_uri,
+                description=manifest.description,
+            )
+            key = str(dataset.id)
+            kept = self._fill(dataset, sealed, parents)
+            dataset.set_metadata({**facts(manifest, title), "manifest": manifest.to_dict()}, ui_visible=False)
+            self._api.call("tasks", "edit", task=key, parent=home.task_id, force=True)
+            dataset.finalize()
+        except (Exception, Away):
+            self._give_up()
+            raise
+        depth = 1 + max((one.place.depth for one in parents), default=-1)
+        return self._found(key, manifest, kept, depth)
+
+    def _fill(self, dataset: Any, sealed: SealedArtifact, parents: tuple[Parent, ...]) -> Mapping[str, Blob]:
+        """Add every file; return the blobs of those that are not stored again."""
+        kept = _kept(sealed.manifest, parents)
+        if parents and not kept:
+            # With files of a parent that stay, the SDK leaves out a new file of the same bytes as one of them, and it is lost.
+            dataset.remove_files("*")
+        with workspace(self._uploads.directory) as desk:
+            for file in sealed.manifest.payload:
+                stage(file, sealed.sources[file.artifact_path], target_path(desk / "files", file.artifact_path))
+            if sealed.manifest.payload:
+                dataset.add_files(str(desk / "files"))
+            entries = dataset.file_entries_dict
+            for file in sealed.manifest.payload:
+                entry = entries.get(file.artifact_path)
+                if entry is None or entry.hash != file.sha256:
+                    raise FileChanged(
+                        f"{str(sealed.sources[file.artifact_path])!r} is not the file that was hashed any more."
+                    )
+            dataset.upload(show_progress=False, verbose=False, preview=False, retries=1)
+        return kept
+
+    def _found(self, key: str, manifest: Manifest, kept: Mapping[str, Blob], depth: int) -> Place:
+        """Read back what ClearML has, and where each file's bytes are."""
+        fields = ["id", "project", "status", "execution.artifacts"]
+        (task,) = self._api.call("tasks", "get_all", id=[key], only_fields=fields)["tasks"] or [{}]
+        if task.get("status") != "completed":
+            raise BackendUnavailable(f"ClearML says that it has the dataset {manifest.name!r}, and does not show it.")
+        stored = {one["key"]: one for one in task["execution"]["artifacts"]}
+        inside: dict[str, list[str]] = {}
+        for path, entry in Dataset.get(dataset_id=key).file_entries_dict.items():
+            if path not in kept:
+                inside.setdefault(str(entry.artifact_name), []).append(path)
+        missing = (
+            {file.artifact_path for file in manifest.payload} - set(kept) - {p for ps in inside.values() for p in ps}
+        )
+        if missing or not set(inside) <= set(stored):
+            raise BackendUnavailable(
+                f"ClearML says that it has the dataset {manifest.name!r}, and does not show all of it."
+            )
+        own = [
+            Blob(one["uri"], int(one.get("content_size") or 1), str(one.get("hash")), tuple(paths), zipped=True)
+            for one, paths in ((stored[name], paths) for name, paths in inside.items())
+        ]
+        older = {
+            blob.uri: attrs.evolve(blob, paths=tuple(path for path in blob.paths if kept.get(path) == blob))
+            for blob in kept.values()
+        }
+        return Place("dataset", key, str(task.get("project") or ""), (*own, *older.values()), entity=key, depth=depth)
+
+    def _give_up(self) -> None:
+        """Let ClearML's users see that this one was not finished; the SDK would say for ever that it is at work."""
+        pinger = _Pinger.last
+        if pinger is None:
+            return
+        pinger.unregister()
+        try:
+            self._api.call("tasks", "failed", task=pinger.key, force=True, status_reason="not stored as a whole")
+        except (Away, BackendUnavailable):
+            return  # the same trouble that is on its way to the caller
+
+
+def _kept(manifest: Manifest, parents: tuple[Parent, ...]) -> dict[str, Blob]:
+    """The files that need not be stored again: all of the only parent's, where this version only adds to them.
+
+    None at all, where a file that is new here has the same bytes as one of those.
+    """
+    if len(parents) != 1:
+        return {}
+    (parent,) = parents
+    before = {file.artifact_path: file.sha256 for file in parent.manifest.payload}
+    now = {file.artifact_path: file.sha256 for file in manifest.payload}
+    new = {sha256 for path, sha256 in now.items() if path not in before}
+    if any(now.get(path) != sha256 for path, sha256 in before.items()) or new & set(before.values()):
+        return {}
+    return {path: blob for blob in parent.place.blobs for path in blob.paths if path in before}

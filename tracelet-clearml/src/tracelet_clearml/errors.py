@@ -1,0 +1,83 @@
+"""What ClearML's server, its SDK and their HTTP client say, in Tracelet's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from clearml.backend_api.session.defs import MissingConfigError
+from clearml.backend_api.session.session import LoginError
+from clearml.backend_config.errors import ConfigurationError
+from clearml.backend_interface.session import SendError
+
+from tracelet.exceptions import ArtifactError, BackendAuthError, BackendError, BackendUnavailable, TraceletError
+from tracelet.plugin import redact
+
+__all__ = ["Away", "Barred", "refused", "translated"]
+
+_LONGEST = 600
+#: ClearML's own number for a value that it does not take.
+_INVALID = 12
+_CREDENTIALS = (
+    "set CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY, or run clearml-init; the web application's settings "
+    "(Workspace, Create new credentials) give you a pair."
+)
+
+
+class Away(BaseException):
+    """A server did not answer as one that works.
+
+    No ``Exception``: the SDK catches every one of those and tries again without end, or goes on as if nothing had
+    happened. It never leaves this package: :func:`translated` makes a :class:`~tracelet.BackendUnavailable` of it.
+    """
+
+
+class Barred(Away):
+    """A server answered that we are not let in. :func:`translated` makes a :class:`~tracelet.BackendAuthError` of it."""
+
+
+def refused(endpoint: str, status: int, code: int, message: str) -> TraceletError:
+    """Return the error for an answer of the API server that is no success.
+
+    ``status`` is HTTP's, ``code`` ClearML's own number below it.
+    """
+    said = f"{endpoint} answered {status}/{code}: {message[:_LONGEST]}"
+    if status in {401, 403}:
+        return BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} {said}")
+    if status >= 500 or status in {408, 429}:
+        return BackendUnavailable(f"ClearML failed: {said}")
+    if (status, code) == (400, _INVALID):
+        return ArtifactError(
+            f"ClearML does not take the experiment or the artifact as it is: choose another name, label or description. "
+            f"It said: {said}"
+        )
+    return BackendError(f"ClearML refused: {said}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what ClearML raises inside as one of Tracelet's errors."""
+    try:
+        yield
+    except TraceletError:
+        raise
+    except Barred as barred:
+        raise BackendAuthError(f"{barred} {_CREDENTIALS}") from barred
+    except Away as away:
+        raise BackendUnavailable(str(away)) from away
+    except MissingConfigError as error:
+        raise BackendAuthError(f"there are no credentials for ClearML: {_CREDENTIALS}") from error
+    except LoginError as error:
+        raise BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} It said: {_text(error)}") from error
+    except SendError as error:
+        meta = error.result.meta
+        raise refused(str(meta.endpoint), meta.result_code, meta.result_subcode or 0, str(meta.result_msg)) from error
+    except ConfigurationError as error:
+        raise BackendError(f"ClearML's configuration cannot be read: {_text(error)}", retryable=False) from error
+    except requests.RequestException as error:
+        raise BackendUnavailable(f"ClearML does not answer: {_text(error)}") from error
+
+
+def _text(error: BaseException) -> str:
+    return redact(str(error))[:_LONGEST]

@@ -1,0 +1,189 @@
+"""Where a version's files go: what all kinds of places share, and the artifacts of a task."""
+
+from __future__ import annotations
+
+import mimetypes
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+
+from tracelet.exceptions import BackendUnavailable
+from tracelet.plugin import ArtifactFile, ArtifactType, Manifest, SealedArtifact, redact
+from tracelet_clearml.api import Api
+from tracelet_clearml.blobs import Blob, check_source, pack, sha256_of, upload, workspace
+from tracelet_clearml.names import file_name
+from tracelet_clearml.runs import Home
+
+__all__ = ["MEDIA", "Place", "Shelf", "TaskShelf", "Title", "Uploads"]
+
+MEDIA = frozenset({ArtifactType.IMAGE, ArtifactType.AUDIO, ArtifactType.VIDEO, ArtifactType.VISUALIZATION})
+#: Files of at least so many bytes are stored by themselves; and so are all, where they are few.
+_LARGE = 1_000_000
+_FEW = 8
+#: So many media files of one artifact are stored by themselves, to be looked at.
+_SHOWN = 50
+_LONGEST_VALUE = 500
+_LONGEST_PREVIEW = 2000
+
+
+@attrs.frozen
+class Place:
+    """Where one version is in ClearML."""
+
+    #: ``artifacts``, ``model`` or ``dataset``.
+    kind: str
+    task: str
+    project: str
+    blobs: tuple[Blob, ...]
+    #: The model's id, or the dataset's.
+    entity: str = ""
+    #: How many ancestors a dataset has.
+    depth: int = 0
+    #: Names of the entries in the task.
+    keys: tuple[str, ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Place:
+        """Read what :meth:`to_plain` gave."""
+        blobs = tuple(Blob(**{**one, "paths": tuple(one["paths"])}) for one in data["blobs"])
+        return cls(**{**data, "blobs": blobs, "keys": tuple(data["keys"])})
+
+
+@attrs.frozen
+class Title:
+    """What a version is called in ClearML."""
+
+    #: ``<name>.v<number>``, with the put-id where that alone might be another's, too.
+    key: str
+    #: The caller's label, or ``v<number>``.
+    version: str
+
+
+class Shelf(Protocol):
+    """A kind of place."""
+
+    def store(self, sealed: SealedArtifact, title: Title, home: Home) -> Place:
+        """Store the files, and let ClearML's own users find them."""
+        ...
+
+
+@attrs.frozen
+class Uploads:
+    """Uploads of files of one run's task: to URLs as the SDK makes them, with the put-id in them."""
+
+    destination: str
+    project: str
+    #: Where temporary files may be.
+    directory: Path
+
+    def folder(self, home: Home, manifest: Manifest, title: Title) -> str:
+        """Return the URL of the folder of one put."""
+        project = "/".join(map(file_name, self.project.split("/")))
+        own = f"{file_name(home.name)}.{home.task_id}"
+        return f"{self.destination.rstrip('/')}/{project}/{own}/artifacts/{title.key}.{manifest.put_id}"
+
+    def one(self, file: ArtifactFile, source: Path, uri: str) -> Blob:
+        """Store one file as it is."""
+        check_source(file, source)
+        assert file.sha256 is not None
+        return Blob(upload(source, uri), file.size_bytes, file.sha256, (file.artifact_path,))
+
+    def packed(self, files: Iterable[ArtifactFile], sources: Mapping[str, Path], uri: str) -> Blob:
+        """Store several files as one zip."""
+        files = list(files)
+        with workspace(self.directory) as desk:
+            target = desk / "pack.zip"
+            pack(target, files, sources)
+            paths = tuple(file.artifact_path for file in files)
+            return Blob(upload(target, uri), target.stat().st_size, sha256_of(target), paths, zipped=True)
+
+
+def facts(manifest: Manifest, title: Title) -> dict[str, str]:
+    """Return what ClearML's users are shown of an artifact, as text, which is all that it keeps."""
+    own = {"version": title.version, "type": manifest.type.value, "digest": f"sha256:{manifest.digest}"}
+    own |= {"description": manifest.description} if manifest.description else {}
+    return {**{key: str(value)[:_LONGEST_VALUE] for key, value in manifest.metadata.items()}, **own}
+
+
+class TaskShelf:
+    """Artifacts of the run's task: each file by itself where they are few or large, the rest in a zip."""
+
+    def __init__(self, api: Api, uploads: Uploads) -> None:
+        self._api = api
+        self._uploads = uploads
+
+    def store(self, sealed: SealedArtifact, title: Title, home: Home) -> Place:
+        """See :class:`Shelf`."""
+        manifest = sealed.manifest
+        folder = self._uploads.folder(home, manifest, title)
+        loose = _loose(manifest)
+        packed = [file for file in manifest.payload if file not in loose]
+        blobs = [
+            self._uploads.one(
+                file,
+                sealed.sources[file.artifact_path],
+                f"{folder}/{number}/{file_name(Path(file.artifact_path).name)}",
+            )
+            for number, file in enumerate(loose)
+        ]
+        if packed:
+            blobs.append(self._uploads.packed(packed, sealed.sources, f"{folder}/{title.key}.zip"))
+        entries = self._entries(manifest, title, blobs)
+        self._record(home, entries)
+        keys = tuple(str(entry["key"]) for entry in entries)
+        return Place("artifacts", home.task_id, home.project_id, tuple(blobs), keys=keys)
+
+    def _entries(self, manifest: Manifest, title: Title, blobs: list[Blob]) -> list[dict[str, Any]]:
+        """Return the entries of the task: one for each stored file, and one for each reference."""
+        shown = [[key, value] for key, value in facts(manifest, title).items()]
+        alone = len(blobs) + len(manifest.references) == 1
+        entries: list[dict[str, Any]] = []
+        for blob in blobs:
+            inside = "" if alone or blob.zipped else f"/{blob.paths[0]}"
+            entry = _entry(f"{title.key}{inside}", blob.uri, blob.size_bytes, blob.sha256, shown)
+            kind = "application/zip" if blob.zipped else mimetypes.guess_type(blob.paths[0])[0]
+            entry["type_data"] = {"preview": "\n".join(blob.paths)[:_LONGEST_PREVIEW], "content_type": kind or ""}
+            # An archive is what the SDK unpacks when it gets it.
+            entries.append(entry | {"type": "archive" if blob.zipped else "custom"})
+        for number, reference in enumerate(manifest.references):
+            inside = "" if alone else f"/reference-{number}"
+            uri = redact(reference.uri)
+            entry = _entry(f"{title.key}{inside}", uri, reference.size_bytes, reference.sha256, shown)
+            entries.append(entry | {"type": "custom", "type_data": {"preview": reference.description or ""}})
+        return entries
+
+    def _record(self, home: Home, entries: list[dict[str, Any]]) -> None:
+        if not entries:
+            return
+        # Forced: the user's task may be completed by the time that something is delivered to it.
+        self._api.call("tasks", "add_or_update_artifacts", task=home.task_id, artifacts=entries, force=True)
+        asked = {"only_fields": ["id", "execution.artifacts"]}
+        found = self._api.call("tasks", "get_all", id=[home.task_id], **asked)["tasks"]
+        artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
+        there = {(one["key"], one.get("uri"), one.get("hash") or None) for one in artifacts}
+        if not {(entry["key"], entry["uri"], entry.get("hash")) for entry in entries} <= there:
+            raise BackendUnavailable(
+                f"ClearML says that it has the artifacts of task {home.task_id}, and does not show them."
+            )
+
+
+def _entry(key: str, uri: str, size: int | None, sha256: str | None, shown: list[list[str]]) -> dict[str, Any]:
+    entry = {"key": key, "mode": "output", "uri": uri, "display_data": shown, "timestamp": int(time.time())}
+    known = {"content_size": size, "hash": sha256}
+    return entry | {name: value for name, value in known.items() if value is not None}
+
+
+def _loose(manifest: Manifest) -> list[ArtifactFile]:
+    """The files that are stored by themselves."""
+    payload = manifest.payload
+    if len(payload) <= _FEW:
+        return list(payload)
+    shown = {file.artifact_path for file in payload[:_SHOWN]} if manifest.type in MEDIA else set()
+    return [file for file in payload if file.size_bytes >= _LARGE or file.artifact_path in shown]

@@ -1,0 +1,178 @@
+"""Where ClearML, used as it comes, loses or mixes up what it was given: through Tracelet it does not."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from servers import clearml_user
+from servers.clearml_documents import LARGEST
+from servers.clearml_hands import Hands
+from servers.clearml_server import ClearmlServer
+from tracelet.exceptions import VersionConflict
+from tracelet.plugin import ArtifactType, Labels
+
+
+@pytest.mark.parametrize(
+    "kind", [ArtifactType.CUSTOM, ArtifactType.MODEL, ArtifactType.DATASET], ids=lambda kind: kind.value
+)
+def test_short_names_are_padded_and_come_back_as_they_are(hands: Hands, kind: ArtifactType) -> None:
+    """ClearML takes no project, task, model or dataset of fewer than three characters."""
+    short = hands.desk("e", f"short-{kind.value}")
+    for name in ("a", "ab", "abc"):
+        short.put(hands.samples.seal(name, {"x": name.encode()}, type=kind))
+    assert {one.manifest.name for one in short.list(type=kind)} == {"a", "ab", "abc"}
+    for one in short.list(type=kind):
+        assert short.content(one, hands.new_folder()) == {"x": one.manifest.name.encode()}
+        short.delete(one)
+
+
+def test_files_older_than_zips_are_stored(hands: Hands, experiment: str) -> None:
+    """The SDK says False, and only in a log line why."""
+    desk = hands.desk(experiment)
+    for name, count in (("few", 2), ("many", 20)):
+        sealed = hands.samples.seal(name, {f"{number}": b"%d" % number for number in range(count)})
+        for source in sealed.sources.values():
+            os.utime(source, (0, 0))
+        desk.put(sealed)
+        assert hands.content(hands.desk(experiment, "reader"), sealed) == {f"{n}": b"%d" % n for n in range(count)}
+
+
+def test_a_readers_cache_never_gives_old_bytes(hands: Hands, experiment: str) -> None:
+    """The SDK's cache goes by the URL; and a number may be seen again when its version was deleted elsewhere."""
+    desk, reader = hands.desk(experiment), hands.desk(experiment, "reader")
+    for content in (b"first", b"second"):
+        sealed = hands.samples.seal("model", {"x": content})
+        stored = desk.put(sealed)
+        assert hands.content(reader, sealed) == {"x": content}
+        desk.delete(stored)
+
+
+def test_a_handle_of_the_users_takes_nothing_back(hands: Hands, server: ClearmlServer, experiment: str) -> None:
+    """Every upload of the SDK sends the handle's whole list again, with what it knew then."""
+    desk = hands.desk(experiment)
+    desk.put(hands.samples.seal("model", {"x": b"0"}))
+    (task,) = hands.user.call(clearml_user.tasks, experiment)
+    for number in range(1, 3):
+        hands.user.call(clearml_user.upload, task["id"], f"users-{number}")
+        desk.put(hands.samples.seal("model", {"x": b"%d" % number}))
+    shown = hands.user.call(clearml_user.task_artifacts, task["id"])
+    assert set(shown) == {"model.v0", "model.v1", "model.v2", "users-1", "users-2"}
+    assert [shown[f"model.v{number}"]["content"] for number in range(3)] == [{"x": b"%d" % n} for n in range(3)]
+
+
+def test_a_put_costs_the_same_however_many_there_were(hands: Hands, server: ClearmlServer, experiment: str) -> None:
+    """It sends its own entries, and never those of the puts before."""
+    desk = hands.desk(experiment)
+    server.calls(clear=True)
+    for number in range(30):
+        desk.put(hands.samples.seal(f"model-{number:02}", {"x": b"%d" % number}))
+    sizes = [call["size"] for call in server.calls() if call["name"] == "tasks.add_or_update_artifacts"]
+    assert len(sizes) == 30
+    assert max(sizes) < min(sizes) * 1.2
+    desk.close()
+
+
+def test_a_script_is_not_recorded(hands: Hands, server: ClearmlServer, experiment: str) -> None:
+    """No source, no requirements and no arguments of the user's leave the machine."""
+    desk = hands.desk(experiment)
+    desk.put(hands.samples.seal("x", {"x": b"1"}))
+    desk.close()
+    (task,) = [
+        one for one in server.dump()["tasks"].values() if "tracelet" in one["tags"] and experiment in one["name"]
+    ]
+    assert not task["script"]
+    assert not task["hyperparams"]
+
+
+def test_a_large_manifest_is_stored_beside_the_record(hands: Hands, experiment: str) -> None:
+    """ClearML's database takes no document over 16 MB, and a list of large ones would be slow."""
+    desk = hands.desk(experiment)
+    sealed = hands.samples.seal("wide", {"x": b"1"}, metadata={"long": "ü" * LARGEST})
+    small = hands.samples.seal("small", {"x": b"1"})
+    desk.put(sealed, Labels("1.0"))
+    desk.put(small)
+    reader = hands.desk(experiment, "reader")
+    found = reader.find("wide", "1.0")
+    assert found is not None
+    assert found.manifest == sealed.manifest
+    assert {one.manifest.name for one in reader.list()} == {"wide", "small"}
+
+
+def test_a_run_of_a_thousand_checkpoints_fits_into_its_task(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """An entry of the task's own list is small, whatever the artifact is: the list is one document."""
+    desk = hands.desk(experiment)
+    files = {f"part-{number}": b"%d" % number for number in range(200)}
+    desk.put(hands.samples.seal("big", files, metadata={"long": "x" * 100_000}))
+    desk.close()
+    (task,) = [
+        one for one in server.dump()["tasks"].values() if "tracelet" in one["tags"] and experiment in one["name"]
+    ]
+    assert len(str(task)) < 10_000
+
+
+def test_a_datasets_version_is_never_given_twice(hands: Hands, experiment: str) -> None:
+    """ClearML itself takes the same version again without a word."""
+    desk = hands.desk(experiment)
+    desk.put(hands.samples.seal("set", {"x": b"1"}, type=ArtifactType.DATASET), Labels("1.0"))
+    with pytest.raises(VersionConflict):
+        desk.put(hands.samples.seal("set", {"x": b"2"}, type=ArtifactType.DATASET), Labels("1.0"))
+    assert hands.user.call(clearml_user.dataset, experiment, "set", "1.0")["content"] == {"x": b"1"}
+    assert [one.version for one in desk.list("set")] == ["1.0"]
+
+
+def test_an_alias_that_moved_often_is_found_where_it_is(hands: Hands, server: ClearmlServer, experiment: str) -> None:
+    """By one short question: it is taken off the versions that it was on before."""
+    desk = hands.desk(experiment)
+    for number in range(25):
+        desk.put(hands.samples.seal("model", {"x": b"%d" % number}), Labels(None, ("best", f"n-{number}")))
+    for ref, number in (("best", 24), ("n-3", 3), ("n-24", 24)):
+        found = desk.find("model", ref)
+        assert found is not None
+        assert found.number == number
+    tagged = [one for one in server.dump()["tasks"].values() if "tracelet.alias:best" in one["tags"]]
+    assert len(tagged) < 22
+
+
+def _asked(server: ClearmlServer) -> tuple[list[str], int]:
+    """What was asked of the server since the last time, but for where the projects are; and the characters it answered."""
+    calls = [call for call in server.calls() if not call["name"].startswith("projects.")]
+    server.calls(clear=True)
+    return [call["name"] for call in calls], sum(call.get("answered", 0) for call in calls)
+
+
+def test_twelve_hundred_versions_are_listed_by_page_and_found_without_a_walk(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """ClearML answers 500 at most, and the SDK's own list of tasks ends there; each page is one question by tag."""
+    desk = hands.desk(experiment)
+    first = desk.put(hands.samples.seal("many", {"x": b"1"}), Labels("first", ("best",)))
+    other = desk.put(hands.samples.seal("other", {"x": b"1"}, type=ArtifactType.MODEL))
+    server.ask("/__multiply", [first.locator["record"], 1198])
+    server.calls(clear=True)
+    listed = desk.list()
+    assert len(listed) == 1200
+    assert len({one.number for one in listed if one.manifest.name == "many"}) == 1199
+    names, whole = _asked(server)
+    assert names == ["tasks.get_all"] * 3
+    refs = (("latest", 1198), ("v7", 7), ("first", 0), ("best", 0), (f"put:{first.manifest.put_id}", 0))
+    for ref, number in refs:
+        found = desk.find("many", ref)
+        assert found is not None
+        assert found.number == number
+        names, answered = _asked(server)
+        # A label is looked for before an alias; whether an alias is on the version now is one more question.
+        assert names == ["tasks.get_all"] * len(names)
+        assert len(names) <= 4
+        assert answered < whole / 100
+    for name, kind in (("other", None), (None, ArtifactType.MODEL)):
+        assert [one.manifest for one in desk.list(name, kind)] == [other.manifest]
+        names, answered = _asked(server)
+        assert names == ["tasks.get_all"]
+        assert answered < whole / 100
+    assert desk.put(hands.samples.seal("many", {"x": b"2"})).number == 1199
+    _, answered = _asked(server)
+    assert answered < whole / 20
