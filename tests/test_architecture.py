@@ -14,6 +14,7 @@ CORE = ROOT / "tracelet-core" / "src" / "tracelet"
 VENDORS = ("mlflow", "wandb", "clearml", "aim", "lightning")
 #: Where a detector keeps what goes wrong from the user's code.
 DETECTORS_GUARDS = {
+    CORE / "builtin/filesystem/detector.py",
     CORE / "builtin/torch_save/watching.py",
     ROOT / "tracelet-lightning/src/tracelet_lightning/guard.py",
 }
@@ -25,7 +26,7 @@ FLOORS = (
     {"core.experiment", "core.upkeep"},
     {"core.manager"},
     {"core.bounded", "core.capture", "core.finding"},
-    {"core.delivery", "core.drafts", "core.limits", "core.retrieval", "core.snapshots"},
+    {"core.delivery", "core.drafts", "core.journal", "core.limits", "core.retrieval", "core.snapshots"},
     {"core.sealing"},
     {"core.lane", "core.outbox"},
     {"core.service"},

@@ -1,19 +1,25 @@
-"""The command `tracelet`, and programs that log and then end in one way or another, each in a process of its own."""
+"""The command `tracelet`, here or in a process of its own, and programs that log and then end in one way or another."""
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pytest
 from watching import lane_processes
+
+from tracelet.cli import main
 
 COMMAND = str(Path(sys.executable).with_name("tracelet"))
 LIMITS = {"TRACELET_DEADLINE": "5", "TRACELET_OPEN_TIMEOUT": "20", "TRACELET_STOP_TIMEOUT": "5"}
@@ -46,26 +52,56 @@ def begin(*arguments: str, env: Mapping[str, str] | None = None, **more: Any) ->
     return subprocess.Popen([COMMAND, *arguments], env=dict(env or environment()), text=True, **pipes)
 
 
-def run(*arguments: str, code: int = 0, **variables: str) -> str:
-    """Run the command to its end; return what it wrote on stdout, or, where it failed by an error, on stderr."""
-    done = subprocess.run(
-        [COMMAND, *arguments], env=environment(**variables), text=True, capture_output=True, timeout=90
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done.stdout or done.stderr
+def run(*arguments: str, code: int = 0, apart: bool = False, **variables: str) -> str:
+    """Run the command to its end; return what it wrote on stdout, or, where it failed by an error, on stderr.
+
+    It runs in this process unless it is to be ``apart``, as it has to be where other plugins are to be found.
+    """
+    if apart or "PYTHONPATH" in variables:
+        out, err, ended = _run_apart(arguments, variables)
+    else:
+        out, err, ended = _run_here(arguments, variables)
+    assert ended == code, (out, err)
+    assert "Traceback" not in err
+    return out or err
 
 
-def run_json(*arguments: str, code: int = 0, **variables: str) -> dict[str, Any]:
+def _run_apart(arguments: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, str, int]:
+    command = [COMMAND, *arguments]
+    done = subprocess.run(command, env=environment(**variables), text=True, capture_output=True, timeout=90)
+    return done.stdout, done.stderr, done.returncode
+
+
+def _run_here(arguments: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, str, int]:
+    out, err = io.StringIO(), io.StringIO()
+    library, delivery = logging.getLogger("tracelet"), logging.getLogger("tracelet.delivery")
+    handlers, level = library.handlers[:], delivery.level
+    try:
+        with (
+            mock.patch.dict(os.environ, environment(**variables), clear=True),
+            mock.patch.object(sys, "argv", ["tracelet", *arguments]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+    finally:
+        library.handlers[:] = handlers
+        delivery.setLevel(level)
+    return out.getvalue(), err.getvalue(), int(ended.value.code or 0)
+
+
+def run_json(*arguments: str, code: int = 0, apart: bool = False, **variables: str) -> dict[str, Any]:
     """Run the command with --json; return what it wrote on stdout, which must be JSON and nothing else."""
-    told: dict[str, Any] = json.loads(run(*arguments, "--json", code=code, **variables))
+    told: dict[str, Any] = json.loads(run(*arguments, "--json", code=code, apart=apart, **variables))
     return told
 
 
-def program(text: str, *, code: int = 0, **variables: str) -> str:
-    """Run a Python program to its end."""
+def program(text: str, *, code: int = 0, cwd: Path | None = None, **variables: str) -> str:
+    """Run a Python program to its end, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", _PROLOGUE + textwrap.dedent(text)],
+        cwd=cwd,
         env=environment(**variables),
         text=True,
         capture_output=True,
@@ -119,6 +155,16 @@ with experiment() as exp:
         assert "moody" in exp.log_artifact(artifact(name, name * 100)).queued
 """
 
+#: Logs two versions of one name and one of another, to two backends.
+STORE_THREE = """
+with experiment("local", "moody") as exp:
+    exp.log_artifact(artifact("thing", "first"), version="1.0", aliases=["best"])
+    exp.log_artifact(artifact("thing", "second"))
+    big = artifact("model", "weights", ArtifactType.MODEL)
+    big.metadata["loss"] = float("nan")
+    exp.log_artifact(big.add_object({"a": 1}, "numbers").add_reference("file:///etc/hostname"))
+"""
+
 
 def die_before_hashing(backends: str) -> None:
     """Let a process die when its snapshot is in the outbox, and before anything is hashed."""
@@ -129,6 +175,9 @@ def die_before_hashing(backends: str) -> None:
             exp._artifact_manager._wired.sealer.add = lambda path: None
             exp.submit_artifact(artifact("snapshot", "as it was"))
             Path("snapshot.txt").write_text("as it became")
+            # A lane that is only being started would not be seen to end.
+            while {{one.lane.state.value for one in exp._artifact_manager._wired.couriers.values()}} != {{"ready"}}:
+                time.sleep(0.01)
             os._exit(9)
             """,
             code=9,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +22,14 @@ from hypothesis import strategies as st
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
+from tracelet.core.outbox import Outbox
+from tracelet.core.plugins import registry
 from tracelet.core.snapshots import artifact_name
+from tracelet.core.upkeep.cleaning import collect
+from tracelet.core.upkeep.sending import sync
 from tracelet.exceptions import ArtifactError, ConfigError
 from tracelet.plugin import Detection, check_name, saving
+from tracelet.settings import TraceletSettings
 from tracelet.testing import installed
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -312,6 +322,103 @@ def test_captures_that_wait_never_fill_the_disk(
     assert "not everything was captured: 2 over_cap" in caplog.text
 
 
+# -- a process that is killed
+
+KILLED = """
+import os, signal, sys, time
+sys.path.insert(0, {plugins!r})
+from pathlib import Path
+from tracelet import ArtifactType, Experiment, ExperimentConfig
+from tracelet.core.capture import Capture
+from tracelet.plugin import Detection
+from tracelet.testing import installed
+
+if {frozen}:
+    Capture._work = lambda self: time.sleep(60)
+with installed(Path({plugins!r}), {{"hand": "hand"}}):
+    import hand
+    exp = Experiment("captured", artifacts=True, automagic_artifacts=True).start()
+    for number in range(10):
+        Path("state.bin").write_bytes(b"%d" % number)
+        hand.show(Detection(path=Path("state.bin").absolute(), type=ArtifactType.CHECKPOINT, metadata={{"step": number}}))
+    Path("other.bin").write_bytes(b"other")
+    hand.show(Detection(path=Path("other.bin").absolute(), aliases=("best",)))
+    Path("state.bin").unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(home: Path, *, frozen: bool) -> None:
+    """Capture ten versions of one thing and one of another, and be killed at once; frozen, before any is looked at."""
+    shutil.copytree(PLUGINS, home / "plugins", ignore=shutil.ignore_patterns("*.dist-info", "__pycache__"))
+    script = KILLED.format(plugins=str(home / "plugins"), frozen=frozen)
+    done = subprocess.run([sys.executable, "-c", script], cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def all_is_there() -> None:
+    exp = Experiment("captured", artifacts=True)
+    assert contents(exp, "state-checkpoint") == [b"%d" % number for number in range(10)]
+    assert sorted(one.metadata["step"] for one in exp.list_artifacts(ArtifactType.CHECKPOINT)) == [*range(10)]
+    assert contents(exp, "other-custom") == [b"other"]
+    assert exp.get_artifact("other-custom").aliases == ("best",)
+    assert len(exp.list_artifacts()) == 11
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["in the middle", "before anything is submitted"])
+def test_what_was_seen_before_a_kill_is_delivered_by_the_next_run_once(home: Path, frozen: bool) -> None:
+    killed(home, frozen=frozen)
+    for _ in range(2):
+        with Experiment("captured", artifacts=True) as exp:
+            assert exp.flush(30.0) == 0
+        all_is_there()
+    assert list((home / ".tracelet" / "captured").rglob("*.*")) == []
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["in the middle", "before anything is submitted"])
+def test_what_was_seen_before_a_kill_is_delivered_by_sync(home: Path, frozen: bool) -> None:
+    killed(home, frozen=frozen)
+    collect(home / ".tracelet", TraceletSettings(), registry(), older_than=time.time() + 60)
+    report = sync(home / ".tracelet", TraceletSettings(backend=["nothing-like-it"]), registry(), lambda delivery: None)
+    assert report.complete
+    all_is_there()
+
+
+def test_captures_for_a_backend_that_is_not_installed_any_more_are_told_and_kept(home: Path) -> None:
+    killed(home, frozen=True)
+    (journal,) = (home / ".tracelet" / "captured").rglob("*.jsonl")
+    whole = journal.read_text()
+    journal.write_text(whole.replace('"backends": ["local"]', '"backends": ["gone"]'))
+    report = sync(home / ".tracelet", TraceletSettings(), registry(), lambda delivery: None)
+    assert [(one.name, one.backend) for one in report.left] == [("state.bin", "gone")] * 10 + [("other.bin", "gone")]
+    assert "'gone'" in report.left[0].reason
+    journal.write_text(whole)
+    assert sync(home / ".tracelet", TraceletSettings(), registry(), lambda delivery: None).complete
+    all_is_there()
+
+
+def test_a_line_that_the_kill_cut_off_costs_the_others_nothing(home: Path) -> None:
+    killed(home, frozen=True)
+    (journal,) = (home / ".tracelet" / "captured").rglob("*.jsonl")
+    with journal.open("ab") as stream:
+        stream.write(b'{"number": 11, "key"')
+    (home / ".tracelet" / "captured" / "captured" / "0~empty.jsonl").write_bytes(b"")
+    with Experiment("captured", artifacts=True):
+        pass
+    all_is_there()
+
+
+def test_what_another_process_is_finishing_is_left_to_it(home: Path) -> None:
+    killed(home, frozen=True)
+    (journal,) = (home / ".tracelet" / "captured").rglob("*.jsonl")
+    assert Outbox(home / ".tracelet").take_journal(journal)
+    with Experiment("captured", artifacts=True) as exp:
+        assert exp.flush(5.0) == 0
+    assert exp.list_artifacts() == []
+    report = sync(home / ".tracelet", TraceletSettings(), registry(), lambda delivery: None)
+    assert {one.reason for one in report.left} == {"another process is on it."}
+
+
 # -- trouble
 
 
@@ -335,7 +442,7 @@ def test_metadata_that_cannot_be_stored_costs_itself_only(
     hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM, metadata={"live": object()}))
     exp.stop()
     assert exp.get_artifact("x-custom").metadata == {}
-    assert "x-custom is captured without its metadata" in caplog.text
+    assert f"{home / 'x.bin'} is captured without its metadata" in caplog.text
 
 
 def test_debug_tells_why_each_thing_was_or_was_not_captured(

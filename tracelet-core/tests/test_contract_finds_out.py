@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,11 @@ import pytest
 from tracelet.testing import BackendContract, installed
 from tracelet.testing.guard import contract_tests
 
+pytestmark = pytest.mark.kit
+
 PLUGINS = Path(__file__).parent / "plugins"
+#: So many processes of pytest share the broken backends.
+PARTS = 4
 
 HEAD = """
 import pytest
@@ -58,19 +63,29 @@ def run(folder: Path, source: str, *tests: str) -> Mapping[str, str]:
     return found
 
 
-def test_every_broken_promise_is_found_out(tmp_path: Path) -> None:
+@pytest.fixture
+def kinds(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The backends that break a promise are installed: their names, and which test has to find each out."""
     sys.path.insert(0, str(PLUGINS))
     try:
         with installed(tmp_path / "plugins", {"mutants": "mutants"}):
             import mutants
 
-            kinds = {kind.__name__: kind.__doc__ for kind in mutants.KINDS}
-            source = "".join(f"\n\nclass Test{name}(Place):\n    name = 'mutant-{name}'\n" for name in kinds)
-            found = run(tmp_path / "author", source, *(f"Test{name}::{test}" for name, test in kinds.items()))
+            yield {kind.__name__: kind.__doc__ for kind in mutants.KINDS}
     finally:
         sys.path.remove(str(PLUGINS))
         sys.modules.pop("mutants", None)
-    assert found == {f"Test{name}::{test}": "failure" for name, test in kinds.items()}
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_broken_promise_is_found_out(tmp_path: Path, kinds: dict[str, str], part: int) -> None:
+    chosen = dict(list(kinds.items())[part::PARTS])
+    source = "".join(f"\n\nclass Test{name}(Place):\n    name = 'mutant-{name}'\n" for name in chosen)
+    found = run(tmp_path / "author", source, *(f"Test{name}::{test}" for name, test in chosen.items()))
+    assert found == {f"Test{name}::{test}": "failure" for name, test in chosen.items()}
+
+
+def test_every_promise_is_broken_by_one(kinds: dict[str, str]) -> None:
     caught = {test.partition("[")[0] for test in kinds.values()}
     about_the_spec = {
         "test_importing_the_plugin_leaves_the_sdk_alone",
@@ -220,6 +235,93 @@ def test_specs_and_test_classes_that_hide_something_are_found_out(tmp_path: Path
     (folder / "odd_specs.py").write_text(SPECS)
     with installed(folder, {"odd-specs": "odd_specs"}):
         assert run(tmp_path / "author", TESTS, *wanted) == wanted
+
+
+ABLE = """
+import subprocess
+
+import attrs
+
+from tracelet.builtin import local as embedded
+from tracelet.plugin import BackendSpec, hookimpl
+
+
+class Plain(embedded.LocalBackend):
+    relabel = delete = collect = None
+
+
+class Indirect(embedded.LocalBackend):
+    def write_file(self, key, source, sha256, stamp):
+        target = self._root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The backend's own process never opens what it stores.
+        subprocess.run(["sh", "-c", 'sleep 0.1; cp "$1" "$2.part" && mv "$2.part" "$2"', "cp", source, target], check=True)
+
+
+def spec(kind, **more):
+    def open_it(experiment, settings, context):
+        return kind(context.directory / "local", experiment)
+
+    return BackendSpec(name=kind.__name__.lower(), open=open_it, in_process=True, summary="It works.", **more)
+
+
+@hookimpl
+def tracelet_backends():
+    return [spec(Plain, atomic_versions=False), spec(Indirect)]
+"""
+
+
+def test_a_backend_that_can_do_less_and_says_so_passes(tmp_path: Path) -> None:
+    tests = [
+        "test_names_given_afterwards_are_moved_or_refused",
+        "test_a_deleted_version_is_gone_and_its_number_is_not_used_again",
+        "test_declared_capabilities_are_the_implemented_ones",
+        "test_two_processes_that_race_for_numbers_lose_nothing",
+        "test_two_processes_that_race_for_a_label_do_not_share_it",
+        "test_two_programs_with_many_threads_lose_nothing",
+    ]
+    source = """
+
+class TestPlain(Place):
+    name = "plain"
+
+
+class TestAnywhere(BackendContract):
+    @pytest.fixture
+    def backend(self):
+        return "plain"
+
+
+class TestAPlaceEach(TestAnywhere):
+    @pytest.fixture
+    def environ(self, tmp_path):
+        return {"TRACELET_DIR": str(tmp_path / "place")}
+"""
+    empty = ["test_an_empty_place_is_empty", "test_empty_files_come_back_empty"]
+    chosen = [f"TestPlain::{test}" for test in tests]
+    chosen += [f"{place}::{test}" for place in ("TestAnywhere", "TestAPlaceEach") for test in empty]
+    with able(tmp_path):
+        assert run(tmp_path / "author", source, *chosen) == dict.fromkeys(chosen, "passed")
+
+
+def test_a_backend_that_stores_by_another_process_is_killed_by_the_clock_and_passes(tmp_path: Path) -> None:
+    source = "\n\nclass TestIndirect(Place):\n    name = 'indirect'\n"
+    chosen = [
+        f"TestIndirect::test_an_interrupted_put_lists_nothing_and_is_stored_once[{moment}]"
+        for moment in ("the first file", "the last file")
+    ]
+    with able(tmp_path):
+        assert run(tmp_path / "author", source, *chosen) == dict.fromkeys(chosen, "passed")
+
+
+@contextlib.contextmanager
+def able(tmp_path: Path) -> Iterator[None]:
+    """Two backends that keep the contract, each in its own way."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "able.py").write_text(ABLE)
+    with installed(folder, {"able": "able"}):
+        yield
 
 
 def test_a_contract_that_is_skipped_as_a_whole_is_silent_about_it() -> None:

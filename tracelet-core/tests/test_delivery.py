@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from watching import Moody
+from watching import Moody, beside, lane_processes
 
 from tracelet import (
     ArtifactError,
@@ -28,9 +29,16 @@ from tracelet import (
     LoggedArtifact,
     TraceletArtifact,
 )
-from tracelet.core.outbox import Outbox
+from tracelet.core import manager as manager_room
+from tracelet.core.backend import BackendContext, Labels, RunInfo, SealedArtifact
+from tracelet.core.delivery import Courier, Outcome, Task
+from tracelet.core.lane import open_lane
+from tracelet.core.outbox import Outbox, Parcel
+from tracelet.core.plugins import registry
 from tracelet.core.processes import current, process_id
 from tracelet.exceptions import VersionConflict
+from tracelet.settings import TraceletSettings, load_plugin
+from tracelet.testing import installed
 
 Make = Callable[..., Experiment]
 
@@ -44,8 +52,9 @@ def artifact(
 
 
 def contents(exp: Experiment, name: str = "thing") -> list[str]:
-    """What each version holds, oldest first."""
-    versions = [one for one in exp.list_artifacts() if one.name == name]
+    """What each version holds, oldest first; as another process reads it that has no lane."""
+    reading = beside(exp) if exp.settings.backend == ["moody"] else exp
+    versions = [one for one in reading.list_artifacts() if one.name == name]
     return [text(one) for one in sorted(versions, key=lambda one: one.uri)]
 
 
@@ -166,6 +175,40 @@ def test_while_the_older_one_cannot_be_delivered_the_newer_waits_behind_it(
     moody.told()
     assert exp.flush() == 0
     assert contents(exp) == ["old", "new"]
+
+
+def test_what_is_in_hand_when_the_callers_time_is_over_goes_on_behind_it(
+    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exp = experiment(deadline=5.0, stop_timeout=10.0)
+    exp.log_artifact(artifact("first"))
+    moody.told(put="sleep 1.5")
+    # The caller's time is over before the delivery's own.
+    monkeypatch.setattr(manager_room, "_MARGIN", -4.5)
+    assert "is still busy" in str(exp.log_artifact(artifact("second")).queued["moody"])
+    assert exp.flush(10) == 0
+    assert contents(exp) == ["first", "second"]
+    assert len(moody.calls("after_put")) == 2
+
+
+def test_what_a_caller_waits_for_goes_before_what_waits_of_other_names(
+    moody: Moody, experiment: Make, home: Path
+) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    for number in range(6):
+        exp.log_artifact(artifact(name=f"thing{number}"))
+    exp.stop()
+    moody.told(put="sleep 0.3")
+    tried = len(moody.calls("put"))
+    later = experiment(deadline=5.0)
+    until = time.monotonic() + 20
+    while len(moody.calls("put")) == tried and time.monotonic() < until:
+        time.sleep(0.01)
+    assert later.log_artifact(artifact()).ok
+    assert waiting(moody, home)
+    moody.told()
+    assert later.flush() == 0
 
 
 def test_what_waits_is_tried_again_without_being_asked(moody: Moody, experiment: Make, home: Path) -> None:
@@ -392,7 +435,7 @@ def test_a_submission_whose_snapshot_is_lost_tells_its_future(
 def test_eight_threads_and_two_processes_share_no_version(moody: Moody, experiment: Make) -> None:
     program = """
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tracelet import ArtifactType, Experiment
 who = sys.argv[1]
@@ -546,26 +589,22 @@ def test_no_secret_is_in_the_outbox(moody: Moody, experiment: Make, home: Path) 
 
 
 def test_what_a_backend_renders_of_a_model_reaches_it_also_by_the_outbox(
-    moody: Moody, experiment: Make, home: Path
+    moody: Moody, toys: ModuleType, experiment: Make, home: Path
 ) -> None:
-    sklearn = pytest.importorskip("sklearn.linear_model")
-    model = sklearn.LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
     moody.told(put="away")
     exp = experiment("moody-render")
-    exp.log_artifact(TraceletArtifact("net", ArtifactType.MODEL).add_model(model))
+    exp.log_artifact(TraceletArtifact("net", ArtifactType.MODEL).add_model(toys.Line(1)))
     (form,) = (home / ".tracelet" / "outbox").rglob("form.txt")
-    assert form.read_text() == "LinearRegression sklearn net"
+    assert form.read_text() == "Line toys net"
     moody.told()
     assert exp.flush() == 0
     assert not list((home / ".tracelet" / "outbox").rglob("form.txt"))
 
 
 def test_a_form_that_cannot_be_rendered_costs_a_warning_only(
-    experiment: Make, caplog: pytest.LogCaptureFixture
+    toys: ModuleType, experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sklearn = pytest.importorskip("sklearn.linear_model")
-    model = sklearn.LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
-    net = TraceletArtifact("net", ArtifactType.MODEL).add_model(model)
+    net = TraceletArtifact("net", ArtifactType.MODEL).add_model(toys.Line(1))
     net.metadata["render"] = "fails"
     assert experiment("moody-render").log_artifact(net).ok
     assert "no form for it" in caplog.text
@@ -580,6 +619,7 @@ def test_what_a_run_uses_is_among_the_inputs_of_what_it_logs(moody: Moody, exper
     used = exp.use_artifact("data")
     exp.log_artifact(artifact())
     assert exp.get_artifact("thing").manifest.inputs == (used.digest,)
+    assert exp.flush(10.0) == 0
     assert len(moody.calls("record_input")) == 1
 
 
@@ -723,3 +763,145 @@ def test_while_the_store_is_away_large_files_wait_with_their_artifact(experiment
     assert exp.flush() == 0
     assert contents(exp) == ["large"]
     assert contents(exp, "other") == ["larger"]
+
+
+# -- what comes at the last moment
+
+
+def courier(backend: str, home: Path, **config: float) -> Courier:
+    """A courier that nothing has started yet."""
+    spec, directory = registry().backends.get(backend), home / ".tracelet"
+    lane = open_lane(spec, "trials", load_plugin(spec.settings, backend), BackendContext(directory))
+    return Courier(backend, "trials", lane, Outbox(directory), TraceletSettings(**config))
+
+
+def sealed_by(exp: Experiment) -> tuple[SealedArtifact, Parcel]:
+    """What an experiment has logged, as it would go to a courier."""
+    exp.log_artifact(artifact())
+    manifest = exp.get_artifact("thing").manifest
+    parcel = Parcel("moody-inline", RunInfo("r", "trials", 1.0), Labels(), {}, manifest, time.time())
+    return SealedArtifact(manifest, {"file.txt": Path("thing-content.txt").absolute()}), parcel
+
+
+def test_an_outcome_that_comes_as_the_time_is_over_is_the_outcome(moody: Moody, experiment: Make, home: Path) -> None:
+    class Late(Future[Outcome]):
+        def result(self, timeout: float | None = None) -> Outcome:
+            if not self.done():
+                self.set_result(Outcome(error=BackendUnavailable("the real reason")))
+                raise TimeoutError
+            return super().result(timeout)
+
+    task = Task(*sealed_by(experiment("moody-inline")))
+    task.outcome = Late()
+    outcome = courier("moody-inline", home).wait_for(task, time.monotonic())
+    assert str(outcome.error) == "the real reason"
+    assert not waiting(moody, home)
+
+
+def test_what_can_be_neither_delivered_in_time_nor_kept_is_told(moody: Moody, experiment: Make, home: Path) -> None:
+    task = Task(*sealed_by(experiment("moody-inline")))
+    (home / ".tracelet" / "outbox").write_text("a file, and no folder")
+    outcome = courier("moody-inline", home).wait_for(task, time.monotonic())
+    assert "the tracelet directory cannot be written" in str(outcome.error)
+    assert not outcome.queued
+    assert not task.parked
+
+
+def test_what_is_not_taken_and_cannot_be_kept_is_told(moody: Moody, experiment: Make, home: Path) -> None:
+    exp = experiment("moody-inline")
+    (home / ".tracelet" / "outbox").write_text("a file, and no folder")
+    moody.told(put="away")
+    assert "the tracelet directory cannot be written" in str(exp.log_artifact(artifact()).failed["moody-inline"])
+
+
+def test_what_became_of_anothers_delivery_is_unknown_while_the_backend_is_away(
+    moody: Moody, experiment: Make, home: Path
+) -> None:
+    _, parcel = sealed_by(experiment("moody-inline"))
+    moody.told(find="away")
+    sent = courier("moody-inline", home)
+    try:
+        assert "moody is out" in str(sent.expect(parcel).result(10).error)
+    finally:
+        sent.close(time.monotonic() + 5, failed=False)
+
+
+def test_stop_ends_the_lane_of_another_processs_delivery_too(
+    moody: Moody, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Moody(tmp_path / "first"), Moody(tmp_path / "second")
+    first.place.mkdir()
+    first.told(put="away")
+    monkeypatch.setenv("TOLD_PLACE", str(first.place))
+    exp = experiment("moody-told")
+    exp.log_artifact(artifact("for the first"))
+    exp.stop()
+    first.told(put="hang")
+    tried = len(first.calls("put"))
+    monkeypatch.setenv("TOLD_PLACE", str(second.place))
+    later = experiment("moody-told", deadline=60.0, stop_timeout=1.0)
+    until = time.monotonic() + 20
+    while len(first.calls("put")) == tried and time.monotonic() < until:
+        time.sleep(0.02)
+    began = time.monotonic()
+    later.stop()
+    assert time.monotonic() - began < 5
+    assert not lane_processes()
+
+
+# -- what only this machine has
+
+
+def test_what_only_this_machine_has_is_logged_and_stays_in_the_outbox(
+    experiment: Make, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "offline.py").write_text(OFFLINE)
+    with installed(tmp_path / "more", {"offline": "offline"}):
+        exp = experiment("offline")
+        results = exp.log_artifact(artifact())
+        assert (results["offline"].pending, results["offline"].version, results.ok) == (True, "v0", True)
+        assert exp.submit_artifact(artifact("other", name="other")).result(10)["offline"].pending
+        assert {one.name: one.pending for one in exp.list_artifacts()} == {"thing": True, "other": True}
+        assert exp.get_artifact("thing").to_dict()["pending"] is True
+        assert exp.flush(1) == 2
+        exp.stop()
+        (home / "online").touch()
+        later = experiment("offline")
+        assert later.flush() == 0
+        assert {one.name: one.pending for one in later.list_artifacts()} == {"thing": False, "other": False}
+        assert [one.version for one in later.list_artifacts()] == ["v0", "v0"]
+        assert later.log_artifact(artifact("third", name="third"))["offline"].pending is False
+
+
+OFFLINE = """
+from pathlib import Path
+
+import attrs
+
+from tracelet.builtin.local import LocalBackend
+from tracelet.plugin import BackendSpec, hookimpl
+
+
+class Offline(LocalBackend):
+    def put(self, sealed, labels):
+        return self.told(super().put(sealed, labels))
+
+    def find(self, name, ref):
+        found = super().find(name, ref)
+        return found and self.told(found)
+
+    def list(self, *, name, type):
+        return [self.told(stored) for stored in super().list(name=name, type=type)]
+
+    def told(self, stored):
+        return attrs.evolve(stored, pending=not Path("online").exists())
+
+
+@hookimpl
+def tracelet_backends():
+    def open_it(experiment, settings, context):
+        return Offline(context.directory / "offline", experiment)
+
+    return [BackendSpec(name="offline", open=open_it, in_process=True)]
+"""

@@ -13,6 +13,8 @@ from tracelet.core.plugins import registry
 from tracelet.exceptions import UnknownPlugin
 from tracelet.testing import faulty, installed
 
+pytestmark = pytest.mark.kit
+
 #: What each of them ends in: a word of the error for which the delivery waits; None where it goes through.
 ENDS = {
     "faulty-sleeps-in-open": "is still opening",
@@ -99,7 +101,22 @@ def test_one_that_is_away_gets_its_delivery_when_it_is_back(
         assert "says its flag" in str(results.queued["faulty-away"])
         flag.unlink()
         assert exp.flush() == 0
-    assert stored() == ["content"]
+        flag.touch()
+        Path("x.txt").write_text("other content")
+        results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("x.txt"))
+        assert "says its flag" in str(results.queued["faulty-away"])
+        flag.unlink()
+        assert exp.flush() == 0
+    assert stored() == ["other content", "content"]
+
+
+def test_one_that_is_slow_in_everything_is_read_like_any_other(
+    logged: Callable[[str], tuple[LogResults, float]],
+) -> None:
+    assert logged("faulty-is-slow")[0].ok
+    exp = Experiment("trials", backend="faulty-is-slow", artifacts=True)
+    with exp:
+        assert [(one.download() / "x.txt").read_text() for one in exp.list_artifacts()] == ["content"]
 
 
 def test_an_installed_plugin_is_gone_after_the_block(tmp_path: Path) -> None:

@@ -12,9 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from watching import Moody, lane_processes
+from watching import Moody, beside, lane_processes
 
 from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact
+from tracelet.core import lane as lane_room
+from tracelet.core.backend import BackendContext
+from tracelet.core.lane import Lane, LaneState, open_lane
+from tracelet.core.plugins import registry
+from tracelet.settings import load_plugin
 
 Make = Callable[..., Experiment]
 
@@ -24,8 +29,28 @@ def artifact(name: str = "thing", text: str = "content") -> TraceletArtifact:
     return TraceletArtifact(name, ArtifactType.CONFIG).add_file(f"{name}.txt")
 
 
-def read_back(exp: Experiment, name: str = "thing") -> str:
-    return (exp.get_artifact(name).download() / f"{name}.txt").read_text()
+def read_through_its_lane(exp: Experiment) -> str:
+    return (exp.get_artifact("thing").download() / "thing.txt").read_text()
+
+
+def read_back(exp: Experiment) -> str:
+    return read_through_its_lane(beside(exp))
+
+
+def moody_lane(home: Path) -> Lane:
+    """A lane to moody, not opened."""
+    spec = registry().backends.get("moody")
+    return open_lane(spec, "trials", load_plugin(spec.settings, "moody"), BackendContext(home / ".tracelet"))
+
+
+def pipe_of_answers(moody: Moody) -> str:
+    """The descriptor on which moody's process answers."""
+    (pid,) = set(moody.calls("put"))
+    return next(
+        descriptor.name
+        for descriptor in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda path: int(path.name))
+        if int(descriptor.name) > 2 and os.readlink(descriptor).startswith("pipe:")
+    )
 
 
 def test_a_backend_lives_in_a_process_of_its_own(moody: Moody, experiment: Make) -> None:
@@ -100,13 +125,7 @@ def test_chatter_of_an_sdk_does_not_reach_the_pipe(moody: Moody, experiment: Mak
 def test_rubbish_on_the_pipe_ends_the_lane_and_nothing_else(moody: Moody, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact("first"))
-    (pid,) = set(moody.calls("put"))
-    pipe = next(
-        descriptor
-        for descriptor in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda path: int(path.name))
-        if int(descriptor.name) > 2 and os.readlink(descriptor).startswith("pipe:")
-    )
-    moody.told(put=f"babble {pipe.name}")
+    moody.told(put=f"babble {pipe_of_answers(moody)}")
     results = exp.log_artifact(artifact())
     assert "wrote something else than an answer" in str(results.queued["moody"])
     moody.told()
@@ -129,19 +148,19 @@ def test_reading_from_a_backend_that_misbehaves_raises_in_time(
         calls[method]()
     assert time.monotonic() - began < 8
     moody.told()
-    assert read_back(exp) == "content"
+    assert read_through_its_lane(exp) == "content"
 
 
 def test_reads_do_not_wait_behind_an_upload(moody: Moody, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact())
-    read_back(exp)
+    read_through_its_lane(exp)
     moody.told(put="sleep 1")
     future = exp.submit_artifact(artifact("big"))
     while len(moody.calls("put")) < 2:
         time.sleep(0.01)
     began = time.monotonic()
-    assert read_back(exp) == "content"
+    assert read_through_its_lane(exp) == "content"
     assert time.monotonic() - began < 0.9
     assert future.result(10).ok
 
@@ -158,13 +177,14 @@ def test_a_lane_that_does_not_open_is_told_and_the_artifact_is_kept(moody: Moody
 
 
 def test_a_lane_that_opens_slowly_does_not_keep_the_caller(moody: Moody, experiment: Make) -> None:
-    moody.told(open="sleep 3")
+    moody.told(open="sleep 2.5")
     began = time.monotonic()
-    exp = experiment(deadline=1.0)
+    exp = experiment(deadline=0.5)
     assert time.monotonic() - began < 1
     results = exp.log_artifact(artifact())
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 2.4
     assert "still opening" in str(results.queued["moody"])
+    moody.told()
     assert exp.flush(15) == 0
     assert read_back(exp) == "content"
 
@@ -180,7 +200,7 @@ def test_a_lane_that_hangs_in_opening_is_ended_after_its_own_limit(moody: Moody,
 def test_stop_ends_in_time_whatever_the_backend_does(
     moody: Moody, experiment: Make, misdeed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exp = experiment(stop_timeout=3.0)
+    exp = experiment(stop_timeout=1.5)
     exp.log_artifact(artifact())
     moody.told(stop=misdeed)
     began = time.monotonic()
@@ -243,7 +263,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-exp = Experiment("trials", backend="moody", artifacts=True, config=ExperimentConfig(deadline=1.5, stop_timeout=3))
+exp = Experiment("trials", backend="moody", artifacts=True, config=ExperimentConfig(deadline=1.5, stop_timeout=1.5))
 exp.start()
 Path("thing.txt").write_text("content")
 artifact = exp.create_artifact("thing", ArtifactType.CONFIG).add_file("thing.txt")
@@ -341,3 +361,106 @@ def test_what_a_lane_writes_for_its_log_is_removed_with_it(
     assert list((home / ".tracelet" / "lanes").iterdir())
     exp.stop()
     assert not list((home / ".tracelet" / "lanes").iterdir())
+
+
+def test_a_backend_that_closes_its_pipe_is_ended_like_one_that_dies(moody: Moody, experiment: Make) -> None:
+    exp = experiment(deadline=10.0)
+    exp.log_artifact(artifact("first"))
+    moody.told(put=f"deaf {pipe_of_answers(moody)}")
+    assert "(it closed its pipe)" in str(exp.log_artifact(artifact()).queued["moody"])
+
+
+def test_a_lane_whose_log_somebody_cleared_away_is_ended_like_any_other(
+    moody: Moody, experiment: Make, home: Path
+) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("first"))
+    for log in (home / ".tracelet" / "lanes").iterdir():
+        log.unlink()
+    moody.told(put="crash")
+    assert str(exp.log_artifact(artifact()).queued["moody"]).endswith("(exit code 3).")
+
+
+def test_an_answer_without_end_ends_the_lane(moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact())
+    monkeypatch.setattr(lane_room, "_LONGEST", 10)
+    with pytest.raises(BackendUnavailable, match="wrote something else than an answer"):
+        exp.list_artifacts()
+
+
+def test_what_does_not_fit_into_the_pipe_at_once_arrives_whole(moody: Moody, experiment: Make) -> None:
+    long = artifact()
+    long.metadata["words"] = "word " * 100_000
+    exp = experiment(deadline=10.0)
+    assert exp.log_artifact(long).ok
+    assert beside(exp).get_artifact("thing").metadata == long.metadata
+
+
+def test_a_delivery_without_a_limit_goes_on_for_as_long_as_bytes_move(
+    moody: Moody, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_room, "_STALL", 0.5)
+    lane = moody_lane(home)
+    lane.open(20.0)
+    moody.told(find="busy 12")
+    began = time.monotonic()
+    assert lane.request("find", None, name="thing", ref="latest") is None
+    assert time.monotonic() - began > 1.0
+    moody.told(find="hang")
+    with pytest.raises(BackendUnavailable, match=r"did not answer within 0\.5 s"):
+        lane.request("find", None, name="thing", ref="latest")
+    lane.close(1.0, failed=False)
+
+
+def test_a_python_that_does_not_know_itself_cannot_open_a_lane(
+    moody: Moody, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(BackendError, match="does not know its own executable") as caught:
+        moody_lane(home).open(1.0)
+    assert not caught.value.retryable
+
+
+def test_a_lane_that_was_never_opened_has_nothing_to_end(moody: Moody, home: Path) -> None:
+    lane = moody_lane(home)
+    lane.kill()
+    lane.close(1.0, failed=True)
+    assert (lane.state, lane.processes()) == (LaneState.CLOSED, [])
+
+
+def test_a_fork_of_the_program_that_outlives_it_does_not_keep_its_lane(moody: Moody, home: Path) -> None:
+    """It holds the lane's pipe open, and is nobody's program."""
+    program = PROGRAM + (
+        "import os, time\n"
+        "assert exp.log_artifact(artifact).ok\n"
+        "if not os.fork():\n"
+        "    time.sleep(60)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    began = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert began.stdout is not None
+        assert began.stdout.readline() == b"up\n"
+        (lane,) = set(moody.calls("put"))
+        assert lane in lane_processes()
+        began.kill()
+        began.wait()
+        os.killpg(began.pid, 0)
+        until = time.monotonic() + 10
+        while lane in lane_processes() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert lane not in lane_processes()
+        assert moody.calls("stop_failed_True")
+    finally:
+        os.killpg(began.pid, signal.SIGKILL)
+        began.stdout.close()
+
+
+def test_what_cannot_be_sent_to_the_dead_is_not_sent() -> None:
+    """Its silence on the other pipe says the rest."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as stdin:
+        assert lane_room._send(stdin, b"a request") == b""

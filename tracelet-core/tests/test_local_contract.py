@@ -32,6 +32,7 @@ class TestLocal(BackendContract):
         return {"TRACELET_DIR": str(tmp_path_factory.mktemp("place"))}
 
 
+@pytest.mark.kit
 class TestLocalInALane(TestLocal):
     @pytest.fixture(scope="class", autouse=True)
     @classmethod

@@ -17,7 +17,6 @@ from pathlib import Path, PosixPath
 import pytest
 from commanding import (
     COMMAND,
-    LEAVE_THREE,
     OLD,
     age,
     begin,
@@ -71,10 +70,7 @@ def put(path: Path, content: str = "12345", *, old: bool = True) -> Path:
 
 
 class TestSending:
-    def test_every_step_of_a_delivery_is_reported(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program(LEAVE_THREE)
-        moody.told()
+    def test_every_step_of_a_delivery_is_reported(self, queue: Moody, home: Path) -> None:
         steps: list[Delivery] = []
         report = sync(home / ".tracelet", TraceletSettings(), registry(), steps.append)
         assert report.complete
@@ -126,10 +122,7 @@ class TestSending:
         outbox.release_draft(path)
         assert len(run_json("sync")["delivered"]) == 1
 
-    def test_what_another_process_delivers_is_left_to_it(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program(LEAVE_THREE)
-        moody.told()
+    def test_what_another_process_delivers_is_left_to_it(self, queue: Moody, home: Path) -> None:
         outbox = Outbox(home / ".tracelet")
         first = next(outbox.everything())
         assert outbox.take(first, [current()], 60)
@@ -148,14 +141,12 @@ class TestSending:
         read = run_json("get", "trials", "thing", "--backend", "moody")
         assert (Path(read["folder"]) / "thing.txt").read_text() == "b"
 
-    def test_a_backend_that_does_not_open_is_tried_once_an_experiment(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program(LEAVE_THREE)
-        moody.told(open="locked")
-        before = len(moody.calls("open"))
+    def test_a_backend_that_does_not_open_is_tried_once_an_experiment(self, queue: Moody, home: Path) -> None:
+        queue.told(open="locked")
+        before = len(queue.calls("open"))
         told = run_json("sync", code=1)
         assert {one["reason"] for one in told["left"]} == {"moody does not know you"}
-        assert len(moody.calls("open")) == before + 1
+        assert len(queue.calls("open")) == before + 1
 
     def test_one_backend_does_not_keep_the_others_waiting(self, moody: Moody, home: Path) -> None:
         moody.told(put="away")
@@ -165,10 +156,7 @@ class TestSending:
         assert len(run_json("sync")["delivered"]) == 3
         assert time.monotonic() - began < 8.5
 
-    def test_what_a_missing_plugin_was_to_deliver_is_kept_and_told(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program(LEAVE_THREE)
-        moody.told()
+    def test_what_a_missing_plugin_was_to_deliver_is_kept_and_told(self, queue: Moody, home: Path) -> None:
         told = run_json("sync", code=1, PYTHONPATH="")
         assert len(told["left"]) == 3
         assert all("no backend 'moody' is installed" in one["reason"] for one in told["left"])
@@ -266,17 +254,14 @@ class TestSending:
         (found,) = run_json("ls", "trials", "--backend", "offline", PYTHONPATH=path)["artifacts"]
         assert found["pending"] is False
 
-    def test_what_is_queued_meanwhile_is_left_and_said(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program(LEAVE_THREE)
-        moody.told()
+    def test_what_is_queued_meanwhile_is_left_and_said(self, queue: Moody, home: Path) -> None:
         late = []
 
         def see(step: Delivery) -> None:
             if step.state is DeliveryState.DELIVERED and not late:
-                moody.told(put="away")
+                queue.told(put="away")
                 late.append(program('with experiment(name="late") as exp: exp.log_artifact(artifact("thing"))'))
-                moody.told()
+                queue.told()
 
         report = sync(home / ".tracelet", TraceletSettings(), registry(), see)
         assert [one.name for one in report.delivered] == ["one", "two", "three"]
@@ -343,9 +328,7 @@ class TestClearing:
         assert run_json("gc")["swept"] == []
         assert (folder / "thing.txt").exists()
 
-    def test_leases_of_the_dead_go_and_of_the_living_stay(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program(LEAVE_THREE)
+    def test_leases_of_the_dead_go_and_of_the_living_stay(self, queue: Moody, home: Path) -> None:
         outbox = Outbox(home / ".tracelet")
         mine, theirs, delivered = outbox.everything()
         assert outbox.take(mine, [current()], 60)
@@ -528,17 +511,15 @@ class TestBesideOthers:
         assert sum(counts["blobs"]) + sum(counts["partial files"]) >= 600
         assert not [path for path in directory.rglob("*") if path.is_file()]
 
-    def test_a_sync_that_is_killed_leaves_what_it_had_to_the_next_one(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program(LEAVE_THREE)
-        moody.told(put="sleep 1")
-        before = len(moody.calls("put"))
+    def test_a_sync_that_is_killed_leaves_what_it_had_to_the_next_one(self, queue: Moody, home: Path) -> None:
+        queue.told(put="sleep 1")
+        before = len(queue.calls("put"))
         with no_lanes_after():
             killed = begin("sync")
-            wait_until(lambda: len(moody.calls("put")) > before)
+            wait_until(lambda: len(queue.calls("put")) > before)
             killed.kill()
             killed.communicate()
-        moody.told()
+        queue.told()
         assert len(run_json("sync")["delivered"]) == 3
         stored = run_json("ls", "trials", "--backend", "moody")["artifacts"]
         assert sorted((one["name"], one["version"]) for one in stored) == [

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
 from pathlib import Path
 
 import attrs
+
+from tracelet import Experiment
 
 #: What everything that this process starts inherits; other programs of this machine have lanes, too.
 RUN = os.environ["TRACELET_TEST_RUN"] = uuid.uuid4().hex
@@ -28,6 +31,25 @@ class Moody:
         path = self.place / "calls"
         lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
         return [int(pid) for name, pid in lines if name == method]
+
+
+def beside(exp: Experiment) -> Experiment:
+    """The experiment of that name as this process reads it from moody's place, without a lane."""
+    return Experiment(exp.name, backend="moody-inline", artifacts=True)
+
+
+class _Started:
+    """How many processes this one has started: where there is none, none can be left behind."""
+
+    count = 0
+
+    def see(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event in {"subprocess.Popen", "os.fork", "os.posix_spawn"}:
+            self.count += 1
+
+
+started = _Started()
+sys.addaudithook(started.see)
 
 
 def lane_processes() -> list[int]:

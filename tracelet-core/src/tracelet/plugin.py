@@ -42,6 +42,7 @@ from tracelet.core.paths import physical_name, target_path
 from tracelet.core.remote import redact
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
+from tracelet.core.sniffing import tell_type
 from tracelet.settings import NoSettings, WatchedDirectory
 
 __all__ = [
@@ -91,4 +92,5 @@ __all__ = [
     "redact",
     "saving",
     "target_path",
+    "tell_type",
 ]

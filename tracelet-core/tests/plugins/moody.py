@@ -45,6 +45,13 @@ class Moody(BlobBackend):
                 os._exit(3)
             case "babble":
                 os.write(int(detail), b"\x00rubbish {]\n")
+            case "deaf":
+                os.close(int(detail))
+                time.sleep(1000)
+            case "busy":
+                for number in range(int(detail)):
+                    (self._place / "busy").write_bytes(bytes([number]) * (1 << 21))
+                    time.sleep(0.1)
             case "stubborn":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.builtin.local import LocalBackend
+from tracelet.exceptions import ArtifactError
 from tracelet.plugin import BackendSpec, Capability, Labels, Manifest, hookimpl
 
 
@@ -414,6 +415,15 @@ class Threadbare(LocalBackend):
 
     def _keys_of(self, name):
         return len(list(self._keys(f"versions/{name}/")))
+
+
+class RefusesTheMany(LocalBackend):
+    """test_two_programs_with_many_threads_lose_nothing"""
+
+    def put(self, sealed, labels):
+        if len(list(self._keys(f"versions/{sealed.manifest.name}/"))) >= 5:
+            raise ArtifactError("that is enough")
+        return super().put(sealed, labels)
 
 
 class ReadsItsOwnOnly(LocalBackend):

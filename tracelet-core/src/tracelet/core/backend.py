@@ -114,9 +114,6 @@ class Labels:
     version: str | None = attrs.field(default=None, validator=_optional_label)
     aliases: tuple[str, ...] = attrs.field(default=(), converter=_labels, validator=_every_label)
 
-    def __bool__(self) -> bool:
-        return bool(self.version or self.aliases)
-
 
 @attrs.frozen
 class SealedArtifact:

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,16 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts import TraceletArtifact
-from tracelet.core.backend import Labels
+from tracelet.core.backend import Labels, RunInfo
 from tracelet.core.claims import being_saved
 from tracelet.core.delivery import beside
 from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec
 from tracelet.core.drafts import staging_folder
 from tracelet.core.files import FileChanged
+from tracelet.core.journal import Captured, Head, Journal, Kept, Leftover
 from tracelet.core.limits import Limits
 from tracelet.core.plain import plain_metadata
+from tracelet.core.processes import current
 from tracelet.core.results import LogResults
 from tracelet.core.snapshots import artifact_name, content_of, size_of, snapshot
 from tracelet.core.sniffing import tell_type
@@ -46,29 +48,22 @@ _AGAIN = 0.05
 _MINUTE = 60.0
 #: Seconds that a detector has for stopping, however late it is.
 _SHORTEST = 0.5
-Submit = Callable[[TraceletArtifact, Labels], "Future[LogResults]"]
+#: Takes an artifact of Tracelet's own files and the id of its put, which is the same when it is done again.
+Submit = Callable[[TraceletArtifact, Labels, str], "Future[LogResults]"]
 
 
 @attrs.define
 class _Item:
-    """A detection on its way; without a snapshot yet where its file was being written."""
+    """A detection on its way."""
 
     detection: Detection
     key: str
     #: Monotonic time before which it waits.
     due: float
+    number: int = -1
+    #: The snapshot; there is none yet where the file was being written.
     kept: Path | None = None
     size_bytes: int = 0
-
-
-@attrs.frozen
-class _Captured:
-    """What was captured last of one path."""
-
-    content: tuple[tuple[str, str], ...]
-    detection: Detection
-    inside: str
-    aliases: frozenset[str]
 
 
 class Capture:
@@ -76,26 +71,31 @@ class Capture:
 
     def __init__(
         self,
-        experiment: str,
+        run: RunInfo,
         settings: TraceletSettings,
         directory: Path,
         specs: Iterable[DetectorSpec],
         submit: Submit,
         waiting_bytes: Callable[[], int],
+        leftover: Leftover | None = None,
     ) -> None:
         """``submit`` takes over an artifact's files; ``waiting_bytes`` says what is in the outbox.
 
-        Raises :class:`~tracelet.ConfigError` for what a detector cannot work with.
+        With a ``leftover`` it goes on where a dead process stopped. Raises :class:`~tracelet.ConfigError` for what a
+        detector cannot work with.
         """
         self._settings = settings
         self._directory = directory
         self._submit = submit
         self._waiting_bytes = waiting_bytes
         self._pid = os.getpid()
-        self._folder = staging_folder(directory, uuid.uuid4().hex)
+        folder = staging_folder(directory, uuid.uuid4().hex)
+        head = Head(owner=current(), run=run, backends=settings.backend, routing=settings.routing, folder=folder)
+        self._journal = Journal.begun(directory, head) if leftover is None else Journal(leftover.path, leftover.head)
+        self._folder = folder if leftover is None else leftover.head.folder
         self._numbers = itertools.count()
         self._context = DetectorContext(
-            experiment=experiment,
+            experiment=run.experiment,
             directory=directory,
             workspace=self._folder / "made",
             watched=tuple(
@@ -111,13 +111,23 @@ class Capture:
         #: Whether the time for hashing is over.
         self._rush = False
         self._told: set[str] = set()
-        self._last: dict[str, _Captured] = {}
+        self._last: dict[str, Captured] = {}
+        if leftover is not None:
+            self._last.update(leftover.last)
+            self._items.extend(self._left(leftover.waiting))
         self._limits = Limits(settings)
         #: Bytes on their way: kept here, or submitted and not delivered.
         self._bytes = 0
         self._counts: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._work, name="tracelet-capture", daemon=True)
         self._detectors = {spec.name: self._create(spec) for spec in specs}
+
+    def _left(self, waiting: Iterable[Kept]) -> Iterator[_Item]:
+        for one in waiting:
+            assert one.detection.path is not None
+            kept = self._folder / str(one.number) / one.detection.path.name
+            if kept.exists():
+                yield _Item(one.detection, one.key, 0.0, one.number, kept)
 
     def _create(self, spec: DetectorSpec) -> Detector:
         settings = load_plugin(spec.settings, spec.name)
@@ -158,8 +168,9 @@ class Capture:
             self._fail(detection, error)
 
     def _take(self, detection: Detection) -> None:
+        detection = self._plain(detection)
         if detection.path is None:
-            self._log(detection, self._described(detection).add_model(detection.model), 0)
+            self._log(detection, self._described(detection).add_model(detection.model), 0, uuid.uuid4().hex)
             return
         key = self._key(detection)
         if not self._limits.wanted(detection.path):
@@ -172,6 +183,7 @@ class Capture:
         item = _Item(detection, key, due)
         if detection.snapshot != "take" and being_saved(detection.path):
             _LOG.debug("%s waits: it is being saved.", detection.path)
+            item.due += _AGAIN
         elif not self._keep(item):
             return
         with self._wake:
@@ -206,9 +218,13 @@ class Capture:
                 self._settings.capture_disk_share,
             )
             return False
-        place = self._folder / str(next(self._numbers))
+        number = next(self._numbers)
+        place = self._folder / str(number)
+        place.mkdir(parents=True)
+        kept = place / item.detection.path.name
         try:
-            item.kept = snapshot(item.detection, place)
+            snapshot(item.detection, kept)
+            self._journal.kept(Kept(number, item.key, item.detection))
         except FileChanged:
             shutil.rmtree(place, ignore_errors=True)
             item.due = time.monotonic() + _AGAIN
@@ -216,7 +232,7 @@ class Capture:
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
-        item.size_bytes = size
+        item.number, item.kept, item.size_bytes = number, kept, size
         self._weigh(size)
         return True
 
@@ -245,14 +261,20 @@ class Capture:
             self._wake.notify_all()
             while True:
                 now = time.monotonic()
-                for item in self._items:
-                    if item.due <= now or (self._ending and item.kept is not None):
-                        self._items.remove(item)
-                        self._busy = True
-                        return item
+                item = self._ready(now)
+                if item is not None:
+                    self._items.remove(item)
+                    self._busy = True
+                    return item
                 if self._ending and not self._items:
                     return None
                 self._wake.wait(min((item.due for item in self._items), default=now + _MINUTE) - now)
+
+    def _ready(self, now: float) -> _Item | None:
+        """What was being saved when a watcher saw it comes after what its saver tells of it."""
+        kept = (one for one in self._items if one.kept is not None and (one.due <= now or self._ending))
+        late = (one for one in self._items if one.kept is None and one.due <= now)
+        return next(kept, None) or next(late, None)
 
     def _process_item(self, item: _Item) -> None:
         if item.kept is None and not self._kept_late(item):
@@ -263,6 +285,7 @@ class Capture:
         known = attrs.evolve(item.detection, type=kind, name=item.detection.name or artifact_name(inside, kind))
         if self._rush:
             self._log_kept(known, inside, item)
+            self._journal.done(item.number)
             return
         content = content_of(item.kept)
         key = item.key if known.snapshot == "take" else os.path.realpath(item.key)
@@ -277,7 +300,8 @@ class Capture:
             known, inside = attrs.evolve(before.detection, aliases=known.aliases), before.inside
             aliases |= before.aliases
         self._log_kept(known, inside, item)
-        self._last[key] = _Captured(content, known, inside, aliases)
+        self._last[key] = Captured(content, known, inside, aliases)
+        self._journal.done(item.number, key, self._last[key])
 
     def _kept_late(self, item: _Item) -> bool:
         """Keep what was being written when it was emitted; False where it is not to be kept, or not yet."""
@@ -285,7 +309,8 @@ class Capture:
         if not item.detection.path.exists():
             self._drop("vanished", item.detection, "it is not there any more")
             return False
-        if not being_saved(item.detection.path) and (not self._keep(item) or item.kept is not None):
+        waits = being_saved(item.detection.path) or self._told_meanwhile(item)
+        if not waits and (not self._keep(item) or item.kept is not None):
             return item.kept is not None
         if self._rush:
             self._drop("unfinished", item.detection, "it was still being written at the end")
@@ -295,6 +320,12 @@ class Capture:
             self._items.append(item)
         return False
 
+    def _told_meanwhile(self, item: _Item) -> bool:
+        """Whether the one who saved it has told of it, and knows more: that comes first."""
+        place = os.path.realpath(item.key)
+        with self._wake:
+            return any(one.kept is not None and os.path.realpath(one.key) == place for one in self._items)
+
     def _log_kept(self, detection: Detection, inside: str, item: _Item) -> None:
         assert item.kept is not None
         artifact = self._described(detection)
@@ -302,24 +333,30 @@ class Capture:
             artifact.add_dir(item.kept, detection.artifact_path)
         else:
             artifact.add_file(item.kept, inside)
-        self._log(detection, artifact, item.size_bytes)
+        put_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{self._folder.name}/{item.number}").hex
+        self._log(detection, artifact, item.size_bytes, put_id)
         shutil.rmtree(item.kept.parent, ignore_errors=True)
 
     def _described(self, detection: Detection) -> TraceletArtifact:
         assert detection.name is not None
         assert detection.type is not None
         artifact = TraceletArtifact(detection.name, detection.type, detection.description)
-        try:
-            artifact.metadata = plain_metadata(detection.metadata)
-        except ArtifactError as error:
-            _LOG.warning("%s is captured without its metadata: %s", detection.name, error)
+        artifact.metadata = detection.metadata
         return artifact
 
-    def _log(self, detection: Detection, artifact: TraceletArtifact, size_bytes: int) -> None:
+    def _plain(self, detection: Detection) -> Detection:
+        try:
+            return attrs.evolve(detection, metadata=plain_metadata(detection.metadata))
+        except ArtifactError as error:
+            what = detection.path or detection.name
+            _LOG.warning("%s is captured without its metadata: %s", what, error)
+            return attrs.evolve(detection, metadata={})
+
+    def _log(self, detection: Detection, artifact: TraceletArtifact, size_bytes: int, put_id: str) -> None:
         self._counts["captured"] += 1
         what = detection.path or type(detection.model).__name__
         _LOG.debug("%s is captured as %s %r.", what, artifact.type.value, artifact.name)
-        promise = self._submit(artifact, Labels(None, detection.aliases))
+        promise = self._submit(artifact, Labels(None, detection.aliases), put_id)
         promise.add_done_callback(partial(self._delivered, size_bytes))
 
     def _delivered(self, size_bytes: int, promise: Future[LogResults]) -> None:
@@ -333,6 +370,7 @@ class Capture:
     def _forget(self, item: _Item) -> None:
         if item.kept is not None:
             shutil.rmtree(item.kept.parent, ignore_errors=True)
+            self._journal.done(item.number)
             self._weigh(-item.size_bytes)
 
     def _drop(self, why: str, detection: Detection, reason: str) -> None:
@@ -368,15 +406,19 @@ class Capture:
         with self._wake:
             self._ending = True
             self._wake.notify_all()
-        if not self.settle(until):
-            self._rush = True
-            if not self.settle(until + _MINUTE):
-                _LOG.warning("%d captures are lost: they could not be submitted in time.", len(self._items))
+        self._rush = not self.settle(until)
+        finished = self.settle(until + _MINUTE)
+        if not finished:
+            _LOG.warning(
+                "%d captures were not submitted in time: a later run does that, or `tracelet sync`.", self.waiting
+            )
+        self._journal.close(finished=finished)
         reasons = ("failed", "over_cap", "throttled", "unfinished")
         lost = [f"{self._counts[why]} {why}" for why in reasons if self._counts[why]]
         if lost:
             _LOG.warning("not everything was captured: %s.", ", ".join(lost))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if finished:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _stop_one(self, name: str, detector: Detector) -> None:
         try:

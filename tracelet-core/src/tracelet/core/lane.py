@@ -325,14 +325,13 @@ class ProcessLane:
         return line
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        child = self._child
-        if child is None or child.stdin is None or child.stdout is None:
-            raise BackendUnavailable(f"{self._spec.name}: its process was ended.", backend=self._spec.name)
-        return child.stdin, child.stdout
+        assert self._child is not None
+        return _pipes_of(self._child)
 
     def _receive(self, stdout: IO[bytes]) -> None:
         block = os.read(stdout.fileno(), 1 << 16)
         if not block:
+            assert self._child is not None
             code = _exit_code(self._child)
             raise BackendUnavailable(
                 f"{self._spec.name}'s process ended in the middle of a request ({code}).{self._last_words()}",
@@ -362,10 +361,9 @@ class ProcessLane:
         child.kill()
         end_family(self._token)
         child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        for pipe in _pipes_of(child):
+            with contextlib.suppress(OSError):
+                pipe.close()
         self._log().unlink(missing_ok=True)
 
 
@@ -379,6 +377,12 @@ def _own_path() -> str | None:
     return None if folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")} else folder
 
 
+def _pipes_of(child: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    return child.stdin, child.stdout
+
+
 def _send(stdin: IO[bytes], data: bytes) -> bytes:
     """Write as much as the pipe takes, and return the rest."""
     try:
@@ -387,9 +391,9 @@ def _send(stdin: IO[bytes], data: bytes) -> bytes:
         return b""  # it died: its silence on the other pipe tells the rest
 
 
-def _exit_code(child: subprocess.Popen[bytes] | None) -> str:
+def _exit_code(child: subprocess.Popen[bytes]) -> str:
     try:
-        return f"exit code {child.wait(1.0)}" if child is not None else "it was ended"
+        return f"exit code {child.wait(1.0)}"
     except subprocess.TimeoutExpired:
         return "it closed its pipe"
 

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from tracelet.core.delivery import Courier, Outcome, Reader, Sealer, Task, close
 from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.files import FileChanged
 from tracelet.core.finding import Finder
+from tracelet.core.journal import Leftover, leftovers
 from tracelet.core.lane import Lane, guarded, open_lane
 from tracelet.core.outbox import Draft, Outbox, Parcel, without_secrets
 from tracelet.core.plugins import Registry
@@ -52,6 +53,8 @@ _MARGIN = 1.0
 _RESERVE = 0.2
 #: The part of it in which what was captured is hashed.
 _CAPTURE = 0.4
+#: Seconds that nothing takes.
+_LONG = 1e7
 _POLL = 0.02
 
 
@@ -96,6 +99,8 @@ class ArtifactManager:
         self._wiring: _Wiring | None = None
         self._store: Store | None = None
         self._capture: Capture | None = None
+        #: What goes on with the captures of dead processes.
+        self._resumed: list[Capture] = []
 
     def _configured(self) -> dict[str, BackendSpec]:
         if not self._settings.backend:
@@ -181,11 +186,12 @@ class ArtifactManager:
             _LOG.info("this process is not rank 0: it reads, and writes nothing.")
             return
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._capture = self._make_capture()
+        self._capture = self._make_capture(run)
         for courier in self._wired.couriers.values():
             courier.start()
         for draft in self._outbox.drafts(self._experiment):
             self._wired.sealer.add(draft)
+        self._resumed = [self._resume(left, self._submit) for left in self._left_captures()]
         if self._capture is not None:
             try:
                 self._capture.start()
@@ -193,7 +199,7 @@ class ArtifactManager:
                 self.end(failed=True)
                 raise
 
-    def _make_capture(self) -> Capture | None:
+    def _make_capture(self, run: RunInfo) -> Capture | None:
         if self._settings.watch_filesystem and not self._settings.artifact_watch_dirs:
             _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
         specs = [spec for spec in self._plugins().detectors if getattr(self._settings, spec.switch)]
@@ -202,16 +208,44 @@ class ArtifactManager:
         # Most programs capture nothing, and need not pay for it.
         from tracelet.core.capture import Capture
 
-        submit = partial(self.submit, take=True)
-        return Capture(self._experiment, self._settings, self._directory, specs, submit, self._outbox.size_bytes)
+        submit = partial(self._submit, run=run, take=True)
+        return Capture(run, self._settings, self._directory, specs, submit, self._outbox.size_bytes)
+
+    def _left_captures(self) -> Iterator[Leftover]:
+        """The captures of dead processes, which are this one's to finish from now on."""
+        return (left for left in leftovers(self._directory, self._experiment) if self._outbox.take_journal(left.path))
+
+    def _resume(self, left: Leftover, submit: Callable[..., Future[LogResults]]) -> Capture:
+        from tracelet.core.capture import Capture
+
+        own = partial(submit, run=left.head.run, take=True)
+        resumed = Capture(left.head.run, self._settings, self._directory, (), own, self._outbox.size_bytes, left)
+        resumed.start()
+        return resumed
+
+    def draft_captures(self, left: Leftover) -> None:
+        """Make drafts of what a dead process captured and did not submit, for whoever delivers drafts."""
+
+        def leave(
+            artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool
+        ) -> Future[LogResults]:
+            path = self._draft(artifact, labels, run, self._route(artifact), put_id, take=take)
+            self._unsealed.remove(path)
+            self._outbox.disown_draft(path)
+            left: Future[LogResults] = Future()
+            left.set_result(LogResults())
+            return left
+
+        if self._outbox.take_journal(left.path):
+            self._resume(left, leave).stop(time.monotonic() + _LONG)
 
     def flush(self, timeout: float) -> int:
         """Try to make every delivery that waits, for so many seconds; return how many are left."""
         if not self._writes:
             return 0
         until = time.monotonic() + timeout
-        if self._capture is not None:
-            self._capture.settle(until)
+        for capture in self._captures():
+            capture.settle(until)
         unsealed, self._unsealed = self._unsealed, []
         for path in unsealed:
             self._wired.sealer.add(path)
@@ -224,16 +258,21 @@ class ArtifactManager:
         return self.waiting()
 
     def waiting(self) -> int:
-        """Return how many deliveries of this experiment are in the outbox."""
+        """Return how many deliveries of this experiment are in the outbox, or on their way there."""
         drafts = {*self._outbox.drafts(self._experiment), *(path for path in self._unsealed if path.exists())}
-        return sum(len(self._outbox.waiting(self._experiment, name)) for name in self._specs) + len(drafts)
+        deliveries = sum(len(self._outbox.waiting(self._experiment, name)) for name in self._specs)
+        return deliveries + len(drafts) + sum(capture.waiting for capture in self._captures())
+
+    def _captures(self) -> list[Capture]:
+        return self._resumed if self._capture is None else [self._capture, *self._resumed]
 
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
         until = time.monotonic() + self._settings.stop_timeout
         try:
-            if self._capture is not None:
-                self._capture.stop(time.monotonic() + self._settings.stop_timeout * _CAPTURE)
+            for capture in self._captures():
+                capture.stop(time.monotonic() + self._settings.stop_timeout * _CAPTURE)
+            self._resumed = []
             self.flush(until - time.monotonic() - self._settings.stop_timeout * _RESERVE)
         finally:
             wiring, self._wiring, self._run = self._wired, None, None
@@ -274,19 +313,21 @@ class ArtifactManager:
             results.raise_for_errors()
         return results
 
-    def submit(self, artifact: TraceletArtifact, labels: Labels, *, take: bool = False) -> Future[LogResults]:
-        """Snapshot an artifact into the outbox and return; the future gives what became of it.
+    def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
+        """Snapshot an artifact into the outbox and return; the future gives what became of it."""
+        return self._submit(artifact, labels, uuid.uuid4().hex, run=self._running())
 
-        With ``take`` its files are Tracelet's own, and are moved there.
-        """
-        run = self._running()
+    def _submit(
+        self, artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool = False
+    ) -> Future[LogResults]:
+        """With ``take`` the files are Tracelet's own."""
         targets = self._route(artifact)
         promise: Future[LogResults] = Future()
         if not self._writes:
             promise.set_result(self._skip_all(targets))
             return promise
         try:
-            path = self._draft(artifact, labels, run, targets, take=take)
+            path = self._draft(artifact, labels, run, targets, put_id, take=take)
         except OSError as error:
             promise.set_result(self._results({target.name: Outcome(error=unwritable(error)) for target in targets}))
             return promise
@@ -302,11 +343,12 @@ class ArtifactManager:
         labels: Labels,
         run: RunInfo,
         targets: Collection[BackendSpec],
+        put_id: str,
         *,
         take: bool = False,
     ) -> Path:
         """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
-        draft = self._prepared(artifact, run, targets, snapshot=True, take=take)
+        draft = self._prepared(artifact, run, targets, put_id, snapshot=True, take=take)
         known = {target.name: guarded(target.name, target.context) for target in targets}
         path = self._outbox.add_draft(draft, labels, run, known)
         self._unsealed.append(path)
@@ -365,18 +407,18 @@ class ArtifactManager:
         artifact: TraceletArtifact,
         run: RunInfo,
         targets: Collection[BackendSpec],
+        put_id: str,
         *,
         snapshot: bool,
         take: bool = False,
     ) -> Draft:
-        put_id = uuid.uuid4().hex
         staging = staging_folder(self._directory, put_id)
         try:
             return prepare(
                 artifact,
                 put_id=put_id,
                 run_id=run.id,
-                inputs=self._inputs,
+                inputs=self._inputs if run == self._run else (),
                 staging=staging,
                 serializers=self._plugins().serializers,
                 targets=targets,
@@ -401,7 +443,7 @@ class ArtifactManager:
     ) -> dict[str, Outcome]:
         tasks: dict[str, Task] = {}
         try:
-            draft = self._prepared(artifact, run, targets, snapshot=snapshot)
+            draft = self._prepared(artifact, run, targets, uuid.uuid4().hex, snapshot=snapshot)
         except OSError as error:
             return {target.name: Outcome(error=unwritable(error)) for target in targets}
         try:
@@ -422,7 +464,7 @@ class ArtifactManager:
         except OSError as error:
             return {target.name: Outcome(error=unwritable(error)) for target in targets}
         except BackendError as error:
-            self._draft(artifact, labels, run, targets)
+            self._draft(artifact, labels, run, targets, uuid.uuid4().hex)
             return {target.name: Outcome(error=error, queued=True) for target in targets}
         finally:
             _remove_after(draft.staging, tasks.values())

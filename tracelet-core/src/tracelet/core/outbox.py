@@ -309,6 +309,10 @@ class Outbox:
         """Lease a draft to this process and return it, or None where another one is on it, or has finished it."""
         return self.load_draft(path) if self._take(path, [current()], 86400) else None
 
+    def take_journal(self, path: Path) -> bool:
+        """Lease a journal of captures to this process; say whether it is this one's to finish."""
+        return self._take(path, [current()], 86400)
+
     def release_draft(self, path: Path) -> None:
         """Give a draft back."""
         path.with_suffix(".lease").unlink(missing_ok=True)

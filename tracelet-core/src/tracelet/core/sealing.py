@@ -7,6 +7,7 @@ It takes two steps, so that a caller who does not want to wait for the hashing n
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import os
 import shutil
@@ -73,8 +74,8 @@ def prepare(
 ) -> Draft:
     """Settle what an artifact is: serialise its objects and models once, render the models, look at its files.
 
-    With ``snapshot`` every file is copied to ``staging``, a folder of this artifact's own, or moved there where
-    ``take`` says that the files are Tracelet's; without it the user's files are used where they are. Raises
+    With ``snapshot`` every file is copied to ``staging``, a folder of this artifact's own, or linked there where
+    ``take`` says that it is Tracelet's; without it the user's files are used where they are. Raises
     :class:`ArtifactError` for what cannot be stored.
     """
     metadata = plain_metadata(artifact.metadata)
@@ -187,8 +188,9 @@ def _look(file: ArtifactFile, source: Path, place: Path | None, *, take: bool) -
         if place is not None:
             place.parent.mkdir(exist_ok=True)
             if take:
-                source.replace(place)
-                return attrs.evolve(file, size_bytes=status.st_size)
+                with contextlib.suppress(OSError):  # a filesystem without links
+                    os.link(source, place)
+                    return attrs.evolve(file, size_bytes=status.st_size)
             return attrs.evolve(file, size_bytes=copy_file(source, place, durable=False).size_bytes)
     except OSError as error:
         raise ArtifactError(f"{str(source)!r} cannot be read any more: {error.strerror or error}.") from error

@@ -49,26 +49,22 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in _files(path))
 
 
-def snapshot(detection: Detection, place: Path) -> Path:
-    """Keep what a detection is of in the folder ``place``, under its own name, and return where.
+def snapshot(detection: Detection, target: Path) -> None:
+    """Keep what a detection is of, a file or a folder, at ``target``, where nothing is yet.
 
     Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.files.FileChanged` where it changes meanwhile.
     """
     assert detection.path is not None
-    target = place / detection.path.name
-    place.mkdir(parents=True)
     if detection.snapshot == "take":
         shutil.move(detection.path, target)
-        return target
-    if not detection.path.is_dir():
+    elif not detection.path.is_dir():
         _keep(detection.path, target, linked=detection.snapshot == "link")
-        return target
-    target.mkdir()
-    for file in _files(detection.path):
-        kept = target / file.relative_to(detection.path)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        _keep(file, kept, linked=detection.snapshot == "link")
-    return target
+    else:
+        target.mkdir()
+        for file in _files(detection.path):
+            kept = target / file.relative_to(detection.path)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _keep(file, kept, linked=detection.snapshot == "link")
 
 
 def _keep(source: Path, target: Path, *, linked: bool) -> None:

@@ -75,8 +75,8 @@ class Durability(Workbench):
             # The bytes were read by another process than the backend's own: let the clock say when to kill.
             sealed = self._killed_by_the_clock(bench, samples, files)
             found = desk.list(sealed.manifest.name)
-            for number, stored in enumerate(found):
-                assert summary(desk.content(stored, own_folder / f"whole-{number}")) == summary(files)
+            held = [desk.content(stored, own_folder / f"whole-{number}") for number, stored in enumerate(found)]
+            assert [summary(one) for one in held] == [summary(files)] * len(found)
         delivered = desk.deliver(sealed, again=True)
         assert summary(desk.content(delivered.stored, own_folder / "got")) == summary(files)
         assert [stored.manifest.put_id for stored in desk.list(sealed.manifest.name)] == [sealed.manifest.put_id]

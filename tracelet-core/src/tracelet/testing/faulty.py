@@ -57,17 +57,17 @@ class _Unspeakable(Exception):
         raise ValueError("this error cannot even be printed")
 
 
-def _sleep() -> None:
+def _sleep() -> None:  # pragma: no cover - its process is killed, and measures nothing
     time.sleep(_FOR_EVER)
 
 
-def _ignore_signals_and_sleep() -> None:
+def _ignore_signals_and_sleep() -> None:  # pragma: no cover - as above
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     time.sleep(_FOR_EVER)
 
 
-def _crash() -> None:
+def _crash() -> None:  # pragma: no cover - as above
     os._exit(3)
 
 
@@ -77,7 +77,7 @@ def _chatter() -> None:
     sys.stdout.flush()
 
 
-def _garble() -> None:
+def _garble() -> None:  # pragma: no cover - as above
     """Write rubbish into every pipe there is, the one to the user's process among them."""
     for number in range(3, 256):
         with contextlib.suppress(OSError):
@@ -148,7 +148,7 @@ class _Faulty:
         if does and not self.after:
             self.deed()
         yield
-        if does and self.after:
+        if does and self.after:  # pragma: no cover - who does it then does not come back
             self.deed()
 
     def start(self, run: RunInfo) -> None:

@@ -123,7 +123,9 @@ def load_plugin(target: str) -> set[str]:
     return modules() - before
 
 
-def context_of(backend: str) -> tuple[str, set[str], float]:
+def context_of(
+    backend: str,
+) -> tuple[str, set[str], float]:  # pragma: no cover - its process is fresh, and killed after
     """Call the context of a backend's spec; return its JSON, the modules it brought along, and its seconds."""
     spec = registry().backends.get(backend)
     before, began = modules(), time.monotonic()

@@ -103,6 +103,6 @@ def _listen(call: Callable[[], object]) -> list[str]:
         del _heard.events
 
 
-def _note(event: str, arguments: tuple[Any, ...]) -> None:
+def _note(event: str, arguments: tuple[Any, ...]) -> None:  # pragma: no cover - audit hooks are not traced
     if event.startswith(_IO) and hasattr(_heard, "events"):
         _heard.events.append(event)

@@ -30,6 +30,16 @@ __all__ = ["StructureReader", "StructureWriter"]
 
 _SCALARS = (bool, int, float, str)
 _MAPPINGS: dict[str, type] = {"dict": dict, "ordered": OrderedDict}
+# The hyperparameters of a LightningModule are in a dict whose keys can be read as attributes, and which it always has.
+_ATTRIBUTES = frozenset(
+    f"{room}:AttributeDict"
+    for room in (
+        "lightning.fabric.utilities.data",
+        "lightning_fabric.utilities.data",
+        "lightning.pytorch.utilities.parsing",
+        "pytorch_lightning.utilities.parsing",
+    )
+)
 # What is made from its items at once, so that it cannot hold itself.
 _FIXED: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _SPECIAL_METHODS = frozenset(
@@ -111,6 +121,10 @@ class StructureWriter:
             if kind is cls:
                 number = self._number(value)
                 return {"is": name, "number": number, "items": [self._each(pair) for pair in value.items()]}
+        if class_path(kind) in _ATTRIBUTES:
+            number = self._number(value)
+            items = [self._each(pair) for pair in value.items()]
+            return {"is": "attributes", "class": class_path(kind), "number": number, "items": items}
         if kind is list:
             number = self._number(value)
             return {"is": "list", "number": number, "items": self._each(value)}
@@ -166,6 +180,7 @@ class StructureReader:
             "size": lambda node: torch.Size(node["items"]),
             "partial": self._partial,
             "list": self._list,
+            "attributes": self._attributes,
             **dict.fromkeys(_MAPPINGS, self._mapping),
             **dict.fromkeys(_FIXED, self._fixed),
         }
@@ -182,6 +197,16 @@ class StructureReader:
 
     def _mapping(self, node: dict[str, Any]) -> Any:
         made = self._made[node["number"]] = _MAPPINGS[node["is"]]()
+        for key, value in node["items"]:
+            made[self.read(key)] = self.read(value)
+        return made
+
+    def _attributes(self, node: dict[str, Any]) -> Any:
+        # The module that holds it is made first, and its class has imported this one.
+        found = _imported(node["class"]) if node["class"] in _ATTRIBUTES else None
+        if found is None:
+            raise ValueError(f"{node['class']} is no dict of attributes that is imported here")
+        made = self._made[node["number"]] = found()
         for key, value in node["items"]:
             made[self.read(key)] = self.read(value)
         return made

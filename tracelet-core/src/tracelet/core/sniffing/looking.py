@@ -33,9 +33,10 @@ _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _WORDS = re.compile(r"[a-z]+")
 #: What reading a broken archive raises.
 _BROKEN = (OSError, ValueError, EOFError, ArithmeticError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
-#: How torch's older format begins: a pickle of its magic number 0x1950a86a20f9469cfc6c; two more follow before the
-#: object's own.
-LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+#: How torch's older format begins: a pickle, of whichever protocol, of the number 0x1950a86a20f9469cfc6c; two more
+#: follow before the object's own.
+_LEGACY_TORCH = re.compile(rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
+_PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]")
 
 
 @attrs.frozen(slots=False)
@@ -108,7 +109,7 @@ class FileLook:
             if name is not None:
                 with zipfile.ZipFile(self.path) as archive, archive.open(name) as stream:
                     return pickles.read(stream.read(_PICKLE))
-            if self.head.startswith(LEGACY_TORCH):
+            if _LEGACY_TORCH.match(self.head):
                 with self.path.open("rb") as stream:
                     return pickles.read(stream.read(_PICKLE), number=3)
         except _BROKEN:
@@ -118,8 +119,8 @@ class FileLook:
     @functools.cached_property
     def pickle(self) -> pickles.Node | None:
         """The top object of a plain pickle of protocol 2 to 5, as far as it is seen in the beginning."""
-        plain = self.head[:1] == b"\x80" and self.head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
-        return pickles.read(self.head) if plain and not self.head.startswith(LEGACY_TORCH) else None
+        plain = _PLAIN_PICKLE.match(self.head) and not _LEGACY_TORCH.match(self.head)
+        return pickles.read(self.head) if plain else None
 
 
 @attrs.frozen

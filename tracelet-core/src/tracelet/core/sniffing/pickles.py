@@ -44,6 +44,7 @@ _DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "built
 _TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
 _TABLES = ("numpy", "pandas", "scipy", "polars", "pyarrow")
 _MARK = object()
+_NOTHING = object()
 
 
 @attrs.define(eq=False)
@@ -74,25 +75,26 @@ def read(data: bytes, number: int = 0) -> Node | None:
     A pickle that is cut off, or goes on with something else, gives what was to be seen until there.
     """
     stream = io.BytesIO(data)
-    for _ in range(number):
-        if _run(stream) is None:
+    top = None
+    for _ in range(number + 1):
+        top = _top(stream)
+        if top is _NOTHING:
             return None
-    top = _run(stream)
     return top if isinstance(top, Node) else None
 
 
-def _run(stream: io.BytesIO) -> Any:
-    """Give the top object of the next pickle, or None."""
+def _top(stream: io.BytesIO) -> Any:
+    """Give the top object of the next pickle."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
     try:
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == "STOP":
-                return stack[-1] if stack else None
+                return stack[-1]
             _step(opcode, argument, stack, memo)
     except (ValueError, IndexError, KeyError, OverflowError, struct.error):
-        return _unwound(stack)
-    return None  # pragma: no cover - genops ends with STOP or raises
+        pass
+    return _unwound(stack)
 
 
 def _step(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any], memo: dict[Any, Any]) -> None:
@@ -140,34 +142,22 @@ def _step(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any], memo:
         items = stack[-count:]
         del stack[-count:]
         stack.append(Node("list", items=items))
-    elif name in ("TUPLE", "LIST", "FROZENSET"):
+    elif name in ("TUPLE", "FROZENSET"):
         stack.append(Node("list", items=_to_mark(stack)))
     elif name == "DUP":
         stack.append(stack[-1])
     else:
-        _other(opcode, argument, stack)
+        _other(opcode, stack)
 
 
-def _other(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any]) -> None:
+def _other(opcode: pickletools.OpcodeInfo, stack: list[Any]) -> None:
     """Every other opcode only takes and gives what its description says."""
-    if opcode.name == "DICT":
-        pairs = _to_mark(stack)
-        stack.append(Node("dict"))
-        stack[-1].put(pairs)
-    elif opcode.name == "OBJ":
-        stack.append(_made(_to_mark(stack)[0]))
-    elif opcode.name == "INST":
-        _to_mark(stack)
-        stack.append(_made(_Global(argument)))
-    elif opcode.name == "NEWOBJ_EX":
-        del stack[-2:]
-        stack.append(_made(stack.pop()))
-    elif any(one in (pickletools.markobject, pickletools.stackslice) for one in opcode.stack_before):
+    if any(one in (pickletools.markobject, pickletools.stackslice) for one in opcode.stack_before):
         _to_mark(stack)
     else:
         for _ in opcode.stack_before:
             stack.pop()
-        stack.extend(None for _ in opcode.stack_after)
+    stack.extend(None for _ in opcode.stack_after)
 
 
 def _to_mark(stack: list[Any]) -> list[Any]:
@@ -213,7 +203,7 @@ def _unwound(stack: list[Any]) -> Any:
         else:
             stack.append(Node("list", items=items))
     if not stack:
-        return None
+        return _NOTHING
     top = stack[0]
     if isinstance(top, _Global):
         return _made(top)

@@ -95,7 +95,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("Keras in HDF5", _HDF5 & contains(b"model_config"), T.MODEL),
     Rule(
         "Keras weights in HDF5",
-        _HDF5 & (named(".weights.h5") | contains(b"layer_names", b"_layer_checkpoint")),
+        _HDF5 & (named(".weights.h5") | contains(b"layer_names") | (contains(b"layers\0") & contains(b"vars\0"))),
         T.WEIGHTS,
     ),
     Rule("skops", archive("schema.json"), T.MODEL),
@@ -144,7 +144,12 @@ FILES: tuple[Rule[FileLook], ...] = (
         T.AUDIO,
     ),
     Rule("audio (FLAC, AU, MIDI, M4A)", starts(b"fLaC", b".snd", b"MThd") | atom(b"M4A ", b"M4B "), T.AUDIO),
-    Rule("MP3", starts(b"ID3") | (named(".mp3") & starts(b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")), T.AUDIO),
+    Rule(
+        "MP3",
+        (starts(b"ID3") & binary)
+        | (named(".mp3") & starts(b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")),
+        T.AUDIO,
+    ),
     Rule("Ogg video", starts(b"OggS") & contains(b"theora"), T.VIDEO),
     Rule("Ogg audio (Vorbis, Opus)", starts(b"OggS"), T.AUDIO),
     Rule("video (MP4, MOV and their kin)", atom(), T.VIDEO),

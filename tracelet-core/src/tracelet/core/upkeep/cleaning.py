@@ -20,6 +20,7 @@ import attrs
 from tracelet.core.backend import BackendContext, Capability
 from tracelet.core.drafts import staged_by
 from tracelet.core.files import discard
+from tracelet.core.journal import leftovers
 from tracelet.core.lane import open_lane
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
@@ -91,12 +92,13 @@ def _swept(kind: str, freed: Iterable[int]) -> Swept:
 
 
 def _staging(directory: Path, outbox: Outbox, older_than: float) -> Iterator[int]:
-    """Folders of dead processes that no draft needs; in this order, for only a living one writes a draft."""
+    """Folders of dead processes that no draft and no capture needs; in this order, for only a living one writes those."""
     orphans = [
         folder for folder in _entries(directory / "staging") if not _owned(folder) and _last(folder) < older_than
     ]
     drafts = [outbox.load_draft(path) for path in outbox.every_draft()]
     needed = {found.draft.staging.name for found in drafts if found is not None}
+    needed |= {left.head.folder.name for left in leftovers(directory)}
     for folder in orphans:
         if folder.name not in needed:
             yield _remove(folder)

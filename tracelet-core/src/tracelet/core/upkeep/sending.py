@@ -15,7 +15,9 @@ import attrs
 from tracelet.core.backend import BackendContext, BackendSpec
 from tracelet.core.delivery import Courier, all_at_once
 from tracelet.core.drafts import drafted_at, seal_draft
+from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, open_lane
+from tracelet.core.manager import ArtifactManager
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.plugins import Registry
 from tracelet.core.processes import current
@@ -85,6 +87,7 @@ def sync(
     ended, and what was in hand stays in the outbox.
     """
     tour = _Tour(directory, settings, plugins, report)
+    tour.draft_captures()
     tour.seal_drafts()
     parcels = sorted(tour.outbox.everything(), key=lambda parcel: parcel.backend)
     for parcel in parcels:
@@ -128,6 +131,18 @@ class _Tour:
         self._delivered: list[Delivery] = []
         #: By backend and put, or by draft: why it is left.
         self._reasons: dict[tuple[str, str] | Path, str] = {}
+
+    def draft_captures(self) -> None:
+        """Make drafts of what dead processes captured, for the backends that their experiments used."""
+        for left in leftovers(self._directory):
+            own = {"backend": left.head.backends, "routing": left.head.routing, "dir": self._directory}
+            settings = TraceletSettings(**{**attrs.asdict(self._settings, recurse=False), **own})
+            try:
+                experiment = left.head.run.experiment
+                manager = ArtifactManager(experiment, settings, self._directory, lambda: self._plugins, writes=True)
+                manager.draft_captures(left)
+            except (TraceletError, OSError) as error:
+                self._reasons[left.path] = f"{error} It is {left.path}."
 
     def seal_drafts(self) -> None:
         drafts = self.outbox.drafts()
@@ -232,7 +247,25 @@ class _Tour:
             attrs.evolve(_delivery(parcel, DeliveryState.REFUSED, parcel.error), file=self.outbox.refusal(parcel))
             for parcel in self.outbox.refused()
         ]
-        return SyncReport(tuple(self._delivered), (*self._left_drafts(), *left), tuple(refused))
+        unfinished = (*self._left_captures(), *self._left_drafts())
+        return SyncReport(tuple(self._delivered), (*unfinished, *left), tuple(refused))
+
+    def _left_captures(self) -> list[Delivery]:
+        return [
+            Delivery(
+                state=DeliveryState.LEFT,
+                experiment=left.head.run.experiment,
+                backend=backend,
+                name=kept.detection.name or Path(kept.key).name,
+                put_id="",
+                size_bytes=0,
+                queued_at=left.head.run.started_at,
+                reason=self._reasons.get(left.path, "another process is on it."),
+            )
+            for left in leftovers(self._directory)
+            for kept in left.waiting
+            for backend in left.head.backends
+        ]
 
     def _left_drafts(self) -> list[Delivery]:
         here = current().host

@@ -1,0 +1,240 @@
+"""The detector: one thread takes the news, waits for what is not complete yet, and emits."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracelet.builtin.filesystem import FilesystemSettings
+from tracelet.builtin.filesystem.places import Place, places
+from tracelet.builtin.filesystem.settling import Settling
+from tracelet.builtin.filesystem.stamps import Stamp, scan, stamp_of
+from tracelet.exceptions import ConfigError
+from tracelet.plugin import Detection, DetectorContext, Emit
+
+if TYPE_CHECKING:
+    from tracelet.builtin.filesystem.observing import News, Observing, OverflowTap
+
+__all__ = ["FilesystemDetector"]
+
+_LOG = logging.getLogger("tracelet.automagic")
+#: Seconds between two looks whether the directories are there, and the same ones.
+_DIRECTORIES = 0.1
+#: Seconds between two rescans, which find what was never told.
+_RESCAN = 60.0
+#: Seconds after an overflow until watchdog has new watches, and until it has them surely.
+_AFTER_OVERFLOW = (0.5, 5.0)
+#: Seconds by which a look may be late while there are news.
+_LATEST = 1.0
+#: Seconds that the last news may be on their way.
+_LAST_NEWS = 0.02
+#: Files that a warning names.
+_NAMED = 3
+
+
+class FilesystemDetector:
+    """Emits the files of the watched directories, each time that one is complete."""
+
+    def __init__(self, settings: FilesystemSettings, context: DetectorContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._cwd = Path.cwd()
+        self._run: _Run | None = None
+
+    def start(self, emit: Emit) -> None:
+        """See :class:`~tracelet.plugin.Detector`.
+
+        Raises :class:`~tracelet.ConfigError` where a directory cannot be watched as it was configured, or watchdog is
+        not installed.
+        """
+        found = places(self._context.watched, self._context, self._cwd)
+        try:
+            from tracelet.builtin.filesystem import observing
+        except ImportError as error:
+            raise ConfigError(
+                "watch_filesystem=True needs watchdog: pip install 'tracelet-core[watch]', or leave it off."
+            ) from error
+        news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
+        watches = observing.Observing(found, news.put, polling=self._settings.polling)
+        tap = observing.OverflowTap(news.put)
+        self._run = _Run(found, self._settings, emit, news, watches, tap)
+        self._run.start()
+
+    def stop(self) -> None:
+        """See :class:`~tracelet.plugin.Detector`: waits for files that look complete, ``max_wait`` at most."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.stop()
+
+
+class _Run:
+    """One start and stop. Everything but these two happens on its own thread."""
+
+    def __init__(
+        self,
+        found: tuple[Place, ...],
+        settings: FilesystemSettings,
+        emit: Emit,
+        news: queue.SimpleQueue[News | None],
+        watches: Observing,
+        tap: OverflowTap,
+    ) -> None:
+        self._places = found
+        self._max_wait = settings.max_wait
+        self._emit = emit
+        self._news = news
+        self._watches = watches
+        self._tap = tap
+        self._settling = Settling(settings)
+        #: How each file looked when it was emitted, or found at the start.
+        self._known: dict[str, Stamp] = {}
+        self._rescans: list[float] = []
+        self._directories = 0.0
+        self._thread = threading.Thread(target=self._work, name="tracelet-filesystem", daemon=True)
+
+    def start(self) -> None:
+        for place in self._places:
+            self._known.update(scan(place))
+            if not Path(place.path).is_dir():
+                _LOG.debug("%s is not there yet: it is watched when it is.", place.path)
+        self._tap.attach()
+        try:
+            # What came between the look above and the watches is found by a second look.
+            for place, told in self._watches.look():
+                self._find(place, told=told)
+            self._rescans = [time.monotonic() + _RESCAN]
+            self._thread.start()
+        except BaseException:
+            self._tap.detach()
+            self._watches.stop()
+            raise
+
+    def stop(self) -> None:
+        self._news.put(None)
+        # In a child that was forked the thread is not there, and what it watches is the parent's.
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (news := self._next()) is not None:
+            self._guard(self._take, news)
+        self._guard(self._finish)
+        self._tap.detach()
+        self._guard(self._watches.stop)
+
+    def _guard(self, work: Callable[..., object], *args: Any) -> None:
+        """Do something of which no failure may end the watch."""
+        try:
+            work(*args)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next file has its turn
+            _LOG.warning("watching files: %s: %s", type(error).__name__, error)
+
+    def _next(self) -> News | None:
+        """Wait for news, and look after what is due meanwhile; None is the end."""
+        while True:
+            late = time.monotonic() - min(self._directories, self._settling.due, *self._rescans)
+            # The end of a file may stand behind its beginning in the queue: news go before looks.
+            if late > (0.0 if self._news.empty() else _LATEST):
+                self._guard(self._look)
+            with contextlib.suppress(queue.Empty):
+                return self._news.get(timeout=max(0.0, -late))
+
+    def _take(self, news: News) -> None:
+        if news.word == "overflow":
+            _LOG.info(
+                "the system told of more files than could be taken in: the watched directories are looked through."
+            )
+            now = time.monotonic()
+            self._rescans = [*(now + seconds for seconds in _AFTER_OVERFLOW), self._rescans[-1]]
+        elif news.place is not None and news.word == "folder":
+            self._find(news.place, news.path, told=news.told)
+        elif news.place is not None and news.word == "complete":
+            self._settling.drop(news.path)
+            self._tell(news.place, news.path)
+        elif news.place is not None and not self._settling.touch(news.path):
+            stamp = stamp_of(news.place, news.path)
+            # A file that was linked or moved here is told of once more where its folder was looked at already.
+            known = stamp is not None and self._known.get(news.path) == stamp
+            if stamp is not None and not known:
+                self._settling.add(news.place, news.path, stamp, told=news.told)
+
+    def _look(self) -> None:
+        for place, path in self._settling.complete():
+            self._guard(self._tell, place, path)
+        now = time.monotonic()
+        if now >= self._directories:
+            self._directories = now + _DIRECTORIES
+            for place, told in self._watches.look():
+                self._find(place, told=told)
+        if now >= self._rescans[0]:
+            self._rescan()
+            after = time.monotonic()
+            # However many files there are, looking through them takes a hundredth of the time at most.
+            self._rescans = self._rescans[1:] or [after + max(_RESCAN, 100 * (after - now))]
+
+    def _find(self, place: Place, folder: str | None = None, *, told: bool) -> None:
+        """Wait for the files that are there and not known as they are."""
+        for path, stamp in scan(place, folder):
+            if self._known.get(path) != stamp:
+                self._settling.add(place, path, stamp, told=told)
+
+    def _rescan(self) -> None:
+        there = {}
+        for place in self._places:
+            for path, stamp in scan(place):
+                there[path] = stamp
+                if self._known.get(path) != stamp:
+                    self._settling.add(place, path, stamp, told=False)
+        self._known = {path: stamp for path, stamp in self._known.items() if path in there}
+
+    def _tell(self, place: Place, path: str) -> None:
+        stamp = stamp_of(place, path)
+        if stamp is None:
+            _LOG.debug("%s is passed over: it is gone, no file, or elsewhere.", path)
+            return
+        self._known[path] = stamp
+        kind = place.told(path)
+        self._emit(
+            Detection(
+                path=Path(path),
+                type=kind,
+                name=place.name(path, kind),
+                artifact_path=place.artifact_path(path),
+                metadata={"directory": place.given},
+            )
+        )
+
+    def _finish(self) -> None:
+        """Emit what is complete and was not emitted, and say what was not complete."""
+        time.sleep(_LAST_NEWS)
+        self._drain()
+        self._guard(self._watches.look)
+        self._rescan()
+        self._settling.hurry()
+        until = time.monotonic() + self._max_wait
+        while True:
+            for place, path in self._settling.complete():
+                self._guard(self._tell, place, path)
+            if self._settling.only_busy or time.monotonic() >= until:
+                break
+            time.sleep(max(0.0, min(self._settling.due, until) - time.monotonic()))
+            self._drain()
+        left = self._settling.left()
+        if left:
+            more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+            _LOG.warning(
+                "still being written, and not captured: %s%s. Close files before stop().",
+                ", ".join(left[:_NAMED]),
+                more,
+            )
+
+    def _drain(self) -> None:
+        while not self._news.empty():
+            news = self._news.get()
+            if news is not None:
+                self._guard(self._take, news)

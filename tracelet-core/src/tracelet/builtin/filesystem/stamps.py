@@ -1,0 +1,60 @@
+"""How files look, so that a change of one is seen."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+import attrs
+
+from tracelet.builtin.filesystem.places import Place, ignored
+
+__all__ = ["Stamp", "scan", "stamp_of"]
+
+
+@attrs.frozen
+class Stamp:
+    """What tells one state of a file from another, and whose it is."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    owner: int
+
+
+def stamp_of(place: Place, path: str) -> Stamp | None:
+    """Return how a regular file of a place looks, also one behind a link that stays inside; None where there is none."""
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            if place.leads_out(path):
+                return None
+            status = os.stat(path)  # noqa: PTH116 - see Place
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_uid)
+
+
+def scan(place: Place, folder: str | None = None) -> Iterator[tuple[str, Stamp]]:
+    """Give the absolute path of every file of a place that is to be looked at, or of those in a folder of it.
+
+    Links to folders are not followed, and links to files only where they stay inside. What cannot be read is left out.
+    """
+    folders = [folder or place.path]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                inside = list(entries)
+        except OSError:
+            continue
+        for entry in inside:
+            if ignored(entry.name) or place.is_other(entry.path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif (stamp := stamp_of(place, entry.path)) is not None:
+                yield entry.path, stamp

@@ -1,0 +1,55 @@
+"""Detector ``torch``: what goes through ``torch.save`` and its relatives is captured, with no change to the code.
+
+=================  ==============================================================  ==========================
+switch             what it watches                                                 what it emits
+=================  ==============================================================  ==========================
+``save``           ``torch.save``                                                  what the object is, as below
+``jit``            ``torch.jit.save``, ``ScriptModule.save``                       MODEL
+``export``         ``torch.export.save``                                           MODEL
+``safetensors``    ``safetensors.torch.save_file`` and ``save_model``              WEIGHTS
+``distributed``    ``torch.distributed.checkpoint.save`` and ``async_save``        CHECKPOINT, a folder
+``transformers``   ``save_pretrained`` of Hugging Face's models, and of the        MODEL, a folder
+                   tokenizers and processors that are saved beside a model
+=================  ==============================================================  ==========================
+
+Each is on unless ``TRACELET_TORCH_<SWITCH>`` says false. What ``torch.save`` was given tells the type: a module is a
+MODEL, tensors alone are WEIGHTS, the state of training is a CHECKPOINT, see :mod:`.reading`; a checkpoint's metadata
+has the keys ``epoch``, ``global_step``, ``step``, ``loss`` (and others that end in ``_loss``) and ``learning_rate``,
+so far as the saved dict has them as plain numbers.
+
+Nothing of a framework is imported here: functions are watched once the user's program has imported them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from tracelet.plugin import Detector, DetectorContext, DetectorSpec, hookimpl
+
+__all__ = ["TorchSettings", "tracelet_detectors"]
+
+
+@attrs.frozen
+class TorchSettings:
+    """What to watch; read from ``TRACELET_TORCH_*``."""
+
+    save: bool = True
+    jit: bool = True
+    export: bool = True
+    safetensors: bool = True
+    distributed: bool = True
+    transformers: bool = True
+
+
+def _create(settings: TorchSettings, context: DetectorContext) -> Detector:
+    from tracelet.builtin.torch_save.detector import TorchDetector
+
+    return TorchDetector(settings, context)
+
+
+@hookimpl
+def tracelet_detectors() -> Iterable[DetectorSpec]:
+    """Provide the detector ``torch``."""
+    return [DetectorSpec(name="torch", create=_create, settings=TorchSettings)]

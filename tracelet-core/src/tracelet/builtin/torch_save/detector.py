@@ -1,0 +1,57 @@
+"""The detector: it listens while it runs, and emits what was saved."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from tracelet.builtin.torch_save import TorchSettings
+from tracelet.builtin.torch_save.saves import SAVES
+from tracelet.builtin.torch_save.targets import Target
+from tracelet.builtin.torch_save.watching import unwatch, watch
+from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit
+
+__all__ = ["TorchDetector"]
+
+
+class TorchDetector:
+    """Emits what goes through ``torch.save`` and its relatives between :meth:`start` and :meth:`stop`."""
+
+    def __init__(self, settings: TorchSettings, context: DetectorContext) -> None:
+        self._saves = [save for save in SAVES if getattr(settings, save.switch)]
+        self._workspace = context.workspace
+        self._emit: Emit | None = None
+
+    def start(self, emit: Emit) -> None:
+        """Begin to listen; functions that are not imported yet are watched from their import on."""
+        self.stop()
+        self._emit = emit
+        watch(self._saves, self)
+
+    def stop(self) -> None:
+        """Listen no more; a second call does nothing."""
+        unwatch(self)
+        self._emit = None
+
+    def saved(self, target: Target, kind: ArtifactType, metadata: dict[str, Any]) -> None:
+        """Emit a save; what is no file or folder by itself is put together in the workspace and given away.
+
+        Raises ``OSError`` where that cannot be written, and what ``emit`` raises.
+        """
+        emit = self._emit
+        if emit is None:
+            return
+        path, made = target.path, target.memory or target.before is not None
+        if made:
+            path = self._workspace / uuid.uuid4().hex / target.path.name
+            path.parent.mkdir(parents=True)
+            target.write_to(path)
+        emit(
+            Detection(
+                path=path,
+                type=kind,
+                metadata=metadata,
+                artifact_path=target.artifact_path,
+                snapshot="take" if made else "copy",
+            )
+        )

@@ -1,0 +1,141 @@
+"""Where a save goes: a file, a folder, or a buffer with a name; and what of it can be kept when the save returns."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+__all__ = ["Target", "file_target", "folder_target", "logger", "shared_folder_target"]
+
+logger = logging.getLogger("tracelet.automagic")
+
+#: Endings of files that are renamed when they are complete, and are called what they will be called then.
+_UNFINISHED = (".tmp", ".temp", ".part", ".partial")
+#: Files whose bytes are on their way to the disk once they are flushed. What packs or buffers on top of them is
+#: complete only when it is closed.
+_REAL_FILES = (io.BufferedWriter, io.BufferedRandom, io.FileIO)
+
+
+@attrs.frozen
+class Target:
+    """Where a save goes."""
+
+    #: Absolute where it is on disk; of a buffer, its name.
+    path: Path
+    #: The open file that is written to.
+    stream: Any = None
+    #: Whether the content is in memory only, for ``stream.getvalue()`` to give.
+    memory: bool = False
+    folder: bool = False
+    #: How the files of a folder looked before, where it held folders already: then not all of it is what is saved.
+    before: Mapping[str, object] | None = None
+
+    @property
+    def claim(self) -> tuple[Path, ...]:
+        """What others are not to capture meanwhile."""
+        return () if self.memory else (self.path,)
+
+    @property
+    def artifact_path(self) -> str | None:
+        """What the file is called in the artifact, where that is not its own name."""
+        name = "" if self.folder else self.path.name
+        final = next((name.removesuffix(end) for end in _UNFINISHED if name.endswith(end)), "")
+        return final if final.strip(".") else None
+
+    def write_to(self, path: Path) -> None:
+        """Write what is in memory, or those files of the folder that are not as they were before.
+
+        Raises ``OSError`` where they cannot be written.
+        """
+        if self.before is None:
+            path.write_bytes(self.stream.getvalue())
+            return
+        path.mkdir()
+        for name, look in _looks(self.path).items():
+            if self.before.get(name) != look:
+                shutil.copyfile(self.path / name, path / name)
+
+    def complete(self) -> bool:
+        """Write out what the open file holds back, and say whether the bytes are where the target says.
+
+        Raises ``OSError`` where they cannot be written.
+        """
+        if self.memory:
+            return True
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            logger.debug("%s is not captured: it is not there.", self.path)
+            return False
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            logger.debug("%s is not captured: it is a device or a pipe.", self.path)
+            return False
+        if self.stream is not None:
+            self.stream.flush()
+            if not os.path.samestat(os.fstat(real_file(self.stream).fileno()), status):
+                logger.debug("%s is not captured: the open file of that name is another one.", self.path)
+                return False
+        return True
+
+
+def _absolute(path: str | bytes | os.PathLike[Any]) -> Path:
+    return Path(os.path.abspath(os.fsdecode(path)))
+
+
+def file_target(place: Any) -> Target | None:
+    """Return the target of a save to a path or an open file; None, with the reason at DEBUG, where there is none."""
+    if isinstance(place, (str, os.PathLike)):
+        return Target(_absolute(place))
+    name = getattr(place, "name", None)
+    what = f"what is saved to {type(place).__name__} {name!r}" if name else f"what is saved to {type(place).__name__}"
+    if getattr(place, "temp", None) is not None and not getattr(place, "autocommit", True):
+        logger.debug("%s is not captured: the file is in place only when its transaction ends.", what)
+        return None
+    if not isinstance(name, (str, bytes, os.PathLike)) or not name:
+        logger.debug("%s is not captured: it has no name.", what)
+        return None
+    if isinstance(real_file(place), _REAL_FILES):
+        return Target(_absolute(name), place)
+    if callable(getattr(place, "getvalue", None)):
+        return Target(Path(os.fsdecode(name)), place, memory=True)
+    logger.debug("%s is not captured: it is complete only when it is closed.", what)
+    return None
+
+
+def real_file(stream: Any) -> Any:
+    """Return the file that a wrapper of tempfile's or fsspec's is around, or what was given."""
+    for attribute in ("file", "f"):
+        inner = getattr(stream, attribute, None)
+        if isinstance(inner, _REAL_FILES):
+            return inner
+    return stream
+
+
+def _looks(folder: Path) -> dict[str, object]:
+    with os.scandir(folder) as entries:
+        files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    return {name: (status.st_size, status.st_mtime_ns, status.st_ino) for name, status in files}
+
+
+def folder_target(place: Any) -> Target | None:
+    """Return the target of a save to a folder; None where it is on no disk of this machine, or is not given."""
+    if not isinstance(place, (str, os.PathLike)) or "://" in os.fspath(place):
+        logger.debug("what is saved to %r is not captured: it is no folder of this machine.", place)
+        return None
+    return Target(_absolute(place), folder=True)
+
+
+def shared_folder_target(place: Any) -> Target | None:
+    """Return the target of a save into a folder that may hold more than what is saved, such as other checkpoints."""
+    target = folder_target(place)
+    if target is None or not target.path.is_dir() or not any(place.is_dir() for place in target.path.iterdir()):
+        return target
+    return attrs.evolve(target, before=_looks(target.path))

@@ -1,0 +1,112 @@
+"""Versions, labels and aliases on a bag of blobs, where several write to it at once or one is interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from making import write
+
+from tracelet.builtin.local import LocalBackend
+from tracelet.core import blobs as room
+from tracelet.exceptions import BackendError, VersionConflict
+from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
+
+Seal = Callable[..., SealedArtifact]
+RELEASE = Labels("1.0")
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> LocalBackend:
+    return LocalBackend(tmp_path / "place", "trials")
+
+
+@pytest.fixture
+def seal(tmp_path: Path) -> Seal:
+    """Seal one file, as a put of its own each time."""
+    count = 0
+
+    def make(text: str = "content") -> SealedArtifact:
+        nonlocal count
+        count += 1
+        source = write(tmp_path / f"source-{count}", text)
+        file = ArtifactFile("file", len(text), hashlib.sha256(text.encode()).hexdigest())
+        manifest = Manifest("thing", ArtifactType.CONFIG, f"put{count}", 1.0 * count, files=(file,))
+        return SealedArtifact(manifest, {"file": source})
+
+    return make
+
+
+def test_of_two_that_take_a_label_for_the_same_content_one_stores_it(backend: LocalBackend, seal: Seal) -> None:
+    first = backend.put(seal(), RELEASE)
+    assert backend.put(seal(), RELEASE) == first
+    assert [stored.version for stored in backend.list(name="thing", type=None)] == ["1.0"]
+    with pytest.raises(VersionConflict, match="is v0, which has other content"):
+        backend.put(seal("other"), RELEASE)
+
+
+def test_a_label_whose_writer_was_interrupted_goes_to_who_brings_the_same_content(
+    backend: LocalBackend, seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(key: str, data: BinaryIO) -> None:
+        if "/versions/" in key:
+            raise OSError(28, "No space left on device")
+        write_it(key, data)
+
+    write_it = backend.write
+    with monkeypatch.context() as patched:
+        patched.setattr(backend, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            backend.put(seal(), RELEASE)
+    assert backend.find("thing", "1.0") is None
+    stored = backend.put(seal(), RELEASE)
+    assert (stored.version, stored.number) == ("1.0", 1)
+    assert backend.find("thing", "1.0") == stored
+
+
+def test_a_label_that_is_being_written_is_waited_for(
+    backend: LocalBackend, seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = seal()
+    key = "trials/labels/thing/1.0"
+    assert backend.create_exclusive(key, b"")
+
+    def and_meanwhile(seconds: float) -> None:
+        backend.remove(key)
+        assert backend.create_exclusive(key, f"0 {sealed.manifest.digest}".encode())
+
+    monkeypatch.setattr(room.time, "sleep", and_meanwhile)
+    assert backend.put(sealed, RELEASE).version == "1.0"
+
+
+def test_a_label_that_was_never_written_is_told_in_time(
+    backend: LocalBackend, seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(room.time, "sleep", waits.append)
+    backend.create_exclusive("trials/labels/thing/1.0", b"")
+    with pytest.raises(BackendError, match=r"its writer was interrupted\. Use another label"):
+        backend.put(seal(), RELEASE)
+    assert 0.5 < sum(waits) < 5
+
+
+def test_what_is_no_version_among_the_versions_is_passed_over(backend: LocalBackend, seal: Seal) -> None:
+    stored = backend.put(seal(), Labels())
+    backend.create_exclusive("trials/versions/thing/notes.txt", b"somebody's")
+    assert list(backend.list(name=None, type=None)) == [stored]
+
+
+def test_an_alias_that_goes_while_it_is_looked_at_is_gone(tmp_path: Path, seal: Seal) -> None:
+    class Moving(LocalBackend):
+        def read(self, key: str) -> BinaryIO:
+            if key.endswith("/aliases/thing/best"):
+                self.remove(key)
+            return super().read(key)
+
+    backend = Moving(tmp_path / "place", "trials")
+    backend.put(seal(), Labels(aliases=("best", "good")))
+    (stored,) = backend.list(name="thing", type=None)
+    assert stored.aliases == ("good",)

@@ -1,0 +1,123 @@
+"""The outbox where several processes are at work in it at the same instant."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+from making import write
+
+from tracelet.core.outbox import Draft, Outbox, Parcel, without_secrets
+from tracelet.core.processes import ProcessId, current
+from tracelet.exceptions import ArtifactError
+from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, RunInfo, SealedArtifact
+
+DEAD = attrs.evolve(current(), pid=2**22 + 1, started="1")
+
+
+def queue(outbox: Outbox, folder: Path, name: str = "thing") -> Parcel:
+    """Put a delivery into the outbox."""
+    file = ArtifactFile("file", len(name), hashlib.sha256(name.encode()).hexdigest())
+    manifest = Manifest(name, ArtifactType.CONFIG, f"put-{name}", 1.0, files=(file,))
+    parcel = Parcel("moody", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
+    return outbox.add(SealedArtifact(manifest, {"file": write(folder / name, name)}), parcel)
+
+
+class Beside(Outbox):
+    """An outbox beside which another process acts, just after this one has looked at a lease for the n-th time."""
+
+    def __init__(self, directory: Path, *acts: Callable[[Outbox], object]) -> None:
+        super().__init__(directory)
+        self._other = Outbox(directory)
+        self._acts = list(acts)
+
+    def _lease(self, path: Path) -> object:  # type: ignore[override]
+        seen = super()._lease(path)
+        if self._acts:
+            self._acts.pop(0)(self._other)
+        return seen
+
+
+def nothing(other: Outbox) -> None:
+    """Do nothing."""
+
+
+@pytest.fixture
+def parcel(tmp_path: Path) -> Parcel:
+    return queue(Outbox(tmp_path), tmp_path / "sources")
+
+
+def take(outbox: Outbox, parcel: Parcel, holders: Sequence[ProcessId] = ()) -> bool:
+    return outbox.take(parcel, holders or [current()], 60)
+
+
+def leases(folder: Path) -> int:
+    return len(list(folder.rglob("*.lease")))
+
+
+def test_of_two_that_find_a_dead_lease_the_first_to_take_it_has_it(tmp_path: Path, parcel: Parcel) -> None:
+    assert take(Outbox(tmp_path), parcel, [DEAD])
+    late = Beside(tmp_path, lambda other: take(other, parcel))
+    assert not take(late, parcel)
+    assert leases(tmp_path) == 1
+    assert not take(Outbox(tmp_path), parcel), "the first one's lease was put back"
+
+
+def test_who_moves_a_dead_lease_away_may_still_be_too_late(tmp_path: Path, parcel: Parcel) -> None:
+    assert take(Outbox(tmp_path), parcel, [DEAD])
+    late = Beside(tmp_path, nothing, lambda other: take(other, parcel))
+    assert not take(late, parcel)
+    assert leases(tmp_path) == 1
+
+
+def test_a_lease_that_is_given_back_in_that_instant_can_be_taken(tmp_path: Path, parcel: Parcel) -> None:
+    class Freed(Outbox):
+        def _lease(self, path: Path) -> object:  # type: ignore[override]
+            Outbox(tmp_path).release(parcel)
+            return super()._lease(path)
+
+    assert take(Outbox(tmp_path), parcel)
+    assert take(Freed(tmp_path), parcel)
+    assert leases(tmp_path) == 1
+
+
+def test_a_refusal_that_is_deleted_while_they_are_listed_is_passed_over(tmp_path: Path, parcel: Parcel) -> None:
+    outbox = Outbox(tmp_path)
+    second = queue(outbox, tmp_path / "sources", "zebra")
+    for one in (parcel, second):
+        outbox.failed(one, ArtifactError("never"), final=True)
+    listing = outbox.refused()
+    assert next(listing).manifest.name == "thing"
+    outbox.refusal(second).unlink()
+    assert list(listing) == []
+
+
+def test_a_delivery_that_is_made_while_they_are_listed_is_passed_over(tmp_path: Path, parcel: Parcel) -> None:
+    outbox = Outbox(tmp_path)
+    second = queue(outbox, tmp_path / "sources", "zebra")
+    listing = outbox.everything()
+    assert next(listing).manifest.name == "thing"
+    Outbox(tmp_path).done(second)
+    assert list(listing) == []
+
+
+def test_a_draft_that_somebody_finishes_is_not_left_to_others(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    manifest = Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
+    draft = Draft(manifest, {}, (), {}, tmp_path / "staging")
+    path = outbox.add_draft(draft, Labels(), RunInfo("run", "trials", 1.0), {})
+    assert outbox.take_draft(path) is not None
+    assert outbox.disown_draft(path) is None
+    outbox.release_draft(path)
+    assert outbox.disown_draft(path) is not None
+    assert outbox.drafts("trials") == [path]
+
+
+def test_secrets_go_from_whatever_a_context_holds() -> None:
+    context = {"uris": ["https://me:secret@host/x", {"deep": "https://host/y?token=secret"}], "port": 5, "on": None}
+    told = without_secrets(context)
+    assert "secret" not in str(told)
+    assert (told["port"], told["on"], told["uris"][0]) == (5, None, "https://host/x")

@@ -1,0 +1,237 @@
+"""What a file is, told by its content and its name: samples that need no framework, and everything strange."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import socket
+import struct
+import wave
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tracelet.core.artifacts import ArtifactType as T
+from tracelet.core.sniffing import tell_type
+from tracelet.core.sniffing.rules import FILES, FOLDERS
+
+PAGE = Path(__file__).parents[2] / "docs" / "capture.md"
+GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+MP4 = b"\0\0\0\x1cftypmp42\0\0\0\0mp42isom\0\0\0\x08free"
+
+#: Names and contents, as somebody would write them who never saw the rules.
+SAMPLES: list[tuple[str, bytes, T]] = [
+    ("notes.txt", b"remember the milk", T.CUSTOM),
+    ("train.log", b"epoch 1 loss 0.3\n", T.CUSTOM),
+    ("unknown.bin", bytes(range(256)), T.CUSTOM),
+    ("empty", b"", T.CUSTOM),
+    ("archive.tar", b"a" * 257 + b"ustar", T.CUSTOM),
+    ("photo.png", b"this is no picture", T.CUSTOM),
+    ("model.pth", b"these are no weights", T.CUSTOM),
+    ("model.onnx", b"this is no graph", T.CUSTOM),
+    ("data.json", b"{'a': 1}", T.CUSTOM),
+    ("vectors.index", b"IxFI" + bytes(64), T.CUSTOM),
+    ("ORCHIDS", b"ORCHIDS are flowers", T.CUSTOM),
+    ("settings.bin", pickle.dumps({"a": 1}), T.CUSTOM),
+    ("last.ckpt", b"whatever", T.CHECKPOINT),
+    ("state.pkl", pickle.dumps({"epoch": 3, "rng": [1, 2]}), T.CHECKPOINT),
+    ("picture", PNG, T.IMAGE),
+    ("picture.dat", GIF, T.IMAGE),
+    ("confusion_matrix.png", PNG, T.VISUALIZATION),
+    ("attention-maps.PNG", PNG, T.VISUALIZATION),
+    ("clip", MP4, T.VIDEO),
+    ("report.html", b"<!DOCTYPE html>\n<html><body>done</body></html>", T.REPORT),
+    ("report", b"\n  <html lang='en'>", T.REPORT),
+    ("README.md", "# Ergebnisse für Köln\n".encode(), T.REPORT),
+    ("paper", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", T.REPORT),
+    (
+        "drawing",
+        b"<?xml version='1.0'?>\n<!-- made by hand -->\n<svg xmlns='http://www.w3.org/2000/svg'/>",
+        T.VISUALIZATION,
+    ),
+    ("config.yaml", b"lr: 0.1\n", T.CONFIG),
+    ("config.toml", b"lr = 0.1\n", T.CONFIG),
+    ("config.json", json.dumps({"lr": 0.1}).encode(), T.CONFIG),
+    ("settings", json.dumps({"lr": 0.1}, indent=2).encode(), T.CONFIG),
+    ("broken.yaml", b"\x00\x01\x02", T.CUSTOM),
+    ("data.json", b'[{"x": 1}]', T.DATASET),
+    ("train.csv", b"a,b\n1,2\n", T.DATASET),
+    ("from_excel.csv", "a;b\n1;2\n".encode("utf-16"), T.DATASET),
+    ("old.csv", "Stra\xdfe;Ort\n".encode("latin-1"), T.DATASET),
+    ("rows.jsonl", b'{"x": 1}\n{"x": 2}\n', T.DATASET),
+    ("predictions.csv", b"id,label\n1,cat\n", T.SAMPLE),
+    ("val_samples.json", b"[1, 2]", T.SAMPLE),
+    ("train.py", b"import torch\n", T.CODE),
+    ("__init__.py", b"", T.CODE),
+    ("run", b"#!/usr/bin/env bash\nset -e\n", T.CODE),
+    ("Dockerfile", b"FROM python:3.13\n", T.CODE),
+    ("compiled.py", b"\x00\x00\x00", T.CUSTOM),
+    ("model.txt", b"tree\nversion=v4\nnum_class=1\n", T.MODEL),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), SAMPLES, ids=[f"{row[0]}-{row[2].value}" for row in SAMPLES])
+def test_a_file_is_what_its_content_and_name_say(tmp_path: Path, name: str, content: bytes, expected: T) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert tell_type(tmp_path / name) is expected
+
+
+def test_arrays_of_numpy_are_a_dataset_whatever_they_are_called(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.arange(10))
+    np.savez(tmp_path / "more.npz", a=np.arange(10), b=np.eye(3))
+    np.savez_compressed(tmp_path / "less.npz", a=np.arange(10))
+    for path in tmp_path.iterdir():
+        path.rename(path.with_suffix(""))
+    assert {tell_type(path) for path in tmp_path.iterdir()} == {T.DATASET}
+
+
+def test_arrays_of_predictions_are_samples(tmp_path: Path) -> None:
+    np.save(tmp_path / "val-predictions.npy", np.arange(10))
+    assert tell_type(tmp_path / "val-predictions.npy") is T.SAMPLE
+
+
+def test_sound_of_the_standard_library_is_audio(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "sound"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(100))
+    assert tell_type(tmp_path / "sound") is T.AUDIO
+
+
+def test_an_archive_of_something_else_is_custom(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr("a.py", "print()")
+    assert tell_type(tmp_path / "code.zip") is T.CUSTOM
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["saved_model.pb", "fingerprint.pb", "variables/variables.index"], T.MODEL),
+        (["config.json", "model.safetensors", "tokenizer.json"], T.MODEL),
+        (["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"], T.MODEL),
+        (["config.json", "model.safetensors", "optimizer.pt", "trainer_state.json"], T.CHECKPOINT),
+        (["model-00001-of-00002.safetensors", "model.safetensors.index.json"], T.WEIGHTS),
+        (["adapter_config.json", "adapter_model.safetensors"], T.WEIGHTS),
+        (["model_index.json", "unet/config.json"], T.MODEL),
+        ([".metadata", "__0_0.distcp", "__1_0.distcp"], T.CHECKPOINT),
+        (["checkpoint", "ckpt-1.index", "ckpt-1.data-00000-of-00001"], T.CHECKPOINT),
+        (["a.md", "b.csv"], T.CUSTOM),
+        (["a.py", "package/b.py"], T.CODE),
+        ([], T.CUSTOM),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else value.value,
+)
+def test_a_folder_is_what_is_in_it(tmp_path: Path, names: list[str], expected: T) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("a")
+    assert tell_type(folder) is expected
+
+
+def test_a_folder_of_images_is_one_until_there_are_more_than_anybody_looks_at(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f"{number}.gif").write_bytes(GIF)
+    assert tell_type(tmp_path) is T.IMAGE
+    (tmp_path / "one more.gif").write_bytes(GIF)
+    assert tell_type(tmp_path) is T.CUSTOM
+
+
+def test_what_is_no_file_and_no_folder_is_custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("nowhere").symlink_to("gone")
+    Path("round").symlink_to("round")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        names = ["pipe", "nowhere", "round", "socket", "missing", "/dev/zero", "a\0b", "x" * 5000, "missing/a/b"]
+        assert {name: tell_type(Path(name)) for name in names} == dict.fromkeys(names, T.CUSTOM)
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_is_custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("")
+    monkeypatch.setattr(os, "walk", lambda top: iter([(str(top), [], ["a.py", "gone.py"])]))
+    assert tell_type(tmp_path) is T.CUSTOM
+
+
+def magic() -> list[bytes]:
+    """How files begin that one rule or another looks into."""
+    return [
+        b"\x80\x02", b"\x80\x04\x95", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n",
+        b"\x08\x07\x12", b"\x08\x0a:", b"{\"", b"[", b"RIFF", b"\0\0\0\x1cftyp", struct.pack("<Q", 4) + b"{\"a", b"\xff\xfe", b"GGUF",
+    ]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    start=st.sampled_from([b"", *magic()]), rest=st.binary(max_size=300), suffix=st.sampled_from(["", ".json", ".csv"])
+)
+@example(b"\x80\x02", b"}(", "")
+@example(b"\x80\x02", b"(((((t.", "")
+@example(b"\x80\x04", b"\x94\x94", "")
+@example(b"\x80\x02", b"g5\n.", "")
+@example(b"", b"\xff\xfe\x00", "")
+def test_arbitrary_bytes_raise_nothing(tmp_path: Path, start: bytes, rest: bytes, suffix: str) -> None:
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(start + rest)
+    assert isinstance(tell_type(path), T)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_broken_archive_raises_nothing(tmp_path: Path, data: st.DataObject) -> None:
+    """One byte of an archive as torch writes it is another, or its end is missing."""
+    path = tmp_path / "file.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("file/data.pkl", pickle.dumps({"epoch": 1, "list": [1, (2, 3)]}, 2))
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    assert isinstance(tell_type(path), T)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    value=st.recursive(
+        st.none() | st.integers() | st.text(max_size=3) | st.binary(max_size=3) | st.floats(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+            | st.tuples(inner, inner)
+            | st.frozensets(st.text(max_size=3), max_size=3)
+        ),
+    ),
+    protocol=st.integers(2, 5),
+)
+def test_a_key_of_a_training_state_is_seen_in_every_pickle(tmp_path: Path, value: object, protocol: int) -> None:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps({"before": value, "epoch": 1, "after": value}, protocol))
+    assert tell_type(path) is T.CHECKPOINT
+    path.write_bytes(pickle.dumps([value, "epoch"], protocol))
+    assert tell_type(path) is T.CUSTOM
+
+
+def test_every_type_but_the_users_own_has_a_rule() -> None:
+    assert {rule.type for rule in FILES} == set(T) - {T.CUSTOM}
+
+
+def rows(rules: tuple[object, ...]) -> list[str]:
+    return [f"| {rule.what} | {rule.how.replace('|', chr(92) + '|')} | `{rule.type.name}` |" for rule in rules]
+
+
+def test_the_page_shows_the_rules_as_they_are() -> None:
+    page = PAGE.read_text().splitlines()
+    shown = [line for line in page if line.startswith("| ") and line.endswith("` |")]
+    assert shown == [*rows(FILES), *rows(FOLDERS)]

@@ -1,0 +1,227 @@
+"""From torch.save to another process: what was saved while a run was on comes back as it was saved."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from making import elsewhere
+
+from tracelet import ArtifactType, Experiment, ExperimentConfig
+from tracelet.core.artifacts import LoggedArtifact
+
+pytestmark = pytest.mark.frameworks
+
+Run = Callable[..., Experiment]
+
+
+@pytest.fixture
+def run(home: Path) -> Iterator[Run]:
+    """Start experiments that capture on the local backend; they are stopped in the end."""
+    made: list[Experiment] = []
+
+    def start(name: str = "training", automagic: bool = True, **config: Any) -> Experiment:
+        exp = Experiment(name, artifacts=True, automagic_artifacts=automagic, config=ExperimentConfig(**config))
+        made.append(exp.start())
+        return exp
+
+    yield start
+    for exp in made:
+        exp.stop()
+
+
+def versions(exp: Experiment, name: str) -> list[LoggedArtifact]:
+    """Oldest first."""
+    return sorted((one for one in exp.list_artifacts() if one.name == name), key=lambda one: int(one.version[1:]))
+
+
+def stored(one: LoggedArtifact) -> Any:
+    return torch.load(io.BytesIO((one.download() / one.files[0].artifact_path).read_bytes()))
+
+
+def test_unchanged_code_logs_weights_and_a_checkpoint_that_load_in_another_process(run: Run, home: Path) -> None:
+    """The code between start and stop is what a page about torch shows."""
+    torch.manual_seed(3)
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.125, momentum=0.9)
+    epoch, loss = 5, model(torch.ones(1, 4)).sum()
+    loss.backward()
+    optimizer.step()
+    exp = run()
+    torch.save(model.state_dict(), "model.pth")
+    torch.save(
+        {
+            "epoch": epoch,
+            "model_state_dict": model.state_dict(),
+            "optimizer_state_dict": optimizer.state_dict(),
+            "loss": loss,
+        },
+        "checkpoint.pth",
+    )
+    exp.stop()
+    for name in ("model.pth", "checkpoint.pth"):
+        (home / name).unlink()
+    back = elsewhere(
+        """
+        import torch
+        from tracelet import Experiment
+        exp = Experiment("training", artifacts=True)
+        weights, checkpoint = exp.get_artifact("model-weights"), exp.get_artifact("checkpoint")
+        state = torch.load(weights.download() / "model.pth")
+        resumed = torch.load(checkpoint.download() / "checkpoint.pth", weights_only=False)
+        model = torch.nn.Linear(4, 2)
+        model.load_state_dict(state)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+        optimizer.load_state_dict(resumed["optimizer_state_dict"])
+        answer(
+            {
+                "types": [weights.type.value, checkpoint.type.value],
+                "metadata": [weights.metadata, checkpoint.metadata],
+                "weight": model.weight.flatten().tolist(),
+                "momentum": optimizer.state[model.weight]["momentum_buffer"].flatten().tolist(),
+                "resumed": resumed["model_state_dict"]["bias"].tolist(),
+            }
+        )
+        """,
+        cwd=home.parent / "other",
+        TRACELET_DIR=str(home / ".tracelet"),
+    )
+    assert back["types"] == ["weights", "checkpoint"]
+    assert back["metadata"] == [{}, {"epoch": 5, "loss": loss.item(), "learning_rate": 0.125}]
+    assert back["weight"] == model.weight.flatten().tolist()
+    assert back["momentum"] == optimizer.state[model.weight]["momentum_buffer"].flatten().tolist()
+    assert back["resumed"] == model.bias.tolist()
+
+
+def test_a_path_overwritten_fifty_times_is_fifty_versions_of_one_name(run: Run) -> None:
+    exp = run()
+    for number in range(50):
+        torch.save({"layer.weight": torch.full((2,), float(number))}, "model.pth")
+    exp.stop()
+    found = versions(exp, "model-weights")
+    assert [one.version for one in found] == [f"v{number}" for number in range(50)]
+    assert [stored(one)["layer.weight"][0].item() for one in found] == list(range(50))
+
+
+def test_the_same_content_saved_again_is_no_new_version(run: Run) -> None:
+    exp = run()
+    for _ in range(3):
+        torch.save({"layer.weight": torch.ones(2)}, "model.pth")
+    exp.stop()
+    assert [one.version for one in versions(exp, "model-weights")] == ["v0"]
+
+
+def test_a_sharded_checkpoint_comes_back_as_a_folder_that_loads(run: Run, home: Path) -> None:
+    exp = run()
+    with pytest.warns(UserWarning, match="torch.distributed is disabled"):
+        dcp.save({"weight": torch.arange(6.0), "epoch": 2}, checkpoint_id="sharded")
+    exp.stop()
+    one = exp.get_artifact("sharded-checkpoint")
+    assert one.type is ArtifactType.CHECKPOINT
+    assert one.metadata == {"epoch": 2}
+    state = {"weight": torch.zeros(6)}
+    folder = next(one.download().rglob(".metadata")).parent
+    with pytest.warns(UserWarning, match="torch.distributed is disabled"):
+        dcp.load(state, checkpoint_id=folder)
+    assert torch.equal(state["weight"], torch.arange(6.0))
+
+
+def test_a_buffer_with_a_name_comes_back(run: Run) -> None:
+    class Named(io.BytesIO):
+        name = "model.pth"
+
+    exp = run()
+    torch.save({"layer.weight": torch.ones(2)}, Named())
+    exp.stop()
+    assert torch.equal(stored(exp.get_artifact("model-weights"))["layer.weight"], torch.ones(2))
+
+
+def test_two_experiments_at_once_both_have_it(run: Run, home: Path) -> None:
+    first, second = run("first", dir=home / "one"), run("second", dir=home / "two")
+    torch.save({"layer.weight": torch.ones(2)}, "model.pth")
+    first.stop()
+    torch.save({"layer.weight": torch.zeros(2)}, "model.pth")
+    second.stop()
+    torch.save({"layer.weight": torch.rand(2)}, "model.pth")
+    assert len(versions(first, "model-weights")) == 1
+    assert len(versions(second, "model-weights")) == 2
+
+
+def test_nothing_is_captured_that_was_not_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installing a detector changes nothing; and each kind of save has a variable that turns it off."""
+    code = torch.save.__code__
+    exp = run(automagic=False)
+    assert torch.save.__code__ is code
+    exp.stop()
+    monkeypatch.setenv("TRACELET_TORCH_SAVE", "false")
+    exp = run("switched")
+    torch.save(torch.nn.Linear(1, 1), "model.pth")
+    exp.stop()
+    assert exp.list_artifacts() == []
+
+
+def test_what_was_saved_before_a_kill_is_delivered_by_the_next_process(home: Path) -> None:
+    """The last save had returned, and nobody had time for anything else."""
+    program = textwrap.dedent(
+        """
+        import os, signal, torch
+        from tracelet import Experiment
+        exp = Experiment("killed", artifacts=True, automagic_artifacts=True).start()
+        for number in range(10):
+            torch.save({"layer.weight": torch.full((2,), float(number))}, "model.pth")
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=home, timeout=120, check=False, env=dict(os.environ))
+    assert done.returncode == -signal.SIGKILL
+    sync = [sys.executable, "-c", "from tracelet.cli import main; main()", "sync"]
+    subprocess.run(sync, cwd=home, timeout=120, check=True)
+    found = versions(Experiment("killed", artifacts=True), "model-weights")
+    assert [stored(one)["layer.weight"][0].item() for one in found] == list(range(10))
+
+
+TRAINING = """
+    import hashlib, sys, torch
+    from tracelet import Experiment
+
+    torch.manual_seed(11)
+    data = torch.randn(128, 8)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(32, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    exp = Experiment("bits", artifacts=True, automagic_artifacts={automagic})
+    exp.start()
+    losses = []
+    for epoch in range(5):
+        for batch in data[torch.randperm(128)].split(32):
+            loss = (model(batch) - batch.sum(1, keepdim=True)).pow(2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item().hex())
+        torch.save(dict(model=model.state_dict(), optimizer=optimizer.state_dict(), epoch=epoch, loss=loss), "last.ckpt")
+    torch.save(model.state_dict(), "model.pth")
+    exp.stop()
+    weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+    answer([losses, hashlib.sha256(weights).hexdigest(), sorted({{one.name for one in exp.list_artifacts()}})])
+"""
+
+
+def test_training_goes_bit_for_bit_as_without_capture(home: Path) -> None:
+    with_it, without = (
+        elsewhere(TRAINING.format(automagic=automagic), cwd=home.parent / f"automagic-{automagic}")
+        for automagic in (True, False)
+    )
+    assert with_it[:2] == without[:2]
+    assert len(with_it[0]) == 20
+    assert with_it[2] == ["last-checkpoint", "model-weights"]
+    assert without[2] == []
