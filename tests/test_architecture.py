@@ -26,7 +26,7 @@ FLOORS = (
     {"core.experiment", "core.upkeep"},
     {"core.manager"},
     {"core.bounded", "core.capture", "core.finding"},
-    {"core.delivery", "core.drafts", "core.journal", "core.limits", "core.retrieval", "core.snapshots"},
+    {"core.delivery", "core.drafts", "core.journal", "core.limits", "core.retrieval", "core.snapshots", "core.targets"},
     {"core.sealing"},
     {"core.lane", "core.outbox"},
     {"core.service"},

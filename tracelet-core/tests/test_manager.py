@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +114,26 @@ def test_a_draft_for_a_backend_of_another_process_becomes_a_delivery_that_waits_
         assert exp.flush() == 0
         assert [one.name for one in exp.list_artifacts()] == ["snapshot"]
     assert [parcel.backend for parcel in Outbox(home / ".tracelet").everything()] == ["moody"]
+
+
+@pytest.mark.parametrize("call", ["log_artifact", "submit_artifact"])
+def test_a_file_that_never_stops_changing_is_misuse_and_leaves_nothing(home: Path, call: str) -> None:
+    path = write(home / "growing.bin", b"x" * 20_000_000)
+    over = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab", buffering=0) as stream:
+            while not over.wait(0.0001):
+                stream.write(b"x")
+
+    thread = threading.Thread(target=grow)
+    with Experiment("growing", artifacts=True) as exp:
+        thread.start()
+        try:
+            with pytest.raises(ArtifactError, match="It keeps changing: log it when it is written"):
+                getattr(exp, call)(exp.create_artifact("growing", ArtifactType.CUSTOM).add_file(path))
+        finally:
+            over.set()
+            thread.join()
+        assert exp.list_artifacts() == []
+        assert [*(home / ".tracelet" / "staging").rglob("*.*")] == []

@@ -28,15 +28,14 @@ from tracelet.core.plugins import Registry
 from tracelet.core.processes import current
 from tracelet.core.results import LogResult, LogResults
 from tracelet.core.retrieval import BackendShelf
-from tracelet.core.routing import ArtifactSummary
 from tracelet.core.sealing import finish, prepare
 from tracelet.core.store import RemoteStore, Store, open_store
+from tracelet.core.targets import targets_of
 from tracelet.exceptions import (
     ArtifactError,
     BackendError,
     BackendUnavailable,
     ConfigError,
-    PluginError,
     TraceletError,
 )
 from tracelet.settings import TraceletSettings, load_plugin
@@ -371,31 +370,7 @@ class ArtifactManager:
         return self._run
 
     def _route(self, artifact: TraceletArtifact) -> list[BackendSpec]:
-        if not isinstance(artifact, TraceletArtifact):
-            raise ArtifactError(f"{artifact!r} is no TraceletArtifact: make one with create_artifact.")
-        configured = list(self._specs)
-        preferred = artifact.metadata.get("preferred_backends")
-        if preferred is not None:
-            return [self._specs[name] for name in self._preferred(preferred, configured)]
-        policy = self._plugins().routing.get(self._settings.routing)
-        summary = ArtifactSummary(artifact.name, artifact.type, artifact.size_bytes, dict(artifact.metadata))
-        chosen = set(guarded(policy.name, policy.route, summary, tuple(configured)))
-        if not chosen or not chosen <= set(configured):
-            raise PluginError(
-                f"the routing policy {policy.name!r} chose {sorted(chosen)}: it may choose from {configured}, and must "
-                "choose at least one."
-            )
-        return [self._specs[name] for name in configured if name in chosen]
-
-    def _preferred(self, preferred: Any, configured: list[str]) -> list[str]:
-        if not isinstance(preferred, (list, tuple)) or not all(isinstance(name, str) for name in preferred):
-            raise ArtifactError(f"metadata['preferred_backends'] is {preferred!r}: give a list of backends' names.")
-        for name in preferred:
-            self._plugins().backends.get(name)
-        absent = [name for name in preferred if name not in configured]
-        if absent:
-            _LOG.warning("preferred_backends names %s, which this experiment does not use.", ", ".join(absent))
-        return [name for name in configured if name in preferred] or configured
+        return targets_of(artifact, self._specs, self._settings.routing, self._plugins())
 
     def _skip_all(self, targets: Iterable[BackendSpec]) -> LogResults:
         results = LogResults()
@@ -425,6 +400,9 @@ class ArtifactManager:
                 snapshot=snapshot,
                 take=take,
             )
+        except FileChanged as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise ArtifactError(f"{error} It keeps changing: log it when it is written.") from error
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
@@ -458,11 +436,7 @@ class ArtifactManager:
                 tasks[target.name] = self._wired.couriers[target.name].send(own, parcel)
             return {name: self._wired.couriers[name].wait_for(task, until) for name, task in tasks.items()}
         except FileChanged as error:
-            if snapshot:
-                raise ArtifactError(f"{error} It keeps changing: log it when it is written.") from error
             return {target.name: Outcome(error=error) for target in targets}
-        except OSError as error:
-            return {target.name: Outcome(error=unwritable(error)) for target in targets}
         except BackendError as error:
             self._draft(artifact, labels, run, targets, uuid.uuid4().hex)
             return {target.name: Outcome(error=error, queued=True) for target in targets}
@@ -496,11 +470,13 @@ class ArtifactManager:
             if outcome.delivered is not None:
                 results[name] = self._result(name, outcome.delivered.stored, created=outcome.delivered.created)
                 self._counts["logged" if outcome.delivered.created else "unchanged"] += 1
-            elif outcome.queued and outcome.error is not None:
+                continue
+            assert outcome.error is not None
+            if outcome.queued:
                 results.queued[name] = outcome.error
                 self._counts["queued"] += 1
                 _LOG.warning("%s: %s Queued in %s.", name, outcome.error, self._outbox.root)
-            elif outcome.error is not None:
+            else:
                 results.failed[name] = outcome.error
                 self._counts["failed"] += 1
                 _LOG.warning("%s: %s", name, outcome.error)
