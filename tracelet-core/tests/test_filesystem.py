@@ -195,6 +195,18 @@ def test_a_file_that_another_process_writes_slowly_is_told_when_it_is_closed(wat
     assert seen.stop().told == [("out/slow.bin", b"first second")]
 
 
+def test_a_file_that_is_being_overwritten_by_now_is_not_told_half_written(watch: Make) -> None:
+    seen = watch().start()
+    for number in range(10):
+        (seen.out / "last.bin").write_bytes(b"version %d" % number)
+        with (seen.out / "last.bin").open("wb", buffering=0) as file:
+            file.write(b"version ")
+            time.sleep(0.03)
+            file.write(b"%d" % (number + 1))
+    until(lambda: seen.told[-1:] == [("out/last.bin", b"version 10")])
+    assert set(seen.stop().told) <= {("out/last.bin", b"version %d" % number) for number in range(11)}
+
+
 def test_a_file_is_complete_when_it_is_renamed_into_its_place(watch: Make, tmp_path: Path) -> None:
     seen = watch().start()
     for number, source in enumerate((seen.out / "a.tmp", tmp_path / "outside", seen.out / ".hidden"), 1):

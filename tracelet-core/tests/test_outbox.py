@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import attrs
 import pytest
 from making import write
 
+from tracelet.core.files import copy_blob
 from tracelet.core.outbox import Draft, Outbox, Parcel, without_secrets
 from tracelet.core.processes import ProcessId, current
 from tracelet.exceptions import ArtifactError
@@ -21,9 +24,9 @@ DEAD = attrs.evolve(current(), pid=2**22 + 1, started="1")
 def queue(outbox: Outbox, folder: Path, name: str = "thing") -> Parcel:
     """Put a delivery into the outbox."""
     file = ArtifactFile("file", len(name), hashlib.sha256(name.encode()).hexdigest())
-    manifest = Manifest(name, ArtifactType.CONFIG, f"put-{name}", 1.0, files=(file,))
+    manifest = Manifest(name[:9], ArtifactType.CONFIG, f"put-{name[:9]}", 1.0, files=(file,))
     parcel = Parcel("moody", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
-    return outbox.add(SealedArtifact(manifest, {"file": write(folder / name, name)}), parcel)
+    return outbox.add(SealedArtifact(manifest, {"file": write(folder / name[:9], name)}), parcel)
 
 
 class Beside(Outbox):
@@ -121,3 +124,24 @@ def test_secrets_go_from_whatever_a_context_holds() -> None:
     told = without_secrets(context)
     assert "secret" not in str(told)
     assert (told["port"], told["on"], told["uris"][0]) == (5, None, "https://host/x")
+
+
+def test_bytes_that_another_delivery_marks_as_young_meanwhile_are_the_same_bytes(tmp_path: Path) -> None:
+    outbox, over = Outbox(tmp_path), threading.Event()
+    parcel = queue(outbox, tmp_path / "files", "x" * 20_000_000)
+    blob = outbox.store.path(hashlib.sha256(b"x" * 20_000_000).hexdigest())
+
+    def mark() -> None:
+        while not over.wait(0.0001):
+            os.utime(blob)
+
+    thread = threading.Thread(target=mark)
+    thread.start()
+    try:
+        sealed = outbox.sealed(parcel)
+        copy_blob(blob, tmp_path / "copy", blob.name)
+    finally:
+        over.set()
+        thread.join()
+    assert sealed.sources == {"file": blob}
+    assert (tmp_path / "copy").stat().st_size == 20_000_000

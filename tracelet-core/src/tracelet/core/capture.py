@@ -271,10 +271,7 @@ class Capture:
                 self._wake.wait(min((item.due for item in self._items), default=now + _MINUTE) - now)
 
     def _ready(self, now: float) -> _Item | None:
-        """What was being saved when a watcher saw it comes after what its saver tells of it."""
-        kept = (one for one in self._items if one.kept is not None and (one.due <= now or self._ending))
-        late = (one for one in self._items if one.kept is None and one.due <= now)
-        return next(kept, None) or next(late, None)
+        return next((one for one in self._items if one.due <= now or (self._ending and one.kept is not None)), None)
 
     def _process_item(self, item: _Item) -> None:
         if item.kept is None and not self._kept_late(item):

@@ -25,6 +25,7 @@ __all__ = [
     "copy_blob",
     "copy_file",
     "discard",
+    "hash_blob",
     "hash_file",
     "hash_stream",
     "make_durable",
@@ -100,6 +101,15 @@ def hash_file(path: Path) -> tuple[str, Stamp]:
     return digest, before
 
 
+def hash_blob(path: Path) -> str:
+    """Return the sha256 of a file of Tracelet's own, whose bytes never change, though it may be marked as young.
+
+    Raises ``OSError`` where there is no regular file.
+    """
+    with _open_regular(path) as stream:
+        return hash_stream(stream)
+
+
 def _clone(source: BinaryIO, target: BinaryIO) -> bool:
     """Share the source's blocks with the target; False where the filesystem cannot, and nothing was done."""
     if sys.platform != "linux":  # pragma: no cover - other systems copy
@@ -145,9 +155,11 @@ def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = Non
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        copied = copy_file(source, partial)
-        same = known is not None and not known.racy and attrs.evolve(known, taken_ns=copied.taken_ns) == copied
-        if not same and hash_file(partial)[0] != sha256:
+        same = False
+        with contextlib.suppress(FileChanged):  # or another process has marked it as young: its bytes tell
+            copied = copy_file(source, partial)
+            same = known is not None and not known.racy and attrs.evolve(known, taken_ns=copied.taken_ns) == copied
+        if not same and hash_blob(partial) != sha256:
             raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
         partial.replace(target)
     finally:

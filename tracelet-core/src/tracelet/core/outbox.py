@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import attrs
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
-from tracelet.core.files import atomic_write, hash_file
+from tracelet.core.files import atomic_write, hash_blob
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
@@ -262,7 +262,7 @@ class Outbox:
                 if not blob.exists():
                     # gc takes a blob aside for a moment to look again, and puts back what is needed.
                     time.sleep(_SECOND_LOOK)
-                found = hash_file(blob)[0]
+                found = hash_blob(blob)
             except OSError as error:
                 raise IntegrityError(f"the bytes of {file.artifact_path!r} are gone from {self.store.root}.") from error
             if found != file.sha256:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tracelet.core.detector import Detection
 from tracelet.core.entries import ArtifactType
-from tracelet.core.files import copy_file, hash_file
+from tracelet.core.files import copy_file, hash_blob
 
 __all__ = ["artifact_name", "content_of", "size_of", "snapshot"]
 
@@ -77,4 +77,4 @@ def _keep(source: Path, target: Path, *, linked: bool) -> None:
 
 def content_of(path: Path) -> tuple[tuple[str, str], ...]:
     """Return the relative path and the sha256 of each file of a snapshot."""
-    return tuple(sorted((str(file.relative_to(path)), hash_file(file)[0]) for file in _files(path)))
+    return tuple(sorted((str(file.relative_to(path)), hash_blob(file)) for file in _files(path)))

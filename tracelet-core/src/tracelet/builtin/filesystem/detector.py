@@ -31,7 +31,7 @@ _RESCAN = 60.0
 #: Seconds after an overflow until watchdog has new watches, and until it has them surely.
 _AFTER_OVERFLOW = (0.5, 5.0)
 #: Seconds by which a look may be late while there are news.
-_LATEST = 1.0
+_LATEST = 0.02
 #: Seconds that the last news may be on their way.
 _LAST_NEWS = 0.02
 #: Files that a warning names.
@@ -154,8 +154,11 @@ class _Run:
         elif news.place is not None and news.word == "folder":
             self._find(news.place, news.path, told=news.told)
         elif news.place is not None and news.word == "complete":
-            self._settling.drop(news.path)
-            self._tell(news.place, news.path)
+            stamp = stamp_of(news.place, news.path)
+            if stamp is None:
+                _LOG.debug("%s is passed over: it is gone, no file, or elsewhere.", news.path)
+            else:
+                self._settling.close(news.place, news.path, stamp)
         elif news.place is not None and not self._settling.touch(news.path):
             stamp = stamp_of(news.place, news.path)
             # A file that was linked or moved here is told of once more where its folder was looked at already.
@@ -164,8 +167,8 @@ class _Run:
                 self._settling.add(news.place, news.path, stamp, told=news.told)
 
     def _look(self) -> None:
-        for place, path in self._settling.complete():
-            self._guard(self._tell, place, path)
+        for complete in self._settling.complete():
+            self._guard(self._tell, *complete)
         now = time.monotonic()
         if now >= self._directories:
             self._directories = now + _DIRECTORIES
@@ -192,10 +195,12 @@ class _Run:
                     self._settling.add(place, path, stamp, told=False)
         self._known = {path: stamp for path, stamp in self._known.items() if path in there}
 
-    def _tell(self, place: Place, path: str) -> None:
-        stamp = stamp_of(place, path)
-        if stamp is None:
-            _LOG.debug("%s is passed over: it is gone, no file, or elsewhere.", path)
+    def _tell(self, place: Place, path: str, stamp: Stamp) -> None:
+        now = stamp_of(place, path)
+        if now != stamp:
+            # It is written again since it was looked at, or gone.
+            if now is not None:
+                self._settling.add(place, path, now, told=False)
             return
         self._known[path] = stamp
         kind = place.told(path)
@@ -218,8 +223,8 @@ class _Run:
         self._settling.hurry()
         until = time.monotonic() + self._max_wait
         while True:
-            for place, path in self._settling.complete():
-                self._guard(self._tell, place, path)
+            for complete in self._settling.complete():
+                self._guard(self._tell, *complete)
             if self._settling.only_busy or time.monotonic() >= until:
                 break
             time.sleep(max(0.0, min(self._settling.due, until) - time.monotonic()))

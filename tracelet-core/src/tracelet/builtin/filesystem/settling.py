@@ -35,14 +35,17 @@ class _File:
     #: Looks in a row that found it unchanged; the first look only begins the row.
     checks: int = -1
     busy: bool = False
+    #: Whether a writer was seen to end, or it was moved here.
+    closed: bool = False
 
 
 class Settling:
     """Files that wait until they are complete.
 
-    A file that a process is seen to write waits however long that takes. Of the others, one whose end would have been
-    told, and whose writers could be seen, is complete at once; so is one that has not changed, by its own time, for as
-    long as the looks would take. The rest must look the same so many times, or until the longest wait is over.
+    A file that a process is seen to write waits however long that takes; so one that was closed, and is being
+    overwritten by now, is not taken for what it was. Of the others, one that was closed is complete, and one whose end
+    would have been told and whose writers could be seen; so is one that has not changed, by its own time, for as long as
+    the looks would take. The rest must look the same so many times, or until the longest wait is over.
     """
 
     def __init__(self, settings: FilesystemSettings, writers: Writers = being_written) -> None:
@@ -66,6 +69,13 @@ class Settling:
         self._files[path] = _File(place, stamp, told, now, now + _GRACE, self._settings.interval)
         self._due = min(self._due, now + _GRACE)
 
+    def close(self, place: Place, path: str, stamp: Stamp) -> None:
+        """Say that a writer of a file ended, or that it was moved here: it is looked at next."""
+        now = time.monotonic()
+        file = self._files.setdefault(path, _File(place, stamp, True, now, now, self._settings.interval))
+        file.closed, file.due = True, now
+        self._due = min(self._due, now)
+
     def touch(self, path: str) -> bool:
         """Say that a file changes; False where it does not wait."""
         file = self._files.get(path)
@@ -73,12 +83,8 @@ class Settling:
             file.changed, file.checks = time.monotonic(), 0
         return file is not None
 
-    def drop(self, path: str) -> None:
-        """Wait for a file no longer."""
-        self._files.pop(path, None)
-
-    def complete(self) -> Iterator[tuple[Place, str]]:
-        """Look at the files whose time it is, and give those that are complete."""
+    def complete(self) -> Iterator[tuple[Place, str, Stamp]]:
+        """Look at the files whose time it is, and give those that are complete, with how they looked just before."""
         now = time.monotonic()
         if now < self.due:
             return
@@ -90,10 +96,10 @@ class Settling:
         for path, file, stamp in looked:
             if stamp is None:
                 _LOG.debug("%s is gone before it was complete.", path)
-                self.drop(path)
+                del self._files[path]
             elif self._is_complete(path, file, stamp, writing, now):
-                self.drop(path)
-                yield file.place, path
+                del self._files[path]
+                yield file.place, path, stamp
         self._due = min((file.due for file in self._files.values()), default=float("inf"))
 
     def _is_complete(
@@ -113,8 +119,8 @@ class Settling:
             file.changed, file.checks = now, 0
         else:
             file.checks += 1
-        if busy:
-            return False
+        if busy or file.closed:
+            return not busy
         if writing is not None:
             age = time.time() - stamp.mtime_ns / 1e9
             if (file.told and visible(stamp.owner)) or age > settings.interval * settings.checks:
