@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from servers.s3_server import S3Server
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -77,3 +79,18 @@ def test_saves_of_torch_are_captured_with_no_change_to_the_training(tmp_path: Pa
     assert ["checkpoint", "v4", "checkpoint", "checkpoint.pth"] in rows
     assert [row for row in rows if row[2] == "model"] == [["network-model", "v0", "model", "network.pt"]]
     assert lines[-1] == "the best weights, loaded again, reach the accuracy that they had: True"
+
+
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+def test_a_training_with_lightning_is_captured_unchanged(tmp_path: Path, package: str) -> None:
+    assert run("lightning_artifacts.py", tmp_path, package) == [
+        "digits-net-checkpoint: versions: 11",
+        "digits-net-model: versions: 1",
+        "digits-net-samples: versions: 5",
+        "digits-net-checkpoint best: epoch 4, step 115",
+        "digits-net-checkpoint last: epoch 4, step 115",
+        "digits-net-checkpoint manual: epoch 5, step 115",
+        "digits-net-model final: epoch 5, step 115",
+        "best by val_loss, with {'channels': 16, 'learning_rate': 0.01}",
+        "the final model predicts as it did",
+    ]

@@ -519,6 +519,20 @@ def test_a_forked_process_captures_nothing_of_its_parents_and_says_so(
     assert "this process was forked from the one that captures" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("ends", [[False], [False, True], [True, False]], ids=str)
+def test_a_training_that_broke_off_last_is_the_end_of_the_run_that_nobody_ends(
+    run: Run, hand: ModuleType, monkeypatch: pytest.MonkeyPatch, ends: list[bool]
+) -> None:
+    exp, told = run(), []
+    monkeypatch.setattr(exp._artifact_manager, "end", lambda *, failed: told.append(failed))
+    for completed in ends:
+        hand.contexts[-1].outcome(completed)
+    exp._stop_at_exit()
+    assert told == [not ends[-1]]
+    monkeypatch.undo()
+    exp._artifact_manager.end(failed=False)
+
+
 def test_only_rank_0_captures(run: Run, hand: ModuleType) -> None:
     run(rank=1)
     assert hand.listeners == []

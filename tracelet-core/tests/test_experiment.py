@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -558,3 +559,23 @@ def test_a_plugin_that_does_not_load_is_refused_when_it_is_named(tmp_path: Path)
     said, cause = elsewhere(script, cwd=tmp_path / "there", PYTHONPATH=str(tmp_path / "path"))
     assert "the plugin 'sad' of sad 1.0 does not load" in said
     assert cause == "ModuleNotFoundError"
+
+
+@pytest.mark.parametrize(
+    ("end", "failed"),
+    [("", False), ("raise RuntimeError", True), ("raise KeyboardInterrupt", True), ("sys.exit(0)", False)],
+    ids=["its end", "an exception", "Ctrl-C", "exit"],
+)
+def test_a_run_that_its_program_does_not_end_ends_as_the_program_does(
+    moody: Moody, home: Path, end: str, failed: bool
+) -> None:
+    script = f"""
+import sys
+from tracelet import ArtifactType, Experiment
+exp = Experiment("ends", backend="moody", artifacts=True).start()
+assert exp.log_artifact(exp.create_artifact("thing", ArtifactType.CONFIG).add_object(1, "one")).ok
+{end}
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=home, capture_output=True, check=False, timeout=60)
+    assert len(moody.calls(f"stop_failed_{failed}")) == 1
+    assert not moody.calls(f"stop_failed_{not failed}")

@@ -197,13 +197,22 @@ def test_a_file_that_another_process_writes_slowly_is_told_when_it_is_closed(wat
 
 def test_a_file_that_is_being_overwritten_by_now_is_not_told_half_written(watch: Make) -> None:
     seen = watch().start()
+    program = (
+        WRITER
+        + """
+    import time
     for number in range(10):
-        (seen.out / "last.bin").write_bytes(b"version %d" % number)
-        with (seen.out / "last.bin").open("wb", buffering=0) as file:
+        open(sys.argv[1], "wb").write(b"version %d" % number)
+        with open(sys.argv[1], "wb", buffering=0) as file:
             file.write(b"version ")
             time.sleep(0.03)
             file.write(b"%d" % (number + 1))
-    until(lambda: seen.told[-1:] == [("out/last.bin", b"version 10")])
+    step()
+    """
+    )
+    with elsewhere(program, seen.out / "last.bin") as writer:
+        go(writer)
+        until(lambda: seen.told[-1:] == [("out/last.bin", b"version 10")])
     assert set(seen.stop().told) <= {("out/last.bin", b"version %d" % number) for number in range(11)}
 
 

@@ -102,7 +102,10 @@ class Capture:
                 one if isinstance(one, WatchedDirectory) else WatchedDirectory(one)
                 for one in settings.artifact_watch_dirs
             ),
+            outcome=self._ended,
         )
+        #: Whether the last training that a detector watched came to its end.
+        self.completed = True
         self._wake = threading.Condition()
         self._items: list[_Item] = []
         self._busy = False
@@ -152,6 +155,9 @@ class Capture:
             except Exception as error:  # noqa: BLE001 - a detector is never the end of the user's training
                 _LOG.warning("the detector %r does not start: %s: %s", name, type(error).__name__, error)
         _LOG.debug("capturing with %s.", ", ".join(self._detectors))
+
+    def _ended(self, completed: bool) -> None:
+        self.completed = completed
 
     # -- on the user's threads
 

@@ -76,6 +76,10 @@ class Detector(Protocol):
         ...
 
 
+def _nothing(completed: bool) -> None:
+    """For whoever does not want to know."""
+
+
 @attrs.frozen(kw_only=True)
 class DetectorContext:
     """What a detector is told about the experiment that it works for."""
@@ -87,6 +91,9 @@ class DetectorContext:
     workspace: Path
     #: The directories that the user wants to be watched.
     watched: tuple[WatchedDirectory, ...] = ()
+    #: Tell how a training that was watched ended: whether it came to its end. The last one counts where the program ends
+    #: without ending its run.
+    outcome: Callable[[bool], None] = _nothing
 
 
 @attrs.frozen(kw_only=True)

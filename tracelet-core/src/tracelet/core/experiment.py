@@ -130,7 +130,7 @@ class Experiment:
             _LOG.warning("nothing is captured by itself while artifacts are off: say artifacts=True too.")
         self._run = run
         _ACTIVE[self.name] = self
-        atexit.register(self.stop)
+        atexit.register(self._stop_at_exit)
         return self
 
     def _begin(self, run: RunInfo) -> None:
@@ -147,11 +147,17 @@ class Experiment:
         if self._run is None:
             return
         self._run = None
-        atexit.unregister(self.stop)
+        atexit.unregister(self._stop_at_exit)
         if _ACTIVE.get(self.name) is self:
             del _ACTIVE[self.name]
         if self.settings.enable_artifacts:
             self._artifact_manager.end(failed=failed)
+
+    def _stop_at_exit(self) -> None:
+        """The program ends without having ended the run: what it dies of, or what a training died of, is the run's end too."""
+        # Set by the interpreter when it prints a traceback that nobody caught.
+        died = getattr(sys, "last_type", None) is not None
+        self.stop(failed=died or self._artifact_manager.broke_off)
 
     def __enter__(self) -> Experiment:
         return self.start()

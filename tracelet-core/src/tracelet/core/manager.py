@@ -262,6 +262,11 @@ class ArtifactManager:
         deliveries = sum(len(self._outbox.waiting(self._experiment, name)) for name in self._specs)
         return deliveries + len(drafts) + sum(capture.waiting for capture in self._captures())
 
+    @property
+    def broke_off(self) -> bool:
+        """Whether the last training that a detector watched in this run did not come to its end."""
+        return self._capture is not None and not self._capture.completed
+
     def _captures(self) -> list[Capture]:
         return self._resumed if self._capture is None else [self._capture, *self._resumed]
 

@@ -21,6 +21,7 @@ import attrs
 
 from tracelet.core.artifacts import TraceletArtifact
 from tracelet.core.backend import BackendSpec, ModelInfo, SealedArtifact
+from tracelet.core.claims import saving
 from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.files import Stamp, copy_file, hash_file
 from tracelet.core.lane import guarded
@@ -134,7 +135,9 @@ def prepare(
 
 def _dump(spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
     try:
-        guarded(spec.name, spec.dump, value, path)
+        # A framework's own way to write a model may be what a detector watches.
+        with saving(path):
+            guarded(spec.name, spec.dump, value, path)
     except BackendError as error:
         raise ArtifactError(
             f"the {what} cannot be stored as {spec.name}: {error.__cause__ or error}. Change it, or give another serializer= or framework=."
@@ -172,7 +175,8 @@ def _render(target: BackendSpec, model: Any, info: ModelInfo, staging: Path) -> 
     folder = staging / "rendered" / target.name
     (folder / info.name).mkdir(parents=True)
     try:
-        guarded(target.name, target.render, model, info, folder / info.name)
+        with saving(folder):
+            guarded(target.name, target.render, model, info, folder / info.name)
     except TraceletError as error:
         _LOG.warning("%s has no form of its own for the model %r: %s", target.name, info.name, error)
         shutil.rmtree(folder / info.name, ignore_errors=True)

@@ -1,0 +1,45 @@
+"""The detector: it starts and ends a watch, and puts the hooks on while there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from tracelet.plugin import Emit
+from tracelet_lightning import LightningSettings, fitting, patches, saves, watches
+
+__all__ = ["LightningDetector"]
+
+#: Seconds that checkpoints which are being written by a thread of Lightning's may take to be complete at the stop.
+_PATIENCE = 10.0
+
+
+class LightningDetector:
+    """Sees what Trainers of ``lightning`` and ``pytorch_lightning`` save, train and predict."""
+
+    def __init__(
+        self, settings: LightningSettings, workspace: Path, outcome: Callable[[bool], None] = lambda completed: None
+    ) -> None:
+        """``workspace`` is a folder for files of its own; ``outcome`` is told whether each ``fit`` came to its end."""
+        self._outcome = outcome
+        self._settings = settings
+        self._workspace = workspace
+        self._watch: watches.Watch | None = None
+
+    def start(self, emit: Emit) -> None:
+        """Begin to report to ``emit``, from Trainers that exist and those to come."""
+        if self._watch is None:
+            self._watch = watches.Watch(self._settings, self._workspace, os.getpid(), emit, self._outcome)
+            watches.add(self._watch)
+            patches.refresh()
+
+    def stop(self) -> None:
+        """Report what is complete and was not reported, and take the hooks off, if no other detector is left."""
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return
+        saves.settle(_PATIENCE)
+        fitting.collect(watch)
+        watches.remove(watch)
+        patches.refresh()

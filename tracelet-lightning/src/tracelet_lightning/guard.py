@@ -1,0 +1,20 @@
+"""The boundary to the user's training: what goes wrong on our side ends here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+__all__ = ["LOG", "guarded"]
+
+LOG = logging.getLogger("tracelet.automagic")
+
+
+@contextlib.contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn what the block raises into one WARNING that ``what`` is not captured."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a detector is never the end of the user's training
+        LOG.warning("%s is not captured: %s: %s", what, type(error).__name__, error)

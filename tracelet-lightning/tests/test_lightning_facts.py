@@ -1,0 +1,121 @@
+"""Names, and metadata that is plain, bounded and true."""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_nets import data, net, trainer
+
+from tracelet_lightning import facts
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("LitDigits", "lit-digits"),
+        ("MNISTModel", "mnist-model"),
+        ("Net2D", "net2-d"),
+        ("x", "x"),
+        ("Größe", "gr-e"),
+        ("Ö", "module"),
+    ],
+)
+def test_a_series_is_named_by_its_class(name: str, stem: str) -> None:
+    assert facts.artifact_name(type(name, (), {})(), "checkpoint") == f"{stem}-checkpoint"
+
+
+def test_a_long_name_is_cut() -> None:
+    name = facts.artifact_name(type("A" + "b" * 300, (), {})(), "checkpoint")
+    assert len(name) == 128
+    assert name.endswith("b-checkpoint")
+
+
+def test_a_file_keeps_its_name_where_it_can() -> None:
+    assert facts.file_name("epoch=0-val loss=0.5.ckpt") == "epoch=0-val loss=0.5.ckpt"
+    assert facts.file_name("a:b.ckpt") == "checkpoint-a-b.ckpt"
+    assert facts.file_name("tracelet.json") == "checkpoint-tracelet.json"
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    ODD = (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (torch.tensor(1.5), 1.5),
+        (torch.tensor([2]), 2),
+        (torch.ones(3, 2), "<Tensor of shape (3, 2)>"),
+        (np.float32(0.5), 0.5),
+        (np.int64(7), 7),
+        (np.arange(3), "<ndarray of shape (3,)>"),
+        (Path("/data"), "/data"),
+        (Colour.RED, "red"),
+        (Colour.ODD, "ODD"),
+        (argparse.Namespace(a=1, b=(2, None)), {"a": 1, "b": [2, None]}),
+        ({1: {"x"}}, {"1": ["x"]}),
+        (torch.nn.ReLU(), "<ReLU>"),
+        (torch.float16, "<dtype>"),
+        (len, "<builtin_function_or_method>"),
+        (b"bytes", "<bytes>"),
+        ("x" * 5000, "x" * 1000),
+        ("\ud800", "?"),
+    ],
+)
+def test_values_become_plain(value: Any, plain: Any) -> None:
+    assert facts.plain(value) == plain
+    json.dumps(facts.plain(value))
+
+
+def test_what_is_too_much_or_holds_itself_is_bounded() -> None:
+    assert len(facts.plain(list(range(10_000)))) < 1001
+    loop: dict[str, Any] = {}
+    loop["again"] = loop
+    assert json.dumps(facts.plain(loop)).count("again") == 6
+    assert isinstance(facts.plain(10**5000), float)
+
+
+def test_every_artifact_says_where_the_training_was(package: str, tmp_path: Path, watching: Any) -> None:
+    pl = importlib.import_module(package)
+
+    class Data(pl.LightningDataModule):
+        def __init__(self, batch: int) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+        def train_dataloader(self) -> Any:
+            return data()
+
+        val_dataloader = train_dataloader
+
+    seen = watching()
+    trainer(package, tmp_path, precision="bf16-mixed").fit(net(package)(hidden=2, lr=0.25), datamodule=Data(batch=8))
+    assert {one.kind for one in seen.all} == {"checkpoint", "sample", "model"}
+    for one in seen.all:
+        said = one.said
+        assert json.loads(json.dumps(said)) == said
+        assert said["hyperparameters"] == {"hidden": 2, "lr": 0.25}
+        assert said["datamodule_hyperparameters"] == {"batch": 8}
+        assert said["learning_rates"] == [0.25]
+        assert said["precision"] == "bf16-mixed"
+        assert said["strategy"] == "SingleDeviceStrategy"
+        assert said["world_size"] == 1
+        assert said["framework"].startswith(package.partition(".")[0] + " 2.")
+        assert set(said["metrics"]) == {"train_loss", "val_loss", "val/gap"}
+    assert [(one.said["epoch"], one.said["global_step"]) for one in seen.of("checkpoint")] == [(0, 3), (1, 6)]
+    assert seen.of("checkpoint")[0].said["saved_by"] == "ModelCheckpoint"
+
+
+def test_asking_for_hyperparameters_leaves_none_behind(package: str) -> None:
+    bare = importlib.import_module(package).LightningModule()
+    assert facts._hyperparameters(bare) == {}
+    assert "_hparams" not in vars(bare)

@@ -1,0 +1,105 @@
+"""Whole trainings in processes of their own, with an experiment: what is stored in the end, and comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracelet import Experiment, ExperimentConfig
+
+PROGRAMS = Path(__file__).parent / "lightning_programs.py"
+
+
+def run(folder: Path, program: str, *arguments: str, code: int | None = 0, **variables: str) -> list[str]:
+    """Run a program in a folder; return the lines it printed."""
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, str(PROGRAMS), program, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+    )
+    assert code is None or done.returncode == code, done.stderr
+    return done.stdout.splitlines()
+
+
+def stored(folder: Path, experiment: str) -> list[dict[str, Any]]:
+    """What is stored, oldest first, once a process that comes later has delivered what waits."""
+    exp = Experiment(experiment, artifacts=True, config=ExperimentConfig(dir=folder / ".tracelet"))
+    with exp:
+        assert exp.flush() == 0
+    return [
+        {
+            "name": one.name,
+            "aliases": sorted(one.aliases),
+            "files": sorted(file.artifact_path for file in one.files),
+            "said": one.metadata,
+        }
+        for one in reversed(exp.list_artifacts())
+    ]
+
+
+def count(stored: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(one["name"].rpartition("-")[2] for one in stored)
+
+
+def test_the_specification_runs_as_printed_and_training_resumes_in_another_process(
+    package: str, tmp_path: Path
+) -> None:
+    wrote = json.loads(run(tmp_path, "as_the_spec_says", package)[-1])
+    read = json.loads(run(tmp_path / "elsewhere", "read", package, TRACELET_DIR=str(tmp_path / ".tracelet"))[-1])
+    assert read["predicted"] == wrote["predicted"]
+    assert read["first_step"] == 30
+    assert read["file"] == "epoch=9-step=30.ckpt"
+    kinds = Counter(one["type"] for one in read["stored"])
+    assert kinds == {"checkpoint": 10, "sample": 10, "model": 1}
+    assert [one["epoch"] for one in read["stored"] if one["type"] == "sample"] == list(range(10))
+    assert [one["epoch"] for one in read["stored"] if one["type"] == "checkpoint"] == list(range(10))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "ddp_fork"])
+def test_of_two_processes_one_logs_and_all_is_there_once(package: str, tmp_path: Path, strategy: str) -> None:
+    run(tmp_path, "in_parallel", package, strategy)
+    found = stored(tmp_path, "parallel")
+    assert count(found) == {"checkpoint": 4, "samples": 2, "model": 1}
+    checkpoints = [one for one in found if one["name"].endswith("-checkpoint")]
+    assert sorted((one["files"], one["said"]["global_step"]) for one in checkpoints) == [
+        (["epoch=0.ckpt"], 2),
+        (["epoch=1.ckpt"], 4),
+        (["last.ckpt"], 2),
+        (["last.ckpt"], 4),
+    ]
+    assert {one["said"]["world_size"] for one in found} == {2}
+    assert [one["files"] for one in found if one["aliases"] == ["last"]] == [["last.ckpt"]]
+
+
+@pytest.mark.parametrize("how", ["exception", "interrupt", "kill"])
+def test_what_was_saved_before_the_end_is_stored(package: str, tmp_path: Path, how: str) -> None:
+    run(tmp_path, "broken_off", package, how, code=None)
+    found = stored(tmp_path, "broken")
+    assert count(found) == {"checkpoint": 1, "samples": 1}
+    assert {one["said"]["global_step"] for one in found} == {3}
+
+
+def test_with_every_detector_each_thing_is_captured_once_and_the_training_is_the_same(
+    package: str, tmp_path: Path
+) -> None:
+    trained = [run(tmp_path / on, "with_all_detectors", package, on)[-1] for on in ("off", "on")]
+    assert trained[0] == trained[1]
+    assert not stored(tmp_path / "off", "all")
+    found = stored(tmp_path / "on", "all")
+    assert count(found) == {"checkpoint": 7, "samples": 3, "model": 1}
+    files = Counter(one["files"][0] for one in found if one["name"].endswith("-checkpoint"))
+    assert files == {"epoch=0.ckpt": 1, "epoch=1.ckpt": 1, "epoch=2.ckpt": 1, "last.ckpt": 3, "mine.ckpt": 1}
+    said = {alias: one["files"][0] for one in found for alias in one["aliases"] if one["files"]}
+    assert said == {"best": "epoch=2.ckpt", "last": "last.ckpt", "manual": "mine.ckpt"}
