@@ -239,3 +239,146 @@ print(json.dumps({{backend: [one.version for one in exp.list_artifacts(backend=b
 """
     )
     assert held == {backend: ["v0"] for backend in TRACKERS}
+
+
+CAPTURED = """
+import json, logging, warnings
+import pytorch_lightning as pl
+import torch
+from pathlib import Path
+from torch.nn.functional import mse_loss
+from torch.utils.data import DataLoader, TensorDataset
+
+warnings.simplefilter("ignore")
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+DATA = DataLoader(TensorDataset(torch.linspace(0, 1, 16).reshape(8, 2), torch.linspace(0, 1, 8).reshape(8, 1)), batch_size=4)
+
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+    def forward(self, x):
+        return self.layer(x)
+    def training_step(self, batch, number):
+        return mse_loss(self(batch[0]), batch[1])
+    validation_step = training_step
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+class Data(pl.LightningDataModule):
+    def train_dataloader(self):
+        return DATA
+    val_dataloader = train_dataloader
+"""
+
+#: The specification's own snippets, as printed there.
+SNIPPETS = """
+from tracelet import Experiment
+from tracelet.core.experiment import ExperimentConfig
+
+model, datamodule = Net(), Data()
+import pytorch_lightning as pl
+
+# Enable artifact auto-detection
+exp = Experiment("lightning_training", artifacts=True, automagic_artifacts=True)
+exp.start()
+
+# Your normal Lightning training - artifacts captured automatically
+trainer = pl.Trainer(max_epochs=10)
+trainer.fit(model, datamodule)
+# Checkpoints, final model, and samples logged automatically
+
+exp.stop()
+
+epoch, loss, optimizer = 3, 0.25, torch.optim.SGD(model.parameters(), 0.1)
+import torch
+
+# Enable auto-detection
+exp = Experiment("pytorch_training", artifacts=True, automagic_artifacts=True)
+exp.start()
+
+# Your normal PyTorch code - saves captured automatically
+torch.save(model.state_dict(), "model.pth")  # Automatically logged
+torch.save({
+    'epoch': epoch,
+    'model_state_dict': model.state_dict(),
+    'optimizer_state_dict': optimizer.state_dict(),
+    'loss': loss,
+}, "checkpoint.pth")  # Automatically logged as checkpoint
+
+exp.stop()
+
+from tracelet.core.experiment import ExperimentConfig
+
+config = ExperimentConfig(
+    enable_artifacts=True,
+    watch_filesystem=True,  # Enable filesystem watching
+    artifact_watch_dirs=["./checkpoints", "./outputs", "./models"]
+)
+
+exp = Experiment("filesystem_watch", config=config, artifacts=True)
+exp.start()
+
+# Any files created in watched directories are automatically logged
+# with type detection based on filename and content
+for folder in ("checkpoints", "outputs", "models"):
+    Path(folder).mkdir()
+Path("outputs/report.html").write_text("<!doctype html><p>fine")
+torch.save(model.state_dict(), "models/net.pth")
+Path("checkpoints/notes.bin").write_bytes(bytes(9))
+exp.stop()
+print(json.dumps([value.tolist() for value in model.parameters()]))
+"""
+
+CAPTURES_READ = """
+from tracelet import ArtifactType, Experiment
+
+def held(name):
+    return sorted([one.type.value, one.name, one.version] for one in Experiment(name, artifacts=True).list_artifacts())
+
+lightning = Experiment("lightning_training", artifacts=True)
+final = lightning.get_artifact("net-model", version="final").load_model(trust=True)
+newest = lightning.get_artifact("net-checkpoint", version="periodic")
+(path,) = newest.download("ckpt").rglob("*.ckpt")
+resumed, steps = Net(), []
+trainer = pl.Trainer(max_epochs=11, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+resumed.on_train_batch_start = lambda batch, number: steps.append(trainer.global_step)
+trainer.fit(resumed, Data(), ckpt_path=str(path))
+
+saved = Experiment("pytorch_training", artifacts=True)
+state = saved.get_artifact("checkpoint")
+loaded = torch.load(state.download("state") / "checkpoint.pth", weights_only=True)
+print(json.dumps({
+    "lightning": held("lightning_training"), "torch": held("pytorch_training"), "files": held("filesystem_watch"),
+    "final": [value.tolist() for value in final.parameters()],
+    "resumed": steps[0], "newest": newest.metadata["epoch"],
+    "state": [loaded["epoch"], loaded["loss"]],
+    "metadata": {key: state.metadata[key] for key in ("epoch", "loss", "learning_rate")},
+}))
+"""
+
+
+@pytest.mark.parametrize("backend", EVERYWHERE)
+def test_what_the_specification_captures_comes_back_from_each_backend(site: Site, backend: str) -> None:
+    home = site.home()
+    chosen = f"import os\nos.environ['TRACELET_BACKEND'] = {backend!r}\n"
+    weights = site(chosen + CAPTURED + SNIPPETS, home)
+    found = site(chosen + CAPTURED + CAPTURES_READ, home if backend == "local" else None)
+    epochs = [f"v{number}" for number in range(10)]
+    assert found["lightning"] == sorted(
+        [
+            *(["checkpoint", "net-checkpoint", version] for version in epochs),
+            *(["sample", "net-samples", version] for version in epochs),
+            ["model", "net-model", "v0"],
+        ]
+    )
+    assert found["torch"] == [["checkpoint", "checkpoint", "v0"], ["weights", "model-weights", "v0"]]
+    assert found["files"] == [
+        ["custom", "notes-custom", "v0"],
+        ["report", "report", "v0"],
+        ["weights", "net-weights", "v0"],
+    ]
+    assert found["final"] == weights
+    assert (found["newest"], found["resumed"]) == (9, 20)
+    assert found["state"] == [3, 0.25]
+    assert found["metadata"] == {"epoch": 3, "loss": 0.25, "learning_rate": 0.1}

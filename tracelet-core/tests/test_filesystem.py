@@ -195,25 +195,35 @@ def test_a_file_that_another_process_writes_slowly_is_told_when_it_is_closed(wat
     assert seen.stop().told == [("out/slow.bin", b"first second")]
 
 
-def test_a_file_that_is_being_overwritten_by_now_is_not_told_half_written(watch: Make) -> None:
+def test_a_file_that_was_closed_and_is_being_written_again_is_not_told_half_written(watch: Make) -> None:
     seen = watch().start()
     program = (
         WRITER
         + """
     import time
-    for number in range(10):
-        open(sys.argv[1], "wb").write(b"version %d" % number)
-        with open(sys.argv[1], "wb", buffering=0) as file:
-            file.write(b"version ")
+    open(sys.argv[1], "wb").write(b"00")
+    for number in range(1, 10):
+        with open(sys.argv[1], "r+b", buffering=0) as file:
+            file.write(b"%d" % number)
             time.sleep(0.03)
-            file.write(b"%d" % (number + 1))
+            file.write(b"%d" % number)
     step()
     """
     )
     with elsewhere(program, seen.out / "last.bin") as writer:
         go(writer)
-        until(lambda: seen.told[-1:] == [("out/last.bin", b"version 10")])
-    assert set(seen.stop().told) <= {("out/last.bin", b"version %d" % number) for number in range(11)}
+        until(lambda: seen.told[-1:] == [("out/last.bin", b"99")])
+    assert set(seen.stop().told) <= {("out/last.bin", b"%d%d" % (number, number)) for number in range(10)}
+
+
+def test_an_empty_file_may_be_one_that_is_just_opened_anew_and_must_stay_empty(watch: Make) -> None:
+    """While the system empties it, the process that does that is not to be seen yet."""
+    seen = watch(interval=0.3).start()
+    (seen.out / "empty").touch()
+    closed = time.monotonic()
+    seen.wait()
+    assert time.monotonic() - closed > 0.25
+    assert seen.told == [("out/empty", b"")]
 
 
 def test_a_file_is_complete_when_it_is_renamed_into_its_place(watch: Make, tmp_path: Path) -> None:

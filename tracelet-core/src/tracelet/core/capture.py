@@ -127,10 +127,26 @@ class Capture:
 
     def _left(self, waiting: Iterable[Kept]) -> Iterator[_Item]:
         for one in waiting:
-            assert one.detection.path is not None
-            kept = self._folder / str(one.number) / one.detection.path.name
-            if kept.exists():
-                yield _Item(one.detection, one.key, 0.0, one.number, kept)
+            item = _Item(one.detection, one.key, 0.0, one.number)
+            item.kept = next((place for place in (self._place(one.number), self._named(item)) if place.exists()), None)
+            if item.kept is not None:
+                yield item
+
+    def _place(self, number: int) -> Path:
+        """Where a snapshot is at first: making a folder for it would take longer than copying a small file."""
+        return self._folder / str(number)
+
+    def _named(self, item: _Item) -> Path:
+        """Where it is under its own name, which helps to tell what it is."""
+        assert item.detection.path is not None
+        return self._folder / f"{item.number}.d" / item.detection.path.name
+
+    def _remove(self, item: _Item) -> None:
+        place = self._place(item.number)
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        place.unlink(missing_ok=True)
+        shutil.rmtree(self._named(item).parent, ignore_errors=True)
 
     def _create(self, spec: DetectorSpec) -> Detector:
         settings = load_plugin(spec.settings, spec.name)
@@ -224,21 +240,21 @@ class Capture:
                 self._settings.capture_disk_share,
             )
             return False
-        number = next(self._numbers)
-        place = self._folder / str(number)
-        place.mkdir(parents=True)
-        kept = place / item.detection.path.name
+        item.number = next(self._numbers)
+        kept = self._place(item.number)
+        if item.number == 0:
+            kept.parent.mkdir(parents=True, exist_ok=True)
         try:
             snapshot(item.detection, kept)
-            self._journal.kept(Kept(number, item.key, item.detection))
+            self._journal.kept(Kept(item.number, item.key, item.detection))
         except FileChanged:
-            shutil.rmtree(place, ignore_errors=True)
+            self._remove(item)
             item.due = time.monotonic() + _AGAIN
             return True
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            self._remove(item)
             raise
-        item.number, item.kept, item.size_bytes = number, kept, size
+        item.kept, item.size_bytes = kept, size
         self._weigh(size)
         return True
 
@@ -283,6 +299,10 @@ class Capture:
         if item.kept is None and not self._kept_late(item):
             return
         assert item.kept is not None
+        named = self._named(item)
+        if item.kept != named:
+            named.parent.mkdir(exist_ok=True)
+            item.kept = item.kept.rename(named)
         kind = item.detection.type or tell_type(item.kept)
         inside = item.detection.artifact_path or item.kept.name
         known = attrs.evolve(item.detection, type=kind, name=item.detection.name or artifact_name(inside, kind))
@@ -338,7 +358,7 @@ class Capture:
             artifact.add_file(item.kept, inside)
         put_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{self._folder.name}/{item.number}").hex
         self._log(detection, artifact, item.size_bytes, put_id)
-        shutil.rmtree(item.kept.parent, ignore_errors=True)
+        self._remove(item)
 
     def _described(self, detection: Detection) -> TraceletArtifact:
         assert detection.name is not None
@@ -372,7 +392,7 @@ class Capture:
 
     def _forget(self, item: _Item) -> None:
         if item.kept is not None:
-            shutil.rmtree(item.kept.parent, ignore_errors=True)
+            self._remove(item)
             self._journal.done(item.number)
             self._weigh(-item.size_bytes)
 

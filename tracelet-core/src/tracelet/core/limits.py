@@ -25,12 +25,14 @@ class Limits:
 
     def wanted(self, path: Path) -> bool:
         """Tell whether the patterns let a path be captured: as it is seen from here, or its name alone."""
+        include, exclude = self._settings.capture_include, self._settings.capture_exclude
+        if not include and not exclude:
+            return True
         shown = Path(os.path.relpath(path)).as_posix()
 
         def fits(patterns: list[str]) -> bool:
             return any(fnmatch.fnmatch(text, pattern) for text in (shown, path.name) for pattern in patterns)
 
-        include, exclude = self._settings.capture_include, self._settings.capture_exclude
         return (not include or fits(include)) and not fits(exclude)
 
     def due(self, key: str) -> float | None:

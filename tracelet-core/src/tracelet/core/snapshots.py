@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,9 @@ def _files(path: Path) -> Iterator[Path]:
 
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of the files of a folder. Raises ``OSError`` where there is none."""
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
     return sum(file.stat().st_size for file in _files(path))
 
 

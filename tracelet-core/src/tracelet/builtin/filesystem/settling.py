@@ -119,8 +119,11 @@ class Settling:
             file.changed, file.checks = now, 0
         else:
             file.checks += 1
-        if busy or file.closed:
-            return not busy
+        # While a file is opened anew it is empty already, and its writer is not to be seen yet: that may take milliseconds.
+        if busy or (stamp.size == 0 and file.checks < 1):
+            return False
+        if file.closed:
+            return True
         if writing is not None:
             age = time.time() - stamp.mtime_ns / 1e9
             if (file.told and visible(stamp.owner)) or age > settings.interval * settings.checks:
