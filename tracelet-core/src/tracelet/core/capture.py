@@ -435,6 +435,8 @@ class Capture:
             _LOG.warning(
                 "%d captures were not submitted in time: a later run does that, or `tracelet sync`.", self.waiting
             )
+        else:
+            self._thread.join()
         self._journal.close(finished=finished)
         reasons = ("failed", "over_cap", "throttled", "unfinished")
         lost = [f"{self._counts[why]} {why}" for why in reasons if self._counts[why]]
