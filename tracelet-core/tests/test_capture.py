@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
+from tracelet.core import capture, limits, snapshots
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import registry
 from tracelet.core.snapshots import artifact_name
@@ -562,3 +563,168 @@ def test_watching_without_directories_is_a_warning(run: Run, caplog: pytest.LogC
 def test_a_detection_is_of_one_thing(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         Detection(**given)
+
+
+def test_a_detector_that_refuses_its_configuration_is_an_error_in_its_own_words(run: Run, hand: ModuleType) -> None:
+    def refuse(context: Any) -> None:
+        raise ConfigError("it wants gloves.")
+
+    hand.kind = refuse
+    with pytest.raises(ConfigError, match=r"^it wants gloves\.$"):
+        run()
+
+
+def test_what_is_gone_before_its_save_is_over_is_not_captured(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    path = home / "x.bin"
+    with ThreadPoolExecutor(1) as watcher, saving(path):
+        write(path)
+        watcher.submit(hand.show, Detection(path=path, type=ArtifactType.CUSTOM)).result()
+        time.sleep(0.2)
+        path.unlink()
+    exp.stop()
+    assert exp.list_artifacts() == []
+    assert counts(exp) == {"vanished": 1}
+
+
+def test_a_save_that_is_not_over_at_the_end_is_counted_and_told(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run(stop_timeout=0.5)
+    path = home / "x.bin"
+    with ThreadPoolExecutor(1) as watcher, saving(path):
+        write(path, "half")
+        watcher.submit(hand.show, Detection(path=path, type=ArtifactType.CUSTOM)).result()
+        exp.stop()
+    assert exp.list_artifacts() == []
+    assert "not everything was captured: 1 unfinished" in caplog.text
+
+
+def test_a_file_that_grows_while_it_is_kept_is_kept_when_it_has_grown(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    path = write(home / "x.bin", b"x" * 20_000_000)
+    over = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab", buffering=0) as stream:
+            while not over.wait(0.0001):
+                stream.write(b"x")
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+    time.sleep(0.2)
+    over.set()
+    thread.join()
+    exp.stop()
+    assert [one.size_bytes for one in exp.list_artifacts()] == [path.stat().st_size]
+
+
+def test_a_folder_of_which_one_file_cannot_be_kept_leaves_nothing_behind(
+    run: Run, hand: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run()
+    folder = write(home / "folder" / "a.bin").parent
+    write(folder / "b.bin")
+    honest = snapshots.copy_file
+
+    def copy(source: Path, target: Path, *, durable: bool) -> object:
+        if source.name == "b.bin":
+            raise OSError(28, "No space left on device")
+        return honest(source, target, durable=durable)
+
+    monkeypatch.setattr(snapshots, "copy_file", copy)
+    hand.show(Detection(path=folder, type=ArtifactType.CUSTOM))
+    assert "No space left on device" in caplog.text
+    assert [*(home / ".tracelet" / "staging").rglob("*.bin")] == []
+    exp.stop()
+    assert exp.list_artifacts() == []
+
+
+def test_what_cannot_be_submitted_is_one_warning_and_the_next_has_its_turn(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run()
+    hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM, aliases=("v3",)))
+    hand.show(Detection(path=write(home / "y.bin"), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert [one.name for one in exp.list_artifacts()] == ["y-custom"]
+    assert f"{home / 'x.bin'} is not captured: " in caplog.text
+    assert "not everything was captured: 1 failed" in caplog.text
+
+
+def test_what_takes_for_ever_to_submit_is_left_to_the_next_run_and_told(
+    run: Run, hand: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(capture, "_MINUTE", 0.1)
+    monkeypatch.setattr(capture, "content_of", lambda path: over.wait())
+    exp = run(stop_timeout=0.2)
+    hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert "1 captures were not submitted in time: a later run does that, or `tracelet sync`." in caplog.text
+    assert len([*(home / ".tracelet" / "captured").rglob("*.jsonl")]) == 1
+    over.set()
+
+
+def test_a_model_that_is_seen_alive_comes_back_alive(run: Run, hand: ModuleType, toys: ModuleType) -> None:
+    exp = run()
+    hand.show(Detection(model=toys.Line(7), type=ArtifactType.MODEL, name="toy", aliases=("final",)))
+    exp.stop()
+    assert exp.get_artifact("toy", version="final").load_model() == toys.Line(7)
+
+
+def test_a_process_that_is_not_the_one_that_captures_is_told_so_once(
+    run: Run, hand: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run()
+    monkeypatch.setattr(exp._artifact_manager._capture, "_pid", os.getppid())
+    for _ in range(2):
+        hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
+    assert caplog.text.count("forked from the one that captures") == 1
+    exp.stop()
+    assert exp.list_artifacts() == []
+
+
+def test_what_is_seen_after_the_end_is_not_captured(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    (emit,) = hand.listeners
+    exp.stop()
+    emit(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
+    assert exp.list_artifacts() == []
+    assert counts(exp) == {}
+
+
+def test_what_cannot_be_kept_when_its_save_is_over_is_one_warning(
+    run: Run, hand: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    exp = run()
+    path = home / "x.bin"
+    with ThreadPoolExecutor(1) as watcher, saving(path):
+        write(path)
+        watcher.submit(hand.show, Detection(path=path, type=ArtifactType.CUSTOM)).result()
+        monkeypatch.setattr(snapshots, "copy_file", full)
+    exp.stop()
+    assert "No space left on device" in caplog.text
+    assert counts(exp) == {"failed": 1}
+
+
+def test_what_was_done_with_before_a_kill_is_not_done_again(home: Path) -> None:
+    killed(home, frozen=True)
+    (journal,) = (home / ".tracelet" / "captured").rglob("*.jsonl")
+    with journal.open("ab") as stream:
+        stream.write(b'{"done": 10}\n')
+    with Experiment("captured", artifacts=True) as exp:
+        assert exp.flush(30.0) == 0
+    assert {one.name for one in exp.list_artifacts()} == {"state-checkpoint"}
+
+
+def test_the_limit_is_about_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = limits.Limits(TraceletSettings(capture_max_per_minute=1))
+    assert bounds.due("a") is not None
+    assert bounds.due("b") is None
+    monkeypatch.setattr(limits, "_MINUTE", 0.0)
+    assert bounds.due("b") is not None

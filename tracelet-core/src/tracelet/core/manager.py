@@ -291,11 +291,9 @@ class ArtifactManager:
         error = BackendUnavailable("the run ended before it was delivered: a later run or `tracelet sync` does that.")
         for path in drafts:
             found = self._outbox.disown_draft(path)
-            promise = self._promises.pop(path, None)
-            if found is not None and promise is not None:
-                results = LogResults()
-                results.queued.update(dict.fromkeys(found.targets, error))
-                promise.set_result(results)
+            results = LogResults()
+            results.queued.update(dict.fromkeys(found.targets if found is not None else (), error))
+            self._promises.pop(path, Future()).set_result(results)
         self._unsealed.clear()
 
     # -- writing
