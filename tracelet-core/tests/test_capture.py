@@ -26,6 +26,7 @@ from tracelet.core import capture, limits, snapshots
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import registry
 from tracelet.core.snapshots import artifact_name
+from tracelet.core.upkeep.checks import check_up
 from tracelet.core.upkeep.cleaning import collect
 from tracelet.core.upkeep.sending import sync
 from tracelet.exceptions import ArtifactError, ConfigError
@@ -379,6 +380,10 @@ def test_what_was_seen_before_a_kill_is_delivered_by_the_next_run_once(home: Pat
 @pytest.mark.parametrize("frozen", [False, True], ids=["in the middle", "before anything is submitted"])
 def test_what_was_seen_before_a_kill_is_delivered_by_sync(home: Path, frozen: bool) -> None:
     killed(home, frozen=frozen)
+    notes = [
+        one.detail for one in check_up(home / ".tracelet", TraceletSettings(), registry()) if one.subject == "captures"
+    ]
+    assert notes == (["11 captures of processes that are dead are not in the outbox yet"] if frozen else notes)
     collect(home / ".tracelet", TraceletSettings(), registry(), older_than=time.time() + 60)
     report = sync(home / ".tracelet", TraceletSettings(backend=["nothing-like-it"]), registry(), lambda delivery: None)
     assert report.complete

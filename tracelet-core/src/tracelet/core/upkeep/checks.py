@@ -13,6 +13,7 @@ import attrs
 
 from tracelet.core.backend import BackendContext
 from tracelet.core.delivery import all_at_once, beside
+from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, guarded, open_lane
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
@@ -118,6 +119,10 @@ def _outbox(directory: Path) -> Iterator[Check]:
         yield Check("outbox", Verdict.NOTE, detail, "Send them with `tracelet sync`.")
     else:
         yield Check("outbox", Verdict.OK, "nothing waits")
+    captured = sum(len(left.waiting) for left in leftovers(directory))
+    if captured:
+        detail = f"{captured} captures of processes that are dead are not in the outbox yet"
+        yield Check("captures", Verdict.NOTE, detail, "The next run takes them up; or send them with `tracelet sync`.")
     for parcel in outbox.refused():
         yield Check(
             "refused",
