@@ -23,6 +23,7 @@ from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 from tracelet.core import capture, limits, snapshots
+from tracelet.core.files import stamp
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import registry
 from tracelet.core.snapshots import artifact_name
@@ -39,9 +40,11 @@ Run = Callable[..., Experiment]
 
 
 @pytest.fixture
-def hand() -> Iterator[ModuleType]:
+def hand(tmp_path: Path) -> Iterator[ModuleType]:
     """The module of the detector that a test leads by the hand."""
-    with installed(PLUGINS, {"hand": "hand"}):
+    (tmp_path / "plugins").mkdir()
+    shutil.copy(PLUGINS / "hand.py", tmp_path / "plugins")
+    with installed(tmp_path / "plugins", {"hand": "hand"}):
         import hand
 
         yield hand
@@ -733,3 +736,19 @@ def test_the_limit_is_about_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> 
     assert bounds.due("b") is None
     monkeypatch.setattr(limits, "_MINUTE", 0.0)
     assert bounds.due("b") is not None
+
+
+def test_a_file_that_is_written_again_since_it_was_found_complete_is_not_captured_half(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    path = write(home / "x.bin", "complete")
+    found = stamp(path.stat())
+    write(path, "hal")
+    hand.show(Detection(path=path, type=ArtifactType.CUSTOM, stamp=found))
+    write(path, "whole again")
+    for how in ("copy", "link"):
+        hand.show(Detection(path=path, type=ArtifactType.CUSTOM, stamp=stamp(path.stat()), snapshot=how))
+    exp.stop()
+    assert contents(exp, "x-custom") == [b"whole again"]
+    assert counts(exp) == {"captured": 1, "outdated": 1, "unchanged": 1}

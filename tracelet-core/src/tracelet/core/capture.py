@@ -35,7 +35,7 @@ from tracelet.core.limits import Limits
 from tracelet.core.plain import plain_metadata
 from tracelet.core.processes import current
 from tracelet.core.results import LogResults
-from tracelet.core.snapshots import artifact_name, content_of, size_of, snapshot
+from tracelet.core.snapshots import Outdated, artifact_name, content_of, size_of, snapshot
 from tracelet.core.sniffing import tell_type
 from tracelet.exceptions import ArtifactError, ConfigError
 from tracelet.settings import TraceletSettings, WatchedDirectory, load_plugin
@@ -247,8 +247,11 @@ class Capture:
         try:
             snapshot(item.detection, kept)
             self._journal.kept(Kept(item.number, item.key, item.detection))
-        except FileChanged:
+        except (FileChanged, Outdated):
             self._remove(item)
+            if item.detection.stamp is not None:
+                self._drop("outdated", item.detection, "it is written again, and what comes of that is told anew")
+                return False
             item.due = time.monotonic() + _AGAIN
             return True
         except BaseException:

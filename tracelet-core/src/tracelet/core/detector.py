@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import attrs
 
 from tracelet.core.entries import ArtifactType, check_name, check_path, check_type
+from tracelet.core.files import Stamp
 from tracelet.exceptions import ArtifactError
 from tracelet.settings import NoSettings, WatchedDirectory
 
@@ -46,6 +47,9 @@ class Detection:
     #: How its bytes are kept from what happens next: ``copy`` is right for every file; ``link`` is for one that will
     #: be deleted or replaced but never written again; ``take`` gives away what the detector made in its workspace.
     snapshot: Literal["copy", "link", "take"] = "copy"
+    #: How the file looked when it was found complete. Where it looks otherwise when it is copied, it is being written
+    #: again, and nothing is captured: what comes of that is the detector's to emit. None takes it as it is.
+    stamp: Stamp | None = None
 
     def __attrs_post_init__(self) -> None:
         if (self.path is None) == (self.model is None):

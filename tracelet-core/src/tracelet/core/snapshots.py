@@ -10,11 +10,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
+
 from tracelet.core.detector import Detection
 from tracelet.core.entries import ArtifactType
-from tracelet.core.files import copy_file, hash_blob
+from tracelet.core.files import Stamp, copy_file, hash_blob, stamp
 
-__all__ = ["artifact_name", "content_of", "size_of", "snapshot"]
+__all__ = ["Outdated", "artifact_name", "content_of", "size_of", "snapshot"]
 
 _LONGEST_NAME = 128
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -53,16 +55,23 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in _files(path))
 
 
+class Outdated(Exception):
+    """A file is not as its detector found it any more."""
+
+
 def snapshot(detection: Detection, target: Path) -> None:
     """Keep what a detection is of, a file or a folder, at ``target``, where nothing is yet.
 
-    Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.files.FileChanged` where it changes meanwhile.
+    Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.files.FileChanged` where it changes meanwhile, and
+    :class:`Outdated` where it has changed since it was found complete.
     """
     assert detection.path is not None
     if detection.snapshot == "take":
         shutil.move(detection.path, target)
     elif not detection.path.is_dir():
-        _keep(detection.path, target, linked=detection.snapshot == "link")
+        seen = _keep(detection.path, target, linked=detection.snapshot == "link")
+        if detection.stamp is not None and seen != attrs.evolve(detection.stamp, taken_ns=seen.taken_ns):
+            raise Outdated
     else:
         target.mkdir()
         for file in _files(detection.path):
@@ -71,12 +80,12 @@ def snapshot(detection: Detection, target: Path) -> None:
             _keep(file, kept, linked=detection.snapshot == "link")
 
 
-def _keep(source: Path, target: Path, *, linked: bool) -> None:
+def _keep(source: Path, target: Path, *, linked: bool) -> Stamp:
     if linked:
         with contextlib.suppress(OSError):  # another filesystem, or one without links
             os.link(os.path.realpath(source), target)
-            return
-    copy_file(source, target, durable=False)
+            return stamp(target.stat())
+    return copy_file(source, target, durable=False)
 
 
 def content_of(path: Path) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracelet import plugin
 from tracelet.builtin.filesystem import FilesystemSettings
 from tracelet.builtin.filesystem.places import Place, places
 from tracelet.builtin.filesystem.settling import Settling
@@ -211,6 +212,7 @@ class _Run:
                 name=place.name(path, kind),
                 artifact_path=place.artifact_path(path),
                 metadata={"directory": place.given},
+                stamp=plugin.Stamp(stamp.size, stamp.mtime_ns, stamp.inode, 0),
             )
         )
 
