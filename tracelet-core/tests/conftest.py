@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -20,8 +21,14 @@ from tracelet.core.plugins import registry
 
 PLUGINS = Path(__file__).parent / "plugins"
 
-# Other tests' processes take their part of the machine: how long an example takes says nothing.
-hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# Other tests' processes take their part of the machine: how long an example takes says nothing. Who waits for the result
+# gets fewer of them than CI.
+hypothesis.settings.register_profile(
+    "shared",
+    max_examples=100 if os.environ.get("CI") else 25,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("shared")
 
 
