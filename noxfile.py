@@ -39,7 +39,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every test, with branch coverage of the core."""
-    session.install(*group("frameworks"))
+    session.install(*group("frameworks", "formats"))
     session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
     # Hundreds of processes are started: none has to compile what another one has.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""

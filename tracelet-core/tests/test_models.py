@@ -140,6 +140,20 @@ NETS = """
 """
 
 
+LIT = """
+    import torch
+    import {package} as pl
+
+    class Lit(pl.LightningModule):
+        def __init__(self, width, shape):
+            super().__init__()
+            self.save_hyperparameters()
+            self.layer = torch.nn.Linear(3, self.hparams.width)
+        def forward(self, x):
+            return self.layer(x)
+"""
+
+
 def store(framework, model, folder):
     folder.mkdir(parents=True)
     SPECS[framework].dump(model, folder)
@@ -506,6 +520,8 @@ class TestTorch:
             {"is": "dtype", "name": "float32.__class__"},
             {"is": "device", "name": "no such device"},
             {"is": "partial", "items": ["os.system", [], {}]},
+            {"is": "attributes", "class": "builtins:dict", "number": 0, "items": []},
+            {"is": "attributes", "class": "pytorch_lightning.utilities.parsing:AttributeDict.update", "number": 0},
             {"is": "tensor", "at": ["weights", "no such key", True, True]},
             {"is": "tensor", "at": ["weights.__class__", "weight", True, True]},
             {"is": "same", "number": 3},
@@ -529,6 +545,31 @@ class TestTorch:
         model = self.rebuild(linear, {"is": "dict", "number": 0, "items": [["m", spy]]})["m"]
         assert type(model) is nets.Small
         assert callable(model.__class__.__init__)
+
+
+class TestLightning:
+    @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+    def test_a_module_with_hyperparameters_comes_back_in_another_process(self, torch, tmp_path, package):
+        home = tmp_path / "home"
+        home.mkdir()
+        (home / "lit.py").write_text(textwrap.dedent(LIT).format(package=package))
+        sys.path.insert(0, str(home))
+        try:
+            model = import_module("lit").Lit(width=5, shape=(1, [2]))
+            folder = store("pytorch", model, tmp_path / "m")
+            after = load("pytorch", folder)
+        finally:
+            sys.path.remove(str(home))
+            del sys.modules["lit"]
+        assert type(after.hparams) is type(model.hparams)
+        assert after.hparams == model.hparams == {"width": 5, "shape": (1, [2])}
+        assert after.hparams.width == 5
+        say = "[model(torch.tensor(rows)).tolist(), model.hparams.width, model.hparams_initial.width]"
+        jobs = [("pytorch", folder, trust, say) for trust in (False, True)]
+        for setup, job in zip(("import torch, lit", "import torch"), jobs, strict=True):
+            answer, *widths = elsewhere(tmp_path / "away", [job], setup=setup, path=[home])[0]
+            same(answer, model(torch.tensor(ROWS)).tolist())
+            assert widths == [5, 5]
 
 
 class TestSklearn:

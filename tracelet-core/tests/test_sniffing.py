@@ -76,6 +76,9 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("Dockerfile", b"FROM python:3.13\n", T.CODE),
     ("compiled.py", b"\x00\x00\x00", T.CUSTOM),
     ("model.txt", b"tree\nversion=v4\nnum_class=1\n", T.MODEL),
+    ("graph", b"\x08\x0a:\x02\x0a\x00", T.MODEL),
+    ("a graph of a version that there never was", b"\x08\x7f:\x02\x0a\x00", T.CUSTOM),
+    ("a graph of a version without end", b"\x08" + b"\xff" * 16, T.CUSTOM),
 ]
 
 
@@ -112,6 +115,18 @@ def test_an_archive_of_something_else_is_custom(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
         archive.writestr("a.py", "print()")
     assert tell_type(tmp_path / "code.zip") is T.CUSTOM
+
+
+def test_an_archive_whose_directory_or_content_is_broken_is_custom(tmp_path: Path) -> None:
+    path = tmp_path / "file.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("file/data.pkl", pickle.dumps({"epoch": 1}, 2))
+    content = path.read_bytes()
+    assert tell_type(path) is T.CHECKPOINT
+    path.write_bytes(content.replace(b"epoch", b"apoch", 1))
+    assert tell_type(path) is T.CUSTOM
+    path.write_bytes(content[:-8])
+    assert tell_type(path) is T.CUSTOM
 
 
 @pytest.mark.parametrize(
@@ -174,7 +189,7 @@ def magic() -> list[bytes]:
     ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=st.sampled_from([b"", *magic()]), rest=st.binary(max_size=300), suffix=st.sampled_from(["", ".json", ".csv"])
 )
@@ -182,6 +197,7 @@ def magic() -> list[bytes]:
 @example(b"\x80\x02", b"(((((t.", "")
 @example(b"\x80\x04", b"\x94\x94", "")
 @example(b"\x80\x02", b"g5\n.", "")
+@example(b"\x80\x02", b"]e.", "")
 @example(b"", b"\xff\xfe\x00", "")
 def test_arbitrary_bytes_raise_nothing(tmp_path: Path, start: bytes, rest: bytes, suffix: str) -> None:
     path = tmp_path / f"file{suffix}"
@@ -189,7 +205,7 @@ def test_arbitrary_bytes_raise_nothing(tmp_path: Path, start: bytes, rest: bytes
     assert isinstance(tell_type(path), T)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_broken_archive_raises_nothing(tmp_path: Path, data: st.DataObject) -> None:
     """One byte of an archive as torch writes it is another, or its end is missing."""
@@ -202,7 +218,7 @@ def test_a_broken_archive_raises_nothing(tmp_path: Path, data: st.DataObject) ->
     assert isinstance(tell_type(path), T)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=st.recursive(
         st.none() | st.integers() | st.text(max_size=3) | st.binary(max_size=3) | st.floats(),
@@ -221,6 +237,45 @@ def test_a_key_of_a_training_state_is_seen_in_every_pickle(tmp_path: Path, value
     assert tell_type(path) is T.CHECKPOINT
     path.write_bytes(pickle.dumps([value, "epoch"], protocol))
     assert tell_type(path) is T.CUSTOM
+
+
+class Settings(dict[str, object]):
+    """Pickled with an opcode of its own for arguments that have names."""
+
+    def __init__(self, *, name: str = "") -> None:
+        self.name = name
+
+    def __getnewargs_ex__(self) -> tuple[tuple[object, ...], dict[str, str]]:
+        return (), {"name": "mine"}
+
+    def __new__(cls, *, name: str) -> Settings:
+        return super().__new__(cls)
+
+
+class History(list[float]):
+    def __getnewargs_ex__(self) -> tuple[tuple[object, ...], dict[str, str]]:
+        return (), {"name": "mine"}
+
+    def __new__(cls, *, name: str = "") -> History:
+        return super().__new__(cls)
+
+
+def in_itself() -> tuple[object, ...]:
+    inside: list[object] = []
+    around = (1, 2, 3, inside)
+    inside.append(around)
+    return around
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_key_of_a_training_state_is_seen_after_what_is_rare_in_pickles(tmp_path: Path, protocol: int) -> None:
+    settings, history = Settings(name="mine"), History()
+    settings.update(rate=0.1, width=3)
+    history.extend([0.5, 0.4])
+    for value in (settings, history, Settings(name="empty"), in_itself()):
+        path = tmp_path / "file.pkl"
+        path.write_bytes(pickle.dumps({"before": value, "epoch": 1}, protocol))
+        assert tell_type(path) is T.CHECKPOINT
 
 
 def test_every_type_but_the_users_own_has_a_rule() -> None:

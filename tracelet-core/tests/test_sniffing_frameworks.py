@@ -112,6 +112,33 @@ def test_a_checkpoint_of_thousands_of_tensors_is_told_by_the_start_of_its_pickle
     assert tell_type(path) is T.CHECKPOINT
 
 
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("parameters", [False, True])
+def test_where_the_look_at_a_large_pickle_breaks_off_makes_no_difference(
+    tmp_path: Path, parameters: bool, protocol: int
+) -> None:
+    """Not in the middle of a tensor, nor before what makes it, nor between a name and its tensor."""
+    tensors = [torch.nn.Parameter(torch.zeros(1)) if parameters else torch.zeros(1) for _ in range(60)]
+    state = {f"layer.{number}.weight": tensor for number, tensor in enumerate(tensors)}
+    large = torch.zeros(5000)
+    for value, expected in (
+        (tensors, T.WEIGHTS),
+        (tuple(tensors), T.WEIGHTS),
+        (state, T.WEIGHTS),
+        ({"generator": state, "discriminator": {"w": large}}, T.WEIGHTS),
+        (large, T.WEIGHTS),
+        ({"epoch": 1, "model": state}, T.CHECKPOINT),
+    ):
+        content = pickle.dumps(value, protocol)
+        assert len(content) > 16_384
+        path = tmp_path / "file.pkl"
+        told = set()
+        for end in range(8_000, 16_000, 41):
+            path.write_bytes(content[:end])
+            told.add(tell_type(path))
+        assert told == {expected}
+
+
 def test_looking_at_what_torch_saved_runs_nothing_of_it(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -228,7 +255,7 @@ def test_the_models_of_other_frameworks_are_told(
 
 
 def test_onnx_is_a_model(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
+    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])
@@ -241,7 +268,8 @@ def test_onnx_is_a_model(tmp_path: Path) -> None:
 
 
 def test_gguf_is_a_model(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    import gguf
+
     writer = gguf.GGUFWriter(tmp_path / "file", "llama")
     writer.add_tensor("t", np.zeros(8, np.float32))
     writer.write_header_to_file()
@@ -253,7 +281,6 @@ def test_gguf_is_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_tensorboard_events_are_a_report(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(tmp_path)) as writer:
@@ -263,7 +290,7 @@ def test_tensorboard_events_are_a_report(tmp_path: Path) -> None:
 
 
 def test_columns_are_a_dataset(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow
     from pyarrow import feather, orc, parquet
 
     table = pyarrow.table({"a": [1, 2], "b": ["x", "y"]})
@@ -274,14 +301,16 @@ def test_columns_are_a_dataset(tmp_path: Path) -> None:
 
 
 def test_tables_and_arrays_in_pickles_are_datasets(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     pandas.DataFrame({"a": [1, 2]}).to_pickle(tmp_path / "frame")
     (tmp_path / "array").write_bytes(pickle.dumps(np.arange(9)))
     assert {tell_type(path) for path in tmp_path.iterdir()} == {T.DATASET}
 
 
 def test_hdf5_that_is_no_model_is_a_dataset(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+    import h5py
+
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["x"] = np.arange(10)
     assert tell_type(tmp_path / "data.h5") is T.DATASET
@@ -289,10 +318,11 @@ def test_hdf5_that_is_no_model_is_a_dataset(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_plots_are_visualizations_and_pictures_are_images(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib
     from matplotlib import pyplot
     from PIL import Image
 
+    matplotlib.use("Agg")
     figure = pyplot.figure()
     figure.add_subplot().plot([1, 2])
     for suffix in ("png", "svg", "pdf", "jpg", "webp"):
@@ -316,7 +346,8 @@ def test_plots_are_visualizations_and_pictures_are_images(tmp_path: Path) -> Non
 
 
 def test_notebooks_are_reports(tmp_path: Path) -> None:
-    nbformat = pytest.importorskip("nbformat")
+    import nbformat
+
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
     nbformat.write(book, tmp_path / "book.ipynb")
     nbformat.write(book, tmp_path / "renamed")
@@ -324,7 +355,8 @@ def test_notebooks_are_reports(tmp_path: Path) -> None:
 
 
 def test_sound_is_audio(tmp_path: Path) -> None:
-    soundfile = pytest.importorskip("soundfile")
+    import soundfile
+
     for kind in ("WAV", "FLAC", "OGG", "AIFF", "MP3", "AU"):
         soundfile.write(tmp_path / f"sound.{kind.lower()}", np.zeros(2000), 8000, format=kind)
     assert {path.name: tell_type(path) for path in tmp_path.iterdir()} == {

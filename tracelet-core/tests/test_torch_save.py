@@ -215,6 +215,15 @@ class TestWhereASaveGoes:
         assert not catch
         assert "is another one" in reasons.text
 
+    def test_an_open_file_that_has_no_name_any_more_is_not_captured(
+        self, catch: Catch, tmp_path: Path, reasons: pytest.LogCaptureFixture
+    ) -> None:
+        with (tmp_path / "model.pth").open("wb") as stream:
+            (tmp_path / "model.pth").unlink()
+            torch.save(linear(), stream)
+        assert not catch
+        assert "model.pth is not captured: it is not there" in reasons.text
+
     def test_a_device_is_not_captured(self, catch: Catch, reasons: pytest.LogCaptureFixture) -> None:
         with Path(os.devnull).open("wb") as stream:
             torch.save(linear(), stream, _use_new_zipfile_serialization=False)
@@ -393,6 +402,28 @@ class TestTheRelatives:
             assert caught.detection.metadata["learning_rate"] == 0.25
             assert (caught.detection.path / ".metadata").is_file()
 
+    def test_a_checkpoint_on_no_disk_of_this_machine_is_not_captured(
+        self, catch: Catch, reasons: pytest.LogCaptureFixture
+    ) -> None:
+        dcp.save({"weight": torch.ones(2)}, checkpoint_id="memory://sharded")
+        assert fsspec.filesystem("memory").exists("/sharded/.metadata")
+        assert not catch
+        assert "'memory://sharded' is not captured: it is no folder of this machine" in reasons.text
+
+    def test_of_a_library_that_has_no_such_function_the_others_are_watched(
+        self,
+        make: Callable[..., Detector],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        reasons: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.delattr(safetensors.torch, "save_file")
+        caught = Catch()
+        make().start(caught.emit)
+        assert "safetensors.torch.save_file is not watched: this version has no such function" in reasons.text
+        torch.save(linear(), tmp_path / "model.pth")
+        assert caught.names == ["model.pth"]
+
     @pytest.mark.parametrize(
         ("switch", "name"),
         [
@@ -496,6 +527,14 @@ def things() -> dict[str, tuple[Any, ArtifactType]]:
             ArtifactType.CHECKPOINT,
         ),
         "states of optimizers in a list": ({"optimizer_states": [adam.state_dict()]}, ArtifactType.CHECKPOINT),
+        "state dicts in a dict beside an epoch": (
+            {"models": {"generator": state, "discriminator": {"w": tensor}}, "epoch": 1},
+            ArtifactType.CHECKPOINT,
+        ),
+        "tensors in dicts beside an epoch": (
+            {"batches": {"train": {"x": tensor}, "test": {"x": tensor}}, "epoch": 1},
+            ArtifactType.CUSTOM,
+        ),
         "a data set": (torch.utils.data.TensorDataset(tensor), ArtifactType.DATASET),
         "tensors with other things": ({"x": tensor, "y": tensor, "names": ["a", "b"]}, ArtifactType.CUSTOM),
         "predictions of an epoch": ({"epoch": 3, "predictions": tensor}, ArtifactType.CUSTOM),
@@ -546,10 +585,23 @@ class TestWhatIsSaved:
         assert read({"optimizer": several.state_dict()})[1] == {"learning_rate": [0.1, 0.2]}
         assert read({"optimizers": [single.state_dict(), single.state_dict()]})[1] == {"learning_rate": 0.5}
         assert read(several)[1] == {"learning_rate": [0.1, 0.2]}
+        # Adafactor finds its rate by itself.
+        several.param_groups[0]["lr"] = None
+        assert read(several)[1] == {"learning_rate": 0.2}
 
     @pytest.mark.parametrize(
         "value",
-        [True, "3", None, [3], torch.ones(2), torch.tensor(3.0, device="meta"), torch.tensor(True), 2j],
+        [
+            True,
+            "3",
+            None,
+            [3],
+            torch.ones(2),
+            torch.tensor(3.0, device="meta"),
+            torch.tensor(True),
+            2j,
+            np.complex64(2),
+        ],
         ids=repr,
     )
     def test_what_is_no_number_on_this_side_of_a_device_is_left_out(self, value: Any) -> None:
@@ -672,11 +724,13 @@ class TestTheFunctions:
 
         patch = Patch(function, lambda original, args, kwargs: original(*args, **kwargs))
         frames = []
+        # Who measures the tests traces them too, and is to go on.
+        tracer = sys.gettrace()
         sys.settrace(lambda frame, event, arg: frames.append(dict(frame.f_locals)))
         try:
             result = function(5)
         finally:
-            sys.settrace(None)
+            sys.settrace(tracer)
         assert result == [1, 2, 5] * 3
         assert frames
         patch.remove()
@@ -766,6 +820,42 @@ def test_an_import_that_fails_fails_as_ever(tmp_path: Path) -> None:
     assert program(tmp_path, body, before="sys.path.insert(0, '.')") == []
 
 
+def test_who_looks_for_a_module_without_importing_it_finds_it_as_ever(tmp_path: Path) -> None:
+    """What runs a module or reads its source asks its loader for more than to be run."""
+    body = """
+        import importlib.util
+        import runpy
+
+        assert not {"torch", "safetensors.torch"} & set(sys.modules)
+        spec = importlib.util.find_spec("safetensors.torch")
+        assert "def save_file(" in spec.loader.get_source("safetensors.torch")
+        again = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(again)
+        assert type(spec.loader).__name__ == "SourceFileLoader"
+        ran = runpy.run_module("safetensors.torch")
+        assert "save_file" in ran
+    """
+    assert program(tmp_path, body) == []
+
+
+def test_a_module_that_is_not_there_or_is_a_folder_alone_is_imported_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "safetensors").mkdir()
+    (tmp_path / "safetensors" / "__init__.py").write_text("")
+    body = """
+        try:
+            import safetensors.torch
+        except ModuleNotFoundError as error:
+            assert error.name == "safetensors.torch"
+        else:
+            raise AssertionError("it was imported")
+        (Path("safetensors") / "torch").mkdir()
+        sys.path_importer_cache.clear()
+        import safetensors.torch
+        assert list(safetensors.torch.__path__) == [str(Path("safetensors/torch").absolute())]
+    """
+    assert program(tmp_path, body, before="sys.path.insert(0, str(Path.cwd()))") == []
+
+
 CLEARML = (
     "import torch; from clearml.binding.frameworks.pytorch_bind import PatchPyTorchModelIO as P; P._patch_model_io()"
 )
@@ -808,6 +898,17 @@ def test_a_stop_in_the_middle_of_a_save_ends_it_well(make: Callable[..., Detecto
     torch.save(Slow(), tmp_path / "slow.pth")
     assert torch.load(tmp_path / "slow.pth", weights_only=False) == ""
     assert not caught
+
+
+def test_a_detector_that_is_stopped_while_another_is_told_is_told_no_more(
+    make: Callable[..., Detector], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, caught = make(), make(), Catch()
+    first.start(lambda detection: second.stop())
+    second.start(caught.emit)
+    torch.save(linear(), tmp_path / "model.pth")
+    assert not caught
+    assert not caplog.records
 
 
 def test_an_import_of_something_else_costs_next_to_nothing(make: Callable[..., Detector]) -> None:

@@ -40,7 +40,7 @@ class ImportWatch(MetaPathFinder):
             spec: ModuleSpec | None = find(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _TellingLoader(spec.loader, self._imported)
+                    spec.loader = _TellingLoader(spec, spec.loader, self._imported)
                 return spec
         return None
 
@@ -48,7 +48,8 @@ class ImportWatch(MetaPathFinder):
 class _TellingLoader(Loader):
     """The module's own loader, which it puts back before the module runs."""
 
-    def __init__(self, loader: Loader, imported: Callable[[str], None]) -> None:
+    def __init__(self, spec: ModuleSpec, loader: Loader, imported: Callable[[str], None]) -> None:
+        self._spec = spec
         self._loader = loader
         self._imported = imported
 
@@ -59,9 +60,6 @@ class _TellingLoader(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        spec = module.__spec__
-        if spec is not None:
-            spec.loader = self._loader
-        module.__loader__ = self._loader
+        self._spec.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
         self._imported(module.__name__)

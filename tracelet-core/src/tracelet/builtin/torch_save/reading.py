@@ -185,9 +185,6 @@ def _number(value: Any) -> int | float | None:
     if kind is torch.Tensor or kind is torch.nn.Parameter:
         readable = value.ndim == 0 and value.is_cpu
         return _number(value.item()) if readable else None
-    if isinstance(value, numbers.Number) and not isinstance(value, (bool, complex)):
-        if isinstance(value, numbers.Integral):
-            return int(value)
-        if isinstance(value, numbers.Real):
-            return float(value)
-    return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else None

@@ -63,11 +63,6 @@ class FileLook:
             return cls(path, path.name.lower(), status.st_size, head, stream.read(_TAIL))
 
     @property
-    def suffix(self) -> str:
-        """The last suffix, with its dot."""
-        return PurePath(self.name).suffix
-
-    @property
     def words(self) -> frozenset[str]:
         """The words of the name, without the suffix."""
         return frozenset(_WORDS.findall(PurePath(self.name).stem))

@@ -88,13 +88,13 @@ def _top(stream: io.BytesIO) -> Any:
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
     try:
+        # The last of them is STOP, or reading them raises.
         for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return stack[-1]
-            _step(opcode, argument, stack, memo)
+            if opcode.name != "STOP":
+                _step(opcode, argument, stack, memo)
+        return stack[-1]
     except (ValueError, IndexError, KeyError, OverflowError, struct.error):
-        pass
-    return _unwound(stack)
+        return _unwound(stack)
 
 
 def _step(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any], memo: dict[Any, Any]) -> None:
@@ -144,8 +144,6 @@ def _step(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any], memo:
         stack.append(Node("list", items=items))
     elif name in ("TUPLE", "FROZENSET"):
         stack.append(Node("list", items=_to_mark(stack)))
-    elif name == "DUP":
-        stack.append(stack[-1])
     else:
         _other(opcode, stack)
 
@@ -194,7 +192,7 @@ def _made(maker: Any) -> Node:
 def _unwound(stack: list[Any]) -> Any:
     """Close what was open where a pickle breaks off."""
     while _MARK in stack:
-        items = _to_mark(stack)
+        items = _with_the_last_tensor(_to_mark(stack))
         target = stack[-1] if stack else None
         if isinstance(target, Node) and target.kind in ("dict", "made"):
             target.put(items)
@@ -210,6 +208,14 @@ def _unwound(stack: list[Any]) -> Any:
     if isinstance(top, Node) and top.state is None and len(stack) > 1:
         top.state = stack[1]
     return top
+
+
+def _with_the_last_tensor(items: list[Any]) -> list[Any]:
+    """Put a tensor in place of the call that was to make it, and of its arguments so far."""
+    for at, item in enumerate(items):
+        if isinstance(item, _Global) and item.name.startswith(_TENSORS):
+            return [*items[:at], _made(item)]
+    return items
 
 
 def _is_tensor(value: Any) -> bool:
