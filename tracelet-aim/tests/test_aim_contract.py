@@ -1,4 +1,4 @@
-"""Aim keeps the contract: in a repo on disk, behind a server, and with its bytes in a bucket."""
+"""Aim keeps the contract: in a repo on disk, behind a server, and, for the bytes, in a bucket."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from servers.aim_server import AimServer, catalogues, replace_in_catalogues
 from servers.processes import free_port
 from servers.s3_server import S3Server
 from tracelet.testing import BackendContract
+from tracelet.testing.contents import Contents
+from tracelet.testing.durability import Durability
 
 
-class TestRepoOnDisk(BackendContract):
+class OnDisk:
+    """Fixtures for a repo of its own in a folder."""
+
     @pytest.fixture
     def backend(self) -> str:
         return "aim"
@@ -33,7 +37,11 @@ class TestRepoOnDisk(BackendContract):
         return {"TRACELET_AIM_REPO": str(place)}
 
 
-class TestServer(TestRepoOnDisk):
+class TestRepoOnDisk(OnDisk, BackendContract):
+    """With its bytes in the repo."""
+
+
+class TestServer(OnDisk, BackendContract):
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls, place: Path) -> Iterator[AimServer]:
@@ -64,7 +72,9 @@ class TestServer(TestRepoOnDisk):
         )
 
 
-class TestBucket(TestRepoOnDisk):
+class TestBucket(OnDisk, Contents, Durability):
+    """What has to do with bytes; the catalogue is that of a repo on disk."""
+
     @pytest.fixture(scope="class")
     @classmethod
     def s3(cls) -> Iterator[S3Server]:

@@ -148,7 +148,7 @@ def timed(*arguments):
 server.drain = timed
 backend = _open("thousands", AimSettings(repo={server.address!r}), BackendContext(Path.cwd()))
 backend.start(RunInfo("1", "thousands", time.time()))
-sealed = Samples(Path("samples")).seal("wide", {{f"{{number}}.bin": b"x" for number in range(2000)}})
+sealed = Samples(Path("samples")).seal("wide", {{f"{{number}}.bin": b"x" for number in range(4000)}})
 assert backend.put(sealed, Labels()).number == 0
 backend.stop(failed=False)
 print(json.dumps(max(took)))
