@@ -64,8 +64,9 @@ class FilesystemDetector:
         news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
         watches = observing.Observing(found, news.put, polling=self._settings.polling)
         tap = observing.OverflowTap(news.put)
-        self._run = _Run(found, self._settings, emit, news, watches, tap)
-        self._run.start()
+        run = _Run(found, self._settings, emit, news, watches, tap)
+        run.start()
+        self._run = run
 
     def stop(self) -> None:
         """See :class:`~tracelet.plugin.Detector`: waits for files that look complete, ``max_wait`` at most."""
@@ -241,7 +242,7 @@ class _Run:
             )
 
     def _drain(self) -> None:
-        while not self._news.empty():
-            news = self._news.get()
-            if news is not None:
-                self._guard(self._take, news)
+        # Up to a mark, and no further: news may come faster than they are taken.
+        self._news.put(None)
+        for news in iter(self._news.get, None):
+            self._guard(self._take, news)
