@@ -43,23 +43,24 @@ def tests(session: nox.Session) -> None:
     session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
     # Hundreds of processes are started: none has to compile what another one has.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    session.run("coverage", "erase")
-    measured = ("coverage", "run", "-m", "pytest")
     if session.posargs:
-        session.run(*measured, *session.posargs)
-    else:
-        # Much of the time is spent waiting for deadlines: more workers than cores.
-        session.run(*measured, CORE_TESTS, "-m", "not kit and not frameworks", "-n", "6", "--dist", "worksteal")
-        # Frameworks and servers are for fewer: a large process is late with all that it starts.
-        few = ("-n", "2", "--dist", "loadscope")
-        session.run(*measured, CORE_TESTS, "-m", "kit", *few)
-        session.run(*measured, CORE_TESTS, "-m", "frameworks", *few)
-        # What these cover of the core is covered without them, and measuring slows every process that they start.
-        for folder in ("tests", *(f"tracelet-{name}/tests" for name in PLUGINS)):
-            session.run("pytest", folder, *few)
+        session.run("pytest", *session.posargs)
+        return
+    measured = ("coverage", "run", "-m", "pytest", CORE_TESTS, "-m")
+    # Much of the time is spent waiting for deadlines: more workers than cores.
+    many = ("-n", "6", "--dist", "worksteal")
+    # Frameworks and servers are for fewer: a large process is late with all that it starts.
+    few = ("-n", "2", "--dist", "loadscope")
+    session.run("coverage", "erase")
+    session.run(*measured, "not kit and not frameworks and not capture", *many)
+    session.run(*measured, "capture and not frameworks", *many)
+    session.run(*measured, "kit", *few)
+    session.run(*measured, "frameworks", *few)
     session.run("coverage", "combine", silent=True)
-    # A part of the tests covers a part of the core.
-    session.run("coverage", "report", *(() if session.posargs else ("--fail-under=100",)))
+    session.run("coverage", "report", "--fail-under=100")
+    # What these cover of the core is covered without them, and measuring slows every process that they start.
+    for folder in ("tests", *(f"tracelet-{name}/tests" for name in PLUGINS)):
+        session.run("pytest", folder, *few)
 
 
 @nox.session

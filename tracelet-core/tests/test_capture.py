@@ -35,6 +35,8 @@ from tracelet.plugin import Detection, check_name, saving
 from tracelet.settings import TraceletSettings
 from tracelet.testing import installed
 
+pytestmark = pytest.mark.capture
+
 PLUGINS = Path(__file__).parent / "plugins"
 Run = Callable[..., Experiment]
 

@@ -12,6 +12,8 @@ from tracelet.core.detector import Detector
 from tracelet.core.plugins import registry
 from tracelet.testing import DetectorContract, installed
 
+pytestmark = pytest.mark.capture
+
 PLUGIN = '''
 """Detects what goes through `save`, as a detector of a framework's own saving would."""
 

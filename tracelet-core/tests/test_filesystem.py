@@ -26,6 +26,8 @@ from tracelet.exceptions import ConfigError
 from tracelet.plugin import ArtifactType, Detection, Detector, DetectorContext, WatchedDirectory
 from tracelet.testing import DetectorContract
 
+pytestmark = pytest.mark.capture
+
 QUICK = {"interval": 0.05, "checks": 3, "max_wait": 1.0}
 PATIENCE = 10.0
 

@@ -21,6 +21,8 @@ from tracelet.core.artifacts import ArtifactType
 from tracelet.core.experiment import ExperimentConfig
 from tracelet.settings import WatchedDirectory
 
+pytestmark = pytest.mark.capture
+
 EVERYTHING = """
     from tracelet import Experiment
     found = Experiment("filesystem_watch", artifacts=True).list_artifacts()

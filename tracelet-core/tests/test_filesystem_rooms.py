@@ -21,6 +21,8 @@ from tracelet.builtin.filesystem.settling import Settling
 from tracelet.builtin.filesystem.stamps import scan, stamp_of
 from tracelet.builtin.filesystem.writers import being_written
 
+pytestmark = pytest.mark.capture
+
 #: Seconds between two looks that no test waits for.
 FAR = 600.0
 

@@ -21,6 +21,8 @@ from tracelet.core.artifacts import ArtifactType as T
 from tracelet.core.sniffing import tell_type
 from tracelet.core.sniffing.rules import FILES, FOLDERS
 
+pytestmark = pytest.mark.capture
+
 PAGE = Path(__file__).parents[2] / "docs" / "capture.md"
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 PNG = base64.b64decode(
