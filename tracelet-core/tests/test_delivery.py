@@ -718,6 +718,24 @@ def test_a_submission_that_another_process_delivers_is_told_of(moody: Moody, exp
     assert contents(exp) == ["content"]
 
 
+@pytest.mark.parametrize(
+    ("mood", "told"), [({"find": "away"}, "moody is out"), ({}, "moody has not taken 'thing'")], ids=["away", "refused"]
+)
+def test_a_submission_that_was_settled_elsewhere_is_asked_after(
+    moody: Moody, experiment: Make, home: Path, mood: dict[str, str], told: str
+) -> None:
+    moody.told(put="sleep 1")
+    exp = experiment()
+    exp.submit_artifact(artifact("busy", name="busy"))
+    future = exp.submit_artifact(artifact())
+    while len(waiting(moody, home)) < 2 or not moody.calls("put"):
+        time.sleep(0.01)
+    moody.told(**mood)
+    for file in (home / ".tracelet" / "outbox" / "trials" / "moody").glob("*~thing.json"):
+        file.unlink()  # as another process does that has delivered it, or had it refused
+    assert told in str(future.result(20).failed["moody"])
+
+
 def test_a_damaged_delivery_is_put_aside_and_told_of(
     moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
