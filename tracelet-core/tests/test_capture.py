@@ -754,3 +754,12 @@ def test_a_file_that_is_written_again_since_it_was_found_complete_is_not_capture
     exp.stop()
     assert contents(exp, "x-custom") == [b"whole again"]
     assert counts(exp) == {"captured": 1, "outdated": 1, "unchanged": 1}
+
+
+def test_a_snapshot_that_somebody_deleted_costs_the_others_nothing(home: Path) -> None:
+    killed(home, frozen=True)
+    (lost,) = (home / ".tracelet" / "staging").glob("*/10")
+    lost.unlink()
+    with Experiment("captured", artifacts=True) as exp:
+        assert exp.flush(30.0) == 0
+    assert {one.name for one in exp.list_artifacts()} == {"state-checkpoint"}
