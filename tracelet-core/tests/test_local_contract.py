@@ -8,6 +8,8 @@ import pytest
 
 from tracelet.testing import BackendContract, installed
 
+pytestmark = pytest.mark.kit
+
 LANE = """
 import attrs
 
@@ -32,7 +34,6 @@ class TestLocal(BackendContract):
         return {"TRACELET_DIR": str(tmp_path_factory.mktemp("place"))}
 
 
-@pytest.mark.kit
 class TestLocalInALane(TestLocal):
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
