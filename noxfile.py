@@ -60,8 +60,9 @@ def tests(session: nox.Session) -> None:
     # All is covered but, once in a while, a line that only a race's other outcome reaches: that is no reason to fail.
     session.run("coverage", "report", "--precision=2", "--fail-under=99.9")
     # What these cover of the core is covered without them, and measuring slows every process that they start.
-    for folder in ("tests", *(f"tracelet-{name}/tests" for name in PLUGINS)):
-        session.run("pytest", folder, *few)
+    session.run("pytest", "tests", *few)
+    for name in PLUGINS:
+        session.run("pytest", f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope")
 
 
 @nox.session
