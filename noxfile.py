@@ -48,7 +48,7 @@ def tests(session: nox.Session) -> None:
         return
     measured = ("coverage", "run", "-m", "pytest", CORE_TESTS, "-m")
     # Much of the time is spent waiting for deadlines: more workers than cores.
-    many = ("-n", "6", "--dist", "worksteal")
+    many = ("-n", "4", "--dist", "worksteal")
     # Frameworks and servers are for fewer: a large process is late with all that it starts.
     few = ("-n", "2", "--dist", "loadscope")
     session.run("coverage", "erase")

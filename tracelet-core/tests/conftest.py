@@ -25,7 +25,7 @@ PLUGINS = Path(__file__).parent / "plugins"
 # gets fewer of them than CI.
 hypothesis.settings.register_profile(
     "shared",
-    max_examples=100 if os.environ.get("CI") else 25,
+    max_examples=100 if os.environ.get("CI") else 10,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
