@@ -736,6 +736,25 @@ def test_a_submission_that_was_settled_elsewhere_is_asked_after(
     assert told in str(future.result(20).failed["moody"])
 
 
+def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settled(
+    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moody.told(put="away")
+    exp = experiment()
+    exp.log_artifact(artifact())
+    courier = exp._artifact_manager._wired.couriers["moody"]
+    (parcel,) = courier._outbox.everything()
+
+    def meanwhile(*asked: object) -> list[str]:
+        courier._waiters[parcel.key] = (parcel, Future())
+        return ["earlier"]
+
+    courier._waiters["earlier"] = (parcel, Future())
+    monkeypatch.setattr(courier._outbox, "waiting", meanwhile)
+    assert courier._lost() == []
+    courier._waiters.clear()
+
+
 def test_a_damaged_delivery_is_put_aside_and_told_of(
     moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -408,10 +408,12 @@ class Courier:
 
     def _lost(self) -> list[str]:
         """What somebody waits for and the outbox has no more: it was settled before they asked, or elsewhere."""
-        if not self._waiters:
+        # Before the look: a delivery that somebody begins to wait for meanwhile came into the outbox meanwhile, too.
+        asked = list(self._waiters)
+        if not asked:
             return []
         waiting = set(self._outbox.waiting(self._experiment, self.backend))
-        return [key for key in self._waiters if key not in waiting]
+        return [key for key in asked if key not in waiting]
 
     def _look_up(self, key: str) -> None:
         """Ask the backend what became of a delivery that another process has made."""
