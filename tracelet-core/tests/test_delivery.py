@@ -752,7 +752,9 @@ def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settle
     courier._waiters["earlier"] = (parcel, Future())
     monkeypatch.setattr(courier._outbox, "waiting", meanwhile)
     assert courier._lost() == []
+    monkeypatch.undo()
     courier._waiters.clear()
+    moody.told()
 
 
 def test_a_damaged_delivery_is_put_aside_and_told_of(
