@@ -31,7 +31,7 @@ FLOORS = (
     {"core.lane", "core.outbox"},
     {"core.service"},
     {"core.results", "core.plugins"},
-    {"core.hookspecs"},
+    {"core.folders", "core.hookspecs"},
     {"core.blobs"},
     {"core.backend", "core.detector", "core.routing", "core.serializers"},
     {"core.store"},

@@ -84,7 +84,7 @@ class ClearmlBackend:
                 place = self._store(sealed, labels, claim)
                 body = self._body(sealed.manifest, place)
                 found = self._catalogue.commit(claim, sealed.manifest, labels, body)
-            self._waiting.delivered(sealed.manifest)
+            self._waiting.forget(sealed.manifest.name, sealed.manifest.put_id)
             return self._stored(found)
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:

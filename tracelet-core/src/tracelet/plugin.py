@@ -36,6 +36,7 @@ from tracelet.core.entries import (
     check_path,
 )
 from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, discard, make_durable
+from tracelet.core.folders import FolderBackend, PendingCatalogue
 from tracelet.core.hookspecs import hookimpl
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
@@ -66,11 +67,13 @@ __all__ = [
     "DetectorSpec",
     "Emit",
     "FileChanged",
+    "FolderBackend",
     "Labels",
     "Manifest",
     "ModelInfo",
     "MovesAliases",
     "NoSettings",
+    "PendingCatalogue",
     "RecordsInputs",
     "Ref",
     "RoutingSpec",

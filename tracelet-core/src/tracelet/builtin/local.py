@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from tracelet.plugin import (
     BackendContext,
     BackendSpec,
-    BlobBackend,
     Capability,
-    Manifest,
+    FolderBackend,
     NoSettings,
     Stamp,
     copy_blob,
-    discard,
     hookimpl,
     make_durable,
 )
@@ -31,34 +26,11 @@ __all__ = ["LocalBackend", "tracelet_backends"]
 _FOUND_AGAIN = frozenset({"claims", "digests", "labelled", "latest", "puts"})
 
 
-class LocalBackend(BlobBackend):
-    """Blobs as files of a directory; several processes may use it at once."""
+class LocalBackend(FolderBackend):
+    """Blobs in the tracelet directory: what is Tracelet's own is linked, and costs nothing."""
 
     def __init__(self, root: Path, experiment: str) -> None:
-        super().__init__(root.as_uri(), experiment)
-        self._root = root
-
-    def create_exclusive(self, key: str, data: bytes) -> bool:
-        """See :class:`~tracelet.plugin.BlobBackend`: a hard link appears whole, or not at all."""
-        target = self._root / key
-        with self._partial(target) as partial:
-            partial.write_bytes(data)
-            try:
-                os.link(partial, target)
-            except FileExistsError:
-                return False
-        return True
-
-    def write(self, key: str, data: BinaryIO) -> None:
-        """See :class:`~tracelet.plugin.BlobBackend`."""
-        target = self._root / key
-        with self._partial(target) as partial:
-            with partial.open("xb") as stream:
-                shutil.copyfileobj(data, stream)
-                if key.split("/")[1] not in _FOUND_AGAIN:
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            partial.replace(target)
+        super().__init__(root.as_uri(), root, experiment)
 
     def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`: what can no longer change is linked, not copied.
@@ -79,51 +51,8 @@ class LocalBackend(BlobBackend):
                 return
         copy_blob(source, target, sha256, stamp)
 
-    def read(self, key: str) -> BinaryIO:
-        """See :class:`~tracelet.plugin.BlobBackend`."""
-        return (self._root / key).open("rb")
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """See :class:`~tracelet.plugin.BlobBackend`."""
-        for folder, _, files in os.walk(self._root / prefix, onerror=_raise_unless_gone):
-            inside = Path(folder).relative_to(self._root).as_posix()
-            yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
-
-    def remove(self, key: str) -> None:
-        """See :class:`~tracelet.plugin.BlobBackend`."""
-        (self._root / key).unlink(missing_ok=True)
-
-    def collect(self, older_than: float) -> Iterator[int]:
-        """See :class:`~tracelet.plugin.Collects`: blobs that no manifest names, and interrupted writes."""
-        needed = {
-            file.sha256
-            for path in self._root.glob("*/versions/*/v*.json")
-            for file in Manifest.from_json(path.read_bytes()).payload
-        }
-        for folder, _, files in os.walk(self._root):
-            for path in (Path(folder, name) for name in files):
-                garbage = path.name.endswith(".tmp") or (self._is_blob(path) and path.name not in needed)
-                freed = discard(path, older_than) if garbage else None
-                if freed is not None:
-                    yield freed
-
-    def _is_blob(self, path: Path) -> bool:
-        return path.is_relative_to(self._root / "blobs")
-
-    @contextlib.contextmanager
-    def _partial(self, target: Path) -> Iterator[Path]:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        try:
-            yield partial
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    """What cannot be listed is not empty."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
+    def _outlives_a_power_cut(self, key: str) -> bool:
+        return key.split("/")[1] not in _FOUND_AGAIN
 
 
 def _open(experiment: str, settings: NoSettings, context: BackendContext) -> LocalBackend:
