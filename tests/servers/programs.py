@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,25 @@ def finish(process: subprocess.Popen[str], limit: float = 300.0) -> Any:
 def run(code: str, folder: Path, environ: Mapping[str, str], limit: float = 300.0) -> Any:
     """Run a program to its end; return the JSON of the last line that it printed, or None."""
     return finish(begin(code, folder, environ), limit)
+
+
+def on_a_terminal(arguments: Sequence[str], folder: Path, environ: Mapping[str, str], limit: float) -> bytes:
+    """Run Python with a terminal for its input and output, and nobody at it; return all that it showed."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=clean_environment(environ),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # a terminal's way to say that its last writer is gone
+        while block := os.read(ours, 1 << 16):
+            shown += block
+    os.close(ours)
+    assert child.wait(limit) == 0, shown
+    return shown

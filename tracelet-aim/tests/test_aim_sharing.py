@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,24 +121,8 @@ with Experiment("trials", backend="aim", artifacts=True) as exp:
     print(exp.log_artifact(artifact)["aim"].version, sys.stdin.isatty())
 """
     )
-    ours, theirs = pty.openpty()
     variables = {"TRACELET_AIM_REPO": str(repo), "TRACELET_DIR": str(home / "tracelet")}
-    child = subprocess.Popen(
-        [sys.executable, "program.py"],
-        cwd=home,
-        env=programs.clean_environment(variables),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):
-        while block := os.read(ours, 1 << 16):
-            shown += block
-    os.close(ours)
-    assert child.wait(60) == 0, shown
+    shown = programs.on_a_terminal(["program.py"], home, variables, 60)
     assert b"v0 True" in shown
     assert b"y/n" not in shown.lower()
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pty
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -213,24 +209,8 @@ print([str(error) for error in results.queued.values()])
 def test_nothing_is_asked_on_a_terminal(server: ClearmlServer, tmp_path: Path) -> None:
     """Where there are no credentials the program goes on, and is told what to set."""
     environ = {**_environ(server, tmp_path), "CLEARML_API_ACCESS_KEY": "", "CLEARML_API_SECRET_KEY": ""}
-    ours, theirs = pty.openpty()
     began = time.monotonic()
-    child = subprocess.Popen(
-        [sys.executable, "-c", ON_A_TERMINAL],
-        cwd=tmp_path,
-        env=programs.clean_environment(environ),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # a terminal's way to say that its last writer is gone
-        while block := os.read(ours, 1 << 16):
-            shown += block
-    os.close(ours)
-    assert child.wait(30) == 0
+    shown = programs.on_a_terminal(["-c", ON_A_TERMINAL], tmp_path, environ, 30)
     assert time.monotonic() - began < 30
     assert b"CLEARML_API_ACCESS_KEY" in shown
     assert not processes_with(environ["TRACELET_DIR"])

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -278,28 +274,8 @@ def test_no_key_is_asked_for_on_a_terminal(environ: dict[str, str], tmp_path: Pa
     folder = tmp_path / "program"
     folder.mkdir()
     (folder / "program.py").write_text(HEAD + textwrap.dedent(ONCE))
-    ours, theirs = pty.openpty()
     began = time.monotonic()
-    child = subprocess.Popen(
-        [sys.executable, "program.py"],
-        cwd=folder,
-        env=programs.clean_environment({**environ, **SHORT, "WANDB_API_KEY": ""}),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            block = os.read(ours, 1 << 16)
-        except OSError:
-            break
-        if not block:
-            break
-        shown += block
-    assert child.wait(30) == 0
+    shown = programs.on_a_terminal(["program.py"], folder, {**environ, **SHORT, "WANDB_API_KEY": ""}, 30)
     assert time.monotonic() - began < 30
     assert b"wandb login" in shown
     assert b"Enter your choice" not in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
 import re
 import tempfile
 import uuid
@@ -25,6 +24,7 @@ from tracelet.plugin import (
     Manifest,
     SealedArtifact,
     Stamp,
+    hash_blob,
     redact,
     target_path,
 )
@@ -138,9 +138,8 @@ def _check_unchanged(source: Path, file: ArtifactFile, known: Stamp | None) -> N
     """Raise :class:`~tracelet.plugin.FileChanged` where a file may have been uploaded as something that it was not."""
     if known is None or (not known.racy and known.matches(source.stat())):
         return
-    with source.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
-            raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
+    if hash_blob(source) != file.sha256:
+        raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
 
 
 def _at_once(call: Callable[[T], object], items: Iterable[T]) -> None:

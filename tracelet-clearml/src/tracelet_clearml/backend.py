@@ -20,11 +20,12 @@ from tracelet.plugin import (
     RunInfo,
     SealedArtifact,
     StoredArtifact,
+    hash_blob,
     target_path,
 )
 from tracelet_clearml import samples
 from tracelet_clearml.api import Api
-from tracelet_clearml.blobs import Blob, download, extract, remove, sha256_of, upload, workspace
+from tracelet_clearml.blobs import Blob, download, extract, remove, upload, workspace
 from tracelet_clearml.catalogue import Catalogue, Claim, Found
 from tracelet_clearml.dataset_shelf import DatasetShelf, Parent
 from tracelet_clearml.errors import translated
@@ -187,7 +188,7 @@ class ClearmlBackend:
             note.write_text(text, encoding="utf-8")
             title = Title(manifest.name, "")
             uri = upload(note, f"{self._uploads.folder(self._home(), manifest, title)}/tracelet.json")
-            blob = Blob(uri, note.stat().st_size, sha256_of(note), ())
+            blob = Blob(uri, note.stat().st_size, hash_blob(note), ())
         return Body(place.to_plain(), aside=attrs.asdict(blob))
 
     @contextlib.contextmanager

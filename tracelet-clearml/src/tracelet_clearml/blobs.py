@@ -22,10 +22,10 @@ from clearml import StorageManager
 from clearml.storage import helper as storage_helper
 
 from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
-from tracelet.plugin import ArtifactFile, FileChanged, copy_blob, redact, target_path
+from tracelet.plugin import ArtifactFile, FileChanged, copy_blob, hash_blob, redact, target_path
 from tracelet_clearml.bounded import reach
 
-__all__ = ["Blob", "check_source", "download", "extract", "pack", "remove", "sha256_of", "stage", "upload", "workspace"]
+__all__ = ["Blob", "check_source", "download", "extract", "pack", "remove", "stage", "upload", "workspace"]
 
 #: What knows every kind of place; it has no types.
 _STORAGE: Any = storage_helper.StorageHelper
@@ -56,15 +56,9 @@ def workspace(directory: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def check_source(file: ArtifactFile, source: Path) -> None:
     """Raise :class:`~tracelet.plugin.FileChanged` where a file is not the one that was hashed any more."""
-    if sha256_of(source) != file.sha256:
+    if hash_blob(source) != file.sha256:
         raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
 
 

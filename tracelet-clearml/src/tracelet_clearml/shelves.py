@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import attrs
 
 from tracelet.exceptions import BackendUnavailable
-from tracelet.plugin import ArtifactFile, ArtifactType, Manifest, SealedArtifact, redact
+from tracelet.plugin import ArtifactFile, ArtifactType, Manifest, SealedArtifact, hash_blob, redact
 from tracelet_clearml.api import Api
-from tracelet_clearml.blobs import Blob, check_source, pack, sha256_of, upload, workspace
+from tracelet_clearml.blobs import Blob, check_source, pack, upload, workspace
 from tracelet_clearml.names import file_name
 from tracelet_clearml.runs import Home
 
@@ -102,7 +102,7 @@ class Uploads:
             target = desk / "pack.zip"
             pack(target, files, sources)
             paths = tuple(file.artifact_path for file in files)
-            return Blob(upload(target, uri), target.stat().st_size, sha256_of(target), paths, zipped=True)
+            return Blob(upload(target, uri), target.stat().st_size, hash_blob(target), paths, zipped=True)
 
 
 def facts(manifest: Manifest, title: Title) -> dict[str, str]:

@@ -35,7 +35,7 @@ from tracelet.core.entries import (
     check_name,
     check_path,
 )
-from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, discard, make_durable
+from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, discard, hash_blob, make_durable
 from tracelet.core.folders import FolderBackend, PendingCatalogue
 from tracelet.core.hookspecs import hookimpl
 from tracelet.core.manifest import Manifest
@@ -88,6 +88,7 @@ __all__ = [
     "check_path",
     "copy_blob",
     "discard",
+    "hash_blob",
     "hookimpl",
     "make_durable",
     "parse_ref",

@@ -13,7 +13,7 @@ import requests
 import wandb
 
 from tracelet.exceptions import ArtifactNotFound
-from tracelet.plugin import MANIFEST_NAME, Manifest, target_path
+from tracelet.plugin import MANIFEST_NAME, Manifest, hash_blob, target_path
 from tracelet_wandb.errors import status_of, translated
 from tracelet_wandb.names import file_name
 
@@ -51,7 +51,7 @@ def _bring_one(artifact: wandb.Artifact, path: str, sha256: str | None, scratch:
         try:
             # Never skip_cache: the SDK then takes the first file's bytes for every later one of that size.
             found = Path(artifact.get_entry(name).download(root=str(scratch)))
-            if _sha256(found) == sha256:
+            if hash_blob(found) == sha256:
                 return found
             # The SDK believes its cache by a file's size alone: ask the server itself before the bytes are given up.
             found.unlink()
@@ -62,8 +62,3 @@ def _bring_one(artifact: wandb.Artifact, path: str, sha256: str | None, scratch:
                 raise ArtifactNotFound(f"the bytes of {path!r} are gone from W&B at {place}.") from error
             raise
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import wandb
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
 
-from tracelet.plugin import MANIFEST_NAME, ArtifactFile, FileChanged, Manifest, SealedArtifact, redact
+from tracelet.plugin import MANIFEST_NAME, ArtifactFile, FileChanged, Manifest, SealedArtifact, hash_blob, redact
 from tracelet_wandb.names import artifact_type, file_names, reference_names
 from tracelet_wandb.notes import metadata_of
 
@@ -52,8 +51,7 @@ def _add_file(artifact: wandb.Artifact, file: ArtifactFile, name: str, sealed: S
             raise
         raise FileChanged(f"{str(source)!r} is gone.") from error
     if not same:
-        with Path(copy).open("rb") as stream:
-            same = hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+        same = hash_blob(Path(copy)) == file.sha256
     if not same:
         Path(copy).unlink()
         raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")

@@ -102,7 +102,7 @@ def hash_file(path: Path) -> tuple[str, Stamp]:
 
 
 def hash_blob(path: Path) -> str:
-    """Return the sha256 of a file of Tracelet's own, whose bytes never change, though it may be marked as young.
+    """Return the sha256 of a file, whether it changes meanwhile or not: of a blob, for instance, which may be marked as young.
 
     Raises ``OSError`` where there is no regular file.
     """
