@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,17 @@ print(json.dumps({"files": sorted(os.listdir(".")), "loaded": "mlflow" in sys.mo
 def the_run(client: MlflowClient, uri: str) -> Any:
     return client.get_run(uri.split("/")[1])
 
+MANY = """
+import json
+from tracelet import ArtifactType, Experiment
+
+with Experiment("many", backend="mlflow", artifacts=True) as exp:
+    for number in range(130):
+        artifact = exp.create_artifact(f"part-{number % 120}", ArtifactType.CUSTOM).add_object(number, "x")
+        uri = exp.log_artifact(artifact)["mlflow"].uri
+print(json.dumps(uri))
+"""
+
 
 @pytest.fixture
 def client(server: MlflowServer) -> MlflowClient:
@@ -126,6 +138,16 @@ def test_with_nothing_set_it_is_where_mlflow_itself_would_be(tmp_path: Path) -> 
     assert '"description": "what it is"' in run.data.tags["tracelet.artifact.data"]
     assert max(len(value) for value in run.data.tags.values()) < 8000
     assert "data/v0/tracelet.json" in {info.path for info in client.list_artifacts(run.info.run_id, "data/v0")}
+
+
+def test_the_run_shows_the_newest_version_of_every_name(
+    server: MlflowServer, client: MlflowClient, tmp_path: Path
+) -> None:
+    """More names than MLflow takes tags in one request."""
+    uri = programs.run(MANY, tmp_path / "program", {"MLFLOW_TRACKING_URI": server.url})
+    tags = the_run(client, uri).data.tags
+    shown = {name: json.loads(text)["version"] for name, text in tags.items() if name.startswith("tracelet.artifact.")}
+    assert shown == {f"tracelet.artifact.part-{number}": "v1" if number < 10 else "v0" for number in range(120)}
 
 
 def test_the_settings_variable_comes_first(server: MlflowServer, client: MlflowClient, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, RunTag
 
 from tracelet.exceptions import TraceletError
 from tracelet.plugin import Manifest, StoredArtifact
@@ -21,6 +22,10 @@ _LOG = logging.getLogger("tracelet.mlflow")
 _LONGEST = 5000
 #: MLflow's own limit for the digest of a dataset.
 _DIGEST = 36
+#: How many tags MLflow takes at once.
+_BATCH = 100
+#: Seconds in which what there is to tag is gathered.
+_PAUSE = 0.5
 
 
 class Notes:
@@ -31,22 +36,39 @@ class Notes:
         self._client = client
         self._place = place
         self._pool = ThreadPoolExecutor(1, "tracelet-mlflow-notes")
+        self._lock = threading.Lock()
+        self._finishing = threading.Event()
+        #: By run: the tags that it is still to get.
+        self._due: dict[str, dict[str, str]] = {}
 
     def add(self, run_id: str, manifest: Manifest, number: int, label: str | None) -> None:
         """Tag a run with what was stored there: one tag for each name, of its newest version in this run."""
-        self._pool.submit(self._set, run_id, f"tracelet.artifact.{manifest.name}", _text(manifest, number, label))
+        with self._lock:
+            if not self._due:
+                self._pool.submit(self._set)
+            tags = self._due.setdefault(run_id, {})
+            tags[f"tracelet.artifact.{manifest.name}"] = _text(manifest, number, label)
 
     def finish(self) -> None:
         """Wait until every tag is set, or is not going to be."""
+        self._finishing.set()
         self._pool.shutdown()
+        self._finishing.clear()
         self._pool = ThreadPoolExecutor(1, "tracelet-mlflow-notes")
 
-    def _set(self, run_id: str, tag: str, text: str) -> None:
-        try:
-            with translated(self._place):
-                self._client.set_tag(run_id, tag, text)
-        except TraceletError as error:
-            _LOG.warning("the run %s has no tag %s: %s", run_id, tag, error)
+    def _set(self) -> None:
+        # SQLite takes one writer at a time, and the others sleep: a tag for each of many puts would hold up the puts.
+        self._finishing.wait(_PAUSE)
+        with self._lock:
+            due, self._due = self._due, {}
+        for run_id, tags in due.items():
+            found = [RunTag(name, text) for name, text in tags.items()]
+            try:
+                with translated(self._place):
+                    for start in range(0, len(found), _BATCH):
+                        self._client.log_batch(run_id, tags=found[start : start + _BATCH])
+            except TraceletError as error:
+                _LOG.warning("the run %s has not got all of its tags %s: %s", run_id, ", ".join(tags), error)
 
 
 def _text(manifest: Manifest, number: int, label: str | None) -> str:
