@@ -157,10 +157,8 @@ def users_of(*modules: str) -> set[str]:
 
 def test_threads_processes_and_entry_points_have_one_owner_each() -> None:
     assert users_of("subprocess") == {"core/lane.py"} | {path for path in users_of("subprocess") if "testing/" in path}
-    assert {path for path in users_of("threading") if path.startswith("core/")} == {
-        "core/capture.py",
-        "core/delivery.py",
-    }
+    threading = {room(CORE / path) for path in users_of("threading") if path.startswith("core/")}
+    assert threading == {"core.capture", "core.delivery"}
     assert users_of("importlib.metadata.entry_points") == {"core/plugins.py"}
     assert {path for path in users_of("multiprocessing") if path.startswith("core/")} == set()
 

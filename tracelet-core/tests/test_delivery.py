@@ -742,18 +742,19 @@ def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settle
     moody.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact())
-    courier = exp._artifact_manager._wired.couriers["moody"]
-    (parcel,) = courier._outbox.everything()
+    outbox = exp._artifact_manager._outbox
+    backlog = exp._artifact_manager._wired.couriers["moody"].backlog
+    (parcel,) = outbox.everything()
 
     def meanwhile(*asked: object) -> list[str]:
-        courier._waiters[parcel.key] = (parcel, Future())
+        backlog._waiters[parcel.key] = (parcel, Future())
         return ["earlier"]
 
-    courier._waiters["earlier"] = (parcel, Future())
-    monkeypatch.setattr(courier._outbox, "waiting", meanwhile)
-    assert courier._lost() == []
+    backlog._waiters["earlier"] = (parcel, Future())
+    monkeypatch.setattr(outbox, "waiting", meanwhile)
+    assert backlog.lost() == []
     monkeypatch.undo()
-    courier._waiters.clear()
+    backlog._waiters.clear()
     moody.told()
 
 

@@ -79,6 +79,7 @@ print(json.dumps({"files": sorted(os.listdir(".")), "loaded": "mlflow" in sys.mo
 def the_run(client: MlflowClient, uri: str) -> Any:
     return client.get_run(uri.split("/")[1])
 
+
 MANY = """
 import json
 from tracelet import ArtifactType, Experiment

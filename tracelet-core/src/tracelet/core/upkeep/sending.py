@@ -204,7 +204,7 @@ class _Tour:
             return
         self._report(_delivery(parcel, DeliveryState.BEGUN))
         try:
-            outcome = courier.redeliver(parcel, unhurried=True)
+            outcome = courier.backlog.redeliver(parcel, unhurried=True)
         except (TraceletError, OSError) as error:
             blocked.add(place)
             self._leave(parcel, error)

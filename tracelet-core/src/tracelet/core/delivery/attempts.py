@@ -1,0 +1,100 @@
+"""Attempts at one backend."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tracelet.core.backend import SealedArtifact
+from tracelet.core.delivery.outcomes import limit_for
+from tracelet.core.delivery.patience import Patience
+from tracelet.core.lane import Lane
+from tracelet.core.outbox import Parcel
+from tracelet.core.service import Delivered
+from tracelet.exceptions import TraceletError
+from tracelet.settings import TraceletSettings
+
+__all__ = ["Attempts"]
+
+
+class Attempts:
+    """The lanes to one backend; what goes wrong on its own lane is remembered as a reason to leave it alone."""
+
+    def __init__(self, lane: Lane, settings: TraceletSettings, elsewhere: Callable[[Parcel], Lane | None]) -> None:
+        """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else."""
+        self.lane = lane
+        self.patience = Patience()
+        #: How many succeeded.
+        self.delivered = 0
+        self._settings = settings
+        self._elsewhere = elsewhere
+        #: The lane of deliveries of another process, and what the SDK said there.
+        self._other: tuple[dict[str, Any], Lane] | None = None
+
+    def lane_of(self, parcel: Parcel) -> Lane:
+        """Return the lane for a delivery."""
+        if self._other is not None and self._other[0] == parcel.sdk:
+            return self._other[1]
+        lane = self._elsewhere(parcel)
+        if lane is None:
+            return self.lane
+        self._close_other(time.monotonic() + self._settings.deadline)
+        self._other = parcel.sdk, lane
+        return lane
+
+    def open(self, lane: Lane) -> None:
+        """Open a lane. Raises :class:`~tracelet.BackendError`."""
+        began = time.monotonic()
+        try:
+            lane.open(self._settings.open_timeout)
+        except TraceletError as error:
+            self._note_trouble(error, began, lane)
+            raise
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        """Open the backend's own lane, and make a small request on it."""
+        self.open(self.lane)
+        return self.lane.request(what, self._settings.deadline, **arguments)
+
+    def deliver(
+        self, sealed: SealedArtifact, parcel: Parcel, lane: Lane, *, again: bool, unhurried: bool = False
+    ) -> Delivered:
+        """Make a delivery on an open lane; an ``unhurried`` one ends only by a stall."""
+        began = time.monotonic()
+        limit = None if unhurried else limit_for(sealed.manifest.size_bytes, self._settings)
+        try:
+            answer: Delivered = lane.request(
+                "deliver", limit, sealed=sealed, labels=parcel.labels, run=parcel.run, again=again
+            )
+        except TraceletError as error:
+            self._note_trouble(error, began, lane)
+            raise
+        if lane is self.lane:
+            self.patience.note_success()
+        self.delivered += 1
+        return answer
+
+    def kill(self) -> None:
+        """End every lane's processes, from any thread: the request under way fails at once."""
+        self.lane.kill()
+        other = self._other
+        if other is not None:
+            other[1].kill()
+
+    def close(self, until: float, *, failed: bool) -> None:
+        """End every lane by then (monotonic). Raises what goes wrong with the backend's own."""
+        self._close_other(until)
+        self.lane.close(max(0.0, until - time.monotonic()), failed=failed)
+
+    def _close_other(self, until: float) -> None:
+        other, self._other = self._other, None
+        if other is not None:
+            with contextlib.suppress(TraceletError):
+                other[1].close(max(0.0, until - time.monotonic()), failed=False)
+
+    def _note_trouble(self, error: TraceletError, began: float, lane: Lane) -> None:
+        """What another process's deliveries meet is their own trouble."""
+        if lane is self.lane:
+            self.patience.note_trouble(error, began)

@@ -1,0 +1,250 @@
+"""A courier makes the deliveries to one backend."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import attrs
+
+from tracelet.core.backend import RunInfo, SealedArtifact, StoredArtifact
+from tracelet.core.delivery.attempts import Attempts
+from tracelet.core.delivery.backlog import Backlog
+from tracelet.core.delivery.outcomes import Outcome, is_final, unwritable
+from tracelet.core.delivery.threads import all_at_once
+from tracelet.core.files import FileChanged
+from tracelet.core.lane import Lane, LaneState
+from tracelet.core.outbox import Outbox, Parcel
+from tracelet.core.processes import current
+from tracelet.exceptions import BackendUnavailable, TraceletError
+from tracelet.settings import TraceletSettings
+
+__all__ = ["Courier", "Task", "close_all"]
+
+_LOG = logging.getLogger("tracelet.delivery")
+
+
+class Task:
+    """A delivery that somebody waits for."""
+
+    def __init__(self, sealed: SealedArtifact, parcel: Parcel) -> None:
+        self.sealed = sealed
+        self.parcel = parcel
+        self.outcome: Future[Outcome] = Future()
+        self.lock = threading.Lock()
+        self.in_hand = False
+        self.parked = False
+
+
+class Courier:
+    """Makes the deliveries to one backend, one at a time."""
+
+    def __init__(
+        self,
+        backend: str,
+        experiment: str,
+        lane: Lane,
+        outbox: Outbox,
+        settings: TraceletSettings,
+        elsewhere: Callable[[Parcel], Lane | None] = lambda parcel: None,
+    ) -> None:
+        """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else."""
+        self.backend = backend
+        self.lane = lane
+        self._outbox = outbox
+        self._attempts = Attempts(lane, settings, elsewhere)
+        self._patience = self._attempts.patience
+        self.backlog = Backlog(backend, experiment, self._attempts, outbox, settings)
+        self._wake = threading.Condition()
+        self._tasks: deque[Task] = deque()
+        self._inputs: deque[tuple[StoredArtifact, RunInfo]] = deque()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._busy = False
+        self._open_first = False
+
+    def start(self) -> None:
+        """Bring the lane up, and make what waits in the outbox, without keeping the caller waiting."""
+        with self._wake:
+            self._open_first = True
+            self._run()
+
+    def send(self, sealed: SealedArtifact, parcel: Parcel) -> Task:
+        """Begin a delivery; :meth:`wait_for` gives its outcome."""
+        task = Task(sealed, parcel)
+        with self._wake:
+            self._tasks.append(task)
+            self._run()
+        return task
+
+    def wait_for(self, task: Task, until: float) -> Outcome:
+        """Return the outcome of a delivery, or park it in the outbox when the time (monotonic) is over."""
+        try:
+            return task.outcome.result(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            return self._park(task)
+
+    def expect(self, parcel: Parcel) -> Future[Outcome]:
+        """Return the future of a delivery that is in the outbox: of its first attempt."""
+        with self._wake:
+            outcome = self.backlog.expect(parcel)
+            self._run()
+        return outcome
+
+    def hurry(self) -> None:
+        """Try at once what waits for a better time; an attempt that is under way does not count."""
+        with self._wake:
+            self._patience.hurry()
+            self._run()
+
+    def idle(self) -> bool:
+        """Whether nothing is under way and everything that waits has been tried."""
+        with self._wake:
+            if self._tasks or self._inputs or self._busy:
+                return False
+            return not self.backlog.due
+
+    def state(self) -> dict[str, Any]:
+        """Return what there is to know: state, reason, what waits, how many were delivered."""
+        return {
+            "state": self.lane.state.value,
+            "reason": self.lane.reason or self._patience.reason,
+            "waiting": len(self.backlog),
+            "delivered": self._attempts.delivered,
+        }
+
+    def note_input(self, stored: StoredArtifact, run: RunInfo) -> None:
+        """Tell the backend, when its turn comes, that the run uses this version of its own."""
+        with self._wake:
+            self._inputs.append((stored, run))
+            self._run()
+
+    def close(self, until: float, *, failed: bool) -> None:
+        """End the thread and the lane by then (monotonic); what is in hand is left to the outbox."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+            thread, idle = self._thread, not self._busy and not self._tasks
+        if thread is not None:
+            if not (idle and self.lane.state is LaneState.OPENING):
+                thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                # The end of the lane's process is the end of its request: the thread puts away what it had.
+                self._attempts.kill()
+                thread.join(5.0)
+        try:
+            self._attempts.close(until, failed=failed)
+        except TraceletError as error:
+            _LOG.warning("%s did not end its run as it should: %s", self.backend, error)
+
+    def _run(self) -> None:
+        """Wake the thread, or make it. The caller holds the condition."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=f"tracelet-{self.backend}", daemon=True)
+            self._thread.start()
+        self._wake.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+                while not (
+                    self._closing
+                    or self._tasks
+                    or self._inputs
+                    or self._open_first
+                    or self.backlog.lost()
+                    or self.backlog.due
+                ):
+                    self._wake.wait(self._patience.pause(watching=self.backlog.expected))
+                if self._closing and not self._tasks:
+                    return
+                task = self._tasks.popleft() if self._tasks else None
+                opening, self._open_first = self._open_first and task is None, False
+                self._busy = not opening
+            if task is not None:
+                self._make(task)
+                continue
+            with contextlib.suppress(TraceletError):
+                if opening:
+                    self._attempts.open(self.lane)
+                elif self._inputs:
+                    self._record(*self._inputs.popleft())
+                elif lost := self.backlog.lost():
+                    self.backlog.look_up(lost[0])
+                else:
+                    self.backlog.make(lambda: self._closing or bool(self._tasks))
+
+    def _record(self, stored: StoredArtifact, run: RunInfo) -> None:
+        try:
+            self._attempts.ask("record_input", stored=stored, run=run)
+        except TraceletError as error:
+            _LOG.warning("%s has not noted the use of %r: %s", self.backend, stored.manifest.name, error)
+
+    def _make(self, task: Task) -> None:
+        began = time.monotonic()
+        with task.lock:
+            if task.parked:
+                task.outcome.set_result(Outcome(queued=True))
+                return
+            task.in_hand = True
+        try:
+            self._patience.check(self.backend)
+            self._attempts.open(self.lane)
+            # What was queued before under this name is older: it goes first, or this one waits behind it.
+            self.backlog.make_older(task.parcel)
+            delivered = self._attempts.deliver(task.sealed, task.parcel, self.lane, again=False)
+            outcome = self.backlog.outcome(task.parcel, delivered)
+        except TraceletError as error:
+            outcome = Outcome(error=error)
+        with task.lock:
+            task.in_hand = False
+            if task.parked:
+                self.backlog.settle(task.parcel, outcome, began)
+            elif outcome.error is not None and not is_final(outcome.error):
+                outcome = attrs.evolve(self._queue(task, outcome.error), delivered=outcome.delivered)
+            task.outcome.set_result(outcome)
+
+    def _queue(self, task: Task, error: TraceletError) -> Outcome:
+        try:
+            self._outbox.add(task.sealed, task.parcel)
+        except (FileChanged, OSError) as failure:
+            known = failure if isinstance(failure, FileChanged) else unwritable(failure)
+            return Outcome(error=known)
+        return Outcome(error=error, queued=True)
+
+    def _park(self, task: Task) -> Outcome:
+        """The caller waits no longer: keep its delivery, and go on with it behind its back."""
+        with task.lock:
+            if task.outcome.done():
+                return task.outcome.result()
+            reason = self.lane.state.value if self.lane.state is LaneState.OPENING else "busy"
+            error = BackendUnavailable(
+                f"{self.backend} is still {reason}: the delivery waits in the outbox and goes on.", backend=self.backend
+            )
+            holders = [current(), *self.lane.processes()] if task.in_hand else []
+            try:
+                self._outbox.add(task.sealed, task.parcel, holders)
+            except (FileChanged, OSError) as failure:
+                return Outcome(error=failure if isinstance(failure, FileChanged) else unwritable(failure))
+            task.parked = True
+        with self._wake:
+            self._run()
+        return Outcome(error=error, queued=True)
+
+
+def close_all(couriers: Iterable[Courier], until: float, *, failed: bool) -> None:
+    """End several couriers at the same time, by then (monotonic)."""
+    all_at_once(
+        {
+            courier.backend: lambda courier=courier: courier.close(until, failed=failed)  # type: ignore[misc]
+            for courier in couriers
+        }
+    )

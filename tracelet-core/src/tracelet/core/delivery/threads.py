@@ -1,0 +1,50 @@
+"""Calls at the same time, and calls that nobody can end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TypeVar
+
+from tracelet.exceptions import TraceletError
+
+__all__ = ["all_at_once", "beside"]
+
+T = TypeVar("T")
+
+
+def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, TraceletError]]:
+    """Make calls to several backends at the same time; return what they gave and what they raised, by name."""
+    given: dict[str, T] = {}
+    raised: dict[str, TraceletError] = {}
+
+    def one(name: str, call: Callable[[], T]) -> None:
+        try:
+            given[name] = call()
+        except TraceletError as error:
+            raised[name] = error
+
+    if len(calls) == 1:
+        one(*next(iter(calls.items())))
+        return given, raised
+    threads = [threading.Thread(target=one, args=item, daemon=True) for item in calls.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {name: given[name] for name in calls if name in given}, raised
+
+
+def beside(call: Callable[[], T]) -> Future[T]:
+    """Make a call that nobody can end on a thread of its own; a caller who is tired of waiting leaves it to itself."""
+    answer: Future[T] = Future()
+
+    def one() -> None:
+        try:
+            answer.set_result(call())
+        except (TraceletError, OSError) as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=one, daemon=True).start()
+    return answer
