@@ -25,6 +25,7 @@ FLOORS = (
     {"plugin"},
     {"core.experiment", "core.upkeep"},
     {"core.manager"},
+    {"core.captures", "core.tally", "core.wiring"},
     {"core.bounded", "core.capture", "core.finding"},
     {"core.delivery", "core.drafts", "core.journal", "core.limits", "core.retrieval", "core.snapshots", "core.targets"},
     {"core.sealing"},

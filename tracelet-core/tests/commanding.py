@@ -172,11 +172,11 @@ def die_before_hashing(backends: str) -> None:
         program(
             f"""
             exp = experiment({backends}).start()
-            exp._artifact_manager._wired.sealer.add = lambda path: None
+            exp._artifact_manager._wires.sealer.add = lambda path: None
             exp.submit_artifact(artifact("snapshot", "as it was"))
             Path("snapshot.txt").write_text("as it became")
             # A lane that is only being started would not be seen to end.
-            while {{one.lane.state.value for one in exp._artifact_manager._wired.couriers.values()}} != {{"ready"}}:
+            while {{one.lane.state.value for one in exp._artifact_manager._wires.couriers.values()}} != {{"ready"}}:
                 time.sleep(0.01)
             os._exit(9)
             """,

@@ -309,7 +309,7 @@ def test_with_latest_wins_the_newest_of_what_came_too_fast_is_captured_at_the_en
     exp = run(capture_latest_wins=True, **limit)
     for content in ("1", "2", "3"):
         hand.show(Detection(path=write(home / "x.bin", content), type=ArtifactType.CUSTOM))
-        assert exp._artifact_manager._capture is not None
+        assert exp._artifact_manager._captures.own is not None
     exp.stop()
     assert contents(exp, "x-custom")[-1] == b"3"
     assert counts(exp)["superseded"] >= 1
@@ -688,7 +688,7 @@ def test_a_process_that_is_not_the_one_that_captures_is_told_so_once(
     run: Run, hand: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = run()
-    monkeypatch.setattr(exp._artifact_manager._capture, "_pid", os.getppid())
+    monkeypatch.setattr(exp._artifact_manager._captures.own, "_pid", os.getppid())
     for _ in range(2):
         hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
     assert caplog.text.count("forked from the one that captures") == 1

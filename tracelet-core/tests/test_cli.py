@@ -540,7 +540,7 @@ class TestGc:
         running = begin_program(
             """
             exp = experiment().start()
-            sealer = exp._artifact_manager._wired.sealer
+            sealer = exp._artifact_manager._wires.sealer
             add, sealer.add = sealer.add, lambda path: drafts.append(path)
             drafts = []
             future = exp.submit_artifact(artifact("snapshot", "as it was").add_object({"a": 1}, "numbers"))

@@ -157,7 +157,9 @@ def test_what_waits_under_a_name_is_delivered_before_what_is_logged_later(moody:
     assert exp.log_artifact(artifact("old")).queued
     assert exp.log_artifact(artifact("older than new")).queued
     moody.told()
-    time.sleep(0.2)
+    patience = exp._artifact_manager._wires.couriers["moody"].backlog._patience
+    while patience.rests:
+        time.sleep(0.01)
     results = exp.log_artifact(artifact("new"))
     assert results["moody"].version == "v2"
     assert contents(exp) == ["old", "older than new", "new"]
@@ -409,9 +411,9 @@ def test_a_submission_whose_snapshot_is_lost_tells_its_future(
     big = artifact("big")
     big.metadata["force_reference"] = True
     manager = exp._artifact_manager
-    manager._store = None
+    manager._wiring._store = None
     finished = threading.Event()
-    original = manager._wired.sealer._finish
+    original = manager._wires.sealer._finish
 
     def late(path: Path) -> None:
         for snapshot in (home / ".tracelet" / "staging").rglob("files/*"):
@@ -421,7 +423,7 @@ def test_a_submission_whose_snapshot_is_lost_tells_its_future(
         finally:
             finished.set()
 
-    manager._wired.sealer._finish = late
+    manager._wires.sealer._finish = late
     future = exp.submit_artifact(big)
     assert finished.wait(10)
     with pytest.raises(ArtifactError, match="cannot be read"):
@@ -743,7 +745,7 @@ def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settle
     exp = experiment()
     exp.log_artifact(artifact())
     outbox = exp._artifact_manager._outbox
-    backlog = exp._artifact_manager._wired.couriers["moody"].backlog
+    backlog = exp._artifact_manager._wires.couriers["moody"].backlog
     (parcel,) = outbox.everything()
 
     def meanwhile(*asked: object) -> list[str]:

@@ -347,7 +347,7 @@ def test_ctrl_c_in_the_middle_of_a_delivery_loses_nothing(moody: Moody, experime
 
 
 def test_a_lane_that_is_not_open_says_so(moody: Moody, experiment: Make) -> None:
-    lane = experiment()._artifact_manager._wired.finder._readers["moody"].lane
+    lane = experiment()._artifact_manager._wires.finder._readers["moody"].lane
     with pytest.raises(BackendError, match="its lane is not open"):
         lane.request("find", 1.0, name="thing", ref="latest")
 

@@ -1,0 +1,113 @@
+"""A run's capture, and those of dead processes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracelet.core.backend import RunInfo
+from tracelet.core.detector import DetectorSpec
+from tracelet.core.journal import Leftover, leftovers
+from tracelet.core.outbox import Outbox
+from tracelet.core.plugins import Registry
+from tracelet.core.results import LogResults
+from tracelet.settings import TraceletSettings
+
+if TYPE_CHECKING:
+    from tracelet.core.capture import Capture
+
+__all__ = ["Captures"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: Seconds that nothing takes.
+_LONG = 1e7
+#: Takes an artifact, its labels and its put-id; and, by name, the ``run`` and whether to ``take`` its files.
+Submit = Callable[..., "Future[LogResults]"]
+
+
+class Captures:
+    """What is captured in a run, and what dead processes captured and did not submit."""
+
+    def __init__(
+        self,
+        experiment: str,
+        settings: TraceletSettings,
+        directory: Path,
+        plugins: Callable[[], Registry],
+        outbox: Outbox,
+        submit: Submit,
+    ) -> None:
+        self._experiment = experiment
+        self._settings = settings
+        self._directory = directory
+        self._plugins = plugins
+        self._outbox = outbox
+        self._submit = submit
+        #: The run's own.
+        self.own: Capture | None = None
+        #: What goes on with the captures of dead processes.
+        self._resumed: list[Capture] = []
+
+    def prepare(self, run: RunInfo) -> None:
+        """Make the run's own capture, where anything is to be captured. Raises :class:`~tracelet.ConfigError`."""
+        if self._settings.watch_filesystem and not self._settings.artifact_watch_dirs:
+            _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
+        specs = [spec for spec in self._plugins().detectors if getattr(self._settings, spec.switch)]
+        self.own = self._made(specs, run, self._submit) if specs else None
+
+    def start(self) -> None:
+        """Go on with the captures of dead processes, and start the run's own. Raises :class:`~tracelet.ConfigError`."""
+        self._resumed = [self._resume(left, self._submit) for left in self._left()]
+        if self.own is not None:
+            self.own.start()
+
+    def hand_over(self, left: Leftover, submit: Submit) -> None:
+        """Submit everything that a dead process captured, without end of patience, unless somebody else does."""
+        if self._outbox.take_journal(left.path):
+            self._resume(left, submit).stop(time.monotonic() + _LONG)
+
+    def settle(self, until: float) -> None:
+        """Submit what is captured by now, or until then (monotonic)."""
+        for capture in self._all():
+            capture.settle(until)
+
+    def stop(self, seconds: float) -> None:
+        """Stop the detectors, and submit what they saw, for so many seconds each."""
+        for capture in self._all():
+            capture.stop(time.monotonic() + seconds)
+        self._resumed = []
+
+    @property
+    def waiting(self) -> int:
+        """How many captures are not submitted."""
+        return sum(capture.waiting for capture in self._all())
+
+    def stats(self) -> dict[str, Any] | None:
+        """Return what there is to know of the run's own, or None where nothing is captured."""
+        return self.own.stats() if self.own is not None else None
+
+    def _all(self) -> list[Capture]:
+        return self._resumed if self.own is None else [self.own, *self._resumed]
+
+    def _left(self) -> Iterator[Leftover]:
+        """The captures of dead processes, which are this one's to finish from now on."""
+        return (left for left in leftovers(self._directory, self._experiment) if self._outbox.take_journal(left.path))
+
+    def _resume(self, left: Leftover, submit: Submit) -> Capture:
+        resumed = self._made((), left.head.run, submit, left)
+        resumed.start()
+        return resumed
+
+    def _made(
+        self, specs: Iterable[DetectorSpec], run: RunInfo, submit: Submit, left: Leftover | None = None
+    ) -> Capture:
+        # Most programs capture nothing, and need not pay for it.
+        from tracelet.core.capture import Capture
+
+        own = partial(submit, run=run, take=True)
+        return Capture(run, self._settings, self._directory, specs, own, self._outbox.size_bytes, left)

@@ -1,0 +1,80 @@
+"""What became of artifacts: counted, told, and given as results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tracelet.core.backend import StoredArtifact
+from tracelet.core.delivery import Outcome
+from tracelet.core.results import LogResult, LogResults
+from tracelet.core.store import Store
+from tracelet.settings import TraceletSettings
+
+__all__ = ["Tally", "skipped"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+
+
+class Tally:
+    """What became of one experiment's artifacts in this process."""
+
+    def __init__(self, settings: TraceletSettings, store: Callable[[], Store], outbox: Path) -> None:
+        """``outbox`` is the folder of what waits."""
+        self.counts = {"logged": 0, "unchanged": 0, "queued": 0, "failed": 0, "submitted": 0}
+        self._settings = settings
+        self._store = store
+        self._outbox = outbox
+        self._told = False
+
+    def results(self, outcomes: Mapping[str, Outcome]) -> LogResults:
+        """Count outcomes, warn of those that are not as they should be, and return them as the user gets them."""
+        results = LogResults()
+        for name, outcome in outcomes.items():
+            if outcome.delivered is not None:
+                results[name] = self._result(name, outcome.delivered.stored, created=outcome.delivered.created)
+                self.counts["logged" if outcome.delivered.created else "unchanged"] += 1
+                continue
+            assert outcome.error is not None
+            if outcome.queued:
+                results.queued[name] = outcome.error
+                self.counts["queued"] += 1
+                _LOG.warning("%s: %s Queued in %s.", name, outcome.error, self._outbox)
+            else:
+                results.failed[name] = outcome.error
+                self.counts["failed"] += 1
+                _LOG.warning("%s: %s", name, outcome.error)
+        return results
+
+    def _result(self, name: str, stored: StoredArtifact, *, created: bool) -> LogResult:
+        return LogResult(
+            backend=name,
+            version=stored.version,
+            uri=stored.uri,
+            size_bytes=stored.manifest.size_bytes,
+            digest=stored.manifest.digest,
+            portable=self._store().portable or not stored.manifest.stored,
+            created=created,
+            pending=stored.pending,
+        )
+
+    def tell_unportable(self, stored: Collection[Any]) -> None:
+        """Warn, once, where the bytes of these entries are on this machine alone."""
+        store = self._store() if stored and not self._told else None
+        if store is not None and not store.portable:
+            self._told = True
+            _LOG.warning(
+                "files over %g MB stay on this machine, in %s, and backends get references: set TRACELET_STORE to a place "
+                "that others can read, or on_large='upload'.",
+                self._settings.large_file_mb,
+                store.uri("0" * 64).rpartition("/objects/")[0],
+            )
+
+
+def skipped(backends: Iterable[str]) -> LogResults:
+    """Return the results in a rank that writes nothing."""
+    results = LogResults()
+    results.skipped.update(dict.fromkeys(backends, "only rank 0 writes"))
+    return results
