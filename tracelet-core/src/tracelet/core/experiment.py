@@ -143,8 +143,9 @@ class Experiment:
             ) from error
 
     def stop(self, *, failed: bool = False) -> None:
-        """End the run: deliver what waits, for ``stop_timeout`` seconds at most. Without a run it does nothing."""
+        """End the run: deliver what waits, for ``stop_timeout`` seconds at most. Without a run, end what reading began."""
         if self._run is None:
+            self._artifact_manager.release()
             return
         self._run = None
         atexit.unregister(self._stop_at_exit)

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ import attrs
 from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
 from tracelet.core.backend import BackendSpec, Labels, RunInfo
 from tracelet.core.captures import Captures
-from tracelet.core.delivery import Outcome, Task, close_all, limit_for, unwritable
+from tracelet.core.delivery import Courier, Outcome, Task, close_all, limit_for, run_ended, unwritable
 from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.files import FileChanged
 from tracelet.core.finding import Finder
 from tracelet.core.journal import Leftover
-from tracelet.core.lane import guarded
 from tracelet.core.outbox import Draft, Outbox, Parcel
 from tracelet.core.plugins import Registry
 from tracelet.core.results import LogResults
@@ -34,7 +33,6 @@ from tracelet.core.wiring import Wires, Wiring
 from tracelet.exceptions import (
     ArtifactError,
     BackendError,
-    BackendUnavailable,
     ConfigError,
     TraceletError,
 )
@@ -98,20 +96,23 @@ class ArtifactManager:
 
     def begin(self, run: RunInfo) -> None:
         """Start a run: bring the lanes up behind the caller, and take up what earlier processes left."""
+        if self._wiring.outdated:
+            self.release()
         self._run = run
         self._inputs.clear()
         if not self._writes:
             _LOG.info("this process is not rank 0: it reads, and writes nothing.")
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._captures.prepare(run)
-        for courier in self._wires.couriers.values():
-            courier.start()
-        for draft in self._outbox.drafts(self._experiment):
-            self._wires.sealer.add(draft)
         try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._captures.prepare(run)
+            wires = self._wires
+            for courier in wires.couriers.values():
+                courier.start()
+            for draft in self._outbox.drafts(self._experiment):
+                wires.sealer.add(draft)
             self._captures.start()
-        except ConfigError:
+        except BaseException:
             self.end(failed=True)
             raise
 
@@ -122,7 +123,6 @@ class ArtifactManager:
             artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool
         ) -> Future[LogResults]:
             path = self._draft(artifact, labels, run, self._route(artifact), put_id, take=take)
-            self._unsealed.remove(path)
             self._outbox.disown_draft(path)
             left: Future[LogResults] = Future()
             left.set_result(LogResults())
@@ -149,7 +149,9 @@ class ArtifactManager:
 
     def waiting(self) -> int:
         """Return how many deliveries of this experiment are in the outbox, or on their way there."""
-        drafts = {*self._outbox.drafts(self._experiment), *(path for path in self._unsealed if path.exists())}
+        laid = self._wiring.laid
+        own = [*self._unsealed, *(laid.sealer.waiting() if laid is not None else ())]
+        drafts = {*self._outbox.drafts(self._experiment), *(path for path in own if path.exists())}
         deliveries = sum(len(self._outbox.waiting(self._experiment, name)) for name in self._wiring.specs)
         return deliveries + len(drafts) + self._captures.waiting
 
@@ -165,22 +167,28 @@ class ArtifactManager:
             self._captures.stop(self._settings.stop_timeout * _CAPTURE)
             self.flush(until - time.monotonic() - self._settings.stop_timeout * _RESERVE)
         finally:
-            wires, self._run = self._wiring.cut(), None
+            wires, self._run = self._wires, None
             self._leave([*wires.sealer.close(), *self._unsealed])
             close_all(wires.couriers.values(), until, failed=failed)
             wires.finder.close(until)
-        if left := self.waiting():
+            left = self.waiting()
+            self._wiring.cut()
+        if left:
             _LOG.warning("%d deliveries wait in %s: send them with `tracelet sync`.", left, self._outbox.root)
 
     def _leave(self, drafts: Collection[Path]) -> None:
         """Leave drafts to a later run, or to `tracelet sync`; who waits for them is told."""
-        error = BackendUnavailable("the run ended before it was delivered: a later run or `tracelet sync` does that.")
         for path in drafts:
             found = self._outbox.disown_draft(path)
             results = LogResults()
-            results.queued.update(dict.fromkeys(found.targets if found is not None else (), error))
+            results.queued.update(dict.fromkeys(found.targets if found is not None else (), run_ended()))
             self._promises.pop(path, Future()).set_result(results)
         self._unsealed.clear()
+
+    def release(self) -> None:
+        """End what only reads, where no run is on."""
+        if self._run is None and (wires := self._wiring.cut()) is not None:
+            wires.finder.close(time.monotonic() + self._settings.stop_timeout)
 
     # -- writing
 
@@ -190,7 +198,7 @@ class ArtifactManager:
         targets = self._route(artifact)
         if not self._writes:
             return skipped(target.name for target in targets)
-        self._wires.sealer.settle(time.monotonic() + self._settings.deadline)
+        self._wires.sealer.settle(time.monotonic() + self._settings.deadline, artifact.name)
         outcomes = self._log_once(artifact, labels, run, targets, snapshot=False)
         changed = [name for name, outcome in outcomes.items() if isinstance(outcome.error, FileChanged)]
         if changed:
@@ -222,7 +230,6 @@ class ArtifactManager:
             )
             return promise
         self._tally.counts["submitted"] += 1
-        self._unsealed.remove(path)
         self._promises[path] = promise
         self._wires.sealer.add(path)
         return promise
@@ -239,10 +246,8 @@ class ArtifactManager:
     ) -> Path:
         """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
         draft = self._prepared(artifact, run, targets, put_id, snapshot=True, take=take)
-        known = {target.name: guarded(target.name, target.context) for target in targets}
-        path = self._outbox.add_draft(draft, labels, run, known)
-        self._unsealed.append(path)
-        return path
+        known = {target.name: self._wires.sdk[target.name] for target in targets}
+        return self._outbox.add_draft(draft, labels, run, known)
 
     def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
         """Note that the run uses this version: what it logs from now on names its digest as an input."""
@@ -315,31 +320,31 @@ class ArtifactManager:
             self._tally.tell_unportable(sealed.manifest.stored)
             until = time.monotonic() + limit_for(sealed.manifest.size_bytes, self._settings) + _MARGIN
             for target in targets:
-                parcel = Parcel(
-                    target.name, run, labels, guarded(target.name, target.context), sealed.manifest, time.time()
-                )
+                sdk = self._wires.sdk[target.name]
+                parcel = Parcel(target.name, run, labels, sdk, sealed.manifest, time.time())
                 own = attrs.evolve(sealed, rendered=draft.rendered.get(target.name))
                 tasks[target.name] = self._wires.couriers[target.name].send(own, parcel)
             return {name: self._wires.couriers[name].wait_for(task, until) for name, task in tasks.items()}
         except FileChanged as error:
             return {target.name: Outcome(error=error) for target in targets}
         except BackendError as error:
-            self._draft(artifact, labels, run, targets, uuid.uuid4().hex)
+            self._unsealed.append(self._draft(artifact, labels, run, targets, uuid.uuid4().hex))
             return {target.name: Outcome(error=error, queued=True) for target in targets}
         finally:
             _remove_after(draft.staging, tasks.values())
 
-    def _finish_draft(self, path: Path) -> None:
+    def _finish_draft(self, path: Path, couriers: Mapping[str, Courier]) -> None:
         """Hash a draft, and hand one delivery a backend to the couriers."""
         promise = self._promises.pop(path, None) or Future()
         outcomes: dict[str, Future[Outcome]] = {}
         try:
             for parcel in seal_draft(path, self._outbox, self.store, self._limit_mb()):
                 self._tally.tell_unportable(parcel.manifest.stored)
-                if parcel.backend in self._wiring.specs:
-                    outcomes[parcel.backend] = self._wires.couriers[parcel.backend].expect(parcel)
-        except BackendError as error:
-            # The store is away: the snapshots are safe here, and are sealed when it is back.
+                if parcel.backend in couriers:
+                    outcomes[parcel.backend] = couriers[parcel.backend].expect(parcel)
+        except (BackendError, OSError) as failure:
+            # The store is away, or the disk is full: the snapshots are safe here, and are sealed when that has passed.
+            error = unwritable(failure) if isinstance(failure, OSError) else failure
             found = self._outbox.load_draft(path)
             self._unsealed.append(path)
             queued = {name: Outcome(error=error, queued=True) for name in (found.targets if found is not None else ())}

@@ -17,9 +17,10 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import attrs
 
@@ -33,7 +34,7 @@ from tracelet.core.remote import redact
 from tracelet.core.store import LocalStore
 from tracelet.exceptions import IntegrityError, TraceletError
 
-__all__ = ["Draft", "DraftFile", "Outbox", "Parcel", "without_secrets"]
+__all__ = ["Damaged", "Draft", "DraftFile", "Outbox", "Parcel", "drafted_name", "without_secrets"]
 
 #: No backend has this name: it holds a character that names do not.
 _DRAFTS = "~drafts"
@@ -93,6 +94,33 @@ class _Lease:
 
 
 @attrs.frozen
+class Damaged:
+    """A delivery that cannot be read, as far as its place tells what it was."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name."""
+        return unquote(self.path.parent.parent.name)
+
+    @property
+    def backend(self) -> str:
+        """The backend that it was for; empty for a draft."""
+        return "" if self.path.parent.name == _DRAFTS else self.path.parent.name
+
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return drafted_name(self.path)
+
+    @property
+    def advice(self) -> str:
+        """What is wrong, and what to do."""
+        return f"{self.path} is damaged: put back a good copy, or delete it, and what it was to deliver with it."
+
+
+@attrs.frozen
 class DraftFile:
     """A draft and what is to become of it; only its owner works on it while it lives."""
 
@@ -114,8 +142,9 @@ def without_secrets(value: Any) -> Any:
     return value
 
 
-def _damaged(path: Path) -> str:
-    return f"{path} is damaged: put back a good copy, or delete it, and what it was to deliver with it."
+def drafted_name(path: Path) -> str:
+    """Return the artifact's name that the name of a draft's or a delivery's file holds."""
+    return path.stem.split("~", 2)[-1]
 
 
 def _parsed(path: Path, kind: type[T]) -> T:
@@ -124,7 +153,7 @@ def _parsed(path: Path, kind: type[T]) -> T:
     try:
         return converter().structure(json.loads(data), kind)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise IntegrityError(_damaged(path)) from error
+        raise IntegrityError(Damaged(path).advice) from error
 
 
 class Outbox:
@@ -149,7 +178,9 @@ class Outbox:
         target = self._file(parcel)
         target.parent.mkdir(parents=True, exist_ok=True)
         if sealed.rendered is not None and not target.with_suffix(".rendered").exists():
-            shutil.copytree(sealed.rendered, target.with_suffix(".rendered"))
+            partial = target.with_name(f"{target.stem}~{uuid.uuid4().hex}.rendered")
+            shutil.copytree(sealed.rendered, partial)
+            partial.rename(target.with_suffix(".rendered"))
         if holders:
             self._write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + 86400)
         self._write(parcel)
@@ -163,25 +194,40 @@ class Outbox:
         return [key for key in keys if name is None or key.split("~", 2)[2] == name]
 
     def everything(self) -> Iterator[Parcel]:
-        """Yield every delivery of the directory, of all experiments, oldest first."""
+        """Yield every delivery of the directory, of all experiments, oldest first; see also :meth:`damaged`."""
         files = [path for path in self.root.glob("*/*/*.json") if path.parent.name != _DRAFTS]
+        yield from self._readable(files)
+
+    def _readable(self, files: Iterable[Path]) -> Iterator[Parcel]:
         for path in sorted(files, key=lambda path: path.name):
-            parcel = self._read(path)
-            if parcel is not None:
-                yield parcel
+            with contextlib.suppress(IntegrityError):
+                parcel = self._read(path)
+                if parcel is not None:
+                    yield parcel
+
+    def damaged(self) -> Iterator[Damaged]:
+        """Yield the deliveries and drafts that cannot be read, and are not made for that."""
+        for path in sorted(self.root.glob("*/*/*"), key=lambda path: path.name):
+            kind = DraftFile if path.parent.name == _DRAFTS else Parcel
+            try:
+                if path.suffix in {".json", ".refused"}:
+                    _parsed(path, kind)
+            except FileNotFoundError:
+                continue
+            except IntegrityError:
+                yield Damaged(path)
+            if path.suffix == ".damaged":
+                yield Damaged(path)
 
     def size_bytes(self) -> int:
         """Return how many bytes wait; what several backends wait for is there once."""
-        drafts = [found.draft.manifest for path in self.every_draft() if (found := self.load_draft(path)) is not None]
+        drafts = [found.draft.manifest for path in self.every_draft() if (found := self._draft(path)) is not None]
         manifests = {one.put_id: one for one in [*drafts, *(parcel.manifest for parcel in self.everything())]}
         return sum(file.size_bytes for one in manifests.values() for file in one.payload)
 
     def refused(self) -> Iterator[Parcel]:
         """Yield the deliveries that their backends will never take; ``error`` says why."""
-        for path in sorted(self.root.glob("*/*/*.refused"), key=lambda path: path.name):
-            parcel = self._read(path)
-            if parcel is not None:
-                yield parcel
+        yield from self._readable(self.root.glob("*/*/*.refused"))
 
     def refusal(self, parcel: Parcel) -> Path:
         """Where a refused delivery is kept; deleting the file forgets it."""
@@ -280,12 +326,14 @@ class Outbox:
     def failed(self, parcel: Parcel, error: TraceletError, *, final: bool) -> None:
         """Note why an attempt failed; a final failure is kept apart, and is not tried again."""
         noted = attrs.evolve(parcel, attempts=parcel.attempts + 1, error=str(error))
-        if final:
-            atomic_write(self._file(parcel).with_suffix(".refused"), self._text(noted))
-            self._file(parcel).unlink(missing_ok=True)
-        else:
-            self._write(noted)
-        self.release(parcel)
+        try:
+            if final:
+                atomic_write(self._file(parcel).with_suffix(".refused"), self._text(noted))
+                self._file(parcel).unlink(missing_ok=True)
+            else:
+                self._write(noted)
+        finally:
+            self.release(parcel)
 
     def add_draft(self, draft: Draft, labels: Labels, run: RunInfo, targets: dict[str, dict[str, Any]]) -> Path:
         """Keep snapshots that are not hashed yet, for these backends; return the draft's file."""
@@ -334,6 +382,12 @@ class Outbox:
         except FileNotFoundError:
             return None
 
+    def _draft(self, path: Path) -> DraftFile | None:
+        try:
+            return self.load_draft(path)
+        except IntegrityError:
+            return None
+
     def _worked_on(self, path: Path) -> bool:
         found = self._or_aside(path, self.load_draft)
         return found is not None and (found.owner.host != current().host or alive(found.owner))
@@ -343,8 +397,8 @@ class Outbox:
 
         Raises :class:`~tracelet.IntegrityError` where one is damaged, for then nobody can tell.
         """
-        for path in self.root.glob("*/*/*.damaged"):
-            raise IntegrityError(_damaged(path))
+        for one in self.damaged():
+            raise IntegrityError(one.advice)
         parcels = [*self.everything(), *self.refused()]
         return {file.sha256 for parcel in parcels for file in parcel.manifest.payload if file.sha256}
 
@@ -368,18 +422,19 @@ class Outbox:
             return None
 
     def _lease(self, path: Path) -> _Lease | None:
+        """Read a lease; one that is not there, or was cut off by the end of its machine, is nobody's."""
         try:
-            return converter().structure(json.loads(path.read_bytes()), _Lease)
-        except FileNotFoundError:
+            return _parsed(path, _Lease)
+        except (FileNotFoundError, IntegrityError):
             return None
 
     def _write_lease(self, lease: Path, holders: Sequence[ProcessId], until: float) -> bool:
         partial = lease.with_name(f".{uuid.uuid4().hex}.tmp")
-        partial.write_text(json.dumps(converter().unstructure(_Lease(tuple(holders), until))))
         try:
+            partial.write_text(json.dumps(converter().unstructure(_Lease(tuple(holders), until))))
             os.link(partial, lease)
         except FileExistsError:
             return False
         finally:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
         return True

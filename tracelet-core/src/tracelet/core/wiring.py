@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tracelet.core.finding import Finder
 from tracelet.core.lane import Lane, guarded, open_lane
 from tracelet.core.outbox import Outbox, Parcel, without_secrets
 from tracelet.core.plugins import Registry
-from tracelet.core.processes import current
+from tracelet.core.processes import ProcessId, current
 from tracelet.core.store import RemoteStore, Store, open_store
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings, load_plugin
@@ -27,7 +27,8 @@ __all__ = ["Wires", "Wiring"]
 class Wires:
     """What belongs to one process: threads and lanes do not survive a fork."""
 
-    process: Any
+    #: By backend: what the user's own SDK said when the run began.
+    sdk: dict[str, dict[str, Any]]
     couriers: dict[str, Courier]
     finder: Finder
     sealer: Sealer
@@ -43,9 +44,9 @@ class Wiring:
         directory: Path,
         plugins: Callable[[], Registry],
         outbox: Outbox,
-        finish: Callable[[Path], None],
+        finish: Callable[[Path, Mapping[str, Courier]], None],
     ) -> None:
-        """``finish`` finishes a draft. Raises :class:`~tracelet.ConfigError` for what cannot be configured so."""
+        """``finish`` finishes a draft, and hands it to couriers. Raises :class:`~tracelet.ConfigError` for what cannot be configured so."""
         self._experiment = experiment
         self._settings = settings
         self._directory = directory
@@ -54,7 +55,8 @@ class Wiring:
         self._finish = finish
         self.specs = self._configured()
         self._plugin_settings = self._load_settings()
-        self._wires: Wires | None = None
+        #: By process.
+        self._laid: dict[ProcessId, Wires] = {}
         self._store: Store | None = None
 
     def _configured(self) -> dict[str, BackendSpec]:
@@ -82,19 +84,30 @@ class Wiring:
     @property
     def wires(self) -> Wires:
         """What belongs to the process that asks."""
-        if self._wires is None or self._wires.process != current():
-            self._wires = Wires(
-                current(),
-                {name: self._courier(name) for name in self.specs},
-                self._finder(),
-                Sealer(self._finish),
-            )
-        return self._wires
+        # Of two threads that lay them at once the first wins: nothing is open yet in what the other one laid.
+        return self.laid or self._laid.setdefault(current(), self._lay())
 
-    def cut(self) -> Wires:
+    @property
+    def laid(self) -> Wires | None:
+        """What belongs to the process that asks, if there is any yet."""
+        return self._laid.get(current())
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the user's own SDKs say something else by now."""
+        return self.laid is not None and self.laid.sdk != self._sdk()
+
+    def cut(self) -> Wires | None:
         """Return what belongs to the process that asks, to be closed: the next look makes it anew."""
-        wires, self._wires = self.wires, None
-        return wires
+        return self._laid.pop(current(), None)
+
+    def _sdk(self) -> dict[str, dict[str, Any]]:
+        return {name: guarded(name, spec.context) for name, spec in self.specs.items()}
+
+    def _lay(self) -> Wires:
+        sdk = self._sdk()
+        couriers = {name: self._courier(name, sdk[name]) for name in self.specs}
+        return Wires(sdk, couriers, self._finder(sdk), Sealer(lambda path: self._finish(path, couriers)))
 
     @property
     def store(self) -> Store:
@@ -108,23 +121,18 @@ class Wiring:
         context = BackendContext(self._directory, sdk)
         return open_lane(self.specs[name], self._experiment, self._plugin_settings[name], context)
 
-    def _sdk(self, name: str) -> dict[str, Any]:
-        """What the user's own SDK says now."""
-        return guarded(name, self.specs[name].context)
-
-    def _finder(self) -> Finder:
+    def _finder(self, sdk: dict[str, dict[str, Any]]) -> Finder:
         return Finder(
             self._experiment,
             self.specs,
-            {name: Reader(self._lane(name, self._sdk(name)), self._settings) for name in self.specs},
+            {name: Reader(self._lane(name, sdk[name]), self._settings) for name in self.specs},
             outbox=self._outbox,
             plugins=self._plugins,
             store=lambda: self.store,
             downloads=self._directory / "downloads",
         )
 
-    def _courier(self, name: str) -> Courier:
-        sdk = self._sdk(name)
+    def _courier(self, name: str, sdk: dict[str, Any]) -> Courier:
         own = without_secrets(sdk)
 
         def elsewhere(parcel: Parcel) -> Lane | None:

@@ -6,7 +6,7 @@ reason that may pass goes to the outbox before its caller hears of it.
 """
 
 from tracelet.core.delivery.courier import Courier, Task, close_all
-from tracelet.core.delivery.outcomes import Outcome, limit_for, unwritable
+from tracelet.core.delivery.outcomes import Outcome, limit_for, run_ended, unwritable
 from tracelet.core.delivery.reader import Reader
 from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.delivery.threads import all_at_once, beside
@@ -21,5 +21,6 @@ __all__ = [
     "beside",
     "close_all",
     "limit_for",
+    "run_ended",
     "unwritable",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from tracelet.core.delivery.attempts import Attempts
-from tracelet.core.delivery.outcomes import Outcome, is_final, limit_for
+from tracelet.core.delivery.outcomes import Outcome, is_final, limit_for, run_ended, unwritable
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.processes import current
 from tracelet.core.service import Delivered
@@ -106,7 +106,13 @@ class Backlog:
         lane = self._attempts.lane_of(parcel)
         self._attempts.open(lane)
         limit = limit_for(parcel.manifest.size_bytes, self._settings)
-        if not self._outbox.take(parcel, [current(), *lane.processes()], 2 * limit + 3600):
+        try:
+            taken = self._outbox.take(parcel, [current(), *lane.processes()], 2 * limit + 3600)
+        except OSError as error:
+            self._patience.postpone_shortly(parcel.key)
+            self._tell(parcel.key, Outcome(error=unwritable(error), queued=True))
+            raise unwritable(error) from error
+        if not taken:
             self._patience.postpone_shortly(parcel.key)
             raise BackendUnavailable(f"another process is on {parcel.manifest.name!r}.", backend=self._backend)
         try:
@@ -133,6 +139,14 @@ class Backlog:
 
     def settle(self, parcel: Parcel, outcome: Outcome, began: float) -> None:
         """Write down what became of an attempt that began then, and tell who waits for it."""
+        try:
+            self._write_down(parcel, outcome, began)
+        except OSError as error:
+            self._patience.postpone_shortly(parcel.key)
+            _LOG.warning("what became of %r is not noted: %s", parcel.manifest.name, unwritable(error))
+        self._tell(parcel.key, outcome)
+
+    def _write_down(self, parcel: Parcel, outcome: Outcome, began: float) -> None:
         if outcome.error is None:
             self._outbox.done(parcel)
             self._patience.forget(parcel.key)
@@ -144,7 +158,11 @@ class Backlog:
             else:
                 _LOG.info("%s does not take %r yet: %s", self._backend, parcel.manifest.name, outcome.error)
                 self._patience.postpone(parcel.key, parcel.attempts, began)
-        self._tell(parcel.key, outcome)
+
+    def abandon(self) -> None:
+        """Tell everybody who waits that the run is over: what they wait for stays in the outbox."""
+        for key in list(self._waiters):
+            self._tell(key, Outcome(error=run_ended(self._backend), queued=True))
 
     def lost(self) -> list[str]:
         """Return what somebody waits for and the outbox has no more: it was settled before they asked, or elsewhere."""

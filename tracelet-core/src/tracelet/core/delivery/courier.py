@@ -16,7 +16,7 @@ import attrs
 from tracelet.core.backend import RunInfo, SealedArtifact, StoredArtifact
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
-from tracelet.core.delivery.outcomes import Outcome, is_final, unwritable
+from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
 from tracelet.core.delivery.threads import all_at_once
 from tracelet.core.files import FileChanged
 from tracelet.core.lane import Lane, LaneState
@@ -28,6 +28,8 @@ from tracelet.settings import TraceletSettings
 __all__ = ["Courier", "Task", "close_all"]
 
 _LOG = logging.getLogger("tracelet.delivery")
+#: Seconds until the outbox is looked at again that could not be read or written.
+_PAUSE = 1.0
 
 
 class Task:
@@ -93,6 +95,10 @@ class Courier:
     def expect(self, parcel: Parcel) -> Future[Outcome]:
         """Return the future of a delivery that is in the outbox: of its first attempt."""
         with self._wake:
+            if self._closing:
+                outcome: Future[Outcome] = Future()
+                outcome.set_result(Outcome(error=run_ended(self.backend), queued=True))
+                return outcome
             outcome = self.backlog.expect(parcel)
             self._run()
         return outcome
@@ -138,6 +144,7 @@ class Courier:
                 # The end of the lane's process is the end of its request: the thread puts away what it had.
                 self._attempts.kill()
                 thread.join(5.0)
+        self.backlog.abandon()
         try:
             self._attempts.close(until, failed=failed)
         except TraceletError as error:
@@ -151,36 +158,46 @@ class Courier:
         self._wake.notify_all()
 
     def _work(self) -> None:
-        while True:
-            with self._wake:
-                self._busy = False
-                self._wake.notify_all()
-                while not (
-                    self._closing
-                    or self._tasks
-                    or self._inputs
-                    or self._open_first
-                    or self.backlog.lost()
-                    or self.backlog.due
-                ):
-                    self._wake.wait(self._patience.pause(watching=self.backlog.expected))
-                if self._closing and not self._tasks:
-                    return
-                task = self._tasks.popleft() if self._tasks else None
-                opening, self._open_first = self._open_first and task is None, False
-                self._busy = not opening
-            if task is not None:
-                self._make(task)
-                continue
-            with contextlib.suppress(TraceletError):
-                if opening:
-                    self._attempts.open(self.lane)
-                elif self._inputs:
-                    self._record(*self._inputs.popleft())
-                elif lost := self.backlog.lost():
-                    self.backlog.look_up(lost[0])
-                else:
-                    self.backlog.make(lambda: self._closing or bool(self._tasks))
+        going = True
+        while going:
+            try:
+                going = self._work_once()
+            except OSError as error:
+                _LOG.warning("%s: %s", self.backend, unwritable(error))
+                time.sleep(_PAUSE)
+
+    def _work_once(self) -> bool:
+        """Wait for something to do, and do it; say whether there may be more."""
+        with self._wake:
+            self._busy = False
+            self._wake.notify_all()
+            while not (
+                self._closing
+                or self._tasks
+                or self._inputs
+                or self._open_first
+                or self.backlog.lost()
+                or self.backlog.due
+            ):
+                self._wake.wait(self._patience.pause(watching=self.backlog.expected))
+            if self._closing and not self._tasks:
+                return False
+            task = self._tasks.popleft() if self._tasks else None
+            opening, self._open_first = self._open_first and task is None, False
+            self._busy = not opening
+        if task is not None:
+            self._make(task)
+            return True
+        with contextlib.suppress(TraceletError):
+            if opening:
+                self._attempts.open(self.lane)
+            elif self._inputs:
+                self._record(*self._inputs.popleft())
+            elif lost := self.backlog.lost():
+                self.backlog.look_up(lost[0])
+            else:
+                self.backlog.make(lambda: self._closing or bool(self._tasks))
+        return True
 
     def _record(self, stored: StoredArtifact, run: RunInfo) -> None:
         try:
@@ -204,6 +221,8 @@ class Courier:
             outcome = self.backlog.outcome(task.parcel, delivered)
         except TraceletError as error:
             outcome = Outcome(error=error)
+        except OSError as error:
+            outcome = Outcome(error=unwritable(error))
         with task.lock:
             task.in_hand = False
             if task.parked:

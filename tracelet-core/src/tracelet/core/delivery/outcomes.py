@@ -5,10 +5,17 @@ from __future__ import annotations
 import attrs
 
 from tracelet.core.service import Delivered
-from tracelet.exceptions import ArtifactError, BackendError, IntegrityError, PluginError, TraceletError
+from tracelet.exceptions import (
+    ArtifactError,
+    BackendError,
+    BackendUnavailable,
+    IntegrityError,
+    PluginError,
+    TraceletError,
+)
 from tracelet.settings import TraceletSettings
 
-__all__ = ["Outcome", "is_final", "limit_for", "unwritable"]
+__all__ = ["Outcome", "is_final", "limit_for", "run_ended", "unwritable"]
 
 _MB = 1_000_000
 
@@ -36,6 +43,11 @@ class Outcome:
 
 def unwritable(error: OSError) -> TraceletError:
     """Return what to say where the tracelet directory takes nothing any more."""
-    return BackendError(
-        f"the tracelet directory cannot be written: {error}. Free space, or set TRACELET_DIR.", retryable=False
+    return BackendError(f"the tracelet directory cannot be written: {error}. Free space, or set TRACELET_DIR.")
+
+
+def run_ended(backend: str = "") -> TraceletError:
+    """Return what to say of a delivery that the end of its run has left in the outbox."""
+    return BackendUnavailable(
+        "the run ended before it was delivered: a later run or `tracelet sync` does that.", backend=backend
     )

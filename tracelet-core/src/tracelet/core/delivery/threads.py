@@ -30,9 +30,13 @@ def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dic
         return given, raised
     threads = [threading.Thread(target=one, args=item, daemon=True) for item in calls.items()]
     for thread in threads:
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            thread.run()  # Python 3.12 starts no thread at the interpreter's exit
     for thread in threads:
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
     return {name: given[name] for name in calls if name in given}, raised
 
 

@@ -123,6 +123,9 @@ def _outbox(directory: Path) -> Iterator[Check]:
     if captured:
         detail = f"{captured} captures of processes that are dead are not in the outbox yet"
         yield Check("captures", Verdict.NOTE, detail, "The next run takes them up; or send them with `tracelet sync`.")
+    for one in outbox.damaged():
+        detail = f"a delivery of {one.name!r} of {one.experiment!r} is damaged, and is not made"
+        yield Check("damaged", Verdict.WRONG, detail, one.advice)
     for parcel in outbox.refused():
         yield Check(
             "refused",

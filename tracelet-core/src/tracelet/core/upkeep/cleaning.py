@@ -25,7 +25,7 @@ from tracelet.core.lane import open_lane
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
 from tracelet.core.processes import alive, current, family
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import IntegrityError, TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["SHORTEST_AGE", "Collected", "Swept", "collect"]
@@ -49,7 +49,7 @@ class Swept:
 
 @attrs.frozen
 class Collected:
-    """What was removed, and the backends that could not clear up, with the reason."""
+    """What was removed; and what could not be cleared up, of the directory or in a backend, with the reason."""
 
     swept: tuple[Swept, ...]
     failed: dict[str, str]
@@ -67,22 +67,28 @@ def collect(directory: Path, settings: TraceletSettings, plugins: Registry, olde
     waiting or refused, a draft, a reference or a living process needs.
     """
     outbox = Outbox(directory)
-    swept = [
-        _swept("staging folders", _staging(directory, outbox, older_than)),
-        _swept("deliveries' leftovers", _leftovers(directory, outbox)),
-        _swept("blobs", _blobs(outbox, older_than)),
-        _swept("partial files", _partials(directory, older_than)),
-        _swept("lane logs", _lane_logs(directory, older_than)),
-        _swept("downloads", _downloads(directory, older_than - _RELATIME)),
-    ]
+    kinds = {
+        "staging folders": _staging(directory, outbox, older_than),
+        "deliveries' leftovers": _leftovers(directory, outbox),
+        "blobs": _blobs(outbox, older_than),
+        "partial files": _partials(directory, older_than),
+        "lane logs": _lane_logs(directory, older_than),
+        "downloads": _downloads(directory, older_than - _RELATIME),
+    }
+    swept: list[Swept] = []
     failed: dict[str, str] = {}
+    for kind, freed in kinds.items():
+        try:
+            swept.append(_swept(kind, freed))
+        except IntegrityError as error:
+            failed[kind] = str(error)  # nobody can tell what it needs: all of this kind stays
     for name in settings.backend:
         try:
-            freed = _backend(name, directory, settings, plugins, older_than)
+            freed_bytes = _backend(name, directory, settings, plugins, older_than)
         except (TraceletError, OSError) as error:
             failed[name] = str(error)
         else:
-            swept.append(Swept(f"backend {name}", int(freed > 0), freed))
+            swept.append(Swept(f"backend {name}", int(freed_bytes > 0), freed_bytes))
     return Collected(tuple(one for one in swept if one.count), failed)
 
 

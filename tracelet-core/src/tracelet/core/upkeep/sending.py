@@ -247,7 +247,7 @@ class _Tour:
             attrs.evolve(_delivery(parcel, DeliveryState.REFUSED, parcel.error), file=self.outbox.refusal(parcel))
             for parcel in self.outbox.refused()
         ]
-        unfinished = (*self._left_captures(), *self._left_drafts())
+        unfinished = (*self._left_captures(), *self._left_drafts(), *self._damaged())
         return SyncReport(tuple(self._delivered), (*unfinished, *left), tuple(refused))
 
     def _left_captures(self) -> list[Delivery]:
@@ -267,11 +267,27 @@ class _Tour:
             for backend in left.head.backends
         ]
 
+    def _damaged(self) -> list[Delivery]:
+        return [
+            Delivery(
+                state=DeliveryState.LEFT,
+                experiment=one.experiment,
+                backend=one.backend,
+                name=one.name,
+                put_id="",
+                size_bytes=0,
+                queued_at=drafted_at(one.path),
+                reason=one.advice,
+            )
+            for one in self.outbox.damaged()
+        ]
+
     def _left_drafts(self) -> list[Delivery]:
         here = current().host
         found = []
+        damaged = {one.path for one in self.outbox.damaged()}
         for path in self.outbox.every_draft():
-            draft = self.outbox.load_draft(path)
+            draft = self.outbox.load_draft(path) if path not in damaged else None
             if draft is None:
                 continue
             host = draft.owner.host

@@ -1,0 +1,320 @@
+"""What happens where the disk is full, Tracelet's own files are damaged, or a run ends in the middle of something."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from commanding import plugin
+from watching import Moody, lane_processes
+
+from tracelet import ArtifactType, Experiment, TraceletArtifact
+from tracelet.core import sealing
+from tracelet.core.backend import Labels, RunInfo, SealedArtifact
+from tracelet.core.delivery import all_at_once
+from tracelet.core.outbox import Outbox, Parcel
+from tracelet.core.plugins import registry
+from tracelet.core.processes import current
+from tracelet.core.upkeep import collect, sync
+from tracelet.core.upkeep.checks import check_up
+from tracelet.settings import TraceletSettings
+
+Make = Callable[..., Experiment]
+
+
+def made(content: str = "content", name: str = "thing") -> TraceletArtifact:
+    path = Path(f"{name}-{content}.txt")
+    path.write_text(content)
+    return TraceletArtifact(name, ArtifactType.CONFIG).add_file(path, "file.txt")
+
+
+def full(*arguments: object, **named: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def eventually(holds: Callable[[], object], seconds: float = 20.0) -> bool:
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.01)
+    return bool(holds())
+
+
+@pytest.fixture
+def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Hashing goes on when this is set, as with a file of many gigabytes."""
+    go_on = threading.Event()
+    honest = sealing.hash_file
+
+    def slow(path: Path) -> object:
+        go_on.wait(30)
+        return honest(path)
+
+    monkeypatch.setattr(sealing, "hash_file", slow)
+    yield go_on
+    go_on.set()
+
+
+def test_a_run_that_has_ended_is_not_begun_again_by_what_was_being_hashed(
+    moody: Moody, experiment: Make, home: Path, hashing: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment(stop_timeout=1.0)
+    assert eventually(lambda: exp._artifact_manager.get_stats()["backends"]["moody"]["state"] == "ready")
+    future = exp.submit_artifact(made())
+    assert eventually(lambda: exp._artifact_manager._wires.sealer._in_hand)
+    exp.stop()
+    assert "1 deliveries wait" in caplog.text
+    hashing.set()
+    assert "the run ended before it was delivered" in str(future.result(20).queued["moody"])
+    assert not moody.calls("start")
+    assert not lane_processes()
+    later = experiment()
+    assert later.flush() == 0
+    assert len(moody.calls("put")) == 1
+
+
+def test_what_is_on_its_way_when_a_run_ends_is_told_of(moody: Moody, experiment: Make) -> None:
+    exp = experiment(stop_timeout=1.0)
+    moody.told(put="sleep 60")
+    futures = [exp.submit_artifact(made(name=name)) for name in ("one", "other")]
+    assert eventually(lambda: moody.calls("put"))
+    exp.stop()
+    assert all(future.result(5).queued["moody"] for future in futures)
+
+
+def test_what_is_left_includes_what_is_not_hashed_yet(moody: Moody, experiment: Make, hashing: threading.Event) -> None:
+    exp = experiment()
+    for name in ("one", "two", "three"):
+        exp.submit_artifact(made(name=name))
+    assert exp.flush(0.1) == 3
+    assert exp._artifact_manager.get_stats()["outbox"]["waiting"] == 3
+    hashing.set()
+    assert exp.flush() == 0
+
+
+def test_an_artifact_waits_for_what_was_submitted_under_its_own_name_alone(
+    experiment: Make, hashing: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exp = experiment("local")
+    exp.submit_artifact(made("older"))
+    assert eventually(lambda: exp._artifact_manager._wires.sealer._in_hand)
+    monkeypatch.undo()
+    began = time.monotonic()
+    assert exp.log_artifact(made(name="other")).ok
+    assert time.monotonic() - began < 10
+    threading.Timer(0.2, hashing.set).start()
+    assert exp.log_artifact(made("newer"))["local"].version == "v1"
+
+
+def test_a_full_disk_while_hashing_leaves_the_snapshot_and_says_so(
+    experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exp = experiment("local")
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "add", full)
+        results = exp.submit_artifact(made()).result(20)
+        assert "the tracelet directory cannot be written" in str(results.queued["local"])
+        assert exp.flush(1) == 1
+    assert exp.flush() == 0
+    assert exp.get_artifact("thing").version == "v0"
+
+
+def test_a_full_disk_while_delivering_ends_with_it(
+    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    exp.log_artifact(made("old"))
+    moody.told()
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "take", full)
+        patched.setattr(Outbox, "failed", full)
+        assert exp.flush(1) == 1
+        kept = exp.log_artifact(made("new"))
+        assert "the tracelet directory cannot be written" in str(kept.queued["moody"])
+        patched.setattr(Outbox, "add", full)
+        lost = exp.log_artifact(made("newest"))
+        assert "the tracelet directory cannot be written" in str(lost.failed["moody"])
+    assert exp.flush() == 0
+    assert exp.log_artifact(made("newest"))["moody"].version == "v2"
+
+
+def test_a_full_disk_while_an_outcome_is_noted_is_told(
+    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "_write", full)
+        patched.setattr(Outbox, "add", Outbox.add)
+        assert "cannot be written" in str(exp.log_artifact(made()).failed["moody"])
+    future = exp.submit_artifact(made())
+    assert "moody is out" in str(future.result(20).queued["moody"])
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "_write", full)
+        assert exp.flush(2) == 1
+    assert "what became of 'thing' is not noted" in caplog.text
+    moody.told()
+    assert exp.flush() == 0
+
+
+def test_an_outbox_that_cannot_be_listed_for_a_moment_is_listed_again(
+    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment()
+    listed, honest = [], Outbox.waiting
+
+    def stale(outbox: Outbox, *arguments: str | None) -> list[str]:
+        if threading.current_thread().name == "tracelet-moody" and not listed:
+            listed.append(True)
+            raise OSError(116, "Stale file handle")
+        return honest(outbox, *arguments)
+
+    monkeypatch.setattr(Outbox, "waiting", stale)
+    first = exp.submit_artifact(made("first"))
+    assert eventually(lambda: "Stale file handle" in caplog.text)
+    assert first.result(20).ok
+    assert exp.log_artifact(made("second"))["moody"].version == "v1"
+
+
+def test_a_lease_that_a_power_cut_has_emptied_is_nobodys(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    with experiment() as exp:
+        exp.log_artifact(made())
+    (file,) = (home / ".tracelet" / "outbox").rglob("*.json")
+    file.with_suffix(".lease").write_text("")
+    moody.told()
+    with experiment() as exp:
+        assert exp.flush() == 0
+
+
+def test_a_damaged_delivery_keeps_no_other_from_being_sent_checked_or_cleared(
+    moody: Moody, experiment: Make, home: Path
+) -> None:
+    moody.told(put="away")
+    with experiment() as exp:
+        exp.log_artifact(made(name="bad"))
+        exp.log_artifact(made(name="good"))
+    directory = home / ".tracelet"
+    (file,) = (directory / "outbox").rglob("*~bad.json")
+    file.write_text("")
+    (directory / "staging" / "old").mkdir(parents=True)
+    settings = TraceletSettings(backend=["moody"], dir=directory)
+    moody.told()
+    for _ in ("as it is found", "put aside"):
+        cleared = collect(directory, settings, registry(), time.time() + 60)
+        assert str(file.with_suffix("")) in cleared.failed["blobs"]
+        (check,) = [one for one in check_up(directory, settings, registry()) if one.subject == "damaged"]
+        assert ("bad" in check.detail, str(file.with_suffix("")) in check.advice) == (True, True)
+        report = sync(directory, settings, registry(), lambda delivery: None)
+        (left,) = report.left
+        assert (left.experiment, left.backend, left.name) == ("trials", "moody", "bad")
+        with experiment() as exp:
+            assert exp.flush() == 0
+            assert exp.get_artifact("good").version == "v0"
+    assert not (directory / "staging" / "old").exists()
+
+
+def test_a_damaged_draft_is_told_of_too(moody: Moody, experiment: Make, home: Path) -> None:
+    file = home / ".tracelet" / "outbox" / "trials" / "~drafts" / f"{time.time_ns():020d}~put~bad.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{")
+    outbox = Outbox(home / ".tracelet")
+    assert outbox.size_bytes() == 0
+    (damaged,) = outbox.damaged()
+    assert (damaged.experiment, damaged.backend, damaged.name) == ("trials", "", "bad")
+    with experiment() as exp:
+        assert exp.log_artifact(made()).ok
+
+
+def test_a_rendering_that_was_being_copied_when_the_process_died_is_not_taken_for_whole(home: Path) -> None:
+    outbox = Outbox(home)
+    rendered = home / "rendered"
+    rendered.mkdir()
+    (rendered / "model").write_text("whole")
+    manifest = sealing.Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
+    parcel = Parcel("moody", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
+    key = outbox.root / "trials" / "moody" / parcel.key
+    partial = key.with_name(f"{key.name}~0123.rendered")
+    partial.mkdir(parents=True)
+    outbox.add(SealedArtifact(manifest, {}, rendered=rendered), parcel)
+    assert (key.with_name(f"{key.name}.rendered") / "model").read_text() == "whole"
+    assert list(outbox.leftovers()) == [partial]
+
+
+def test_a_run_belongs_to_what_the_users_sdk_said_when_it_began(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin(
+        tmp_path / "more",
+        "minded",
+        """
+        from tracelet.builtin.local import LocalBackend
+        from tracelet.plugin import BackendSpec, hookimpl
+
+        mind = []
+
+        def open_it(experiment, settings, context):
+            return LocalBackend(context.directory / f"minded-{len(context.sdk['mind'])}", experiment)
+
+        @hookimpl
+        def tracelet_backends():
+            return [BackendSpec(name="minded", open=open_it, context=lambda: {"mind": list(mind)})]
+        """,
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "more"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"))
+    registry.cache_clear()
+    try:
+        exp = Experiment("trials", backend="minded", artifacts=True)
+        assert exp.list_artifacts() == []
+        mind = __import__("minded").mind
+        mind.append("begun after the first look")
+        with exp:
+            mind.append("begun in the run")
+            assert exp.log_artifact(made("logged")).ok
+            assert exp.submit_artifact(made("submitted")).result(20).ok
+            assert [one.version for one in exp.list_artifacts()] == ["v1", "v0"]
+        assert {path.name for path in (home / ".tracelet").glob("minded-*")} == {"minded-1"}
+    finally:
+        registry.cache_clear()
+        __import__("sys").modules.pop("minded", None)
+
+
+def test_threads_that_ask_at_once_share_what_they_ask_with(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiring = Experiment("trials", artifacts=True)._artifact_manager._wiring
+    barrier = threading.Barrier(4)
+    honest = wiring._lay
+
+    def late() -> object:
+        barrier.wait(10)
+        return honest()
+
+    monkeypatch.setattr(wiring, "_lay", late)
+    found, _ = all_at_once({str(number): lambda: wiring.wires for number in range(4)})
+    assert len({id(wires) for wires in found.values()}) == 1
+    assert wiring._laid.keys() == {current()}
+
+
+def test_where_no_thread_can_be_started_any_more_backends_are_asked_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the interpreter's exit from Python 3.12 on."""
+
+    def late(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", late)
+    assert all_at_once({"a": lambda: 1, "b": lambda: 2}) == ({"a": 1, "b": 2}, {})
+
+
+def test_reading_lanes_end_with_stop_where_no_run_is_on(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    reading = Experiment("trials", backend="moody", artifacts=True)
+    assert reading.list_artifacts() == []
+    assert lane_processes()
+    reading.stop()
+    assert not lane_processes()
