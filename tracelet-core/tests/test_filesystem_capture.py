@@ -58,7 +58,7 @@ def test_the_snippet_of_the_documentation_logs_what_is_created(home: Path) -> No
     exp.start()
     write(home / "outputs" / "config.yaml", "lr: 0.1\n")
     np.save(write(home / "outputs" / "run1" / "embeddings.npy", b""), np.arange(3))
-    write(home / "checkpoints" / "epoch=1.ckpt", "state")
+    write(home / "checkpoints" / "epoch=1.ckpt", b"state\0")
     write(home / "models" / "notes", "free text")
     write(home / "models" / "report.html.tmp", "<!doctype html>").rename(home / "models" / "report.html")
     write(home / "elsewhere.txt", "not watched")

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import queue
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from making import settle, write
+from watchdog.events import FileSystemEventHandler
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, WatchDescriptor
 
-from tracelet.builtin.filesystem import FilesystemSettings
+from tracelet.builtin.filesystem import FilesystemSettings, passing
+from tracelet.builtin.filesystem.inotify import OverflowObserver
 from tracelet.builtin.filesystem.observing import News, Observing
+from tracelet.builtin.filesystem.passing import PassedOver
 from tracelet.builtin.filesystem.places import Place
+from tracelet.builtin.filesystem.quiet import quiet
 from tracelet.builtin.filesystem.settling import Settling
 from tracelet.builtin.filesystem.stamps import scan, stamp_of
 from tracelet.builtin.filesystem.writers import being_written
@@ -208,7 +216,7 @@ def news() -> queue.SimpleQueue[News]:
 
 @pytest.fixture
 def observing(place: Place, news: queue.SimpleQueue[News]) -> Iterator[Observing]:
-    made = Observing((place,), news.put, polling=False)
+    made = Observing((place,), news.put, PassedOver(), polling=False)
     yield made
     made.stop()
 
@@ -232,3 +240,67 @@ def test_a_file_in_the_place_of_a_directory_is_not_watched(place: Place, observi
     Path(place.path).rmdir()
     write(Path(place.path))
     assert observing.look() == []
+
+
+def ours() -> list[object]:
+    return [one for one in warnings.filters if "tracelet" in getattr(one[1], "pattern", "")]
+
+
+def test_the_last_one_who_stops_to_watch_leaves_the_filters_of_warnings_as_they_were(tmp_path: Path) -> None:
+    before = list(warnings.filters)
+    watches = [Observing((Place("a", str(tmp_path), None, None),), print, PassedOver(), polling=False) for _ in "ab"]
+    for one in watches:
+        one.look()
+    assert len(ours()) == 1
+    watches[0].stop()
+    assert len(ours()) == 1
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.observers\.")
+    theirs = warnings.filters[0]
+    watches[1].stop()
+    watches[1].stop()
+    assert warnings.filters == [theirs, *before]
+
+
+def test_a_filter_of_warnings_goes_also_where_warnings_were_caught_meanwhile() -> None:
+    begun = contextlib.ExitStack()
+    with warnings.catch_warnings():
+        begun.enter_context(quiet())
+        assert len(ours()) == 1
+    begun.enter_context(quiet())
+    assert len(ours()) == 1
+    with warnings.catch_warnings():
+        begun.close()
+        assert ours() == []
+    assert ours() == []
+
+
+def test_that_the_queue_ran_over_is_heard_once_whatever_is_done_with_logs(place: Place) -> None:
+    heard: list[str] = []
+    observer = OverflowObserver(lambda: heard.append("overflow"))
+    observer.schedule(FileSystemEventHandler(), place.path, recursive=True)
+    observer.start()
+    logging.disable(logging.CRITICAL)
+    try:
+        for mask in (InotifyConstants.IN_CREATE, InotifyConstants.IN_Q_OVERFLOW):
+            observer._queue.handle_event(InotifyEvent(WatchDescriptor(-1), mask, 0, b""))
+    finally:
+        logging.disable(logging.NOTSET)
+        observer.stop()
+        observer.join()
+    assert heard == ["overflow"]
+    assert not observer._queue.is_alive()
+
+
+def test_what_is_passed_over_is_told_once_a_path_and_only_to_who_asks(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, place: Place
+) -> None:
+    monkeypatch.setattr(passing, "_REMEMBERED", 2)
+    passed = PassedOver()
+    passed.say("/a", "it is hidden")
+    passed.look(place, f"{place.path}/gone")
+    assert caplog.records == []
+    caplog.set_level(logging.DEBUG, "tracelet.automagic")
+    for path in ("/a", "/a", "/b", "/a", "/c"):
+        passed.say(path, "it is hidden")
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"{path} is passed over: it is hidden." for path in ("/a", "/b", "/c")]

@@ -30,6 +30,10 @@ PNG = base64.b64decode(
 )
 MP4 = b"\0\0\0\x1cftypmp42\0\0\0\0mp42isom\0\0\0\x08free"
 
+#: More than what is read of a pickle.
+FACTORS = {number: number / 7 for number in range(9999)}
+TRAINING = {"epoch": 1, "optimizer": {"state": {}, "param_groups": []}}
+
 #: Names and contents, as somebody would write them who never saw the rules.
 SAMPLES: list[tuple[str, bytes, T]] = [
     ("notes.txt", b"remember the milk", T.CUSTOM),
@@ -44,8 +48,20 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("vectors.index", b"IxFI" + bytes(64), T.CUSTOM),
     ("ORCHIDS", b"ORCHIDS are flowers", T.CUSTOM),
     ("settings.bin", pickle.dumps({"a": 1}), T.CUSTOM),
-    ("last.ckpt", b"whatever", T.CHECKPOINT),
-    ("state.pkl", pickle.dumps({"epoch": 3, "rng": [1, 2]}), T.CHECKPOINT),
+    ("last.ckpt", b"what\0ever", T.CHECKPOINT),
+    ("notes.ckpt", b"do not forget to try the other seed\n", T.CUSTOM),
+    ("history.pkl", pickle.dumps({"epoch": [1, 2], "loss": [0.5, 0.4]}), T.CUSTOM),
+    ("history_of_arrays.pkl", pickle.dumps({"step": [1, 2], "loss": np.arange(2), "model": "mlp"}), T.CUSTOM),
+    ("mean.pkl", pickle.dumps({"step": 2, "model": [np.float64(0.5)], "models": {"a": 1}}), T.CUSTOM),
+    ("how_far.pkl", pickle.dumps({"step": 3}), T.CUSTOM),
+    ("random.pkl", pickle.dumps({"epoch": 3, "rng_state": np.random.RandomState(0).get_state()}), T.CUSTOM),
+    ("settings.pkl", pickle.dumps({"epochs": 3, "optimizer": {"name": "adam"}, "scheduler": None}), T.CUSTOM),
+    ("state.pkl", pickle.dumps({"epoch": 3, "params": {"layer": [{"w": np.eye(2)}]}}), T.CHECKPOINT),
+    ("state_of_optimizer.pkl", pickle.dumps({"optimizer": {"m": {"w": np.eye(2)}}}), T.CHECKPOINT),
+    ("states.pkl", pickle.dumps({"optimizers": [{"state": {0: 1}, "param_groups": []}]}), T.CHECKPOINT),
+    ("long.pkl", pickle.dumps({"epoch": 1, "optimizer": {"state": FACTORS, "param_groups": []}}), T.CHECKPOINT),
+    ("long_ones.pkl", pickle.dumps({"epoch": 1, "optimizers": [{"state": FACTORS, "x": 1}] * 2}), T.CHECKPOINT),
+    ("scaler.pkl", pickle.dumps({"amp": {"growth_factor": 2.0, "backoff_factor": 0.5}}), T.CHECKPOINT),
     ("picture", PNG, T.IMAGE),
     ("picture.dat", GIF, T.IMAGE),
     ("confusion_matrix.png", PNG, T.VISUALIZATION),
@@ -64,6 +80,12 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("config.toml", b"lr = 0.1\n", T.CONFIG),
     ("config.json", json.dumps({"lr": 0.1}).encode(), T.CONFIG),
     ("settings", json.dumps({"lr": 0.1}, indent=2).encode(), T.CONFIG),
+    ("log.txt", b'{"epoch": 0, "loss": 1.2}\n{"epoch": 1, "loss": 1.1}\n', T.CUSTOM),
+    ("eval.log", b'{"step": 0}\n{"step": 1}\n', T.CUSTOM),
+    ("one_object.log", b'{"step": 0} and that was all\n', T.CUSTOM),
+    ("deep", b'{"a":' + b"[" * 9000, T.CUSTOM),
+    ("too_long_to_be_seen", json.dumps({str(n): n for n in range(3000)}).encode(), T.CUSTOM),
+    ("too_long_to_be_seen.json", json.dumps({str(n): n for n in range(3000)}).encode(), T.CONFIG),
     ("broken.yaml", b"\x00\x01\x02", T.CUSTOM),
     ("data.json", b'[{"x": 1}]', T.DATASET),
     ("train.csv", b"a,b\n1,2\n", T.DATASET),
@@ -82,6 +104,36 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("a graph of a version that there never was", b"\x08\x7f:\x02\x0a\x00", T.CUSTOM),
     ("a graph of a version without end", b"\x08" + b"\xff" * 16, T.CUSTOM),
 ]
+
+
+#: How files of the ISO base media format begin, by what writes them.
+BRANDS: list[tuple[str, bytes, T]] = [
+    ("phone.mp4", b"isom", T.VIDEO),
+    ("phone.mov", b"qt  ", T.VIDEO),
+    ("old_phone.3gp", b"3gp4", T.VIDEO),
+    ("shop.m4v", b"M4V ", T.VIDEO),
+    ("song.m4a", b"M4A ", T.AUDIO),
+    ("bought_song.m4p", b"M4P ", T.AUDIO),
+    ("book.m4b", b"M4B ", T.AUDIO),
+    ("photo.heic", b"heic", T.IMAGE),
+    ("deep_photo.heic", b"heix", T.IMAGE),
+    ("burst.heics", b"msf1", T.IMAGE),
+    ("photo.heif", b"mif1", T.IMAGE),
+    ("photo.avif", b"avif", T.IMAGE),
+    ("moving.avif", b"avis", T.IMAGE),
+    ("IMG_0001.CR3", b"crx ", T.IMAGE),
+    ("film.crm", b"crx ", T.CUSTOM),
+    ("part_of_a_stream.mp4", b"dash", T.CUSTOM),
+    ("whatever", b"none", T.CUSTOM),
+]
+
+
+@pytest.mark.parametrize(("name", "brand", "expected"), BRANDS, ids=[row[0] for row in BRANDS])
+def test_a_file_of_the_format_of_mp4_is_what_its_brand_says(
+    tmp_path: Path, name: str, brand: bytes, expected: T
+) -> None:
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    assert tell_type(tmp_path / name) is expected
 
 
 @pytest.mark.parametrize(("name", "content", "expected"), SAMPLES, ids=[f"{row[0]}-{row[2].value}" for row in SAMPLES])
@@ -122,10 +174,10 @@ def test_an_archive_of_something_else_is_custom(tmp_path: Path) -> None:
 def test_an_archive_whose_directory_or_content_is_broken_is_custom(tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("file/data.pkl", pickle.dumps({"epoch": 1}, 2))
+        archive.writestr("file/data.pkl", pickle.dumps(TRAINING, 2))
     content = path.read_bytes()
     assert tell_type(path) is T.CHECKPOINT
-    path.write_bytes(content.replace(b"epoch", b"apoch", 1))
+    path.write_bytes(content.replace(b"optimizer", b"aptimizer", 1))
     assert tell_type(path) is T.CUSTOM
     path.write_bytes(content[:-8])
     assert tell_type(path) is T.CUSTOM
@@ -233,11 +285,11 @@ def test_a_broken_archive_raises_nothing(tmp_path: Path, data: st.DataObject) ->
     ),
     protocol=st.integers(2, 5),
 )
-def test_a_key_of_a_training_state_is_seen_in_every_pickle(tmp_path: Path, value: object, protocol: int) -> None:
+def test_a_training_state_is_seen_in_every_pickle(tmp_path: Path, value: object, protocol: int) -> None:
     path = tmp_path / "file.pkl"
-    path.write_bytes(pickle.dumps({"before": value, "epoch": 1, "after": value}, protocol))
+    path.write_bytes(pickle.dumps({"before": value, **TRAINING, "after": value}, protocol))
     assert tell_type(path) is T.CHECKPOINT
-    path.write_bytes(pickle.dumps([value, "epoch"], protocol))
+    path.write_bytes(pickle.dumps([value, "epoch", "optimizer"], protocol))
     assert tell_type(path) is T.CUSTOM
 
 
@@ -270,14 +322,25 @@ def in_itself() -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_a_key_of_a_training_state_is_seen_after_what_is_rare_in_pickles(tmp_path: Path, protocol: int) -> None:
+def test_a_training_state_is_seen_after_what_is_rare_in_pickles(tmp_path: Path, protocol: int) -> None:
     settings, history = Settings(name="mine"), History()
     settings.update(rate=0.1, width=3)
     history.extend([0.5, 0.4])
     for value in (settings, history, Settings(name="empty"), in_itself()):
         path = tmp_path / "file.pkl"
-        path.write_bytes(pickle.dumps({"before": value, "epoch": 1}, protocol))
+        path.write_bytes(pickle.dumps({"before": value, **TRAINING}, protocol))
         assert tell_type(path) is T.CHECKPOINT
+
+
+def test_objects_that_are_in_many_places_are_looked_at_once(tmp_path: Path) -> None:
+    """A list of lists that are all the same one, to a depth at which looking at each would not end."""
+    nested: list[object] = [1]
+    for _ in range(40):
+        nested = [nested, nested]
+    nested.append(nested)
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps({"epoch": 1, "model": nested}))
+    assert tell_type(path) is T.CUSTOM
 
 
 def test_every_type_but_the_users_own_has_a_rule() -> None:

@@ -66,6 +66,12 @@ def saved_by_torch() -> dict[str, tuple[Any, T]]:
             {"model_state_dict": state, "optimizer_state_dict": training, "loss": 0.3},
             T.CHECKPOINT,
         ),
+        "an optimizer": (optimizer, T.CHECKPOINT),
+        "an optimizer in a dict": ({"best": optimizer}, T.CHECKPOINT),
+        "an epoch and two models": ({"epoch": 3, "models": {"generator": state, "critic": state}}, T.CHECKPOINT),
+        "a step and weights in a list": ({"step": 3, "weights": [torch.rand(2)]}, T.CHECKPOINT),
+        "a step and results": ({"step": 3, "results": [torch.rand(2)], "loss": torch.rand(2)}, T.CUSTOM),
+        "a history": ({"epoch": [1, 2], "loss": [0.5, 0.4]}, T.CUSTOM),
         "an epoch and a module": ({"epoch": 3, "model": net}, T.CHECKPOINT),
         "an optimizer's state": (training, T.CHECKPOINT),
         "a state dict beside its settings": ({"state_dict": state, "hidden": 16}, T.CHECKPOINT),
@@ -145,7 +151,11 @@ def test_looking_at_what_torch_saved_runs_nothing_of_it(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "sprung",))
 
     for zipped in (True, False):
-        torch.save({"epoch": 1, "trap": Trap()}, tmp_path / "trap.pt", _use_new_zipfile_serialization=zipped)
+        torch.save(
+            {"epoch": 1, "weight": {"a": torch.zeros(1)}, "trap": Trap()},
+            tmp_path / "trap.pt",
+            _use_new_zipfile_serialization=zipped,
+        )
         assert tell_type(tmp_path / "trap.pt") is T.CHECKPOINT
     (tmp_path / "trap.pkl").write_bytes(pickle.dumps(Trap()))
     assert tell_type(tmp_path / "trap.pkl") is T.CUSTOM

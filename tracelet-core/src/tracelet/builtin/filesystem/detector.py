@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracelet import plugin
 from tracelet.builtin.filesystem import FilesystemSettings
+from tracelet.builtin.filesystem.passing import PassedOver
 from tracelet.builtin.filesystem.places import Place, places
 from tracelet.builtin.filesystem.settling import Settling
 from tracelet.builtin.filesystem.stamps import Stamp, scan, stamp_of
@@ -20,7 +21,7 @@ from tracelet.exceptions import ConfigError
 from tracelet.plugin import Detection, DetectorContext, Emit
 
 if TYPE_CHECKING:
-    from tracelet.builtin.filesystem.observing import News, Observing, OverflowTap
+    from tracelet.builtin.filesystem.observing import News, Observing
 
 __all__ = ["FilesystemDetector"]
 
@@ -29,8 +30,9 @@ _LOG = logging.getLogger("tracelet.automagic")
 _DIRECTORIES = 0.1
 #: Seconds between two rescans, which find what was never told.
 _RESCAN = 60.0
-#: Seconds after an overflow until watchdog has new watches, and until it has them surely.
-_AFTER_OVERFLOW = (0.5, 5.0)
+#: Seconds after an overflow, when the watches are new, of two looks: one for what was lost, and one for what was made
+#: while watchdog went through the folders.
+_AFTER_OVERFLOW = (0.0, 5.0)
 #: Seconds by which a look may be late while there are news.
 _LATEST = 0.02
 #: Seconds that the last news may be on their way.
@@ -62,9 +64,9 @@ class FilesystemDetector:
                 "watch_filesystem=True needs watchdog: pip install 'tracelet-core[watch]', or leave it off."
             ) from error
         news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
-        watches = observing.Observing(found, news.put, polling=self._settings.polling)
-        tap = observing.OverflowTap(news.put)
-        run = _Run(found, self._settings, emit, news, watches, tap)
+        passed = PassedOver()
+        watches = observing.Observing(found, news.put, passed, polling=self._settings.polling)
+        run = _Run(found, self._settings, emit, news, watches, passed)
         run.start()
         self._run = run
 
@@ -85,14 +87,14 @@ class _Run:
         emit: Emit,
         news: queue.SimpleQueue[News | None],
         watches: Observing,
-        tap: OverflowTap,
+        passed: PassedOver,
     ) -> None:
         self._places = found
         self._max_wait = settings.max_wait
         self._emit = emit
         self._news = news
         self._watches = watches
-        self._tap = tap
+        self._passed = passed
         self._settling = Settling(settings)
         #: How each file looked when it was emitted, or found at the start.
         self._known: dict[str, Stamp] = {}
@@ -101,19 +103,22 @@ class _Run:
         self._thread = threading.Thread(target=self._work, name="tracelet-filesystem", daemon=True)
 
     def start(self) -> None:
-        for place in self._places:
-            self._known.update(scan(place))
-            if not Path(place.path).is_dir():
-                _LOG.debug("%s is not there yet: it is watched when it is.", place.path)
-        self._tap.attach()
         try:
+            for place in self._places:
+                there = dict(scan(place, passed=self._passed))
+                self._known.update(there)
+                if Path(place.path).is_dir():
+                    _LOG.debug(
+                        "%s has %d files at the start: they are captured if they change.", place.path, len(there)
+                    )
+                else:
+                    _LOG.debug("%s is not there yet: it is watched when it is.", place.path)
             # What came between the look above and the watches is found by a second look.
             for place, told in self._watches.look():
                 self._find(place, told=told)
             self._rescans = [time.monotonic() + _RESCAN]
             self._thread.start()
         except BaseException:
-            self._tap.detach()
             self._watches.stop()
             raise
 
@@ -126,7 +131,6 @@ class _Run:
         while (news := self._next()) is not None:
             self._guard(self._take, news)
         self._guard(self._finish)
-        self._tap.detach()
         self._guard(self._watches.stop)
 
     def _guard(self, work: Callable[..., object], *args: Any) -> None:
@@ -158,14 +162,15 @@ class _Run:
         elif news.place is not None and news.word == "complete":
             stamp = stamp_of(news.place, news.path)
             if stamp is None:
-                _LOG.debug("%s is passed over: it is gone, no file, or elsewhere.", news.path)
+                self._passed.look(news.place, news.path)
             else:
                 self._settling.close(news.place, news.path, stamp)
         elif news.place is not None and not self._settling.touch(news.path):
             stamp = stamp_of(news.place, news.path)
+            if stamp is None:
+                self._passed.look(news.place, news.path)
             # A file that was linked or moved here is told of once more where its folder was looked at already.
-            known = stamp is not None and self._known.get(news.path) == stamp
-            if stamp is not None and not known:
+            elif self._known.get(news.path) != stamp:
                 self._settling.add(news.place, news.path, stamp, told=news.told)
 
     def _look(self) -> None:
@@ -184,14 +189,14 @@ class _Run:
 
     def _find(self, place: Place, folder: str | None = None, *, told: bool) -> None:
         """Wait for the files that are there and not known as they are."""
-        for path, stamp in scan(place, folder):
+        for path, stamp in scan(place, folder, self._passed):
             if self._known.get(path) != stamp:
                 self._settling.add(place, path, stamp, told=told)
 
     def _rescan(self) -> None:
         there = {}
         for place in self._places:
-            for path, stamp in scan(place):
+            for path, stamp in scan(place, passed=self._passed):
                 there[path] = stamp
                 if self._known.get(path) != stamp:
                     self._settling.add(place, path, stamp, told=False)

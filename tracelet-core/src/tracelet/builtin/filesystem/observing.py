@@ -1,20 +1,20 @@
 """What watchdog tells of the watched directories, in four words: complete, created, changed, folder.
 
 Measured with watchdog 7.1 on Linux: a file that is moved in from outside, linked, or written before its new folder is
-watched is told as created alone; when the kernel's queue runs over, watchdog only writes a line to its log (older
-versions do not); folders beyond the kernel's limit on watches are left out in silence. What is not told here is found
-by the rescans.
+watched is told as created alone; folders beyond the kernel's limit on watches are left out in silence. What is not told
+here is found by the rescans.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import stat
 import sys
-import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,9 +32,11 @@ from watchdog.events import (
 from watchdog.observers.api import BaseObserver, EventEmitter
 from watchdog.observers.polling import PollingObserver
 
+from tracelet.builtin.filesystem.passing import PassedOver
 from tracelet.builtin.filesystem.places import Place
+from tracelet.builtin.filesystem.quiet import quiet
 
-__all__ = ["News", "Observing", "OverflowTap"]
+__all__ = ["News", "Observing"]
 
 _LOG = logging.getLogger("tracelet.automagic")
 #: The kernel's limits on watches, instances and open files.
@@ -57,27 +59,6 @@ class News:
 Put = Callable[[News], None]
 
 
-class OverflowTap(logging.Handler):
-    """Hears watchdog say, in its log, that the kernel's queue ran over."""
-
-    def __init__(self, put: Put) -> None:
-        super().__init__(logging.WARNING)
-        self._put = put
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take a line of the log."""
-        if "overflow" in record.getMessage():
-            self._put(News("overflow"))
-
-    def attach(self) -> None:
-        """Begin to listen."""
-        logging.getLogger("watchdog.observers").addHandler(self)
-
-    def detach(self) -> None:
-        """Listen no longer."""
-        logging.getLogger("watchdog.observers").removeHandler(self)
-
-
 @attrs.frozen(eq=False)
 class _Handler(FileSystemEventHandler):
     """Puts watchdog's events into our words. It does nothing that could raise: that would end watchdog's thread."""
@@ -87,6 +68,7 @@ class _Handler(FileSystemEventHandler):
     real: str
     closes: bool
     put: Put
+    passed: PassedOver
 
     def dispatch(self, event: FileSystemEvent) -> None:
         word = self._word(event)
@@ -94,8 +76,11 @@ class _Handler(FileSystemEventHandler):
             return
         moved = event.event_type == "moved"
         path = self.place.prefix + os.fsdecode(event.dest_path if moved else event.src_path)[len(self.real) :]
-        if not self.place.passes_over(path):
+        found = self.place.passes_over(path)
+        if found is None:
             self.put(News(word, self.place, path, self.closes))
+        else:
+            self.passed.say(*found)
 
     def _word(self, event: FileSystemEvent) -> Word | None:
         kind = event.event_type
@@ -125,16 +110,16 @@ class _Armed:
 class Observing:
     """Watches over the places that exist, whichever directory has their names at the time."""
 
-    def __init__(self, places: tuple[Place, ...], put: Put, *, polling: bool) -> None:
-        """``put`` is called from watchdog's threads."""
+    def __init__(self, places: tuple[Place, ...], put: Put, passed: PassedOver, *, polling: bool) -> None:
+        """``put`` is called from watchdog's threads, and ``passed`` is told of what is passed over."""
         self._places = places
         self._put = put
+        self._passed = passed
         self._polling = polling
         self._observers: dict[bool, BaseObserver] = {}
         self._armed: dict[Place, _Armed] = {}
-        # watchdog warns, in its own thread and at length, of each folder that it comes upon twice, as happens with every
-        # folder made inside of a new one. Where warnings are errors that would end its thread.
-        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"watchdog\.observers\.")
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(quiet())
 
     def look(self) -> list[tuple[Place, bool]]:
         """Watch what is there now; return the places that are watched since this call, and whether ends are told."""
@@ -176,7 +161,7 @@ class Observing:
         real = os.path.realpath(place.path)
         events: list[type[FileSystemEvent]] = [FileCreatedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent]
         events.append(FileClosedEvent if closes else FileModifiedEvent)
-        handler = _Handler(place, real.rstrip(os.sep) + os.sep, closes, self._put)
+        handler = _Handler(place, real.rstrip(os.sep) + os.sep, closes, self._put, self._passed)
         watch = observer.schedule(handler, real, recursive=True, event_filter=events)
         emitter = next(one for one in observer.emitters if one.watch == watch)
         self._armed[place] = _Armed(identity, observer, emitter)
@@ -186,7 +171,8 @@ class Observing:
     def _observer(self, *, polling: bool) -> BaseObserver:
         observer = self._observers.get(polling)
         if observer is None:
-            observer = self._observers[polling] = PollingObserver(timeout=_POLL) if polling else _system_observer()
+            observer = PollingObserver(timeout=_POLL) if polling else _system_observer(self._put)
+            self._observers[polling] = observer
             observer.start()
         return observer
 
@@ -198,14 +184,14 @@ class Observing:
             observer.join()
         self._observers.clear()
         self._armed.clear()
+        self._quiet.close()
 
 
-def _system_observer() -> BaseObserver:
+def _system_observer(put: Put) -> BaseObserver:
     if sys.platform == "linux":
-        from watchdog.observers.inotify import InotifyObserver
+        from tracelet.builtin.filesystem.inotify import OverflowObserver
 
-        # So that a move from outside is told as one, and not as a file that was created.
-        return InotifyObserver(generate_full_events=True)
+        return OverflowObserver(partial(put, News("overflow")))
     from watchdog.observers import Observer
 
     return Observer()

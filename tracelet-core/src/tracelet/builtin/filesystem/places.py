@@ -18,24 +18,26 @@ __all__ = ["IGNORED", "Place", "ignored", "places"]
 
 #: Names of files and folders that are passed over, as patterns of regular expressions, and why.
 IGNORED: tuple[tuple[str, str], ...] = (
-    (r"\..*", "hidden"),
-    (r".*~|~\$.*|#.*#", "an editor's copy"),
-    (r".*\.(?:tmp|temp|part|partial|incomplete|crdownload|download|aria2)", "partial by its suffix"),
-    (r".*\.(?:swp|swo|swx|lock|lck)", "a lock or a swap file"),
-    (r"tmp[a-z0-9_]{8}(?:\..*)?", "as Python's tempfile names them"),
-    (r".*\.orbax-checkpoint-tmp.*|.*\.tempstate.*", "a checkpoint that is being written"),
-    (r"__pycache__|.*\.pyc", "compiled by Python"),
+    (r"\..*", "it is hidden"),
+    (r".*~|~\$.*|#.*#", "it is an editor's copy"),
+    (r".*\.(?:tmp|temp|part|partial|incomplete|crdownload|download|aria2)", "it is partial by its suffix"),
+    (r".*\.(?:swp|swo|swx|lock|lck)", "it is a lock or a swap file"),
+    (r"tmp(?!_[a-z]{7})[a-z0-9_]{8}(?:\..*)?", "it is named as Python's tempfile names files"),
+    (r".*\.orbax-checkpoint-tmp.*|.*\.tempstate.*", "it is a checkpoint that is being written"),
+    (r"__pycache__|.*\.pyc", "it is compiled by Python"),
 )
-_IGNORED = re.compile("|".join(f"(?:{pattern})" for pattern, _ in IGNORED), re.IGNORECASE)
+# A group for each pattern: its number tells why.
+_IGNORED = re.compile("|".join(f"({pattern})" for pattern, _ in IGNORED), re.IGNORECASE)
 _FIELDS = frozenset({"stem", "parent", "type"})
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _NO_PATH = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 128
 
 
-def ignored(name: str) -> bool:
-    """Tell whether a file or folder of this name is temporary, hidden or partial."""
-    return _IGNORED.fullmatch(name) is not None
+def ignored(name: str) -> str | None:
+    """Say why a file or folder of this name is passed over: it is temporary, hidden or partial; None where it is not."""
+    found = _IGNORED.fullmatch(name)
+    return None if found is None else IGNORED[(found.lastindex or 1) - 1][1]
 
 
 @attrs.frozen
@@ -59,13 +61,20 @@ class Place:
         """What the absolute path of everything in it begins with."""
         return self.path.rstrip(os.sep) + os.sep
 
-    def passes_over(self, path: str) -> bool:
-        """Tell whether a file or folder in it, given by its absolute path, is not to be looked at."""
-        return self.is_other(path) or any(map(ignored, self._relative(path).split("/")))
+    def passes_over(self, path: str) -> tuple[str, str] | None:
+        """Tell what is not to be looked at, and why: a file or folder in it, or the folder that it is in.
 
-    def is_other(self, path: str) -> bool:
-        """Tell whether a path in it is not its own."""
-        return any(path == other or path.startswith(other + os.sep) for other in self.others)
+        Paths are absolute; None is for what is to be looked at.
+        """
+        for other in self.others:
+            if path == other or path.startswith(other + os.sep):
+                return other, "it is Tracelet's own, or watched by a rule of its own"
+        at = len(self.prefix) - 1
+        for name in self._relative(path).split("/"):
+            at += 1 + len(name)
+            if (why := ignored(name)) is not None:
+                return path[:at], why
+        return None
 
     def leads_out(self, path: str) -> bool:
         """Tell whether a link in it is to something outside of it."""
@@ -109,8 +118,9 @@ class Place:
 def places(watched: Iterable[WatchedDirectory], context: DetectorContext, cwd: Path) -> tuple[Place, ...]:
     """Check what is configured; paths are relative to ``cwd``.
 
-    Raises :class:`~tracelet.ConfigError` for a file, a URL, an unknown type, a pattern that makes no name, two rules for
-    one directory, and a directory in the tracelet directory. One that is missing may appear later.
+    Raises :class:`~tracelet.ConfigError` for a file, a URL, an unknown type, a pattern that makes no name, or one for
+    files of two types, two rules for one directory, and a directory in the tracelet directory. One that is missing may
+    appear later.
     """
     own = {str(context.directory), os.path.realpath(context.directory)}
     found: dict[str, Place] = {}
@@ -160,6 +170,11 @@ def _pattern(one: WatchedDirectory) -> str | None:
     if not fields or not fields <= _FIELDS or not plain:
         raise ConfigError(
             f"artifact_watch_dirs: {one.path!r} has name={one.name!r}: make it of text with {{stem}}, {{parent}} or "
-            "{type} in it, such as 'run1-{stem}'."
+            "{type} in it, such as 'run1-{stem}-{type}'."
+        )
+    if one.type is None and "type" not in fields:
+        raise ConfigError(
+            f"artifact_watch_dirs: {one.path!r} has name={one.name!r}, by which files of two types could have one name, "
+            f"and a name has one type: put {{type}} in it, such as {one.name + '-{type}'!r}, or give the directory a type=."
         )
     return one.name

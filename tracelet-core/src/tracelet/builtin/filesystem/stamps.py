@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from tracelet.builtin.filesystem.places import Place, ignored
+from tracelet.builtin.filesystem.passing import PassedOver
+from tracelet.builtin.filesystem.places import Place
 
 __all__ = ["Stamp", "scan", "stamp_of"]
 
@@ -39,10 +40,11 @@ def stamp_of(place: Place, path: str) -> Stamp | None:
     return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_uid)
 
 
-def scan(place: Place, folder: str | None = None) -> Iterator[tuple[str, Stamp]]:
+def scan(place: Place, folder: str | None = None, passed: PassedOver | None = None) -> Iterator[tuple[str, Stamp]]:
     """Give the absolute path of every file of a place that is to be looked at, or of those in a folder of it.
 
     Links to folders are not followed, and links to files only where they stay inside. What cannot be read is left out.
+    ``passed`` is told of all that is passed over.
     """
     folders = [folder or place.path]
     while folders:
@@ -52,9 +54,12 @@ def scan(place: Place, folder: str | None = None) -> Iterator[tuple[str, Stamp]]
         except OSError:
             continue
         for entry in inside:
-            if ignored(entry.name) or place.is_other(entry.path):
-                continue
-            if entry.is_dir(follow_symlinks=False):
+            if (found := place.passes_over(entry.path)) is not None:
+                if passed is not None:
+                    passed.say(*found)
+            elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
             elif (stamp := stamp_of(place, entry.path)) is not None:
                 yield entry.path, stamp
+            elif passed is not None:
+                passed.look(place, entry.path)

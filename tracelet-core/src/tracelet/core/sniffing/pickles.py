@@ -13,36 +13,13 @@ from typing import Any
 
 import attrs
 
-__all__ = ["MODEL_LIBRARIES", "TRAINING", "Node", "is_model", "is_table", "is_training", "is_weights", "read"]
-
-#: Keys that tell a training state from weights alone, in lower case.
-TRAINING = (
-    "epoch",
-    "epochs",
-    "global_step",
-    "step",
-    "iteration",
-    "optimizer",
-    "optimizers",
-    "optimizer_state",
-    "optimizer_states",
-    "optimizer_state_dict",
-    "lr_scheduler",
-    "lr_schedulers",
-    "scheduler",
-    "scheduler_state_dict",
-    "scaler",
-)
-
-#: Packages whose pickled objects are models.
-MODEL_LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "statsmodels", "keras")
+__all__ = ["Node", "read"]
 
 _STRINGS = frozenset({"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "SHORT_BINSTRING"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "builtins dict", "__builtin__ dict"})
 _TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
-_TABLES = ("numpy", "pandas", "scipy", "polars", "pyarrow")
 _MARK = object()
 _NOTHING = object()
 
@@ -216,54 +193,3 @@ def _with_the_last_tensor(items: list[Any]) -> list[Any]:
         if isinstance(item, _Global) and item.name.startswith(_TENSORS):
             return [*items[:at], _made(item)]
     return items
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Node) and value.kind == "tensor"
-
-
-def _is_state_dict(value: Any) -> bool:
-    """A dict of tensors; that of a module may hold other things too, and has its ``_metadata``."""
-    if not isinstance(value, Node) or value.kind != "dict":
-        return False
-    if isinstance(value.state, Node) and "_metadata" in value.state.keys:
-        return True
-    return bool(value.keys) and all(map(_is_tensor, value.keys.values()))
-
-
-def is_module(value: Any) -> bool:
-    """Tell whether it is an object with the state of a module of torch."""
-    state = value.state if isinstance(value, Node) and value.kind == "made" else None
-    return isinstance(state, Node) and {"_parameters", "_modules"} <= state.keys.keys()
-
-
-def is_weights(top: Node) -> bool:
-    """Tell whether there are tensors and nothing else: one, a list of them, a state dict, or several of these."""
-    if top.kind == "list":
-        return bool(top.items) and all(map(_is_tensor, top.items))
-    if _is_tensor(top) or _is_state_dict(top):
-        return True
-    values = top.keys.values() if top.kind == "dict" else ()
-    return bool(values) and all(_is_tensor(value) or _is_state_dict(value) for value in values)
-
-
-def is_training(top: Node) -> bool:
-    """Tell whether it is a dict of more than weights that has a key of a training state, or an optimizer's own state."""
-    if top.kind != "dict" or _is_state_dict(top):
-        return False
-    keys = {key.lower() for key in top.keys}
-    if not keys.isdisjoint(TRAINING) or {"state", "param_groups"} <= keys:
-        return True
-    return any(map(_is_state_dict, top.keys.values())) and not is_weights(top)
-
-
-def is_model(top: Node) -> bool:
-    """Tell whether it is a module of torch, an object of a library of models, or a dict that holds a module."""
-    if is_module(top) or (top.kind == "dict" and any(map(is_module, top.keys.values()))):
-        return True
-    return top.kind == "made" and top.of.partition(" ")[0].partition(".")[0] in MODEL_LIBRARIES
-
-
-def is_table(top: Node) -> bool:
-    """Tell whether it is an array or a table of a library of these."""
-    return top.kind == "made" and top.of.partition(" ")[0].partition(".")[0] in _TABLES

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from tracelet.core.entries import ArtifactType
-from tracelet.core.sniffing import pickles, signs
+from tracelet.core.sniffing import contents, signs
 from tracelet.core.sniffing.looking import FileLook, FolderLook
 from tracelet.core.sniffing.signs import (
     Sign,
@@ -56,11 +56,21 @@ _LIST = named(".json") & signs.starts_like(r"\[", "`[`")
 _COLUMNS = starts(b"PAR1", b"ARROW1\0\0", b"FEA1", b"ORC", b"Obj\x01") & binary
 _NUMPY = starts(b"\x93NUMPY") | signs.arrays
 _RECORDS = (_NUMPY | _COLUMNS | _TABLE | _LIST).called("NumPy, Parquet and its kin, CSV, JSON lines or a JSON list")
+# A brand says what a file of the ISO base media format is for, see https://mp4ra.org. One that is for more than one
+# thing is in none of these lists, such as `crx ` (Canon's raw pictures and raw films) and `dash` (parts of a stream).
+_IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")
+_AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
+_VIDEO_BRANDS = (
+    *(b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42", b"avc1"),
+    *(b"qt  ", b"M4V ", b"M4VH", b"M4VP", b"F4V ", b"f4v ", b"mmp4", b"MSNV", b"XAVC", b"piff", b"isml"),
+    *(b"3gp4", b"3gp5", b"3gp6", b"3gp7", b"3gp8", b"3gp9", b"3ge6", b"3ge7", b"3gg6", b"3g2a", b"3g2b", b"3g2c"),
+)
 _PICTURE = (
     starts(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"v/1\x01")
     | (starts(b"RIFF") & starts(b"WEBP", at=8))
     | (starts(b"BM") & starts(b"\0\0\0\0", at=6))
-    | atom(b"avif", b"heic", b"mif1")
+    | atom(*_IMAGE_BRANDS)
+    | (named(".cr3") & atom(b"crx "))
 )
 
 FILES: tuple[Rule[FileLook], ...] = (
@@ -70,20 +80,20 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule(
         "training state saved by torch",
         signs.torch(
-            "torch file of a dict with a key of a training state, or with a state dict beside other things; "
-            "or of an optimizer's state",
-            pickles.is_training,
+            "torch file of an optimizer's state (or a scheduler's, or a gradient scaler's) or of a dict with one; of a "
+            "dict with weights and a counter; or of a dict with a state dict and other things",
+            contents.is_training,
         ),
         T.CHECKPOINT,
     ),
     Rule(
         "module saved by torch",
-        signs.torch("torch file of a module, or of a dict that holds one", pickles.is_model),
+        signs.torch("torch file of a module, or of a dict that holds one", contents.is_model),
         T.MODEL,
     ),
     Rule(
         "tensors saved by torch",
-        signs.torch("torch file of tensors and state dicts alone", pickles.is_weights),
+        signs.torch("torch file of tensors and state dicts alone", contents.is_weights),
         T.WEIGHTS,
     ),
     Rule("safetensors", signs.safetensors, T.WEIGHTS),
@@ -104,17 +114,17 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("CatBoost", starts(b"CBM1") & binary, T.MODEL),
     Rule(
         "training state in a pickle",
-        signs.pickled("pickle of a training state, as for torch", pickles.is_training),
+        signs.pickled("pickle of a training state, as for torch", contents.is_training),
         T.CHECKPOINT,
     ),
     Rule(
         "model in a pickle",
         signs.pickled(
-            f"pickle of an object of {', '.join(pickles.MODEL_LIBRARIES)}, or of a module of torch", pickles.is_model
+            f"pickle of an object of {', '.join(contents.MODEL_LIBRARIES)}, or of a module of torch", contents.is_model
         ),
         T.MODEL,
     ),
-    Rule("tensors in a pickle", signs.pickled("pickle of tensors of torch alone", pickles.is_weights), T.WEIGHTS),
+    Rule("tensors in a pickle", signs.pickled("pickle of tensors of torch alone", contents.is_weights), T.WEIGHTS),
     # Data
     Rule("samples and predictions", _RECORDS & _SAMPLES, T.SAMPLE),
     Rule("NumPy arrays", _NUMPY, T.DATASET),
@@ -122,7 +132,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("HDF5", _HDF5, T.DATASET),
     Rule(
         "array or table in a pickle",
-        signs.pickled("pickle of an object of numpy, pandas, scipy, polars or pyarrow", pickles.is_table),
+        signs.pickled("pickle of an object of numpy, pandas, scipy, polars or pyarrow", contents.is_table),
         T.DATASET,
     ),
     Rule("TFRecord", named(".tfrecord", ".tfrecords"), T.DATASET),
@@ -132,7 +142,7 @@ FILES: tuple[Rule[FileLook], ...] = (
         _PICTURE.called("an image of a format of the next row") & (_PLOTS | _MATPLOTLIB),
         T.VISUALIZATION,
     ),
-    Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC)", _PICTURE, T.IMAGE),
+    Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3)", _PICTURE, T.IMAGE),
     Rule(
         "SVG",
         signs.starts_like(r"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!doctype svg[^>]*>\s*)*<svg\b", "`<svg`"),
@@ -143,7 +153,7 @@ FILES: tuple[Rule[FileLook], ...] = (
         (starts(b"RIFF") & starts(b"WAVE", at=8)) | (starts(b"FORM") & starts(b"AIFF", b"AIFC", at=8)),
         T.AUDIO,
     ),
-    Rule("audio (FLAC, AU, MIDI, M4A)", starts(b"fLaC", b".snd", b"MThd") | atom(b"M4A ", b"M4B "), T.AUDIO),
+    Rule("audio (FLAC, AU, MIDI, M4A)", starts(b"fLaC", b".snd", b"MThd") | atom(*_AUDIO_BRANDS), T.AUDIO),
     Rule(
         "MP3",
         (starts(b"ID3") & binary)
@@ -152,7 +162,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     Rule("Ogg video", starts(b"OggS") & contains(b"theora"), T.VIDEO),
     Rule("Ogg audio (Vorbis, Opus)", starts(b"OggS"), T.AUDIO),
-    Rule("video (MP4, MOV and their kin)", atom(), T.VIDEO),
+    Rule("video (MP4, MOV and their kin)", atom(*_VIDEO_BRANDS), T.VIDEO),
     Rule(
         "video (Matroska, WebM, MPEG, FLV, WMV)",
         starts(b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11"),
@@ -213,7 +223,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     # Text by its name
     Rule("table or records as text", _TABLE, T.DATASET),
     Rule("JSON list", _LIST, T.DATASET),
-    Rule("JSON object", signs.json_with(), T.CONFIG),
+    Rule("JSON object", (named(".json") & signs.json_with()) | signs.one_object, T.CONFIG),
     Rule("YAML, TOML, INI", named(".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf") & text, T.CONFIG),
     # Names that say what no content did
     Rule(
@@ -226,7 +236,7 @@ FILES: tuple[Rule[FileLook], ...] = (
         named_like(r".*\.data-\d{5}-of-\d{5}", "as `*.data-00000-of-00001`"),
         T.CHECKPOINT,
     ),
-    Rule("checkpoint by name", named(".ckpt"), T.CHECKPOINT),
+    Rule("checkpoint by name", named(".ckpt") & binary, T.CHECKPOINT),
 )
 
 _WEIGHTS = folder_with_ending(".safetensors", ".safetensors.index.json") | folder_has(

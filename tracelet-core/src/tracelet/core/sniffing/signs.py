@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -24,6 +25,7 @@ __all__ = [
     "json_with",
     "named",
     "named_like",
+    "one_object",
     "onnx",
     "pickled",
     "safetensors",
@@ -127,6 +129,19 @@ def json_with(*keys: str) -> Sign[FileLook]:
     return Sign(f"text that begins as a JSON object{has}", seen)
 
 
+def _is_one_object(look: FileLook) -> bool:
+    if look.size > len(look.head) or not _OBJECT.match(look.text or ""):
+        return False
+    try:
+        json.loads(look.text or "")
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+one_object: Sign[FileLook] = Sign("one JSON object of 16 KB at most is the whole text", _is_one_object)
+
+
 def archive(*names: str) -> Sign[FileLook]:
     """A zip archive that has an entry of each of these names, in whichever folder."""
     shown = " and ".join(f"`{name}`" for name in names)
@@ -150,11 +165,10 @@ def pickled(words: str, holds: Callable[[pickles.Node], bool]) -> Sign[FileLook]
 
 
 def atom(*brands: bytes) -> Sign[FileLook]:
-    """A file of the ISO base media format of one of these brands; none is every brand."""
-    shown = f" of brand {' or '.join(map(_shown, brands))}" if brands else ""
+    """A file of the ISO base media format (ISO/IEC 14496-12) whose major brand is one of these."""
+    shown = ", ".join(map(_shown, brands))
     return Sign(
-        f"`ftyp` at byte 4{shown}",
-        lambda look: look.head[4:8] == b"ftyp" and (not brands or look.head[8:12] in brands),
+        f"`ftyp` at byte 4 of brand {shown}", lambda look: look.head[4:8] == b"ftyp" and look.head[8:12] in brands
     )
 
 
