@@ -22,6 +22,14 @@ Document = dict[str, Any]
 PAGE = 500
 #: The largest document that the database takes.
 LARGEST = 16 * 1024 * 1024
+#: The fewest characters of a name, and of each part of a project's.
+SHORTEST = 3
+#: The most levels of projects within projects.
+DEEPEST = 10
+#: ClearML's numbers below a 400: a request that its schema does not take, a value that its database does not take, …
+SCHEMA, DATA, TAKEN, TOO_DEEP, NAMELESS, NO_EVENTS = 12, 800, 801, 409, 407, 131
+#: Tasks that take no events.
+_LOCKED = {"publishing", "published"}
 _LISTS = ("id", "project", "parent", "status", "type", "tags", "system_tags", "user", "task", "framework")
 _PATTERNS = ("name", "basename", "description", "comment", "uri")
 _NO_FILTERS = {
@@ -54,8 +62,8 @@ def now() -> str:
 
 def named(body: Body) -> str:
     name = str(body.get("name") or "").strip()
-    if len(name) < 3:
-        raise Refused(400, 12, "Validation error (String value is too short): name")
+    if len(name) < SHORTEST:
+        raise Refused(400, DATA, "Data validation error (String value is too short): name")
     return name
 
 
@@ -130,7 +138,7 @@ def select(documents: Iterable[Document], body: Body) -> list[Document]:
         found.sort(key=lambda one: str(of(one, path.lstrip("-")) or ""), reverse=path.startswith("-"))
     size = int(body.get("page_size") or PAGE)
     if not 0 < size <= PAGE:
-        raise Refused(400, 12, f"Validation error (page_size): at most {PAGE}")
+        raise Refused(400, SCHEMA, f"Validation error (page_size): at most {PAGE}")
     start = int(body.get("page") or 0) * size
     return [project(copy.deepcopy(one), body.get("only_fields")) for one in found[start : start + size]]
 
@@ -158,9 +166,10 @@ class Documents:
 
     def save(self, kind: str, document: Document) -> Document:
         document["last_update"] = now()
+        document |= {field: sorted(document[field]) for field in ("tags", "system_tags") if document.get(field)}
         text = json.dumps(document)
         if len(text) > LARGEST:
-            raise Refused(500, 100, "General data error (document is too large)")
+            raise Refused(500, 1, "Internal server error (Resulting document after update is larger than 16777216)")
         self.kinds[kind][document["id"]] = document
         (self.folder / kind / f"{document['id']}.json").write_text(text)
         return document
@@ -214,19 +223,23 @@ def endpoint(*names: str) -> Callable[[Endpoint], Endpoint]:
     return keep
 
 
-def _tags(body: Body) -> Body:
+def tags_of(body: Body) -> Body:
     return {key: list(body.get(key) or []) for key in ("tags", "system_tags")}
 
 
 # -- projects
 
 
+def visible(db: Documents, kind: str, body: Body) -> list[Document]:
+    """What a search goes through: the hidden ones by their ids, or where they are asked for, alone."""
+    seen = db.kinds[kind].values()
+    everything = body.get("search_hidden") or body.get("id")
+    return [one for one in seen if everything or "hidden" not in one["system_tags"]]
+
+
 @endpoint("projects.get_all", "projects.get_all_ex")
 def projects_get_all(db: Documents, body: Body) -> Document:
-    seen = db.kinds["projects"].values()
-    if not (body.get("search_hidden") or body.get("id") or "hidden" in (body.get("system_tags") or [])):
-        seen = [one for one in seen if "hidden" not in one["system_tags"]]
-    return {"projects": select(seen, body)}
+    return {"projects": select(visible(db, "projects", body), body)}
 
 
 @endpoint("projects.get_by_id")
@@ -236,16 +249,21 @@ def projects_get_by_id(db: Documents, body: Body) -> Document:
 
 @endpoint("projects.create")
 def projects_create(db: Documents, body: Body) -> Document:
-    name = "/".join(part for part in named(body).split("/") if part)
+    parts = [part.strip() for part in str(body.get("name") or "").split("/") if part]
+    if not parts:
+        raise Refused(400, NAMELESS, "Invalid project name")
+    if len(parts) > DEEPEST:
+        raise Refused(400, TOO_DEEP, f"Project path exceed the maximum allowed depth: max_depth={DEEPEST}")
+    for part in parts:
+        named({"name": part})
+    name = "/".join(parts)
     if any(one["name"] == name for one in db.kinds["projects"].values()):
-        raise Refused(400, 8, "Value combination already exists (unique field already contains this value): name")
+        raise Refused(400, TAKEN, "Value combination already exists (unique field already contains this value): name")
     above = name.rpartition("/")[0]
     if above and not any(one["name"] == above for one in db.kinds["projects"].values()):
-        if len(above) < 3:
-            raise Refused(400, 12, "Validation error (String value is too short): name")
         projects_create(db, {"name": above})
     made = db.new("projects", name=name, basename=name.rpartition("/")[2], description=body.get("description") or "")
-    made |= _tags(body)
+    made |= tags_of(body)
     return {"id": db.save("projects", made)["id"]}
 
 
@@ -255,193 +273,6 @@ def projects_update(db: Documents, body: Body) -> Document:
     found |= {key: value for key, value in body.items() if key in {"name", "description", "tags", "system_tags"}}
     db.save("projects", found)
     return {"updated": 1, "fields": {}}
-
-
-# -- tasks
-
-_TASK_FIELDS = {
-    *("name", "type", "tags", "system_tags", "comment", "parent", "project", "output_dest", "execution", "script"),
-    *("hyperparams", "configuration", "models", "container", "runtime", "input", "output"),
-}
-_EDITABLE = {"created"}
-_RUNNING = {"created", "queued", "in_progress"}
-
-
-def _sorted_artifacts(document: Document) -> None:
-    artifacts = document.get("execution", {}).get("artifacts")
-    if artifacts:
-        for one in artifacts:
-            if one.get("display_data"):
-                one["display_data"] = sorted(one["display_data"])
-        document["execution"]["artifacts"] = sorted(artifacts, key=lambda one: one["key"])
-
-
-def _task_fields(db: Documents, body: Body) -> Document:
-    unknown = set(body) - _TASK_FIELDS - {"task", "force", "method"}
-    if unknown:
-        raise Unknown(400, 0, f"fields of a task: {sorted(unknown)}")
-    fields = {key: copy.deepcopy(value) for key, value in body.items() if key in _TASK_FIELDS and value is not None}
-    if "name" in fields:
-        fields["name"] = named(fields)
-    if "project" in fields:
-        db.get("projects", fields["project"])
-    if fields.get("parent"):
-        db.get("tasks", fields["parent"])
-    _sorted_artifacts(fields)
-    return fields
-
-
-def _task(db: Documents, body: Body, statuses: set[str]) -> Document:
-    found = db.get("tasks", body["task"])
-    if not body.get("force") and found["status"] not in statuses:
-        raise Refused(400, 110, f"Invalid task status: expected={sorted(statuses)}, status={found['status']}")
-    return found
-
-
-@endpoint("tasks.create")
-def tasks_create(db: Documents, body: Body) -> Document:
-    fields = _task_fields(db, body)
-    named(body)
-    if not body.get("type"):
-        raise Refused(400, 12, "Validation error: type is required")
-    empty: Document = {"execution": {"artifacts": []}, "script": {}, "hyperparams": {}, "configuration": {}}
-    empty |= {"models": {"input": [], "output": []}, "runtime": {}, "comment": "", "status": "created"}
-    empty["output"] = {"destination": body["output_dest"]} if body.get("output_dest") else {}
-    return {"id": db.new("tasks", **{**empty, **_tags(body), **fields})["id"]}
-
-
-@endpoint("tasks.edit", "tasks.update")
-def tasks_edit(db: Documents, body: Body) -> Document:
-    found = _task(db, body, _EDITABLE)
-    fields = _task_fields(db, body)
-    if fields.get("execution") is not None and "artifacts" not in fields["execution"]:
-        fields["execution"]["artifacts"] = found["execution"].get("artifacts", [])
-    if "output_dest" in fields:
-        found["output"]["destination"] = fields["output_dest"]
-    db.save("tasks", {**found, **fields})
-    return {"updated": 1, "fields": {}}
-
-
-@endpoint("tasks.get_by_id")
-def tasks_get_by_id(db: Documents, body: Body) -> Document:
-    return {"task": db.get("tasks", body["task"])}
-
-
-@endpoint("tasks.get_all", "tasks.get_all_ex")
-def tasks_get_all(db: Documents, body: Body) -> Document:
-    seen = db.kinds["tasks"].values()
-    if not (body.get("search_hidden") or body.get("id") or "hidden" in (body.get("system_tags") or [])):
-        seen = [one for one in seen if "hidden" not in one["system_tags"]]
-    return {"tasks": select(seen, body)}
-
-
-@endpoint("tasks.delete")
-def tasks_delete(db: Documents, body: Body) -> Document:
-    _task(db, body, {"created", "failed", "stopped", "completed"})
-    db.drop("tasks", body["task"])
-    return {"deleted": True}
-
-
-def _becomes(status: str, allowed: set[str]) -> Endpoint:
-    def change(db: Documents, body: Body) -> Document:
-        found = _task(db, body, allowed)
-        stamp = {"in_progress": "started"}.get(status, "completed")
-        changed = {"status": status, "status_changed": now(), stamp: now()}
-        changed["status_reason"] = body.get("status_reason") or ""
-        changed["status_message"] = body.get("status_message") or ""
-        db.save("tasks", {**found, **changed})
-        return {"updated": 1, "fields": {"status": status}}
-
-    return change
-
-
-ENDPOINTS["tasks.started"] = _becomes("in_progress", {"created", "queued", "stopped", "failed"})
-ENDPOINTS["tasks.completed"] = _becomes("completed", {"in_progress", "stopped"})
-ENDPOINTS["tasks.failed"] = _becomes("failed", {"in_progress"})
-ENDPOINTS["tasks.stopped"] = _becomes("stopped", {"in_progress", "queued"})
-
-
-@endpoint("tasks.ping")
-def tasks_ping(db: Documents, body: Body) -> Document:
-    db.get("tasks", body["task"])
-    return {}
-
-
-@endpoint("tasks.add_or_update_artifacts")
-def tasks_add_or_update_artifacts(db: Documents, body: Body) -> Document:
-    found = _task(db, body, _RUNNING)
-    known = {(one["key"], one.get("mode", "output")): one for one in found["execution"].get("artifacts") or []}
-    for one in body["artifacts"]:
-        if not {"key", "type"} <= set(one):
-            raise Refused(400, 12, "Validation error: an artifact needs a key and a type")
-        known[one["key"], one.get("mode", "output")] = one
-    found["execution"]["artifacts"] = list(known.values())
-    _sorted_artifacts(found)
-    db.save("tasks", found)
-    return {"updated": 1}
-
-
-@endpoint("tasks.delete_artifacts")
-def tasks_delete_artifacts(db: Documents, body: Body) -> Document:
-    found = _task(db, body, _RUNNING)
-    gone = {(one["key"], one.get("mode", "output")) for one in body["artifacts"]}
-    artifacts = found["execution"].get("artifacts") or []
-    found["execution"]["artifacts"] = [one for one in artifacts if (one["key"], one.get("mode", "output")) not in gone]
-    db.save("tasks", found)
-    return {"deleted": 1}
-
-
-@endpoint("tasks.add_or_update_model")
-def tasks_add_or_update_model(db: Documents, body: Body) -> Document:
-    found = db.get("tasks", body["task"])
-    db.get("models", body["model"])
-    side = found.setdefault("models", {}).setdefault(body["type"], [])
-    side[:] = [one for one in side if one["name"] != body["name"]]
-    side.append({"name": body["name"], "model": body["model"], "updated": now()})
-    db.save("tasks", found)
-    return {"updated": 1}
-
-
-@endpoint("tasks.edit_hyper_params")
-def tasks_edit_hyper_params(db: Documents, body: Body) -> Document:
-    found = _task(db, body, _RUNNING)
-    if body.get("replace_hyperparams") == "all":
-        found["hyperparams"] = {}
-    for one in body["hyperparams"]:
-        found["hyperparams"].setdefault(one["section"], {})[one["name"]] = one
-    db.save("tasks", found)
-    return {"updated": 1}
-
-
-@endpoint("tasks.edit_configuration")
-def tasks_edit_configuration(db: Documents, body: Body) -> Document:
-    found = _task(db, body, _RUNNING)
-    for one in body["configuration"]:
-        found["configuration"][one["name"]] = one
-    db.save("tasks", found)
-    return {"updated": 1}
-
-
-@endpoint("tasks.get_configurations")
-def tasks_get_configurations(db: Documents, body: Body) -> Document:
-    names = body.get("names")
-    found = [db.get("tasks", key) for key in body["tasks"]]
-    shown = [
-        {
-            "task": one["id"],
-            "configuration": [c for c in one["configuration"].values() if not names or c["name"] in names],
-        }
-        for one in found
-    ]
-    return {"configurations": shown}
-
-
-@endpoint("tasks.set_requirements")
-def tasks_set_requirements(db: Documents, body: Body) -> Document:
-    found = db.get("tasks", body["task"])
-    found["script"]["requirements"] = body["requirements"]
-    db.save("tasks", found)
-    return {"updated": 1}
 
 
 # -- models
@@ -470,9 +301,9 @@ def _model_fields(db: Documents, body: Body) -> Document:
 def models_create(db: Documents, body: Body) -> Document:
     named(body)
     if not body.get("uri"):
-        raise Refused(400, 12, "Validation error: uri is required")
+        raise Refused(400, SCHEMA, "Validation error: uri is required")
     empty: Document = {"framework": "", "comment": "", "labels": {}, "design": {}, "ready": True, "metadata": {}}
-    made = db.new("models", **{**empty, **_tags(body), **_model_fields(db, body)})
+    made = db.new("models", **{**empty, **tags_of(body), **_model_fields(db, body)})
     return {"id": made["id"], "created": True}
 
 
@@ -494,9 +325,22 @@ def models_get_all(db: Documents, body: Body) -> Document:
 
 @endpoint("models.delete")
 def models_delete(db: Documents, body: Body) -> Document:
-    db.get("models", body["model"])
-    db.drop("models", body["model"])
-    return {"deleted": True}
+    """Tasks lose it whatever their status; those that used it, and published ones, keep a mark of it."""
+    found = db.get("models", body["model"])
+    key = found["id"]
+    for task in list(db.kinds["tasks"].values()):
+        sides = task["models"]
+        if all(one["model"] != key for side in sides.values() for one in side):
+            continue
+        if not body.get("force") and any(one["model"] == key for one in sides["input"]):
+            raise Refused(400, 205, "Model is used by tasks: as execution model, use force=True to delete")
+        kept = [sides["input"], sides["output"] if task["status"] == "published" else []]
+        for one in (one for side in kept for one in side if one["model"] == key):
+            one["model"] = f"__DELETED__{key}"
+        sides["output"][:] = [one for one in sides["output"] if one["model"] != key]
+        db.save("tasks", task)
+    db.drop("models", key)
+    return {"deleted": True, "url": found["uri"]}
 
 
 @endpoint("models.add_or_update_metadata")
@@ -512,9 +356,12 @@ def models_add_or_update_metadata(db: Documents, body: Body) -> Document:
 
 @endpoint("events.add_batch")
 def events_add_batch(db: Documents, body: Body) -> Document:
-    for one in body["events"]:
-        db.get("tasks", one["task"])
+    tasks = db.kinds["tasks"]
+    taken = [one for one in body["events"] if tasks.get(one["task"], {"status": "published"})["status"] not in _LOCKED]
+    for one in taken:
         if one["type"] == "training_debug_image" and not one.get("url"):
-            raise Refused(400, 12, "Validation error: a debug image needs a url")
+            raise Refused(400, SCHEMA, "Validation error: a debug image needs a url")
         db.note(one)
-    return {"added": len(body["events"]), "errors": 0}
+    if not taken:
+        raise Refused(400, NO_EVENTS, "Events not added: invalid task id")
+    return {"added": len(taken), "errors": len(body["events"]) - len(taken)}

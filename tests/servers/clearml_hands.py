@@ -51,10 +51,16 @@ class Hands:
             self._drivers[role] = Driver(home / "work", environ, {"CLEARML_LOG_LEVEL": "ERROR"})
         return self._drivers[role]
 
-    def desk(self, experiment: str, role: str = "desk", more: Mapping[str, str] | None = None) -> Desk:
-        """Open the backend for an experiment."""
+    def desk(
+        self, experiment: str, role: str = "desk", more: Mapping[str, str] | None = None, run: str | None = None
+    ) -> Desk:
+        """Open the backend for an experiment, and for a run that another role may have begun."""
         directory = self.folder / role / "tracelet"
-        return Desk(self.driver(role, more), uuid.uuid4().hex, "clearml", experiment, directory)
+        return Desk(self.driver(role, more), run or uuid.uuid4().hex, "clearml", experiment, directory)
+
+    def said(self, role: str) -> str:
+        """What the process of a role wrote to its standard error."""
+        return "".join(path.read_text() for path in (self.folder / role / "work").glob("stderr-*.log"))
 
     @contextlib.contextmanager
     def stranger(self, environ: Mapping[str, str]) -> Iterator[str]:

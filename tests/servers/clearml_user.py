@@ -26,6 +26,20 @@ def task_artifacts(task_id: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def every_task() -> list[str]:
+    """The names of all tasks there are, of every project, as the SDK lists them."""
+    from clearml import Task
+
+    return [str(one.name) for one in Task.get_tasks()]
+
+
+def page(task_id: str) -> str:
+    """The address of a task's page, as the SDK prints it."""
+    from clearml import Task
+
+    return str(Task.get_task(task_id=task_id).get_output_log_web_page())
+
+
 def tasks(project: str) -> list[dict[str, Any]]:
     """The tasks of a project, as the SDK lists them."""
     from clearml import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import tracelet_clearml
 from servers import clearml_user, programs
 from servers.clearml_hands import Hands, processes_with
 from servers.clearml_server import ClearmlServer
@@ -23,7 +21,7 @@ from tracelet.exceptions import (
     BackendUnavailable,
     ConfigError,
 )
-from tracelet.plugin import ArtifactType, BackendContext, Labels
+from tracelet.plugin import ArtifactType, Labels
 from tracelet.testing.driver import DriverDied
 
 #: Seconds that a server of the test's own settings gets for an answer.
@@ -67,7 +65,7 @@ def test_a_server_that_is_not_well_is_told_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])
-@pytest.mark.parametrize("match", ["files.POST", "models|tasks.add_or_update", "tasks.completed|models.edit"])
+@pytest.mark.parametrize("match", ["files.POST", "models|tasks.add_or_update", "tasks.completed|models.create"])
 def test_models_and_datasets_fail_as_loudly(
     hands: Hands, server: ClearmlServer, experiment: str, strict: Any, match: str, kind: str
 ) -> None:
@@ -173,12 +171,43 @@ def test_a_file_server_that_does_not_let_us_in_is_not_one_without_the_file(
         strict.content(stored, hands.new_folder())
 
 
-def test_what_clearml_does_not_take_is_not_tried_again(hands: Hands, server: ClearmlServer, strict: Any) -> None:
+@pytest.mark.parametrize("code", [12, 16, 407, 409, 800])
+def test_what_clearml_does_not_take_is_not_tried_again(
+    hands: Hands, server: ClearmlServer, strict: Any, code: int
+) -> None:
     """The error says that it is the name, and not the server, that has to change."""
-    server.fail({"match": "tasks.create", "kind": "invalid"})
+    server.fail({"match": "tasks.create", "kind": "invalid", "code": code})
     with pytest.raises(ArtifactError, match="choose another name"):
         strict.put(hands.samples.seal("model", {"x": b"1"}))
     assert strict.find("model") is None
+
+
+@pytest.mark.parametrize(("levels", "kind"), [(11, "custom"), (10, "custom"), (9, "dataset")])
+def test_an_experiment_of_more_levels_than_clearml_has_is_not_tried_again(
+    hands: Hands, experiment: str, levels: int, kind: str
+) -> None:
+    """Projects go ten deep; the index is one below the experiment's, and datasets are two."""
+    desk = hands.desk("/".join([experiment] * levels), f"deep-{levels}")
+    with pytest.raises(ArtifactError, match="fewer levels"):
+        desk.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind)))
+    if levels == 9:
+        desk.put(hands.samples.seal("other", {"x": b"1"}))
+        assert [one.version for one in desk.list()] == ["v0"]
+
+
+@pytest.mark.parametrize("fault", [{"kind": "invalid", "code": 131}, {"kind": "500"}, {"kind": "reset"}])
+def test_what_cannot_be_shown_as_a_debug_sample_is_stored_all_the_same(
+    hands: Hands, server: ClearmlServer, experiment: str, fault: dict[str, Any]
+) -> None:
+    """ClearML keeps those in another database than all the rest; a warning tells it."""
+    role = f"shower-{fault.get('code', fault['kind'])}"
+    desk = hands.desk(experiment, role)
+    sealed = hands.samples.seal("cat", {"cat.png": b"1"}, type=ArtifactType.IMAGE)
+    server.fail({"match": "events.add_batch", "times": 1000, **fault})
+    assert desk.put(sealed).version == "v0"
+    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"cat.png": b"1"}
+    assert "does not show it as a debug sample" in hands.said(role)
+    assert [event for event in server.dump()["events"] if event.get("metric") == "cat"] == []
 
 
 @pytest.mark.parametrize(
@@ -278,6 +307,16 @@ began = time.monotonic()
 exp.stop()
 print(json.dumps([list(results), {k: type(e).__name__ for k, e in results.queued.items()}, took, time.monotonic() - began]))
 """
+TELLING = """
+import json
+from tracelet import ArtifactType, Experiment, ExperimentConfig
+
+with Experiment("troubled", backend="clearml", artifacts=True, config=ExperimentConfig(deadline=15)) as exp:
+    artifact = exp.create_artifact("data", ArtifactType.CUSTOM)
+    artifact.add_object({"x": 1}, "x")
+    results = exp.log_artifact(artifact)
+print(json.dumps([list(results), {name: str(error) for name, error in results.queued.items()}]))
+"""
 SENDING = """
 import json
 from tracelet import Experiment
@@ -342,13 +381,19 @@ def test_an_upload_that_hangs_ends_the_lane_and_not_the_run(
     assert set(hands.user.call(clearml_user.task_artifacts, task["id"])) == {"data-0.v0", "data-1.v0"}
 
 
-def test_without_the_sdk_the_error_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, experiment: str
+def test_without_the_sdk_the_delivery_waits_and_the_error_says_what_to_install(
+    server: ClearmlServer, tmp_path: Path
 ) -> None:
-    (spec,) = tracelet_clearml.tracelet_backends()
-    monkeypatch.setitem(sys.modules, "clearml", None)
-    with pytest.raises(ConfigError, match=r"pip install 'tracelet-core\[clearml\]'"):
-        spec.open(experiment, spec.settings(), BackendContext(tmp_path))
+    """It arrives when the SDK is there."""
+    (tmp_path / "without" / "clearml").mkdir(parents=True)
+    (tmp_path / "without" / "clearml" / "__init__.py").write_text("raise ImportError('no ClearML on this machine')")
+    environ = {**server.environ(tmp_path / "home"), "TRACELET_DIR": str(tmp_path / "tracelet")}
+    name = f"without-{tmp_path.name}"
+    bare = {**environ, "PYTHONPATH": str(tmp_path / "without")}
+    stored, told = programs.run(TELLING.replace("troubled", name), tmp_path / "bare", bare)
+    assert stored == []
+    assert "pip install 'tracelet-core[clearml]'" in told["clearml"]
+    assert programs.run(SENDING.replace("troubled", name), tmp_path / "later", environ) == [0, [["data", "v0"]]]
 
 
 def test_a_killed_put_is_taken_up_by_its_own_claim(hands: Hands, server: ClearmlServer, experiment: str) -> None:

@@ -245,6 +245,18 @@ def test_records_are_in_a_hidden_project_and_no_where_else(
     assert len(hands.user.call(clearml_user.tasks, experiment)) == 1
 
 
+def test_records_are_not_among_all_tasks(hands: Hands, experiment: str) -> None:
+    """Such a list, without a project, asks each task whether it is hidden, and not its project."""
+    desk = hands.desk(experiment)
+    for name in ("unlisted-a", "unlisted-b"):
+        desk.put(hands.samples.seal(name, {"x": b"1"}))
+    desk.close()
+    listed = hands.user.call(clearml_user.every_task)
+    assert [name for name in listed if experiment in name] != []
+    assert [name for name in listed if name.startswith("unlisted")] == []
+    assert {one.manifest.name for one in hands.desk(experiment, "reader").list()} == {"unlisted-a", "unlisted-b"}
+
+
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[S3Server]:
     with S3Server("clearml-files") as server:
@@ -273,9 +285,12 @@ def test_files_go_to_the_place_that_is_set(
 
 
 def test_the_address_of_a_version_can_be_followed(hands: Hands, server: ClearmlServer, experiment: str) -> None:
+    """It is the page that the SDK itself prints for the task, and so are the bytes where they are said to be."""
     desk = hands.desk(experiment)
     stored = desk.put(hands.samples.seal("x", {"x": b"1"}))
-    assert stored.uri.startswith(f"{server.api_url}/projects/")
+    page = hands.user.call(clearml_user.page, stored.locator["place"]["task"])
+    assert page.startswith(f"{server.api_url}/projects/")
+    assert stored.uri == f"{page.removesuffix('/output/log')}/artifacts"
     (blob,) = stored.locator["place"]["blobs"]
     request = urllib.request.Request(blob["uri"], headers={"Authorization": "Bearer x"})
     with urllib.request.urlopen(request) as answer:

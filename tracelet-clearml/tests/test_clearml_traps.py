@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 
 import pytest
@@ -26,6 +27,32 @@ def test_short_names_are_padded_and_come_back_as_they_are(hands: Hands, kind: Ar
     for one in short.list(type=kind):
         assert short.content(one, hands.new_folder()) == {"x": one.manifest.name.encode()}
         short.delete(one)
+
+
+def test_short_parts_of_an_experiments_name_are_padded_and_stay_different(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """ClearML makes a project of each part, and takes none of fewer than three characters."""
+    names = ["a/b", "a/b/c", "a", "ab", "ab/c", "a/bc", f"{experiment}/v6", f"{experiment}/v6%", "x//y", "a/%", "a%"]
+    for number, name in enumerate(names):
+        desk = hands.desk(name, f"parts-{number % 2}")
+        desk.put(hands.samples.seal("data", {"x": name.encode()}))
+        desk.close()
+    for name in names:
+        reader = hands.desk(name, "reader")
+        (found,) = reader.list()
+        assert reader.content(found, hands.new_folder()) == {"x": name.encode()}
+    projects = {one["name"] for one in server.dump()["projects"].values()}
+    assert {"a%%/b%%/c%%", "ab%/c%%", f"{experiment}/v6%", f"{experiment}/v6%25"} <= projects
+
+
+@pytest.mark.parametrize("name", ["plain.gz", "table.csv.gz", "pages.tgz", "page.html.br", "notes.txt", "data.json"])
+def test_packed_files_come_back_as_they_are(hands: Hands, experiment: str, name: str) -> None:
+    """ClearML's file server says of some names that their bytes are encoded, and packs text for those who take it so."""
+    content = gzip.compress(b"text " * 1000) if name.endswith("gz") else b"text " * 1000
+    sealed = hands.samples.seal("packed", {name: content})
+    hands.desk(experiment).put(sealed)
+    assert hands.content(hands.desk(experiment, "reader"), sealed) == {name: content}
 
 
 def test_files_older_than_zips_are_stored(hands: Hands, experiment: str) -> None:
@@ -112,6 +139,33 @@ def test_a_run_of_a_thousand_checkpoints_fits_into_its_task(
         one for one in server.dump()["tasks"].values() if "tracelet" in one["tags"] and experiment in one["name"]
     ]
     assert len(str(task)) < 10_000
+
+
+def test_a_run_of_much_metadata_and_many_files_fits_into_its_task(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """ClearML's database takes no task over 16 MB: the entries show the first of the metadata, the manifest has all."""
+    desk = hands.desk(experiment)
+    metadata = {f"key-{number:04}": "x" * 1000 for number in range(1000)}
+    files = {f"{number:03}.png": b"%d" % number for number in range(50)}
+    kinds = ((ArtifactType.IMAGE, files), (ArtifactType.CUSTOM, {"x": b"1"}), (ArtifactType.MODEL, {"x": b"1"}))
+    for kind, content in kinds:
+        desk.put(hands.samples.seal(kind.value, content, type=kind, metadata=metadata, description="d" * 100_000))
+    few = hands.samples.seal("few", {"x": b"1"}, metadata={f"key-{number:04}": number for number in range(1000)})
+    desk.put(few)
+    desk.close()
+    (task,) = [
+        one for one in server.dump()["tasks"].values() if "tracelet" in one["tags"] and experiment in one["name"]
+    ]
+    assert len(str(task)) < 250_000
+    shown = {one["key"]: dict(one["display_data"]) for one in task["execution"]["artifacts"]}
+    assert [key for key in shown["few.v0"] if key.startswith("key-")] == [f"key-{number:04}" for number in range(50)]
+    assert {one["version"] for one in shown.values()} == {"v0"}
+    (model,) = [one for one in server.dump()["models"].values() if one["task"] == task["id"]]
+    assert len(str(model["metadata"])) < 20_000
+    found = hands.desk(experiment, "reader").find("few")
+    assert found is not None
+    assert found.manifest == few.manifest
 
 
 def test_a_datasets_version_is_never_given_twice(hands: Hands, experiment: str) -> None:

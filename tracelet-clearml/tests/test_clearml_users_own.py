@@ -85,43 +85,6 @@ def test_without_a_task_of_the_users_the_run_has_its_own(hands: Hands, tmp_path:
     assert set(hands.user.call(clearml_user.task_artifacts, task)) == {"own"}
 
 
-QUEUED = """
-import json
-from clearml import Task
-from tracelet import ArtifactType, Experiment, ExperimentConfig
-task = Task.init("users-project", "will be over", reuse_last_task_id=False, auto_connect_frameworks=False)
-config = ExperimentConfig(deadline=15, stop_timeout=8)
-exp = Experiment(NAME, backend="clearml", artifacts=True, config=config)
-exp.start()
-artifact = exp.create_artifact("late", ArtifactType.CUSTOM)
-artifact.add_object(1, "x")
-results = exp.log_artifact(artifact)
-exp.stop()
-task.close()
-print(json.dumps([list(results), list(results.queued), task.id]))
-"""
-
-
-def test_what_is_delivered_later_goes_to_the_users_task_though_it_is_completed(
-    hands: Hands, server: ClearmlServer, tmp_path: Path, experiment: str
-) -> None:
-    environ = _environ(server, tmp_path)
-    server.fail({"match": "files.POST", "kind": "503", "times": 1000})
-    stored, queued, task = programs.run(QUEUED.replace("NAME", repr(experiment)), tmp_path / "program", environ)
-    assert (stored, queued) == ([], ["clearml"])
-    server.fail()
-    programs.run(SYNC, tmp_path / "sync", environ)
-    assert "late.v0" in hands.user.call(clearml_user.task_artifacts, task)
-    assert [one.version for one in hands.desk(experiment).list()] == ["v0"]
-
-
-SYNC = """
-import sys
-from tracelet.cli import main
-sys.argv = ["tracelet", "sync"]
-sys.stdout = sys.stderr
-main()
-"""
 KILLED = """
 import os, signal, time
 from pathlib import Path

@@ -66,6 +66,14 @@ class Api:
         for answer in self.session.send_request_batch("events", "add_batch", version=version, json=many):
             _data("events.add_batch", answer)
 
+    def task_page(self, project: str, task: str) -> str:
+        """Return the address of the artifacts of a task: where it is depends on how old the server is.
+
+        The SDK chooses the same way in ``Task.get_output_log_web_page``.
+        """
+        kind = "tasks" if Session.check_min_api_server_version("2.31") else "experiments"
+        return f"{self.web.rstrip('/')}/projects/{project}/{kind}/{task}/artifacts"
+
     @property
     def web(self) -> str:
         """The address of the web application, or of the API server where that is not known."""

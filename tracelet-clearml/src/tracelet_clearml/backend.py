@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import attrs
 from clearml.backend_api import Session
 
-from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError
+from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError, TraceletError
 from tracelet.plugin import (
     ArtifactType,
     BackendContext,
@@ -40,6 +41,8 @@ from tracelet_clearml.shelves import Place, TaskShelf, Title, Uploads
 
 __all__ = ["ClearmlBackend"]
 
+_LOG = logging.getLogger("tracelet.clearml")
+
 #: Manifests of more characters than this are stored as a file: one request may bring five of them.
 _INLINE = 250_000
 #: So many inputs become parents of a dataset.
@@ -58,8 +61,8 @@ class ClearmlBackend:
         self._catalogue = Catalogue(api, self._projects)
         destination = settings.output_uri or str(Session.get_files_server_host())
         self._uploads = Uploads(destination, self._projects.name, context.directory)
-        self._tasks = TaskShelf(api, self._uploads)
-        self._models = ModelShelf(api, self._uploads)
+        self._tasks = TaskShelf(api, self._uploads, self._runs)
+        self._models = ModelShelf(api, self._uploads, self._runs)
         self._datasets = DatasetShelf(api, self._uploads, settings.output_uri)
         self._waiting = OfflineCatalogue(context.directory, experiment)
         self._run: RunInfo | None = None
@@ -82,9 +85,11 @@ class ClearmlBackend:
             if isinstance(claim, Found):
                 return self._stored(claim)
             with self._giving_up(claim):
-                place = self._store(sealed, labels, claim)
-                body = self._body(sealed.manifest, place)
+                home = self._home()
+                place = self._store(sealed, labels, claim, home)
+                body = self._body(sealed.manifest, place, home)
                 found = self._catalogue.commit(claim, sealed.manifest, labels, body)
+            self._show(found, sealed.manifest, place)
             self._waiting.forget(sealed.manifest.name, sealed.manifest.put_id)
             return self._stored(found)
 
@@ -137,14 +142,21 @@ class ClearmlBackend:
                 self._gone("models", "delete", model=place.entity, force=True)
             elif place.keys:
                 artifacts = [{"key": key, "mode": "output"} for key in place.keys]
-                self._gone("tasks", "delete_artifacts", task=place.task, artifacts=artifacts, force=True)
+                if not self._runs.change(
+                    place.task, lambda task: self._gone("tasks", "delete_artifacts", task=task, artifacts=artifacts)
+                ):
+                    _LOG.warning(
+                        "%r v%d is deleted, and the ClearML task %s still lists it: it has ended, and ClearML changes no "
+                        "such task. Its files are gone.",
+                        *(stored.manifest.name, stored.number, place.task),
+                    )
             for blob in place.blobs:
                 remove(blob)
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`."""
         with translated():
-            note_input(self._api, self._home(), stored, Place.from_plain(stored.locator["place"]))
+            note_input(self._api, self._runs, self._home(), stored, Place.from_plain(stored.locator["place"]))
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: the bytes here of what the server has by now."""
@@ -152,9 +164,8 @@ class ClearmlBackend:
 
     # -- storing
 
-    def _store(self, sealed: SealedArtifact, labels: Labels, claim: Claim) -> Place:
+    def _store(self, sealed: SealedArtifact, labels: Labels, claim: Claim, home: Home) -> Place:
         manifest = sealed.manifest
-        home = self._home()
         number = claim.head.claimed
         key = f"{manifest.name}.v{number}" if claim.alone else f"{manifest.name}.v{number}.{manifest.put_id[:8]}"
         title = Title(key, labels.version or f"v{number}")
@@ -162,10 +173,17 @@ class ClearmlBackend:
             return self._datasets.store(sealed, title, home, self._parents(manifest))
         if manifest.type in MODELS and manifest.payload:
             return self._models.store(sealed, title, home)
-        place = self._tasks.store(sealed, title, home)
-        if self._settings.samples:
-            samples.show(self._api, manifest, place, number)
-        return place
+        return self._tasks.store(sealed, title, home)
+
+    def _show(self, found: Found, manifest: Manifest, place: Place) -> None:
+        """Show its media; that is a view of what is stored by now, and no reason to say that it is not."""
+        if place.kind != "artifacts" or not self._settings.samples:
+            return
+        try:
+            with translated():
+                samples.show(self._api, manifest, place, found.head.number)
+        except TraceletError as error:
+            _LOG.warning("%r is stored, and ClearML does not show it as a debug sample: %s", manifest.name, error)
 
     def _parents(self, manifest: Manifest) -> tuple[Parent, ...]:
         """The version before, and the datasets that the run used."""
@@ -179,7 +197,7 @@ class ClearmlBackend:
                 found[place.entity] = Parent(stored.manifest, place)
         return tuple(found.values())
 
-    def _body(self, manifest: Manifest, place: Place) -> Body:
+    def _body(self, manifest: Manifest, place: Place, home: Home) -> Body:
         text = manifest.to_json()
         if len(text) <= _INLINE:
             return Body(place.to_plain(), manifest=manifest.to_dict())
@@ -187,7 +205,7 @@ class ClearmlBackend:
             note = desk / "tracelet.json"
             note.write_text(text, encoding="utf-8")
             title = Title(manifest.name, "")
-            uri = upload(note, f"{self._uploads.folder(self._home(), manifest, title)}/tracelet.json")
+            uri = upload(note, f"{self._uploads.folder(home, manifest, title)}/tracelet.json")
             blob = Blob(uri, note.stat().st_size, hash_blob(note), ())
         return Body(place.to_plain(), aside=attrs.asdict(blob))
 
@@ -210,7 +228,7 @@ class ClearmlBackend:
     def _stored(self, found: Found) -> StoredArtifact:
         body = read_body(found.task)
         place = Place.from_plain(body.place)
-        uri = f"{self._api.web}/projects/{place.project}/tasks/{place.task}/artifacts"
+        uri = self._api.task_page(place.project, place.task)
         if place.kind == "model":
             uri = f"{self._api.web}/projects/{place.project}/models/{place.entity}"
         if place.kind == "dataset":

@@ -77,6 +77,11 @@ class _Bounded(requests.Session):
         return answer
 
 
+def _verbatim(answer: requests.Response, **_: Any) -> None:
+    """Let the bytes of an answer be the ones that were sent."""
+    answer.raw.headers.pop("Content-Encoding", None)
+
+
 def bound(limit: float) -> None:
     """Give every HTTP session that the SDK makes from now on these bounds; ``limit`` is in seconds an answer."""
 
@@ -87,6 +92,10 @@ def bound(limit: float) -> None:
             session.verify = plain.verify
             session.limit = limit
             session.logs_in = logs_in
+            if not logs_in:
+                # ClearML's file server says of a `.gz` that it is an encoding, and `requests` would unpack it.
+                session.headers["Accept-Encoding"] = "identity"
+                session.hooks["response"].append(_verbatim)
             for scheme in ("http://", "https://"):
                 adapter = plain.get_adapter(scheme)
                 assert isinstance(adapter, requests.adapters.HTTPAdapter)

@@ -97,6 +97,8 @@ class Catalogue:
                 project=self._projects.index(),
                 comment="Where Tracelet finds a version of an artifact. Leave it as it is.",
                 tags=list(claim_tags(manifest, labels, number)),
+                # Hidden itself: a list of all tasks asks nothing of their projects.
+                system_tags=["hidden"],
             )
             known = self._claims(manifest.name)
             mine = next((head for head in known if head.id == made["id"]), None)

@@ -14,11 +14,14 @@ from clearml.backend_interface.session import SendError
 from tracelet.exceptions import ArtifactError, BackendAuthError, BackendError, BackendUnavailable, TraceletError
 from tracelet.plugin import redact
 
-__all__ = ["Away", "Barred", "refused", "translated"]
+__all__ = ["Away", "Barred", "WrongStatus", "refused", "translated"]
 
 _LONGEST = 600
-#: ClearML's own number for a value that it does not take.
-_INVALID = 12
+#: ClearML's own numbers (``apiserver/apierrors/errors.conf`` of its server) for what it does not take: a request, a
+#: field, the name of a project, a path of more than ten, and a value that its database does not take.
+_INVALID = frozenset({12, 16, 407, 409, 800})
+#: A task's status does not allow it; or the status was changed by somebody else in that moment.
+_STATUS = frozenset({110, 121})
 _CREDENTIALS = (
     "set CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY, or run clearml-init; the web application's settings "
     "(Workspace, Create new credentials) give you a pair."
@@ -31,6 +34,10 @@ class Away(BaseException):
     No ``Exception``: the SDK catches every one of those and tries again without end, or goes on as if nothing had
     happened. It never leaves this package: :func:`translated` makes a :class:`~tracelet.BackendUnavailable` of it.
     """
+
+
+class WrongStatus(BackendError):
+    """ClearML does not do this to a task of its status: only new and running tasks take anything."""
 
 
 class Barred(Away):
@@ -47,11 +54,13 @@ def refused(endpoint: str, status: int, code: int, message: str) -> TraceletErro
         return BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} {said}")
     if status >= 500 or status in {408, 429}:
         return BackendUnavailable(f"ClearML failed: {said}")
-    if (status, code) == (400, _INVALID):
+    if status == 400 and code in _INVALID:
         return ArtifactError(
-            f"ClearML does not take the experiment or the artifact as it is: choose another name, label or description. "
-            f"It said: {said}"
+            "ClearML does not take the experiment or the artifact as it is: choose another name, label or description, "
+            f"or fewer levels ('/') in the experiment's name. It said: {said}"
         )
+    if status == 400 and code in _STATUS:
+        return WrongStatus(f"ClearML does not let the task be changed: {said}")
     return BackendError(f"ClearML refused: {said}")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tracelet.plugin import StoredArtifact
 from tracelet_clearml.api import Api
-from tracelet_clearml.runs import Home
+from tracelet_clearml.runs import Home, Runs
 from tracelet_clearml.shelves import Place
 
 __all__ = ["note_input"]
@@ -14,14 +16,15 @@ _DATASETS = "Datasets"
 _OTHERS = "Inputs"
 
 
-def note_input(api: Api, home: Home, stored: StoredArtifact, place: Place) -> None:
+def note_input(api: Api, runs: Runs, home: Home, stored: StoredArtifact, place: Place) -> None:
     """Note that a run's task uses a version."""
     name = stored.manifest.name
     if place.kind == "model":
-        asked = {"task": home.task_id, "name": f"{name} {stored.version}", "model": place.entity, "type": "input"}
-        api.call("tasks", "add_or_update_model", **asked)
+        asked = {"name": f"{name} {stored.version}", "model": place.entity, "type": "input"}
+        runs.write(home, lambda task: api.call("tasks", "add_or_update_model", task=task, **asked))
         return
     section, value = (_DATASETS, place.entity) if place.kind == "dataset" else (_OTHERS, stored.uri)
     noted = {"section": section, "name": f"{name} {stored.version}", "value": value, "type": "str"}
     noted["description"] = f"sha256:{stored.manifest.digest}"
-    api.call("tasks", "edit_hyper_params", task=home.task_id, hyperparams=[noted], force=True)
+    more: dict[str, Any] = {"hyperparams": [noted], "force": True}
+    runs.write(home, lambda task: api.call("tasks", "edit_hyper_params", task=task, **more))

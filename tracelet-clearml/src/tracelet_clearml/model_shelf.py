@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from clearml import OutputModel, Task
+from clearml.model import Framework
 
 from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import ArtifactType, Manifest, SealedArtifact
 from tracelet_clearml.api import Api
 from tracelet_clearml.blobs import Blob
 from tracelet_clearml.names import entity_name, file_name
-from tracelet_clearml.runs import Home
+from tracelet_clearml.runs import Home, Runs
 from tracelet_clearml.shelves import Place, Title, Uploads, facts
 
 __all__ = ["MODELS", "ModelShelf"]
 
 MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.WEIGHTS})
+#: What ClearML's SDK knows a package by, which it unpacks.
+_PACKAGE = "package"
 _FRAMEWORKS = {
     "pytorch": "PyTorch",
     "torch": "PyTorch",
@@ -34,48 +35,63 @@ _FRAMEWORKS = {
 class ModelShelf:
     """One file as it is, several as a package, as ClearML calls its zip."""
 
-    def __init__(self, api: Api, uploads: Uploads) -> None:
+    def __init__(self, api: Api, uploads: Uploads, runs: Runs) -> None:
         self._api = api
         self._uploads = uploads
-        self._tasks: dict[str, Any] = {}
+        self._runs = runs
 
     def store(self, sealed: SealedArtifact, title: Title, home: Home) -> Place:
         """See :class:`~tracelet_clearml.shelves.Shelf`. Raises where ClearML does not show the model afterwards."""
         manifest = sealed.manifest
         folder = self._uploads.folder(home, manifest, title)
         blob = self._upload(sealed, folder, title)
-        if home.task_id not in self._tasks:
-            self._tasks[home.task_id] = Task.get_task(task_id=home.task_id)
-        model = OutputModel(
-            task=self._tasks[home.task_id],
+        # Not by the SDK's own OutputModel: it leaves a model without its task where that has ended, and says nothing.
+        made = self._api.call(
+            "models",
+            "create",
             name=entity_name(manifest.name),
+            uri=blob.uri,
+            task=home.task_id,
+            project=home.project_id,
             tags=["tracelet", manifest.type.value, title.version],
+            system_tags=[_PACKAGE] if blob.zipped else [],
             comment=manifest.description,
-            framework=_framework(manifest),
+            framework=_framework(manifest, blob.uri),
+            labels={},
         )
-        model.update_weights(register_uri=blob.uri, is_package=blob.zipped, update_comment=False)
-        key = str(model.id)
+        key = str(made["id"])
         noted = [
             {"key": name.replace(".", "_"), "type": "str", "value": value}
             for name, value in facts(manifest, title).items()
         ]
         self._api.call("models", "add_or_update_metadata", model=key, metadata=noted)
-        found = self._api.call("models", "get_all", id=[key], only_fields=["id", "uri", "task"])["models"]
-        if not found or found[0].get("uri") != blob.uri:
-            raise BackendUnavailable(f"ClearML says that it has the model {title.key}, and does not show it.")
+        link = {"name": title.key, "model": key, "type": "output"}
+        home = self._runs.write(home, lambda task: self._api.call("tasks", "add_or_update_model", task=task, **link))
+        self._check(key, blob, title, home)
         return Place("model", home.task_id, home.project_id, (blob,), entity=key)
+
+    def _check(self, key: str, blob: Blob, title: Title, home: Home) -> None:
+        """Believe only what ClearML shows: the model, and that it is its task's."""
+        found = self._api.call("models", "get_all", id=[key], only_fields=["id", "uri"])["models"]
+        tasks = self._api.call("tasks", "get_all", id=[home.task_id], only_fields=["id", "models.output"])["tasks"]
+        linked = tasks[0].get("models", {}).get("output") or [] if tasks else []
+        if not found or found[0].get("uri") != blob.uri or all(one.get("model") != key for one in linked):
+            raise BackendUnavailable(f"ClearML says that it has the model {title.key}, and does not show it.")
 
     def _upload(self, sealed: SealedArtifact, folder: str, title: Title) -> Blob:
         payload = sealed.manifest.payload
         if len(payload) == 1:
             path = payload[0].artifact_path
-            # ClearML calls the model in its task by the file's name: that has the version in it.
             suffix = Path(path).suffix
             uri = f"{folder}/{title.key}{'.' + file_name(suffix) if suffix else ''}"
             return self._uploads.one(payload[0], sealed.sources[path], uri)
         return self._uploads.packed(payload, sealed.sources, f"{folder}/{title.key}.zip")
 
 
-def _framework(manifest: Manifest) -> str | None:
+def _framework(manifest: Manifest, uri: str) -> str | None:
+    """The framework as ClearML spells it: what the caller says, or what the file's name tells."""
     told = manifest.metadata.get("clearml_framework") or next((one.framework for one in manifest.models), None)
-    return _FRAMEWORKS.get(str(told).lower(), str(told)) if told else None
+    if told:
+        return _FRAMEWORKS.get(str(told).lower(), str(told))
+    found, _ = Framework._get_file_ext(framework=None, filename=uri)
+    return str(found) if found else None

@@ -27,9 +27,10 @@ def project_name(experiment: str) -> str:
     """Return the name of the ClearML project of an experiment; different for different experiments.
 
     ``/`` makes projects within projects, as ClearML users know them. What ClearML would strip, refuse or take for
-    a path is percent-encoded, and a name that is too short is padded with ``%``, which is then no part of any other.
+    a path is percent-encoded; and a part that is too short is padded with ``%``, behind which two digits would be
+    elsewhere: each part names a project of its own.
     """
-    return "/".join(map(_part, experiment.split("/"))).ljust(_SHORTEST, "%")
+    return "/".join(_part(part).ljust(_SHORTEST, "%") for part in experiment.split("/"))
 
 
 def _part(part: str) -> str:

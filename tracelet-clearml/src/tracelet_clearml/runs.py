@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,31 +15,53 @@ from clearml import Task
 from tracelet.exceptions import BackendError, BackendUnavailable
 from tracelet.plugin import RunInfo
 from tracelet_clearml.api import Api
+from tracelet_clearml.errors import WrongStatus
 from tracelet_clearml.names import entity_name
 from tracelet_clearml.projects import Projects
+from tracelet_clearml.statuses import ENDED, WRITABLE, Status, begin, opened
 
 __all__ = ["Home", "Runs"]
 
-_FIELDS = ["id", "name", "project", "status", "type"]
-_ENDED = {"completed", "failed", "published"}
+_LOG = logging.getLogger("tracelet.clearml")
+_FIELDS = ["id", "name", "project", "status", "status_reason", "status_message", "type", "tags"]
+_RUN = "tracelet.run:"
 #: What follows an experiment's name in that of a run's task.
 _SHOWN_ID = 8
+#: So many tasks of one run are looked at: more than one where some take nothing any more.
+_TASKS = 20
+#: Seconds after which the server is told again that a run goes on; after two hours of silence it stops its task.
+_PING = 600.0
 
 
 def run_tag(run_id: str) -> str:
     """The tag of the task of one of Tracelet's runs, for people and for ClearML's search."""
-    return f"tracelet.run:{run_id}"
+    return f"{_RUN}{run_id}"
 
 
 @attrs.frozen
 class Home:
-    """A ClearML task that artifacts are put into."""
+    """A ClearML task that artifacts are put into, as it was when it was looked at."""
 
     task_id: str
     name: str
     project_id: str
+    #: Whether Tracelet made it, and may open it again.
+    made: bool
     #: Whether this process made it, and so ends it.
     ours: bool
+    status: Status
+    run: RunInfo | None = None
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any], *, made: bool, ours: bool = False, run: RunInfo | None = None) -> Home:
+        """Read a task."""
+        name = entity_name(str(task.get("name") or task["id"]))
+        return cls(str(task["id"]), name, str(task.get("project") or ""), made, ours, Status.of(task), run)
+
+    @property
+    def takes(self) -> bool:
+        """Whether something can be put into it, if need be after it was opened."""
+        return self.status.name in WRITABLE or (self.made and self.status.name in ENDED)
 
 
 class Runs:
@@ -49,12 +74,50 @@ class Runs:
         self._experiment = experiment
         self._sdk = sdk
         self._homes: dict[str, tuple[RunInfo, Home]] = {}
+        self._pinged: dict[str, float] = {}
 
     def home(self, run: RunInfo) -> Home:
-        """Return the task of one of Tracelet's runs; it is made where there is none yet."""
-        if run.id not in self._homes:
-            self._homes[run.id] = run, self._users(run) or self._earlier(run) or self._make(run)
-        return self._homes[run.id][1]
+        """Return the task of one of Tracelet's runs, as it is now; it is made where there is none that takes anything."""
+        known = self._homes.get(run.id)
+        home = (self._again(known[1]) if known is not None else None) or self._found(run)
+        if home.ours and home.status.name in {"created", "stopped"}:
+            # The server's watchdog stops tasks that it has not heard of for hours: this run goes on.
+            begin(self._api, home.task_id)
+            home = attrs.evolve(home, status=Status("in_progress"))
+        self._homes[run.id] = run, home
+        return home
+
+    def write(self, home: Home, act: Callable[[str], object]) -> Home:
+        """Do something to a run's task; return the task that it was done to.
+
+        That is another one where the task that was given ended meanwhile, or was published.
+        """
+        try:
+            self._act(home, act)
+        except WrongStatus:
+            if home.run is None:
+                raise
+            home = self.home(home.run)
+            self._act(home, act)
+        return home
+
+    def change(self, task_id: str, act: Callable[[str], object]) -> bool:
+        """Do something to any task, and say whether it was done: not to one that is gone, or that is nobody's to open."""
+        for again in (True, False):
+            task = self._task(task_id)
+            if task is None:
+                return True
+            home = Home.of(task, made=any(str(tag).startswith(_RUN) for tag in task.get("tags") or ()))
+            if not home.takes:
+                return False
+            try:
+                self._act(home, act)
+            except WrongStatus:
+                if again:
+                    continue
+                raise
+            return True
+        return False
 
     def end(self, *, failed: bool) -> None:
         """End the tasks that were made here. ``failed`` is about the last run: others only had something to deliver.
@@ -66,18 +129,31 @@ class Runs:
         for number, home in enumerate(homes, 1):
             if home.ours:
                 status = "failed" if failed and number == len(homes) else "completed"
-                # Forced: ClearML stops tasks that it has not heard of for hours.
-                self._api.call("tasks", status, task=home.task_id, force=True)
-                self._expect(home.task_id, {status, "published"})
+                # Not forced: what somebody else has ended or published by now stays as it is.
+                with contextlib.suppress(WrongStatus):
+                    self._api.call("tasks", status, task=home.task_id)
+                    self._expect(home.task_id, {status, "published"})
 
-    def _users(self, run: RunInfo) -> Home | None:
+    # -- finding
+
+    def _found(self, run: RunInfo) -> Home:
+        users = self._users(run)
+        if users is not None and Home.of(users, made=False).takes:
+            return Home.of(users, made=False, run=run)
+        earlier = self._earlier(run)
+        for task in earlier:
+            home = Home.of(task, made=True, run=run)
+            if home.takes:
+                # An earlier lane of this very program may have been ended in the middle: its task is this one's to end.
+                ours = home.status.name not in {"completed", "failed"} and self._is_this_programs(run)
+                return attrs.evolve(home, ours=ours)
+        return self._make(run, users or (earlier[-1] if earlier else None))
+
+    def _users(self, run: RunInfo) -> Mapping[str, Any] | None:
         """The task of the user's process, where it is one of that process's own runs that begins."""
         key = self._sdk.get("task_id")
-        if not key or not self._began_there(run):
-            return None
-        found = self._api.call("tasks", "get_all", id=[key], only_fields=_FIELDS)["tasks"]
         # It may be on another server, or an offline one: then the run gets a task of its own.
-        return self._home(found[0], ours=False) if found else None
+        return self._task(str(key)) if key and self._began_there(run) else None
 
     def _began_there(self, run: RunInfo) -> bool:
         """Whether a run began in the process whose SDK is known here, and not in an earlier one."""
@@ -86,17 +162,14 @@ class Runs:
     def _is_this_programs(self, run: RunInfo) -> bool:
         return self._began_there(run) and self._sdk.get("pid") in {os.getpid(), os.getppid()}
 
-    def _earlier(self, run: RunInfo) -> Home | None:
-        """The task that another process, or an earlier lane, made for the same run."""
+    def _earlier(self, run: RunInfo) -> list[Mapping[str, Any]]:
+        """The tasks that other processes, or an earlier lane, made for the same run."""
         tags = ["__$all", run_tag(run.id)]
-        asked = {"tags": tags, "only_fields": _FIELDS, "order_by": ["created"], "page": 0, "page_size": 1}
-        found = self._api.call("tasks", "get_all", project=[self._projects.visible()], **asked)["tasks"]
-        if not found:
-            return None
-        # An earlier lane of this very program may have been ended in the middle: then its task is this one's to end.
-        return self._home(found[0], ours=found[0].get("status") not in _ENDED and self._is_this_programs(run))
+        asked = {"tags": tags, "only_fields": _FIELDS, "order_by": ["created"], "page": 0, "page_size": _TASKS}
+        return list(self._api.call("tasks", "get_all", project=[self._projects.visible()], **asked)["tasks"])
 
-    def _make(self, run: RunInfo) -> Home:
+    def _make(self, run: RunInfo, before: Mapping[str, Any] | None) -> Home:
+        """Make a task; ``before`` is one that the run has, and that takes nothing any more."""
         self._projects.visible()
         made: Any = Task.create(
             project_name=self._projects.name,
@@ -106,22 +179,47 @@ class Runs:
         )
         key = str(made.id)
         note = f"Tracelet's run {run.id} of {self._experiment!r}."
-        self._api.call("tasks", "edit", task=key, tags=["tracelet", run_tag(run.id)], comment=note, force=True)
-        self._api.call("tasks", "started", task=key, force=True)
-        return self._home(self._expect(key, {"in_progress"}), ours=True)
+        more = {}
+        if before is not None:
+            # People who look for the artifacts at that task are led here.
+            more = {"parent": before["id"]}
+            note += f" What came after the task {before['id']} ({before.get('name')}) was {before.get('status')}."
+        tags = ["tracelet", run_tag(run.id)]
+        self._api.call("tasks", "edit", task=key, tags=tags, comment=note, force=True, **more)
+        begin(self._api, key)
+        return Home.of(self._expect(key, {"in_progress"}), made=True, ours=True, run=run)
+
+    # -- looking
+
+    def _again(self, home: Home) -> Home | None:
+        """A task as it is now, or None where it is gone or takes nothing any more; a run of ours is said to go on."""
+        task = self._task(home.task_id)
+        if task is None:
+            return None
+        if home.ours and time.monotonic() - self._pinged.get(home.task_id, -_PING) >= _PING:
+            self._pinged[home.task_id] = time.monotonic()
+            self._api.call("tasks", "ping", task=home.task_id)
+        again = Home.of(task, made=home.made, ours=home.ours, run=home.run)
+        return again if again.takes else None
+
+    def _act(self, home: Home, act: Callable[[str], object]) -> None:
+        if home.status.name in WRITABLE:
+            act(home.task_id)
+            return
+        with opened(self._api, home.task_id, home.status):
+            act(home.task_id)
+
+    def _task(self, key: str) -> Mapping[str, Any] | None:
+        found = self._api.call("tasks", "get_all", id=[key], only_fields=_FIELDS)["tasks"]
+        return dict(found[0]) if found else None
 
     def _expect(self, key: str, statuses: set[str]) -> Mapping[str, Any]:
         """Read a task, and believe only what it says itself."""
-        found = self._api.call("tasks", "get_all", id=[key], only_fields=_FIELDS)["tasks"]
-        if not found:
+        task = self._task(key)
+        if task is None:
             raise BackendError(f"the ClearML task {key} of this run was deleted.")
-        if found[0].get("status") not in statuses:
+        if task.get("status") not in statuses:
             raise BackendUnavailable(
-                f"the ClearML task {key} should be {' or '.join(sorted(statuses))}, and is {found[0].get('status')}."
+                f"the ClearML task {key} should be {' or '.join(sorted(statuses))}, and is {task.get('status')}."
             )
-        return dict(found[0])
-
-    @staticmethod
-    def _home(task: Mapping[str, Any], *, ours: bool) -> Home:
-        project = task.get("project") or ""
-        return Home(task["id"], entity_name(str(task.get("name") or task["id"])), str(project), ours)
+        return task

@@ -15,7 +15,7 @@ from tracelet.plugin import ArtifactFile, ArtifactType, Manifest, SealedArtifact
 from tracelet_clearml.api import Api
 from tracelet_clearml.blobs import Blob, check_source, pack, upload, workspace
 from tracelet_clearml.names import file_name
-from tracelet_clearml.runs import Home
+from tracelet_clearml.runs import Home, Runs
 
 __all__ = ["MEDIA", "Place", "Shelf", "TaskShelf", "Title", "Uploads"]
 
@@ -26,6 +26,10 @@ _FEW = 8
 #: So many media files of one artifact are stored by themselves, to be looked at.
 _SHOWN = 50
 _LONGEST_VALUE = 500
+#: So many of the caller's metadata are shown, of so many characters together: a task's entries are one document, which
+#: ClearML's database takes up to 16 MB.
+_MOST_VALUES = 50
+_LONGEST_VALUES = 8000
 _LONGEST_PREVIEW = 2000
 
 
@@ -106,18 +110,31 @@ class Uploads:
 
 
 def facts(manifest: Manifest, title: Title) -> dict[str, str]:
-    """Return what ClearML's users are shown of an artifact, as text, which is all that it keeps."""
-    own = {"version": title.version, "type": manifest.type.value, "digest": f"sha256:{manifest.digest}"}
-    own |= {"description": manifest.description} if manifest.description else {}
-    return {**{key: str(value)[:_LONGEST_VALUE] for key, value in manifest.metadata.items()}, **own}
+    """Return what ClearML's users are shown of an artifact, as text, which is all that it keeps: the first of its metadata."""
+    own = _identity(manifest, title)
+    own |= {"description": manifest.description[:_LONGEST_PREVIEW]} if manifest.description else {}
+    shown: dict[str, str] = {}
+    left = _LONGEST_VALUES
+    for key, value in manifest.metadata.items():
+        text = str(value)[:_LONGEST_VALUE]
+        left -= len(key) + len(text)
+        if left < 0 or len(shown) == _MOST_VALUES:
+            break
+        shown[key] = text
+    return shown | own
+
+
+def _identity(manifest: Manifest, title: Title) -> dict[str, str]:
+    return {"version": title.version, "type": manifest.type.value, "digest": f"sha256:{manifest.digest}"}
 
 
 class TaskShelf:
     """Artifacts of the run's task: each file by itself where they are few or large, the rest in a zip."""
 
-    def __init__(self, api: Api, uploads: Uploads) -> None:
+    def __init__(self, api: Api, uploads: Uploads, runs: Runs) -> None:
         self._api = api
         self._uploads = uploads
+        self._runs = runs
 
     def store(self, sealed: SealedArtifact, title: Title, home: Home) -> Place:
         """See :class:`Shelf`."""
@@ -136,13 +153,14 @@ class TaskShelf:
         if packed:
             blobs.append(self._uploads.packed(packed, sealed.sources, f"{folder}/{title.key}.zip"))
         entries = self._entries(manifest, title, blobs)
-        self._record(home, entries)
+        home = self._record(home, entries)
         keys = tuple(str(entry["key"]) for entry in entries)
         return Place("artifacts", home.task_id, home.project_id, tuple(blobs), keys=keys)
 
     def _entries(self, manifest: Manifest, title: Title, blobs: list[Blob]) -> list[dict[str, Any]]:
         """Return the entries of the task: one for each stored file, and one for each reference."""
         shown = [[key, value] for key, value in facts(manifest, title).items()]
+        short = [[key, value] for key, value in _identity(manifest, title).items()]
         alone = len(blobs) + len(manifest.references) == 1
         entries: list[dict[str, Any]] = []
         for blob in blobs:
@@ -156,14 +174,20 @@ class TaskShelf:
             inside = "" if alone else f"/reference-{number}"
             uri = redact(reference.uri)
             entry = _entry(f"{title.key}{inside}", uri, reference.size_bytes, reference.sha256, shown)
-            entries.append(entry | {"type": "custom", "type_data": {"preview": reference.description or ""}})
+            preview = (reference.description or "")[:_LONGEST_PREVIEW]
+            entries.append(entry | {"type": "custom", "type_data": {"preview": preview}})
+        for entry in entries[_FEW:]:
+            entry["display_data"] = short
         return entries
 
-    def _record(self, home: Home, entries: list[dict[str, Any]]) -> None:
+    def _record(self, home: Home, entries: list[dict[str, Any]]) -> Home:
+        """Put entries into a run's task, and return the task that has them."""
         if not entries:
-            return
-        # Forced: the user's task may be completed by the time that something is delivered to it.
-        self._api.call("tasks", "add_or_update_artifacts", task=home.task_id, artifacts=entries, force=True)
+            return home
+        more: dict[str, Any] = {"artifacts": entries, "force": True}
+        home = self._runs.write(
+            home, lambda task: self._api.call("tasks", "add_or_update_artifacts", task=task, **more)
+        )
         asked = {"only_fields": ["id", "execution.artifacts"]}
         found = self._api.call("tasks", "get_all", id=[home.task_id], **asked)["tasks"]
         artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
@@ -172,6 +196,7 @@ class TaskShelf:
             raise BackendUnavailable(
                 f"ClearML says that it has the artifacts of task {home.task_id}, and does not show them."
             )
+        return home
 
 
 def _entry(key: str, uri: str, size: int | None, sha256: str | None, shown: list[list[str]]) -> dict[str, Any]:
