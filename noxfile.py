@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -63,6 +63,16 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "tests", *few)
     for name in PLUGINS:
         session.run("pytest", f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope")
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Run the tests of tracelet-lightning with the oldest releases of both packages that it works with."""
+    (torch,) = (line for line in group("frameworks") if line.startswith("torch=="))
+    # They import what was since taken out of setuptools, and out of the client of Lightning's cloud.
+    then = ("lightning==2.0.0", "pytorch-lightning==2.0.0", "setuptools<81", "lightning-cloud==0.5.32")
+    session.install(*then, torch, "pillow", "-e", "./tracelet-core", "-e", "./tracelet-lightning", *group("test"))
+    session.run("pytest", "tracelet-lightning/tests", "-n", "2", "--dist", "loadscope", *session.posargs)
 
 
 @nox.session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -23,20 +22,18 @@ from lightning_nets import CLASSIC, UNIFIED  # noqa: E402
 from tracelet.plugin import Detection  # noqa: E402
 from tracelet_lightning import LightningSettings  # noqa: E402
 
-#: Where only one of the packages is installed, such as beside an old release, it can be named.
-PACKAGES = os.environ.get("TRACELET_TEST_LIGHTNING", f"{UNIFIED},{CLASSIC}").split(",")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lightning warns about small batches, few workers and the like; and old releases about new ones of torch."""
+    """Lightning warns about small batches, few workers and the like; and old releases about what is newer than they."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::UserWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::FutureWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"))
 
 
-@pytest.fixture(params=PACKAGES)
+@pytest.fixture(params=[UNIFIED, CLASSIC])
 def package(request: pytest.FixtureRequest) -> str:
     """The name of the package under test."""
     return request.param

@@ -82,13 +82,13 @@ def test_what_the_step_returns_comes_before_what_forward_did() -> None:
     x, y = torch.rand(4, 2), torch.tensor([0, 1, 0, 1])
     by_name = look((x, y), {"loss": torch.tensor(1.0), "preds": torch.ones(4)})
     assert by_name is not None
-    assert (by_name.source, by_name.predictions.tolist()) == ("validation_step", [1.0] * 4)
+    assert (by_name.source, by_name.predictions.values.tolist()) == ("validation_step", [[1.0]] * 4)
     as_tensor = look((x, y), torch.zeros(4, 3))
     assert as_tensor is not None
-    assert (as_tensor.source, as_tensor.predictions.shape) == ("validation_step", (4, 3))
+    assert (as_tensor.source, as_tensor.predictions.values.shape) == ("validation_step", (4, 3))
     neither = look((x, y), {"loss": torch.tensor(1.0)})
     assert neither is not None
-    assert (neither.source, neither.predictions.tolist()) == ("forward", x.tolist())
+    assert (neither.source, neither.predictions.values.tolist()) == ("forward", x.tolist())
 
 
 def test_where_forward_is_not_called_the_last_child_is_looked_at() -> None:
@@ -105,7 +105,7 @@ def test_where_forward_is_not_called_the_last_child_is_looked_at() -> None:
     found = view.batch(None)
     assert found is not None
     assert found.source == "head"
-    assert torch.equal(found.predictions, scores[:2])
+    assert torch.equal(found.predictions.values, scores[:2])
     assert not any(part._forward_hooks for part in module.modules())
 
 
@@ -134,6 +134,18 @@ def test_batches_may_have_names_and_text(tmp_path: Path) -> None:
         },
     ]
     assert said["inputs"] == "1 column"
+
+
+def test_the_likeliest_of_more_classes_than_are_shown_is_told(tmp_path: Path) -> None:
+    scores = torch.zeros(3, 1000)
+    scores[[0, 1, 2], [900, 3, 256]] = 1.0
+    found = look((torch.rand(3, 2), torch.tensor([900, 4, 5])), {"logits": scores})
+    assert found is not None
+    said = sheets.write(tmp_path / "s", found, 16)
+    assert [row["predicted_class"] for row in rows(tmp_path / "s")] == ["900", "3", "256"]
+    assert "prediction_255" in rows(tmp_path / "s")[0]
+    assert "prediction_256" not in rows(tmp_path / "s")[0]
+    assert said["predictions"] == "1000 columns, of which 256 are here"
 
 
 def test_masks_and_scores_of_pixels_are_images_too(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ import torch
 from lightning_nets import checkpoints, data, net, trainer
 
 import tracelet_lightning
+from tracelet.plugin import ArtifactType, Detection
+from tracelet_lightning import handoff, watches
 
 
 def tuner_of(package: str, run: Any) -> Any:
@@ -147,6 +149,22 @@ def test_what_was_saved_before_the_training_broke_off_is_captured_and_no_final_m
     assert seen.ends == [False]
     trainer(package, tmp_path).fit(net(package)(), data())
     assert seen.ends == [False, True]
+
+
+def test_a_fit_that_has_no_module_fails_as_without_capture(
+    package: str, tmp_path: Path, watching: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = watching()
+    run = trainer(package, tmp_path)
+    before = list(run.callbacks)
+    # What a child left is taken up however the fit ends.
+    handoff.leave(watches.active()[-1].handoff, Detection(path=Path(__file__), type=ArtifactType.CODE))
+    with pytest.raises(TypeError, match="must be a `LightningModule`"):
+        run.fit(torch.nn.Linear(1, 1), data())
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("tracelet")] == []
+    assert [one.kind for one in seen.all] == ["code"]
+    assert seen.ends == [False]
+    assert run.callbacks == before
 
 
 def test_a_subclass_of_the_trainer_is_captured(package: str, tmp_path: Path, watching: Any) -> None:

@@ -74,7 +74,13 @@ class Fitting:
 
 @contextlib.contextmanager
 def _alone(module: Any, trainer: Any) -> Iterator[None]:
-    """Let the module be stored without its Trainer, which older releases would store with it."""
+    """Let the module be stored without its Trainer, which older releases would store with it.
+
+    There is no module where ``fit`` was given what is none.
+    """
+    if module is None:
+        yield
+        return
     module.trainer = None
     try:
         yield

@@ -12,9 +12,9 @@ LOG = logging.getLogger("tracelet.automagic")
 
 
 @contextlib.contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Turn what the block raises into one WARNING that ``what`` is not captured."""
+def guarded(what: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Turn what the block raises into one line, a WARNING unless told otherwise, that ``what`` is not captured."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a detector is never the end of the user's training
-        LOG.warning("%s is not captured: %s: %s", what, type(error).__name__, error)
+        LOG.log(level, "%s is not captured: %s: %s", what, type(error).__name__, error)

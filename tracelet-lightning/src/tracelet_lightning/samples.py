@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 import attrs
+
+from tracelet_lightning.guard import guarded
+from tracelet_lightning.parts import Part, take
 
 __all__ = ["Batch", "View"]
 
@@ -17,11 +22,11 @@ _PREDICTIONS = ("prediction", "predictions", "pred", "preds", "y_hat", "y_pred",
 
 @attrs.frozen(eq=False)
 class Batch:
-    """Samples of one batch: tensors on the CPU, or lists of text or numbers, of one length each."""
+    """Samples of one batch, on the CPU, of one number each; None is what was not found."""
 
-    inputs: Any
-    targets: Any
-    predictions: Any
+    inputs: Part | None
+    targets: Part | None
+    predictions: Part | None
     #: Where the predictions are from: ``validation_step``, ``forward``, or the name of a child; empty if there are none.
     source: str
 
@@ -34,49 +39,65 @@ class View:
     """
 
     def __init__(self, module: Any, batch: Any, count: int) -> None:
-        """Take ``count`` samples of ``batch``, and begin to look at ``module``."""
-        self._tensor = import_module("torch").Tensor
+        """Take ``count`` samples of ``batch``, and begin to look at ``module``. Raises what torch raises."""
+        torch = import_module("torch")
+        self._tensor, self._strided = torch.Tensor, torch.strided
+        # Releases before 2.1 do not have it.
+        self._compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)
         self._count = count
         inputs, targets = self._split(batch)
         self._length = self._length_of(inputs)
-        self._inputs, self._targets = (
-            self._some(part) if self._length and self._length_of(part) == self._length else None
-            for part in (inputs, targets)
-        )
-        self._forward: list[tuple[str, Any]] = []
+        self._inputs = self._taken(inputs)
+        self._targets = self._taken(targets, self._inputs.size if self._inputs else None)
+        #: The last output of each that is looked at; the one that was called last is the last.
+        self._outputs: dict[str, Part] = {}
         self._hooks: list[Any] = []
-        if self._length:
-            watched = [("forward", module), *module.named_children()]
-            self._hooks = [one.register_forward_hook(self._hook(name)) for name, one in watched]
+        try:
+            for name, one in _watched(module) if self._length else ():
+                # What TorchScript compiled takes no hooks; of the others there are samples nevertheless.
+                with guarded(f"the output of {name}", logging.DEBUG):
+                    self._hooks.append(one.register_forward_hook(_Hook(self, name)))
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Look at the module no more."""
-        for hook in self._hooks:
+        hooks, self._hooks = self._hooks, []
+        for hook in hooks:
             hook.remove()
-        self._hooks = []
 
     def batch(self, outputs: Any) -> Batch | None:
         """Return the samples, with what the step returned; None where the batch has none that can be told apart."""
         if not self._length:
             return None
         source, predictions = self._predicted(outputs)
-        return Batch(self._here(self._inputs), self._here(self._targets), self._here(predictions), source)
+        inputs, targets, shown = (part and part.here() for part in (self._inputs, self._targets, predictions))
+        return Batch(inputs, targets, shown, source)
 
-    def _hook(self, name: str) -> Any:
-        def keep(_module: Any, _arguments: Any, output: Any) -> None:
+    def keep(self, name: str, output: Any) -> None:
+        """Keep the samples of what ``name`` put out. Raises nothing."""
+        # What is below would become a part of the user's graph, and may not be possible in it.
+        if self._compiling():
+            return
+        kept = False
+        with guarded(f"what {name} put out, for a sample of the validation,"):
             found = self._find(output, _PREDICTIONS)
             if found is not None:
-                # Only the samples are held, for what a layer puts out may be large.
-                self._forward.append((name, self._some(found)))
+                self._outputs.pop(name, None)
+                self._outputs[name] = self._prediction(found)
+            kept = True
+        if not kept:
+            # Such as for want of memory, which trying again would not leave the training.
+            self.close()
 
-        return keep
-
-    def _predicted(self, outputs: Any) -> tuple[str, Any]:
+    def _predicted(self, outputs: Any) -> tuple[str, Part | None]:
         found = self._find(outputs, _PREDICTIONS, other=False)
         if found is not None:
-            return "validation_step", self._some(found)
-        own = [one for one in self._forward if one[0] == "forward"]
-        return (own or self._forward or [("", None)])[-1]
+            return "validation_step", self._prediction(found)
+        if "forward" in self._outputs:
+            return "forward", self._outputs["forward"]
+        return next(reversed(self._outputs.items()), ("", None))
 
     def _split(self, batch: Any) -> tuple[Any, Any]:
         if isinstance(batch, Mapping):
@@ -102,20 +123,73 @@ class View:
         elif isinstance(value, (tuple, list)) and other:
             candidates = list(value)
         else:
-            candidates = [getattr(value, name) for name in names if hasattr(value, name)]
+            candidates = [_attribute(value, name) for name in names]
         return next((one for one in candidates if self._length_of(one) == self._length), None)
 
     def _length_of(self, value: Any) -> int:
+        """Return the number of samples; 0 for what has no rows to take some of."""
         if isinstance(value, self._tensor):
-            return int(value.shape[0]) if value.dim() else 0
+            plain = value.layout is self._strided and not value.is_nested
+            # A part of a distributed tensor would be asked for by this process alone, and be waited for.
+            return int(value.shape[0]) if plain and value.dim() and not hasattr(value, "device_mesh") else 0
         if isinstance(value, (tuple, list)) and all(isinstance(one, (str, int, float)) for one in value):
             return len(value)
         return 0
 
-    def _some(self, value: Any) -> Any:
-        if isinstance(value, self._tensor):
-            return value.detach()[: self._count].clone()
-        return list(value[: self._count])
+    def _taken(self, value: Any, size: tuple[int, int] | None = None) -> Part | None:
+        """Return samples of the inputs or the targets, if there is one for each."""
+        return take(value, self._count, size) if self._length and self._length_of(value) == self._length else None
 
-    def _here(self, value: Any) -> Any:
-        return value.to("cpu") if isinstance(value, self._tensor) else value
+    def _prediction(self, value: Any) -> Part:
+        sizes = [part.size for part in (self._inputs, self._targets) if part and part.size]
+        scores = self._targets is not None and self._targets.labels
+        return take(value, self._count, sizes[0] if sizes else None, scores=scores)
+
+
+class _Hook:
+    """Shows a view what one module puts out. Copies of it, and of the module with it, show nobody anything."""
+
+    def __init__(self, view: View | None, name: str) -> None:
+        self._view = view
+        self._name = name
+
+    def __call__(self, _module: Any, _arguments: Any, output: Any) -> None:
+        if self._view is not None:
+            self._view.keep(self._name, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The step may copy or pickle its module.
+        return _Hook, (None, self._name)
+
+
+def _attribute(value: Any, name: str) -> Any:
+    # A property may do anything when it is asked for.
+    with guarded(f"{name} of a {type(value).__name__}", logging.DEBUG):
+        return getattr(value, name, None)
+    return None
+
+
+def _watched(module: Any) -> list[tuple[str, Any]]:
+    """Return what is looked at: the module and its children, but nothing that is called in a compiled graph.
+
+    torch.compile would compile that graph once more for a hook in it.
+    """
+    if _is_compiled(module):
+        return []
+    holders = [vars(module), *map(vars, type(module).__mro__)]
+    # Where torch.compile, Lightning with a compiled module, and the decorator put what is compiled.
+    compiled = {
+        name
+        for holder in holders
+        for name, value in holder.items()
+        if isinstance(value, FunctionType) and "_torchdynamo_orig_callable" in vars(value)
+    }
+    if "validation_step" in compiled:
+        return []
+    children = [] if compiled else [(name, one) for name, one in module.named_children() if not _is_compiled(one)]
+    return [("forward", module), *children]
+
+
+def _is_compiled(module: Any) -> bool:
+    """Whether ``Module.compile`` was called."""
+    return vars(module).get("_compiled_call_impl") is not None
