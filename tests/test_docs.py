@@ -81,7 +81,9 @@ def test_the_first_ten_lines_are_a_plugin_that_is_shown(blocks: list[re.Match[st
     shown = python(variables, tmp_path, "-c", "from tracelet.cli import main; main()", "plugins", "--json")
     assert shown.returncode == 0, shown.stderr
     assert '"tracelet-sqlite"' in shown.stdout
-    assert "One SQLite file." in shown.stdout
+    (printed,) = re.findall(r"^Among what this prints is\n\n```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    seen = python(variables, tmp_path, "-c", "from tracelet.cli import main; main()", "plugins")
+    assert printed in seen.stdout
 
 
 def test_the_backend_of_the_page_keeps_the_contract(blocks: list[re.Match[str]], tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tracelet.core.backend import Capability
 from tracelet.core.plugins import registry
 
@@ -37,12 +39,19 @@ def test_the_table_of_backends_is_what_the_code_declares() -> None:
     assert set(rows) == expected
 
 
-def test_the_ten_lines_run_as_printed(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    (tmp_path / "report.html").write_text("<h1>fine</h1>")
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("README.md", "<LogResults local: v0>\n{{'accuracy': 0.93}} {there}\n"),
+        ("tracelet-core/README.md", "v0 {{'accuracy': 0.93}} {there}\n"),
+    ],
+)
+def test_the_ten_lines_run_as_printed_in_an_empty_folder(page: str, told: str, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    assert 8 <= len([line for line in code.splitlines() if line]) <= 12
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["<LogResults local: v0>", f"{{'accuracy': 0.93}} {tmp_path / 'there'}"]
-    assert (tmp_path / "there" / "report.html").read_text() == "<h1>fine</h1>"
+    assert done.stdout == told.format(there=tmp_path / "there")
+    assert (tmp_path / "there" / "report.html").read_text() == "<h1>It went well</h1>"
 
 
 def test_every_page_that_is_linked_is_there() -> None:

@@ -66,6 +66,13 @@ def run(*arguments: str, code: int = 0, apart: bool = False, **variables: str) -
     return out or err
 
 
+def run_both(*arguments: str, code: int = 0, **variables: str) -> tuple[str, str]:
+    """Run the command to its end in this process; return what it wrote on stdout, and on stderr."""
+    out, err, ended = _run_here(arguments, variables)
+    assert ended == code, (out, err)
+    return out, err
+
+
 def _run_apart(arguments: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, str, int]:
     command = [COMMAND, *arguments]
     done = subprocess.run(command, env=environment(**variables), text=True, capture_output=True, timeout=90)

@@ -278,6 +278,15 @@ def test_a_link_out_of_the_folder_takes_nothing_along(artifact: TraceletArtifact
     assert artifact.files == []
 
 
+def test_a_link_to_nowhere_is_told_with_what_can_be_done(artifact: TraceletArtifact, home: Path) -> None:
+    write(home / "data" / "a")
+    (home / "data" / "z").symlink_to("nowhere")
+    with pytest.raises(
+        ArtifactError, match=r"z' is a link to '.*nowhere', which is not there: mend or delete the link"
+    ):
+        artifact.add_dir("data")
+
+
 @pytest.mark.parametrize("odd", ["fifo", "dangling", "loop", "name", "manifest"])
 def test_one_file_that_cannot_be_added_and_none_is(artifact: TraceletArtifact, home: Path, odd: str) -> None:
     data = home / "data"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +15,7 @@ from making import write
 from tracelet.builtin.local import LocalBackend
 from tracelet.core import blobs as room
 from tracelet.exceptions import BackendError, VersionConflict
-from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
+from tracelet.plugin import ArtifactFile, ArtifactType, BlobBackend, Labels, Manifest, SealedArtifact
 
 Seal = Callable[..., SealedArtifact]
 RELEASE = Labels("1.0")
@@ -110,3 +112,68 @@ def test_an_alias_that_goes_while_it_is_looked_at_is_gone(tmp_path: Path, seal: 
     backend.put(seal(), Labels(aliases=("best", "good")))
     (stored,) = backend.list(name="thing", type=None)
     assert stored.aliases == ("good",)
+
+
+def test_a_version_is_not_overwritten_when_its_claim_is_lost(backend: LocalBackend, seal: Seal, tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        backend.put(seal(text), Labels())
+    kept = (tmp_path / "place" / "trials" / "versions" / "thing" / "v1.json").read_bytes()
+    shutil.rmtree(tmp_path / "place" / "trials" / "claims")
+    assert backend.put(seal("third"), Labels()).number == 2
+    assert (tmp_path / "place" / "trials" / "versions" / "thing" / "v1.json").read_bytes() == kept
+    assert [stored.number for stored in backend.list(name="thing", type=None)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("hint", [None, b"0"], ids=["no hint", "an old hint"])
+def test_the_newest_version_is_found_without_claims(
+    backend: LocalBackend, seal: Seal, tmp_path: Path, hint: bytes | None
+) -> None:
+    for text in ("first", "second", "third"):
+        last = backend.put(seal(text), Labels())
+    shutil.rmtree(tmp_path / "place" / "trials" / "claims")
+    latest = tmp_path / "place" / "trials" / "latest" / "thing"
+    latest.unlink() if hint is None else latest.write_bytes(hint)
+    assert backend.find("thing", "latest") == last
+
+
+def test_healing_brings_only_what_the_version_holds(backend: LocalBackend, seal: Seal, tmp_path: Path) -> None:
+    stored, other = backend.put(seal(), Labels()), seal("other")
+    backend.heal(stored, other)
+    assert len([path for path in (tmp_path / "place" / "blobs").rglob("*") if path.is_file()]) == 1
+
+
+class Bag(BlobBackend):
+    """The five methods, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__("bag://here", "trials")
+        self.blobs: dict[str, bytes] = {}
+
+    def create_exclusive(self, key: str, data: bytes) -> bool:
+        return self.blobs.setdefault(key, data) is data
+
+    def write(self, key: str, data: BinaryIO) -> None:
+        self.blobs[key] = data.read()
+
+    def read(self, key: str) -> BinaryIO:
+        if key not in self.blobs:
+            raise FileNotFoundError(key)
+        return io.BytesIO(self.blobs[key])
+
+    def keys(self, prefix: str) -> list[str]:
+        return [key for key in self.blobs if key.startswith(prefix)]
+
+    def remove(self, key: str) -> None:
+        self.blobs.pop(key, None)
+
+
+def test_a_bag_of_blobs_gets_back_what_it_lost(seal: Seal, tmp_path: Path) -> None:
+    bag, sealed = Bag(), seal()
+    stored = bag.put(sealed, Labels())
+    assert bag.put(seal(), Labels()).number == 1
+    key = bag.place(stored, "file").removeprefix("bag://here/")
+    assert bag.blobs.pop(key) == b"content"
+    bag.heal(stored, sealed)
+    bag.heal(stored, sealed)
+    bag.fetch(stored, ["file"], tmp_path)
+    assert (tmp_path / "file").read_text() == "content"

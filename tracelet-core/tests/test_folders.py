@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from making import settle, without_rights, write
 
+from tracelet.builtin.local import LocalBackend
 from tracelet.core.store import blob_key
 from tracelet.plugin import (
     ArtifactFile,
@@ -156,3 +159,84 @@ def test_a_catalogue_whose_directory_was_taken_away_is_empty(
     shutil.rmtree(root)
     assert catalogue.find("thing", "latest") is None
     assert list(catalogue.list(name=None, type=None)) == []
+
+
+def test_a_damaged_blob_is_found_out_where_its_time_cannot_be_set(
+    folder: FolderBackend, root: Path, seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a directory of several users, a blob may be another's: it is read then, each time."""
+
+    def forbidden(*path: Path, ns: object = None) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", forbidden)
+    sealed = seal("first")
+    stored = folder.put(sealed, Labels())
+    folder.heal(stored, sealed)
+    blob_of(root, "first").write_text("FIRST")
+    folder.heal(stored, sealed)
+    assert blob_of(root, "first").read_text() == "first"
+
+
+@pytest.mark.parametrize("data", [b"", b'{"schema": 1}', b'{"schema": 1, "name": "../x"}'])
+def test_a_collection_takes_no_blob_that_a_damaged_manifest_may_name(
+    folder: FolderBackend, root: Path, seal: Seal, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    folder.put(seal("first"), Labels())
+    folder.put(seal("second"), Labels())
+    manifest = root / "trials" / "versions" / "thing" / "v0.json"
+    manifest.write_bytes(data)
+    interrupted = write(root / "blobs" / ".half.tmp", "half")
+    for path in (blob_of(root, "first"), blob_of(root, "second"), interrupted):
+        settle(path)
+    assert list(folder.collect(older_than=A_WHILE_AGO)) == [4]
+    assert blob_of(root, "first").exists()
+    assert "folder://place/trials/versions/thing/v0.json: restore it, or delete it" in caplog.text
+    manifest.unlink()
+    assert list(folder.collect(older_than=A_WHILE_AGO)) == [5]
+
+
+def test_a_version_that_goes_while_garbage_is_sought_is_no_trouble(root: Path, seal: Seal, tmp_path: Path) -> None:
+    class Busy(FolderBackend):
+        def read(self, key: str) -> BinaryIO:
+            if key.endswith("v0.json"):
+                self.remove(key)
+            return super().read(key)
+
+    FolderBackend("folder://place", root, "trials").put(seal("first"), Labels())
+    settle(blob_of(root, "first"))
+    assert list(Busy("folder://place", root, "trials").collect(older_than=A_WHILE_AGO)) == [5]
+
+
+def test_bytes_and_their_names_are_on_the_disk_before_the_manifest_and_its_name_before_the_end(
+    root: Path, seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    sync, replace, link = os.fsync, Path.replace, os.link
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        events.append(f"sync {os.path.relpath(os.readlink(f'/proc/self/fd/{descriptor}'), root)}")
+
+    def replaced(self: Path, target: Path) -> Path:
+        events.append(f"name {target.relative_to(root)}")
+        return replace(self, target)
+
+    def linked(source: Path, target: Path) -> None:
+        events.append(f"name {target.relative_to(root)}")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(os, "link", linked)
+    for make in (LocalBackend, lambda root, experiment: FolderBackend("folder://place", root, experiment)):
+        root.mkdir()
+        events.clear()
+        make(root, "trials").put(seal("first"), Labels())
+        blob = blob_of(root, "first").relative_to(root)
+        named, committed = events.index(f"name {blob}"), events.index("name trials/versions/thing/v0.json")
+        before = events[named:committed]
+        assert f"sync {blob.parent}" in before
+        assert {"sync blobs", "sync blobs/sha256", "sync ."} <= set(before)
+        assert "sync trials/versions/thing" in events[committed:]
+        shutil.rmtree(root)

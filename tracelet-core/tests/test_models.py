@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import time
 import zipfile
 from functools import partial
 from importlib import import_module
@@ -587,6 +588,24 @@ class TestSklearn:
             assert labels == model.predict(ROWS).tolist()
             same(chances, model.predict_proba(ROWS).tolist())
 
+    def test_an_equal_model_gives_the_same_bytes(self, tmp_path):
+        """It is fitted again in another process, at another time, and its objects are elsewhere in memory."""
+        code = (
+            "import sys, numpy as np; from pathlib import Path; from sklearn.ensemble import RandomForestClassifier; "
+            "from sklearn.pipeline import make_pipeline; from sklearn.preprocessing import StandardScaler; "
+            "from tracelet.builtin.models import _sklearn; rows = np.random.default_rng(7).normal(size=(40, 3)); "
+            "away = [object()] * int(sys.argv[2]); model = make_pipeline(StandardScaler(), "
+            "RandomForestClassifier(4, random_state=1)).fit(rows, rows[:, 0] > 0); "
+            "Path(sys.argv[1]).mkdir(); _sklearn.dump(model, Path(sys.argv[1]))"
+        )
+        for name, size in (("a", "10"), ("b", "1000000")):
+            env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            subprocess.run([sys.executable, "-W", "ignore", "-c", code, name, size], cwd=tmp_path, env=env, check=True)
+            time.sleep(2.1)  # the step of a zip's clock
+        assert {path.name for path in (tmp_path / "a").iterdir()} == {"model.skops", "model.json"}
+        for path in (tmp_path / "a").iterdir():
+            assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
     def test_an_estimator_that_is_not_fitted_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match="not fitted"):
             store("sklearn", classifier("Ridge"), tmp_path / "m")
@@ -805,6 +824,15 @@ class TestKeras:
         for backend in ("torch", "tensorflow"):
             (answer,) = elsewhere(tmp_path / "away", [job], KERAS_BACKEND=backend)
             np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5)
+
+    def test_the_same_model_gives_the_same_bytes(self, keras, tmp_path):
+        model = dense(keras, keras.layers.Dense(2))
+        first = store("tensorflow", model, tmp_path / "a")
+        time.sleep(2.1)  # the step of a zip's clock
+        second = store("tensorflow", model, tmp_path / "b")
+        assert {path.name for path in first.iterdir()} == {"model.keras", "model.json"}
+        for path in first.iterdir():
+            assert path.read_bytes() == (second / path.name).read_bytes(), path.name
 
     def test_a_model_that_is_not_built_is_refused(self, keras, tmp_path):
         with pytest.raises(ValueError, match="not built"):

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import fsspec
 import pytest
-from making import elsewhere, without_rights, write
+from making import elsewhere, full_disk, without_rights, write
 from watching import Moody
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact
@@ -187,7 +187,9 @@ def test_a_disk_that_is_full_is_named(logged: LoggedArtifact, tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(ArtifactError, match=r"does not take the files: .*No space left.* Give another folder"):
+    with pytest.raises(
+        ArtifactError, match=r"does not take the files: .*No space left.* Free space there, or give another folder"
+    ):
         logged.download(tmp_path / "out")
     monkeypatch.undo()
     assert contents(tmp_path / "out") == {}
@@ -237,9 +239,11 @@ def test_a_fifo_in_the_way_is_replaced_without_a_wait(logged: LoggedArtifact, tm
 def test_bytes_that_were_changed_are_not_left_under_their_name(
     logged: LoggedArtifact, home: Path, tmp_path: Path, data: bytes
 ) -> None:
-    blob(home, b"aaa").write_bytes(data)
-    with pytest.raises(IntegrityError, match=r"'a.txt' from local has sha256 .* Get it from another backend"):
+    place = blob(home, b"aaa")
+    place.write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"'a.txt' has sha256 .* local holds them") as caught:
         logged.download(tmp_path / "out")
+    assert f"They are {place.as_uri()}: log the same content again" in str(caught.value)
     assert contents(tmp_path / "out") == {}
     logged.download(tmp_path / "out", ["deep"])
     assert set(contents(tmp_path / "out")) == {"deep/b.bin", "deep/er/c"}
@@ -253,9 +257,115 @@ def test_bytes_that_were_changed_do_not_replace_good_ones(logged: LoggedArtifact
     assert (tmp_path / "out" / "a.txt").read_bytes() == b"my own"
 
 
+@pytest.mark.parametrize("data", [b"xxx", b"", b"longer", None], ids=["same size", "none", "more", "gone"])
+def test_logging_the_same_content_again_heals_it(
+    logged: LoggedArtifact, home: Path, tmp_path: Path, data: bytes | None
+) -> None:
+    """It is the same version, and it can be read again."""
+    place = blob(home, b"aaa")
+    place.unlink() if data is None else place.write_bytes(data)
+    with study() as exp:
+        artifact = exp.create_artifact("data", ArtifactType.DATASET)
+        for number, path in enumerate(FILES):
+            artifact.add_file(home / "in" / str(number), path)
+        result = exp.log_artifact(artifact)["local"]
+    assert (result.version, result.created) == ("v0", False)
+    assert contents(logged.download(tmp_path / "out")) == FILES
+
+
+def test_a_new_version_does_not_share_a_damaged_blob(logged: LoggedArtifact, home: Path, tmp_path: Path) -> None:
+    blob(home, b"aaa").write_bytes(b"xxx")
+    with study() as exp:
+        exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_file(home / "in" / "0", "alone"))
+        assert contents(exp.get_artifact("data", "v1").download(tmp_path / "new")) == {"alone": b"aaa"}
+    assert contents(logged.download(tmp_path / "old")) == FILES
+
+
+def test_a_blob_that_nobody_touched_is_not_read_again(logged: LoggedArtifact, home: Path) -> None:
+    """Logging 500 MB again costs one hash of the source, and none of what is stored."""
+    place = blob(home, b"aaa")
+    status = place.stat()
+    place.write_bytes(b"xxx")
+    os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with study() as exp:
+        exp.log_artifact(exp.create_artifact("other", ArtifactType.DATASET).add_file(home / "in" / "0"))
+    assert place.read_bytes() == b"xxx"
+
+
+def test_a_shelf_without_room_is_told_as_that(logged: LoggedArtifact, tmp_path: Path) -> None:
+    with full_disk(), pytest.raises(ArtifactError, match=r"does not take the files: .*Free space there, or give"):
+        logged.download(tmp_path / "out")
+    assert contents(logged.download(tmp_path / "out")) == FILES
+
+
+def test_a_stored_version_is_shown_in_a_line(logged: LoggedArtifact) -> None:
+    assert repr(logged) == "<LoggedArtifact 'data' v0, dataset, 3006 bytes, in local>"
+    assert (
+        repr(attrs.evolve(logged, pending=True)) == "<LoggedArtifact 'data' v0, dataset, 3006 bytes, in local, pending>"
+    )
+
+
+@pytest.fixture
+def damaged(home: Path) -> Path:
+    """Three versions, the newest of which a power cut emptied."""
+    for number in range(3):
+        with study() as exp:
+            exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object(number, "n"))
+    place = home / ".tracelet" / "local" / "study" / "versions" / "data" / "v2.json"
+    place.write_bytes(b"")
+    return place
+
+
+def test_a_damaged_manifest_is_told_with_its_file_and_the_others(damaged: Path) -> None:
+    with pytest.raises(
+        IntegrityError, match=r"local: a manifest is not JSON.*delete it to forget that version"
+    ) as caught:
+        study().list_artifacts()
+    assert damaged.as_uri() in str(caught.value)
+    assert "(2 in number) is in the error's .answers" in str(caught.value)
+    assert [found.version for found in caught.value.answers] == ["v1", "v0"]
+    with pytest.raises(IntegrityError, match=damaged.as_uri()):
+        study().get_artifact("data")
+    assert study().get_artifact("data", "v1").load_object("n") == 1
+    with pytest.raises(ArtifactNotFound, match="did you mean 'data'"):
+        study().get_artifact("dat")
+
+
+def test_every_damaged_manifest_is_told_of(damaged: Path) -> None:
+    damaged.with_name("v0.json").write_bytes(b"{")
+    with pytest.raises(IntegrityError, match=damaged.as_uri()) as caught:
+        study().list_artifacts()
+    assert damaged.with_name("v0.json").as_uri() in caught.value.__notes__[0]
+    assert [found.version for found in caught.value.answers] == ["v1"]
+
+
+def test_logging_goes_on_past_a_damaged_manifest(damaged: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No version is lost, the name keeps its type, and what was deleted as told is forgotten."""
+    with study() as exp:
+        with caplog.at_level(logging.WARNING, "tracelet.artifacts"):
+            wrong = exp.log_artifact(exp.create_artifact("data", ArtifactType.MODEL).add_object(3, "n"))
+        assert "the newest version of 'data' is passed over" in caplog.text
+        assert "a name has one type" in str(wrong.failed["local"])
+        results = exp.log_artifact(
+            exp.create_artifact("data", ArtifactType.DATASET).add_object(3, "n"), aliases=["best"]
+        )
+        assert results["local"].version == "v3"
+        assert exp.get_artifact("data", "best").load_object("n") == 3
+    damaged.unlink()
+    assert [found.version for found in study().list_artifacts()] == ["v3", "v1", "v0"]
+
+
+def test_an_alias_of_a_damaged_version_can_be_moved(damaged: Path) -> None:
+    with study() as exp:
+        exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object(3, "n"), aliases=["best"])
+        damaged.with_name("v3.json").write_bytes(b"")
+        exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object(4, "n"), aliases=["best"])
+        assert exp.get_artifact("data", "best").load_object("n") == 4
+
+
 def test_bytes_that_are_gone_are_not_found(logged: LoggedArtifact, home: Path, tmp_path: Path) -> None:
     blob(home, b"aaa").unlink()
-    with pytest.raises(ArtifactNotFound, match=r"the bytes of 'a.txt' are gone from"):
+    with pytest.raises(ArtifactNotFound, match=r"the bytes of 'a.txt' are gone: there is no file:"):
         logged.download(tmp_path / "out")
 
 
@@ -277,6 +387,15 @@ def test_a_backend_that_gives_no_file_is_not_believed(logged: LoggedArtifact, tm
     assert contents(tmp_path / "out") == {}
 
 
+def test_a_backend_that_fails_where_there_is_room_is_what_failed(logged: LoggedArtifact, tmp_path: Path) -> None:
+    def request(what: str, size: int, **arguments: Any) -> None:
+        raise BackendUnavailable("it is away", backend="local") from OSError(111, "Connection refused")
+
+    with pytest.raises(BackendUnavailable, match="it is away"):
+        shelf(logged, request=request).download(tmp_path / "out")
+    assert contents(tmp_path / "out") == {}
+
+
 def test_a_blob_of_the_store_that_was_changed_is_told_to_be_deleted(
     home: Path, tmp_path: Path, memory: Callable[[str, bytes], str]
 ) -> None:
@@ -290,8 +409,9 @@ def test_a_blob_of_the_store_that_was_changed_is_told_to_be_deleted(
     assert reference.sha256 is not None
     place = LocalStore(home / ".tracelet").path(reference.sha256)
     place.write_bytes(b"y" * 2000)
-    with pytest.raises(IntegrityError, match=r"'f' from the store .* or delete them there and log it again"):
+    with pytest.raises(IntegrityError, match=r"'f' has sha256 .* The store holds them: delete") as caught:
         found.download(tmp_path / "out")
+    assert f"{place} and log the same content again." in str(caught.value)
     assert contents(tmp_path / "out") == {}
     place.unlink()
     with pytest.raises(ArtifactNotFound, match="Set TRACELET_STORE"):
@@ -608,10 +728,23 @@ def test_a_backend_that_is_away_is_passed_over_where_another_has_it(
 def test_a_list_that_is_not_whole_is_an_error_with_what_there_is(two: Experiment, moody: Moody) -> None:
     log(two, "net", 1)
     moody.told(list="away")
-    with pytest.raises(BackendUnavailable, match="moody is out") as caught:
+    with pytest.raises(BackendUnavailable, match=r"moody-inline: moody is out.*is in the error's \.answers") as caught:
         two.list_artifacts()
     assert [(found.name, found.backend) for found in caught.value.answers] == [("net", "local")]
     assert len(two.list_artifacts(backend="local")) == 1
+
+
+def test_every_backend_that_does_not_list_is_named(
+    moody: Moody, experiment: Callable[..., Experiment], home: Path
+) -> None:
+    exp = experiment("moody-inline", "local")
+    log(exp, "net", 1)
+    next((home / ".tracelet" / "local" / "trials" / "versions" / "net").glob("*.json")).write_bytes(b"")
+    moody.told(list="away")
+    with pytest.raises(BackendUnavailable, match=r"^moody-inline: moody is out") as caught:
+        exp.list_artifacts()
+    assert [note.partition(" is not JSON")[0] for note in caught.value.__notes__] == ["local: a manifest"]
+    assert caught.value.answers == []
 
 
 def test_what_is_being_read_can_be_ended_from_another_thread(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -13,8 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy
 import pytest
-from making import elsewhere, settle, write
+from making import elsewhere, full_disk, settle, write
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
 from tracelet.core import files as store_room
@@ -581,3 +583,150 @@ def test_a_plugin_that_names_its_file_unsafely_is_refused(artifact: TraceletArti
     spec = SerializerSpec(name="odd", dump=odd, load=print, safe=True)
     with pytest.raises(UnsafePath, match="backslash"):
         draft(artifact.add_model("a net", "odd"), tmp_path, spec)
+
+
+# -- a full disk
+
+
+def hiding(value: Any, path: Path) -> None:
+    try:
+        path.write_text(value)
+    except OSError:
+        raise RuntimeError("the writer failed") from None
+
+
+def missing(value: Any, path: Path) -> None:
+    raise FileNotFoundError(2, "No such file or directory", value)
+
+
+@pytest.mark.parametrize("dump", [lambda value, path: path.write_text(value), hiding], ids=["open", "hidden"])
+def test_staging_without_room_is_not_the_objects_fault(artifact: TraceletArtifact, tmp_path: Path, dump: Any) -> None:
+    spec = SerializerSpec(name="text", dump=dump, load=print, safe=True, suffix=".txt")
+    artifact.add_object("long enough", "o", "text")
+    with full_disk(4), pytest.raises(OSError, match="File too large"):
+        draft(artifact, tmp_path, spec)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("dump", [hiding, missing])
+def test_an_object_that_cannot_be_stored_is_its_own_fault_where_there_is_room(
+    artifact: TraceletArtifact, tmp_path: Path, dump: Any
+) -> None:
+    def away(value: Any, path: Path) -> None:
+        dump(value, path / "under a file" if dump is hiding else path)
+
+    spec = SerializerSpec(name="text", dump=away, load=print, safe=True, suffix=".txt")
+    with pytest.raises(ArtifactError, match="the object 'o' cannot be stored as text"):
+        draft(artifact.add_object("text", "o", "text"), tmp_path, spec)
+
+
+def test_a_snapshot_without_room_is_not_the_sources_fault(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    artifact.add_file(write(tmp_path / "f", "content"))
+    with full_disk(4), pytest.raises(OSError, match="File too large"):
+        draft(artifact, tmp_path, snapshot=True)
+
+
+def test_a_source_that_fails_while_it_is_copied_is_named(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    """Nothing is mapped at the first address of a process: to read there is an input/output error."""
+    artifact.add_file("/proc/self/mem")
+    with pytest.raises(ArtifactError, match="'/proc/self/mem' cannot be read any more: Input/output error"):
+        draft(artifact, tmp_path, snapshot=True)
+
+
+@pytest.mark.parametrize("how", ["log_artifact", "submit_artifact"])
+def test_a_full_disk_never_raises_into_training(home: Path, how: str) -> None:
+    write(home / "f", b"x" * 1000)
+    with study() as exp:
+        artifact = exp.create_artifact("a", ArtifactType.CUSTOM).add_file("f").add_object([1] * 200, "o")
+        with full_disk(100):
+            made = getattr(exp, how)(artifact)
+            results = made if how == "log_artifact" else made.result(10)
+        assert "the tracelet directory cannot be written" in str({**results.failed, **results.queued}["local"])
+        assert exp.log_artifact(artifact).ok
+
+
+# -- input examples
+
+
+class Tensor:
+    """As a framework's: NumPy has to ask for it in its own way."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def detach(self) -> Tensor:
+        return self
+
+    def cpu(self) -> Any:
+        return numpy.array(self.values)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise RuntimeError("it is bound to its history")
+
+
+class Frame:
+    columns = ("a", "b")
+
+    def to_dict(self, orient: str) -> dict[str, list[int]]:
+        assert orient == "list"
+        return {"a": [1, 2], "b": [3, 4]}
+
+
+def example(artifact: TraceletArtifact, folder: Path, value: Any, spec: SerializerSpec) -> Any:
+    """What is stored of an input example, read as anybody would."""
+    artifact.add_model("a net", input_example=value)
+    made = sealed(artifact, folder, serializers=serializers(spec))
+    (path,) = (path for name, path in made.sources.items() if "input_example" in name)
+    assert f"models/model/{path.name}" in {file.artifact_path for file in made.manifest.models[0].files}
+    if path.suffix == ".json":
+        return json.loads(path.read_text())
+    loaded = numpy.load(path, allow_pickle=False)
+    return loaded.tolist() if path.suffix == ".npy" else {name: loaded[name].tolist() for name in loaded.files}
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("ein Käse", "ein Käse"),
+        (0.5, 0.5),
+        ({"rows": [[1, 2]], "on": True}, {"rows": [[1, 2]], "on": True}),
+        ([numpy.arange(2)], [[0, 1]]),
+        (numpy.array([[1.5, 2.5]]), [[1.5, 2.5]]),
+        (Tensor([1, 2]), [1, 2]),
+        ({"file": numpy.arange(2), "a": Tensor([3])}, {"file": [0, 1], "a": [3]}),
+        (Frame(), {"a": [1, 2], "b": [3, 4]}),
+        ({}, {}),
+    ],
+)
+def test_an_input_example_is_stored_beside_its_model(
+    artifact: TraceletArtifact, tmp_path: Path, value: Any, read: Any
+) -> None:
+    assert example(artifact, tmp_path, value, NET) == read
+
+
+def test_an_equal_example_is_the_same_content_and_another_one_is_not(tmp_path: Path) -> None:
+    def digest(name: str, value: Any) -> str:
+        model = TraceletArtifact("m", ArtifactType.MODEL).add_model("a net", input_example=value)
+        return sealed(model, tmp_path / name, serializers=serializers(NET)).manifest.digest
+
+    assert digest("a", {"x": numpy.zeros(3)}) == digest("b", {"x": numpy.zeros(3)}) != digest("c", {"x": numpy.ones(3)})
+
+
+@pytest.mark.parametrize("value", [object(), [object()], numpy.array([object()]), {"x": numpy.array([object()])}])
+def test_an_example_without_a_form_is_left_out_with_a_warning(
+    artifact: TraceletArtifact, tmp_path: Path, caplog: pytest.LogCaptureFixture, value: Any
+) -> None:
+    with caplog.at_level(logging.WARNING, "tracelet.sealing"):
+        made = draft(artifact.add_model("a net", input_example=value), tmp_path, NET)
+    assert [record.message.partition(", for it is")[0] for record in caplog.records] == [
+        "the input_example of the model 'model' is not stored"
+    ]
+    assert not [path for path in made.sources if "example" in path]
+
+
+def test_a_framework_that_stores_an_example_of_its_own_keeps_it(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    def dump(model: Any, folder: Path) -> None:
+        (folder / "input_example.json").write_text("[7]")
+
+    own = SerializerSpec(name="own", dump=dump, load=print, safe=True, matches=lambda model: True)
+    assert example(artifact, tmp_path, [1], own) == [7]

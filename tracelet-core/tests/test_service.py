@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
+import pytest
 from making import settle, write
 
 from tracelet.builtin.local import LocalBackend
 from tracelet.core.files import stamp
+from tracelet.core.lane import error_from_wire, error_to_wire
 from tracelet.core.service import Service
+from tracelet.exceptions import IntegrityError
 from tracelet.plugin import (
     ArtifactFile,
     ArtifactType,
@@ -31,6 +35,28 @@ def service(tmp_path: Path, kind: type[LocalBackend]) -> Service:
     return Service(spec, "trials", NoSettings(), BackendContext(tmp_path))
 
 
+class Bare:
+    """What every backend can do, and nothing besides."""
+
+    def __init__(self, root: Path, experiment: str) -> None:
+        own = LocalBackend(root, experiment)
+        self.start, self.stop, self.put, self.find, self.list, self.fetch = (
+            own.start,
+            own.stop,
+            own.put,
+            own.find,
+            own.list,
+            own.fetch,
+        )
+
+
+def one_file(tmp_path: Path, put_id: str = "put") -> SealedArtifact:
+    source = settle(write(tmp_path / "file", "content"))
+    file = ArtifactFile("file", 7, hashlib.sha256(b"content").hexdigest())
+    manifest = Manifest("thing", ArtifactType.CONFIG, put_id, 1.0, files=(file,))
+    return SealedArtifact(manifest, {"file": source}, {"file": stamp(source.stat())})
+
+
 def test_a_source_that_is_gone_after_its_upload_has_not_changed(tmp_path: Path) -> None:
     class Slow(LocalBackend):
         def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
@@ -38,11 +64,57 @@ def test_a_source_that_is_gone_after_its_upload_has_not_changed(tmp_path: Path) 
             sealed.sources["file"].unlink()
             return stored
 
-    source = settle(write(tmp_path / "file", "content"))
-    file = ArtifactFile("file", 7, hashlib.sha256(b"content").hexdigest())
-    manifest = Manifest("thing", ArtifactType.CONFIG, "put", 1.0, files=(file,))
-    sealed = SealedArtifact(manifest, {"file": source}, {"file": stamp(source.stat())})
+    sealed = one_file(tmp_path)
     open_one = service(tmp_path, Slow)
     delivered = open_one.deliver(sealed, Labels(), RUN, False)
     assert delivered.created
     assert open_one.find("thing", "latest") == delivered.stored
+
+
+def test_a_backend_that_cannot_heal_is_left_in_peace_and_another_way_is_told(tmp_path: Path) -> None:
+    sealed = one_file(tmp_path)
+    open_one = Service(
+        BackendSpec(name="kind", open=lambda experiment, settings, context: Bare(tmp_path / "place", experiment)),
+        "trials",
+        NoSettings(),
+        BackendContext(tmp_path),
+    )
+    stored = open_one.deliver(sealed, Labels(), RUN, False).stored
+    (blob,) = (path for path in (tmp_path / "place" / "blobs").rglob("*") if path.is_file())
+    blob.unlink()
+    assert open_one.deliver(sealed, Labels(), RUN, False).stored == stored
+    assert not blob.exists()
+    assert open_one.remedy(stored, "file") == "Log it again with another description, which makes a new version"
+
+
+def test_a_put_whose_manifest_was_damaged_is_stored_again(tmp_path: Path) -> None:
+    """A second delivery of it finds nothing that can be read: the bytes must not be lost for that."""
+    open_one = service(tmp_path, LocalBackend)
+    sealed = one_file(tmp_path)
+    assert open_one.deliver(sealed, Labels(), RUN, False).stored.number == 0
+    (tmp_path / "place" / "trials" / "versions" / "thing" / "v0.json").write_bytes(b"")
+    delivered = open_one.deliver(sealed, Labels(), RUN, True)
+    assert (delivered.stored.number, delivered.created) == (1, True)
+    assert open_one.deliver(sealed, Labels(), RUN, True).stored.number == 1
+
+
+def test_a_put_that_is_delivered_again_is_healed(tmp_path: Path) -> None:
+    open_one = service(tmp_path, LocalBackend)
+    sealed = one_file(tmp_path)
+    stored = open_one.deliver(sealed, Labels("1.0"), RUN, False).stored
+    (blob,) = (path for path in (tmp_path / "place" / "blobs").rglob("*") if path.is_file())
+    for again in (True, False):
+        blob.write_bytes(b"CONTENT")
+        assert open_one.deliver(sealed, Labels("1.0"), RUN, again).stored == stored
+        assert blob.read_bytes() == b"content"
+
+
+def test_what_could_be_listed_crosses_a_lane_with_the_error(tmp_path: Path) -> None:
+    open_one = service(tmp_path, LocalBackend)
+    kept = open_one.deliver(one_file(tmp_path), Labels(), RUN, False).stored
+    (tmp_path / "place" / "trials" / "versions" / "thing" / "v1.json").write_bytes(b"")
+    with pytest.raises(IntegrityError) as caught:
+        open_one.list(None, None)
+    told = error_from_wire(json.loads(json.dumps(error_to_wire(caught.value))), "kind")
+    assert isinstance(told, IntegrityError)
+    assert (str(told), told.answers) == (str(caught.value), (kept,))

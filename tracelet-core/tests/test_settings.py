@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from tracelet import ArtifactType
+from tracelet import ArtifactType, Experiment
 from tracelet.exceptions import ConfigError
 from tracelet.settings import (
     NoSettings,
@@ -21,6 +22,7 @@ from tracelet.settings import (
     load,
     load_plugin,
     own_variable,
+    unknown_variables,
 )
 
 
@@ -81,17 +83,66 @@ def test_all_bad_variables_are_named_together() -> None:
     )
 
 
-def test_what_the_class_refuses_is_a_config_error_with_the_prefix() -> None:
+def test_what_the_class_refuses_is_a_config_error_with_the_variable() -> None:
     @attrs.frozen
     class Picky:
         word: str = attrs.field(default="a", validator=attrs.validators.in_(["a", "b"]))
 
     assert load(Picky, "P_", {"P_WORD": "b"}).word == "b"
-    with pytest.raises(ConfigError, match=r"^P_\*: .*'word' must be in"):
+    with pytest.raises(
+        ConfigError, match=r"^P_WORD='c': 'word' must be in \['a', 'b'\] \(got 'c'\)\. Correct or unset"
+    ):
         load(Picky, "P_", {"P_WORD": "c"})
 
 
-def test_a_config_error_of_the_class_stays_as_it_is() -> None:
+def test_all_that_a_class_refuses_is_named_together_with_what_cannot_be_read() -> None:
+    @attrs.frozen
+    class Picky:
+        first: str = attrs.field(default="a", validator=attrs.validators.in_(["a", "b"]))
+        port: int = attrs.field(default=1, validator=attrs.validators.gt(0))
+        rate: float = 1.0
+        place: Path = attrs.field(default=Path(), validator=attrs.validators.instance_of(str))
+
+        def __attrs_post_init__(self) -> None:
+            if self.rate > self.port:
+                raise ValueError("the rate is above the port.")
+
+    with pytest.raises(ConfigError) as caught:
+        load(Picky, "P_", {"P_FIRST": "c", "P_PORT": "0", "P_RATE": "fast"})
+    assert str(caught.value) == (
+        "P_RATE='fast' is not a number; P_FIRST='c': 'first' must be in ['a', 'b'] (got 'c'); P_PORT='0': 'port' must be "
+        "> 0: 0. Correct or unset what is named here."
+    )
+    made = attrs.make_class("Both", {}, bases=(Picky,), frozen=True)
+    with pytest.raises(ConfigError, match=r"^P_\*: .*'place' must be"):
+        load(made, "P_", {"P_PORT": "3"})
+
+
+def test_what_two_variables_contradict_each_other_in_is_said_with_both() -> None:
+    @attrs.frozen
+    class Range:
+        least: int = 0
+        most: int = 5
+        step: int = 1
+
+        def __attrs_post_init__(self) -> None:
+            if self.least > self.most:
+                raise ValueError("least is above most.")
+
+    with pytest.raises(ConfigError, match=r"^R_LEAST='4', R_MOST='3': least is above most\. Correct"):
+        load(Range, "R_", {"R_LEAST": "4", "R_MOST": "3", "R_STEP": "2"})
+
+
+def test_what_the_class_refuses_whatever_is_set_is_said_with_the_prefix() -> None:
+    @attrs.frozen
+    class Never:
+        word: str = attrs.field()
+
+    with pytest.raises(ConfigError, match=r"^N_\*: .*missing 1 required"):
+        load(Never, "N_", {})
+
+
+def test_a_config_error_of_the_class_says_its_own_words_after_the_variable() -> None:
     def refuse(instance: object, field: object, value: object) -> None:
         if value:
             raise ConfigError("my own words")
@@ -100,7 +151,7 @@ def test_a_config_error_of_the_class_stays_as_it_is() -> None:
     class Own:
         word: str = attrs.field(default="", validator=refuse)
 
-    with pytest.raises(ConfigError, match=r"^my own words$"):
+    with pytest.raises(ConfigError, match=r"^O_WORD='x': my own words\. Correct or unset what is named here\.$"):
         load(Own, "O_", {"O_WORD": "x"})
 
 
@@ -244,7 +295,7 @@ def test_a_value_that_cannot_be_used_is_refused(field: dict[str, Any]) -> None:
 
 def test_a_variable_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACELET_ON_LARGE", "ask")
-    with pytest.raises(ConfigError, match="on_large='ask': say one of reference, upload"):
+    with pytest.raises(ConfigError, match=r"^TRACELET_ON_LARGE='ask': say one of reference, upload\. Correct"):
         TraceletSettings()
     monkeypatch.setenv("TRACELET_STRICT", "maybe")
     monkeypatch.setenv("TRACELET_DEADLINE", "soon")
@@ -254,9 +305,83 @@ def test_a_variable_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPat
         TraceletSettings()
 
 
-def test_a_field_that_does_not_exist_is_pythons_own_error() -> None:
-    with pytest.raises(TypeError, match="enable_artefacts"):
-        TraceletSettings(enable_artefacts=True)
+def test_all_variables_that_are_refused_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {
+        "DEADLINE": "-1", "ON_LARGE": "foo", "RANK": "-3", "LARGE_FILE_MB": "0", "DIR": "s3://bucket/x", "STRICT": "maybe",
+        "CAPTURE_DISK_SHARE": "2", "STOP_TIMEOUT": "2e9", "CAPTURE_MIN_INTERVAL": "-2",
+    }  # fmt: skip
+    for name, text in bad.items():
+        monkeypatch.setenv(f"TRACELET_{name}", text)
+    with pytest.raises(ConfigError) as caught:
+        TraceletSettings()
+    assert set(str(caught.value).removesuffix(". Correct or unset what is named here.").split("; ")) == {
+        "TRACELET_STRICT='maybe' is not true or false",
+        "TRACELET_DEADLINE='-1' is not a number above zero",
+        "TRACELET_ON_LARGE='foo': say one of reference, upload",
+        "TRACELET_RANK='-3' is no rank: give a whole number from 0 on",
+        "TRACELET_LARGE_FILE_MB='0' is not a number above zero",
+        "TRACELET_DIR='s3://bucket/x': the tracelet directory is a local folder",
+        "a URL may be the store",
+        "TRACELET_CAPTURE_DISK_SHARE='2' is no share: give a number above 0, and 1 at most",
+        "TRACELET_STOP_TIMEOUT='2e9' is too long: give up to 1000000000 seconds",
+        "TRACELET_CAPTURE_MIN_INTERVAL='-2' is not a number from 0 on",
+    }
+
+
+def test_a_variable_that_an_argument_beats_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACELET_DEADLINE", "soon")
+    monkeypatch.setenv("TRACELET_ON_LARGE", "ask")
+    assert TraceletSettings(deadline=2.0, on_large="upload").deadline == 2.0
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("enable_artefacts", "TraceletSettings has no field 'enable_artefacts': did you mean 'enable_artifacts'?"),
+        ("zzz", "TraceletSettings has no field 'zzz': it has enable_artifacts, automagic_artifacts, "),
+    ],
+)
+def test_a_field_that_does_not_exist_is_a_type_error_with_the_nearest_name(field: str, told: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(told)}"):
+        TraceletSettings(**{field: True})
+
+
+def test_a_tilde_is_the_home_wherever_a_place_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(home / "somebody"))
+    monkeypatch.setenv("TRACELET_DIR", "~/x")
+    monkeypatch.setenv("TRACELET_STORE", "~/store")
+    monkeypatch.setenv("TRACELET_ARTIFACT_WATCH_DIRS", "~/a,b~")
+    settings = TraceletSettings()
+    assert (settings.dir, settings.store) == (f"{home}/somebody/x", f"{home}/somebody/store")
+    assert settings.artifact_watch_dirs == [f"{home}/somebody/a", "b~"]
+    assert TraceletSettings(dir=Path("~/y"), store="s3://bucket/~/z").dir == f"{home}/somebody/y"
+    assert TraceletSettings(store="s3://bucket/~/z").store == "s3://bucket/~/z"
+    assert WatchedDirectory("~/out").path == f"{home}/somebody/out"
+    assert load(Everything, "T_", {"T_PLACE": "~/file"}).place == Path(f"{home}/somebody/file")
+    with Experiment("tilde", artifacts=True, settings=TraceletSettings(dir="~/y")) as exp:
+        assert Path(exp.settings.dir).is_dir()
+    assert not Path("~").exists()
+
+
+def test_variables_that_nobody_reads_are_told_with_the_nearest_that_somebody_does() -> None:
+    environ = {
+        "TRACELET_ENABLE_ARTIFACT": "true",
+        "TRACELET_ENABLE_ARTIFACTS": "true",
+        "TRACELET_MY_TRACKER_COUNT": "1",
+        "TRACELET_MY_TRACKER_RAET": "1",
+        "TRACELET_MY_TRACKER_HIDDEN": "h",
+        "TRACELET_": "",
+        "OTHERS": "x",
+    }
+    assert unknown_variables([("my-tracker", Everything)], environ) == {
+        "TRACELET_": "TRACELET_DIR",
+        "TRACELET_ENABLE_ARTIFACT": "TRACELET_ENABLE_ARTIFACTS",
+        "TRACELET_MY_TRACKER_RAET": "TRACELET_MY_TRACKER_RATE",
+    }
+    assert (
+        unknown_variables([], {"TRACELET_XXXXXXXXXXXXXXXXXXXXXXXXXXXX": "x"})["TRACELET_XXXXXXXXXXXXXXXXXXXXXXXXXXXX"]
+        == ""
+    )
 
 
 def test_settings_do_not_change() -> None:

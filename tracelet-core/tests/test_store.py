@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -519,3 +520,31 @@ def test_a_copy_on_a_filesystem_without_reflinks_is_a_copy(tmp_path: Path) -> No
     write(path, b"changed")
     assert (tmp_path / "g").read_bytes() == BIG
     assert subprocess.run(["cmp", "-s", path, tmp_path / "g"], check=False).returncode == 1
+
+
+def test_what_is_written_durably_has_its_name_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    room.atomic_write(tmp_path / "a" / "b" / "file", b"x")
+    assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(synced)
+    synced.clear()
+    room.atomic_write(tmp_path / "a" / "b" / "file", b"y", durable=False)
+    assert synced == []
+
+
+@pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_filesystem_that_cannot_sync_folders_is_no_trouble_and_a_broken_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, raises: bool
+) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="Input/output") if raises else contextlib.nullcontext():
+        room.make_names_durable(tmp_path)

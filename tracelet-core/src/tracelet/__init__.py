@@ -22,7 +22,12 @@ if TYPE_CHECKING:
         ConfigError,
         IntegrityError,
         PluginError,
+        PluginLoadError,
         TraceletError,
+        UnknownPlugin,
+        UnsafeContent,
+        UnsafePath,
+        VersionConflict,
     )
     from tracelet.settings import TraceletSettings
 
@@ -44,9 +49,14 @@ __all__ = [
     "LogResults",
     "LoggedArtifact",
     "PluginError",
+    "PluginLoadError",
     "TraceletArtifact",
     "TraceletError",
     "TraceletSettings",
+    "UnknownPlugin",
+    "UnsafeContent",
+    "UnsafePath",
+    "VersionConflict",
     "__version__",
 ]
 

@@ -12,6 +12,7 @@ from tracelet.core.backend import (
     Capability,
     Collects,
     Deletes,
+    Heals,
     Labels,
     ModelInfo,
     MovesAliases,
@@ -23,7 +24,7 @@ from tracelet.core.backend import (
     parse_ref,
 )
 from tracelet.core.blobs import BlobBackend
-from tracelet.core.claims import saving
+from tracelet.core.claims import leave_claim, saving, share, unshare
 from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
 from tracelet.core.entries import (
     MANIFEST_NAME,
@@ -68,6 +69,7 @@ __all__ = [
     "Emit",
     "FileChanged",
     "FolderBackend",
+    "Heals",
     "Labels",
     "Manifest",
     "ModelInfo",
@@ -90,11 +92,14 @@ __all__ = [
     "discard",
     "hash_blob",
     "hookimpl",
+    "leave_claim",
     "make_durable",
     "parse_ref",
     "physical_name",
     "redact",
     "saving",
+    "share",
     "target_path",
     "tell_type",
+    "unshare",
 ]

@@ -6,11 +6,12 @@ default. Plugins declare an attrs class of their own and get ``TRACELET_<NAME>_*
 
 from __future__ import annotations
 
+import difflib
 import enum
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ __all__ = [
     "load",
     "load_plugin",
     "own_variable",
+    "unknown_variables",
+    "variables",
 ]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
@@ -51,11 +54,11 @@ def _words(text: str) -> list[str]:
 
 
 def _place(value: object) -> str:
-    """A path or a URL, as text."""
+    """A path or a URL, as text; no shell puts the home in place of ``~`` where a variable or a program says it."""
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(path, str):
         raise ConfigError(f"{value!r} is no path: give text or a pathlib.Path.")
-    return path
+    return os.path.expanduser(path)  # noqa: PTH111 - it may be a URL
 
 
 def _value(given: str | enum.Enum | None) -> str | None:
@@ -81,7 +84,7 @@ _PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     int: (int, "a whole number"),
     float: (float, "a number"),
     str: (str, "text"),
-    Path: (Path, "a path"),
+    Path: (lambda text: Path(_place(text)), "a path"),
     list[str]: (_words, "words with commas between them"),
     list[str | WatchedDirectory]: (_words, "paths with commas between them"),
 }
@@ -99,29 +102,77 @@ def _parser(kind: Any) -> tuple[Callable[[str], Any], str]:
     return _PARSERS[kind]
 
 
-def environment(cls: type[attrs.AttrsInstance], prefix: str, environ: Mapping[str, str]) -> dict[str, Any]:
+def _variable(prefix: str, field: attrs.Attribute[Any]) -> str:
+    return prefix + _argument(field).upper()
+
+
+def _argument(field: attrs.Attribute[Any]) -> str:
+    return field.alias or field.name
+
+
+def variables(cls: type[attrs.AttrsInstance], prefix: str) -> list[str]:
+    """Return the names of the variables that :func:`environment` reads."""
+    return [_variable(prefix, field) for field in attrs.fields(cls)]
+
+
+def environment(
+    cls: type[attrs.AttrsInstance], prefix: str, environ: Mapping[str, str], *, given: Collection[str] = ()
+) -> dict[str, Any]:
     """Read the fields of an attrs class from variables called ``<prefix><FIELD>``.
 
-    An empty variable counts as not set. Raises :class:`ConfigError` that names every bad
-    variable at once.
+    An empty variable counts as not set, and the fields that are ``given`` are not read. Raises
+    :class:`ConfigError` that names every bad variable at once, also those that the class refuses.
     """
     kinds = typing.get_type_hints(cls)
+    texts: dict[str, str] = {}
     found: dict[str, Any] = {}
     bad: list[str] = []
     for field in attrs.fields(cls):
-        name = field.alias or field.name
-        variable = prefix + name.upper()
+        name, variable = _argument(field), _variable(prefix, field)
         text = environ.get(variable, "")
-        if not text:
+        if not text or name in given:
             continue
+        texts[name] = f"{variable}={text!r}"
         parse, expected = _parser(kinds[field.name])
         try:
             found[name] = parse(text)
         except ValueError:
-            bad.append(f"{variable}={text!r} is not {expected}")
+            bad.append(f"{texts[name]} is not {expected}")
+    bad += _refused(cls, found, texts)
     if bad:
         raise ConfigError("; ".join(bad) + ". Correct or unset what is named here.")
     return found
+
+
+def _refused(cls: type[attrs.AttrsInstance], found: Mapping[str, Any], texts: Mapping[str, str]) -> list[str]:
+    """Say which values the class refuses, and why, all of them; what it refuses without any of them is not told here."""
+    told: list[str] = []
+    left = dict(found)
+    while (why := _refusal(cls, left)) is not None:
+        # A class stops at the first that it refuses: it is one without which this would not be said.
+        guilty = [name for name in left if _refusal(cls, {key: left[key] for key in left if key != name}) != why]
+        if not guilty:
+            break
+        # Our own refusals begin with the field and the value, which the variable stands for here.
+        said = why.removeprefix(f"{guilty[0]}={left[guilty[0]]!r}").rstrip(".")
+        told.append(", ".join(texts[name] for name in guilty) + (said if said != why.rstrip(".") else f": {said}"))
+        left = {name: value for name, value in left.items() if name not in guilty}
+    return told
+
+
+def _refusal(cls: type[attrs.AttrsInstance], values: Mapping[str, Any]) -> str | None:
+    # A class whose own __init__ reads variables has that of attrs beside it.
+    make = getattr(cls.__new__(cls), "__attrs_init__", cls)
+    try:
+        make(**values)
+    except (TypeError, ValueError) as error:
+        return _reason(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """What attrs' own validators raise has more than its words for arguments."""
+    return str(error.args[0] if error.args else error)
 
 
 def load(cls: type[T], prefix: str, environ: Mapping[str, str] | None = None) -> T:
@@ -136,12 +187,16 @@ def load(cls: type[T], prefix: str, environ: Mapping[str, str] | None = None) ->
     except (TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{prefix}*: {error}") from error
+        raise ConfigError(f"{prefix}*: {_reason(error)}") from error
 
 
 def load_plugin(cls: type[T], name: str) -> T:
     """Read what the plugin ``name`` declares as its settings from ``TRACELET_<NAME>_*``; raises as :func:`load` does."""
-    return load(cls, f"TRACELET_{name.upper().replace('-', '_')}_")
+    return load(cls, _prefix(name))
+
+
+def _prefix(plugin: str) -> str:
+    return f"TRACELET_{plugin.upper().replace('-', '_')}_"
 
 
 @attrs.frozen
@@ -264,7 +319,17 @@ class TraceletSettings:
     rank: int | None = attrs.field(default=None, validator=_rank)
 
     def __init__(self, **given: Any) -> None:
-        self.__attrs_init__(**{**environment(type(self), "TRACELET_", os.environ), **given})
+        for name in given:
+            _check_field(type(self), name)
+        self.__attrs_init__(**environment(type(self), "TRACELET_", os.environ, given=given), **given)
+
+
+def _check_field(cls: type[attrs.AttrsInstance], name: str) -> None:
+    fields = [field.name for field in attrs.fields(cls)]
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(fields)}."
+        raise TypeError(f"{cls.__name__} has no field {name!r}: {hint}")
 
 
 def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = None) -> int:
@@ -303,3 +368,18 @@ def child_environment(extra: Mapping[str, str], defaults: Mapping[str, str], pat
 def own_variable(name: str) -> str:
     """Return one variable of Tracelet's own, or an empty text."""
     return os.environ.get(name, "")
+
+
+def unknown_variables(
+    plugins: Iterable[tuple[str, type[attrs.AttrsInstance]]], environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the ``TRACELET_*`` variables that nobody reads, each with the nearest that somebody does, or an empty text.
+
+    ``plugins`` are the names of plugins with their settings' classes.
+    """
+    source = os.environ if environ is None else environ
+    known = set(variables(TraceletSettings, "TRACELET_"))
+    for name, cls in plugins:
+        known |= set(variables(cls, _prefix(name)))
+    unknown = sorted(name for name in source if name.startswith("TRACELET_") and name not in known)
+    return {name: next(iter(difflib.get_close_matches(name, sorted(known), n=1)), "") for name in unknown}

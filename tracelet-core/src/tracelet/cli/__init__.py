@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 __all__ = ["main"]
@@ -14,6 +15,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"click", "rich"}:
             raise
-        sys.stderr.write(f"error: the command needs {error.name}: pip install 'tracelet-core[cli]'\n")
+        message = f"the command needs {error.name}: pip install 'tracelet-core[cli]'"
+        sys.stderr.write(f"error: {message}\n")
+        if "--json" in sys.argv[1:]:
+            sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, "message": message}}) + "\n")
         sys.exit(2)
     sys.exit(run())

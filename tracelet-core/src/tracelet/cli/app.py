@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import click
 
 from tracelet.cli.doctor import doctor
+from tracelet.cli.failing import INTERRUPTED, code_of, words
 from tracelet.cli.gc import gc
 from tracelet.cli.plugins import plugins
 from tracelet.cli.reading import get, ls
-from tracelet.cli.screen import Warnings, fail
+from tracelet.cli.screen import Warnings, fail, tell_json
 from tracelet.cli.sync import sync
-from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnknownPlugin
+from tracelet.exceptions import TraceletError
 
 __all__ = ["app", "run"]
 
-_USAGE = 2
-_INTERRUPTED = 130
-
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tracelet-core", message="%(prog)s %(version)s")
 @click.pass_context
 def app(context: click.Context) -> None:
     """Look at what Tracelet stores, and send what waits.
@@ -42,14 +42,14 @@ def run() -> int:
     try:
         return int(app.main(prog_name="tracelet", standalone_mode=False) or 0)
     except click.Abort:
-        fail("interrupted; what waits in the outbox is still there.")
-        return _INTERRUPTED
-    except click.ClickException as error:
-        fail(error.format_message())
-        return error.exit_code
-    except (ArtifactError, ConfigError, UnknownPlugin) as error:
-        fail(error)
-        return _USAGE
-    except (TraceletError, OSError) as error:
-        fail(error)
-        return 1
+        return _ended(KeyboardInterrupt.__name__, "interrupted; what waits in the outbox is still there.", INTERRUPTED)
+    except (click.ClickException, TraceletError, OSError) as error:
+        return _ended(type(error).__name__, words(error), code_of(error))
+
+
+def _ended(kind: str, message: str, code: int) -> int:
+    fail(message)
+    # What cannot be parsed says nothing else about how it is to be answered.
+    if "--json" in sys.argv[1:]:
+        tell_json({"error": {"type": kind, "message": message}})
+    return code

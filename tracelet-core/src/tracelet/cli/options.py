@@ -12,7 +12,15 @@ import click
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings
 
-__all__ = ["as_json", "backends", "directory_of", "existing_directory", "settings_of", "tracelet_dir"]
+__all__ = [
+    "as_json",
+    "backends",
+    "directory_of",
+    "existing_directory",
+    "readable_directory",
+    "settings_of",
+    "tracelet_dir",
+]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON on stdout, and nothing else there.")
 tracelet_dir = click.option(
@@ -34,7 +42,11 @@ def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSett
         given["dir"] = folder
     if backend:
         given["backend"] = list(backend)
-    return TraceletSettings(**given)
+    settings = TraceletSettings(**given)
+    twice = [name for name in settings.backend if settings.backend.count(name) > 1]
+    if twice:
+        raise ConfigError(f"backend {twice[0]!r} is named twice: name each once.")
+    return settings
 
 
 def directory_of(settings: TraceletSettings) -> Path:
@@ -48,3 +60,15 @@ def existing_directory(settings: TraceletSettings) -> Path:
     if not directory.is_dir():
         raise ConfigError(f"there is no tracelet directory {directory}: go where your experiment ran, or say --dir.")
     return directory
+
+
+def readable_directory(settings: TraceletSettings) -> Path:
+    """Return the tracelet directory, which need not be there where others than ``local`` are asked too.
+
+    Raises :class:`ConfigError` where it is not there and is all that is asked, and where it is no folder.
+    """
+    directory = directory_of(settings)
+    blocked = next((one for one in (directory, *directory.parents) if one.exists() and not one.is_dir()), None)
+    if blocked is not None:
+        raise ConfigError(f"{blocked} is a file, and no tracelet directory can be there: say --dir, or TRACELET_DIR.")
+    return existing_directory(settings) if settings.backend == ["local"] else directory

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import click
 
-from tracelet.cli.options import as_json, backends, settings_of, tracelet_dir
-from tracelet.cli.screen import line, moment, progress, size, table, tell_json
+from tracelet.cli.failing import code_of, plain, words
+from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
+from tracelet.cli.screen import fail, line, moment, note, progress, size, table, tell_json
 from tracelet.core.artifacts import ArtifactType, LoggedArtifact
 from tracelet.core.experiment import Experiment
 from tracelet.core.finding import Finder
-from tracelet.exceptions import TraceletError
+from tracelet.core.outbox import Outbox
+from tracelet.exceptions import ArtifactNotFound, TraceletError
+from tracelet.settings import TraceletSettings
 
 __all__ = ["get", "ls"]
 
@@ -28,24 +34,33 @@ __all__ = ["get", "ls"]
 @as_json
 def ls(
     experiment: str, kind: str | None, name: str | None, backend: tuple[str, ...], folder: str | None, as_json: bool
-) -> None:
+) -> int:
     """List the stored versions of an experiment, newest first.
 
-    The exit code is 1 where a backend fails; what the others hold is listed.
+    The exit code is 1 where a backend fails; what the others hold is listed. Where there is nothing, stderr says
+    what was asked.
     """
+    settings = settings_of(folder, backend)
+    directory = readable_directory(settings)
     failure: TraceletError | None = None
-    with _finder(experiment, folder, backend, "listing") as finder:
+    with _finder(experiment, settings, "listing") as finder:
         try:
             found: Sequence[LoggedArtifact] = finder.find_all(ArtifactType(kind) if kind else None, None, name)
         except TraceletError as error:
             failure, found = error, error.answers
     if as_json:
         told = {"experiment": experiment, "artifacts": [_plain(one) for one in found]}
-        tell_json(told | {"error": str(failure) if failure is not None else ""})
+        tell_json(told | {"error": plain(failure) if failure is not None else None})
     else:
         table(_row(one) for one in found)
     if failure is not None:
-        raise failure
+        fail(words(failure))
+        return code_of(failure)
+    if not found:
+        filters = [f"--{option} {value}" for option, value in (("type", kind), ("name", name)) if value]
+        fits = f" that fits {' '.join(filters)}" if filters else ""
+        note(f"nothing{fits} is stored in {_asked(experiment, directory, settings)}")
+    return 0
 
 
 @click.command()
@@ -76,8 +91,13 @@ def get(
     VERSION is latest, v3, a label, an alias, or sha256: and the beginning of a digest.
     """
     name, _, version = artifact.partition("@")
-    with _finder(experiment, folder, backend, f"getting {artifact}") as finder:
-        found = finder.get(name, version or "latest", None)
+    settings = settings_of(folder, backend)
+    directory = readable_directory(settings)
+    with _finder(experiment, settings, f"getting {artifact}") as finder:
+        try:
+            found = finder.get(name, version or "latest", None)
+        except ArtifactNotFound as error:
+            raise ArtifactNotFound(f"{error} Asked was {_asked(experiment, directory, settings)}") from error
         there = found.download(output, list(paths) or None, references=references, trust=trust)
     if as_json:
         tell_json({"experiment": experiment, **_plain(found), "folder": str(there)})
@@ -86,8 +106,7 @@ def get(
 
 
 @contextmanager
-def _finder(experiment: str, folder: str | None, backend: Sequence[str], what: str) -> Iterator[Finder]:
-    settings = settings_of(folder, backend)
+def _finder(experiment: str, settings: TraceletSettings, what: str) -> Iterator[Finder]:
     finder = Experiment(experiment, settings=settings)._artifact_manager.finder
     try:
         with progress() as bar:
@@ -98,6 +117,29 @@ def _finder(experiment: str, folder: str | None, backend: Sequence[str], what: s
         raise
     finally:
         finder.close(time.monotonic() + settings.stop_timeout)
+
+
+def _asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
+    """Say what was asked, and what else could be meant: only what this machine's own files tell."""
+    said = [f"experiment {experiment!r} of {', '.join(settings.backend)} (directory {directory})"]
+    near = difflib.get_close_matches(experiment, sorted(_experiments(directory) - {experiment}), n=3)
+    if near:
+        said.append(f"did you mean {' or '.join(map(repr, near))}?")
+    outbox = Outbox(directory)
+    parcels = [parcel for parcel in outbox.everything() if parcel.run.experiment == experiment]
+    count = len(parcels) + len(outbox.every_draft(experiment))
+    if count:
+        places = ", ".join(sorted({parcel.backend for parcel in parcels})) or "be hashed first"
+        said.append(f"{count} deliveries of it wait, to {places}: `tracelet sync` sends them")
+    if not near and not count:
+        said.append("--backend NAME asks another backend, --dir DIR another directory")
+    return "; ".join(said)
+
+
+def _experiments(directory: Path) -> set[str]:
+    """The experiments that have something in the embedded backend or in the outbox."""
+    tops = [directory / "local", Outbox(directory).root]
+    return {unquote(entry.name) for top in tops if top.is_dir() for entry in top.iterdir()}
 
 
 def _row(one: LoggedArtifact) -> tuple[str, ...]:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-__all__ = ["Warnings", "ago", "fail", "line", "moment", "progress", "size", "table", "tell_json"]
+__all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell_json"]
 
-_OUT = Console(highlight=False)
-_ERR = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to :func:`line`, as the versions of rich do that have no such method."""
+        raise
+
+
+_OUT = _Console(highlight=False)
+_ERR = _Console(stderr=True, highlight=False)
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -25,12 +33,20 @@ def line(text: object, style: str = "", *, console: Console = _OUT) -> None:
     """Write one line, as it is: not wrapped, and without what could steer the terminal."""
     one = " ".join(str(text).split("\n"))
     printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in one)
-    console.print(Text(printable, style), soft_wrap=True)
+    try:
+        console.print(Text(printable, style), soft_wrap=True)
+    except BrokenPipeError:
+        _drain(console.file)
 
 
 def fail(why: object) -> None:
     """Write one red line on stderr."""
     line(f"error: {why}", "red", console=_ERR)
+
+
+def note(what: object) -> None:
+    """Write one yellow line on stderr."""
+    line(what, "yellow", console=_ERR)
 
 
 def table(rows: Iterable[Sequence[object]]) -> None:
@@ -43,7 +59,17 @@ def table(rows: Iterable[Sequence[object]]) -> None:
 
 def tell_json(data: dict[str, Any]) -> None:
     """Write data as JSON on stdout."""
-    click.echo(json.dumps(data, indent=1, allow_nan=False))
+    try:
+        click.echo(json.dumps(data, indent=1, allow_nan=False))
+    except BrokenPipeError:
+        _drain(sys.stdout)
+
+
+def _drain(stream: IO[str]) -> None:
+    """Whoever read it has seen enough: what is still written goes nowhere, and the command does its work to the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def size(count: float) -> str:

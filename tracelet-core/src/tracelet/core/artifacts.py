@@ -150,7 +150,8 @@ class TraceletArtifact:
         """Add a live model; its framework is found from its own classes unless it is given.
 
         It is written when the artifact is logged, in a form that is safe to load where its framework has
-        one. A second model in one artifact needs a ``name`` of its own. Raises
+        one. A second model in one artifact needs a ``name`` of its own. ``input_example`` is stored beside the model, as
+        ``models/<name>/input_example.json``, or ``.npy`` or ``.npz`` for arrays: it is content as all else is. Raises
         :class:`~tracelet.ArtifactError` where there is no model or the name is taken.
         """
         entry = ArtifactModel(name, framework, description=description)
@@ -195,7 +196,8 @@ class TraceletArtifact:
     def size_bytes(self) -> int:
         """Bytes of the files and of the references whose size is known.
 
-        Objects and models count from the moment they are serialised, when the artifact is logged.
+        Objects and models do not count: they have no bytes before they are serialised, and that is when the artifact
+        is logged. ``size_bytes`` of the results, and of the stored version, has all of them.
         """
         return sum(file.size_bytes for file in self.files) + sum(ref.size_bytes or 0 for ref in self.references)
 
@@ -268,6 +270,11 @@ def _walk(root: Path) -> Iterator[Path]:
             raise ArtifactError(f"{str(folder)!r} cannot be read: {error.strerror or error}.") from error
         for entry in entries:
             real = os.path.realpath(entry)
+            if entry.is_symlink() and not Path(real).exists():
+                raise ArtifactError(
+                    f"{str(entry)!r} is a link to {real!r}, which is not there: mend or delete the link, or add the "
+                    "other files one by one with add_file."
+                )
             if entry.is_symlink() and not Path(real).is_relative_to(inside):
                 raise ArtifactError(f"{str(entry)!r} is a link out of the folder: add its target with add_file.")
             if not entry.is_dir():
@@ -305,7 +312,7 @@ class Shelf(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class LoggedArtifact:
     """A stored version of an artifact. It reads like a :class:`TraceletArtifact`, and cannot change."""
 
@@ -318,9 +325,15 @@ class LoggedArtifact:
     uri: str
     #: Movable names that point at it now; ``latest`` is not listed.
     aliases: tuple[str, ...]
-    _shelf: Shelf = attrs.field(repr=False)
+    _shelf: Shelf
     #: True where only this machine has it so far, and the backend's own server does not.
     pending: bool = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<LoggedArtifact {self.name!r} {self.version}, {self.type.value}, {self.size_bytes} bytes, "
+            f"in {self.backend}{', pending' if self.pending else ''}>"
+        )
 
     @property
     def name(self) -> str:

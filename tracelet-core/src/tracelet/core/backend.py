@@ -23,6 +23,7 @@ __all__ = [
     "Capability",
     "Collects",
     "Deletes",
+    "Heals",
     "Labels",
     "MovesAliases",
     "RecordsInputs",
@@ -229,6 +230,22 @@ class Collects(Protocol):
 
         ``older_than`` is in seconds since the epoch. Other processes may be storing meanwhile.
         """
+        ...
+
+
+@runtime_checkable
+class Heals(Protocol):
+    """A backend that can bring back bytes that it has lost, or that were damaged, when the same content is logged again."""
+
+    def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
+        """See to it that the bytes of this version are there, for its content is logged again and not sent.
+
+        Looking must be cheap: it is done each time. ``sealed.sources`` has every file of ``sealed.manifest.payload``.
+        """
+        ...
+
+    def place(self, stored: StoredArtifact, path: str) -> str:
+        """Return where the bytes at this path of the artifact are, for a message; without credentials."""
         ...
 
 

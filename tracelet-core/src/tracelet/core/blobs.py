@@ -27,12 +27,19 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact, StoredArtifact, parse_ref
-from tracelet.core.entries import ArtifactType
+from tracelet.core.entries import ArtifactFile, ArtifactType
 from tracelet.core.files import FileChanged, Stamp
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.store import blob_key
-from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, BackendError, VersionConflict
+from tracelet.exceptions import (
+    AmbiguousVersion,
+    ArtifactNotFound,
+    BackendError,
+    IntegrityError,
+    UnsafePath,
+    VersionConflict,
+)
 
 __all__ = ["BlobBackend"]
 
@@ -77,8 +84,15 @@ class BlobBackend(abc.ABC):
         ``stamp`` is how the file looked when it was hashed, None where it cannot change any more. Raises
         :class:`~tracelet.plugin.FileChanged`, and writes nothing, where the bytes are others.
         """
-        if self._exists(key):
-            return
+        if not self.holds(key, sha256, source.stat().st_size):
+            self.write_verified(key, source, sha256)
+
+    def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
+        """Tell whether the blob of a file is there; a place that can tell whether it is whole overrides it."""
+        return self._exists(key)
+
+    def write_verified(self, key: str, source: Path, sha256: str) -> None:
+        """Write the blob of a file, hashed as it passes; where the bytes are others, nothing is written."""
         with source.open("rb") as stream:
             self.write(key, cast(BinaryIO, io.BufferedReader(_Verified(stream, sha256, source), 1 << 20)))
 
@@ -93,12 +107,7 @@ class BlobBackend(abc.ABC):
         manifest = sealed.manifest
         name = manifest.name
         number = self._claim(manifest)
-        for file in manifest.payload:
-            assert file.sha256 is not None
-            path = file.artifact_path
-            self.write_file(
-                f"blobs/{blob_key(file.sha256)}", sealed.sources[path], file.sha256, sealed.stamps.get(path)
-            )
+        self._write_files(sealed, manifest.payload)
         if labels.version:
             taken = self._settle_label(manifest, number, labels.version)
             if taken is not None:
@@ -109,6 +118,28 @@ class BlobBackend(abc.ABC):
         for alias in labels.aliases:
             self._note(f"aliases/{name}/{alias}", str(number))
         return self._stored(manifest, number, labels.version, labels.aliases)
+
+    def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
+        """See :class:`~tracelet.plugin.Heals`: equal bytes have the same key. The sources of what is there are not touched."""
+        held = {file.sha256 for file in stored.manifest.payload}
+        self._write_files(
+            sealed,
+            [
+                file
+                for file in sealed.manifest.payload
+                if file.sha256 in held and not self.holds(_blob(file), str(file.sha256), file.size_bytes)
+            ],
+        )
+
+    def place(self, stored: StoredArtifact, path: str) -> str:
+        """See :class:`~tracelet.plugin.Heals`."""
+        (file,) = (file for file in stored.manifest.payload if file.artifact_path == path)
+        return f"{self._uri}/{_blob(file)}"
+
+    def _write_files(self, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> None:
+        for file in files:
+            path = file.artifact_path
+            self.write_file(_blob(file), sealed.sources[path], str(file.sha256), sealed.stamps.get(path))
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -135,8 +166,9 @@ class BlobBackend(abc.ABC):
         return self._stored(manifest, number, self._labels(name, number).get(number), self._aliases(name).get(number))
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
-        """See :class:`~tracelet.plugin.Backend`."""
+        """See :class:`~tracelet.plugin.Backend`: where manifests are damaged, it gives the others first, and raises then."""
         numbers: dict[str, list[int]] = {}
+        damaged: list[IntegrityError | UnsafePath] = []
         for key in self._keys("versions/" if name is None else f"versions/{name}/"):
             _, owner, leaf = key.split("/")
             if match := _VERSION_KEY.fullmatch(leaf):
@@ -144,20 +176,30 @@ class BlobBackend(abc.ABC):
         for owner, found in numbers.items():
             labels, aliases = self._labels(owner), self._aliases(owner)
             for number in sorted(found, reverse=True):
-                manifest = self._manifest(owner, number)
+                try:
+                    manifest = self._manifest(owner, number)
+                except (IntegrityError, UnsafePath) as error:
+                    damaged.append(error)
+                    continue
                 if manifest is not None and type in {None, manifest.type}:
                     yield self._stored(manifest, number, labels.get(number), aliases.get(number))
+        if damaged:
+            first, *others = damaged
+            for other in others:
+                first.add_note(str(other))
+            raise first
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""
         files = {file.artifact_path: file for file in stored.manifest.payload}
         for path in paths:
-            sha256 = files[path].sha256
-            assert sha256 is not None
             try:
-                source = self.read(f"blobs/{blob_key(sha256)}")
+                source = self.read(_blob(files[path]))
             except FileNotFoundError as error:
-                raise ArtifactNotFound(f"the bytes of {path!r} are gone from {self._uri}.") from error
+                raise ArtifactNotFound(
+                    f"the bytes of {path!r} are gone: there is no {self.place(stored, path)}. Log the same content "
+                    "again, which brings them back, or get it from another backend."
+                ) from error
             with source, target_path(dest, path).open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
 
@@ -189,8 +231,12 @@ class BlobBackend(abc.ABC):
         return StoredArtifact(manifest, number, uri, label, aliases or ())
 
     def _claim(self, manifest: Manifest) -> int:
-        number = self._number(f"latest/{manifest.name}") or 0
-        while not self.create_exclusive(f"{self._prefix}/claims/{manifest.name}/v{number}", manifest.put_id.encode()):
+        name = manifest.name
+        number = self._number(f"latest/{name}") or 0
+        # A claim may be lost, to a power cut or a partial restore, and the version that it was for may be there.
+        while not self.create_exclusive(
+            f"{self._prefix}/claims/{name}/v{number}", manifest.put_id.encode()
+        ) or self._has_version(name, number):
             number += 1
         self._note(f"puts/{manifest.put_id}", str(number))
         return number
@@ -224,11 +270,11 @@ class BlobBackend(abc.ABC):
     def _newest(self, name: str) -> int | None:
         hint = self._number(f"latest/{name}")
         number = -1 if hint is None else hint
-        newest = number if hint is not None and self._manifest(name, hint) else None
-        while self._exists(f"{self._prefix}/claims/{name}/v{number + 1}"):
+        newest = number if hint is not None and self._has_version(name, hint) else None
+        while self._exists(f"{self._prefix}/claims/{name}/v{number + 1}") or self._has_version(name, number + 1):
             number += 1
-            newest = number if self._exists(f"{self._prefix}/versions/{name}/v{number}.json") else newest
-        if newest is None and hint is not None:
+            newest = number if self._has_version(name, number) else newest
+        if newest is None:
             leaves = (_VERSION_KEY.fullmatch(key.rpartition("/")[2]) for key in self._keys(f"versions/{name}/"))
             newest = max((int(leaf[1]) for leaf in leaves if leaf), default=None)
         return newest
@@ -240,7 +286,7 @@ class BlobBackend(abc.ABC):
         for key in keys:
             _, _, digest, version = key.split("/")
             number = int(version[1:])
-            if digest.startswith(prefix) and self._exists(f"{self._prefix}/versions/{name}/v{number}.json"):
+            if digest.startswith(prefix) and self._has_version(name, number):
                 found[digest] = max(number, found.get(digest, -1))
         if len(found) > 1:
             raise AmbiguousVersion(f"sha256:{prefix} is the beginning of {len(found)} digests of {name!r}: give more.")
@@ -259,12 +305,22 @@ class BlobBackend(abc.ABC):
         parts = (key.split("/") for key in self._keys(prefix))
         return {int(version[1:]): label for _, _, version, label in parts}
 
+    def _has_version(self, name: str, number: int) -> bool:
+        return self._exists(f"{self._prefix}/versions/{name}/v{number}.json")
+
     def _manifest(self, name: str, number: int) -> Manifest | None:
+        return self._read_manifest(f"{self._prefix}/versions/{name}/v{number}.json")
+
+    def _read_manifest(self, key: str) -> Manifest | None:
         try:
-            with self.read(f"{self._prefix}/versions/{name}/v{number}.json") as stream:
+            with self.read(key) as stream:
                 return Manifest.from_json(stream.read())
         except FileNotFoundError:
             return None
+        except (IntegrityError, UnsafePath) as error:
+            raise type(error)(
+                f"{error} It is {self._uri}/{key}: restore it, or delete it to forget that version."
+            ) from error
 
     def _number(self, key: str) -> int | None:
         try:
@@ -290,6 +346,12 @@ class BlobBackend(abc.ABC):
 
     def _note(self, key: str, text: str = "") -> None:
         self._write(key, text.encode())
+
+
+def _blob(file: ArtifactFile) -> str:
+    """The key of the blob of a sealed file."""
+    assert file.sha256 is not None
+    return f"blobs/{blob_key(file.sha256)}"
 
 
 class _Verified(io.RawIOBase):

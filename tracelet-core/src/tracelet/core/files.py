@@ -11,6 +11,7 @@ import stat
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ __all__ = [
     "FileChanged",
     "Stamp",
     "atomic_write",
+    "check_room",
     "copy_blob",
     "copy_file",
     "discard",
@@ -29,10 +31,14 @@ __all__ = [
     "hash_file",
     "hash_stream",
     "make_durable",
+    "make_folder",
+    "make_names_durable",
     "stamp",
 ]
 
 _CHUNK = 1 << 20
+#: What writing says where there is no room, or none for this user, whatever is written.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 #: ioctl request FICLONE of linux/fs.h: share the blocks of one file with another.
 _FICLONE = 0x40049409
 #: A file younger than this when it was hashed may change again within one tick of its clock, and
@@ -110,6 +116,20 @@ def hash_blob(path: Path) -> str:
         return hash_stream(stream)
 
 
+def check_room(folder: Path, cause: BaseException | None) -> None:
+    """Raise an ``OSError`` where a folder takes no more bytes, after somebody failed to write there for that cause.
+
+    Some libraries keep the system's error to themselves, so that only trying tells.
+    """
+    if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+        raise cause
+    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        probe.write_bytes(bytes(_CHUNK))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def _clone(source: BinaryIO, target: BinaryIO) -> bool:
     """Share the source's blocks with the target; False where the filesystem cannot, and nothing was done."""
     if sys.platform != "linux":  # pragma: no cover - other systems copy
@@ -126,12 +146,13 @@ def _clone(source: BinaryIO, target: BinaryIO) -> bool:
 def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
     """Copy a file's bytes (by reflink where possible) to a new one; return the source's stamp.
 
-    Raises :class:`FileChanged` where the source changes meanwhile, ``OSError`` where it is no regular file.
+    Raises :class:`FileChanged` where the source changes meanwhile, ``OSError`` where it is no regular file. What goes
+    wrong with the source bears its name as the error's ``filename``; what goes wrong with writing does not.
     """
     with _open_regular(source) as reader, target.open("xb") as writer:
         before = stamp(os.fstat(reader.fileno()))
         if not _clone(reader, writer):  # pragma: no branch - reflinks are for btrfs, xfs and their like
-            shutil.copyfileobj(reader, writer, _CHUNK)
+            shutil.copyfileobj(_Named(reader, source), writer, _CHUNK)
             writer.flush()
         if durable:
             os.fsync(writer.fileno())
@@ -140,17 +161,59 @@ def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
     return before
 
 
+@attrs.frozen
+class _Named:
+    """A file to read from; its errors bear its name, unlike those of the file that is written meanwhile."""
+
+    stream: BinaryIO
+    path: Path
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self.stream.read(size)
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
+
+
 def make_durable(path: Path) -> None:
-    """Have the file's bytes on the disk before this returns."""
+    """Have the file's bytes on the disk before this returns; its name is for :func:`make_names_durable`."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+def make_names_durable(folder: Path) -> None:
+    """Have the names of what is in a folder on the disk before this returns; so a new file outlives a power cut."""
+    if os.name == "nt":  # pragma: no cover - there a folder cannot be opened, and its names need no help
+        return
+    folder_fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(folder_fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network filesystems have no such thing
+            raise
+    finally:
+        os.close(folder_fd)
+
+
+def make_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder and those above it; yield each folder that got a new name by that, for :func:`make_names_durable`."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        yield from make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    yield folder.parent
 
 
 def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = None) -> None:
     """Copy the bytes whose sha256 is given to ``target``, at once or not at all.
 
     ``known`` is the stamp of when they were hashed: where the file still looks the same and was
-    not racy, the bytes are not hashed again. Raises :class:`FileChanged` where they are others.
+    not racy, the bytes are not hashed again. Raises :class:`FileChanged` where they are others. The bytes
+    are on the disk then; the name is for :func:`make_names_durable`, once for many.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -167,8 +230,8 @@ def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = Non
 
 
 def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a small file at once or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Write a small file at once or not at all; a ``durable`` one is on the disk, under its name, when this returns."""
+    grown = list(make_folder(target.parent))
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with partial.open("xb") as writer:
@@ -177,6 +240,9 @@ def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
             if durable:
                 os.fsync(writer.fileno())
         partial.replace(target)
+        if durable:
+            for folder in (target.parent, *grown):
+                make_names_durable(folder)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import logging
 from collections.abc import Callable, Mapping
@@ -77,7 +76,10 @@ class Finder:
     def find_all(
         self, type_filter: ArtifactType | None, backend: str | None, name: str | None = None
     ) -> list[LoggedArtifact]:
-        """Return every stored version, newest first; raises where a backend fails, with the others' answers."""
+        """Return every stored version, newest first.
+
+        Raises where a backend fails; what was found all the same is in the error's ``answers``.
+        """
         if type_filter is not None:
             check_type(type_filter)
         if name is not None:
@@ -88,11 +90,13 @@ class Finder:
                 for one in self._asked(backend)
             }
         )
-        artifacts = [self._logged(one, {one: stored}) for one, many in found.items() for stored in many]
+        # What cannot all be listed may be listed in part.
+        partly = {one: error.answers for one, error in errors.items()}
+        every = [(one, stored) for one, many in (found | partly).items() for stored in many]
+        artifacts = [self._logged(one, {one: stored}) for one, stored in every]
         artifacts.sort(key=lambda artifact: artifact.created_at, reverse=True)
-        for error in errors.values():
-            error.answers = artifacts
-            raise error
+        if errors:
+            raise _incomplete(errors, artifacts)
         return artifacts
 
     def _asked(self, backend: str | None) -> list[str]:
@@ -131,8 +135,11 @@ class Finder:
     def _absent(self, name: str, version: str, asked: list[str]) -> str:
         names: set[str] = set()
         for one in asked:
-            with contextlib.suppress(TraceletError):
-                names |= {stored.manifest.name for stored in self._readers[one].request("list", name=None, type=None)}
+            try:
+                found = self._readers[one].request("list", name=None, type=None)
+            except TraceletError as error:
+                found = error.answers
+            names |= {stored.manifest.name for stored in found}
         waiting = sum(len(self._outbox.waiting(self._experiment, one, name)) for one in asked)
         if name in names:
             hint = "it has other versions: list_artifacts() shows them."
@@ -141,3 +148,19 @@ class Finder:
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_artifacts() shows what there is."
         queued = f" {waiting} deliveries of it wait in the outbox." if waiting else ""
         return f"{self._experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"
+
+
+def _incomplete(errors: Mapping[str, TraceletError], artifacts: list[LoggedArtifact]) -> TraceletError:
+    """The first error, with the name of its backend; the others are in its notes."""
+    told, *others = [_told(one, error) for one, error in errors.items()]
+    first = next(iter(errors.values()))
+    first.args = (f"{told} What was found all the same ({len(artifacts)} in number) is in the error's .answers.",)
+    first.answers = artifacts
+    for other in others:
+        first.add_note(other)
+    return first
+
+
+def _told(backend: str, error: TraceletError) -> str:
+    text = str(error)
+    return text if text.startswith(backend) else f"{backend}: {text}"

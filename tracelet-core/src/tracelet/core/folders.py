@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +18,17 @@ import attrs
 from tracelet.core.backend import Labels, SealedArtifact, StoredArtifact
 from tracelet.core.blobs import BlobBackend
 from tracelet.core.entries import ArtifactType
-from tracelet.core.files import Stamp, discard
-from tracelet.core.manifest import Manifest
+from tracelet.core.files import Stamp, discard, hash_blob, make_folder, make_names_durable
+from tracelet.exceptions import IntegrityError, UnsafePath
 
 __all__ = ["FolderBackend", "PendingCatalogue"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: Notes that only save a search: they need not outlive a power cut.
+_FOUND_AGAIN = frozenset({"claims", "digests", "labelled", "latest", "puts"})
+#: A blob's mtime, in nanoseconds, has these last digits from when its bytes were written or hashed until somebody else
+#: writes to it: the clock of a filesystem gives them once in a million times.
+_TICK, _MARK = 1_000_000, 746_100
 
 
 class FolderBackend(BlobBackend):
@@ -28,32 +38,53 @@ class FolderBackend(BlobBackend):
         """``uri`` is what people read; ``root`` is the directory, which is made when something is put into it."""
         super().__init__(uri, experiment)
         self._root = root
+        #: Folders with new names in them that a power cut could still take away.
+        self._grown: set[Path] = set()
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: a hard link appears whole, or not at all."""
         with self._partial(key) as partial:
-            partial.write_bytes(data)
+            self._fill(partial, io.BytesIO(data), key)
             try:
                 os.link(partial, self._root / key)
             except FileExistsError:
                 return False
+            self._named(key)
         return True
 
     def write(self, key: str, data: BinaryIO) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`."""
         with self._partial(key) as partial:
-            with partial.open("xb") as stream:
-                shutil.copyfileobj(data, stream)
-                if self._outlives_a_power_cut(key):
-                    stream.flush()
-                    os.fsync(stream.fileno())
+            self._fill(partial, data, key)
             partial.replace(self._root / key)
+            self._named(key)
 
     def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
-        """See :class:`~tracelet.plugin.BlobBackend`: one that is there is marked as young, so that nobody clears it."""
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self._root / key)
-        super().write_file(key, source, sha256, stamp)
+        """See :class:`~tracelet.plugin.BlobBackend`: what is written is marked as whole."""
+        if not self.holds(key, sha256, source.stat().st_size):
+            self._bring(key, source, sha256, stamp)
+            self._named(key)
+            _mark(self._root / key)
+
+    def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
+        """See :class:`~tracelet.plugin.BlobBackend`: its bytes are read only where it was touched since it was written.
+
+        One that is whole is marked as young, so that nobody clears it.
+        """
+        path = self._root / key
+        try:
+            status = path.stat()
+            whole = status.st_size == size_bytes and (_is_marked(status) or hash_blob(path) == sha256)
+            if whole:
+                _mark(path)
+        except FileNotFoundError:
+            return False
+        return whole
+
+    def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
+        """See :class:`~tracelet.plugin.Heals`."""
+        super().heal(stored, sealed)
+        self._settle_names()
 
     def read(self, key: str) -> BinaryIO:
         """See :class:`~tracelet.plugin.BlobBackend`."""
@@ -70,35 +101,99 @@ class FolderBackend(BlobBackend):
         (self._root / key).unlink(missing_ok=True)
 
     def collect(self, older_than: float) -> Iterator[int]:
-        """See :class:`~tracelet.plugin.Collects`: blobs that no manifest names, and interrupted writes."""
-        needed = {
-            file.sha256
-            for path in self._root.glob("*/versions/*/v*.json")
-            for file in Manifest.from_json(path.read_bytes()).payload
-        }
+        """See :class:`~tracelet.plugin.Collects`: blobs that no manifest names, and interrupted writes.
+
+        Where a manifest is damaged, nobody knows which blobs it names: all stay, and a WARNING names its file.
+        """
+        needed = self._needed()
         for folder, _, files in os.walk(self._root):
             for path in (Path(folder, name) for name in files):
-                garbage = path.name.endswith(".tmp") or (self._is_blob(path) and path.name not in needed)
+                unneeded = needed is not None and _is_blob(self._key_of(path)) and path.name not in needed
+                garbage = path.name.endswith(".tmp") or unneeded
                 freed = discard(path, older_than) if garbage else None
                 if freed is not None:
                     yield freed
 
-    def _outlives_a_power_cut(self, key: str) -> bool:
-        """Whether a key has to be on the disk when it is written."""
-        return True
+    def _needed(self) -> set[str | None] | None:
+        """The blobs that manifests name, of all experiments; None where a manifest cannot be read."""
+        needed: set[str | None] | None = set()
+        for path in self._root.glob("*/versions/*/v*.json"):
+            try:
+                manifest = self._read_manifest(self._key_of(path))
+            except (IntegrityError, UnsafePath) as error:
+                _LOG.warning("bytes are kept that may be garbage: %s", error)
+                needed = None
+            else:
+                if needed is not None and manifest is not None:
+                    needed.update(file.sha256 for file in manifest.payload)
+        return needed
 
-    def _is_blob(self, path: Path) -> bool:
-        return path.is_relative_to(self._root / "blobs")
+    def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
+        """Write a blob that is not there, or damaged; verified, and at once."""
+        self.write_verified(key, source, sha256)
+
+    def _key_of(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
 
     @contextlib.contextmanager
     def _partial(self, key: str) -> Iterator[Path]:
-        target = self._root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = self._made(key)
         partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             yield partial
         finally:
             partial.unlink(missing_ok=True)
+
+    def _made(self, key: str) -> Path:
+        """Where a key is, in a folder that is there."""
+        target = self._root / key
+        grown = list(make_folder(target.parent))
+        if _outlives_a_power_cut(key):
+            self._grown.update(grown)
+        return target
+
+    def _fill(self, partial: Path, data: BinaryIO, key: str) -> None:
+        with partial.open("xb") as stream:
+            shutil.copyfileobj(data, stream)
+            if _outlives_a_power_cut(key):
+                stream.flush()
+                os.fsync(stream.fileno())
+        if _outlives_a_power_cut(key) and not _is_blob(key):
+            self._settle_names()  # what it names comes first
+
+    def _named(self, key: str) -> None:
+        """A key has its name now; those of blobs settle together, before what names them."""
+        if _outlives_a_power_cut(key):
+            self._grown.add((self._root / key).parent)
+            if not _is_blob(key):
+                self._settle_names()
+
+    def _settle_names(self) -> None:
+        while self._grown:
+            with contextlib.suppress(FileNotFoundError):  # it went, and its names with it
+                make_names_durable(self._grown.pop())
+
+
+def _is_blob(key: str) -> bool:
+    return key.startswith("blobs/")
+
+
+def _outlives_a_power_cut(key: str) -> bool:
+    return key.split("/")[1] not in _FOUND_AGAIN
+
+
+def _mark(path: Path) -> None:
+    """Say that a blob is young, and whole at this moment; whoever writes to it takes the mark away."""
+    now = time.time_ns()
+    try:
+        os.utime(path, ns=(now, now - now % _TICK + _MARK))
+    except PermissionError:  # it is another user's: only they can set its time
+        with contextlib.suppress(PermissionError):
+            os.utime(path)
+
+
+def _is_marked(status: os.stat_result) -> bool:
+    return status.st_mtime_ns % _TICK == _MARK
 
 
 def _raise_unless_gone(error: OSError) -> None:

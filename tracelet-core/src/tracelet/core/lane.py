@@ -25,7 +25,7 @@ from typing import IO, Any, Protocol, TypeVar
 import attrs
 
 from tracelet import exceptions
-from tracelet.core.backend import BackendContext, BackendSpec
+from tracelet.core.backend import BackendContext, BackendSpec, StoredArtifact
 from tracelet.core.files import FileChanged
 from tracelet.core.plain import converter
 from tracelet.core.processes import TOKEN, ProcessId, end_family, family, io_bytes, process_id
@@ -119,7 +119,8 @@ def guarded(backend: str, call: Callable[..., T], *arguments: Any, **named: Any)
 def error_to_wire(error: TraceletError) -> dict[str, Any]:
     """Return an error as plain data."""
     retryable = getattr(error, "retryable", False)
-    return {"type": type(error).__name__, "message": str(error), "retryable": retryable}
+    answers = converter().unstructure(tuple(error.answers), tuple[StoredArtifact, ...])
+    return {"type": type(error).__name__, "message": str(error), "retryable": retryable, "answers": answers}
 
 
 def error_from_wire(data: dict[str, Any], backend: str) -> TraceletError:
@@ -127,9 +128,13 @@ def error_from_wire(data: dict[str, Any], backend: str) -> TraceletError:
     if data["type"] == FileChanged.__name__:
         return FileChanged(data["message"])
     kind: type[TraceletError] = getattr(exceptions, data["type"], BackendError)
-    if issubclass(kind, BackendError):
-        return kind(data["message"], backend=backend, retryable=data["retryable"])
-    return kind(data["message"])
+    told = (
+        kind(data["message"], backend=backend, retryable=data["retryable"])
+        if issubclass(kind, BackendError)
+        else kind(data["message"])
+    )
+    told.answers = converter().structure(data["answers"], tuple[StoredArtifact, ...])
+    return told
 
 
 class InlineLane:

@@ -164,8 +164,9 @@ class ArtifactManager:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
         until = time.monotonic() + self._settings.stop_timeout
         try:
-            self._captures.stop(self._settings.stop_timeout * _CAPTURE)
-            self.flush(until - time.monotonic() - self._settings.stop_timeout * _RESERVE)
+            last = until - self._settings.stop_timeout * _RESERVE
+            self._captures.stop(self._settings.stop_timeout * _CAPTURE, last)
+            self.flush(last - time.monotonic())
         finally:
             wires, self._run = self._wires, None
             self._leave([*wires.sealer.close(), *self._unsealed])
@@ -184,6 +185,16 @@ class ArtifactManager:
             results.queued.update(dict.fromkeys(found.targets if found is not None else (), run_ended()))
             self._promises.pop(path, Future()).set_result(results)
         self._unsealed.clear()
+
+    def disown(self) -> None:
+        """In a forked child: let go of the run, which is the parent's, and of all that waits there."""
+        self._run = None
+        self._unsealed.clear()
+        self._promises.clear()
+        self._captures.stop(0.0, time.monotonic())
+        if self._wiring.laid is not None:
+            close_all(self._wires.couriers.values(), time.monotonic() + self._settings.stop_timeout, failed=False)
+        self.release()
 
     def release(self) -> None:
         """End what only reads, where no run is on."""
@@ -328,10 +339,24 @@ class ArtifactManager:
         except FileChanged as error:
             return {target.name: Outcome(error=error) for target in targets}
         except BackendError as error:
-            self._unsealed.append(self._draft(artifact, labels, run, targets, uuid.uuid4().hex))
-            return {target.name: Outcome(error=error, queued=True) for target in targets}
+            return self._kept(artifact, labels, run, targets, error)
         finally:
             _remove_after(draft.staging, tasks.values())
+
+    def _kept(
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        error: BackendError,
+    ) -> dict[str, Outcome]:
+        """Keep what the store did not take, to be sealed when it is back."""
+        try:
+            self._unsealed.append(self._draft(artifact, labels, run, targets, uuid.uuid4().hex))
+        except OSError as failure:
+            return {target.name: Outcome(error=unwritable(failure)) for target in targets}
+        return {target.name: Outcome(error=error, queued=True) for target in targets}
 
     def _finish_draft(self, path: Path, couriers: Mapping[str, Courier]) -> None:
         """Hash a draft, and hand one delivery a backend to the couriers."""

@@ -16,7 +16,7 @@ import attrs
 from tracelet.core.artifacts import LoggedArtifact
 from tracelet.core.backend import StoredArtifact
 from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
-from tracelet.core.files import hash_file
+from tracelet.core.files import check_room, hash_file
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import filesystem, reaching, reads_this_machine, stat_uri
@@ -64,8 +64,10 @@ class BackendShelf:
         apart = {file.artifact_path: file for file in self.stored.manifest.stored}
         wanted = _selected({**held, **apart}, paths, artifact.name)
         missing = [file for file in wanted if not _is_there(folder / file.artifact_path, file)]
-        self._bring(folder, [file for file in missing if file.artifact_path in held], self._fetch, self.backend)
-        self._bring(folder, [file for file in missing if file.artifact_path in apart], self._fetch_stored, "the store")
+        self._bring(folder, [file for file in missing if file.artifact_path in held], self._fetch, self._mend)
+        self._bring(
+            folder, [file for file in missing if file.artifact_path in apart], self._fetch_stored, self._mend_store
+        )
         if references:
             self._bring_references(folder, trust)
         return folder
@@ -91,7 +93,11 @@ class BackendShelf:
         return self.downloads / f"{manifest.name}-{manifest.digest[:16]}"
 
     def _bring(
-        self, folder: Path, files: list[ArtifactFile], fetch: Callable[[list[ArtifactFile], Path], None], source: str
+        self,
+        folder: Path,
+        files: list[ArtifactFile],
+        fetch: Callable[[list[ArtifactFile], Path], None],
+        mend: Callable[[ArtifactFile], str],
     ) -> None:
         """Fetch into a folder aside, verify there, and only then give the files their names."""
         if not files:
@@ -101,15 +107,42 @@ class BackendShelf:
         aside = folder / f".tracelet-{uuid.uuid4().hex}"
         try:
             aside.mkdir()
-            fetch(files, aside)
+            try:
+                fetch(files, aside)
+            except BackendError as error:
+                check_room(aside, error.__cause__)  # or the backend is not at fault
+                raise
             for file in files:
-                _verify(aside / file.artifact_path, file, source, self.backend)
+                self._verify(aside / file.artifact_path, file, mend)
             for file, target in zip(files, targets, strict=True):
                 (aside / file.artifact_path).replace(target)
         except OSError as error:
-            raise ArtifactError(f"{str(folder)!r} does not take the files: {error}. Give another folder.") from error
+            raise ArtifactError(
+                f"{str(folder)!r} does not take the files: {error}. Free space there, or give another folder."
+            ) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def _verify(self, fetched: Path, file: ArtifactFile, mend: Callable[[ArtifactFile], str]) -> None:
+        if fetched.is_symlink() or not fetched.is_file():
+            raise BackendError(
+                f"{self.backend} did not give {file.artifact_path!r}. Get it from another backend.",
+                backend=self.backend,
+                retryable=False,
+            )
+        found = hash_file(fetched)[0]
+        if found != file.sha256:
+            raise IntegrityError(
+                f"{file.artifact_path!r} has sha256 {found}, and the manifest says {file.sha256}: the stored bytes were "
+                f"changed. {mend(file)}"
+            )
+
+    def _mend(self, file: ArtifactFile) -> str:
+        way = self.request("remedy", stored=self.stored, path=file.artifact_path)
+        return f"{self.backend} holds them. {way}, or get it from another backend."
+
+    def _mend_store(self, file: ArtifactFile) -> str:
+        return f"The store holds them: delete {self.store().uri(str(file.sha256))} and log the same content again."
 
     def _fetch(self, files: list[ArtifactFile], aside: Path) -> None:
         size = sum(file.size_bytes for file in files)
@@ -189,21 +222,6 @@ def _is_there(target: Path, file: ArtifactFile) -> bool:
         return hash_file(target)[0] == file.sha256
     except OSError:
         return False
-
-
-def _verify(fetched: Path, file: ArtifactFile, source: str, backend: str) -> None:
-    if fetched.is_symlink() or not fetched.is_file():
-        raise BackendError(
-            f"{source} did not give {file.artifact_path!r}. Get it from another backend.",
-            backend=backend,
-            retryable=False,
-        )
-    found = hash_file(fetched)[0]
-    if found != file.sha256:
-        raise IntegrityError(
-            f"{file.artifact_path!r} from {source} has sha256 {found}, and the manifest says {file.sha256}: the stored "
-            "bytes were changed. Get it from another backend, or delete them there and log it again."
-        )
 
 
 def _elsewhere(reference: ArtifactReference, here: str) -> str:

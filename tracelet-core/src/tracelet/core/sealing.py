@@ -23,7 +23,8 @@ from tracelet.core.artifacts import TraceletArtifact
 from tracelet.core.backend import BackendSpec, ModelInfo, SealedArtifact
 from tracelet.core.claims import saving
 from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
-from tracelet.core.files import Stamp, copy_file, hash_file
+from tracelet.core.examples import write_example
+from tracelet.core.files import Stamp, check_room, copy_file, hash_file
 from tracelet.core.lane import guarded
 from tracelet.core.manifest import Manifest
 from tracelet.core.outbox import Draft
@@ -77,7 +78,7 @@ def prepare(
 
     With ``snapshot`` every file is copied to ``staging``, a folder of this artifact's own, or linked there where
     ``take`` says that it is Tracelet's; without it the user's files are used where they are. Raises
-    :class:`ArtifactError` for what cannot be stored.
+    :class:`ArtifactError` for what cannot be stored, and ``OSError`` where ``staging`` cannot be written.
     """
     metadata = plain_metadata(artifact.metadata)
     force = metadata.get("force_reference")
@@ -96,7 +97,7 @@ def prepare(
     models = []
     rendered: dict[str, Path] = {}
     for model in artifact._models.values():
-        entry = _prepare_model(model.entry, model.model, staging, serializers)
+        entry = _prepare_model(model.entry, model.model, model.input_example, staging, serializers)
         models.append(entry)
         sources.update({file.artifact_path: staging / file.artifact_path for file in entry.files})
         info = ModelInfo(
@@ -139,6 +140,7 @@ def _dump(spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
         with saving(path):
             guarded(spec.name, spec.dump, value, path)
     except BackendError as error:
+        check_room(path.parent, error.__cause__)  # or what was to be stored is not at fault
         raise ArtifactError(
             f"the {what} cannot be stored as {spec.name}: {error.__cause__ or error}. Change it, or give another serializer= or framework=."
         ) from error.__cause__
@@ -147,7 +149,7 @@ def _dump(spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
 
 
 def _prepare_model(
-    entry: ArtifactModel, model: Any, staging: Path, serializers: Catalogue[SerializerSpec]
+    entry: ArtifactModel, model: Any, example: Any, staging: Path, serializers: Catalogue[SerializerSpec]
 ) -> ArtifactModel:
     if entry.framework is not None:
         spec = model_serializer(serializers, entry.framework)
@@ -163,6 +165,8 @@ def _prepare_model(
     folder = staging / "models" / entry.name
     folder.mkdir(parents=True)
     _dump(spec, model, folder, f"model {entry.name!r}")
+    if example is not None:
+        write_example(example, folder, entry.name)
     made = sorted(path for path in folder.rglob("*") if path.is_file())
     files = tuple(ArtifactFile(path.relative_to(staging).as_posix(), path.stat().st_size) for path in made)
     return attrs.evolve(entry, framework=spec.name, files=files)
@@ -197,6 +201,8 @@ def _look(file: ArtifactFile, source: Path, place: Path | None, *, take: bool) -
                     return attrs.evolve(file, size_bytes=status.st_size)
             return attrs.evolve(file, size_bytes=copy_file(source, place, durable=False).size_bytes)
     except OSError as error:
+        if error.filename != str(source):
+            raise  # it is staging that fails
         raise ArtifactError(f"{str(source)!r} cannot be read any more: {error.strerror or error}.") from error
     return attrs.evolve(file, size_bytes=status.st_size)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tracelet.core.backend import (
     BackendSpec,
     Collects,
     Deletes,
+    Heals,
     Labels,
     MovesAliases,
     RecordsInputs,
@@ -23,9 +26,20 @@ from tracelet.core.backend import (
 from tracelet.core.entries import ArtifactType
 from tracelet.core.files import FileChanged
 from tracelet.core.manifest import Manifest
-from tracelet.exceptions import ArtifactError, BackendError, VersionConflict
+from tracelet.exceptions import (
+    ArtifactError,
+    BackendError,
+    IntegrityError,
+    TraceletError,
+    UnsafePath,
+    VersionConflict,
+)
 
 __all__ = ["Delivered", "Service"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: What reading a manifest raises that is not what was written.
+_DAMAGED = (IntegrityError, UnsafePath)
 
 
 @attrs.frozen
@@ -61,23 +75,23 @@ class Service:
         """
         manifest = sealed.manifest
         if again:
-            stored = self._backend.find(manifest.name, f"put:{manifest.put_id}")
+            stored = self._readable(manifest.name, f"put:{manifest.put_id}")
             if stored is not None:
-                return Delivered(self._relabelled(stored, labels), True)
+                return self._healed(self._relabelled(stored, labels), sealed, created=True)
         if labels.version:
             stored = self._labelled(manifest, labels.version)
             if stored is not None:
-                return Delivered(self._relabelled(stored, labels), False)
+                return self._healed(self._relabelled(stored, labels), sealed, created=False)
         for alias in labels.aliases:
             self._refuse_label_as_alias(manifest.name, alias)
-        latest = self._backend.find(manifest.name, "latest")
-        if latest is not None and latest.manifest.type is not manifest.type:
+        latest, known = self._latest(manifest.name)
+        if known is not None and known.manifest.type is not manifest.type:
             raise ArtifactError(
-                f"{manifest.name!r} is a {latest.manifest.type.value} in this experiment, and this is a "
+                f"{manifest.name!r} is a {known.manifest.type.value} in this experiment, and this is a "
                 f"{manifest.type.value}: a name has one type. Choose another name."
             )
         if latest is not None and self._covers(latest, manifest, labels):
-            return Delivered(self._relabelled(latest, labels), False)
+            return self._healed(self._relabelled(latest, labels), sealed, created=False)
         self.begin(run)
         stored = self._backend.put(sealed, labels)
         self._check_unchanged(sealed, stored)
@@ -88,15 +102,29 @@ class Service:
         return self._backend.find(name, ref)
 
     def list(self, name: str | None, type: ArtifactType | None) -> tuple[StoredArtifact, ...]:
-        """Return every version, or those of a name or type."""
-        found = self._backend.list(name=name, type=type)
-        return tuple(
-            stored for stored in found if name in {None, stored.manifest.name} and type in {None, stored.manifest.type}
-        )
+        """Return every version, or those of a name or type; an error has what came before it in its ``answers``."""
+        found: list[StoredArtifact] = []
+        try:
+            # What came before an error stays in it.
+            found.extend(
+                stored
+                for stored in self._backend.list(name=name, type=type)
+                if name in {None, stored.manifest.name} and type in {None, stored.manifest.type}
+            )
+        except TraceletError as error:
+            error.answers = tuple(found)
+            raise
+        return tuple(found)
 
     def fetch(self, stored: StoredArtifact, paths: tuple[str, ...], dest: Path) -> None:
         """Write files of a version under an empty folder."""
         self._backend.fetch(stored, paths, dest)
+
+    def remedy(self, stored: StoredArtifact, path: str) -> str:
+        """Say where the damaged bytes at a path of a version are, and what puts them right."""
+        if isinstance(self._backend, Heals):
+            return f"They are {self._backend.place(stored, path)}: log the same content again, which puts them right"
+        return "Log it again with another description, which makes a new version"
 
     def record_input(self, stored: StoredArtifact, run: RunInfo) -> None:
         """Note in the backend, where it can, that the run uses this version."""
@@ -112,6 +140,37 @@ class Service:
         """The run ends, and with it the use of the backend."""
         self._backend.stop(failed=failed)
 
+    def _healed(self, stored: StoredArtifact, sealed: SealedArtifact, *, created: bool) -> Delivered:
+        """Nothing is sent; but what was lost of the version meanwhile, or damaged, is put right."""
+        if isinstance(self._backend, Heals):
+            self._backend.heal(stored, sealed)
+        return Delivered(stored, created)
+
+    def _readable(self, name: str, ref: str) -> StoredArtifact | None:
+        """Find a version; one whose manifest is damaged is none, and stands in nobody's way."""
+        try:
+            return self._backend.find(name, ref)
+        except _DAMAGED as error:
+            _LOG.warning("%r %s is passed over: %s", name, ref, error)
+            return None
+
+    def _latest(self, name: str) -> tuple[StoredArtifact | None, StoredArtifact | None]:
+        """The newest version, or None where it is damaged; and the newest that tells the name's type."""
+        try:
+            latest = self._backend.find(name, "latest")
+        except _DAMAGED as error:
+            _LOG.warning("the newest version of %r is passed over: %s", name, error)
+            return None, self._newest_readable(name)
+        return latest, latest
+
+    def _newest_readable(self, name: str) -> StoredArtifact | None:
+        found: Sequence[StoredArtifact]
+        try:
+            found = self.list(name, None)
+        except _DAMAGED as error:
+            found = error.answers
+        return max(found, key=lambda stored: stored.number, default=None)
+
     def _labelled(self, manifest: Manifest, label: str) -> StoredArtifact | None:
         stored = self._backend.find(manifest.name, label)
         if stored is None:
@@ -121,12 +180,13 @@ class Service:
         if stored.manifest.digest != manifest.digest:
             raise VersionConflict(
                 f"{manifest.name!r} {label!r} is stored with other content: a label belongs to one content for ever. "
-                "Choose a new label, or use an alias, which moves."
+                "Choose a new label, or use an alias, which moves. (Some frameworks write an equal model in other bytes each "
+                "time: docs/guide.md says which.)"
             )
         return stored
 
     def _refuse_label_as_alias(self, name: str, alias: str) -> None:
-        stored = self._backend.find(name, alias)
+        stored = self._readable(name, alias)
         if stored is not None and stored.label == alias:
             raise VersionConflict(f"{alias!r} is a version label of {name!r}, which never moves: choose another alias.")
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, copy_file, discard, hash_file, make_durable
+from tracelet.core.files import (
+    FileChanged,
+    Stamp,
+    atomic_write,
+    copy_blob,
+    copy_file,
+    discard,
+    hash_file,
+    make_durable,
+    make_names_durable,
+)
 from tracelet.core.remote import filesystem, reaching, redact
 from tracelet.exceptions import ArtifactNotFound, ConfigError
 
@@ -96,6 +106,7 @@ class LocalStore:
                     os.utime(target)
                 return
         copy_blob(source, target, sha256, known)
+        make_names_durable(target.parent)
 
     def adopt(self, source: Path, sha256: str) -> Path:
         """Take in a file of Tracelet's own that never changes: by a hard link where possible.
@@ -111,6 +122,7 @@ class LocalStore:
             os.link(source, target)
         except OSError:
             self.put(source, sha256)
+        make_names_durable(target.parent)
         return target
 
     def fetch(self, sha256: str, dest: Path) -> None:

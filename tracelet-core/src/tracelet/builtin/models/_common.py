@@ -6,8 +6,9 @@ import json
 import logging
 import pickle
 import re
+import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "check_version",
     "class_path",
     "logger",
+    "pack_again",
     "plain_params",
     "read_facts",
     "readable",
@@ -31,6 +33,8 @@ __all__ = [
 logger = logging.getLogger("tracelet.models")
 
 _FACTS = "model.json"
+#: The system that a zip says it was made on.
+_UNIX = 3
 
 #: What libraries raise about files that they cannot make a model from.
 UNREADABLE = (
@@ -109,6 +113,26 @@ def check_version(library: ModuleType, safe_since: tuple[int, ...], trust: bool)
             f"A file made for it can run code while {library.__name__} {library.__version__} loads it: upgrade to "
             f"{library.__name__} {needed} or later, or pass trust=True if you know where the model comes from."
         )
+
+
+def pack_again(path: Path, names: Mapping[str, str], changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
+    """Write a zip anew without its dates, so that what is in it alone decides its bytes.
+
+    ``names`` gives members other names, ``changes`` other content.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(partial, "w") as after:
+        for member in before.infolist():
+            info = zipfile.ZipInfo(names.get(member.filename, member.filename))
+            info.compress_type = member.compress_type
+            info.create_system = _UNIX
+            if member.filename in changes:
+                after.writestr(info, changes[member.filename](before.read(member)))
+                continue
+            info.file_size = member.file_size
+            with before.open(member) as source, after.open(info, "w") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    partial.replace(path)
 
 
 def plain_params(model: Any) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import ancestry, check_version, readable, write_facts
+from tracelet.builtin.models._common import ancestry, check_version, pack_again, readable, write_facts
 from tracelet.exceptions import ConfigError, UnsafeContent
 
 __all__ = ["KERAS_MODEL", "TENSORFLOW_MODULE", "dump", "load"]
@@ -33,6 +34,7 @@ def dump(model: Any, folder: Path) -> None:
         if not model.built:
             raise ValueError("the Keras model is not built, so it has no weights yet: call it on some data first")
         model.save(folder / _KERAS)
+        pack_again(folder / _KERAS, {}, {"metadata.json": _undated})
         write_facts(folder, model, keras, backend=keras.config.backend())
         return
     if TENSORFLOW_MODULE not in classes:
@@ -48,6 +50,13 @@ def dump(model: Any, folder: Path) -> None:
             "with tf.function and call it once, or give it an input_signature"
         )
     write_facts(folder, model, tensorflow)
+
+
+def _undated(metadata: bytes) -> bytes:
+    """When it was saved, Keras does not need to know, and an equal model shall give equal bytes."""
+    facts = json.loads(metadata)
+    facts.pop("date_saved", None)
+    return json.dumps(facts).encode()
 
 
 @readable()

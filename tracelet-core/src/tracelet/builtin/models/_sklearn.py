@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import pickle
+import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import UNREADABLE, check_version, logger, read_facts, readable, write_facts
+from tracelet.builtin.models._common import (
+    UNREADABLE,
+    check_version,
+    logger,
+    pack_again,
+    read_facts,
+    readable,
+    write_facts,
+)
 from tracelet.exceptions import UnsafeContent
 
 __all__ = ["dump", "load"]
 
 _SKOPS = "model.skops"
 _PICKLE = "model.pkl"
+_SCHEMA = "schema.json"
 _SKOPS_SAFE_SINCE = (0, 13)
 
 
@@ -45,6 +57,7 @@ def _dump_skops(model: Any, path: Path) -> bool:
         return False
     try:
         skops.dump(model, path)
+        _renumber(path)
         # skops writes functions and classes by name, those too that have none to be found by.
         skops.load(path, trusted=skops.get_untrusted_types(file=path))
     except UNREADABLE as error:
@@ -52,6 +65,34 @@ def _dump_skops(model: Any, path: Path) -> bool:
         path.unlink(missing_ok=True)
         return False
     return True
+
+
+def _renumber(path: Path) -> None:
+    """Number what skops names by its address in memory, so that equal models give equal bytes."""
+    with zipfile.ZipFile(path) as archive:
+        members = frozenset(archive.namelist())
+        schema = json.loads(archive.read(_SCHEMA))
+    names: dict[str, str] = {}
+    numbers: dict[int, int] = {}
+    count = itertools.count(1)  # skops takes 0 for no number
+
+    def visit(node: Any) -> None:
+        if isinstance(node, list):
+            for item in node:
+                visit(item)
+        elif isinstance(node, dict):
+            for item in node.values():
+                visit(item)
+            own = node.get("__id__")
+            if isinstance(own, int):
+                # What is shared must stay so; but whether two equal texts or numbers are one is Python's whim.
+                node["__id__"] = next(count) if node.get("is_json") else numbers.setdefault(own, next(count))
+            file = node.get("file")
+            if isinstance(file, str) and file in members:
+                node["file"] = names.setdefault(file, f"{len(names)}{Path(file).suffix}")
+
+    visit(schema)
+    pack_again(path, names, {_SCHEMA: lambda _: json.dumps(schema, indent=2).encode()})
 
 
 @readable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import shutil
 import time
@@ -17,9 +18,17 @@ from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, guarded, open_lane
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
+from tracelet.core.processes import TOKEN
 from tracelet.core.store import LocalStore, open_store
-from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError, TraceletError
-from tracelet.settings import TraceletSettings, load_plugin
+from tracelet.exceptions import (
+    BackendAuthError,
+    BackendUnavailable,
+    ConfigError,
+    IntegrityError,
+    PluginError,
+    TraceletError,
+)
+from tracelet.settings import TraceletSettings, load_plugin, unknown_variables
 
 __all__ = ["Check", "Verdict", "check_up"]
 
@@ -49,8 +58,9 @@ class Check:
 
 
 def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> list[Check]:
-    """Look at the directory, the store, the outbox, the routing policy and every configured backend.
+    """Look at the directory, the store, the outbox, the variables, the routing policy and the backends.
 
+    The backends are those that are configured, and those that deliveries wait for.
     The tracelet directory is made where it is not there. Backends are asked all at once, each within
     ``open_timeout`` and twice the ``deadline``, the store within the ``deadline``.
     """
@@ -58,12 +68,13 @@ def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> 
         _directory(directory, settings),
         _store(directory, settings),
         *_outbox(directory),
+        *_variables(plugins),
         _routing(settings, plugins),
     ]
     lanes: list[Lane] = []
     try:
         asked, _ = all_at_once(
-            {name: partial(_backend, name, directory, settings, plugins, lanes) for name in settings.backend}
+            {name: partial(_backend, name, directory, settings, plugins, lanes) for name in _asked(directory, settings)}
         )
     except BaseException:
         for lane in lanes:
@@ -135,6 +146,24 @@ def _outbox(directory: Path) -> Iterator[Check]:
         )
 
 
+def _asked(directory: Path, settings: TraceletSettings) -> list[str]:
+    outbox = Outbox(directory)
+    waited_for = {parcel.backend for parcel in outbox.everything()}
+    for path in outbox.every_draft():
+        with contextlib.suppress(IntegrityError):
+            found = outbox.load_draft(path)
+            waited_for |= set(found.targets if found is not None else ())
+    return list(dict.fromkeys([*settings.backend, *sorted(waited_for)]))
+
+
+def _variables(plugins: Registry) -> Iterator[Check]:
+    specs = [*plugins.backends, *plugins.detectors]
+    for name, near in unknown_variables((spec.name, spec.settings) for spec in specs).items():
+        if name != TOKEN:
+            advice = f"Did you mean {near}?" if near else "Unset it, or install what reads it."
+            yield Check("variables", Verdict.NOTE, f"{name} is set, and nothing that is installed reads it", advice)
+
+
 def _routing(settings: TraceletSettings, plugins: Registry) -> Check:
     try:
         plugins.routing.get(settings.routing)
@@ -167,4 +196,6 @@ def _advice(error: Exception) -> str:
         return "Start it, or correct its address; what is logged meanwhile waits in the outbox."
     if isinstance(error, ConfigError):
         return "Correct the variables that are named here."
-    return ""
+    if isinstance(error, PluginError):
+        return "Install or repair the distribution that provides it, or correct TRACELET_BACKEND."
+    return "Repair what is named here; what is logged meanwhile waits in the outbox."
