@@ -27,6 +27,7 @@ FLOORS = (
     {"core.manager"},
     {"core.captures", "core.tally", "core.wiring"},
     {"core.bounded", "core.capture", "core.finding"},
+    {"core.keeping", "core.known"},
     {"core.delivery", "core.drafts", "core.journal", "core.limits", "core.retrieval", "core.snapshots", "core.targets"},
     {"core.sealing"},
     {"core.lane", "core.outbox"},
@@ -39,7 +40,8 @@ FLOORS = (
     {"core.artifacts", "core.paths"},
     {"core.manifest"},
     {"core.plain", "core.sniffing"},
-    {"core.claims", "core.entries", "core.files", "core.processes", "core.remote"},
+    {"core.claims"},
+    {"core.entries", "core.examples", "core.files", "core.processes", "core.remote"},
     {"settings"},
     {"exceptions"},
 )

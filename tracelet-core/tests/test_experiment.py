@@ -381,6 +381,62 @@ def test_a_with_statement_is_a_run_and_an_exception_ends_it_as_failed(monkeypatc
     assert ends == [False, True]
 
 
+class Odd(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (Odd(), True),
+        (KeyboardInterrupt(), True),
+        (SystemExit(1), True),
+        (SystemExit("no"), True),
+        (SystemExit(0), False),
+        (SystemExit(), False),
+        (StopIteration(), False),
+        (None, False),
+    ],
+    ids=repr,
+)
+def test_a_run_that_is_stopped_while_an_exception_passes_has_failed(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException | None, failed: bool
+) -> None:
+    exp = Experiment("x", artifacts=True).start()
+    ends: list[bool] = []
+    honest = exp._artifact_manager.end
+    monkeypatch.setattr(exp._artifact_manager, "end", lambda *, failed: (ends.append(failed), honest(failed=failed)))
+    caught = None
+    try:
+        try:
+            if error is not None:
+                raise error
+        finally:
+            exp.stop()
+    except BaseException as other:  # noqa: BLE001
+        caught = other
+    assert caught is error
+    assert ends == [failed]
+
+
+def test_an_exception_that_was_being_handled_when_a_run_began_is_not_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    exp = Experiment("x", artifacts=True)
+    ends: list[bool] = []
+    honest = exp._artifact_manager.end
+    monkeypatch.setattr(exp._artifact_manager, "end", lambda *, failed: (ends.append(failed), honest(failed=failed)))
+    try:
+        raise Odd
+    except Odd:
+        exp.start().stop()
+        exp.start().stop(failed=True)
+        exp.start()
+    try:
+        raise Odd
+    except Odd:
+        exp.stop(failed=False)
+    assert ends == [False, True, False]
+
+
 def test_reading_needs_no_run_and_leaves_nothing_of_one() -> None:
     exp = Experiment("x", artifacts=True)
     assert exp.list_artifacts() == []

@@ -250,6 +250,31 @@ class TestWhereASaveGoes:
         torch.save(linear(), tmp_path / "model.pth.tmp")
         (tmp_path / "model.pth.tmp").replace(tmp_path / "model.pth")
         assert catch.only.artifact_path == "model.pth"
+        assert catch.only.place == tmp_path / "model.pth"
+
+    def test_what_there_is_no_room_for_is_not_written_aside(self, tmp_path: Path) -> None:
+        class Named(io.BytesIO):
+            name = "model.pth"
+
+        asked: list[int] = []
+        spec = registry().detectors.get("torch")
+        folder = tmp_path / "tracelet"
+        context = DetectorContext(
+            experiment="test",
+            directory=folder,
+            workspace=folder / "made",
+            room=lambda size: bool(asked.append(size)),
+        )
+        detector = spec.create(TorchSettings(), context)
+        caught, buffer = Catch(), Named()
+        detector.start(caught.emit)
+        try:
+            torch.save(linear(), buffer)
+        finally:
+            detector.stop()
+        assert asked == [len(buffer.getvalue())]
+        assert not caught
+        assert not folder.exists()
 
     def test_a_directory_of_no_name_is_left_to_torch(self, catch: Catch, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="does not exist"):

@@ -1,7 +1,8 @@
 """What a child process saw, for the detector in its parent.
 
 ``ddp_spawn`` and ``ddp_fork`` train in children, in which no experiment runs: rank 0 leaves each thing as a folder
-with the snapshot and ``detection.json``, which is written last. A model is not left: it is in the parent when ``fit``
+with the snapshot and ``detection.json``, which is written last. The file itself is claimed until the parent has
+taken that up: what a watcher sees of it is not told first. A model is not left: it is in the parent when ``fit``
 has returned, and only what is to be said about it comes from the child.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tracelet.plugin import ArtifactType, Detection
+from tracelet.plugin import ArtifactType, Detection, leave_claim
 
 __all__ = ["collect", "leave"]
 
@@ -28,7 +29,11 @@ def leave(folder: Path, detection: Detection) -> None:
     item = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}"
     (item / _CONTENT).mkdir(parents=True)
     source = detection.path
+    place = claim = None
     if source is not None:
+        if detection.snapshot != "take":
+            place = str(source)
+            claim = str(leave_claim(folder, [source]))
         target = item / _CONTENT / source.name
         if detection.snapshot == "take":
             source.rename(target)
@@ -44,6 +49,8 @@ def leave(folder: Path, detection: Detection) -> None:
         "description": detection.description,
         "metadata": detection.metadata,
         "aliases": detection.aliases,
+        "place": place,
+        "claim": claim,
     }
     part = item / f"{_FACTS}.part"
     part.write_text(json.dumps(facts), encoding="utf-8")
@@ -57,13 +64,16 @@ def collect(folder: Path, model: Any = None) -> Iterator[Detection]:
     """
     for facts in sorted(folder.glob(f"*/{_FACTS}")):
         told: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
-        name = told.pop("file")
+        name, claim = told.pop("file"), told.pop("claim")
         if name is None and model is None:
             continue
         told["type"] = None if told["type"] is None else ArtifactType(told["type"])
         told["aliases"] = tuple(told["aliases"])
+        told["place"] = None if told["place"] is None else Path(told["place"])
         if name is None:
             yield Detection(model=model, **told)
         else:
             yield Detection(path=facts.parent / _CONTENT / name, snapshot="take", **told)
         shutil.rmtree(facts.parent, ignore_errors=True)
+        if claim is not None:
+            Path(claim).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.plugin import Detection, Emit, saving
+from tracelet.plugin import Detection, Emit, saving, share, unshare
 from tracelet_lightning import LightningSettings, handoff
 from tracelet_lightning.guard import guarded
 
@@ -59,12 +59,14 @@ def add(watch: Watch) -> None:
     """Begin to report to this one too."""
     with _LOCK:
         _WATCHES.append(watch)
+    share(watch.handoff, watch.pid)
 
 
 def remove(watch: Watch) -> None:
     """Report to this one no more."""
     with _LOCK:
         _WATCHES.remove(watch)
+    unshare(watch.handoff)
 
 
 def adopt(watches: Iterable[Watch]) -> None:
@@ -72,8 +74,11 @@ def adopt(watches: Iterable[Watch]) -> None:
     parent = multiprocessing.parent_process()
     with _LOCK:
         known = {watch.workspace for watch in _WATCHES}
-        _WATCHES.extend(
+        adopted = [
             attrs.evolve(watch, emit=None, outcome=None)
             for watch in watches
             if parent is not None and watch.pid == parent.pid and watch.workspace not in known
-        )
+        ]
+        _WATCHES.extend(adopted)
+    for watch in adopted:
+        share(watch.handoff, watch.pid)

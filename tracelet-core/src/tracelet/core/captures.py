@@ -69,17 +69,18 @@ class Captures:
     def hand_over(self, left: Leftover, submit: Submit) -> None:
         """Submit everything that a dead process captured, without end of patience, unless somebody else does."""
         if self._outbox.take_journal(left.path):
-            self._resume(left, submit).stop(time.monotonic() + _LONG)
+            until = time.monotonic() + _LONG
+            self._resume(left, submit).stop(until, until)
 
     def settle(self, until: float) -> None:
         """Submit what is captured by now, or until then (monotonic)."""
         for capture in self._all():
             capture.settle(until)
 
-    def stop(self, seconds: float) -> None:
-        """Stop the detectors, and submit what they saw, for so many seconds each."""
+    def stop(self, seconds: float, last: float) -> None:
+        """Stop the detectors, and submit what they saw, for so many seconds each, and until ``last`` (monotonic) in all."""
         for capture in self._all():
-            capture.stop(time.monotonic() + seconds)
+            capture.stop(min(time.monotonic() + seconds, last), last)
         self._resumed = []
 
     @property

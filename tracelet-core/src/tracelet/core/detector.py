@@ -47,6 +47,9 @@ class Detection:
     #: How its bytes are kept from what happens next: ``copy`` is right for every file; ``link`` is for one that will
     #: be deleted or replaced but never written again; ``take`` gives away what the detector made in its workspace.
     snapshot: Literal["copy", "link", "take"] = "copy"
+    #: Where it is, or will be, for everybody else, where that is not ``path``: of what was copied from there, or will be
+    #: renamed to that when it is complete. Detections of one place are of one thing.
+    place: Path | None = None
     #: How the file looked when it was found complete. Where it looks otherwise when it is copied, it is being written
     #: again, and nothing is captured: what comes of that is the detector's to emit. None takes it as it is.
     stamp: Stamp | None = None
@@ -84,6 +87,10 @@ def _nothing(completed: bool) -> None:
     """For whoever does not want to know."""
 
 
+def _always(size_bytes: int) -> bool:
+    return True
+
+
 @attrs.frozen(kw_only=True)
 class DetectorContext:
     """What a detector is told about the experiment that it works for."""
@@ -98,6 +105,9 @@ class DetectorContext:
     #: Tell how a training that was watched ended: whether it came to its end. The last one counts where the program ends
     #: without ending its run.
     outcome: Callable[[bool], None] = _nothing
+    #: Tell whether so many bytes can be captured now, before they are written to the workspace. Where they cannot, that
+    #: is counted, and there is nothing to emit.
+    room: Callable[[int], bool] = _always
 
 
 @attrs.frozen(kw_only=True)

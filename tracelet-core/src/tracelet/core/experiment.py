@@ -33,6 +33,10 @@ _LOG = logging.getLogger("tracelet.experiment")
 _ACTIVE: weakref.WeakValueDictionary[str, Experiment] = weakref.WeakValueDictionary()
 
 
+#: Exceptions that tell of an end, and of no trouble.
+_NO_FAILURES = (GeneratorExit, StopIteration, StopAsyncIteration)
+
+
 @attrs.frozen(kw_only=True)
 class ExperimentConfig:
     """What can be configured for one experiment; a field that is None is left to the settings.
@@ -108,6 +112,9 @@ class Experiment:
             writes=global_rank(self.settings) == 0,
         )
         self._run: RunInfo | None = None
+        #: The process that the run is of, and the id of the exception that was being handled when it began.
+        self._pid = os.getpid()
+        self._handled: int | None = None
 
     def __repr__(self) -> str:
         state = f"run {self._run.id}" if self._run is not None else "no run"
@@ -128,7 +135,9 @@ class Experiment:
             self._begin(run)
         elif self.settings.automagic_artifacts or self.settings.watch_filesystem:
             _LOG.warning("nothing is captured by itself while artifacts are off: say artifacts=True too.")
-        self._run = run
+        self._run, self._pid = run, os.getpid()
+        handled = sys.exc_info()[1]
+        self._handled = None if handled is None else id(handled)
         _ACTIVE[self.name] = self
         atexit.register(self._stop_at_exit)
         return self
@@ -142,8 +151,13 @@ class Experiment:
                 "that can be written."
             ) from error
 
-    def stop(self, *, failed: bool = False) -> None:
-        """End the run: deliver what waits, for ``stop_timeout`` seconds at most. Without a run, end what reading began."""
+    def stop(self, *, failed: bool | None = None) -> None:
+        """End the run: deliver what waits, for ``stop_timeout`` seconds at most. Without a run, end what reading began.
+
+        ``failed`` says how the run ended. None is what is known: it failed where an exception is being handled that
+        was not when it began, as in ``finally`` while one passes through, or where the last training that was watched broke off.
+        In a forked child the run is its parent's, and goes on there.
+        """
         if self._run is None:
             self._artifact_manager.release()
             return
@@ -151,14 +165,24 @@ class Experiment:
         atexit.unregister(self._stop_at_exit)
         if _ACTIVE.get(self.name) is self:
             del _ACTIVE[self.name]
-        if self.settings.enable_artifacts:
-            self._artifact_manager.end(failed=failed)
+        if not self.settings.enable_artifacts:
+            return
+        if self._pid != os.getpid():
+            self._artifact_manager.disown()
+        else:
+            self._artifact_manager.end(failed=self._failed() if failed is None else failed)
+
+    def _failed(self) -> bool:
+        error = sys.exc_info()[1]
+        if error is None or id(error) == self._handled or isinstance(error, _NO_FAILURES):
+            return self._artifact_manager.broke_off
+        return not isinstance(error, SystemExit) or error.code not in (None, 0)
 
     def _stop_at_exit(self) -> None:
         """The program ends without having ended the run: what it dies of, or what a training died of, is the run's end too."""
         # Set by the interpreter when it prints a traceback that nobody caught.
         died = getattr(sys, "last_type", None) is not None
-        self.stop(failed=died or self._artifact_manager.broke_off)
+        self.stop(failed=True if died else None)
 
     def __enter__(self) -> Experiment:
         return self.start()

@@ -4,12 +4,15 @@
                                                was kept, and one when that is submitted, or need not be
     captured/<experiment>/<…>.lease            who is finishing it in place of a dead owner
 
-A line is one write at the end of the file: it is there, or it is not, and threads do not mix theirs.
+A note is one write at the end of the file: it is there, or it is not, and threads do not mix theirs. It begins with the end
+of a line, so that one that a full disk cut off spoils no other.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import time
 import uuid
@@ -25,8 +28,11 @@ from tracelet.core.entries import ArtifactType
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
+from tracelet.exceptions import TraceletError
 
 __all__ = ["Captured", "Head", "Journal", "Kept", "Leftover", "leftovers"]
+
+_LOG = logging.getLogger("tracelet.automagic")
 
 #: The files of a capture with their sha256, by path.
 Content = tuple[tuple[str, str], ...]
@@ -77,7 +83,7 @@ class Leftover:
 
 
 class Journal:
-    """Notes of what one process captures in one run; there is no file before the first note."""
+    """Notes of what one process captures in one run; there is no file before :meth:`open`, and none is needed after the end."""
 
     def __init__(self, path: Path, head: Head) -> None:
         self._path = path
@@ -89,6 +95,19 @@ class Journal:
         """Begin a journal in a tracelet directory."""
         name = f"{time.time_ns():020d}~{uuid.uuid4().hex}.jsonl"
         return cls(directory / "captured" / physical_name(head.run.experiment) / name, head)
+
+    def open(self) -> None:
+        """Begin to take notes: one thread's call, before the first note. Raises ``OSError`` where that cannot be written."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = not self._path.exists()
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            if new:
+                self._write(converter().unstructure(self._head), b"")
+        except OSError:
+            self.let_go()
+            self._path.unlink()
+            raise
 
     def kept(self, what: Kept) -> None:
         """Note what was kept; raises ``OSError`` where that cannot be written."""
@@ -109,7 +128,10 @@ class Journal:
         )
 
     def done(self, number: int, key: str = "", captured: Captured | None = None) -> None:
-        """Note that something is submitted, or need not be."""
+        """Note that something is submitted, or need not be.
+
+        Where that cannot be written a later process finds no snapshot of it, and does nothing either.
+        """
         noted: dict[str, Any] = {"done": number}
         if captured is not None:
             kind = captured.detection.type
@@ -122,25 +144,28 @@ class Journal:
                 "inside": captured.inside,
                 "aliases": sorted(captured.aliases),
             }
-        self._write(noted)
+        try:
+            self._write(noted)
+        except OSError as error:
+            _LOG.debug("%s: the end of number %d is not noted: %s", self._path, number, error)
 
     def close(self, *, finished: bool) -> None:
         """Write no more; the file goes where all that it tells of is ``finished``."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self.let_go()
         if finished:
             self._path.unlink(missing_ok=True)
         self._path.with_suffix(".lease").unlink(missing_ok=True)
 
-    def _write(self, note: dict[str, Any]) -> None:
-        if self._file < 0:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self._path.exists()
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            if new:
-                self._write(converter().unstructure(self._head))
-        os.write(self._file, json.dumps(note).encode() + b"\n")
+    def let_go(self) -> None:
+        """Write no more, and leave the file to whose it is: all that a forked child may do."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def _write(self, note: dict[str, Any], before: bytes = b"\n") -> None:
+        line = before + json.dumps(note).encode() + b"\n"
+        if os.write(self._file, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
 
 def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftover]:
@@ -153,24 +178,67 @@ def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftov
 
 
 def _read(path: Path) -> Leftover | None:
-    """Read a journal; the end of the last line may be missing. None where another process has finished it."""
+    """Read a journal; a line that cannot be read costs itself only. None where there is none, or none of its own."""
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-        head, *notes = [json.loads(line) for line in lines]
-    except (FileNotFoundError, ValueError):
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return None  # another process has finished it
+    except OSError as error:
+        _LOG.warning("%s cannot be read: %s", path, error)
         return None
-    waiting: dict[int, Kept] = {}
-    last: dict[str, Captured] = {}
-    for note in notes:
-        if "done" not in note:
-            waiting[note["number"]] = Kept(note["number"], note["key"], _detection(note))
-            continue
-        kept = waiting.pop(note["done"])
-        if "content" in note:
+    ended, cut = lines[:-1], lines[-1]
+    notes = [note for line in ended if line and (note := _parsed(line)) is not None]
+    reading = _Reading()
+    bad = sum(bool(line) for line in ended) - len(notes) + sum(not reading.take(note) for note in notes)
+    if reading.head is None:
+        if notes or bad or cut:
+            _LOG.warning("%s does not say whose captures it is about: they are not delivered.", path)
+        return None
+    if bad:
+        _LOG.warning("%s: %d lines cannot be read, and are skipped: what they tell of is not delivered.", path, bad)
+    return Leftover(path, reading.head, tuple(reading.waiting.values()), reading.last)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        note = json.loads(line)
+    except ValueError:
+        return None
+    return note if isinstance(note, dict) else None
+
+
+class _Reading:
+    """What the notes of a journal come to, one after the other."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.waiting: dict[int, Kept] = {}
+        self.last: dict[str, Captured] = {}
+        #: Two threads may have noted the end of one thing.
+        self._ended: dict[int, Kept] = {}
+
+    def take(self, note: dict[str, Any]) -> bool:
+        """Take a note in; False for one that says nothing."""
+        try:
+            if "owner" in note:
+                self.head = self.head or converter().structure(note, Head)
+            elif "done" in note:
+                self._end(note)
+            else:
+                self.waiting[note["number"]] = Kept(note["number"], note["key"], _detection(note))
+        except (LookupError, TypeError, ValueError, AttributeError, ExceptionGroup, TraceletError):
+            return False
+        return True
+
+    def _end(self, note: dict[str, Any]) -> None:
+        number = note["done"]
+        if number in self.waiting:
+            self._ended[number] = self.waiting.pop(number)
+        kept = self._ended.get(number)
+        if kept is not None and "content" in note:
             said = attrs.evolve(kept.detection, name=note["name"], type=ArtifactType(note["type"]))
             content = tuple((file, sha256) for file, sha256 in note["content"])
-            last[note["key"]] = Captured(content, said, note["inside"], frozenset(note["aliases"]))
-    return Leftover(path, converter().structure(head, Head), tuple(waiting.values()), last)
+            self.last[note["key"]] = Captured(content, said, note["inside"], frozenset(note["aliases"]))
 
 
 def _detection(note: dict[str, Any]) -> Detection:

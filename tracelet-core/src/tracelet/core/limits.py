@@ -22,6 +22,8 @@ class Limits:
         self._settings = settings
         self._times: dict[str, float] = {}
         self._recent: deque[float] = deque()
+        #: By key: when the version that waits is captured.
+        self._slots: dict[str, float] = {}
 
     def wanted(self, path: Path) -> bool:
         """Tell whether the patterns let a path be captured: as it is seen from here, or its name alone."""
@@ -35,9 +37,20 @@ class Limits:
 
         return (not include or fits(include)) and not fits(exclude)
 
-    def due(self, key: str) -> float | None:
-        """Return when (monotonic) the rates let this path be captured, and count on it; None is never."""
+    @property
+    def rates(self) -> bool:
+        """Whether there are any rates."""
+        return bool(self._settings.capture_min_interval or self._settings.capture_max_per_minute)
+
+    def due(self, key: str, *, waits: bool = True) -> float | None:
+        """Return when (monotonic) the rates let this path be captured, and count on it; None is never.
+
+        With ``capture_latest_wins`` that may be later, unless it cannot wait; until then every newer version of the path
+        is captured in place of the one before, and counts no more.
+        """
         now = due = time.monotonic()
+        if self._slots.get(key, now) > now:
+            return self._slots[key] if waits else None
         if (interval := self._settings.capture_min_interval) and key in self._times:
             due = max(due, self._times[key] + interval)
         if limit := self._settings.capture_max_per_minute:
@@ -45,10 +58,12 @@ class Limits:
                 self._recent.popleft()
             if len(self._recent) >= limit:
                 due = max(due, self._recent[-limit] + _MINUTE)
-        if due > now and not self._settings.capture_latest_wins:
+        if due > now and not (waits and self._settings.capture_latest_wins):
             return None
         if interval:
             self._times[key] = due
         if limit:
             self._recent.append(due)
+        if due > now:
+            self._slots[key] = due
         return due

@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -16,7 +17,10 @@ from tracelet.core.detector import Detection
 from tracelet.core.entries import ArtifactType
 from tracelet.core.files import Stamp, copy_file, hash_blob, stamp
 
-__all__ = ["Outdated", "artifact_name", "content_of", "size_of", "snapshot"]
+__all__ = ["Look", "Outdated", "artifact_name", "content_of", "discard", "look_of", "size_of", "snapshot", "weight_of"]
+
+#: What tells one state of a file from another, whatever it is called: device, inode, bytes and mtime.
+Look = tuple[int, int, int, int]
 
 _LONGEST_NAME = 128
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -53,6 +57,41 @@ def size_of(path: Path) -> int:
     if stat.S_ISREG(status.st_mode):
         return status.st_size
     return sum(file.stat().st_size for file in _files(path))
+
+
+def look_of(path: Path) -> Look | None:
+    """Return how a regular file looks; None for a folder, and where there is nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def weight_of(model: Any) -> int:
+    """Return the bytes of a live model's parameters, so far as it can be asked for them; storing it takes about as many."""
+    total = 0
+    for name in ("parameters", "buffers"):
+        give = getattr(model, name, None)
+        with contextlib.suppress(TypeError, ValueError, AttributeError, RuntimeError):
+            total += sum(int(getattr(one, "nbytes", 0)) for one in give()) if callable(give) else 0
+    return total
+
+
+def discard(detection: Detection, workspace: Path) -> None:
+    """Delete what a detector made itself and gave away, and the folder that it made for that."""
+    made = detection.path
+    if made is None or detection.snapshot != "take":
+        return
+    if made.is_dir():
+        shutil.rmtree(made, ignore_errors=True)
+    else:
+        made.unlink(missing_ok=True)
+    if made.parent != workspace and made.is_relative_to(workspace):
+        with contextlib.suppress(OSError):  # there is more in it
+            made.parent.rmdir()
 
 
 class Outdated(Exception):

@@ -20,6 +20,7 @@ class TorchDetector:
     def __init__(self, settings: TorchSettings, context: DetectorContext) -> None:
         self._saves = [save for save in SAVES if getattr(settings, save.switch)]
         self._workspace = context.workspace
+        self._room = context.room
         self._emit: Emit | None = None
 
     def start(self, emit: Emit) -> None:
@@ -43,6 +44,8 @@ class TorchDetector:
             return
         path, made = target.path, target.memory or target.before is not None
         if made:
+            if not self._room(target.size_bytes()):
+                return
             path = self._workspace / uuid.uuid4().hex / target.path.name
             path.parent.mkdir(parents=True)
             target.write_to(path)
@@ -52,6 +55,7 @@ class TorchDetector:
                 type=kind,
                 metadata=metadata,
                 artifact_path=target.artifact_path,
+                place=target.final,
                 snapshot="take" if made else "copy",
             )
         )

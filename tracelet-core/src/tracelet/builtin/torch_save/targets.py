@@ -50,6 +50,20 @@ class Target:
         final = next((name.removesuffix(end) for end in _UNFINISHED if name.endswith(end)), "")
         return final if final.strip(".") else None
 
+    @property
+    def final(self) -> Path | None:
+        """Where on disk it will be when it is complete."""
+        return None if self.memory else self.path.with_name(self.artifact_path or self.path.name)
+
+    def size_bytes(self) -> int:
+        """Return how many bytes :meth:`write_to` writes. Raises ``OSError`` where that cannot be told."""
+        if self.before is None:
+            return len(self.stream.getvalue())
+        return sum((self.path / name).stat().st_size for name in self._changed(self.before))
+
+    def _changed(self, before: Mapping[str, object]) -> list[str]:
+        return [name for name, look in _looks(self.path).items() if before.get(name) != look]
+
     def write_to(self, path: Path) -> None:
         """Write what is in memory, or those files of the folder that are not as they were before.
 
@@ -59,9 +73,8 @@ class Target:
             path.write_bytes(self.stream.getvalue())
             return
         path.mkdir()
-        for name, look in _looks(self.path).items():
-            if self.before.get(name) != look:
-                shutil.copyfile(self.path / name, path / name)
+        for name in self._changed(self.before):
+            shutil.copyfile(self.path / name, path / name)
 
     def complete(self) -> bool:
         """Write out what the open file holds back, and say whether the bytes are where the target says.

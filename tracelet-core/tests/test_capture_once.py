@@ -1,0 +1,634 @@
+# ruff: noqa: F811 - a fixture is a parameter of what uses it
+"""One thing that several see, or that has several names, is captured once, by who knows most, within its bounds."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from making import write
+from test_capture import contents, counts, hand, run  # noqa: F401 - fixtures
+
+from tracelet import ArtifactType, Experiment
+from tracelet.core import claims, limits
+from tracelet.core.artifacts import TraceletArtifact
+from tracelet.core.backend import Labels, RunInfo
+from tracelet.core.capture import Capture
+from tracelet.core.journal import Head, Journal, Kept, leftovers
+from tracelet.core.processes import ProcessId, current
+from tracelet.core.results import LogResults
+from tracelet.plugin import Detection, leave_claim, saving, share, unshare
+from tracelet.settings import TraceletSettings
+
+pytestmark = pytest.mark.capture
+
+Run = Callable[..., Experiment]
+
+
+def made(directory: Path, submit: Any, **settings: Any) -> Capture:
+    """A capture without detectors, on its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    info = RunInfo(uuid.uuid4().hex, "x", time.time())
+    one = Capture(info, TraceletSettings(**settings), directory, [], submit, lambda: 0)
+    one.start()
+    return one
+
+
+def test_first_saves_of_many_threads_at_once_are_all_captured_and_noted(tmp_path: Path) -> None:
+    threads = 8
+    for number in range(60):
+        got: list[str] = []
+
+        def submit(artifact: TraceletArtifact, labels: Labels, put_id: str) -> Future[LogResults]:
+            got.append(artifact.name)  # noqa: B023
+            done: Future[LogResults] = Future()
+            done.set_result(LogResults())
+            return done
+
+        folder = tmp_path / str(number)
+        one = made(folder / ".tracelet", submit)
+        paths = [write(folder / f"f{index}.bin", os.urandom(2000)) for index in range(threads)]
+        barrier = threading.Barrier(threads)
+
+        def emit(path: Path) -> None:
+            barrier.wait()  # noqa: B023
+            one.emit(Detection(path=path, type=ArtifactType.CUSTOM))  # noqa: B023
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(emit, paths))
+        notes = [json.loads(line) for line in one._journal._path.read_text().split("\n") if line]
+        assert [index for index, note in enumerate(notes) if "owner" in note] == [0]
+        one.stop(time.monotonic() + 20)
+        assert sorted(got) == [f"f{index}-custom" for index in range(threads)]
+
+
+# -- journals
+
+
+HEAD: dict[str, Any] = {"backends": ["local"], "routing": "by-type"}
+
+
+def journal(directory: Path, lines: list[Any]) -> Path:
+    """A journal of a process that is dead, of lines that are notes, or text."""
+    path = directory / "captured" / "x" / f"{0:020d}~a.jsonl"
+    head = {
+        **HEAD,
+        "owner": {"host": current().host, "pid": 999999, "started": "1"},
+        "run": {"id": "a" * 32, "experiment": "x", "started_at": 1.0},
+        "folder": str(directory / "staging" / "a"),
+    }
+    text = [head if line == "head" else line for line in lines]
+    return write(path, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in text))
+
+
+def note(number: int) -> dict[str, Any]:
+    seen = {"type": None, "name": None, "artifact_path": None, "description": None, "metadata": {}, "aliases": []}
+    return {"number": number, "key": f"/{number}", "path": f"/{number}", "snapshot": "copy", **seen}
+
+
+def end(number: int, **said: Any) -> dict[str, Any]:
+    content = {"key": "/k", "content": [[".", "0" * 64]], "name": "k", "type": "custom", "inside": "k", "aliases": []}
+    return {"done": number, **(content | said)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "waiting", "warned"),
+    [
+        (["head", note(0), note(1)], [0, 1], 0),
+        (["head", note(0), '{"number": 1, "ke', note(2)], [0, 2], 1),
+        ([note(0), "head", note(1)], [0, 1], 0),
+        (["head", "head", note(0)], [0], 0),
+        (["head", note(0), {"done": 0}, {"done": 0}, note(1)], [1], 0),
+        (["head", note(0), {"done": 7}, "[]", note(1)], [0, 1], 1),
+        (["head", {"number": 3}, {**note(4), "type": "no-type"}, {**note(5), "name": "/"}, note(6)], [6], 1),
+        (["head", note(0), end(0), end(0, type="nothing"), end(9), note(1)], [1], 1),
+    ],
+)
+def test_a_line_that_cannot_be_read_costs_itself_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lines: list[Any], waiting: list[int], warned: int
+) -> None:
+    journal(tmp_path, lines)
+    (left,) = leftovers(tmp_path, "x")
+    assert [kept.number for kept in left.waiting] == waiting
+    assert caplog.text.count("cannot be read, and are skipped") == warned
+
+
+def test_a_journal_that_says_nothing_of_its_run_is_told_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal(tmp_path, [note(0), {"owner": "nobody"}])
+    assert list(leftovers(tmp_path)) == []
+    assert "does not say whose captures" in caplog.text
+
+
+def test_a_journal_that_another_process_has_finished_meanwhile_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "captured" / "x").mkdir(parents=True)
+    (tmp_path / "captured" / "x" / "0~a.jsonl").symlink_to(tmp_path / "gone")
+    assert list(leftovers(tmp_path)) == []
+
+
+def test_a_journal_that_cannot_be_opened_is_told_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "captured" / "x" / "0~a.jsonl").mkdir(parents=True)
+    assert list(leftovers(tmp_path)) == []
+    assert "0~a.jsonl cannot be read: " in caplog.text
+
+
+def short_write(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> None:
+    """From now on the disk takes only a part of these writes, as one that is full does."""
+    honest, done = os.write, []
+
+    def write_some(file: int, data: bytes) -> int:
+        done.append(file)
+        return honest(file, data[: len(data) // 2] if len(done) - 1 in calls else data)
+
+    monkeypatch.setattr(os, "write", write_some)
+
+
+def test_a_note_that_a_full_disk_cut_off_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = ProcessId(current().host, 999999, "1")
+    head = Head(
+        owner=gone, run=RunInfo("a" * 32, "x", 1.0), backends=["local"], routing="by-type", folder=tmp_path / "s"
+    )
+    taken = Journal.begun(tmp_path, head)
+    short_write(monkeypatch, {0, 3, 5})
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        taken.open()
+    assert list((tmp_path / "captured").rglob("*.jsonl")) == []
+    taken.open()
+    kept = [Kept(number, f"/{number}", Detection(path=Path(f"/{number}"))) for number in range(3)]
+    taken.kept(kept[0])
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        taken.kept(kept[1])
+    taken.kept(kept[2])
+    taken.done(0)
+    taken.close(finished=False)
+    (left,) = leftovers(tmp_path)
+    assert [one.number for one in left.waiting] == [0, 2]
+
+
+# -- rates
+
+
+@pytest.mark.parametrize(
+    ("bounds", "about"), [({"capture_min_interval": 10.0}, 60), ({"capture_max_per_minute": 6}, 60)], ids=str
+)
+def test_with_latest_wins_a_save_each_second_is_captured_as_often_as_the_rates_let_it(
+    monkeypatch: pytest.MonkeyPatch, bounds: dict[str, Any], about: int
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
+    rates = limits.Limits(TraceletSettings(capture_latest_wins=True, **bounds))
+    captured, slot = 0, None
+    for second in range(600):
+        now = float(second)
+        if slot is not None and slot <= now:
+            captured, slot = captured + 1, None
+        due = rates.due("x")
+        assert due is not None
+        captured, slot = (captured + 1, None) if due <= now else (captured, due)
+    assert captured == pytest.approx(about, abs=2)
+
+
+@pytest.mark.parametrize("bounds", [{"capture_min_interval": 60.0}, {"capture_max_per_minute": 1}], ids=str)
+def test_a_file_that_two_detectors_see_counts_once(
+    run: Run,
+    hand: ModuleType,
+    home: Path,
+    bounds: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    exp = run(**bounds)
+    path = home / "x.bin"
+    for content in ("1", "22"):
+        write(path, content)
+        hand.show(Detection(path=path, type=ArtifactType.CHECKPOINT, name="n", aliases=("best",)))
+        hand.show(Detection(path=path))
+        assert exp.flush(10.0) == 0
+    hand.show(Detection(path=path))
+    exp.stop()
+    assert counts(exp) == {"captured": 1, "unchanged": 1, "throttled": 1}
+    assert "1 throttled" in caplog.text
+
+
+def test_of_two_who_tell_of_a_version_that_waits_the_one_who_knows_more_is_heard(
+    run: Run,
+    hand: ModuleType,
+    home: Path,
+) -> None:
+    exp = run(capture_latest_wins=True, capture_min_interval=60.0)
+    path = home / "x.bin"
+    for content in ("1", "22", "333"):
+        write(path, content)
+        known = Detection(
+            path=path, type=ArtifactType.CHECKPOINT, name="n", aliases=("best",), metadata={"size": content}
+        )
+        bare = Detection(path=path, metadata={"directory": "."})
+        for seen in (known,) if content == "1" else (bare, known) if content == "22" else (known, bare):
+            hand.show(seen)
+        if content == "1":
+            assert exp.flush(10.0) == 0
+    exp.stop()
+    last = exp.get_artifact("n", version="best")
+    assert (last.metadata, last.aliases) == ({"size": "333"}, ("best",))
+    assert counts(exp)["superseded"] == 2
+
+
+def test_a_rewrite_that_looks_the_same_is_held_to_the_rates_too(
+    run: Run,
+    hand: ModuleType,
+    home: Path,
+) -> None:
+    exp = run(capture_min_interval=60.0)
+    path = write(home / "x.bin", "1")
+    hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+    before = path.stat()
+    path.write_text("2")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert contents(exp, "x-custom") == [b"1"]
+    assert counts(exp) == {"captured": 1, "throttled": 1}
+
+
+def test_a_rewrite_that_looks_the_same_waits_with_latest_wins(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run(capture_min_interval=60.0, capture_latest_wins=True)
+    path = write(home / "x.bin", "1")
+    hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+    before = path.stat()
+    path.write_text("2")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
+    until = time.monotonic() + 10
+    while not any(
+        item.counted and item.due > time.monotonic() + 30 for item in exp._artifact_manager._captures.own._items
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert contents(exp, "x-custom") in ([], [b"1"])
+    exp.stop()
+    assert contents(exp, "x-custom") == [b"1", b"2"]
+
+
+# -- models, and what detectors make
+
+
+class Net:
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def parameters(self) -> Iterator[Any]:
+        yield memoryview(bytearray(self.size))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "counted"),
+    [
+        ({"capture_exclude": ["net*"]}, {"filtered": 2}),
+        ({"capture_max_per_minute": 1}, {"captured": 1, "throttled": 1}),
+        ({"capture_max_per_minute": 1, "capture_latest_wins": True}, {"captured": 1, "throttled": 1}),
+        ({"capture_disk_share": 1e-9}, {"over_cap": 2}),
+    ],
+    ids=str,
+)
+def test_models_keep_within_the_bounds_and_are_not_stored_to_find_that_out(
+    tmp_path: Path, bounds: dict[str, Any], counted: dict[str, int]
+) -> None:
+    asked: list[str] = []
+
+    def submit(artifact: TraceletArtifact, labels: Labels, put_id: str) -> Future[LogResults]:
+        asked.append(artifact.name)
+        return Future()
+
+    one = made(tmp_path / ".tracelet", submit, **bounds)
+    for _ in range(2):
+        one.emit(Detection(model=Net(10_000_000), type=ArtifactType.MODEL, name="net"))
+    one.stop(time.monotonic() + 5)
+    assert {k: v for k, v in one.stats().items() if k not in {"detectors", "waiting"}} == counted
+    assert len(asked) == counted.get("captured", 0)
+
+
+def test_a_model_weighs_what_it_is_until_it_is_delivered(tmp_path: Path) -> None:
+    promise: Future[LogResults] = Future()
+    one = made(tmp_path / ".tracelet", lambda *arguments: promise)
+    one.emit(Detection(model=Net(1_000), type=ArtifactType.MODEL, name="net"))
+    assert one._keeping._submitted == 1_000
+    promise.set_result(LogResults())
+    assert one._keeping._submitted == 0
+    one.stop(time.monotonic() + 5)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{"capture_disk_share": 1e-12}, {"capture_exclude": ["*"]}, {"capture_max_per_minute": 1}, {}],
+    ids=str,
+)
+def test_what_a_detector_made_is_gone_from_its_workspace_whether_it_is_captured_or_not(
+    run: Run,
+    hand: ModuleType,
+    home: Path,
+    bounds: dict[str, Any],
+) -> None:
+    exp = run(**bounds)
+    workspace = hand.contexts[-1].workspace
+    for number in range(2):
+        folder = write(workspace / f"{number}" / "folder" / "x.bin", os.urandom(1000)).parent
+        hand.show(Detection(path=folder, type=ArtifactType.CUSTOM, name="made", snapshot="take"))
+        file = write(workspace / f"{number}" / "y.bin", os.urandom(1000))
+        hand.show(Detection(path=file, type=ArtifactType.CUSTOM, name="made-too", snapshot="take"))
+    assert [path for path in workspace.rglob("*") if path.is_file()] == []
+    exp.stop()
+
+
+# -- folders and names
+
+
+def test_a_folder_and_its_files_in_a_watched_directory_are_one(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run(capture_min_interval=60.0)
+    folder = home / "step1"
+    with ThreadPoolExecutor(1) as watcher, saving(folder):
+        for name in ("a.bin", "b.bin"):
+            watcher.submit(hand.show, Detection(path=write(folder / name, name), type=ArtifactType.CUSTOM)).result()
+        hand.show(Detection(path=folder, type=ArtifactType.CHECKPOINT))
+    hand.show(Detection(path=folder / "a.bin", type=ArtifactType.CUSTOM))
+    assert exp.flush(20.0) == 0
+    hand.show(Detection(path=folder / "b.bin", type=ArtifactType.CUSTOM))
+    hand.show(Detection(path=write(folder / "new.bin", "new"), type=ArtifactType.CUSTOM))
+    exp.stop()
+    assert {one.name for one in exp.list_artifacts()} == {"step1-checkpoint", "new-custom"}
+    assert counts(exp) == {"captured": 2, "unchanged": 4}
+
+
+def test_a_file_that_gets_its_name_when_it_is_complete_is_one_thing(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    final = home / "last.pth"
+    for epoch in (1, 2):
+        part = write(home / "last.pth.tmp", str(epoch))
+        hand.show(
+            Detection(
+                path=part,
+                type=ArtifactType.CHECKPOINT,
+                artifact_path="last.pth",
+                place=final,
+                metadata={"epoch": epoch},
+            )
+        )
+        part.replace(final)
+        hand.show(Detection(path=final, metadata={"directory": "."}))
+    exp.stop()
+    found = sorted((one.name, one.version, one.metadata["epoch"]) for one in exp.list_artifacts())
+    assert found == [("last-checkpoint", "v0", 1), ("last-checkpoint", "v1", 2)]
+
+
+def test_a_file_that_was_named_and_moved_is_the_same_thing_under_its_name(
+    run: Run,
+    hand: ModuleType,
+    home: Path,
+) -> None:
+    exp = run()
+    path = write(home / "x.bin", "x")
+    hand.show(Detection(path=path, type=ArtifactType.CHECKPOINT, name="mine", metadata={"epoch": 1}))
+    moved = path.rename(home / "y.bin")
+    hand.show(Detection(path=moved))
+    hand.show(Detection(path=moved, aliases=("last",)))
+    exp.stop()
+    (one,) = exp.list_artifacts()
+    assert (one.name, one.aliases, one.metadata) == ("mine", ("last",), {"epoch": 1})
+
+
+def test_a_file_that_was_called_by_its_path_and_moved_has_its_new_name_and_what_was_known(
+    run: Run,
+    hand: ModuleType,
+    home: Path,
+) -> None:
+    exp = run()
+    path = write(home / "scratch-1.bin", "x")
+    hand.show(Detection(path=path, type=ArtifactType.CHECKPOINT, metadata={"epoch": 1}))
+    hand.show(Detection(path=path.rename(home / "best.bin"), metadata={"directory": "."}))
+    exp.stop()
+    one = exp.get_artifact("best-checkpoint")
+    assert one.metadata == {"epoch": 1, "directory": "."}
+
+
+def test_a_file_that_moved_and_is_given_another_name_is_captured_by_it(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    path = write(home / "x.bin", "x")
+    hand.show(Detection(path=path, type=ArtifactType.CHECKPOINT, metadata={"epoch": 1}))
+    hand.show(Detection(path=path.rename(home / "y.bin"), name="mine"))
+    exp.stop()
+    one = exp.get_artifact("mine")
+    assert (one.type, one.metadata) == (ArtifactType.CHECKPOINT, {"epoch": 1})
+
+
+# -- who saves
+
+
+def test_a_thread_that_saves_for_somebody_else_waits_for_them(home: Path) -> None:
+    path = home / "last.ckpt"
+    with ThreadPoolExecutor(1) as executor, saving(path):
+
+        def save() -> tuple[bool, bool]:
+            with saving(path) as outermost:
+                return outermost, claims.being_saved(path)
+
+        assert executor.submit(save).result() == (True, True)
+        assert not claims.being_saved(path)
+        with saving(home / "other"):
+            assert not claims.being_saved(path)
+
+
+def test_who_saves_first_does_not_wait_for_who_comes_after(home: Path) -> None:
+    path = home / "last.ckpt"
+    with ThreadPoolExecutor(1) as executor:
+        begun, over = threading.Event(), threading.Event()
+
+        def save() -> None:
+            with saving(path):
+                begun.set()
+                over.wait()
+
+        with saving(path):
+            later = executor.submit(save)
+            begun.wait()
+            assert not claims.being_saved(path)
+        assert claims.being_saved(path)
+        with saving(home / "elsewhere"):
+            assert claims.being_saved(path)
+        over.set()
+        later.result()
+    assert not claims.being_saved(path)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from tracelet.plugin import leave_claim, saving, share
+share(Path(sys.argv[1]), int(sys.argv[2]))
+with saving("x.bin"):
+    print("saving", flush=True)
+    sys.stdin.readline()
+    left = leave_claim(Path(sys.argv[1]), ["y.bin"])
+print(left, flush=True)
+sys.stdin.readline()
+with saving("z.bin"):
+    print("again", flush=True)
+    sys.stdin.readline()
+    import os
+    os._exit(0)
+"""
+
+
+def test_what_a_child_saves_is_known_to_the_process_that_captures(home: Path) -> None:
+    shared = home / "shared"
+    share(shared, os.getpid())
+    assert not claims.being_saved("x.bin")
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(shared), str(os.getpid())],
+        cwd=home,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+
+        def step() -> str:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            return child.stdout.readline().strip()
+
+        assert child.stdout.readline().strip() == "saving"
+        assert claims.being_saved(home / "x.bin")
+        left = Path(step())
+        assert not claims.being_saved(home / "x.bin")
+        assert claims.being_saved(home / "y.bin")
+        assert step() == "again"
+        assert claims.being_saved(home / "z.bin")
+        step()
+    # A process that is gone saves nothing any more; what it left is there until it is taken.
+    assert not claims.being_saved(home / "z.bin")
+    assert claims.being_saved(home / "y.bin")
+    left.unlink()
+    assert not claims.being_saved(home / "y.bin")
+    leave_claim(shared, ["y.bin"])
+    unshare(shared)
+    assert not claims.being_saved(home / "y.bin")
+
+
+def test_a_child_writes_its_claims_down_while_it_saves(home: Path) -> None:
+    shared = home / "shared"
+    share(shared, os.getppid())
+    try:
+        with saving(home / "x.bin"):
+            (noted,) = shared.glob("*.claim")
+            assert json.loads(noted.read_text())["paths"] == [str(home / "x.bin")]
+        assert list(shared.iterdir()) == []
+        shared.rmdir()
+        write(shared, "no folder")
+        with saving(home / "x.bin") as outermost:
+            assert outermost
+    finally:
+        unshare(shared)
+
+
+# -- forks, and the end
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "sys.exit(0)",
+        "exp.stop(); os._exit(0)",
+        "exp.list_artifacts(); exp.stop(); os._exit(0)",
+        "exp.__exit__(None, None, None); os._exit(0)",
+    ],
+)
+def test_a_forked_child_that_ends_leaves_its_parents_captures_and_run(home: Path, ends: str) -> None:
+    plugins = Path(__file__).parent / "plugins"
+    script = f"""
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {str(plugins)!r})
+from tracelet import ArtifactType, Experiment
+from tracelet.core.capture import Capture
+from tracelet.plugin import Detection
+import threading
+held = threading.Event()
+honest = Capture._process_item
+Capture._process_item = lambda self, item: (held.wait(), honest(self, item))
+exp = Experiment("forks", artifacts=True, automagic_artifacts=True).start()
+capture = exp._artifact_manager._captures.own
+Path("before.bin").write_text("before")
+capture.emit(Detection(path=Path("before.bin").absolute(), type=ArtifactType.CUSTOM))
+child = os.fork()
+if child == 0:
+    assert exp.flush(1.0) >= 0
+    {ends}
+assert os.waitpid(child, 0)[1] == 0
+assert len(list(Path(".tracelet/captured").rglob("*.jsonl"))) == 1
+Path("after.bin").write_text("after")
+capture.emit(Detection(path=Path("after.bin").absolute(), type=ArtifactType.CUSTOM))
+held.set()
+exp.stop()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=home, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert {one.name for one in Experiment("forks", artifacts=True).list_artifacts()} == {
+        "before-custom",
+        "after-custom",
+    }
+
+
+def test_stop_ends_in_its_time_though_submitting_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    over = threading.Event()
+
+    def submit(*arguments: Any) -> Future[LogResults]:
+        over.wait(30)
+        return Future()
+
+    one = made(tmp_path / ".tracelet", submit)
+    for name in ("x", "y"):
+        one.emit(Detection(path=write(tmp_path / name, name), type=ArtifactType.CUSTOM))
+    began = time.monotonic()
+    one.stop(began + 0.2, began + 1.0)
+    assert time.monotonic() - began < 5.0
+    assert "2 captures were not submitted in time" in caplog.text
+    (noted,) = (tmp_path / ".tracelet" / "captured").rglob("*.jsonl")
+    assert noted.read_text().count('"number"') == 2
+    over.set()
+
+
+def test_the_worker_ends_with_the_time_for_submitting(tmp_path: Path) -> None:
+    over = threading.Event()
+    submitted: list[str] = []
+
+    def submit(artifact: TraceletArtifact, labels: Labels, put_id: str) -> Future[LogResults]:
+        over.wait(30)
+        submitted.append(artifact.name)
+        return Future()
+
+    one = made(tmp_path / ".tracelet", submit)
+    for name in ("x", "y"):
+        one.emit(Detection(path=write(tmp_path / name, name), type=ArtifactType.CUSTOM))
+    one.stop(time.monotonic(), time.monotonic())
+    over.set()
+    one._thread.join(10)
+    assert submitted == ["x-custom"]
+    assert one.waiting == 1
