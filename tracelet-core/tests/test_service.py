@@ -21,6 +21,7 @@ from tracelet.plugin import (
     BackendSpec,
     Labels,
     Manifest,
+    Overtaken,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
@@ -50,9 +51,9 @@ class Bare:
         )
 
 
-def one_file(tmp_path: Path, put_id: str = "put") -> SealedArtifact:
-    source = settle(write(tmp_path / "file", "content"))
-    file = ArtifactFile("file", 7, hashlib.sha256(b"content").hexdigest())
+def one_file(tmp_path: Path, put_id: str = "put", content: str = "content") -> SealedArtifact:
+    source = settle(write(tmp_path / "file", content))
+    file = ArtifactFile("file", len(content), hashlib.sha256(content.encode()).hexdigest())
     manifest = Manifest("thing", ArtifactType.CONFIG, put_id, 1.0, files=(file,))
     return SealedArtifact(manifest, {"file": source}, {"file": stamp(source.stat())})
 
@@ -118,3 +119,60 @@ def test_what_could_be_listed_crosses_a_lane_with_the_error(tmp_path: Path) -> N
     told = error_from_wire(json.loads(json.dumps(error_to_wire(caught.value))), "kind")
     assert isinstance(told, IntegrityError)
     assert (str(told), told.answers) == (str(caught.value), (kept,))
+
+
+class Forgetful(LocalBackend):
+    """Remembers what it was told to, and finds out in `put` where that is not the newest."""
+
+    remembered: StoredArtifact | None = None
+    looks = 0
+
+    def recall(self, name: str) -> StoredArtifact | None:
+        return self.remembered
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        self.looks += 1
+        self.remembered = super().find(name, ref)
+        return self.remembered
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        newest = super().find(sealed.manifest.name, "latest")
+        if newest != self.remembered:
+            raise Overtaken("v0 is another's")
+        self.remembered = super().put(sealed, labels)
+        return self.remembered
+
+
+def test_a_backend_that_remembers_is_asked_only_where_that_may_matter(tmp_path: Path) -> None:
+    open_one = service(tmp_path, Forgetful)
+    backend = open_one._backend
+    assert isinstance(backend, Forgetful)
+
+    def log(content: str, put_id: str) -> tuple[str, bool, int]:
+        """The version, whether it is new, and how often the backend was asked for that."""
+        before = backend.looks
+        delivered = open_one.deliver(one_file(tmp_path, put_id, content), Labels(), RUN, False)
+        return delivered.stored.version, delivered.created, backend.looks - before
+
+    assert log("first", "a") == ("v0", True, 1)
+    assert log("second", "b") == ("v1", True, 0)
+    assert log("second", "c") == ("v1", False, 1)
+    another = LocalBackend(tmp_path / "place", "trials")
+    another.put(one_file(tmp_path, "d", "third"), Labels())
+    assert log("third", "e") == ("v2", False, 1)
+    another.put(one_file(tmp_path, "f", "fourth"), Labels())
+    assert log("fifth", "g") == ("v4", True, 1)
+
+
+def test_who_is_overtaken_between_the_look_and_the_put_looks_again(tmp_path: Path) -> None:
+    another = LocalBackend(tmp_path / "place", "trials")
+
+    class Late(Forgetful):
+        def find(self, name: str, ref: str) -> StoredArtifact | None:
+            found = super().find(name, ref)
+            if self.looks == 1:
+                another.put(one_file(tmp_path, "theirs", "same"), Labels())
+            return found
+
+    delivered = service(tmp_path, Late).deliver(one_file(tmp_path, "mine", "same"), Labels(), RUN, False)
+    assert (delivered.stored.manifest.put_id, delivered.created) == ("theirs", False)

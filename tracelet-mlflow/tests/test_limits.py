@@ -140,3 +140,30 @@ def test_ten_thousand_versions_are_listed_by_a_few_requests(kind: str, server: M
     assert count == 10_001
     assert everything < 20
     assert one < 1
+
+
+BOTH = """
+import json
+from tracelet import ArtifactType, Experiment
+
+def log(exp, content):
+    artifact = exp.create_artifact("thing", ArtifactType.CONFIG).add_object(content, "x")
+    result = exp.log_artifact(artifact)["mlflow"]
+    return [result.version, result.created]
+
+one, other = (Experiment("both", backend="mlflow", artifacts=True).start() for _ in range(2))
+print(json.dumps([log(*step) for step in (
+    (one, "a"), (one, "b"), (other, "c"), (one, "c"), (one, "d"), (other, "c"), (other, "c"), (one, "e"),
+)]))
+one.stop()
+other.stop()
+"""
+
+
+def test_two_that_log_one_name_in_turn_see_what_the_other_one_has_logged(server: MlflowServer, tmp_path: Path) -> None:
+    """Though neither asks for all versions before it logs another one."""
+    told = programs.run(BOTH, tmp_path / "program", {"MLFLOW_TRACKING_URI": server.url})
+    assert told == [
+        *(["v0", True], ["v1", True], ["v2", True], ["v2", False]),
+        *(["v3", True], ["v4", True], ["v4", False], ["v5", True]),
+    ]

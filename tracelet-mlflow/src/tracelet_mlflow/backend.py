@@ -18,6 +18,7 @@ from tracelet.plugin import (
     Labels,
     Manifest,
     MovesAliases,
+    Recalls,
     RecordsInputs,
     Ref,
     RunInfo,
@@ -129,6 +130,16 @@ class MlflowBackend:
             index.set(entry, {**self._pointers(number, labels), f"v{number}": record.to_text()})
             rooms.notes.add(home.run_id, manifest, number, labels.version)
             return _stored(record, number, labels.version, labels.aliases, manifest)
+
+    def recall(self, name: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Recalls`: an answer of MLflow's is as long as there are versions."""
+        entry = self._rooms.index.recalled(name) if self._rooms is not None else None
+        number = None if entry is None else next(iter(entry.records), None)
+        if entry is None or number is None:
+            return None
+        record = Record.from_text(entry.records[number])
+        manifest = record.manifest or self._long.get(record.put_id)
+        return None if manifest is None else _stored(record, number, None, (), manifest)
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`: one request gives all versions of a name."""
@@ -280,5 +291,5 @@ def _check_unchanged(sealed: SealedArtifact) -> None:
 
 if TYPE_CHECKING:
 
-    def _fits(backend: MlflowBackend) -> tuple[Backend, MovesAliases, Deletes, RecordsInputs]:
-        return backend, backend, backend, backend
+    def _fits(backend: MlflowBackend) -> tuple[Backend, MovesAliases, Deletes, Recalls, RecordsInputs]:
+        return backend, backend, backend, backend, backend

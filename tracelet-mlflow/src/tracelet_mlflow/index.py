@@ -27,7 +27,7 @@ from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from tracelet.exceptions import BackendError
-from tracelet.plugin import ArtifactType
+from tracelet.plugin import ArtifactType, Overtaken
 from tracelet_mlflow.errors import code_of
 
 __all__ = ["Entry", "Index", "key"]
@@ -140,6 +140,10 @@ class Index:
             self._seen[name] = found
         return found
 
+    def recalled(self, name: str) -> Entry | None:
+        """Return what was known about a name when it was last read or written, or None."""
+        return self._seen.get(name)
+
     def entries(self, *, name: str | None = None, type: ArtifactType | None = None) -> Iterator[Entry]:
         """Yield what is known about every name, or those of a name or type, as MLflow finds them."""
         place = self._found()
@@ -180,16 +184,18 @@ class Index:
     # -- versions and labels
 
     def claim(self, entry: Entry, put_id: str) -> tuple[int, bool]:
-        """Return a version number that is this put's alone, and whether an earlier attempt had claimed it."""
+        """Return a version number that is this put's alone, and whether an earlier attempt had claimed it.
+
+        Raises :class:`~tracelet.plugin.Overtaken` where others have claimed versions since the name was last read.
+        """
         earlier = [number for number, owner in entry.claims.items() if owner == put_id]
         if earlier:
             return earlier[0], True
-        known = entry
-        while True:
-            number = max(known.claims, default=-1) + 1
-            if self.take(entry.run_id, f"v{number}", put_id) == put_id:
-                return number, False
-            known = _entry(self._client.get_run(entry.run_id))
+        number = max(entry.claims, default=-1) + 1
+        if self.take(entry.run_id, f"v{number}", put_id) != put_id:
+            raise Overtaken(f"v{number} of {entry.name!r} is another's.")
+        self._note(entry, params={f"v{number}": put_id})
+        return number, False
 
     def claim_label(self, entry: Entry, label: str, number: int, digest: str) -> tuple[int, str]:
         """Take a label for a version, unless it is taken; return the version number and digest that have it."""
@@ -203,11 +209,22 @@ class Index:
         if len(tags) == 1:
             ((name, value),) = tags.items()
             self._client.set_tag(entry.run_id, name, value)
-            return
-        self._client.log_batch(entry.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        else:
+            self._client.log_batch(entry.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._note(entry, tags=tags)
+
+    def _note(
+        self, entry: Entry, params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Remember what was set, for the next look may be much later than the next put."""
+        seen = self._seen.get(entry.name, entry)
+        self._seen[entry.name] = attrs.evolve(
+            seen, params={**seen.params, **(params or {})}, tags={**seen.tags, **(tags or {})}
+        )
 
     def forget(self, entry: Entry, number: int) -> None:
         """Take a version out; its number stays claimed."""
+        self._seen.pop(entry.name, None)
         self._client.delete_tag(entry.run_id, f"v{number}")
         for alias in entry.aliases_of(number):
             self._client.delete_tag(entry.run_id, key("alias", alias))

@@ -26,6 +26,8 @@ __all__ = [
     "Heals",
     "Labels",
     "MovesAliases",
+    "Overtaken",
+    "Recalls",
     "RecordsInputs",
     "Ref",
     "RunInfo",
@@ -230,6 +232,23 @@ class Collects(Protocol):
 
         ``older_than`` is in seconds since the epoch. Other processes may be storing meanwhile.
         """
+        ...
+
+
+class Overtaken(Exception):
+    """Raised by ``put``, before it sends anything, where more is stored of the name than was recalled; see :class:`Recalls`."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A backend that takes longer to look than to remember what it last saw of a name.
+
+    Where what is logged is other content than the newest version that is recalled, ``put`` is called without a look. It
+    raises :class:`Overtaken` where others have stored something of that name since then; it is looked then.
+    """
+
+    def recall(self, name: str) -> StoredArtifact | None:
+        """Return the newest version of a name as it was last seen, asking nobody; None where it is not known."""
         ...
 
 

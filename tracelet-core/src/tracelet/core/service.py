@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from tracelet.core.backend import (
     Heals,
     Labels,
     MovesAliases,
+    Overtaken,
+    Recalls,
     RecordsInputs,
     RunInfo,
     SealedArtifact,
@@ -84,6 +87,24 @@ class Service:
                 return self._healed(self._relabelled(stored, labels), sealed, created=False)
         for alias in labels.aliases:
             self._refuse_label_as_alias(manifest.name, alias)
+        if self._is_news(manifest):
+            with contextlib.suppress(Overtaken):
+                return self._put(sealed, labels, run)
+        while True:
+            with contextlib.suppress(Overtaken):
+                return self._put_or_find(sealed, labels, run)
+
+    def _is_news(self, manifest: Manifest) -> bool:
+        """Whether it is other content than the newest version has, as far as that is remembered."""
+        recalled = self._backend.recall(manifest.name) if isinstance(self._backend, Recalls) else None
+        return (
+            recalled is not None
+            and recalled.manifest.type is manifest.type
+            and recalled.manifest.digest != manifest.digest
+        )
+
+    def _put_or_find(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> Delivered:
+        manifest = sealed.manifest
         latest, known = self._latest(manifest.name)
         if known is not None and known.manifest.type is not manifest.type:
             raise ArtifactError(
@@ -92,10 +113,13 @@ class Service:
             )
         if latest is not None and self._covers(latest, manifest, labels):
             return self._healed(self._relabelled(latest, labels), sealed, created=False)
+        return self._put(sealed, labels, run)
+
+    def _put(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> Delivered:
         self.begin(run)
         stored = self._backend.put(sealed, labels)
         self._check_unchanged(sealed, stored)
-        return Delivered(stored, stored.manifest.put_id == manifest.put_id)
+        return Delivered(stored, stored.manifest.put_id == sealed.manifest.put_id)
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """Return the version that ``ref`` means, or None."""
