@@ -34,7 +34,7 @@ class Schema:
             {
                 "viewer": self._viewer(),
                 "serverInfo": Node("ServerInfo", {"features": []}),
-                "entity": lambda name: Node("Entity", {"name": name, "xxhashDigestsEnabled": False}),
+                "entity": self._entity,
                 "project": self._project,
                 "model": self._project,
                 "artifact": self._artifact_by_id,
@@ -60,6 +60,7 @@ class Schema:
                 "deleteAliases": self._delete_aliases,
                 "updateArtifact": self._update,
                 "deleteArtifact": self._delete_artifact,
+                "linkArtifact": self._link,
             },
         )
 
@@ -82,6 +83,11 @@ class Schema:
                 "teams": _connection("Entity", [Node("Entity", {"name": one}) for one in self._state.entities[1:]]),
             },
         )
+
+    def _entity(self, name: str) -> Node:
+        """On a server of one's own an entity is in no organization."""
+        found = self._state.entity(name)
+        return Node("Entity", {"name": found, "xxhashDigestsEnabled": False, "organization": None})
 
     def _project(self, name: str | None = None, entityName: str | None = None) -> Node | None:
         found = self._state.project(entityName, name)
@@ -168,8 +174,8 @@ class Schema:
         return Node(
             "ArtifactCollectionMembership",
             {
-                "id": f"membership-{artifact.id}",
-                "versionIndex": artifact.number,
+                "id": f"membership-{collection.id}-{artifact.id}",
+                "versionIndex": collection.number(artifact),
                 "createdAt": artifact.created_at,
                 "aliases": self._aliases(collection, artifact),
                 "artifactCollection": self._collection(project, collection),
@@ -206,7 +212,7 @@ class Schema:
         if filters is not None or order is not None:
             raise Unknown("collections are not filtered or ordered here: serverInfo does not offer it")
         found = [one for one in project.collections.values() if kind in {None, one.type}]
-        return _page("ArtifactSequence", [self._collection(project, one) for one in found], **page)
+        return _page("ArtifactCollection", [self._collection(project, one) for one in found], **page)
 
     def _collection_of(self, project: Project, name: str, kind: str | None = None) -> Node | None:
         found = self._state.collection(project, name)
@@ -221,7 +227,7 @@ class Schema:
 
     def _collection(self, project: Project, collection: Collection) -> Node:
         return Node(
-            "ArtifactSequence",
+            "ArtifactPortfolio" if collection.portfolio else "ArtifactSequence",
             {
                 "id": collection.id,
                 "name": collection.name,
@@ -256,7 +262,7 @@ class Schema:
         found = [one for one in reversed(collection.versions) if _matches(one, wanted)]
         if order in {"+createdAt", "createdAt"}:
             found.reverse()
-        edges = [(f"v{one.number}", self._artifact(one)) for one in found]
+        edges = [(f"v{collection.number(one)}", self._artifact(one)) for one in found]
         return _page("Artifact", [node for _, node in edges], versions=[version for version, _ in edges], **page)
 
     def _artifact_by_id(self, id: str) -> Node | None:
@@ -296,7 +302,7 @@ class Schema:
                 "fileCount": len(artifact.contents),
                 "createdAt": artifact.created_at,
                 "updatedAt": artifact.updated_at,
-                "aliases": lambda: self._aliases(collection, artifact, project),
+                "aliases": lambda: self._every_alias(artifact),
                 "currentManifest": lambda: Node(
                     "ArtifactManifest",
                     {
@@ -313,6 +319,15 @@ class Schema:
         mine = [alias for alias, owner in collection.aliases.items() if owner == artifact.id]
         more = {} if project is None else {"artifactCollection": lambda: self._collection(project, collection)}
         return [_alias(alias, more) for alias in mine]
+
+    def _every_alias(self, artifact: Artifact) -> list[Node]:
+        """In its own collection and in every portfolio."""
+        return [
+            alias
+            for project in self._state.projects.values()
+            for collection in project.collections.values()
+            for alias in self._aliases(collection, artifact, project)
+        ]
 
     def _files(self, artifact: Artifact, names: list[str] | None = None, **page: Any) -> Node:
         wanted = {path: one for path, one in artifact.contents.items() if not names or path in names}
@@ -427,6 +442,15 @@ class Schema:
     def _delete_artifact(self, input: dict[str, Any]) -> Node:
         gone = self._state.delete(input["artifactID"], bool(input.get("deleteAliases")))
         return _payload("DeleteArtifact", artifact=Node("Artifact", {"id": gone.id}))
+
+    def _link(self, input: dict[str, Any]) -> Node:
+        left = {key for key, value in input.items() if value is not None}
+        left -= {"artifactPortfolioName", "entityName", "projectName", "aliases", "artifactID", "clientMutationId"}
+        if left:
+            raise Unknown(f"linkArtifact: {sorted(left)} is not known here")
+        project, collection, artifact = self._state.link(input)
+        membership = self._membership_node(project, collection, artifact)
+        return _payload("LinkArtifact", versionIndex=collection.number(artifact), artifactMembership=membership)
 
     def _upload(self, what: str) -> str:
         token = base64.urlsafe_b64encode(f"{len(self._state.uploads)}".encode()).decode().rstrip("=")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import re
+import socket
 import sys
 import threading
 import time
@@ -69,6 +71,8 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+    #: Whether the connection breaks in the middle of this request: half of the bytes pass.
+    _cuts = False
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -85,11 +89,17 @@ class _Handler(BaseHTTPRequestHandler):
         return self._unknown(f"GET {path}")
 
     def do_PUT(self) -> None:
-        body = self._body()
         if not (match := re.fullmatch(r"/upload/([\w-]+)", urlsplit(self.path).path)):
+            self._body()
             return self._unknown(f"PUT {self.path}")
         kind = self.server.state.uploads[match[1]].partition(":")[0]
-        if self._faulty(f"PUT {kind}"):
+        length = int(self.headers.get("Content-Length") or 0)
+        half = self.rfile.read(length // 2)
+        fault = self._fault(f"PUT {kind}")
+        if self._cuts:
+            return self._hang_up()
+        body = half + self.rfile.read(length - len(half))
+        if self._carried_out(fault):
             return None
         try:
             with self.server.state.lock:
@@ -106,6 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.faults = [_Fault(**one) for one in given["faults"]]
             self.server.filters = given["filters"]
             self.server.state.folds_case = given["folds_case"]
+            return self._json(200, {})
+        if path == "/_control/states":
+            with self.server.state.lock:
+                self.server.state.set_states(**json.loads(body))
             return self._json(200, {})
         if path == "/sdk/otel/v1/metrics":
             return self._answer(200, b"")
@@ -190,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
                         "collections": {
                             collection.name: {
                                 "type": collection.type,
+                                "portfolio": collection.portfolio,
                                 "aliases": collection.aliases,
                                 "versions": [
                                     {
@@ -222,8 +237,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _faulty(self, name: str) -> bool:
         """Note the request; carry out the fault that is set for it, and say whether that was the answer."""
+        return self._carried_out(self._fault(name))
+
+    def _fault(self, name: str) -> str:
         self.server.log.append(name)
-        kind, _, detail = self.server.fault(name).partition(":")
+        fault = self.server.fault(name)
+        self._cuts = fault == "cut"
+        return fault
+
+    def _carried_out(self, fault: str) -> bool:
+        kind, _, detail = fault.partition(":")
+        if kind == "cut":
+            return False
         if kind == "status":
             self._json(int(detail), {"errors": [{"message": f"a fault: {detail}"}]})
         elif kind == "error":
@@ -231,12 +256,16 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "hang":
             time.sleep(_HANG)
         elif kind == "drop":
-            self.close_connection = True
-            self.connection.close()
+            self._hang_up()
         elif kind == "slow":
             time.sleep(float(detail))
             return False
         return bool(kind)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _blob(self, name: str, blob: str) -> None:
         if self._faulty(name):
@@ -272,7 +301,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self._cuts:
+            self.wfile.write(body[: len(body) // 2])
+            return self._hang_up()
         self.wfile.write(body)
+        return None
 
     def log_message(self, format: str, *args: Any) -> None:
         """The requests are in the log that the state shows."""
@@ -316,7 +349,10 @@ class WandbServer(ServerProcess):
         filters: str = "applied",
         folds_case: bool = False,
     ) -> None:
-        """Let requests whose names match fail: ``status:503``, ``error:text``, ``hang``, ``drop`` or ``slow:2``.
+        """Let requests whose names match fail: ``status:503``, ``error:text``, ``hang``, ``drop``, ``cut`` or ``slow:2``.
+
+        ``drop`` ends the connection before anything is done; ``cut`` in the middle, where a query is carried out and half
+        of its answer is sent, and half of an upload is taken.
 
         Names are those of GraphQL operations, ``PUT file``, ``PUT manifest``, ``PUT run``, ``GET file``, ``GET storage``
         and ``file_stream``. Without arguments nothing fails any more. ``filters`` of versions are ``applied``, ``ignored``
@@ -325,6 +361,16 @@ class WandbServer(ServerProcess):
         faults = [{"match": match, "action": action, "times": times}] if match else []
         body = json.dumps({"faults": faults, "filters": filters, "folds_case": folds_case}).encode()
         with urllib.request.urlopen(f"{self.url}/_control/fault", body, timeout=10) as answer:
+            answer.read()
+
+    def set_states(self, project: str, *, runs: str | None = None, version: tuple[str, int, str] | None = None) -> None:
+        """Do what a server does by itself in a project.
+
+        ``runs`` is what its running runs become: ``crashed`` five minutes after their last sign of life, ``killed`` when
+        somebody stops them. ``version`` is a collection, a number and the state of that version, such as ``DELETED``.
+        """
+        body = json.dumps({"project": project, "runs": runs, "version": version}).encode()
+        with urllib.request.urlopen(f"{self.url}/_control/states", body, timeout=10) as answer:
             answer.read()
 
     def look(self) -> dict[str, Any]:

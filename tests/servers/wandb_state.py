@@ -2,7 +2,8 @@
 
 Rules, each as W&B documents it or as its client relies on it: a collection has one type; a version gets its number when
 it is committed; content equal to the newest version's is that version; ``latest`` and any alias is on one version of a
-collection; an alias that is given again moves; a deleted version's number is not used again.
+collection; an alias that is given again moves; a deleted version's number is not used again; a portfolio holds links to
+versions of other collections, under numbers and aliases of its own; an entity is found in any case, and written in its own.
 """
 
 from __future__ import annotations
@@ -89,6 +90,12 @@ class Collection:
     #: Alias to the id of the version.
     aliases: dict[str, str] = field(default_factory=dict)
     next_number: int = 0
+    #: Whether it holds links alone.
+    portfolio: bool = False
+
+    def number(self, artifact: Artifact) -> int | None:
+        """The number that a version has here."""
+        return self.versions.index(artifact) if self.portfolio else artifact.number
 
 
 @dataclass
@@ -130,8 +137,13 @@ class State:
 
     # -- projects and runs
 
+    def entity(self, name: str | None) -> str:
+        """An entity as it is written; one that is not there as it was asked for."""
+        wanted = name or self.entities[0]
+        return next((one for one in self.entities if one.casefold() == wanted.casefold()), wanted)
+
     def project(self, entity: str | None, name: str | None) -> Project | None:
-        key = (entity or self.entities[0], name or "")
+        key = (self.entity(entity), name or "")
         folded = (key[0], key[1].casefold())
         alike = [one for (owner, known), one in self.projects.items() if (owner, known.casefold()) == folded]
         return self.projects.get(key) or (alike[0] if alike and self.folds_case else None)
@@ -141,7 +153,7 @@ class State:
         return project.collections.get(name) or (alike[0] if alike and self.folds_case else None)
 
     def make_project(self, entity: str | None, name: str) -> Project:
-        entity = entity or self.entities[0]
+        entity = self.entity(entity)
         _check(entity in self.entities, f"entity {entity} not found during upsertModel")
         _check(_PROJECT.fullmatch(name), f"invalid project name {name!r}")
         known = self.project(entity, name)
@@ -189,11 +201,12 @@ class State:
         collection = self.collection(project, name)
         if collection is None:
             collection = project.collections[name] = Collection(f"seq-{uuid.uuid4().hex[:8]}", name, kind)
+        _check(not collection.portfolio, f"artifact {name} is a portfolio")
         _check(collection.type == kind, f"artifact {name} exists with the type {collection.type}")
         _check(given.pop("digestAlgorithm", "MANIFEST_MD5") == "MANIFEST_MD5", "another digest than MD5")
         deduplicates = given.pop("enableDigestDeduplication", False)
         newest = self.version(collection, "latest")
-        if deduplicates and newest is not None and newest.digest == digest:
+        if deduplicates and newest is not None and newest.state == "COMMITTED" and newest.digest == digest:
             for alias in aliases:
                 collection.aliases[alias] = newest.id
             return newest
@@ -281,9 +294,38 @@ class State:
         wanted = collection.aliases.get(ref)
         match = _VERSION.fullmatch(ref)
         for one in collection.versions:
-            if one.state == "COMMITTED" and (one.id == wanted or (match and one.number == int(match[1]))):
+            # What is being deleted is found until it is gone.
+            if one.state != "PENDING" and (one.id == wanted or (match and collection.number(one) == int(match[1]))):
                 return one
         return None
+
+    def link(self, given: dict[str, Any]) -> tuple[Project, Collection, Artifact]:
+        """Put a version into a portfolio, which is made with the first link."""
+        _, _, artifact = self._one(given["artifactID"])
+        _check(artifact.state == "COMMITTED", "the artifact is not committed")
+        project = self.make_project(given["entityName"], given["projectName"])
+        name = given["artifactPortfolioName"]
+        _check(_NAME.fullmatch(name), f"invalid portfolio name {name!r}")
+        made = Collection(f"folio-{uuid.uuid4().hex[:8]}", name, artifact.type, portfolio=True)
+        collection = project.collections.setdefault(name, made)
+        _check(collection.portfolio and collection.type == artifact.type, f"{name} is no portfolio of that type")
+        if artifact not in collection.versions:
+            collection.versions.append(artifact)
+        for alias in ["latest", *(self._alias(item["alias"], True) for item in given.get("aliases") or [])]:
+            collection.aliases[alias] = artifact.id
+        return project, collection, artifact
+
+    def set_states(self, project: str, runs: str | None, version: tuple[str, int, str] | None) -> None:
+        """Do what a server does by itself: end every run that runs, change a version's state."""
+        (found,) = [one for one in self.projects.values() if one.name == project]
+        for run in found.runs.values():
+            if runs is not None and run.state == "running":
+                run.state = runs
+        if version is not None:
+            collection, number, state = version
+            (one,) = [one for one in found.collections[collection].versions if one.number == number]
+            one.state = state
+        self.keep()
 
     def add_aliases(self, artifact_id: str, aliases: list[dict[str, str]]) -> None:
         project, collection, artifact = self._one(artifact_id)
@@ -299,7 +341,7 @@ class State:
                 del collection.aliases[alias]
 
     def _own_alias(self, project: Project, collection: Collection, item: dict[str, str]) -> str:
-        here = (item["entityName"], item["projectName"], item["artifactCollectionName"])
+        here = (self.entity(item["entityName"]), item["projectName"], item["artifactCollectionName"])
         return self._alias(item["alias"], here == (project.entity, project.name, collection.name))
 
     def update(self, given: dict[str, Any]) -> Artifact:

@@ -31,6 +31,20 @@ def edit(path: str, *, metadata: dict[str, Any] | None = None, aliases: tuple[st
     artifact.save()
 
 
+def link(path: str, portfolio: str, aliases: list[str]) -> None:
+    """Link a version to a portfolio, as the web page or the API does."""
+    import wandb
+
+    wandb.Api().artifact(path).link(portfolio, aliases)
+
+
+def state_of(path: str) -> str:
+    """Return the state of a version that the server still finds."""
+    import wandb
+
+    return str(wandb.Api().artifact(path).state)
+
+
 def look(path: str) -> dict[str, Any]:
     """Return what the SDK shows of a version."""
     import wandb

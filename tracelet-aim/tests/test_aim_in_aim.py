@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from servers.aim_server import AimServer
+from servers.odd_images import write_odd_images
 from servers.s3_server import S3Server
 
 Ask = Callable[[Path, str], Any]
@@ -113,6 +114,36 @@ print(json.dumps([artifact.uri, open(artifact.download({str(tmp_path / "got")!r}
     read = "print(json.dumps(open(opened().get_artifact('model', '1.0').download() / 'weights').read()))"
     assert program(read, **environ) == "1"
     assert not (repo / ".aim/tracelet/artifacts").exists()
+
+
+def test_damaged_images_are_stored_and_warned_of_and_do_not_hide_the_others(
+    repo: Path, program: Any, ask: Ask, tmp_path: Path
+) -> None:
+    """A bad chunk, a header that claims billions of pixels, files that break off: each is a version, at the first attempt."""
+    odd = write_odd_images(tmp_path / "odd")
+    code = f"""
+from PIL import Image
+from pathlib import Path
+Image.new("RGB", (6, 4), (255, 0, 0)).save("good.png")
+results = {{}}
+with opened() as exp:
+    for path in sorted(Path({str(tmp_path / "odd")!r}).iterdir()):
+        artifact = exp.create_artifact(path.name, ArtifactType.IMAGE).add_file(str(path)).add_file("good.png")
+        result = exp.log_artifact(artifact)
+        results[path.name] = result["aim"].version if result.ok else str(result.queued or result.failed)
+    told = "".join(path.read_text() for path in (Path(os.environ["TRACELET_DIR"]) / "lanes").iterdir())
+print(json.dumps([results, told]))
+"""
+    stored, told = program(code, TRACELET_AIM_REPO=str(repo))
+    assert stored == dict.fromkeys(odd, "v0")
+    shown = ask(
+        repo,
+        "sorted((i.name, [x.caption for _, (v, *_) in i.data.items() for x in (v if isinstance(v, list) else [v])])"
+        " for i in repo.query_images('True', report_mode=0).iter())",
+    )
+    assert shown == [[f"{name} (images)", ["good.png"]] for name in odd]
+    assert all(f"does not show its '{name}'" in told for name in odd), told
+    assert "good.png" not in told
 
 
 def test_references_are_recorded_whatever_is_there(repo: Path, program: Any, ask: Ask) -> None:

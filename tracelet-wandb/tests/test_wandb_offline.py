@@ -180,3 +180,47 @@ def test_a_sync_while_still_offline_leaves_everything_waiting(environ: dict[str,
     told = tracelet_sync({**environ, "WANDB_MODE": "offline"}, tmp_path, expected=1)
     assert "online" in told
     assert len(list((Path(environ["TRACELET_DIR"]) / "outbox").rglob("*.json"))) == 3
+
+
+def test_tracelets_sync_delivers_what_wandbs_own_sync_lost(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The SDK's copies are gone: its sync says that all was well and sends no artifact; ours sends all of them."""
+    logged_offline("copies-gone", tmp_path, environ)
+    for copy in copies(tmp_path):
+        copy.unlink()
+    wandb_sync(environ, tmp_path)
+    versions = [one for each in server.project("copies-gone")["collections"].values() for one in each["versions"]]
+    assert not [one for one in versions if one["state"] == "COMMITTED" and "tracelet.json" in one["contents"]]
+    tracelet_sync(environ, tmp_path)
+    on_the_server("copies-gone", tmp_path, environ)
+
+
+def test_a_kill_right_after_an_offline_log_loses_nothing(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """W&B writes its offline run from time to time: whatever is in it by then, Tracelet's own sync delivers."""
+    code = """
+    import os, signal
+    from pathlib import Path
+    from tracelet import ArtifactType, Experiment
+
+    Path("w.bin").write_bytes(b"weights")
+    exp = Experiment("killed", backend="wandb", artifacts=True).start()
+    assert exp.log_artifact(exp.create_artifact("model", ArtifactType.MODEL).add_file("w.bin"))["wandb"].pending
+    mark = f"HOME={{os.environ['HOME']}}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(entry.name) != os.getpid() and mark in (entry / "environ").read_bytes().split(b"\\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:
+            pass
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    program = textwrap.dedent(code).format()
+    killed = programs.begin(program, tmp_path / "killed", {**environ, "WANDB_MODE": "offline"})
+    _, err = killed.communicate(timeout=60)
+    assert killed.returncode == -9, err
+    tracelet_sync(environ, tmp_path)
+    (version,) = server.project("killed")["collections"]["model"]["versions"]
+    assert (version["state"], sorted(version["contents"])) == ("COMMITTED", ["tracelet.json", "w.bin"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import attrs
@@ -14,7 +16,7 @@ import pytest
 from servers import wandb_user as user
 from servers.wandb_server import WandbServer, wandb_server
 from tracelet import ArtifactType
-from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, IntegrityError
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
 from tracelet.plugin import Labels, StoredArtifact
 from tracelet.testing.desk import Desk
 from tracelet.testing.driver import Driver
@@ -423,3 +425,120 @@ def test_bytes_that_are_gone_from_the_server_are_said_to_be(
             reading.content(stored, tmp_path / "got")
     finally:
         lab.server.fault()
+
+
+# -- what the server has besides
+
+
+def test_a_version_that_somebody_linked_to_a_portfolio_is_there_once(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+) -> None:
+    """The portfolio is a collection of links: neither is its name one of ours, nor are its aliases."""
+    put = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
+    desk.put(samples.seal("model", {"x": b"2"}))
+    lab.user.call(user.link, path_of(experiment, "model", "1.0"), f"somebody/{experiment}/chosen", ["theirs"])
+    assert lab.server.project(experiment)["collections"]["chosen"]["portfolio"] is True
+    listed = sorted(reading.list(), key=lambda one: one.number)
+    assert [(one.manifest.name, one.number, one.label, one.aliases) for one in listed] == [
+        ("model", 0, "1.0", ("best",)),
+        ("model", 1, None, ()),
+    ]
+    assert reading.list("chosen") == []
+    for ref in ("latest", "v0", "theirs", f"put:{put.manifest.put_id}"):
+        assert reading.find("chosen", ref) is None
+    assert found(reading.find("model", "1.0")).number == 0
+    assert reading.find("model", "theirs") is None
+
+
+def test_a_version_that_was_deleted_and_is_still_found_is_not_given_as_stored(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+) -> None:
+    """The server still finds it by its number and its aliases; the same content is stored anew."""
+    first = desk.put(samples.seal("model", {"x": b"1"}))
+    sealed = samples.seal("model", {"x": b"2"})
+    desk.put(sealed, Labels(None, ("best",)))
+    lab.server.set_states(experiment, version=("model", 1, "DELETED"))
+    assert lab.user.call(user.state_of, path_of(experiment, "model", "v1")) == "DELETED"
+    for ref in ("v1", "best", f"put:{sealed.manifest.put_id}", f"sha256:{sealed.manifest.digest}"):
+        assert reading.find("model", ref) is None, ref
+    assert found(reading.find("model")).manifest == first.manifest
+    assert [one.number for one in reading.list()] == [0]
+    again = desk.deliver(samples.seal("model", {"x": b"2"}))
+    assert (again.created, again.stored.number) == (True, 2)
+
+
+def test_an_owner_that_is_written_in_another_case_costs_no_names(lab: Lab, samples: Samples, experiment: str) -> None:
+    """The server takes it in any case; the SDK keeps those aliases alone that have it in the case that was asked for."""
+    environ = {**lab.server.environ(lab.folder / "home-case"), "WANDB_ENTITY": "A-Team"}
+    driver = Driver(lab.folder / f"case-{experiment}", environ, SPEC.environ)
+    desk = lab.desk(experiment, driver)
+    stored = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
+    assert stored.uri == f"wandb://a-team/{experiment}/model:v0"
+    assert [(one.label, one.aliases) for one in desk.list()] == [("1.0", ("best",))]
+    one = found(desk.find("model", f"put:{stored.manifest.put_id}"))
+    assert (one.label, one.aliases) == ("1.0", ("best",))
+    desk.close()
+    driver.close()
+    assert lab.server.project(experiment)["entity"] == "a-team"
+
+
+# -- connections that break
+
+
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        *product(("CreateArtifact", "CommitArtifact", "PUT file", "PUT manifest"), ("cut", "drop")),
+        # Cut there, the SDK's service hangs, and it is the lane's deadline that ends it.
+        ("UpsertBucket", "drop"),
+    ],
+)
+def test_a_connection_that_breaks_loses_nothing_and_stores_nothing_twice(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path, where: str, fault: str
+) -> None:
+    """Before a request is carried out, or in the middle of an answer or of an upload; once, or for a while."""
+    content = {"x": uuid.uuid4().bytes * 5000}
+    once = samples.seal("once", content)
+    lab.server.fault(where, fault, 1)
+    try:
+        # The SDK tries some of them again by itself; for the others core does.
+        try:
+            assert desk.put(once).number == 0
+        except BackendUnavailable:
+            assert desk.deliver(once, again=True).stored.number == 0
+    finally:
+        lab.server.fault()
+    content = {"x": uuid.uuid4().bytes * 5000}
+    sealed = samples.seal("while", content)
+    other = lab.desk(desk.experiment)
+    lab.server.fault(where, fault)
+    try:
+        with pytest.raises(BackendUnavailable):
+            other.put(sealed)
+    finally:
+        lab.server.fault()
+    assert other.deliver(sealed, again=True).created
+    other.close()
+    assert sorted((one.manifest.name, one.number) for one in reading.list()) == [("once", 0), ("while", 0)]
+    assert reading.content(found(reading.find("while")), tmp_path / "got") == content
+
+
+@pytest.mark.parametrize("where", ["ArtifactMembershipByName", "FetchArtifactManifest", "GET file", "GET storage"])
+def test_a_connection_that_breaks_while_reading_gives_the_whole_file_or_an_error(
+    lab: Lab, desk: Desk, samples: Samples, tmp_path: Path, where: str
+) -> None:
+    """Half an answer is neither an absent version nor a short file."""
+    content = {"x": uuid.uuid4().bytes * 5000}
+    stored = desk.put(samples.seal("model", content))
+    driver = Driver(tmp_path / "fresh", lab.server.environ(tmp_path / "home"), SPEC.environ)
+    fresh = lab.desk(desk.experiment, driver)
+    lab.server.fault(where, "cut")
+    try:
+        with contextlib.suppress(BackendError):
+            assert fresh.content(found(fresh.find("model")), tmp_path / "during") == content
+    finally:
+        lab.server.fault()
+    assert fresh.content(found(fresh.find("model")), tmp_path / "after") == content
+    assert stored.number == 0
+    fresh.close()
+    driver.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,8 +30,26 @@ _READ = {ArtifactType.REPORT, ArtifactType.CONFIG, ArtifactType.CODE, ArtifactTy
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 _AUDIO = {".wav": "wav", ".mp3": "mp3", ".flac": "flac"}
 _TEXTS = frozenset({".txt", ".md", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".py", ".sh", ".csv", ".html"})
-#: What a file that is not what its name says makes Pillow and Aim raise.
-_UNREADABLE = (OSError, ValueError, TypeError, SyntaxError, KeyError, AttributeError, Pillow.DecompressionBombError)
+#: What a file that is not what its name says, or is damaged, makes Pillow's decoders, Aim and Plotly raise: some of
+#: these are no kind of the others.
+_UNREADABLE = (
+    struct.error,
+    zlib.error,
+    Pillow.DecompressionBombError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 @attrs.frozen
@@ -56,10 +76,17 @@ def media(sealed: SealedArtifact) -> Iterator[Shown]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 shown = make(sealed.sources[file.artifact_path], file.artifact_path)
-        except (*_UNREADABLE, ImportError) as error:
-            _LOG.debug("%r is stored, and Aim does not show it: %s", file.artifact_path, error)
+        except _UNREADABLE as error:
+            _LOG.warning(
+                "%r is stored, and Aim does not show its %r: %s: %s",
+                sealed.manifest.name,
+                file.artifact_path,
+                type(error).__name__,
+                error,
+            )
         else:
-            found.setdefault(kind, {})[file.artifact_path] = shown
+            if shown is not None:
+                found.setdefault(kind, {})[file.artifact_path] = shown
     for kind, objects in found.items():
         context = {"type": sealed.manifest.type.value}
         if kind == "figures":
@@ -89,10 +116,10 @@ def _image(source: Path, path: str) -> Any:
 
 
 def _figure(source: Path, path: str) -> Any:
-    """Plotly's own JSON, which Aim draws; any other JSON is none."""
+    """Plotly's own JSON, which Aim draws; any other JSON is none, and nothing is wrong with it."""
     content = json.loads(source.read_bytes())
     if not isinstance(content, dict) or not isinstance(content.get("data"), list) or "layout" not in content:
-        raise ValueError("it is not a Plotly figure")
+        return None
     from plotly.io import from_json
 
     return Figure(from_json(json.dumps(content)))

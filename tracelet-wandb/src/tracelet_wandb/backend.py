@@ -20,7 +20,7 @@ from tracelet.plugin import (
     StoredArtifact,
     parse_ref,
 )
-from tracelet_wandb import WandbSettings, offline_runs, runs
+from tracelet_wandb import WandbSettings, offline_runs
 from tracelet_wandb.connection import Place, connect, is_offline, set_up
 from tracelet_wandb.downloads import bring, is_noted
 from tracelet_wandb.errors import translated
@@ -28,6 +28,8 @@ from tracelet_wandb.media import show
 from tracelet_wandb.names import project_name
 from tracelet_wandb.notes import with_label
 from tracelet_wandb.offline import Catalogue, OfflineBackend
+from tracelet_wandb.program import served_program
+from tracelet_wandb.runs import Runs
 from tracelet_wandb.staging import recorded, sweep
 from tracelet_wandb.uploads import build
 from tracelet_wandb.versions import Versions
@@ -61,21 +63,18 @@ class WandbBackend:
         self._versions = Versions(place)
         self._pending = Catalogue(folder / "offline", experiment)
         self._folder = folder
-        self._sdk = sdk
         self._files, self._rows = files, rows
-        self._run: wandb.Run | None = None
-        self._info: RunInfo | None = None
+        self._runs = Runs(place, served_program(), sdk, folder)
 
     def start(self, run: RunInfo) -> None:
         """See :class:`~tracelet.plugin.Backend`. W&B's run is begun with the first thing that is put into it."""
-        self._end(failed=False)
-        self._info = run
+        self._runs.turn_to(run)
         for _ in sweep(self._folder / "staging"):
             pass
 
     def stop(self, *, failed: bool) -> None:
         """See :class:`~tracelet.plugin.Backend`."""
-        self._end(failed=failed)
+        self._runs.end(failed=failed)
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`: W&B numbers the version and shows it when it is complete."""
@@ -88,7 +87,7 @@ class WandbBackend:
         self._versions.remember(artifact, manifest)
         if labels.version:
             artifact = self._settled(artifact, sealed, labels)
-        show(self._begun(), sealed, self._folder, files=self._files, rows=self._rows)
+        show(self._runs.begun(), sealed, self._folder, files=self._files, rows=self._rows)
         self._forget(manifest.name, manifest.put_id)
         stored = self._versions.stored(artifact)
         if stored is None:
@@ -144,7 +143,7 @@ class WandbBackend:
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`: W&B draws its own lineage from this."""
-        run = self._begun()
+        run = self._runs.begun()
         with translated(self._place.server):
             run.use_artifact(self._place.path(stored.manifest.name, f"v{stored.number}"))
 
@@ -155,23 +154,12 @@ class WandbBackend:
 
     # -- steps
 
-    def _begun(self) -> wandb.Run:
-        if self._run is None:
-            assert self._info is not None
-            self._run = runs.begin(self._place, self._info, self._sdk, self._folder)
-        return self._run
-
-    def _end(self, *, failed: bool) -> None:
-        run, self._run = self._run, None
-        if run is not None:
-            with translated(self._place.server):
-                runs.finish(run, failed=failed)
-
     def _logged(self, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
         """Upload and commit. With a label, aliases are moved when it is sure that the label is this version's."""
         with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
-            artifact = build(sealed, labels.version, record.add, Path(made))
-            run = self._begun()
+            with translated(self._place.server):
+                artifact = build(sealed, labels.version, record.add, Path(made))
+            run = self._runs.begun()
             with translated(self._place.server):
                 try:
                     logged = run.log_artifact(artifact, aliases=[] if labels.version else list(labels.aliases))

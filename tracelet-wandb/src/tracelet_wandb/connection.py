@@ -73,10 +73,21 @@ def connect(settings: wandb.Settings, entity: str, project: str) -> Place:
     server = redact(str(settings.base_url))
     with translated(server):
         api = wandb.Api(overrides={"base_url": str(settings.base_url)}, timeout=_QUERY)
-        owner = entity or settings.entity or api.default_entity
+        wanted = entity or settings.entity
+        owner = _as_written(wanted, api) if wanted else api.default_entity
     if not owner:
         raise BackendError(f"the account on W&B at {server} has no entity: set WANDB_ENTITY.", retryable=False)
     return Place(api, owner, project, server)
+
+
+def _as_written(entity: str, api: wandb.Api) -> str:
+    """Return an entity as the server writes it.
+
+    The server takes it in any case; the client keeps those aliases alone that have it as it was asked for.
+    """
+    viewer = api.viewer
+    known = [viewer.entity, viewer.username, *viewer.teams]
+    return next((one for one in known if one and one.casefold() == entity.casefold()), entity)
 
 
 def run_settings(folder: Path, **more: Any) -> wandb.Settings:

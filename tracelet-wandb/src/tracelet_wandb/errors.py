@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,20 @@ __all__ = ["is_absent", "status_of", "translated"]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: How a W&B server says that an account may not, in answers whose status is 200.
 _MAY_NOT = re.compile(r"permission denied|not logged in|relogin|unauthori[sz]ed|forbidden|HTTP 40[13]", re.IGNORECASE)
-#: How wandb-core says that nobody answered, or that the server failed, after its own retries.
+#: How wandb-core says that nobody answered, or that the server failed, after its own retries. Go writes EOF so.
 _AWAY = re.compile(
-    r"giving up after|dial tcp|connection refused|connection reset|EOF|i/o timeout|deadline exceeded|no such host|"
-    r"timed out|status code: 5\d\d|HTTP 5\d\d|HTTP 429|failed to upload|run initialization has timed out",
+    r"giving up|dial tcp|connection refused|connection reset|i/o timeout|deadline exceeded|no such host|"
+    r"timed out|did not respond in time|status code: 5\d\d|HTTP 5\d\d|HTTP 429|failed to upload|run initialization has timed out|(?-i:\bEOF\b)",
     re.IGNORECASE,
 )
+#: How wandb-core says that this machine's disk does not let it.
+_CORES_DISK = re.compile(
+    r"\b(?:open|openat|mkdir|mkdirat|rename|link|symlink|unlink|write|chmod|create|copy_file_range|fork/exec) (/[^:\n]+): "
+    r"(permission denied|operation not permitted|no space left on device|disk quota exceeded|read-only file system|"
+    r"not a directory|input/output error)"
+)
+#: Errors of a disk that name no file.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _LONGEST = 400
 
 
@@ -71,6 +80,8 @@ def _translation(error: Exception, place: str) -> BackendError:
     text = _URL.sub(lambda match: redact(match[0]), str(error)).strip()
     said = f"{text[:_LONGEST]}{'…' if len(text) > _LONGEST else ''}"
     status = status_of(error)
+    if (disk := _disk(error, text)) is not None:
+        return disk
     if isinstance(error, UsageError) and "API key" in text:
         return BackendAuthError(
             f"there are no credentials for W&B at {place}: run `wandb login`, or set WANDB_API_KEY; "
@@ -88,3 +99,23 @@ def _translation(error: Exception, place: str) -> BackendError:
     if isinstance(error, away):
         return BackendUnavailable(f"W&B at {place} does not answer: {said}")
     return BackendError(f"W&B at {place}: {type(error).__name__}: {said}")
+
+
+def _disk(error: BaseException, text: str) -> BackendError | None:
+    """The error where this machine's own disk is what is behind it, and no server; None elsewhere."""
+    chain = list(_chain(error))
+    if any(isinstance(one, (requests.RequestException, ConnectionError, TimeoutError)) for one in chain):
+        return None
+    of_core = _CORES_DISK.search(text)
+    for one in chain:
+        if isinstance(one, OSError) and (one.filename is not None or one.errno in _FULL):
+            place, said = str(one.filename or "its folders"), one.strerror
+            break
+    else:
+        if of_core is None:
+            return None
+        place, said = of_core[1], of_core[2]
+    return BackendError(
+        f"W&B's client cannot use {place!r} on this machine: {said}. Make room there and let yourself write there, or set "
+        "WANDB_CACHE_DIR, WANDB_DATA_DIR, WANDB_CONFIG_DIR and TRACELET_DIR to folders where both is so."
+    )

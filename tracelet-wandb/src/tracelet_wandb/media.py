@@ -6,6 +6,8 @@ import csv
 import json
 import logging
 import shutil
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -13,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import wandb
+from PIL.Image import DecompressionBombError
 
 from tracelet.plugin import ArtifactFile, ArtifactType, SealedArtifact
 
@@ -34,54 +37,81 @@ _MAKERS: dict[ArtifactType, tuple[tuple[frozenset[str], Callable[[str, str], Any
         (_PAGES, lambda path, caption: wandb.Html(Path(path).read_text(errors="replace"), inject=False)),
     ),
 }
-#: What the SDK, and what reads the files for it, raise for what cannot be shown.
+#: What the SDK, Pillow and the readers of tables raise for what cannot be shown; damaged files make Pillow's decoders
+#: raise nearly anything, and some of these are no kind of the others.
 _FAULTS = (
     wandb.Error,
     csv.Error,
+    struct.error,
+    zlib.error,
+    DecompressionBombError,
+    ArithmeticError,
     AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
     ImportError,
     LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
 )
 
 
 def show(run: wandb.Run, sealed: SealedArtifact, folder: Path, *, files: int, rows: int) -> None:
-    """Log what the artifact holds for eyes and ears, under its name; at most so many files, and rows of a table.
+    """Log what the artifact holds for eyes and ears, under its name; at most so many files, and rows of each table.
 
-    The artifact is stored by then: what cannot be shown (a damaged image, a missing library) costs a warning.
+    Several tables are each under the artifact's name and their own path. The artifact is stored by then: what cannot be
+    shown (a damaged image, a missing library) costs a warning.
     """
-    manifest = sealed.manifest
-    with TemporaryDirectory(dir=folder) as scratch:
+    name = sealed.manifest.name
+    if not files:
+        return
+    try:
+        with TemporaryDirectory(dir=folder) as scratch:
+            shown = list(islice(_shown(sealed, Path(scratch), rows), files))
+            if sealed.manifest.type is ArtifactType.SAMPLE and len(shown) > 1:
+                # W&B takes several tables, and shows them, under names of their own alone.
+                run.log({f"{name}/{path}": table for path, table in shown})
+            elif shown:
+                run.log({name: [one for _, one in shown] if len(shown) > 1 else shown[0][1]})
+    except _FAULTS as error:
+        _LOG.warning("W&B shows nothing of %r on the run: %s: %s", name, type(error).__name__, error)
+
+
+def _shown(sealed: SealedArtifact, scratch: Path, rows: int) -> Iterator[tuple[str, Any]]:
+    """What can be shown, and the path of each; a file that cannot costs a warning."""
+    for file in sealed.manifest.payload:
         try:
-            if manifest.type is ArtifactType.SAMPLE:
-                shown: list[Any] = list(islice(_tables(sealed, rows), 1))
+            if sealed.manifest.type is ArtifactType.SAMPLE:
+                one = _table(file, sealed.sources[file.artifact_path], rows)
             else:
-                shown = list(islice(_media(sealed, Path(scratch)), files))
-            if shown:
-                run.log({manifest.name: shown if len(shown) > 1 else shown[0]})
+                one = _medium(file, sealed, scratch)
         except _FAULTS as error:
-            _LOG.warning("W&B shows nothing of %r on the run: %s", manifest.name, error)
+            _LOG.warning(
+                "%r is stored, and W&B does not show its %r: %s: %s",
+                sealed.manifest.name,
+                file.artifact_path,
+                type(error).__name__,
+                error,
+            )
+        else:
+            if one is not None:
+                yield file.artifact_path, one
 
 
-def _media(sealed: SealedArtifact, scratch: Path) -> Iterator[Any]:
-    for file in sealed.manifest.payload:
-        suffix = PurePosixPath(file.artifact_path).suffix.lower()
-        for suffixes, make in _MAKERS.get(sealed.manifest.type, ()):
-            if suffix in suffixes:
-                # The SDK goes by a file's suffix, and a file that waited in the outbox has none.
-                copy = scratch / f"{len(list(scratch.iterdir()))}{suffix}"
-                shutil.copyfile(sealed.sources[file.artifact_path], copy)
-                yield make(str(copy), file.artifact_path)
-
-
-def _tables(sealed: SealedArtifact, rows: int) -> Iterator[wandb.Table]:
-    for file in sealed.manifest.payload:
-        table = _table(file, sealed.sources[file.artifact_path], rows)
-        if table is not None:
-            yield table
+def _medium(file: ArtifactFile, sealed: SealedArtifact, scratch: Path) -> Any:
+    suffix = PurePosixPath(file.artifact_path).suffix.lower()
+    for suffixes, make in _MAKERS.get(sealed.manifest.type, ()):
+        if suffix in suffixes:
+            # The SDK goes by a file's suffix, and a file that waited in the outbox has none.
+            copy = scratch / f"{len(list(scratch.iterdir()))}{suffix}"
+            shutil.copyfile(sealed.sources[file.artifact_path], copy)
+            return make(str(copy), file.artifact_path)
+    return None
 
 
 def _table(file: ArtifactFile, source: Path, rows: int) -> wandb.Table | None:

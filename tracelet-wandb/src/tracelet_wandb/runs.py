@@ -1,4 +1,4 @@
-"""The W&B run that a Tracelet run is: one of its own, or the user's, where that takes several writers."""
+"""The W&B runs that Tracelet's runs are: of this program, of earlier ones, or the user's where it takes several writers."""
 
 from __future__ import annotations
 
@@ -6,51 +6,167 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import attrs
 import wandb
+from wandb.apis.public.runs import RunNotFoundError
+from wandb.errors import CommError
+from wandb.sdk.wandb_setup import singleton
 
 from tracelet.exceptions import BackendError
 from tracelet.plugin import RunInfo
 from tracelet_wandb.connection import Place, run_settings
 from tracelet_wandb.errors import translated
+from tracelet_wandb.program import Program
 
-__all__ = ["begin", "begin_offline", "finish"]
+__all__ = ["Runs", "begin_offline", "finish"]
+
+#: Seconds by which two readings of the clock may differ.
+_TICK = 2.0
+#: How a run may have ended, and whether that was a failure.
+_ENDS = {"finished": False, "failed": True}
+#: What the SDK has for a process that is one of several in a run.
+_SHARED: dict[str, Any] = {"mode": "shared", "x_label": "tracelet"}
+_NOT_OURS_TO_END: dict[str, Any] = {"x_primary": False, "x_update_finish_state": False}
 
 
-def begin(place: Place, info: RunInfo, sdk: dict[str, Any], folder: Path) -> wandb.Run:
-    """Begin the run, go on with it where an earlier process began it, or join the user's.
+@attrs.frozen
+class _Part:
+    """Our part in one W&B run."""
 
-    The user's own active run is joined where it is in W&B's shared mode and in the same project: only then may two
-    processes write to it. Elsewhere the run has an id of its own and names the user's in its configuration. Raises what
-    :func:`~tracelet_wandb.errors.translated` makes of the SDK's errors.
+    run: wandb.Run
+    id: str
+    #: Whether the program that this lane works for began it: then its end is that program's.
+    own: bool
+    #: How it had ended before. None: it is not for us to say.
+    failed: bool | None = None
+    #: What our configuration in it says.
+    config: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class _Known:
+    """What the server has of a run."""
+
+    state: str
+    config: dict[str, Any]
+
+    @property
+    def failed(self) -> bool | None:
+        """How the run ended; None where it did not, or nobody saw it.
+
+        A delivery that is killed leaves a run that had ended running, which the server calls crashed later.
+        """
+        told = self.config.get("ended") if self.state in {"running", "crashed"} else self.state
+        return _ENDS.get(str(told))
+
+
+class Runs:
+    """The runs that one lane writes to: the program's own until the program ends, and one other at a time.
+
+    What was left by an earlier program is delivered into that program's run. Its result is that program's: it stays
+    finished, or failed, and a run that nobody ended is not ended by a delivery.
     """
-    joins = sdk.get("mode") == "shared" and (sdk.get("entity"), sdk.get("project")) == (place.entity, place.project)
-    with translated(place.server):
-        if joins:
-            settings = run_settings(
-                folder, mode="shared", x_primary=False, x_update_finish_state=False, x_label=f"tracelet-{info.id[:8]}"
+
+    def __init__(self, place: Place, program: Program, sdk: dict[str, Any], folder: Path) -> None:
+        """``folder`` is for what the SDK writes, and is called ``wandb``."""
+        self._place = place
+        self._program = program
+        self._sdk = sdk
+        self._folder = folder
+        self._info: RunInfo | None = None
+        self._parts: list[_Part] = []
+
+    def turn_to(self, info: RunInfo) -> None:
+        """Take another run for the one at hand; W&B's is begun with the first thing that is put into it."""
+        self._info = info
+
+    def begun(self) -> wandb.Run:
+        """Return the run at hand, and begin it, or go on with it, where that was not done yet.
+
+        Raises what :func:`~tracelet_wandb.errors.translated` makes of the SDK's errors.
+        """
+        info = self._info
+        assert info is not None
+        for part in self._parts:
+            if part.id == info.id:
+                return part.run
+        self._end([part for part in self._parts if not part.own], failed=False)
+        part = self._begin(info)
+        self._parts.append(part)
+        if part.run.project != self._place.project:
+            self._end([part], failed=False)
+            raise BackendError(
+                f"W&B has a project {part.run.project!r} and does not tell {self._place.project!r} from it: name the "
+                "experiment otherwise.",
+                retryable=False,
             )
-            run = wandb.init(
-                entity=place.entity, project=place.project, id=sdk["run"], reinit="create_new", settings=settings
-            )
-        else:
-            run = wandb.init(
-                entity=place.entity,
-                project=place.project,
-                id=info.id,
-                resume="allow",
-                reinit="create_new",
-                mode="online",
-                config=_config(info, sdk),
-                settings=run_settings(folder),
-            )
-    if run.project != place.project:
-        finish(run, failed=False)
-        raise BackendError(
-            f"W&B has a project {run.project!r} and does not tell {place.project!r} from it: name the experiment "
-            "otherwise.",
-            retryable=False,
-        )
-    return run
+        return part.run
+
+    def end(self, *, failed: bool) -> None:
+        """The program's run ends, and our part in every other one."""
+        self._end(list(self._parts), failed=failed)
+
+    def _begin(self, info: RunInfo) -> _Part:
+        """Begin a run, go on with it, or join the user's.
+
+        The user's own active run is joined where it is in W&B's shared mode and in the same project: only then may two
+        processes write to it. Elsewhere the run has an id of its own and names the user's in its configuration.
+        """
+        place, sdk = self._place, self._sdk
+        joins = sdk.get("mode") == "shared" and (sdk.get("entity"), sdk.get("project")) == (place.entity, place.project)
+        name = str(sdk["run"]) if joins else info.id
+        with translated(place.server):
+            known = self._look(name)
+            own = not joins and self._is_own(info, known)
+            failed = None if own else False if known is None else known.failed
+            config = _config(info, sdk, self._program.token if own else None)
+            more = _SHARED if joins else {"mode": "online"}
+            try:
+                run = wandb.init(
+                    entity=place.entity,
+                    project=place.project,
+                    id=name,
+                    resume=None if joins else "allow",
+                    reinit="create_new",
+                    config=None if joins or known is not None else {"tracelet": config},
+                    settings=run_settings(
+                        self._folder, **more, **({} if own or failed is not None else _NOT_OURS_TO_END)
+                    ),
+                )
+            except Exception:
+                # The SDK leaves the run in its service, which then says of every later attempt that it is in use.
+                singleton().ensure_service().inform_finish(name)
+                raise
+        return _Part(run, info.id, own, failed, {} if joins else config if known is None else known.config)
+
+    def _look(self, name: str) -> _Known | None:
+        """Ask the server for a run; None where it is not there."""
+        # The client keeps what it was told the first time.
+        self._place.api.flush()  # type: ignore[no-untyped-call]
+        try:
+            found = self._place.api.run(self._place.path(name))
+        except CommError as error:
+            if isinstance(error.exc, RunNotFoundError):
+                return None
+            raise
+        config = found.config.get("tracelet")
+        return _Known(str(found.state), config if isinstance(config, dict) else {})
+
+    def _is_own(self, info: RunInfo, known: _Known | None) -> bool:
+        """Whether this lane's program began the run: it says so in its configuration, or is not younger than the run."""
+        token = None if known is None else known.config.get("program")
+        return token == self._program.token if token else info.started_at >= self._program.started_at - _TICK
+
+    def _end(self, parts: list[_Part], *, failed: bool) -> None:
+        for part in parts:
+            self._parts.remove(part)
+            with translated(self._place.server):
+                ends = failed if part.own else part.failed
+                if ends is not None and part.config and "ended" not in part.config:
+                    told = next(word for word, bad in _ENDS.items() if bad is ends)
+                    config = {"tracelet": {**part.config, "ended": told}}
+                    part.run.config.update(config, allow_val_change=True)  # type: ignore[no-untyped-call]
+                finish(part.run, failed=bool(ends))
 
 
 def begin_offline(project: str, info: RunInfo, sdk: dict[str, Any], folder: Path) -> wandb.Run:
@@ -60,7 +176,7 @@ def begin_offline(project: str, info: RunInfo, sdk: dict[str, Any], folder: Path
         id=info.id,
         reinit="create_new",
         mode="offline",
-        config=_config(info, sdk),
+        config={"tracelet": _config(info, sdk)},
         settings=run_settings(folder),
     )
 
@@ -73,8 +189,10 @@ def finish(run: wandb.Run, *, failed: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _config(info: RunInfo, sdk: dict[str, Any]) -> dict[str, Any]:
+def _config(info: RunInfo, sdk: dict[str, Any], program: str | None = None) -> dict[str, Any]:
     config = {"experiment": info.experiment, "run": info.id}
+    if program is not None:
+        config["program"] = program
     if sdk.get("run"):
         config["user_run"] = "/".join(str(sdk.get(part) or "") for part in ("entity", "project", "run"))
-    return {"tracelet": config}
+    return config

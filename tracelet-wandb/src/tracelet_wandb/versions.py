@@ -24,6 +24,7 @@ from tracelet_wandb.notes import KEY, label_of, manifest_in, note_in
 __all__ = ["Versions"]
 
 _VERSION = re.compile(r"v[0-9]+")
+_STORED = "COMMITTED"
 _PAGE = 100
 #: Queries at once.
 _WIDTH = 8
@@ -64,7 +65,9 @@ class Versions:
         names = [(one, name) for one in types] if name is not None else self._collections(types)
         with ThreadPoolExecutor(_WIDTH) as pool:
             for many in pool.map(lambda pair: list(self._of(*pair)), names):
-                yield from (one for one in pool.map(self.stored, many) if one is not None)
+                # By their ids: a version that is committed between two pages of a query moves another one to the next.
+                unlike = {str(one.id): one for one in many}
+                yield from (one for one in pool.map(self.stored, unlike.values()) if one is not None)
 
     def claims(self, name: str, label: str) -> list[StoredArtifact]:
         """Return every version that was given the label, or claims it, the oldest first."""
@@ -92,7 +95,8 @@ class Versions:
                 f"W&B has {found.project}/{collection} and does not tell {self._place.project}/{name} from it: "
                 "choose another name."
             )
-        return found if collection == name else None
+        # What is being deleted is still found by its number, and its bytes may be gone.
+        return found if collection == name and found.state == _STORED else None
 
     def numbered(self, name: str, number: int) -> wandb.Artifact | None:
         """Return a version by its number. An alias such as ``v7`` that somebody made is not taken for it."""
@@ -161,7 +165,7 @@ class Versions:
         known = None if newest is None else note_in(newest.metadata).get("put_id")
         if newest is not None and isinstance(known, str):
             wanted = {f"metadata.{KEY}.{key}": value for key, value in condition.items()}
-            filters = {"state": "COMMITTED", "$or": [wanted, {f"metadata.{KEY}.put_id": known}]}
+            filters = {"state": _STORED, "$or": [wanted, {f"metadata.{KEY}.put_id": known}]}
             try:
                 answer = list(self._of(newest.type, name, filters))
             except BackendError:
@@ -192,15 +196,17 @@ class Versions:
                 (one, collection.name)
                 for one in types
                 for collection in _present(self._place.api.artifact_collections(path, one, per_page=_PAGE))
+                # Others are portfolios: what is in them is linked there, and is a version of its own collection.
+                if collection.is_sequence()
             ]
 
     def _of(self, kind: str, name: str, filters: Mapping[str, object] | None = None) -> Iterator[wandb.Artifact]:
-        """Every version of a name in W&B, Tracelet's or not; none where there is no such name of that type."""
+        """Every version of a name in W&B, Tracelet's or not, but no link; none where there is no such name of that type."""
         with translated(self._place.server):
             found = self._place.api.artifacts(kind, self._place.path(name), per_page=_PAGE)
             if filters is not None:
                 found.variables["filters"] = json.dumps(filters)
-            yield from _present(found)
+            yield from (one for one in _present(found) if one.state == _STORED and not one.is_link)
 
 
 def number_of(artifact: wandb.Artifact) -> int:

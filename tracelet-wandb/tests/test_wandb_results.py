@@ -1,0 +1,167 @@
+"""How a run ended is its own program's to say: a later delivery into it changes nothing of that. Real client, stand-in server."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servers import programs
+from servers.wandb_server import WandbServer, wandb_server
+
+#: One artifact is stored, and one waits; then the program ends, in its way.
+FIRST = """
+import json, os, sys, urllib.request
+from pathlib import Path
+from tracelet import ArtifactType, Experiment, ExperimentConfig
+
+def artifact(exp, number):
+    Path("w.bin").write_bytes(f"weights {{number}}".encode())
+    made = exp.create_artifact("model", ArtifactType.MODEL)
+    made.add_file("w.bin")
+    return made
+
+def break_server(match):
+    faults = [{{"match": match, "action": "status:500", "times": None}}] if match else []
+    body = json.dumps({{"faults": faults, "filters": "applied", "folds_case": False}}).encode()
+    urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/_control/fault", body).read()
+
+config = ExperimentConfig(deadline=8.0, stop_timeout=4.0)
+try:
+    with Experiment({experiment!r}, backend="wandb", artifacts=True, config=config) as exp:
+        assert exp.log_artifact(artifact(exp, 0)).ok
+        break_server("CreateArtifact")
+        queued = exp.log_artifact(artifact(exp, 1)).queued
+        {end}
+except ZeroDivisionError:
+    pass
+finally:
+    break_server("")
+print(json.dumps(list(queued)))
+"""
+#: A later program that has nothing of its own, and ends in its own way.
+LATER = """
+import json
+from tracelet import ArtifactType, Experiment
+
+try:
+    with Experiment({experiment!r}, backend="wandb", artifacts=True) as exp:
+        left = exp.flush(60)
+        {end}
+except ZeroDivisionError:
+    pass
+listed = [[one.version, one.open("w.bin").read().decode()] for one in exp.list_artifacts()]
+print(json.dumps([left, listed]))
+"""
+STORED = [0, [["v1", "weights 1"], ["v0", "weights 0"]]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
+    with wandb_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def environ(server: WandbServer, tmp_path: Path) -> dict[str, str]:
+    return {**server.environ(tmp_path / "home"), "TRACELET_DIR": str(tmp_path / "tracelet")}
+
+
+def run(code: str, folder: Path, environ: dict[str, str], **names: str) -> Any:
+    return programs.run(textwrap.dedent(code).format(**names), folder, environ)
+
+
+def result(server: WandbServer, experiment: str) -> tuple[str, int | None]:
+    """How the only run of a project is shown to have ended."""
+    (run_,) = server.project(experiment)["runs"]
+    return run_["state"], run_["exit_code"]
+
+
+@pytest.mark.parametrize("later", ["pass", "1 / 0"])
+@pytest.mark.parametrize(("end", "expected"), [("1 / 0", ("failed", 1)), ("pass", ("finished", 0))])
+def test_a_delivery_leaves_the_result_of_a_run_as_it_is(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path, end: str, expected: tuple[str, int], later: str
+) -> None:
+    """Failed stays failed, and finished finished, whatever becomes of the program that delivers."""
+    experiment = f"ended-{expected[0]}-{len(later)}"
+    assert run(FIRST, tmp_path / "first", environ, experiment=experiment, end=end) == ["wandb"]
+    assert result(server, experiment) == expected
+    assert run(LATER, tmp_path / "later", environ, experiment=experiment, end=later) == STORED
+    assert result(server, experiment) == expected
+
+
+@pytest.mark.parametrize("state", ["running", "crashed", "killed"])
+def test_a_delivery_does_not_end_a_run_that_did_not_end(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path, state: str
+) -> None:
+    """Its program was killed, so that nobody said how it ended: it is the server that calls it crashed, now as before."""
+    experiment = f"open-{state}"
+    kill = "sys.stdout.write(json.dumps(list(queued))); sys.stdout.flush(); break_server(''); end_all()"
+    ending = """
+import signal, psutil
+def end_all():
+    for one in psutil.Process().children(recursive=True):
+        one.send_signal(signal.SIGKILL)
+    for one in psutil.process_iter():
+        try:
+            if one.environ().get("HOME") == os.environ["HOME"] and one.pid != os.getpid():
+                one.send_signal(signal.SIGKILL)
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            pass
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    code = textwrap.dedent(FIRST.format(experiment=experiment, end=kill)).replace(
+        "\ndef artifact", f"{ending}\ndef artifact"
+    )
+    killed = programs.begin(code, tmp_path / "first", environ)
+    out, err = killed.communicate(timeout=60)
+    assert (killed.returncode, out) == (-9, '["wandb"]'), err
+    assert result(server, experiment) == ("running", None)
+    if state != "running":
+        server.set_states(experiment, runs=state)
+    assert run(LATER, tmp_path / "later", environ, experiment=experiment, end="pass") == STORED
+    server.set_states(experiment, runs="crashed")
+    assert result(server, experiment)[0] == "crashed"
+
+
+def test_a_killed_delivery_does_not_change_how_a_run_ended(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """It leaves the run running, and the server calls it crashed; the next delivery gives it its own end back."""
+    experiment = "told-again"
+    assert run(FIRST, tmp_path / "first", environ, experiment=experiment, end="1 / 0") == ["wandb"]
+    # What the delivery's first request does, and no more comes.
+    resume = """
+    import wandb
+    run = wandb.init(project={experiment!r}, id={name!r}, resume="must", settings=wandb.Settings(x_update_finish_state=False))
+    run.finish()
+    """
+    (known,) = server.project(experiment)["runs"]
+    run(resume, tmp_path / "resume", environ, experiment=experiment, name=known["name"])
+    server.set_states(experiment, runs="crashed")
+    assert result(server, experiment)[0] == "crashed"
+    assert run(LATER, tmp_path / "later", environ, experiment=experiment, end="pass") == STORED
+    assert result(server, experiment) == ("failed", 1)
+
+
+def test_a_programs_own_failure_is_told_though_it_delivered_for_another_one_last(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The delivery of an earlier program's artifact is neither the end of its own run, nor is that run's end the other's."""
+    experiment = "between"
+    assert run(FIRST, tmp_path / "first", environ, experiment=experiment, end="pass") == ["wandb"]
+    (earlier,) = server.project(experiment)["runs"]
+    own = """open("w.bin", "w").write("mine")
+        mine = exp.create_artifact("mine", ArtifactType.MODEL).add_file("w.bin")
+        assert exp.log_artifact(mine).ok
+        left = exp.flush(60)
+        1 / 0"""
+    left, listed = run(LATER, tmp_path / "later", environ, experiment=experiment, end=own)
+    assert (left, sorted(content for _, content in listed)) == (0, ["mine", "weights 0", "weights 1"])
+    states = {
+        one["name"] == earlier["name"]: (one["state"], one["exit_code"]) for one in server.project(experiment)["runs"]
+    }
+    assert states == {True: ("finished", 0), False: ("failed", 1)}

@@ -1,0 +1,104 @@
+"""What the plugin uses of the SDK that W&B does not promise to keep: named here, so that a new SDK says which of it went."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+
+import pytest
+import wandb
+
+#: Module and name in it, and who needs it.
+NAMES = {
+    "wandb.sdk.lib.service.service_token:clear_service_in_env": "connection.py",
+    "wandb.sdk.lib.service.service_connection:WandbApiFailedError": "errors.py",
+    "wandb.sdk.artifacts.exceptions:WaitTimeoutError": "errors.py",
+    "wandb.sdk.artifacts.artifact_manifest_entry:ArtifactManifestEntry": "uploads.py",
+    "wandb.sdk.lib.paths:LogicalPath": "uploads.py",
+    "wandb.apis.public.runs:RunNotFoundError": "runs.py",
+    "wandb.sdk.wandb_setup:singleton": "runs.py",
+    "wandb.sdk.lib.service.service_connection:ServiceConnection.inform_finish": "runs.py",
+    "wandb.errors:AuthenticationError": "errors.py",
+    "wandb.errors:CommError": "errors.py",
+    "wandb.errors:UsageError": "errors.py",
+}
+#: Settings that a run is begun with, or that the lane's environment has as ``WANDB__…``.
+SETTINGS = (
+    "x_primary",
+    "x_update_finish_state",
+    "x_label",
+    "x_disable_meta",
+    "x_disable_stats",
+    "x_disable_machine_info",
+    "x_save_requirements",
+    "x_graphql_retry_max",
+    "x_graphql_retry_wait_min_seconds",
+    "x_graphql_retry_wait_max_seconds",
+    "x_file_transfer_retry_max",
+    "x_file_transfer_retry_wait_min_seconds",
+    "x_file_transfer_retry_wait_max_seconds",
+    "x_file_stream_retry_max",
+    "x_file_stream_retry_wait_min_seconds",
+    "x_file_stream_retry_wait_max_seconds",
+    "x_transaction_log_flush_interval",
+    "disable_job_creation",
+    "sagemaker_disable",
+    "sync_dir",
+    "sync_file",
+)
+
+
+@pytest.mark.parametrize("place", NAMES)
+def test_a_name_that_we_import_is_there(place: str) -> None:
+    """It is not among those that W&B documents."""
+    module, _, names = place.partition(":")
+    found: object = import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name, None)
+    assert found is not None, f"{NAMES[place]} needs {place}: look where SDK {wandb.__version__} has it"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_that_we_set_is_one(name: str) -> None:
+    """The SDK ignores a variable that it does not know, and so would the lane."""
+    known = {*wandb.Settings.model_fields, *wandb.Settings.model_computed_fields}
+    assert name in known, f"SDK {wandb.__version__} has no setting {name}: look what runs and the lane need instead"
+
+
+def test_every_private_variable_of_the_lane_is_named_here() -> None:
+    """``WANDB__X`` is the SDK's setting ``x_x``."""
+    from tracelet_wandb import tracelet_backends
+
+    (spec,) = tracelet_backends()
+    private = {name.removeprefix("WANDB__").lower() for name in spec.environ if name.startswith("WANDB__")}
+    assert {f"x_{name}" for name in private} <= set(SETTINGS)
+
+
+def test_versions_are_filtered_by_a_variable_of_the_query() -> None:
+    """``Api.artifacts`` takes no filters; its answer is a query whose variables can still be changed."""
+    from wandb.apis.paginator import Paginator
+    from wandb.apis.public.artifacts import Artifacts
+    from wandb.sdk.artifacts._generated import PROJECT_ARTIFACTS_GQL
+
+    assert "self.variables" in inspect.getsource(Paginator.__init__), "versions.py sets found.variables['filters']"
+    assert "variables=self.variables" in inspect.getsource(Paginator), "the variables are not what is sent any more"
+    assert "$filters: JSONString" in PROJECT_ARTIFACTS_GQL, "the query of versions takes no filters any more"
+    assert "filters" in inspect.signature(Artifacts.__init__).parameters
+
+
+def test_what_we_read_of_artifacts_and_collections_is_there() -> None:
+    """Properties without which a link, or what is being deleted, would be taken for a version."""
+    for name in ("source_name", "source_version", "is_link", "state", "aliases", "get_entry", "manifest", "files"):
+        assert hasattr(wandb.Artifact, name), f"versions.py and downloads.py need Artifact.{name}"
+    from wandb.apis.public import ArtifactCollection
+
+    assert callable(ArtifactCollection.is_sequence), "versions.py tells portfolios by it"
+    assert set(inspect.signature(wandb.Artifact.add_file).parameters) >= {"local_path", "name", "policy"}
+
+
+def test_an_error_of_the_clients_says_what_was_behind_it() -> None:
+    """``CommError.exc`` tells what is not there from what failed."""
+    from wandb.errors import CommError
+
+    inner = ValueError("artifact membership 'x' not found in 'y'")
+    assert CommError("message", inner).exc is inner, "errors.is_absent needs it"
