@@ -165,3 +165,45 @@ def test_a_programs_own_failure_is_told_though_it_delivered_for_another_one_last
         one["name"] == earlier["name"]: (one["state"], one["exit_code"]) for one in server.project(experiment)["runs"]
     }
     assert states == {True: ("finished", 0), False: ("failed", 1)}
+
+
+def test_a_server_that_does_not_say_how_a_run_is_takes_what_is_logged(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    code = """
+    import json
+    from tracelet import ArtifactType, Experiment
+
+    with Experiment("untold", backend="wandb", artifacts=True) as exp:
+        result = exp.log_artifact(exp.create_artifact("report", ArtifactType.REPORT).add_object(1, "x"))["wandb"]
+    print(json.dumps([result.version, result.created]))
+    """
+    server.fault("Run", "error:there is no such query here")
+    try:
+        assert run(code, tmp_path / "program", environ) == ["v0", True]
+        assert "Run" in server.look()["log"]
+    finally:
+        server.fault()
+    assert result(server, "untold") == ("finished", 0)
+
+
+@pytest.mark.parametrize("fault", ["drop", "cut"])
+def test_a_run_whose_beginning_broke_off_is_begun_by_a_new_process(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path, fault: str
+) -> None:
+    """The SDK's service does not get over it: it says that the run is in use, or hangs."""
+    code = """
+    import json
+    from tracelet import ArtifactType, Experiment
+
+    with Experiment("{name}", backend="wandb", artifacts=True) as exp:
+        exp.log_artifact(exp.create_artifact("report", ArtifactType.REPORT).add_object(1, "x"))
+        left = exp.flush(60)
+        print(json.dumps([left, [one.version for one in exp.list_artifacts()]]))
+    """
+    server.fault("UpsertBucket", fault, 1)
+    try:
+        assert run(code, tmp_path / "program", environ, name=f"broken-{fault}") == [0, ["v0"]]
+    finally:
+        server.fault()
+    assert result(server, f"broken-{fault}") == ("finished", 0)

@@ -17,7 +17,6 @@ NAMES = {
     "wandb.sdk.lib.paths:LogicalPath": "uploads.py",
     "wandb.apis.public.runs:RunNotFoundError": "runs.py",
     "wandb.sdk.wandb_setup:singleton": "runs.py",
-    "wandb.sdk.lib.service.service_connection:ServiceConnection.inform_finish": "runs.py",
     "wandb.errors:AuthenticationError": "errors.py",
     "wandb.errors:CommError": "errors.py",
     "wandb.errors:UsageError": "errors.py",
@@ -86,13 +85,10 @@ def test_versions_are_filtered_by_a_variable_of_the_query() -> None:
     assert "filters" in inspect.signature(Artifacts.__init__).parameters
 
 
-def test_what_we_read_of_artifacts_and_collections_is_there() -> None:
+def test_what_we_read_of_artifacts_is_there() -> None:
     """Properties without which a link, or what is being deleted, would be taken for a version."""
     for name in ("source_name", "source_version", "is_link", "state", "aliases", "get_entry", "manifest", "files"):
         assert hasattr(wandb.Artifact, name), f"versions.py and downloads.py need Artifact.{name}"
-    from wandb.apis.public import ArtifactCollection
-
-    assert callable(ArtifactCollection.is_sequence), "versions.py tells portfolios by it"
     assert set(inspect.signature(wandb.Artifact.add_file).parameters) >= {"local_path", "name", "policy"}
 
 

@@ -98,13 +98,15 @@ class BackendError(TraceletError):
     """A backend did not do what it was asked to.
 
     ``backend`` is its name. ``retryable`` says whether the same request may succeed later: a
-    delivery that fails so waits in the outbox.
+    delivery that fails so waits in the outbox. ``ends_lane`` says that it will not in the same
+    process, whose SDK is beyond repair: the next attempt is made in a new one.
     """
 
-    def __init__(self, message: str, *, backend: str = "", retryable: bool = True) -> None:
+    def __init__(self, message: str, *, backend: str = "", retryable: bool = True, ends_lane: bool = False) -> None:
         super().__init__(message)
         self.backend = backend
         self.retryable = retryable
+        self.ends_lane = ends_lane
 
 
 class BackendUnavailable(BackendError):

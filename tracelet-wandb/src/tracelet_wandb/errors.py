@@ -26,6 +26,8 @@ _AWAY = re.compile(
     r"timed out|did not respond in time|status code: 5\d\d|HTTP 5\d\d|HTTP 429|failed to upload|run initialization has timed out|(?-i:\bEOF\b)",
     re.IGNORECASE,
 )
+#: How the SDK says that its own service hangs, which it does not get over.
+_HANGS = re.compile(r"service process is busy", re.IGNORECASE)
 #: How wandb-core says that this machine's disk does not let it.
 _CORES_DISK = re.compile(
     r"\b(?:open|openat|mkdir|mkdirat|rename|link|symlink|unlink|write|chmod|create|copy_file_range|fork/exec) (/[^:\n]+): "
@@ -92,7 +94,10 @@ def _translation(error: Exception, place: str) -> BackendError:
             f"W&B at {place} does not let us in: check WANDB_API_KEY and the entity. It said: {said}"
         )
     if (status is not None and (status >= 500 or status in {408, 429})) or _AWAY.search(text):
-        return BackendUnavailable(f"W&B at {place} does not answer as it should: is it up? The SDK said: {said}")
+        return BackendUnavailable(
+            f"W&B at {place} does not answer as it should: is it up? The SDK said: {said}",
+            ends_lane=_HANGS.search(text) is not None,
+        )
     if all(isinstance(one, AuthenticationError) for one in _chain(error)):
         return BackendAuthError(f"W&B's key is not one: {said} Set WANDB_API_KEY, or run `wandb login`.")
     away = (AuthenticationError, requests.ConnectionError, requests.Timeout, WaitTimeoutError, TimeoutError)

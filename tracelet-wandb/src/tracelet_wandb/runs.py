@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,8 @@ import attrs
 import wandb
 from wandb.apis.public.runs import RunNotFoundError
 from wandb.errors import CommError
-from wandb.sdk.wandb_setup import singleton
 
-from tracelet.exceptions import BackendError
+from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable
 from tracelet.plugin import RunInfo
 from tracelet_wandb.connection import Place, run_settings
 from tracelet_wandb.errors import translated
@@ -20,6 +20,7 @@ from tracelet_wandb.program import Program
 
 __all__ = ["Runs", "begin_offline", "finish"]
 
+_LOG = logging.getLogger("tracelet.wandb")
 #: Seconds by which two readings of the clock may differ.
 _TICK = 2.0
 #: How a run may have ended, and whether that was a failure.
@@ -121,7 +122,8 @@ class Runs:
             failed = None if own else False if known is None else known.failed
             config = _config(info, sdk, self._program.token if own else None)
             more = _SHARED if joins else {"mode": "online"}
-            try:
+        try:
+            with translated(place.server):
                 run = wandb.init(
                     entity=place.entity,
                     project=place.project,
@@ -133,22 +135,30 @@ class Runs:
                         self._folder, **more, **({} if own or failed is not None else _NOT_OURS_TO_END)
                     ),
                 )
-            except Exception:
-                # The SDK leaves the run in its service, which then says of every later attempt that it is in use.
-                singleton().ensure_service().inform_finish(name)
-                raise
+        except BackendError as error:
+            # The SDK's service has the run all the same: of every later attempt it says that it is in use, or hangs.
+            error.ends_lane = True
+            raise
         return _Part(run, info.id, own, failed, {} if joins else config if known is None else known.config)
 
     def _look(self, name: str) -> _Known | None:
-        """Ask the server for a run; None where it is not there."""
+        """Ask the server for a run; None where it is not there, or the server does not tell."""
         # The client keeps what it was told the first time.
         self._place.api.flush()  # type: ignore[no-untyped-call]
         try:
-            found = self._place.api.run(self._place.path(name))
-        except CommError as error:
-            if isinstance(error.exc, RunNotFoundError):
-                return None
+            with translated(self._place.server):
+                try:
+                    found = self._place.api.run(self._place.path(name))
+                except CommError as error:
+                    if isinstance(error.exc, RunNotFoundError):
+                        return None
+                    raise
+        except (BackendUnavailable, BackendAuthError):
             raise
+        except BackendError as error:
+            # How a run has ended is not worth a delivery.
+            _LOG.warning("W&B does not say how the run %s is: %s", name, error)
+            return None
         config = found.config.get("tracelet")
         return _Known(str(found.state), config if isinstance(config, dict) else {})
 

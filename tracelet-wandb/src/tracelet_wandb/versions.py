@@ -196,8 +196,6 @@ class Versions:
                 (one, collection.name)
                 for one in types
                 for collection in _present(self._place.api.artifact_collections(path, one, per_page=_PAGE))
-                # Others are portfolios: what is in them is linked there, and is a version of its own collection.
-                if collection.is_sequence()
             ]
 
     def _of(self, kind: str, name: str, filters: Mapping[str, object] | None = None) -> Iterator[wandb.Artifact]:
@@ -206,6 +204,7 @@ class Versions:
             found = self._place.api.artifacts(kind, self._place.path(name), per_page=_PAGE)
             if filters is not None:
                 found.variables["filters"] = json.dumps(filters)
+            # What is in a portfolio is a link, and a version of its own collection.
             yield from (one for one in _present(found) if one.state == _STORED and not one.is_link)
 
 

@@ -118,9 +118,9 @@ def guarded(backend: str, call: Callable[..., T], *arguments: Any, **named: Any)
 
 def error_to_wire(error: TraceletError) -> dict[str, Any]:
     """Return an error as plain data."""
-    retryable = getattr(error, "retryable", False)
+    how = {name: getattr(error, name, False) for name in ("retryable", "ends_lane")}
     answers = converter().unstructure(tuple(error.answers), tuple[StoredArtifact, ...])
-    return {"type": type(error).__name__, "message": str(error), "retryable": retryable, "answers": answers}
+    return {"type": type(error).__name__, "message": str(error), "answers": answers, **how}
 
 
 def error_from_wire(data: dict[str, Any], backend: str) -> TraceletError:
@@ -129,7 +129,7 @@ def error_from_wire(data: dict[str, Any], backend: str) -> TraceletError:
         return FileChanged(data["message"])
     kind: type[TraceletError] = getattr(exceptions, data["type"], BackendError)
     told = (
-        kind(data["message"], backend=backend, retryable=data["retryable"])
+        kind(data["message"], backend=backend, retryable=data["retryable"], ends_lane=data["ends_lane"])
         if issubclass(kind, BackendError)
         else kind(data["message"])
     )
@@ -295,7 +295,7 @@ class ProcessLane:
             raise
         if kind == "error":
             told = error_from_wire(answer["error"], self._spec.name)
-            if message["op"] == "open":
+            if message["op"] == "open" or getattr(told, "ends_lane", False):
                 self._break(str(told))
             raise told
         return answer["value"]
