@@ -8,20 +8,24 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 from commanding import plugin
 from watching import Moody, lane_processes
 
-from tracelet import ArtifactType, Experiment, TraceletArtifact
+from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact
 from tracelet.core import sealing
-from tracelet.core.backend import Labels, RunInfo, SealedArtifact
+from tracelet.core.backend import BackendContext, Labels, RunInfo, SealedArtifact
 from tracelet.core.delivery import all_at_once
+from tracelet.core.delivery.attempts import Attempts
+from tracelet.core.delivery.backlog import Backlog
+from tracelet.core.lane import open_lane
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.plugins import registry
 from tracelet.core.processes import current
 from tracelet.core.upkeep import collect, sync
 from tracelet.core.upkeep.checks import check_up
-from tracelet.settings import TraceletSettings
+from tracelet.settings import TraceletSettings, load_plugin
 
 Make = Callable[..., Experiment]
 
@@ -226,8 +230,12 @@ def test_a_damaged_draft_is_told_of_too(moody: Moody, experiment: Make, home: Pa
     assert outbox.size_bytes() == 0
     (damaged,) = outbox.damaged()
     assert (damaged.experiment, damaged.backend, damaged.name) == ("trials", "", "bad")
-    with experiment() as exp:
-        assert exp.log_artifact(made()).ok
+    settings = TraceletSettings(backend=["moody"], dir=home / ".tracelet")
+    (left,) = sync(home / ".tracelet", settings, registry(), lambda delivery: None).left
+    assert "is damaged" in left.reason
+    file.with_suffix(".damaged").unlink()
+    assert outbox.load_draft(file) is None
+    assert list(outbox.damaged()) == []
 
 
 def test_a_rendering_that_was_being_copied_when_the_process_died_is_not_taken_for_whole(home: Path) -> None:
@@ -317,4 +325,69 @@ def test_reading_lanes_end_with_stop_where_no_run_is_on(
     assert reading.list_artifacts() == []
     assert lane_processes()
     reading.stop()
+    assert not lane_processes()
+
+
+def test_what_cannot_be_looked_for_before_a_delivery_keeps_it_and_says_so(
+    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exp = experiment()
+    honest = Outbox.waiting
+
+    def stale(outbox: Outbox, experiment: str, backend: str, name: str | None = None) -> list[str]:
+        if name is not None:
+            raise OSError(116, "Stale file handle")
+        return honest(outbox, experiment, backend)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "waiting", stale)
+        assert "Stale file handle" in str(exp.log_artifact(made()).queued["moody"])
+    assert exp.flush() == 0
+
+
+def test_neither_the_store_nor_the_disk_takes_it_and_that_is_told(
+    experiment: Make, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "store").write_text("a file, where the store's folder will be")
+    exp = experiment("local", store=str(home / "store"), large_file_mb=0.000_001)
+    monkeypatch.setattr(Outbox, "add_draft", full)
+    assert "the tracelet directory cannot be written" in str(exp.log_artifact(made()).failed["local"])
+
+
+def test_only_what_is_older_goes_before_a_delivery(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    with experiment("moody-inline") as exp:
+        exp.log_artifact(made())
+    (parcel,) = Outbox(home / ".tracelet").everything()
+    spec = registry().backends.get("moody-inline")
+    lane = open_lane(spec, "trials", load_plugin(spec.settings, "moody-inline"), BackendContext(home / ".tracelet"))
+    settings = TraceletSettings()
+    attempts = Attempts(lane, settings, lambda one: None)
+    backlog = Backlog("moody-inline", "trials", attempts, Outbox(home / ".tracelet"), settings)
+    backlog.make_older(parcel)
+    younger = attrs.evolve(parcel, queued_at=parcel.queued_at + 1)
+    waited_for = backlog.expect(parcel)
+    with pytest.raises(BackendUnavailable, match="moody is out"):
+        backlog.make_older(younger)
+    assert waited_for.result(0).queued
+    moody.told()
+    backlog.make_older(younger)
+    assert list(Outbox(home / ".tracelet").everything()) == []
+
+
+def test_what_another_process_has_made_meanwhile_is_passed_over(
+    moody: Moody, experiment: Make, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exp = experiment()
+    moody.told(put="away")
+    exp.log_artifact(made("old"))
+    exp._artifact_manager._wires.couriers["moody"].backlog._patience.note_success()
+    moody.told()
+    with monkeypatch.context() as patched:
+        patched.setattr(Outbox, "load", lambda *asked: None)
+        assert exp.log_artifact(made("new"))["moody"].version == "v0"
+
+
+def test_a_child_that_has_used_nothing_of_a_run_leaves_it_alone() -> None:
+    Experiment("trials", artifacts=True)._artifact_manager.disown()
     assert not lane_processes()

@@ -487,7 +487,7 @@ def test_an_owner_that_is_written_in_another_case_costs_no_names(lab: Lab, sampl
 
 @pytest.mark.parametrize(
     ("where", "fault"),
-    product(("CreateArtifact", "CommitArtifact", "PUT file", "PUT manifest"), ("cut", "drop")),
+    list(product(("CreateArtifact", "CommitArtifact", "PUT file", "PUT manifest"), ("cut", "drop"))),
 )
 def test_a_connection_that_breaks_loses_nothing_and_stores_nothing_twice(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path, where: str, fault: str

@@ -285,9 +285,8 @@ class _Tour:
     def _left_drafts(self) -> list[Delivery]:
         here = current().host
         found = []
-        damaged = {one.path for one in self.outbox.damaged()}
         for path in self.outbox.every_draft():
-            draft = self.outbox.load_draft(path) if path not in damaged else None
+            draft = self.outbox.load_draft(path)
             if draft is None:
                 continue
             host = draft.owner.host
