@@ -26,7 +26,7 @@ FLOORS = (
     {"core.experiment", "core.upkeep"},
     {"core.manager"},
     {"core.captures", "core.tally", "core.wiring"},
-    {"core.bounded", "core.capture", "core.finding"},
+    {"core.bounded", "core.capture", "core.finding", "core.site"},
     {"core.keeping", "core.known"},
     {"core.delivery", "core.drafts", "core.journal", "core.limits", "core.retrieval", "core.snapshots", "core.targets"},
     {"core.sealing"},

@@ -1,6 +1,6 @@
-"""The specification's code about artifacts runs as printed there, on MLflow's own server and W&B's own client.
+"""Users' code about artifacts, word for word as it is given to them, on MLflow's own server and W&B's own client.
 
-What it says of automatic capture runs so in ``test_every_backend.py``, on every backend.
+What is given to them about automatic capture runs in ``test_every_backend.py``, on every backend.
 """
 
 from __future__ import annotations

@@ -744,7 +744,7 @@ def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settle
     moody.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact())
-    outbox = exp._artifact_manager._outbox
+    outbox = exp._artifact_manager._site.outbox
     backlog = exp._artifact_manager._wires.couriers["moody"].backlog
     (parcel,) = outbox.everything()
 

@@ -7,16 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracelet.core.backend import RunInfo
 from tracelet.core.detector import DetectorSpec
 from tracelet.core.journal import Leftover, leftovers
-from tracelet.core.outbox import Outbox
-from tracelet.core.plugins import Registry
 from tracelet.core.results import LogResults
-from tracelet.settings import TraceletSettings
+from tracelet.core.site import Site
 
 if TYPE_CHECKING:
     from tracelet.core.capture import Capture
@@ -33,20 +30,8 @@ Submit = Callable[..., "Future[LogResults]"]
 class Captures:
     """What is captured in a run, and what dead processes captured and did not submit."""
 
-    def __init__(
-        self,
-        experiment: str,
-        settings: TraceletSettings,
-        directory: Path,
-        plugins: Callable[[], Registry],
-        outbox: Outbox,
-        submit: Submit,
-    ) -> None:
-        self._experiment = experiment
-        self._settings = settings
-        self._directory = directory
-        self._plugins = plugins
-        self._outbox = outbox
+    def __init__(self, site: Site, submit: Submit) -> None:
+        self._site = site
         self._submit = submit
         #: The run's own.
         self.own: Capture | None = None
@@ -55,9 +40,9 @@ class Captures:
 
     def prepare(self, run: RunInfo) -> None:
         """Make the run's own capture, where anything is to be captured. Raises :class:`~tracelet.ConfigError`."""
-        if self._settings.watch_filesystem and not self._settings.artifact_watch_dirs:
+        if self._site.settings.watch_filesystem and not self._site.settings.artifact_watch_dirs:
             _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
-        specs = [spec for spec in self._plugins().detectors if getattr(self._settings, spec.switch)]
+        specs = [spec for spec in self._site.plugins().detectors if getattr(self._site.settings, spec.switch)]
         self.own = self._made(specs, run, self._submit) if specs else None
 
     def start(self) -> None:
@@ -68,7 +53,7 @@ class Captures:
 
     def hand_over(self, left: Leftover, submit: Submit) -> None:
         """Submit everything that a dead process captured, without end of patience, unless somebody else does."""
-        if self._outbox.take_journal(left.path):
+        if self._site.outbox.take_journal(left.path):
             until = time.monotonic() + _LONG
             self._resume(left, submit).stop(until, until)
 
@@ -97,7 +82,11 @@ class Captures:
 
     def _left(self) -> Iterator[Leftover]:
         """The captures of dead processes, which are this one's to finish from now on."""
-        return (left for left in leftovers(self._directory, self._experiment) if self._outbox.take_journal(left.path))
+        return (
+            left
+            for left in leftovers(self._site.directory, self._site.experiment)
+            if self._site.outbox.take_journal(left.path)
+        )
 
     def _resume(self, left: Leftover, submit: Submit) -> Capture:
         resumed = self._made((), left.head.run, submit, left)
@@ -111,4 +100,4 @@ class Captures:
         from tracelet.core.capture import Capture
 
         own = partial(submit, run=run, take=True)
-        return Capture(run, self._settings, self._directory, specs, own, self._outbox.size_bytes, left)
+        return Capture(run, self._site.settings, self._site.directory, specs, own, self._site.outbox.size_bytes, left)

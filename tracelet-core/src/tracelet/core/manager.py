@@ -26,6 +26,7 @@ from tracelet.core.plugins import Registry
 from tracelet.core.results import LogResults
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.sealing import finish, prepare
+from tracelet.core.site import Site
 from tracelet.core.store import Store
 from tracelet.core.tally import Tally, skipped
 from tracelet.core.targets import targets_of
@@ -63,20 +64,16 @@ class ArtifactManager:
         writes: bool,
     ) -> None:
         """``directory`` is the tracelet directory, absolute. ``writes`` is False in all ranks but one."""
-        self._experiment = experiment
-        self._settings = settings
-        self._directory = directory
-        self._plugins = plugins
+        self._site = Site(experiment, settings, directory, plugins, Outbox(directory))
         self._writes = writes
         self._run: RunInfo | None = None
         self._inputs: set[str] = set()
-        self._outbox = Outbox(directory)
         self._promises: dict[Path, Future[LogResults]] = {}
         #: Drafts of this process that no sealer is on.
         self._unsealed: list[Path] = []
-        self._wiring = Wiring(experiment, settings, directory, plugins, self._outbox, self._finish_draft)
-        self._captures = Captures(experiment, settings, directory, plugins, self._outbox, self._submit)
-        self._tally = Tally(settings, lambda: self.store, self._outbox.root)
+        self._wiring = Wiring(self._site, self._finish_draft)
+        self._captures = Captures(self._site, self._submit)
+        self._tally = Tally(self._site, lambda: self.store)
 
     @property
     def _wires(self) -> Wires:
@@ -104,12 +101,12 @@ class ArtifactManager:
             _LOG.info("this process is not rank 0: it reads, and writes nothing.")
             return
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._site.directory.mkdir(parents=True, exist_ok=True)
             self._captures.prepare(run)
             wires = self._wires
             for courier in wires.couriers.values():
                 courier.start()
-            for draft in self._outbox.drafts(self._experiment):
+            for draft in self._site.outbox.drafts(self._site.experiment):
                 wires.sealer.add(draft)
             self._captures.start()
         except BaseException:
@@ -123,7 +120,7 @@ class ArtifactManager:
             artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool
         ) -> Future[LogResults]:
             path = self._draft(artifact, labels, run, self._route(artifact), put_id, take=take)
-            self._outbox.disown_draft(path)
+            self._site.outbox.disown_draft(path)
             left: Future[LogResults] = Future()
             left.set_result(LogResults())
             return left
@@ -151,8 +148,8 @@ class ArtifactManager:
         """Return how many deliveries of this experiment are in the outbox, or on their way there."""
         laid = self._wiring.laid
         own = [*self._unsealed, *(laid.sealer.waiting() if laid is not None else ())]
-        drafts = {*self._outbox.drafts(self._experiment), *(path for path in own if path.exists())}
-        deliveries = sum(len(self._outbox.waiting(self._experiment, name)) for name in self._wiring.specs)
+        drafts = {*self._site.outbox.drafts(self._site.experiment), *(path for path in own if path.exists())}
+        deliveries = sum(len(self._site.outbox.waiting(self._site.experiment, name)) for name in self._wiring.specs)
         return deliveries + len(drafts) + self._captures.waiting
 
     @property
@@ -162,10 +159,10 @@ class ArtifactManager:
 
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
-        until = time.monotonic() + self._settings.stop_timeout
+        until = time.monotonic() + self._site.settings.stop_timeout
         try:
-            last = until - self._settings.stop_timeout * _RESERVE
-            self._captures.stop(self._settings.stop_timeout * _CAPTURE, last)
+            last = until - self._site.settings.stop_timeout * _RESERVE
+            self._captures.stop(self._site.settings.stop_timeout * _CAPTURE, last)
             self.flush(last - time.monotonic())
         finally:
             wires, self._run = self._wires, None
@@ -175,12 +172,12 @@ class ArtifactManager:
             left = self.waiting()
             self._wiring.cut()
         if left:
-            _LOG.warning("%d deliveries wait in %s: send them with `tracelet sync`.", left, self._outbox.root)
+            _LOG.warning("%d deliveries wait in %s: send them with `tracelet sync`.", left, self._site.outbox.root)
 
     def _leave(self, drafts: Collection[Path]) -> None:
         """Leave drafts to a later run, or to `tracelet sync`; who waits for them is told."""
         for path in drafts:
-            found = self._outbox.disown_draft(path)
+            found = self._site.outbox.disown_draft(path)
             results = LogResults()
             results.queued.update(dict.fromkeys(found.targets if found is not None else (), run_ended()))
             self._promises.pop(path, Future()).set_result(results)
@@ -193,13 +190,13 @@ class ArtifactManager:
         self._promises.clear()
         self._captures.stop(0.0, time.monotonic())
         if self._wiring.laid is not None:
-            close_all(self._wires.couriers.values(), time.monotonic() + self._settings.stop_timeout, failed=False)
+            close_all(self._wires.couriers.values(), time.monotonic() + self._site.settings.stop_timeout, failed=False)
         self.release()
 
     def release(self) -> None:
         """End what only reads, where no run is on."""
         if self._run is None and (wires := self._wiring.cut()) is not None:
-            wires.finder.close(time.monotonic() + self._settings.stop_timeout)
+            wires.finder.close(time.monotonic() + self._site.settings.stop_timeout)
 
     # -- writing
 
@@ -209,14 +206,14 @@ class ArtifactManager:
         targets = self._route(artifact)
         if not self._writes:
             return skipped(target.name for target in targets)
-        self._wires.sealer.settle(time.monotonic() + self._settings.deadline, artifact.name)
+        self._wires.sealer.settle(time.monotonic() + self._site.settings.deadline, artifact.name)
         outcomes = self._log_once(artifact, labels, run, targets, snapshot=False)
         changed = [name for name, outcome in outcomes.items() if isinstance(outcome.error, FileChanged)]
         if changed:
             again = [target for target in targets if target.name in changed]
             outcomes |= self._log_once(artifact, labels, run, again, snapshot=True)
         results = self._tally.results(outcomes)
-        if self._settings.strict:
+        if self._site.settings.strict:
             results.raise_for_errors()
         return results
 
@@ -258,7 +255,7 @@ class ArtifactManager:
         """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
         draft = self._prepared(artifact, run, targets, put_id, snapshot=True, take=take)
         known = {target.name: self._wires.sdk[target.name] for target in targets}
-        return self._outbox.add_draft(draft, labels, run, known)
+        return self._site.outbox.add_draft(draft, labels, run, known)
 
     def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
         """Note that the run uses this version: what it logs from now on names its digest as an input."""
@@ -272,12 +269,12 @@ class ArtifactManager:
     def _running(self) -> RunInfo:
         if self._run is None:
             raise ConfigError(
-                f"experiment {self._experiment!r} has no run: call start() first, or use it in a with statement."
+                f"experiment {self._site.experiment!r} has no run: call start() first, or use it in a with statement."
             )
         return self._run
 
     def _route(self, artifact: TraceletArtifact) -> list[BackendSpec]:
-        return targets_of(artifact, self._wiring.specs, self._settings.routing, self._plugins())
+        return targets_of(artifact, self._wiring.specs, self._site.settings.routing, self._site.plugins())
 
     def _prepared(
         self,
@@ -289,7 +286,7 @@ class ArtifactManager:
         snapshot: bool,
         take: bool = False,
     ) -> Draft:
-        staging = staging_folder(self._directory, put_id)
+        staging = staging_folder(self._site.directory, put_id)
         try:
             return prepare(
                 artifact,
@@ -297,7 +294,7 @@ class ArtifactManager:
                 run_id=run.id,
                 inputs=self._inputs if run == self._run else (),
                 staging=staging,
-                serializers=self._plugins().serializers,
+                serializers=self._site.plugins().serializers,
                 targets=targets,
                 snapshot=snapshot,
                 take=take,
@@ -310,7 +307,7 @@ class ArtifactManager:
             raise
 
     def _limit_mb(self) -> float | None:
-        return None if self._settings.on_large == "upload" else self._settings.large_file_mb
+        return None if self._site.settings.on_large == "upload" else self._site.settings.large_file_mb
 
     def _log_once(
         self,
@@ -329,7 +326,7 @@ class ArtifactManager:
         try:
             sealed = finish(draft, store=self.store, limit_mb=self._limit_mb())
             self._tally.tell_unportable(sealed.manifest.stored)
-            until = time.monotonic() + limit_for(sealed.manifest.size_bytes, self._settings) + _MARGIN
+            until = time.monotonic() + limit_for(sealed.manifest.size_bytes, self._site.settings) + _MARGIN
             for target in targets:
                 sdk = self._wires.sdk[target.name]
                 parcel = Parcel(target.name, run, labels, sdk, sealed.manifest, time.time())
@@ -363,14 +360,14 @@ class ArtifactManager:
         promise = self._promises.pop(path, None) or Future()
         outcomes: dict[str, Future[Outcome]] = {}
         try:
-            for parcel in seal_draft(path, self._outbox, self.store, self._limit_mb()):
+            for parcel in seal_draft(path, self._site.outbox, self.store, self._limit_mb()):
                 self._tally.tell_unportable(parcel.manifest.stored)
                 if parcel.backend in couriers:
                     outcomes[parcel.backend] = couriers[parcel.backend].expect(parcel)
         except (BackendError, OSError) as failure:
             # The store is away, or the disk is full: the snapshots are safe here, and are sealed when that has passed.
             error = unwritable(failure) if isinstance(failure, OSError) else failure
-            found = self._outbox.load_draft(path)
+            found = self._site.outbox.load_draft(path)
             self._unsealed.append(path)
             queued = {name: Outcome(error=error, queued=True) for name in (found.targets if found is not None else ())}
             promise.set_result(self._tally.results(queued))
@@ -392,19 +389,19 @@ class ArtifactManager:
         """
         couriers = self._wires.couriers
         return {
-            "enabled": self._settings.enable_artifacts,
-            "experiment": self._experiment,
+            "enabled": self._site.settings.enable_artifacts,
+            "experiment": self._site.experiment,
             "run": self._run.id if self._run is not None else None,
             "writes": self._writes,
-            "directory": str(self._directory),
-            "store": self._settings.store or str(self._directory),
-            "routing": self._settings.routing,
-            "large_file_mb": self._settings.large_file_mb,
-            "on_large": self._settings.on_large,
+            "directory": str(self._site.directory),
+            "store": self._site.settings.store or str(self._site.directory),
+            "routing": self._site.settings.routing,
+            "large_file_mb": self._site.settings.large_file_mb,
+            "on_large": self._site.settings.on_large,
             "backends": {name: courier.state() for name, courier in couriers.items()},
             "counts": dict(self._tally.counts),
             "capture": self._captures.stats(),
-            "outbox": {"waiting": self.waiting(), "refused": len(list(self._outbox.refused()))},
+            "outbox": {"waiting": self.waiting(), "refused": len(list(self._site.outbox.refused()))},
         }
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from tracelet.core.backend import StoredArtifact
 from tracelet.core.delivery import Outcome
 from tracelet.core.results import LogResult, LogResults
+from tracelet.core.site import Site
 from tracelet.core.store import Store
-from tracelet.settings import TraceletSettings
 
 __all__ = ["Tally", "skipped"]
 
@@ -21,12 +20,10 @@ _LOG = logging.getLogger("tracelet.artifacts")
 class Tally:
     """What became of one experiment's artifacts in this process."""
 
-    def __init__(self, settings: TraceletSettings, store: Callable[[], Store], outbox: Path) -> None:
-        """``outbox`` is the folder of what waits."""
+    def __init__(self, site: Site, store: Callable[[], Store]) -> None:
         self.counts = {"logged": 0, "unchanged": 0, "queued": 0, "failed": 0, "submitted": 0}
-        self._settings = settings
+        self._site = site
         self._store = store
-        self._outbox = outbox
         self._told = False
 
     def results(self, outcomes: Mapping[str, Outcome]) -> LogResults:
@@ -41,7 +38,7 @@ class Tally:
             if outcome.queued:
                 results.queued[name] = outcome.error
                 self.counts["queued"] += 1
-                _LOG.warning("%s: %s Queued in %s.", name, outcome.error, self._outbox)
+                _LOG.warning("%s: %s Queued in %s.", name, outcome.error, self._site.outbox.root)
             else:
                 results.failed[name] = outcome.error
                 self.counts["failed"] += 1
@@ -68,7 +65,7 @@ class Tally:
             _LOG.warning(
                 "files over %g MB stay on this machine, in %s, and backends get references: set TRACELET_STORE to a place "
                 "that others can read, or on_large='upload'.",
-                self._settings.large_file_mb,
+                self._site.settings.large_file_mb,
                 store.uri("0" * 64).rpartition("/objects/")[0],
             )
 

@@ -13,12 +13,12 @@ from tracelet.core.bounded import BoundedStore
 from tracelet.core.delivery import Courier, Reader, Sealer
 from tracelet.core.finding import Finder
 from tracelet.core.lane import Lane, guarded, open_lane
-from tracelet.core.outbox import Outbox, Parcel, without_secrets
-from tracelet.core.plugins import Registry
+from tracelet.core.outbox import Parcel, without_secrets
 from tracelet.core.processes import ProcessId, current
+from tracelet.core.site import Site
 from tracelet.core.store import RemoteStore, Store, open_store
 from tracelet.exceptions import ConfigError
-from tracelet.settings import TraceletSettings, load_plugin
+from tracelet.settings import load_plugin
 
 __all__ = ["Wires", "Wiring"]
 
@@ -37,21 +37,9 @@ class Wires:
 class Wiring:
     """The backends of one experiment, its store, and the lanes to them."""
 
-    def __init__(
-        self,
-        experiment: str,
-        settings: TraceletSettings,
-        directory: Path,
-        plugins: Callable[[], Registry],
-        outbox: Outbox,
-        finish: Callable[[Path, Mapping[str, Courier]], None],
-    ) -> None:
+    def __init__(self, site: Site, finish: Callable[[Path, Mapping[str, Courier]], None]) -> None:
         """``finish`` finishes a draft, and hands it to couriers. Raises :class:`~tracelet.ConfigError` for what cannot be configured so."""
-        self._experiment = experiment
-        self._settings = settings
-        self._directory = directory
-        self._plugins = plugins
-        self._outbox = outbox
+        self._site = site
         self._finish = finish
         self.specs = self._configured()
         self._plugin_settings = self._load_settings()
@@ -60,13 +48,13 @@ class Wiring:
         self._store: Store | None = None
 
     def _configured(self) -> dict[str, BackendSpec]:
-        if not self._settings.backend:
+        if not self._site.settings.backend:
             raise ConfigError("no backend is configured: name at least one, such as backend='local'.")
-        twice = {name for name in self._settings.backend if self._settings.backend.count(name) > 1}
+        twice = {name for name in self._site.settings.backend if self._site.settings.backend.count(name) > 1}
         if twice:
             raise ConfigError(f"backend {sorted(twice)[0]!r} is named twice.")
-        self._plugins().routing.get(self._settings.routing)
-        return {name: self._plugins().backends.get(name) for name in self._settings.backend}
+        self._site.plugins().routing.get(self._site.settings.routing)
+        return {name: self._site.plugins().backends.get(name) for name in self._site.settings.backend}
 
     def _load_settings(self) -> dict[str, Any]:
         """Read every plugin's variables, and report all that are bad together."""
@@ -113,23 +101,23 @@ class Wiring:
     def store(self) -> Store:
         """Where large files' bytes go."""
         if self._store is None:
-            found = open_store(self._settings.store, self._directory)
-            self._store = BoundedStore(found, self._settings) if isinstance(found, RemoteStore) else found
+            found = open_store(self._site.settings.store, self._site.directory)
+            self._store = BoundedStore(found, self._site.settings) if isinstance(found, RemoteStore) else found
         return self._store
 
     def _lane(self, name: str, sdk: dict[str, Any]) -> Lane:
-        context = BackendContext(self._directory, sdk)
-        return open_lane(self.specs[name], self._experiment, self._plugin_settings[name], context)
+        context = BackendContext(self._site.directory, sdk)
+        return open_lane(self.specs[name], self._site.experiment, self._plugin_settings[name], context)
 
     def _finder(self, sdk: dict[str, dict[str, Any]]) -> Finder:
         return Finder(
-            self._experiment,
+            self._site.experiment,
             self.specs,
-            {name: Reader(self._lane(name, sdk[name]), self._settings) for name in self.specs},
-            outbox=self._outbox,
-            plugins=self._plugins,
+            {name: Reader(self._lane(name, sdk[name]), self._site.settings) for name in self.specs},
+            outbox=self._site.outbox,
+            plugins=self._site.plugins,
             store=lambda: self.store,
-            downloads=self._directory / "downloads",
+            downloads=self._site.directory / "downloads",
         )
 
     def _courier(self, name: str, sdk: dict[str, Any]) -> Courier:
@@ -139,4 +127,4 @@ class Wiring:
             return None if without_secrets(parcel.sdk) == own else self._lane(name, parcel.sdk)
 
         lane = self._lane(name, sdk)
-        return Courier(name, self._experiment, lane, self._outbox, self._settings, elsewhere)
+        return Courier(name, self._site.experiment, lane, self._site.outbox, self._site.settings, elsewhere)
