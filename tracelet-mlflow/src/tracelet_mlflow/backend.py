@@ -101,6 +101,15 @@ class MlflowBackend:
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
+        stored = self._put(sealed, labels, next_alone=False)
+        assert stored is not None
+        return stored
+
+    def put_next(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Recalls`."""
+        return self._put(sealed, labels, next_alone=True)
+
+    def _put(self, sealed: SealedArtifact, labels: Labels, *, next_alone: bool) -> StoredArtifact | None:
         assert self._run is not None
         rooms = self._opened
         index, registry = rooms.index, rooms.registry
@@ -113,7 +122,10 @@ class MlflowBackend:
                     f"{manifest.name!r} is a {entry.type.value} in this experiment, and this is a "
                     f"{manifest.type.value}: a name has one type. Choose another name."
                 )
-            number, resumed = index.claim(entry, manifest.put_id)
+            claim = index.claim(entry, manifest.put_id, next_alone=next_alone)
+            if claim is None:
+                return None
+            number, resumed = claim
             if resumed and number in entry.records:
                 return self._stored(entry, number)
             record = self._record(manifest, home, number)

@@ -27,7 +27,7 @@ from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from tracelet.exceptions import BackendError
-from tracelet.plugin import ArtifactType, Overtaken
+from tracelet.plugin import ArtifactType
 from tracelet_mlflow.errors import code_of
 
 __all__ = ["Entry", "Index", "key"]
@@ -183,19 +183,22 @@ class Index:
 
     # -- versions and labels
 
-    def claim(self, entry: Entry, put_id: str) -> tuple[int, bool]:
+    def claim(self, entry: Entry, put_id: str, *, next_alone: bool) -> tuple[int, bool] | None:
         """Return a version number that is this put's alone, and whether an earlier attempt had claimed it.
 
-        Raises :class:`~tracelet.plugin.Overtaken` where others have claimed versions since the name was last read.
+        With ``next_alone`` None, where others have claimed versions since the name was last read or written.
         """
         earlier = [number for number, owner in entry.claims.items() if owner == put_id]
         if earlier:
             return earlier[0], True
-        number = max(entry.claims, default=-1) + 1
-        if self.take(entry.run_id, f"v{number}", put_id) != put_id:
-            raise Overtaken(f"v{number} of {entry.name!r} is another's.")
-        self._note(entry, params={f"v{number}": put_id})
-        return number, False
+        while True:
+            number = max(entry.claims, default=-1) + 1
+            if self.take(entry.run_id, f"v{number}", put_id) == put_id:
+                self._note(entry, params={f"v{number}": put_id})
+                return number, False
+            if next_alone:
+                return None
+            entry = self._seen[entry.name] = _entry(self._client.get_run(entry.run_id))
 
     def claim_label(self, entry: Entry, label: str, number: int, digest: str) -> tuple[int, str]:
         """Take a label for a version, unless it is taken; return the version number and digest that have it."""

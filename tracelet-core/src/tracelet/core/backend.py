@@ -26,7 +26,6 @@ __all__ = [
     "Heals",
     "Labels",
     "MovesAliases",
-    "Overtaken",
     "Recalls",
     "RecordsInputs",
     "Ref",
@@ -235,20 +234,19 @@ class Collects(Protocol):
         ...
 
 
-class Overtaken(Exception):
-    """Raised by ``put``, before it sends anything, where more is stored of the name than was recalled; see :class:`Recalls`."""
-
-
 @runtime_checkable
 class Recalls(Protocol):
     """A backend that takes longer to look than to remember what it last saw of a name.
 
-    Where what is logged is other content than the newest version that is recalled, ``put`` is called without a look. It
-    raises :class:`Overtaken` where others have stored something of that name since then; it is looked then.
+    Where what is logged is other content than the newest version that is recalled, it is put without a look.
     """
 
     def recall(self, name: str) -> StoredArtifact | None:
         """Return the newest version of a name as it was last seen, asking nobody; None where it is not known."""
+        ...
+
+    def put_next(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact | None:
+        """As ``put``; but send nothing and return None where others have put something of that name since it was seen."""
         ...
 
 

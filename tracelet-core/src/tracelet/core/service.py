@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from tracelet.core.backend import (
     Heals,
     Labels,
     MovesAliases,
-    Overtaken,
     Recalls,
     RecordsInputs,
     RunInfo,
@@ -87,39 +85,32 @@ class Service:
                 return self._healed(self._relabelled(stored, labels), sealed, created=False)
         for alias in labels.aliases:
             self._refuse_label_as_alias(manifest.name, alias)
-        if self._is_news(manifest):
-            with contextlib.suppress(Overtaken):
-                return self._put(sealed, labels, run)
-        while True:
-            with contextlib.suppress(Overtaken):
-                return self._put_or_find(sealed, labels, run)
-
-    def _is_news(self, manifest: Manifest) -> bool:
-        """Whether it is other content than the newest version has, as far as that is remembered."""
-        recalled = self._backend.recall(manifest.name) if isinstance(self._backend, Recalls) else None
-        return (
-            recalled is not None
-            and recalled.manifest.type is manifest.type
-            and recalled.manifest.digest != manifest.digest
-        )
-
-    def _put_or_find(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> Delivered:
-        manifest = sealed.manifest
-        latest, known = self._latest(manifest.name)
-        if known is not None and known.manifest.type is not manifest.type:
-            raise ArtifactError(
-                f"{manifest.name!r} is a {known.manifest.type.value} in this experiment, and this is a "
-                f"{manifest.type.value}: a name has one type. Choose another name."
-            )
-        if latest is not None and self._covers(latest, manifest, labels):
-            return self._healed(self._relabelled(latest, labels), sealed, created=False)
-        return self._put(sealed, labels, run)
-
-    def _put(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> Delivered:
-        self.begin(run)
-        stored = self._backend.put(sealed, labels)
+        stored = self._put_next(sealed, labels, run)
+        if stored is None:
+            latest, known = self._latest(manifest.name)
+            if known is not None and known.manifest.type is not manifest.type:
+                raise ArtifactError(
+                    f"{manifest.name!r} is a {known.manifest.type.value} in this experiment, and this is a "
+                    f"{manifest.type.value}: a name has one type. Choose another name."
+                )
+            if latest is not None and self._covers(latest, manifest, labels):
+                return self._healed(self._relabelled(latest, labels), sealed, created=False)
+            self.begin(run)
+            stored = self._backend.put(sealed, labels)
         self._check_unchanged(sealed, stored)
-        return Delivered(stored, stored.manifest.put_id == sealed.manifest.put_id)
+        return Delivered(stored, stored.manifest.put_id == manifest.put_id)
+
+    def _put_next(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact | None:
+        """Put what is other content than the newest version has, as far as that is remembered, without a look."""
+        manifest = sealed.manifest
+        recalled = self._backend.recall(manifest.name) if isinstance(self._backend, Recalls) else None
+        if recalled is None or recalled.manifest.type is not manifest.type:
+            return None
+        if recalled.manifest.digest == manifest.digest:
+            return None
+        self.begin(run)
+        assert isinstance(self._backend, Recalls)
+        return self._backend.put_next(sealed, labels)
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """Return the version that ``ref`` means, or None."""
