@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `launchers`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -63,6 +63,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "tests", *few)
     for name in PLUGINS:
         session.run("pytest", f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope")
+
+
+@nox.session
+def launchers(session: nox.Session) -> None:
+    """Start jobs by real launchers: torchrun, Open MPI, MPICH and Slurm; what is not installed is said, and fails."""
+    (torch,) = (line for line in group("frameworks") if line.startswith("torch=="))
+    session.install(torch, "numpy", "-e", "./tracelet-core", *group("test"))
+    session.run("pytest", "tests/launchers", *session.posargs)
 
 
 @nox.session

@@ -43,7 +43,7 @@ FLOORS = (
     {"core.claims"},
     {"core.entries", "core.examples", "core.files", "core.processes", "core.remote"},
     {"settings"},
-    {"exceptions"},
+    {"core.ranks", "exceptions"},
 )
 
 

@@ -516,7 +516,16 @@ def test_strict_raises_what_a_backend_raised(moody: Moody, experiment: Callable[
 
 @pytest.mark.parametrize(
     ("environ", "config"),
-    [({"RANK": "1"}, {}), ({"TRACELET_RANK": "2"}, {}), ({}, {"rank": 3}), ({"RANK": "0"}, {"rank": 1})],
+    [
+        ({"RANK": "1"}, {}),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, {}),
+        ({"PMI_RANK": "1", "PMI_SIZE": "2"}, {}),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, {}),
+        ({"TRACELET_RANK": "2"}, {}),
+        ({"TRACELET_RANK": "", "PMI_RANK": "1"}, {}),
+        ({}, {"rank": 3}),
+        ({"RANK": "0"}, {"rank": 1}),
+    ],
 )
 def test_only_rank_0_writes_and_every_rank_reads(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, environ: dict[str, str], config: dict[str, Any]
@@ -534,7 +543,7 @@ def test_only_rank_0_writes_and_every_rank_reads(
         assert exp.flush(1) == 0
         assert exp.get_artifact("thing").load_object("o") == 1
         assert exp._artifact_manager.get_stats()["writes"] is False
-    assert caplog.text.count("not rank 0") == 1
+    assert caplog.text.count("not rank 0: it reads, and writes nothing. TRACELET_RANK=0 lets it write.") == 1
     assert len(Experiment("x", artifacts=True).list_artifacts()) == 1
 
 

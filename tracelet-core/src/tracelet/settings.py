@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from tracelet.core.ranks import launched_rank
 from tracelet.exceptions import ConfigError
 
 __all__ = [
@@ -315,7 +316,7 @@ class TraceletSettings:
     stop_timeout: float = attrs.field(default=30.0, validator=_seconds)
     #: Raise what backends raise instead of reporting it in the results.
     strict: bool = attrs.field(default=False, validator=_switch)
-    #: This process's rank; only rank 0 writes. Unset: found from the launcher's variables.
+    #: This process's rank; only rank 0 writes. Unset: what the launcher says.
     rank: int | None = attrs.field(default=None, validator=_rank)
 
     def __init__(self, **given: Any) -> None:
@@ -333,26 +334,10 @@ def _check_field(cls: type[attrs.AttrsInstance], name: str) -> None:
 
 
 def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = None) -> int:
-    """Return this process's rank among those of one job; 0 where there is only one.
-
-    Launchers set ``RANK`` (torchrun), Lightning counts by node and local rank, and Slurm's
-    ``SLURM_PROCID`` counts only when the processes are told that they belong together, for
-    independent tasks of one job array have it too.
-    """
+    """Return this process's rank among those of one job; 0 where there is only one process."""
     if settings.rank is not None:
         return settings.rank
-    source = os.environ if environ is None else environ
-
-    def number(variable: str, default: int) -> int:
-        text = source.get(variable, "")
-        return int(text) if text.isdecimal() else default
-
-    if source.get("RANK", "").isdecimal():
-        return number("RANK", 0)
-    together = "MASTER_ADDR" in source or number("WORLD_SIZE", 1) > 1
-    if together and "SLURM_PROCID" in source:
-        return number("SLURM_PROCID", 0)
-    return number("LOCAL_RANK", 0) or number("NODE_RANK", 0)
+    return launched_rank(os.environ if environ is None else environ)
 
 
 def child_environment(extra: Mapping[str, str], defaults: Mapping[str, str], path: str | None) -> dict[str, str]:

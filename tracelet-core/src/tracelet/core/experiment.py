@@ -104,12 +104,13 @@ class Experiment:
             automagic_artifacts=automagic_artifacts,
             routing=routing,
         )
+        self._rank = global_rank(self.settings)
         self._artifact_manager = ArtifactManager(
             self.name,
             self.settings,
             Path(os.path.abspath(self.settings.dir)),
             registry,
-            writes=global_rank(self.settings) == 0,
+            writes=self._rank == 0,
         )
         self._run: RunInfo | None = None
         #: The process that the run is of, and the id of the exception that was being handled when it began.
@@ -143,6 +144,11 @@ class Experiment:
         return self
 
     def _begin(self, run: RunInfo) -> None:
+        if self._rank:
+            _LOG.info(
+                "this process is rank %d of its job, not rank 0: it reads, and writes nothing. TRACELET_RANK=0 lets it write.",
+                self._rank,
+            )
         try:
             self._artifact_manager.begin(run)
         except OSError as error:

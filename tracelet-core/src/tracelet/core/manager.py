@@ -98,7 +98,6 @@ class ArtifactManager:
         self._run = run
         self._inputs.clear()
         if not self._writes:
-            _LOG.info("this process is not rank 0: it reads, and writes nothing.")
             return
         try:
             self._site.directory.mkdir(parents=True, exist_ok=True)
