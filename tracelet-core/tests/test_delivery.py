@@ -90,9 +90,8 @@ def test_a_label_names_one_content_for_ever(experiment: Make) -> None:
     again = exp.log_artifact(artifact("a"), version="v1.2.0")
     assert first["moody"].version == again["moody"].version == "v1.2.0"
     assert not again["moody"].created
-    refused = exp.log_artifact(artifact("c"), version="v1.2.0")
-    assert isinstance(refused.failed["moody"], VersionConflict)
-    assert "for ever" in str(refused.failed["moody"])
+    with pytest.raises(VersionConflict, match="for ever"):
+        exp.log_artifact(artifact("c"), version="v1.2.0")
     assert contents(exp) == ["a", "b"]
 
 
@@ -117,8 +116,10 @@ def test_aliases_move_and_labels_do_not(experiment: Make) -> None:
     assert text(best) == "b"
     assert set(best.aliases) == {"best", "last"}
     exp.log_artifact(artifact("c"), version="release")
-    assert "never moves" in str(exp.log_artifact(artifact("d"), aliases=["release"]).failed["moody"])
-    assert "is an alias" in str(exp.log_artifact(artifact("d"), version="best").failed["moody"])
+    with pytest.raises(VersionConflict, match="never moves"):
+        exp.log_artifact(artifact("d"), aliases=["release"])
+    with pytest.raises(VersionConflict, match="is an alias"):
+        exp.log_artifact(artifact("d"), version="best")
 
 
 def test_a_backend_that_cannot_move_names_says_so_and_stores_a_new_label_anew(experiment: Make) -> None:
@@ -132,8 +133,50 @@ def test_a_backend_that_cannot_move_names_says_so_and_stores_a_new_label_anew(ex
 def test_a_name_has_one_type(experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact("a"))
-    refused = exp.log_artifact(artifact("b", kind=ArtifactType.REPORT))
-    assert "a name has one type" in str(refused.failed["moody"])
+    with pytest.raises(ArtifactError, match="a name has one type"):
+        exp.log_artifact(artifact("b", kind=ArtifactType.REPORT))
+
+
+def test_what_some_backends_refuse_is_in_the_results_with_one_warning(
+    experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment("moody", name="trials")
+    exp.log_artifact(artifact("a"), version="release")
+    exp.stop()
+    both = experiment("moody", "local", routing="all")
+    results = both.log_artifact(artifact("b"), version="release")
+    assert list(results) == ["local"]
+    assert isinstance(results.failed["moody"], VersionConflict)
+    assert [record.levelname for record in caplog.records if "for ever" in record.getMessage()] == ["WARNING"]
+
+
+def test_what_every_backend_refuses_is_raised_with_what_each_says(
+    experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment("moody", "local", routing="all")
+    exp.log_artifact(artifact("a"), version="release")
+    with pytest.raises(VersionConflict, match="for ever") as caught:
+        exp.log_artifact(artifact("b"), version="release")
+    assert [note.partition(":")[0] for note in caught.value.__notes__] == ["local"]
+    assert "for ever" not in caplog.text
+
+
+def test_what_is_submitted_and_refused_by_all_is_raised_by_the_future_and_told_at_the_end(
+    experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment()
+    exp.submit_artifact(artifact("a"), version="release").result(20)
+    with pytest.raises(VersionConflict, match="for ever"):
+        exp.submit_artifact(artifact("b"), version="release").result(20)
+    with pytest.raises(ArtifactError, match="a name has one type"):
+        exp.submit_artifact(artifact("b", kind=ArtifactType.REPORT)).result(20)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [("for ever" in one, "one type" in one) for one in told] == [(True, False), (False, True)]
+    exp.stop()
+    assert "backends refused 2 of this run's deliveries: `tracelet doctor` says which, and why." in caplog.text
+    with exp:
+        exp.log_artifact(artifact("c"))
+    assert caplog.text.count("this run's deliveries") == 1
 
 
 def test_bytes_that_were_only_referred_to_can_be_uploaded_later(experiment: Make) -> None:
@@ -276,8 +319,10 @@ def test_what_the_backend_never_takes_is_reported_and_not_queued(
     moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     moody.told(put="never")
-    results = experiment().log_artifact(artifact())
-    assert "never takes that" in str(results.failed["moody"])
+    with pytest.raises(ArtifactError, match="never takes that"):
+        experiment().log_artifact(artifact())
+    both = experiment("moody", "local", routing="all").log_artifact(artifact())
+    assert "never takes that" in str(both.failed["moody"])
     assert "never takes that" in caplog.text
     assert not waiting(moody, home)
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from tracelet import BackendUnavailable, LogResult, LogResults, TraceletError
-from tracelet.exceptions import VersionConflict
+from tracelet.exceptions import ArtifactError, BackendError, VersionConflict
 
 
 def result(backend: str, version: str = "v0") -> LogResult:
@@ -67,6 +67,34 @@ def test_the_first_failure_is_raised_and_tells_the_others_once() -> None:
         with pytest.raises(TraceletError, match="first") as caught:
             results.raise_for_errors()
         assert caught.value.__notes__ == ["wandb: second", "aim: third"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "queued", "raised"),
+    [
+        ({}, {}, False),
+        ({"mlflow": VersionConflict("taken")}, {}, True),
+        ({"mlflow": VersionConflict("taken"), "aim": ArtifactError("never")}, {}, True),
+        ({"mlflow": VersionConflict("taken")}, {"aim": BackendUnavailable("away")}, False),
+        ({"mlflow": VersionConflict("taken"), "aim": BackendError("broken", retryable=False)}, {}, False),
+    ],
+)
+def test_misuse_is_what_every_backend_refuses_and_no_retry_mends(
+    failed: dict[str, TraceletError], queued: dict[str, TraceletError], raised: bool
+) -> None:
+    results = LogResults()
+    results.failed.update(failed)
+    results.queued.update(queued)
+    assert results.misuse is (failed["mlflow"] if raised else None)
+    if "aim" in failed and raised:
+        assert failed["mlflow"].__notes__ == ["aim: never"]
+
+
+def test_what_one_backend_has_is_no_misuse() -> None:
+    results = LogResults()
+    results["local"] = result("local")
+    results.failed["mlflow"] = VersionConflict("taken")
+    assert results.misuse is None
 
 
 def test_a_result_does_not_change() -> None:

@@ -212,9 +212,10 @@ class Experiment:
 
         ``version`` is a label that belongs to this content for ever, ``aliases`` are names that move to it.
         Returns when every backend has it, or has failed; what may pass is kept in the outbox and tried again.
-        Raises for misuse: :class:`~tracelet.ArtifactError` for what no backend could store,
-        :class:`~tracelet.ConfigError` where artifacts are off or there is no run; and, with ``strict``, what
-        the backends raise.
+        Raises for misuse: :class:`~tracelet.ArtifactError` for what no backend could store, or what none of them
+        takes because its label has other content (:class:`~tracelet.exceptions.VersionConflict`) or its name
+        another type; :class:`~tracelet.ConfigError` where artifacts are off or there is no run; and, with
+        ``strict``, what the backends raise.
         """
         return self._artifacts().log(artifact, _labels(version, aliases))
 
@@ -224,7 +225,7 @@ class Experiment:
         """Copy an artifact's files aside, note it in the outbox, and return: the rest happens behind.
 
         From then on the files may change, and a crash loses nothing. The future gives what
-        :meth:`log_artifact` would have returned. Raises as it does.
+        :meth:`log_artifact` would have returned, and raises what no backend takes. Raises as it does.
         """
         return self._artifacts().submit(artifact, _labels(version, aliases))
 

@@ -158,7 +158,7 @@ class ArtifactManager:
 
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
-        until = time.monotonic() + self._site.settings.stop_timeout
+        until, run = time.monotonic() + self._site.settings.stop_timeout, self._run
         try:
             last = until - self._site.settings.stop_timeout * _RESERVE
             self._captures.stop(self._site.settings.stop_timeout * _CAPTURE, last)
@@ -170,6 +170,11 @@ class ArtifactManager:
             wires.finder.close(until)
             left = self.waiting()
             self._wiring.cut()
+        refused = sum(parcel.run == run for parcel in self._site.outbox.refused())
+        if refused:
+            _LOG.warning(
+                "backends refused %d of this run's deliveries: `tracelet doctor` says which, and why.", refused
+            )
         if left:
             _LOG.warning("%d deliveries wait in %s: send them with `tracelet sync`.", left, self._site.outbox.root)
 
@@ -211,7 +216,9 @@ class ArtifactManager:
         if changed:
             again = [target for target in targets if target.name in changed]
             outcomes |= self._log_once(artifact, labels, run, again, snapshot=True)
-        results = self._tally.results(outcomes)
+        results = self._tally.results(outcomes, raised=True)
+        if results.misuse is not None:
+            raise results.misuse
         if self._site.settings.strict:
             results.raise_for_errors()
         return results
@@ -375,7 +382,8 @@ class ArtifactManager:
             promise.set_exception(error)
             raise
         _when_all(
-            outcomes, lambda: promise.set_result(self._tally.results({n: o.result() for n, o in outcomes.items()}))
+            outcomes,
+            lambda: _keep(promise, self._tally.results({name: one.result() for name, one in outcomes.items()})),
         )
 
     # -- telling
@@ -402,6 +410,14 @@ class ArtifactManager:
             "capture": self._captures.stats(),
             "outbox": {"waiting": self.waiting(), "refused": len(list(self._site.outbox.refused()))},
         }
+
+
+def _keep(promise: Future[LogResults], results: LogResults) -> None:
+    """Give whoever holds a promise what :meth:`ArtifactManager.log` would have returned, or raised."""
+    if results.misuse is not None:
+        promise.set_exception(results.misuse)
+    else:
+        promise.set_result(results)
 
 
 def _when_all(futures: dict[str, Future[Outcome]], then: Callable[[], None]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import ArtifactError, TraceletError
 
 __all__ = ["LogResult", "LogResults"]
 
@@ -52,13 +54,24 @@ class LogResults(dict[str, LogResult]):
         """Whether every backend that was to get it has it."""
         return not self.failed and not self.queued
 
+    @property
+    def misuse(self) -> TraceletError | None:
+        """The first error where every backend refused what no retry mends: the artifact, its labels or its type are at fault."""
+        if self or self.queued or not all(isinstance(error, ArtifactError) for error in self.failed.values()):
+            return None
+        return _first(self.failed) if self.failed else None
+
     def raise_for_errors(self) -> None:
         """Raise the first error of ``failed`` and ``queued``, with the others in its notes."""
-        errors = [*self.failed.items(), *self.queued.items()]
-        if not errors:
-            return
-        (_, first), *others = errors
-        for note in (f"{name}: {error}" for name, error in others):
-            if note not in getattr(first, "__notes__", ()):
-                first.add_note(note)
-        raise first
+        errors = self.failed | self.queued
+        if errors:
+            raise _first(errors)
+
+
+def _first(errors: Mapping[str, TraceletError]) -> TraceletError:
+    """The first error, with the others in its notes."""
+    (_, first), *others = errors.items()
+    for note in (f"{name}: {error}" for name, error in others):
+        if note not in getattr(first, "__notes__", ()):
+            first.add_note(note)
+    return first

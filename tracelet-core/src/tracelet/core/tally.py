@@ -26,8 +26,11 @@ class Tally:
         self._store = store
         self._told = False
 
-    def results(self, outcomes: Mapping[str, Outcome]) -> LogResults:
-        """Count outcomes, warn of those that are not as they should be, and return them as the user gets them."""
+    def results(self, outcomes: Mapping[str, Outcome], *, raised: bool = False) -> LogResults:
+        """Count outcomes, warn of those that are not as they should be, and return them as the user gets them.
+
+        What all backends refuse, and is ``raised`` where the caller cannot miss it, needs no warning.
+        """
         results = LogResults()
         for name, outcome in outcomes.items():
             if outcome.delivered is not None:
@@ -42,7 +45,9 @@ class Tally:
             else:
                 results.failed[name] = outcome.error
                 self.counts["failed"] += 1
-                _LOG.warning("%s: %s", name, outcome.error)
+        if not (raised and results.misuse):
+            for name, error in results.failed.items():
+                _LOG.warning("%s: %s", name, error)
         return results
 
     def _result(self, name: str, stored: StoredArtifact, *, created: bool) -> LogResult:

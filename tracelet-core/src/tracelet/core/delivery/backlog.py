@@ -154,7 +154,9 @@ class Backlog:
             final = is_final(outcome.error)
             self._outbox.failed(parcel, outcome.error, final=final)
             if final:
-                _LOG.warning("%s will never take %r: %s", self._backend, parcel.manifest.name, outcome.error)
+                # Who waits for it is told with the others' answers, and warned then.
+                level = logging.INFO if parcel.key in self._waiters else logging.WARNING
+                _LOG.log(level, "%s will never take %r: %s", self._backend, parcel.manifest.name, outcome.error)
             else:
                 _LOG.info("%s does not take %r yet: %s", self._backend, parcel.manifest.name, outcome.error)
                 self._patience.postpone(parcel.key, parcel.attempts, began)
