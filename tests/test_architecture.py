@@ -42,7 +42,7 @@ FLOORS = (
     {"core.plain", "core.sniffing"},
     {"core.claims"},
     {"core.entries", "core.examples", "core.files", "core.processes", "core.remote"},
-    {"settings"},
+    {"core.redaction", "settings"},
     {"core.ranks", "exceptions"},
 )
 

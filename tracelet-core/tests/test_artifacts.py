@@ -371,11 +371,27 @@ def test_a_reference_of_unknown_size_counts_nothing(artifact: TraceletArtifact) 
 def test_a_reference_holds_no_credentials(artifact: TraceletArtifact) -> None:
     artifact.add_reference("https://me:hunter2@host/x?token=hunter2&part=1")
     artifact.add_reference("s3://AKIA:hunter2@bucket/key#sig=hunter2")
-    assert [reference.uri for reference in artifact.references] == ["https://host/x?part=1", "s3://bucket/key"]
+    assert [reference.uri for reference in artifact.references] == ["https://me@host/x?part=1", "s3://AKIA@bucket/key"]
     assert "hunter2" not in json.dumps(artifact.to_dict())
     with pytest.raises(ArtifactError, match="is in 'results' already") as caught:
-        artifact.add_reference("https://you:hunter2@host/x?part=1")
+        artifact.add_reference("https://me:hunter3@host/x?part=1")
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_is_cut_out_of_a_reference_is_told_and_stays_secret(
+    artifact: TraceletArtifact, caplog: pytest.LogCaptureFixture, home: Path
+) -> None:
+    artifact.add_reference("https://me:hunter2@host/x?token=hunter2&part=1")
+    artifact.add_reference("s3://bucket/key")
+    said = "'https://me@host/x?part=1' is recorded without password, token: secrets are not written down."
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [f"results: {said}"]
+    with Experiment("study", artifacts=True) as exp:
+        assert exp.log_artifact(artifact).warnings == [said]
+        assert exp.submit_artifact(artifact).result(20).warnings == [said]
+        assert (
+            exp.log_artifact(exp.create_artifact("plain", ArtifactType.DATASET).add_reference("s3://b/k")).warnings
+            == []
+        )
 
 
 @pytest.mark.parametrize("uri", ["", "data/x.bin", "/data/x.bin", "C:\\x", None, 5, Path("/x"), "s3://b/\n"])
@@ -405,7 +421,7 @@ def test_a_checksum_is_asked_of_the_place(artifact: TraceletArtifact, tmp_path: 
         ("file:///no/such/file", "there is no checksum: .*is not there.*Leave checksum= out"),
         ("memory://no/such/thing", "there is no checksum"),
         ("file:///etc", "there is no checksum"),
-        ("http://me:hunter2@127.0.0.1:9/x?token=hunter2", "there is no checksum: http://127.0.0.1:9/x"),
+        ("http://me:hunter2@127.0.0.1:9/x?token=hunter2", "there is no checksum: http://me@127.0.0.1:9/x"),
     ],
 )
 def test_a_checksum_that_cannot_be_had_is_an_error_without_credentials(

@@ -42,7 +42,7 @@ from tracelet.core.folders import FolderBackend, PendingCatalogue
 from tracelet.core.hookspecs import hookimpl
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
-from tracelet.core.remote import redact
+from tracelet.core.redaction import redact
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.sniffing import tell_type

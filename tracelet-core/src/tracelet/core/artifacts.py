@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -39,6 +40,9 @@ __all__ = [
 ]
 
 
+_LOG = logging.getLogger("tracelet.artifacts")
+
+
 @attrs.frozen
 class _LiveObject:
     entry: ArtifactObject
@@ -70,6 +74,7 @@ class TraceletArtifact:
         self._objects: dict[str, _LiveObject] = {}
         self._models: dict[str, _LiveModel] = {}
         self._references: dict[str, ArtifactReference] = {}
+        self._warnings: list[str] = []
 
     def __repr__(self) -> str:
         parts = len(self._sources) + len(self._objects) + len(self._models) + len(self._references)
@@ -126,16 +131,20 @@ class TraceletArtifact:
     ) -> TraceletArtifact:
         """Add something that stays where it is; any URI scheme. Nothing is copied.
 
-        User names, passwords and secret parameters are left out of what is recorded. ``checksum=True``
-        asks the place, by fsspec, for size and etag, and reads what has no etag for its sha256. Raises
-        :class:`~tracelet.ArtifactError` for what is no URI, is here already, cannot be read for its
+        Passwords, tokens and secret parameters are left out of what is recorded; where there were any, a
+        warning says which, and so does ``warnings`` of the results. ``checksum=True`` asks the place, by fsspec,
+        for size and etag, and reads what has no etag for its sha256. Raises :class:`~tracelet.ArtifactError` for
+        what is no URI, names no host or bucket where its scheme wants one, is here already, cannot be read for its
         checksum, or has another size than ``size_bytes``.
         """
-        clean = check_uri(uri)
+        found = check_uri(uri)
+        clean = found.uri
         entry = ArtifactReference(clean, size_bytes, description)
         if clean in self._references:
             raise ArtifactError(f"{clean!r} is in {self._name!r} already: one reference to a place is enough.")
         self._references[clean] = _with_checksum(entry, uri) if checksum else entry
+        if found.cut:
+            self._warn(f"{clean!r} is recorded without {', '.join(found.cut)}: secrets are not written down.")
         return self
 
     def add_model(
@@ -161,6 +170,11 @@ class TraceletArtifact:
             raise ArtifactError(f"a model {name!r} is in {self._name!r} already: give this one a name=.")
         self._models[name] = _LiveModel(entry, model, input_example)
         return self
+
+    def _warn(self, text: str) -> None:
+        """Say what is stored otherwise than it was given: now, and in the results."""
+        self._warnings.append(text)
+        _LOG.warning("%s: %s", self._name, text)
 
     @property
     def name(self) -> str:

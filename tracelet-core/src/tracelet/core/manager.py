@@ -219,13 +219,15 @@ class ArtifactManager:
         results = self._tally.results(outcomes, raised=True)
         if results.misuse is not None:
             raise results.misuse
+        results.warnings += artifact._warnings
         if self._site.settings.strict:
             results.raise_for_errors()
         return results
 
     def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
         """Snapshot an artifact into the outbox and return; the future gives what became of it."""
-        return self._submit(artifact, labels, uuid.uuid4().hex, run=self._running())
+        warnings = tuple(artifact._warnings)
+        return _with_warnings(self._submit(artifact, labels, uuid.uuid4().hex, run=self._running()), warnings)
 
     def _submit(
         self, artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool = False
@@ -418,6 +420,20 @@ def _keep(promise: Future[LogResults], results: LogResults) -> None:
         promise.set_exception(results.misuse)
     else:
         promise.set_result(results)
+
+
+def _with_warnings(promise: Future[LogResults], warnings: Collection[str]) -> Future[LogResults]:
+    told: Future[LogResults] = Future()
+
+    def tell(done: Future[LogResults]) -> None:
+        if error := done.exception():
+            told.set_exception(error)
+            return
+        done.result().warnings.extend(warnings)
+        told.set_result(done.result())
+
+    promise.add_done_callback(tell)
+    return told
 
 
 def _when_all(futures: dict[str, Future[Outcome]], then: Callable[[], None]) -> None:

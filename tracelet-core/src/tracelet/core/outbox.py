@@ -30,7 +30,7 @@ from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
-from tracelet.core.remote import redact
+from tracelet.core.redaction import redact
 from tracelet.core.store import LocalStore
 from tracelet.exceptions import IntegrityError, TraceletError
 

@@ -1,17 +1,16 @@
-"""URIs: what of one may be written down, and how fsspec is asked about it."""
+"""URIs: which may be recorded, and how fsspec is asked about one."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote_plus
 
 import attrs
 
+from tracelet.core.redaction import PLACED_SCHEMES, SCHEME, Redacted, redact, redact_text, redacted
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,
@@ -27,84 +26,53 @@ __all__ = [
     "filesystem",
     "reaching",
     "reads_this_machine",
-    "redact",
-    "redact_text",
     "stat_uri",
 ]
 
-#: A scheme has two letters at least: one letter is a drive of Windows.
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-_URI_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:\S+")
-#: What stands before the host, of every URI in a chain such as ``simplecache::s3://…``. The second form is a password
-#: with a slash in it that is not encoded, as no port would be.
-_USERINFO = re.compile(r"://(?:[^/?#\s]*@|(?!\[)[^/?#\s:]*:(?!:|\d*(?:[/?#\s]|$))\S*@)")
-#: What, in a parameter's name, marks its value as a secret.
-_SECRET = re.compile(
-    r"signature|token|secret|passw|passphrase|passcode|pwd|credential|authorization|jwt"
-    r"|(?:api|access|account|private)[^a-z]?(?:key|id)|^key$|(?<![a-z])(?:sig|auth|pass)(?![a-z])",
-    re.IGNORECASE,
-)
 #: Schemes that read this machine's own files, by themselves or through what their path says.
 _OWN_FILES = frozenset(
     {"file", "local", "asynclocal", "dir", "generic", "git", "libarchive", "reference", "tar", "zip"}
 )
+#: Characters of a URI.
+_LONGEST = 16_384
 _CHUNK = 1 << 20
 
 
-def redact(uri: str) -> str:
-    """Return ``uri`` without user name, password and parameters that carry secrets.
-
-    ``https://me:pw@host/x?X-Amz-Signature=1&part=2`` becomes ``https://host/x?part=2``. Text that
-    is no URI comes back as it is.
-    """
-    if not _SCHEME.match(uri):
-        return uri
-    clean, mark, fragment = _USERINFO.sub("://", uri).partition("#")
-    clean, question, query = clean.partition("?")
-    clean += _without_secrets(question, query) + _without_secrets(mark, fragment)
-    # In a URI that is broken, what is left may look like a user name again.
-    return clean if clean == uri else redact(clean)
-
-
-def _without_secrets(mark: str, parameters: str) -> str:
-    """Leave out secrets, and values that are URIs with secrets of their own; the mark goes with the last one."""
-    pairs = re.split("[&;]", parameters)
-    kept = [pair for pair in pairs if not _is_secret(pair)]
-    if len(kept) < len(pairs):
-        parameters = "&".join(kept)
-        mark = mark if kept else ""
-    return mark + parameters
-
-
-def _is_secret(pair: str) -> bool:
-    name, _, value = pair.partition("=")
-    plain = unquote_plus(value)
-    return bool(_SECRET.search(unquote_plus(name))) or redact(plain) != plain
-
-
-def redact_text(text: str) -> str:
-    """Return a message with the secrets taken out of every URI in it."""
-    return _URI_IN_TEXT.sub(lambda match: redact(match[0]), text)
-
-
-def check_uri(uri: object) -> str:
-    """Return the URI without its secrets, or raise :class:`ArtifactError` where it is none."""
+def check_uri(uri: object) -> Redacted:
+    """Return the URI without its secrets, and what they were; raises :class:`ArtifactError` where it is none."""
     hint = "give a URI such as 's3://bucket/key' or 'file:///data/x.bin'"
     if not isinstance(uri, str):
         raise ArtifactError(f"{uri!r} is not text: {hint}.")
-    if not _SCHEME.match(uri):
+    if len(uri) > _LONGEST:
+        raise ArtifactError(f"a URI of {len(uri)} characters is too long for any place: {_LONGEST} are the most.")
+    if not SCHEME.match(uri):
         # Whatever it is, it may hold a password.
         raise ArtifactError(f"{uri.rpartition('@')[2].partition('?')[0]!r} has no scheme: {hint}.")
-    clean = redact(uri)
-    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in clean):
-        raise ArtifactError(f"{clean!r} has a control character or invalid Unicode: {hint}.")
-    return clean
+    found = redacted(uri)
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in found.uri):
+        raise ArtifactError(f"{found.uri!r} has a control character or invalid Unicode: {hint}.")
+    for link in found.uri.split("::"):
+        _check_place(link)
+    return found
+
+
+def _check_place(uri: str) -> None:
+    """Refuse what has no host or bucket where its scheme wants one: it can be meant for a place, and names none."""
+    scheme, mark, rest = uri.partition(":")
+    if not mark or scheme.lower() not in PLACED_SCHEMES:
+        return
+    if not rest.startswith("//"):
+        raise ArtifactError(
+            f"{uri!r} has no '//' after its scheme: write '{scheme}://{rest.lstrip('/') or 'host/path'}'."
+        )
+    if rest[2:3] in {"", "/", "?", "#"}:
+        raise ArtifactError(f"{uri!r} names no host or bucket: write '{scheme}://host/path'.")
 
 
 def reads_this_machine(uri: str) -> bool:
     """Whether fetching the URI could read this machine's own files: by its scheme, one in a chain, or without any."""
     scheme, mark, _ = uri.partition("://")
-    return not mark or "::" in uri or not _SCHEME.fullmatch(f"{scheme}:") or scheme.lower() in _OWN_FILES
+    return not mark or "::" in uri or not SCHEME.fullmatch(f"{scheme}:") or scheme.lower() in _OWN_FILES
 
 
 def filesystem(uri: str) -> tuple[Any, str]:

@@ -34,6 +34,7 @@ class LogResults(dict[str, LogResult]):
 
     ``failed`` maps backends to the error of what will not be tried again, ``queued`` to why a delivery
     waits in the outbox, and ``skipped`` to why there was nothing to do (this process writes nothing).
+    ``warnings`` has what is stored otherwise than it was given, such as a reference without its password.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,7 @@ class LogResults(dict[str, LogResult]):
         self.failed: dict[str, TraceletError] = {}
         self.queued: dict[str, TraceletError] = {}
         self.skipped: dict[str, str] = {}
+        self.warnings: list[str] = []
 
     def __repr__(self) -> str:
         parts = [f"{name}: {result.version}" for name, result in self.items()]

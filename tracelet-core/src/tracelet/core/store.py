@@ -24,7 +24,8 @@ from tracelet.core.files import (
     make_durable,
     make_names_durable,
 )
-from tracelet.core.remote import filesystem, reaching, redact
+from tracelet.core.redaction import redact
+from tracelet.core.remote import filesystem, reaching
 from tracelet.exceptions import ArtifactNotFound, ConfigError
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tracelet.core.backend import StoredArtifact
 from tracelet.core.entries import ArtifactType
-from tracelet.core.remote import redact
+from tracelet.core.redaction import redact
 from tracelet.testing.desk import Desk
 from tracelet.testing.samples import ODD_PATHS, Samples
 from tracelet.testing.workbench import Bench, Workbench
