@@ -41,7 +41,7 @@ FLOORS = (
     {"core.manifest"},
     {"core.plain", "core.sniffing"},
     {"core.claims"},
-    {"core.entries", "core.examples", "core.files", "core.processes", "core.remote"},
+    {"core.entries", "core.examples", "core.files", "core.processes", "core.remote", "core.shapes"},
     {"core.redaction", "settings"},
     {"core.ranks", "exceptions"},
 )

@@ -334,7 +334,7 @@ class TestDoctor:
 
             @hookimpl
             def tracelet_backends():
-                return [BackendSpec(name="picky", open=None, settings=Settings)]
+                return [BackendSpec(name="picky", open=print, settings=Settings)]
             """,
         )
         found = self.verdicts(code=1, PYTHONPATH=str(shadows), TRACELET_BACKEND="picky,locl", TRACELET_PICKY_PORT="x")

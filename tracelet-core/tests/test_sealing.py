@@ -30,7 +30,6 @@ from tracelet.exceptions import (
     ArtifactNotFound,
     BackendUnavailable,
     ConfigError,
-    TraceletError,
     UnsafePath,
 )
 from tracelet.plugin import ArtifactType, BackendSpec, ModelInfo, SealedArtifact, SerializerSpec
@@ -336,15 +335,16 @@ def test_a_framework_that_is_none_is_answered_with_the_nearest(artifact: Tracele
         stored(TraceletArtifact("other", ArtifactType.MODEL).add_model(object(), "json"))
 
 
-def test_a_framework_that_cannot_look_at_a_model_does_not_break_through(
-    artifact: TraceletArtifact, tmp_path: Path
+def test_a_framework_that_cannot_look_at_a_model_is_left_out_and_said(
+    artifact: TraceletArtifact, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def looking(value: Any) -> bool:
         raise RuntimeError("no eyes")
 
     blind = SerializerSpec(name="blind", dump=write_model, load=print, safe=True, matches=looking)
-    with pytest.raises(TraceletError, match="blind: RuntimeError: no eyes"):
-        draft(artifact.add_model("a net"), tmp_path, blind)
+    made = draft(artifact.add_model("a net"), tmp_path, blind, NET)
+    assert [model.framework for model in made.manifest.models] == ["net"]
+    assert "the serializer 'blind' cannot say whether a str is its own, and is left out: RuntimeError" in caplog.text
 
 
 # -- the tracker's own form

@@ -74,11 +74,20 @@ def _open(message: dict[str, Any]) -> Service:
     return guarded(spec.name, Service, spec, hello["experiment"], settings, context)
 
 
-def _serve(service: Service, message: dict[str, Any]) -> Any:
+def _serve(service: Service, message: dict[str, Any]) -> str:
+    """Return the answer as JSON."""
     types = operation(message["op"])
     arguments = {key: converter().structure(value, types.arguments[key]) for key, value in message["arguments"].items()}
     answer = guarded(service.name, getattr(service, message["op"]), **arguments)
-    return converter().unstructure(answer, types.answer)
+    try:
+        return json.dumps(converter().unstructure(answer, types.answer))
+    except (TypeError, ValueError) as error:
+        raise BackendError(
+            f"the plugin of the backend {service.name!r} is broken: what it answers is no plain JSON data ({error}). "
+            "Repair it, or choose another backend.",
+            backend=service.name,
+            retryable=False,
+        ) from error
 
 
 def main() -> None:
@@ -92,24 +101,23 @@ def main() -> None:
     while (line := requests.lines.get()) is not None:
         message = json.loads(line)
         requests.until = time.monotonic() + (message["limit"] or 3600.0)
-        answer: dict[str, Any]
         try:
-            value = None
+            value = "null"
             if service is None:
                 service = _open(message)
             else:
                 value = _serve(service, message)
-            answer = {"kind": "value", "value": value}
+            answer = f'{{"kind": "value", "value": {value}}}'
         except TraceletError as error:
-            answer = {"kind": "error", "error": error_to_wire(error)}
+            answer = json.dumps({"kind": "error", "error": error_to_wire(error)})
         except Exception as error:  # noqa: BLE001 - the boundary: the other side is told, whatever it was
             wrapped = BackendError(f"{type(error).__name__}: {error}")
-            answer = {"kind": "error", "error": error_to_wire(wrapped)}
+            answer = json.dumps({"kind": "error", "error": error_to_wire(wrapped)})
         requests.until = None
         if message["op"] == "stop":
             service = None
         try:
-            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.write(answer.encode() + b"\n")
             answers.flush()
         except BrokenPipeError:
             break

@@ -55,8 +55,14 @@ def _plain(record: PluginRecord, found: Registry) -> dict[str, Any]:
         "version": record.version,
         "target": record.target,
         "error": str(record.error) if record.error is not None else "",
-        "provides": [_spec(kind, name, by_kind[kind]) for kind, _, name in provided],
+        "provides": [_spec(kind, name, by_kind[kind]) for kind, _, name in provided]
+        + [_refused(what, error) for what, error in record.refused.items()],
     }
+
+
+def _refused(what: str, error: Exception) -> dict[str, Any]:
+    kind, _, name = what.rpartition(" ")
+    return {"kind": kind, "name": name, "error": str(error)}
 
 
 def _spec(kind: str, name: str, catalogue: Catalogue[Any]) -> dict[str, Any]:

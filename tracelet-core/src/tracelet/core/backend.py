@@ -13,6 +13,7 @@ import attrs
 from tracelet.core.entries import ArtifactType, check_name
 from tracelet.core.files import Stamp
 from tracelet.core.manifest import Manifest
+from tracelet.core.shapes import check_settings, takes
 from tracelet.exceptions import ArtifactError
 from tracelet.settings import NoSettings
 
@@ -307,14 +308,18 @@ class BackendSpec:
     """
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "backend"))
-    open: Callable[[str, Any, BackendContext], Backend]
+    open: Callable[[str, Any, BackendContext], Backend] = attrs.field(
+        validator=takes("experiment", "settings", "context")
+    )
     #: An attrs class, read from ``TRACELET_<NAME>_*``.
-    settings: type[attrs.AttrsInstance] = NoSettings
+    settings: type[attrs.AttrsInstance] = attrs.field(default=NoSettings, validator=check_settings)
     #: In the user's process, cheap, importing nothing: what the user's own SDK says, if it is loaded.
-    context: Callable[[], dict[str, Any]] = _no_context
+    context: Callable[[], dict[str, Any]] = attrs.field(default=_no_context, validator=takes())
     #: ``render(model, info, dest)`` in the user's process at sealing: write the tracker's own form of a
     #: model into the folder. Pure: no connection, no network, no ids of a server.
-    render: Callable[[Any, ModelInfo, Path], None] | None = None
+    render: Callable[[Any, ModelInfo, Path], None] | None = attrs.field(
+        default=None, validator=takes("model", "info", "dest", optional=True)
+    )
     #: True only for a backend that cannot hang: it then lives in the user's process.
     in_process: bool = False
     #: False where the backend has no compare-and-swap, so that two writers may share a number.

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from tracelet.core.limits import Limits
 from tracelet.core.plain import plain_metadata
 from tracelet.core.processes import current
 from tracelet.core.results import LogResults
+from tracelet.core.shapes import misfit
 from tracelet.core.snapshots import Look, Outdated, content_of, discard, look_of, size_of, weight_of
 from tracelet.core.sniffing import tell_type
 from tracelet.exceptions import ArtifactError, ConfigError
@@ -49,6 +50,8 @@ _AGAIN = 0.05
 _MINUTE = 60.0
 #: Seconds that a detector has for stopping, and submitting for what is not submitted, however late it is.
 _SHORTEST = 0.5
+#: What a detector may raise, and the training goes on.
+_TROUBLE = (Exception, SystemExit)
 _TOO_FAST = "capture_min_interval or capture_max_per_minute leaves it out"
 #: Takes an artifact of Tracelet's own files and the id of its put, which is the same when it is done again.
 Submit = Callable[[TraceletArtifact, Labels, str], "Future[LogResults]"]
@@ -66,11 +69,13 @@ class Capture:
         submit: Submit,
         waiting_bytes: Callable[[], int],
         leftover: Leftover | None = None,
+        *,
+        may_refuse: Collection[str] = (),
     ) -> None:
         """``submit`` takes over an artifact's files; ``waiting_bytes`` says what is in the outbox.
 
         With a ``leftover`` it goes on where a dead process stopped. Raises :class:`~tracelet.ConfigError` for what a
-        detector cannot work with.
+        detector that ``may_refuse`` cannot work with: nobody named the others, and what they cannot do is a warning.
         """
         self._settings = settings
         self._directory = directory
@@ -114,7 +119,9 @@ class Capture:
         self._asked: dict[str, tuple[Look | None, float | None]] = {}
         self._counts: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._work, name="tracelet-capture", daemon=True)
-        self._detectors = {spec.name: self._create(spec) for spec in specs}
+        self._may_refuse = may_refuse
+        made = {spec.name: self._create(spec) for spec in specs}
+        self._detectors = {name: detector for name, detector in made.items() if detector is not None}
 
     @property
     def _forked(self) -> bool:
@@ -136,16 +143,22 @@ class Capture:
         )
         return False
 
-    def _create(self, spec: DetectorSpec) -> Detector:
-        settings = load_plugin(spec.settings, spec.name)
+    def _create(self, spec: DetectorSpec) -> Detector | None:
         try:
-            return spec.create(settings, self._context)
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(
-                f"the detector {spec.name!r} cannot be made: {type(error).__name__}: {error}. Mend it, or uninstall it."
-            ) from error
+            detector = spec.create(load_plugin(spec.settings, spec.name), self._context)
+            wrong = misfit(getattr(detector, "start", None), ("emit",)) or misfit(getattr(detector, "stop", None), ())
+            if wrong:
+                raise TypeError(f"{detector!r} is no detector: {wrong}")
+        except _TROUBLE as error:
+            self._warn_or_refuse(spec.name, error)
+            return None
+        return detector
+
+    def _warn_or_refuse(self, name: str, error: BaseException) -> None:
+        """A detector is never the end of the user's training; a setting that Tracelet's own cannot work with is the user's to correct."""
+        if isinstance(error, ConfigError) and name in self._may_refuse:
+            raise error
+        _LOG.warning("the detector %r does not start: %s: %s", name, type(error).__name__, error)
 
     def start(self) -> None:
         """Start the detectors. Raises :class:`~tracelet.ConfigError` for what one cannot work with; then none runs."""
@@ -153,11 +166,12 @@ class Capture:
         for name, detector in self._detectors.items():
             try:
                 detector.start(self.emit)
-            except ConfigError:
-                self.stop(time.monotonic() + 1.0, time.monotonic() + 1.0)
-                raise
-            except Exception as error:  # noqa: BLE001 - a detector is never the end of the user's training
-                _LOG.warning("the detector %r does not start: %s: %s", name, type(error).__name__, error)
+            except _TROUBLE as error:
+                try:
+                    self._warn_or_refuse(name, error)
+                except ConfigError:
+                    self.stop(time.monotonic() + 1.0, time.monotonic() + 1.0)
+                    raise
         _LOG.debug("capturing with %s.", ", ".join(self._detectors))
 
     def _ended(self, completed: bool) -> None:
@@ -459,7 +473,7 @@ class Capture:
     def _stop_one(self, name: str, detector: Detector) -> None:
         try:
             detector.stop()
-        except Exception as error:  # noqa: BLE001 - the others are to be stopped too
+        except _TROUBLE as error:
             _LOG.warning("the detector %r does not stop: %s: %s", name, type(error).__name__, error)
 
     @property

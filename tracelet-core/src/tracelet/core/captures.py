@@ -100,4 +100,13 @@ class Captures:
         from tracelet.core.capture import Capture
 
         own = partial(submit, run=run, take=True)
-        return Capture(run, self._site.settings, self._site.directory, specs, own, self._site.outbox.size_bytes, left)
+        return Capture(
+            run,
+            self._site.settings,
+            self._site.directory,
+            specs,
+            own,
+            self._site.outbox.size_bytes,
+            left,
+            may_refuse=self._site.plugins().detectors.own,
+        )

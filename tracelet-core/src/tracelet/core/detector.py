@@ -10,6 +10,7 @@ import attrs
 
 from tracelet.core.entries import ArtifactType, check_name, check_path, check_type
 from tracelet.core.files import Stamp
+from tracelet.core.shapes import check_settings, takes
 from tracelet.exceptions import ArtifactError
 from tracelet.settings import NoSettings, WatchedDirectory
 
@@ -116,8 +117,10 @@ class DetectorSpec:
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "detector"))
     #: Called with the settings and a :class:`DetectorContext`, in the user's process; imports no framework.
-    create: Callable[[Any, DetectorContext], Detector]
+    create: Callable[[Any, DetectorContext], Detector] = attrs.field(validator=takes("settings", "context"))
     #: An attrs class, read from ``TRACELET_<NAME>_*``.
-    settings: type[attrs.AttrsInstance] = NoSettings
+    settings: type[attrs.AttrsInstance] = attrs.field(default=NoSettings, validator=check_settings)
     #: The setting that turns it on.
-    switch: Literal["automagic_artifacts", "watch_filesystem"] = "automagic_artifacts"
+    switch: Literal["automagic_artifacts", "watch_filesystem"] = attrs.field(
+        default="automagic_artifacts", validator=attrs.validators.in_(("automagic_artifacts", "watch_filesystem"))
+    )

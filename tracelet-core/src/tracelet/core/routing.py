@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from tracelet.core.entries import ArtifactType, check_name
+from tracelet.core.shapes import takes
 
 __all__ = ["ArtifactSummary", "RoutingSpec"]
 
@@ -31,4 +32,6 @@ class RoutingSpec:
     """
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "routing policy"))
-    route: Callable[[ArtifactSummary, Sequence[str]], Sequence[str]]
+    route: Callable[[ArtifactSummary, Sequence[str]], Sequence[str]] = attrs.field(
+        validator=takes("summary", "configured")
+    )

@@ -29,7 +29,7 @@ from tracelet.core.lane import guarded
 from tracelet.core.manifest import Manifest
 from tracelet.core.outbox import Draft
 from tracelet.core.plain import plain_metadata
-from tracelet.core.plugins import Catalogue
+from tracelet.core.plugins import Catalogue, recognise
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.store import Store
 from tracelet.exceptions import ArtifactError, BackendError, BackendUnavailable, TraceletError, UnknownPlugin
@@ -92,7 +92,7 @@ def prepare(
         path = f"objects/{live.entry.name}{spec.suffix}"
         sources[path] = staging / path
         sources[path].parent.mkdir(exist_ok=True)
-        _dump(spec, live.value, sources[path], f"object {live.entry.name!r}")
+        _dump(spec, live.value, sources[path], f"object {live.entry.name!r}", serializers.whose(spec.name))
         objects.append(attrs.evolve(live.entry, artifact_path=path, size_bytes=sources[path].stat().st_size))
     models = []
     rendered: dict[str, Path] = {}
@@ -134,7 +134,7 @@ def prepare(
     return Draft(manifest, sources, tuple(sources) if snapshot else owned, rendered, staging)
 
 
-def _dump(spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
+def _dump(spec: SerializerSpec, value: Any, path: Path, what: str, whose: str) -> None:
     try:
         # A framework's own way to write a model may be what a detector watches.
         with saving(path):
@@ -142,10 +142,10 @@ def _dump(spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
     except BackendError as error:
         check_room(path.parent, error.__cause__)  # or what was to be stored is not at fault
         raise ArtifactError(
-            f"the {what} cannot be stored as {spec.name}: {error.__cause__ or error}. Change it, or give another serializer= or framework=."
+            f"the {what} cannot be stored as {spec.name}: {error.__cause__ or error}. Change it, or give another serializer= or framework=.{whose}"
         ) from error.__cause__
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        raise ArtifactError(f"the {what} cannot be stored as {spec.name}: its serializer wrote nothing.")
+        raise ArtifactError(f"the {what} cannot be stored as {spec.name}: its serializer wrote nothing.{whose}")
 
 
 def _prepare_model(
@@ -154,7 +154,7 @@ def _prepare_model(
     if entry.framework is not None:
         spec = model_serializer(serializers, entry.framework)
     else:
-        found = [spec for spec in serializers if spec.suffix is None and guarded(spec.name, spec.matches, model)]
+        found = recognise(serializers, lambda spec: spec.suffix is None, model)
         if len(found) != 1:
             known = ", ".join(spec.name for spec in serializers if spec.suffix is None)
             raise ArtifactError(
@@ -164,7 +164,7 @@ def _prepare_model(
         spec = found[0]
     folder = staging / "models" / entry.name
     folder.mkdir(parents=True)
-    _dump(spec, model, folder, f"model {entry.name!r}")
+    _dump(spec, model, folder, f"model {entry.name!r}", serializers.whose(spec.name))
     if example is not None:
         write_example(example, folder, entry.name)
     made = sorted(path for path in folder.rglob("*") if path.is_file())

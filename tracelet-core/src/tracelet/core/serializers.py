@@ -9,12 +9,18 @@ from typing import Any
 import attrs
 
 from tracelet.core.entries import check_name
+from tracelet.core.shapes import takes
 
 __all__ = ["SerializerSpec"]
 
 
 def _matches_nothing(value: Any) -> bool:
     return False
+
+
+def _suffix(_self: object, _field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value.startswith(".") and check_name(f"x{value}")):
+        raise ValueError(f"suffix={value!r} is no end of a file's name: give one such as '.json', or None for models")
 
 
 @attrs.frozen(kw_only=True)
@@ -33,10 +39,10 @@ class SerializerSpec:
     """
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "serializer"))
-    dump: Callable[[Any, Path], None]
-    load: Callable[[Path, bool], Any]
-    safe: bool
+    dump: Callable[[Any, Path], None] = attrs.field(validator=takes("value", "path"))
+    load: Callable[[Path, bool], Any] = attrs.field(validator=takes("path", "trust"))
+    safe: bool = attrs.field(validator=attrs.validators.instance_of(bool))
     #: File suffix with its dot, such as ``.json``; None for a serializer of models.
-    suffix: str | None = None
+    suffix: str | None = attrs.field(default=None, validator=_suffix)
     #: Whether this is a model of the framework, judged by its own classes; importing nothing.
-    matches: Callable[[Any], bool] = _matches_nothing
+    matches: Callable[[Any], bool] = attrs.field(default=_matches_nothing, validator=takes("value"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from tracelet.core.backend import (
 from tracelet.core.entries import ArtifactType
 from tracelet.core.files import FileChanged
 from tracelet.core.manifest import Manifest
+from tracelet.core.shapes import misfit
 from tracelet.exceptions import (
     ArtifactError,
     BackendError,
     IntegrityError,
+    PluginError,
     TraceletError,
     UnsafePath,
     VersionConflict,
@@ -51,12 +53,48 @@ class Delivered:
     created: bool
 
 
+#: How core calls a backend: by the method, its arguments in their order, and those by name.
+_METHODS: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
+    ("start", ("run",), ()),
+    ("put", ("sealed", "labels"), ()),
+    ("find", ("name", "ref"), ()),
+    ("list", (), ("name", "type")),
+    ("fetch", ("stored", "paths", "dest"), ()),
+    ("stop", (), ("failed",)),
+)
+#: And what it may have besides.
+_MORE: Sequence[tuple[type, str, tuple[str, ...]]] = (
+    (MovesAliases, "relabel", ("stored", "labels")),
+    (RecordsInputs, "record_input", ("stored",)),
+    (Deletes, "delete", ("stored",)),
+    (Collects, "collect", ("older_than",)),
+    (Recalls, "recall", ("name",)),
+    (Recalls, "put_next", ("sealed", "labels")),
+    (Heals, "heal", ("stored", "sealed")),
+    (Heals, "place", ("stored", "path")),
+)
+
+
+def _checked(name: str, backend: Any) -> Backend:
+    """Return a backend that can be called as core does; raises :class:`PluginError`, for it will not be one later."""
+    able = [(method, arguments, ()) for kind, method, arguments in _MORE if isinstance(backend, kind)]
+    for method, arguments, named in (*_METHODS, *able):
+        wrong = misfit(getattr(backend, method, None), arguments, named)
+        if wrong:
+            raise PluginError(
+                f"the plugin of the backend {name!r} is broken: {type(backend).__name__}.{method} cannot be called: {wrong}. "
+                "Repair it, or choose another backend."
+            )
+    checked: Backend = backend
+    return checked
+
+
 class Service:
     """An open backend. Its public methods are the requests that a lane carries."""
 
     def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
         self.name = spec.name
-        self._backend: Backend = spec.open(experiment, settings, context)
+        self._backend = _checked(spec.name, spec.open(experiment, settings, context))
         self._run: RunInfo | None = None
 
     def ping(self) -> None:
@@ -96,25 +134,26 @@ class Service:
             if latest is not None and self._covers(latest, manifest, labels):
                 return self._healed(self._relabelled(latest, labels), sealed, created=False)
             self.begin(run)
-            stored = self._backend.put(sealed, labels)
+            stored = self._version("put", self._backend.put(sealed, labels), manifest.name)
         self._check_unchanged(sealed, stored)
         return Delivered(stored, stored.manifest.put_id == manifest.put_id)
 
     def _put_next(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact | None:
         """Put what is other content than the newest version has, as far as that is remembered, without a look."""
         manifest = sealed.manifest
-        recalled = self._backend.recall(manifest.name) if isinstance(self._backend, Recalls) else None
+        if not isinstance(self._backend, Recalls):
+            return None
+        recalled = self._version_or_none("recall", self._backend.recall(manifest.name), manifest.name)
         if recalled is None or recalled.manifest.type is not manifest.type:
             return None
         if recalled.manifest.digest == manifest.digest:
             return None
         self.begin(run)
-        assert isinstance(self._backend, Recalls)
-        return self._backend.put_next(sealed, labels)
+        return self._version_or_none("put_next", self._backend.put_next(sealed, labels), manifest.name)
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """Return the version that ``ref`` means, or None."""
-        return self._backend.find(name, ref)
+        return self._version_or_none("find", self._backend.find(name, ref), name)
 
     def list(self, name: str | None, type: ArtifactType | None) -> tuple[StoredArtifact, ...]:
         """Return every version, or those of a name or type; an error has what came before it in its ``answers``."""
@@ -123,7 +162,7 @@ class Service:
             # What came before an error stays in it.
             found.extend(
                 stored
-                for stored in self._backend.list(name=name, type=type)
+                for stored in self._versions(self._backend.list(name=name, type=type))
                 if name in {None, stored.manifest.name} and type in {None, stored.manifest.type}
             )
         except TraceletError as error:
@@ -155,6 +194,32 @@ class Service:
         """The run ends, and with it the use of the backend."""
         self._backend.stop(failed=failed)
 
+    def _version(self, method: str, answer: object, name: str) -> StoredArtifact:
+        """Return what a method answered, where it is a version of that name; what is not will not be one later."""
+        if not isinstance(answer, StoredArtifact):
+            raise self._wrong(f"{method} must return a StoredArtifact, and returned {answer!r}")
+        if answer.manifest.name != name:
+            raise self._wrong(f"{method} was asked about {name!r}, and answered about {answer.manifest.name!r}")
+        return answer
+
+    def _version_or_none(self, method: str, answer: object, name: str) -> StoredArtifact | None:
+        return None if answer is None else self._version(method, answer, name)
+
+    def _versions(self, answer: object) -> Iterator[StoredArtifact]:
+        if not isinstance(answer, Iterable):
+            raise self._wrong(f"list must return an iterable of StoredArtifact, and returned {answer!r}")
+        for one in answer:
+            if not isinstance(one, StoredArtifact):
+                raise self._wrong(f"list must return an iterable of StoredArtifact, and one of them is {one!r}")
+            yield one
+
+    def _wrong(self, what: str) -> BackendError:
+        return BackendError(
+            f"the plugin of the backend {self.name!r} is broken: {what}. Repair it, or choose another backend.",
+            backend=self.name,
+            retryable=False,
+        )
+
     def _healed(self, stored: StoredArtifact, sealed: SealedArtifact, *, created: bool) -> Delivered:
         """Nothing is sent; but what was lost of the version meanwhile, or damaged, is put right."""
         if isinstance(self._backend, Heals):
@@ -164,7 +229,7 @@ class Service:
     def _readable(self, name: str, ref: str) -> StoredArtifact | None:
         """Find a version; one whose manifest is damaged is none, and stands in nobody's way."""
         try:
-            return self._backend.find(name, ref)
+            return self.find(name, ref)
         except _DAMAGED as error:
             _LOG.warning("%r %s is passed over: %s", name, ref, error)
             return None
@@ -172,7 +237,7 @@ class Service:
     def _latest(self, name: str) -> tuple[StoredArtifact | None, StoredArtifact | None]:
         """The newest version, or None where it is damaged; and the newest that tells the name's type."""
         try:
-            latest = self._backend.find(name, "latest")
+            latest = self.find(name, "latest")
         except _DAMAGED as error:
             _LOG.warning("the newest version of %r is passed over: %s", name, error)
             return None, self._newest_readable(name)
@@ -187,7 +252,7 @@ class Service:
         return max(found, key=lambda stored: stored.number, default=None)
 
     def _labelled(self, manifest: Manifest, label: str) -> StoredArtifact | None:
-        stored = self._backend.find(manifest.name, label)
+        stored = self.find(manifest.name, label)
         if stored is None:
             return None
         if stored.label != label:
@@ -222,7 +287,7 @@ class Service:
                 backend=self.name,
                 retryable=False,
             )
-        return self._backend.relabel(stored, labels)
+        return self._version("relabel", self._backend.relabel(stored, labels), stored.manifest.name)
 
     def _check_unchanged(self, sealed: SealedArtifact, stored: StoredArtifact) -> None:
         """A file that changed before the end of the upload may be stored as something it is not."""

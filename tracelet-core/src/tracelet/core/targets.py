@@ -8,10 +8,10 @@ from typing import Any
 
 from tracelet.core.artifacts import TraceletArtifact
 from tracelet.core.backend import BackendSpec
-from tracelet.core.lane import guarded
-from tracelet.core.plugins import Registry
+from tracelet.core.plain import plain_metadata
+from tracelet.core.plugins import Registry, choose
 from tracelet.core.routing import ArtifactSummary
-from tracelet.exceptions import ArtifactError, PluginError
+from tracelet.exceptions import ArtifactError
 
 __all__ = ["targets_of"]
 
@@ -33,14 +33,10 @@ def targets_of(
     preferred = artifact.metadata.get("preferred_backends")
     if preferred is not None:
         return [specs[name] for name in _preferred(preferred, configured, plugins)]
-    policy = plugins.routing.get(policy_name)
-    summary = ArtifactSummary(artifact.name, artifact.type, artifact.size_bytes, dict(artifact.metadata))
-    chosen = set(guarded(policy.name, policy.route, summary, tuple(configured)))
-    if not chosen or not chosen <= set(configured):
-        raise PluginError(
-            f"the routing policy {policy.name!r} chose {sorted(chosen)}: it may choose from {configured}, and must "
-            "choose at least one."
-        )
+    # Of its own, so that a policy that changes what it is given changes nothing.
+    metadata = plain_metadata(artifact.metadata)
+    summary = ArtifactSummary(artifact.name, artifact.type, artifact.size_bytes, metadata)
+    chosen = choose(plugins.routing, policy_name, summary, tuple(configured))
     return [specs[name] for name in configured if name in chosen]
 
 

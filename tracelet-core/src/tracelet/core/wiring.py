@@ -12,8 +12,9 @@ from tracelet.core.backend import BackendContext, BackendSpec
 from tracelet.core.bounded import BoundedStore
 from tracelet.core.delivery import Courier, Reader, Sealer
 from tracelet.core.finding import Finder
-from tracelet.core.lane import Lane, guarded, open_lane
+from tracelet.core.lane import Lane, open_lane
 from tracelet.core.outbox import Parcel, without_secrets
+from tracelet.core.plugins import sdk_state
 from tracelet.core.processes import ProcessId, current
 from tracelet.core.site import Site
 from tracelet.core.store import RemoteStore, Store, open_store
@@ -90,7 +91,7 @@ class Wiring:
         return self._laid.pop(current(), None)
 
     def _sdk(self) -> dict[str, dict[str, Any]]:
-        return {name: guarded(name, spec.context) for name, spec in self.specs.items()}
+        return {name: sdk_state(spec) for name, spec in self.specs.items()}
 
     def _lay(self) -> Wires:
         sdk = self._sdk()

@@ -17,7 +17,7 @@ from tracelet.core.delivery import all_at_once, beside
 from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, guarded, open_lane
 from tracelet.core.outbox import Outbox
-from tracelet.core.plugins import Registry
+from tracelet.core.plugins import Registry, sdk_state
 from tracelet.core.processes import TOKEN
 from tracelet.core.store import LocalStore, open_store
 from tracelet.exceptions import (
@@ -70,6 +70,7 @@ def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> 
         *_outbox(directory),
         *_variables(plugins),
         _routing(settings, plugins),
+        *_plugins(plugins),
     ]
     lanes: list[Lane] = []
     try:
@@ -172,11 +173,18 @@ def _routing(settings: TraceletSettings, plugins: Registry) -> Check:
     return Check("routing", Verdict.OK, settings.routing)
 
 
+def _plugins(plugins: Registry) -> Iterator[Check]:
+    """What is broken and nobody named costs nothing, and is good to know."""
+    for record in plugins.records:
+        for error in [*([record.error] if record.error is not None else []), *record.refused.values()]:
+            yield Check("plugins", Verdict.NOTE, str(error), "See `tracelet plugins`.")
+
+
 def _backend(name: str, directory: Path, settings: TraceletSettings, plugins: Registry, lanes: list[Lane]) -> Check:
     began = time.monotonic()
     try:
         spec = plugins.backends.get(name)
-        context = BackendContext(directory, guarded(name, spec.context))
+        context = BackendContext(directory, sdk_state(spec))
         lane = open_lane(spec, _NOBODY, load_plugin(spec.settings, name), context)
         lanes.append(lane)
         try:
