@@ -30,7 +30,7 @@ FLOORS = (
     {"core.keeping", "core.known"},
     {"core.delivery", "core.drafts", "core.journal", "core.limits", "core.retrieval", "core.snapshots", "core.targets"},
     {"core.sealing"},
-    {"core.lane", "core.outbox"},
+    {"core.lane", "core.outbox", "core.uses"},
     {"core.service"},
     {"core.results", "core.plugins"},
     {"core.folders", "core.hookspecs"},

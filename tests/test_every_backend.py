@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from servers import programs
 from servers.aim_server import AimServer
@@ -134,6 +135,37 @@ time.sleep(600)
         ["file:///path/to/large/file.bin", None],
     ]
     assert one["versions"] == ["v0"]
+
+
+USE = """
+exp = Experiment("lineage", backend=BACKENDS, artifacts=True, routing="all").start()
+exp.log_artifact(made(exp, "data", ArtifactType.DATASET))
+used = exp.use_artifact("data")
+left = exp.flush(120)
+exp.stop()
+print(json.dumps([used.backend, used.digest, left]))
+"""
+AIMS = """
+import json, os, aim
+runs = aim.Repo(os.environ["TRACELET_AIM_REPO"]).iter_runs()
+print(json.dumps([run["tracelet"]["inputs"] for run in runs if run.experiment == "lineage"]))
+"""
+
+
+def test_what_a_run_uses_is_in_the_lineage_of_every_backend_wherever_the_copy_came_from(site: Site) -> None:
+    home = site.home()
+    backend, digest, left = site(LOG + USE, home)
+    assert (backend, left) == ("local", 0)
+    assert len(list((home / "tracelet" / "local" / "lineage" / "uses" / "data" / "v0").iterdir())) == 1
+    client = MlflowClient(site.mlflow.url)
+    (shown,) = (one for one in client.search_experiments() if one.name == "lineage")
+    (run,) = client.search_runs([shown.experiment_id])
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["data"]
+    project = site.wandb.project("lineage")
+    assert [one["used"] for one in project["runs"]] == [[project["collections"]["data"]["versions"][0]["id"]]]
+    tasks = site.clearml.dump()["tasks"].values()
+    assert any("data v0" in task.get("hyperparams", {}).get("Datasets", {}) for task in tasks)
+    assert [one["data"]["digest"] for one in site(AIMS)] == [digest]
 
 
 ROUTES = {

@@ -752,7 +752,7 @@ class TestGc:
     def test_what_dead_processes_left_to_be_delivered_stays(self, queue: Moody, home: Path) -> None:
         queue.told(put="never")
         program(
-            'with experiment(name="refusals", deadline=1.0) as exp: exp.submit_artifact(artifact("thing")).result(30)'
+            'with experiment(name="refusals", deadline=1.0) as exp: exp.submit_artifact(artifact("thing")).exception(30)'
         )
         queue.told()
         die_before_hashing('"moody", name="killed"')

@@ -135,7 +135,7 @@ def tracelet_backends():
         attrs.evolve(local, name="curious", context=context),
         attrs.evolve(local, name="secretive", context=lambda: {"place": Path("here")}),
         attrs.evolve(local, name="mute", summary=""),
-        attrs.evolve(local, name="boastful", capabilities=local.capabilities | {Capability.INPUTS}),
+        attrs.evolve(local, name="modest", capabilities=local.capabilities - {Capability.INPUTS}),
     ]
 """
 
@@ -169,8 +169,8 @@ class TestMute(Place):
     name = "mute"
 
 
-class TestBoastful(Place):
-    name = "boastful"
+class TestModest(Place):
+    name = "modest"
 
 
 class TestOverridden(Place):
@@ -219,7 +219,7 @@ def test_specs_and_test_classes_that_hide_something_are_found_out(tmp_path: Path
         "TestCurious::test_the_context_is_plain_data_and_costs_nothing": "failure",
         "TestSecretive::test_the_context_is_plain_data_and_costs_nothing": "failure",
         "TestMute::test_the_spec_says_what_it_is_for": "failure",
-        "TestBoastful::test_inputs_are_recorded_or_not_declared": "failure",
+        "TestModest::test_inputs_are_recorded_or_not_declared": "failure",
         f"TestOverridden::{guard}": "failure",
         f"TestOverridden::{empty}": "passed",
         f"TestDeleted::{guard}": "failure",
@@ -247,7 +247,7 @@ from tracelet.plugin import BackendSpec, hookimpl
 
 
 class Plain(embedded.LocalBackend):
-    relabel = delete = collect = None
+    relabel = delete = collect = record_input = None
 
 
 class Indirect(embedded.LocalBackend):

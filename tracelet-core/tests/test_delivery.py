@@ -12,8 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from making import write
 from watching import Moody, beside, lane_processes
 
 from tracelet import (
@@ -36,6 +38,7 @@ from tracelet.core.lane import open_lane
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.plugins import registry
 from tracelet.core.processes import current, process_id
+from tracelet.core.uses import Use, Uses
 from tracelet.exceptions import VersionConflict
 from tracelet.settings import TraceletSettings, load_plugin
 from tracelet.testing import installed
@@ -670,16 +673,114 @@ def test_what_a_run_uses_is_among_the_inputs_of_what_it_logs(moody: Moody, exper
     assert len(moody.calls("record_input")) == 1
 
 
-def test_lineage_that_the_backend_does_not_take_costs_a_warning(
-    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+def test_every_backend_with_lineage_that_holds_what_is_used_is_told(moody: Moody, experiment: Make, home: Path) -> None:
+    exp = experiment("local", "moody", "moody-dumb", routing="all")
+    exp.log_artifact(artifact("data", name="data"))
+    used = [exp.use_artifact("data"), exp.use_artifact("data", "v0"), exp.use_artifact("data", backend="moody")]
+    assert [one.backend for one in used] == ["local", "local", "moody"]
+    assert exp.flush(10.0) == 0
+    assert len(moody.calls("record_input")) == 1
+    (note,) = (home / ".tracelet" / "local" / "trials" / "uses" / "data" / "v0").iterdir()
+    assert note.name == exp.run_id
+    assert json.loads(note.read_text())["run_id"] == exp.run_id
+    assert not Uses(home / ".tracelet").everything()
+
+
+def test_a_backend_that_does_not_hold_what_is_used_is_told_nothing(moody: Moody, experiment: Make, home: Path) -> None:
+    with Experiment("trials", artifacts=True) as alone:
+        alone.log_artifact(artifact("data", name="data"))
+    exp = experiment("local", "moody")
+    exp.use_artifact("data")
+    assert exp.flush(10.0) == 0
+    assert not moody.calls("record_input")
+    assert not Uses(home / ".tracelet").everything()
+
+
+def test_what_is_used_and_waits_for_a_backend_is_noted_there_once_it_is_delivered(
+    moody: Moody, experiment: Make, home: Path
+) -> None:
+    exp = experiment("local", "moody", routing="all")
+    moody.told(put="away")
+    assert "moody" in exp.log_artifact(artifact("data", name="data")).queued
+    exp.use_artifact("data")
+    assert exp.flush(10.0) == 1
+    assert not moody.calls("record_input")
+    assert [use.backend for use in Uses(home / ".tracelet").everything()] == ["moody"]
+    moody.told()
+    assert exp.flush(10.0) == 0
+    assert len(moody.calls("record_input")) == 1
+
+
+@pytest.mark.parametrize("misdeed", ["away", "broken", "crash", "hang"])
+def test_lineage_that_a_backend_does_not_take_is_kept_told_once_and_noted_by_a_later_run(
+    moody: Moody, experiment: Make, home: Path, misdeed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment()
     exp.log_artifact(artifact("data", name="data"))
-    moody.told(record_input="broken")
+    moody.told(record_input=misdeed)
     exp.use_artifact("data")
-    assert exp.log_artifact(artifact()).ok
-    assert exp.flush() == 0
-    assert "has not noted the use of 'data'" in caplog.text
+    assert exp.log_artifact(artifact()).ok or misdeed == "hang"
+    exp.flush(10.0)
+    exp.stop()
+    told = [one for one in caplog.records if "has not noted the use of 'data' yet" in one.getMessage()]
+    assert [one.levelname for one in told if one.levelname == "WARNING"] == ["WARNING"]
+    moody.told()
+    before = len(moody.calls("record_input"))
+    later = experiment()
+    assert later.flush(10.0) == 0
+    later.stop()
+    assert len(moody.calls("record_input")) == before + 1
+    assert not Uses(home / ".tracelet").everything()
+
+
+def test_lineage_that_a_backend_refuses_for_good_is_told_and_forgotten(
+    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("data", name="data"))
+    moody.told(record_input="never")
+    exp.use_artifact("data")
+    exp.flush(10.0)
+    assert "moody will never note the use of 'data': moody never takes that" in caplog.text
+    assert not Uses(home / ".tracelet").everything()
+
+
+def test_a_disk_that_takes_no_note_costs_a_warning(
+    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact("data", name="data"))
+    write(home / ".tracelet" / "uses", "in the way")
+    exp.use_artifact("data")
+    exp.flush(10.0)
+    assert "the use of 'data' is noted in this run, or never" in caplog.text
+    assert len(moody.calls("record_input")) == 1
+
+
+def test_notes_that_came_from_elsewhere_and_are_none_are_passed_over(home: Path) -> None:
+    uses = Uses(home)
+    use = Use("moody", RunInfo("run-1", "trials", 1.0), "data", "latest", "0" * 64)
+    uses.add(use)
+    assert uses.everything() == uses.waiting("trials", "moody") == [use]
+    (file,) = (home / "uses" / "trials" / "moody").iterdir()
+    plain = json.loads(file.read_text())
+    others: list[dict[str, Any]] = [
+        {"name": "../x"},
+        {"ref": "sha256:.."},
+        {"digest": "../.."},
+        {"schema": 2},
+        {"experiment": "another"},
+        {"run": {"id": "../x", "started_at": 1.0}},
+        {"run": {"id": "x", "started_at": 1e999}},
+        {"run": 3},
+    ]
+    for number, other in enumerate(others):
+        write(file.with_name(f"{number}.json"), json.dumps(plain | other))
+    write(file.with_name("text.json"), "{" * 100_000)
+    write(home / "elsewhere.json", file.read_bytes())
+    file.unlink()
+    file.symlink_to(home / "elsewhere.json")
+    assert uses.everything() == []
 
 
 # -- telling

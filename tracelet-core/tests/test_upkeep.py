@@ -32,6 +32,7 @@ from commanding import (
 )
 from watching import Moody
 
+from tracelet import Experiment
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
 from tracelet.core.drafts import staged_by, staging_folder
 from tracelet.core.entries import ArtifactFile, ArtifactType
@@ -602,3 +603,26 @@ def queue_one(directory: Path, name: str) -> Parcel:
 
 def rendering_of(directory: Path, parcel: Parcel) -> Path:
     return directory / "outbox" / "trials" / "moody" / f"{parcel.key}.rendered"
+
+
+# -- what runs used
+
+
+def test_what_a_run_used_and_a_backend_did_not_note_is_told_by_doctor_and_noted_by_sync(
+    moody: Moody, experiment: Callable[..., Experiment]
+) -> None:
+    exp = experiment()
+    exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object(1, "n"))
+    moody.told(record_input="away")
+    exp.use_artifact("data")
+    exp.stop()
+    assert "lineage: what runs used is still to be noted by moody (1 in number)" in run("doctor")
+    assert "left       trials: the use of data, to be noted by moody: moody is out" in run("sync", code=1)
+    (left,) = run_json("sync", code=1)["uses_left"]
+    assert (left["run"], left["name"], left["reason"]) != ("", "data", "")
+    moody.told(open="away")
+    assert "moody is out" in run_json("sync", code=1)["uses_left"][0]["reason"]
+    moody.told()
+    assert "noted      what runs used: 1" in run("sync")
+    assert run_json("sync")["uses_noted"] == 0
+    assert "lineage" not in run("doctor")

@@ -404,6 +404,8 @@ class SeesThings(LocalBackend):
 class SaysItRecordsInputs(LocalBackend):
     """test_declared_capabilities_are_the_implemented_ones"""
 
+    record_input = None
+
 
 class Threadbare(LocalBackend):
     """test_two_programs_with_many_threads_lose_nothing"""
@@ -463,9 +465,7 @@ def _open(kind):
 
 
 def _spec(kind):
-    capabilities = {Capability.ALIASES, Capability.DELETE, Capability.COLLECT}
-    if kind is SaysItRecordsInputs:
-        capabilities.add(Capability.INPUTS)
+    capabilities = {Capability.ALIASES, Capability.INPUTS, Capability.DELETE, Capability.COLLECT}
     return BackendSpec(
         name=_name(kind),
         open=_open(kind),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,20 +15,38 @@ from tracelet.plugin import (
     Capability,
     FolderBackend,
     NoSettings,
+    RunInfo,
     Stamp,
+    StoredArtifact,
     copy_blob,
     hookimpl,
     make_durable,
+    physical_name,
 )
 
 __all__ = ["LocalBackend", "tracelet_backends"]
 
 
 class LocalBackend(FolderBackend):
-    """Blobs in the tracelet directory: what is Tracelet's own is linked, and costs nothing."""
+    """Blobs in the tracelet directory: what is Tracelet's own is linked, and costs nothing.
+
+    Beside the other keys, ``<experiment>/uses/<name>/v3/<run>`` says that a run uses a version, and since when; what came of it
+    has the version's digest among its manifest's inputs.
+    """
 
     def __init__(self, root: Path, experiment: str) -> None:
         super().__init__(root.as_uri(), root, experiment)
+        self._run = ""
+
+    def start(self, run: RunInfo) -> None:
+        """See :class:`~tracelet.plugin.Backend`."""
+        self._run = run.id
+
+    def record_input(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.RecordsInputs`: the first time of each run stays."""
+        use = json.dumps({"schema": 1, "run_id": self._run, "used_at": time.time()})
+        key = f"uses/{stored.manifest.name}/v{stored.number}/{physical_name(self._run)}"
+        self.create_exclusive(f"{self._prefix}/{key}", use.encode())
 
     def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
         target = self._made(key)
@@ -51,7 +71,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             name="local",
             open=_open,
             in_process=True,
-            capabilities=frozenset({Capability.ALIASES, Capability.DELETE, Capability.COLLECT}),
+            capabilities=frozenset({Capability.ALIASES, Capability.INPUTS, Capability.DELETE, Capability.COLLECT}),
             summary="A directory, on this machine; nothing to install or start.",
         )
     ]

@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 from tracelet.cli.options import as_json, existing_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import ago, line, progress, size, tell_json
 from tracelet.core.plugins import registry
-from tracelet.core.upkeep import Delivery, DeliveryState, SyncReport
+from tracelet.core.upkeep import Delivery, DeliveryState, LeftUse, SyncReport, note_uses
 from tracelet.core.upkeep import sync as send
 
 __all__ = ["sync"]
@@ -24,7 +24,7 @@ __all__ = ["sync"]
 def sync(folder: str | None, as_json: bool) -> int:
     """Make every delivery that waits in the outbox, of all experiments, to all backends.
 
-    Nothing but a stall ends a delivery. The exit code is 1 when something is left, or was refused. Interrupting
+    Then backends are told what runs used, where they were away when it was to be noted. Nothing but a stall ends a delivery. The exit code is 1 when something is left, or was refused. Interrupting
     it loses nothing, and several may run at once.
     """
     settings = settings_of(folder)
@@ -33,6 +33,7 @@ def sync(folder: str | None, as_json: bool) -> int:
     logging.getLogger("tracelet.delivery").setLevel(logging.ERROR)
     with progress() as bar:
         report = send(directory, settings, registry(), _Watch(bar, quiet=as_json or not bar.disable).see)
+    noted, unnoted = note_uses(directory, settings, registry())
     if as_json:
         tell_json(
             {
@@ -40,11 +41,14 @@ def sync(folder: str | None, as_json: bool) -> int:
                 "delivered": [_plain(one) for one in report.delivered],
                 "left": [_plain(one) for one in report.left],
                 "refused": [_plain(one) for one in report.refused],
+                "uses_noted": noted,
+                "uses_left": [_plain_use(one) for one in unnoted],
             }
         )
     else:
+        _show_uses(noted, unnoted)
         _show(report, whole=not bar.disable)
-    return int(not report.complete)
+    return int(not report.complete or bool(unnoted))
 
 
 class _Watch:
@@ -80,6 +84,17 @@ def _show(report: SyncReport, *, whole: bool) -> None:
     line(f"{len(report.delivered)} delivered, {len(report.left)} left, {len(report.refused)} refused")
 
 
+def _show_uses(noted: int, left: list[LeftUse]) -> None:
+    for one in left:
+        use = one.use
+        line(
+            f"left       {use.run.experiment}: the use of {use.name}, to be noted by {use.backend}: {one.reason}",
+            "yellow",
+        )
+    if noted:
+        line(f"noted      what runs used: {noted}")
+
+
 def _show_delivered(one: Delivery) -> None:
     line(f"delivered  {_where(one)} {one.version} ({size(one.size_bytes)})")
 
@@ -91,3 +106,9 @@ def _where(one: Delivery) -> str:
 def _plain(one: Delivery) -> dict[str, Any]:
     plain = attrs.asdict(one, filter=lambda field, _: field.name not in {"state", "file"})
     return plain | {"file": str(one.file) if one.file is not None else ""}
+
+
+def _plain_use(one: LeftUse) -> dict[str, Any]:
+    use = one.use
+    plain = {"experiment": use.run.experiment, "backend": use.backend, "name": use.name, "digest": use.digest}
+    return plain | {"run": use.run.id, "reason": one.reason}

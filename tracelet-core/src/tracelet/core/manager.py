@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
-from tracelet.core.backend import BackendSpec, Labels, RunInfo
+from tracelet.core.backend import BackendSpec, Capability, Labels, RunInfo
 from tracelet.core.captures import Captures
 from tracelet.core.delivery import Courier, Outcome, Task, close_all, limit_for, run_ended, unwritable
 from tracelet.core.drafts import seal_draft, staging_folder
@@ -30,6 +30,7 @@ from tracelet.core.site import Site
 from tracelet.core.store import Store
 from tracelet.core.tally import Tally, skipped
 from tracelet.core.targets import targets_of
+from tracelet.core.uses import Use
 from tracelet.core.wiring import Wires, Wiring
 from tracelet.exceptions import (
     ArtifactError,
@@ -266,12 +267,16 @@ class ArtifactManager:
         return self._site.outbox.add_draft(draft, labels, run, known)
 
     def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
-        """Note that the run uses this version: what it logs from now on names its digest as an input."""
+        """Note that the run uses this version: what it logs from now on names its digest as an input.
+
+        Every backend that has lineage of its own is told behind the caller's back, and notes it where it holds that content.
+        """
         run = self._running()
+        if self._writes and artifact.digest not in self._inputs:
+            for name, spec in self._wiring.specs.items():
+                if Capability.INPUTS in spec.capabilities:
+                    self._wires.couriers[name].note_input(_use(artifact, name, run))
         self._inputs.add(artifact.digest)
-        shelf = artifact._shelf
-        if self._writes and isinstance(shelf, BackendShelf):
-            self._wires.couriers[shelf.backend].note_input(shelf.stored, run)
         return artifact
 
     def _running(self) -> RunInfo:
@@ -412,6 +417,15 @@ class ArtifactManager:
             "capture": self._captures.stats(),
             "outbox": {"waiting": self.waiting(), "refused": len(list(self._site.outbox.refused()))},
         }
+
+
+def _use(artifact: LoggedArtifact, backend: str, run: RunInfo) -> Use:
+    """A version is known by its number where it was found, and elsewhere by its content."""
+    shelf = artifact._shelf
+    ref = f"sha256:{artifact.digest}"
+    if isinstance(shelf, BackendShelf) and shelf.backend == backend:
+        ref = f"v{shelf.stored.number}"
+    return Use(backend, run, artifact.name, ref, artifact.digest)
 
 
 def _keep(promise: Future[LogResults], results: LogResults) -> None:

@@ -13,15 +13,17 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.backend import RunInfo, SealedArtifact, StoredArtifact
+from tracelet.core.backend import SealedArtifact
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
+from tracelet.core.delivery.lineage import Lineage
 from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
 from tracelet.core.delivery.threads import all_at_once
 from tracelet.core.files import FileChanged
 from tracelet.core.lane import Lane, LaneState
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.processes import current
+from tracelet.core.uses import Use
 from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.settings import TraceletSettings
 
@@ -63,9 +65,9 @@ class Courier:
         self._attempts = Attempts(lane, settings, elsewhere)
         self._patience = self._attempts.patience
         self.backlog = Backlog(backend, experiment, self._attempts, outbox, settings)
+        self._lineage = Lineage(backend, experiment, self._attempts, outbox)
         self._wake = threading.Condition()
         self._tasks: deque[Task] = deque()
-        self._inputs: deque[tuple[StoredArtifact, RunInfo]] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._busy = False
@@ -75,6 +77,7 @@ class Courier:
         """Bring the lane up, and make what waits in the outbox, without keeping the caller waiting."""
         with self._wake:
             self._open_first = True
+            self._lineage.recall()
             self._run()
 
     def send(self, sealed: SealedArtifact, parcel: Parcel) -> Task:
@@ -107,12 +110,13 @@ class Courier:
         """Try at once what waits for a better time; an attempt that is under way does not count."""
         with self._wake:
             self._patience.hurry()
+            self._lineage.recall()
             self._run()
 
     def idle(self) -> bool:
         """Whether nothing is under way and everything that waits has been tried."""
         with self._wake:
-            if self._tasks or self._inputs or self._busy:
+            if self._tasks or self._lineage.due or self._busy:
                 return False
             return not self.backlog.due
 
@@ -125,10 +129,10 @@ class Courier:
             "delivered": self._attempts.delivered,
         }
 
-    def note_input(self, stored: StoredArtifact, run: RunInfo) -> None:
-        """Tell the backend, when its turn comes, that the run uses this version of its own."""
+    def note_input(self, use: Use) -> None:
+        """Tell the backend, when its turn comes, that a run uses a version that it may hold."""
         with self._wake:
-            self._inputs.append((stored, run))
+            self._lineage.add(use)
             self._run()
 
     def close(self, until: float, *, failed: bool) -> None:
@@ -174,7 +178,7 @@ class Courier:
             while not (
                 self._closing
                 or self._tasks
-                or self._inputs
+                or self._lineage.due
                 or self._open_first
                 or self.backlog.lost()
                 or self.backlog.due
@@ -191,19 +195,13 @@ class Courier:
         with contextlib.suppress(TraceletError):
             if opening:
                 self._attempts.open(self.lane)
-            elif self._inputs:
-                self._record(*self._inputs.popleft())
             elif lost := self.backlog.lost():
                 self.backlog.look_up(lost[0])
-            else:
+            elif self.backlog.due:
                 self.backlog.make(lambda: self._closing or bool(self._tasks))
+            elif self._lineage.due:
+                self._lineage.note_next()
         return True
-
-    def _record(self, stored: StoredArtifact, run: RunInfo) -> None:
-        try:
-            self._attempts.ask("record_input", stored=stored, run=run)
-        except TraceletError as error:
-            _LOG.warning("%s has not noted the use of %r: %s", self.backend, stored.manifest.name, error)
 
     def _make(self, task: Task) -> None:
         began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from tracelet.core.upkeep.checks import Check, Verdict, check_up
 from tracelet.core.upkeep.cleaning import SHORTEST_AGE, Collected, Swept, collect
+from tracelet.core.upkeep.noting import LeftUse, note_uses
 from tracelet.core.upkeep.sending import Delivery, DeliveryState, SyncReport, sync
 
 __all__ = [
@@ -10,10 +11,12 @@ __all__ = [
     "Collected",
     "Delivery",
     "DeliveryState",
+    "LeftUse",
     "Swept",
     "SyncReport",
     "Verdict",
     "check_up",
     "collect",
+    "note_uses",
     "sync",
 ]

@@ -20,6 +20,7 @@ from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry, sdk_state
 from tracelet.core.processes import TOKEN
 from tracelet.core.store import LocalStore, open_store
+from tracelet.core.uses import Uses
 from tracelet.exceptions import (
     BackendAuthError,
     BackendUnavailable,
@@ -68,6 +69,7 @@ def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> 
         _directory(directory, settings),
         _store(directory, settings),
         *_outbox(directory),
+        *_uses(directory),
         *_variables(plugins),
         _routing(settings, plugins),
         *_plugins(plugins),
@@ -145,6 +147,14 @@ def _outbox(directory: Path) -> Iterator[Check]:
             f"{parcel.backend} refused {parcel.manifest.name!r} of {parcel.run.experiment!r}: {parcel.error}",
             f"Log it anew in a way that it takes, then delete {outbox.refusal(parcel)}.",
         )
+
+
+def _uses(directory: Path) -> Iterator[Check]:
+    uses = Uses(directory).everything()
+    if uses:
+        places = ", ".join(sorted({use.backend for use in uses}))
+        detail = f"what runs used is still to be noted by {places} ({len(uses)} in number)"
+        yield Check("lineage", Verdict.NOTE, detail, "The next run does that; or `tracelet sync`.")
 
 
 def _asked(directory: Path, settings: TraceletSettings) -> list[str]:
