@@ -41,7 +41,16 @@ FLOORS = (
     {"core.manifest"},
     {"core.plain", "core.sniffing"},
     {"core.claims"},
-    {"core.entries", "core.examples", "core.files", "core.processes", "core.remote", "core.shapes"},
+    {
+        "core.clock",
+        "core.entries",
+        "core.examples",
+        "core.files",
+        "core.processes",
+        "core.remote",
+        "core.shapes",
+        "core.words",
+    },
     {"core.redaction", "settings"},
     {"core.ranks", "exceptions"},
 )

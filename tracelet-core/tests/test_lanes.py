@@ -222,7 +222,7 @@ def test_stop_with_a_delivery_that_hangs_leaves_it_in_the_outbox(
     began = time.monotonic()
     exp.stop()
     assert time.monotonic() - began < 6
-    assert "1 deliveries wait" in caplog.text
+    assert "1 delivery waits" in caplog.text
     assert "tracelet sync" in caplog.text
     assert "moody" in future.result(1).queued
     moody.told()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -12,8 +13,10 @@ import attrs
 import pytest
 from making import write
 
+from tracelet.core.drafts import drafted_at, parcels_of
 from tracelet.core.files import copy_blob
 from tracelet.core.outbox import Draft, Outbox, Parcel, without_secrets
+from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, current
 from tracelet.exceptions import ArtifactError
 from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, RunInfo, SealedArtifact
@@ -107,16 +110,42 @@ def test_a_delivery_that_is_made_while_they_are_listed_is_passed_over(tmp_path: 
     assert list(listing) == []
 
 
-def test_a_draft_that_somebody_finishes_is_not_left_to_others(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path)
+def draft(outbox: Outbox, folder: Path, session: str | None) -> Path:
+    """Put a draft of nothing into the outbox."""
     manifest = Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
-    draft = Draft(manifest, {}, (), {}, tmp_path / "staging")
-    path = outbox.add_draft(draft, Labels(), RunInfo("run", "trials", 1.0), {})
-    assert outbox.take_draft(path) is not None
-    assert outbox.disown_draft(path) is None
+    return outbox.add_draft(Draft(manifest, {}, (), {}, folder), Labels(), RunInfo("run", "trials", 1.0), {}, session)
+
+
+def test_a_draft_is_its_sessions_until_that_ends_and_then_anybodys_though_its_process_lives(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.begin_session("mine")
+    path = draft(outbox, tmp_path, "mine")
+    assert Outbox(tmp_path).take_draft(path) is None
+    assert Outbox(tmp_path).take_draft(path, "another's") is None
+    assert outbox.take_draft(path, "mine") is not None
     outbox.release_draft(path)
-    assert outbox.disown_draft(path) is not None
-    assert outbox.drafts("trials") == [path]
+    outbox.end_session("trials", "mine")
+    assert Outbox(tmp_path).take_draft(path) is not None
+    assert outbox.take_draft(path) is None, "somebody is on it"
+
+
+def test_a_draft_without_a_session_is_anybodys(tmp_path: Path) -> None:
+    path = draft(Outbox(tmp_path), tmp_path, None)
+    assert Outbox(tmp_path).take_draft(path) is not None
+
+
+def test_a_draft_of_an_earlier_release_is_its_processs_as_long_as_that_lives(tmp_path: Path) -> None:
+    path = draft(Outbox(tmp_path), tmp_path, None)
+    plain = json.loads(path.read_text())
+    del plain["session"], plain["queued_at"]
+    path.write_text(json.dumps(plain))
+    assert Outbox(tmp_path).take_draft(path) is None
+    path.write_text(json.dumps({**plain, "owner": converter().unstructure(DEAD)}))
+    found = Outbox(tmp_path).take_draft(path)
+    assert found is not None
+    assert [
+        one.queued_at for one in parcels_of(path, attrs.evolve(found, targets={"moody": {}}), found.draft.manifest)
+    ] == [drafted_at(path)]
 
 
 def test_secrets_go_from_whatever_a_context_holds() -> None:

@@ -71,7 +71,7 @@ def test_a_run_that_has_ended_is_not_begun_again_by_what_was_being_hashed(
     future = exp.submit_artifact(made())
     assert eventually(lambda: exp._artifact_manager._wires.sealer._in_hand)
     exp.stop()
-    assert "1 deliveries wait" in caplog.text
+    assert "1 delivery waits" in caplog.text
     hashing.set()
     assert "the run ended before it was delivered" in str(future.result(20).queued["moody"])
     assert not moody.calls("start")
@@ -329,17 +329,16 @@ def test_reading_lanes_end_with_stop_where_no_run_is_on(
 
 
 def test_what_cannot_be_looked_for_before_a_delivery_keeps_it_and_says_so(
-    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+    moody: Moody, experiment: Make, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exp = experiment()
-    honest = Outbox.waiting
+    assert exp.log_artifact(made("first")).ok
 
-    def stale(outbox: Outbox, experiment: str, backend: str, name: str | None = None) -> list[str]:
-        if name is not None:
-            raise OSError(116, "Stale file handle")
-        return honest(outbox, experiment, backend)
+    def stale(*asked: object) -> list[str]:
+        raise OSError(116, "Stale file handle")
 
     with monkeypatch.context() as patched:
+        Outbox(home / ".tracelet").clock("trials").tick()  # another process submits something
         patched.setattr(Outbox, "waiting", stale)
         assert "Stale file handle" in str(exp.log_artifact(made()).queued["moody"])
     assert exp.flush() == 0
@@ -365,7 +364,8 @@ def test_only_what_is_older_goes_before_a_delivery(moody: Moody, experiment: Mak
     attempts = Attempts(lane, settings, lambda one: None)
     backlog = Backlog("moody-inline", "trials", attempts, Outbox(home / ".tracelet"), settings)
     backlog.make_older(parcel)
-    younger = attrs.evolve(parcel, queued_at=parcel.queued_at + 1)
+    assert parcel.order is not None
+    younger = attrs.evolve(parcel, order=parcel.order + 1)
     waited_for = backlog.expect(parcel)
     with pytest.raises(BackendUnavailable, match="moody is out"):
         backlog.make_older(younger)

@@ -115,7 +115,7 @@ class TestSending:
     def test_several_that_find_a_draft_finish_it_once(self, moody: Moody, home: Path) -> None:
         die_before_hashing('"moody"')
         outbox = Outbox(home / ".tracelet")
-        (path,) = outbox.drafts()
+        (path,) = outbox.every_draft()
         assert outbox.take_draft(path) is not None
         assert outbox.take_draft(path) is None
         (left,) = run_json("sync", code=1)["left"]

@@ -39,6 +39,7 @@ from tracelet.core.results import LogResults
 from tracelet.core.shapes import misfit
 from tracelet.core.snapshots import Look, Outdated, content_of, discard, look_of, size_of, weight_of
 from tracelet.core.sniffing import tell_type
+from tracelet.core.words import many
 from tracelet.exceptions import ArtifactError, ConfigError
 from tracelet.settings import TraceletSettings, WatchedDirectory, load_plugin
 
@@ -439,10 +440,11 @@ class Capture:
                 lambda: not self._items and self._busy is None, max(0.0, until - time.monotonic())
             )
 
-    def stop(self, until: float, last: float = 0.0) -> None:
+    def stop(self, until: float, last: float = 0.0, least: float = _SHORTEST) -> None:
         """Stop the detectors, and submit what they saw, by ``until`` (monotonic).
 
-        What is not hashed by then is submitted as it is until ``last``, for that is quick, and may store one thing twice;
+        What is not hashed by then is submitted as it is until ``last``, for that is quick, and may store one thing twice:
+        ``least`` seconds are for that, however late it is;
         what is not submitted by then is in the journal. In a child of the process that captures this only lets go.
         """
         if self._forked:
@@ -456,11 +458,12 @@ class Capture:
             self._ending = True
             self._wake.notify_all()
         self._rush = not self.settle(until)
-        finished = self.settle(max(last, time.monotonic() + _SHORTEST))
+        finished = self.settle(max(last, time.monotonic() + least))
         self._over = True
         if not finished:
             _LOG.warning(
-                "%d captures were not submitted in time: a later run does that, or `tracelet sync`.", self.waiting
+                "%s not submitted in time: a later run does that, or `tracelet sync`.",
+                many(self.waiting, "capture was", "captures were"),
             )
         else:
             self._thread.join()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Captures"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
+#: Seconds for submitting what is not submitted, however late it is.
+_SHORTEST = 0.5
 #: Seconds that nothing takes.
 _LONG = 1e7
 #: Takes an artifact, its labels and its put-id; and, by name, the ``run`` and whether to ``take`` its files.
@@ -64,8 +66,10 @@ class Captures:
 
     def stop(self, seconds: float, last: float) -> None:
         """Stop the detectors, and submit what they saw, for so many seconds each, and until ``last`` (monotonic) in all."""
+        # However late it is, there is a moment for what is quick: one for all, for there may be many.
+        last = max(last, time.monotonic() + _SHORTEST)
         for capture in self._all():
-            capture.stop(min(time.monotonic() + seconds, last), last)
+            capture.stop(min(time.monotonic() + seconds, last), last, 0.0)
         self._resumed = []
 
     @property

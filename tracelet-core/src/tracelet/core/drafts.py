@@ -9,13 +9,14 @@ from urllib.parse import unquote
 
 import attrs
 
-from tracelet.core.outbox import Outbox, Parcel
+from tracelet.core.manifest import Manifest
+from tracelet.core.outbox import DraftFile, Outbox, Parcel
 from tracelet.core.paths import physical_name
 from tracelet.core.processes import ProcessId, current
 from tracelet.core.sealing import finish
 from tracelet.core.store import Store
 
-__all__ = ["drafted_at", "seal_draft", "staged_by", "staging_folder"]
+__all__ = ["drafted_at", "parcels_of", "seal_draft", "staged_by", "staging_folder"]
 
 
 def staging_folder(directory: Path, put_id: str) -> Path:
@@ -32,25 +33,38 @@ def staged_by(folder: Path) -> ProcessId | None:
 
 
 def drafted_at(path: Path) -> float:
-    """Return when a draft was made, in seconds since the epoch: its file's name says it."""
-    return int(path.name.partition("~")[0]) / 1e9
+    """Return about when a draft or a delivery was made, in seconds since the epoch, as its file's name says it."""
+    return _order(path) / 1e9
 
 
-def seal_draft(path: Path, outbox: Outbox, store: Store, limit_mb: float | None) -> Iterator[Parcel]:
+def _order(path: Path) -> int:
+    return int(path.name.partition("~")[0])
+
+
+def parcels_of(path: Path, found: DraftFile, manifest: Manifest) -> Iterator[Parcel]:
+    """Yield the deliveries that a draft is to become; they are as old as it, so that they keep its place."""
+    queued_at = drafted_at(path) if found.queued_at is None else found.queued_at
+    for name, sdk in found.targets.items():
+        yield Parcel(name, found.run, found.labels, sdk, manifest, queued_at, order=_order(path))
+
+
+def seal_draft(
+    path: Path, outbox: Outbox, store: Store, limit_mb: float | None, session: str | None = None
+) -> Iterator[Parcel]:
     """Hash a draft's snapshots and put one delivery a backend into the outbox; yield each once it is there.
 
-    The draft goes when the last one is there. Nothing happens where another process is on it, or was.
-    The deliveries are as old as the draft, so that they keep their place, and doing it again after a crash makes
-    the same ones. Raises as :func:`tracelet.core.sealing.finish` does.
+    The draft goes when the last one is there. Nothing happens where it is of another ``session``, which goes on, or
+    another process is on it, or was. Doing it again after a crash makes the same deliveries.
+    Raises as :func:`tracelet.core.sealing.finish` does.
     """
-    found = outbox.take_draft(path)
+    found = outbox.take_draft(path, session)
     if found is None:
         return
     try:
         sealed = finish(found.draft, store=store, limit_mb=limit_mb)
-        for name, sdk in found.targets.items():
-            own = attrs.evolve(sealed, rendered=found.draft.rendered.get(name))
-            yield outbox.add(own, Parcel(name, found.run, found.labels, sdk, sealed.manifest, drafted_at(path)))
+        for parcel in parcels_of(path, found, sealed.manifest):
+            own = attrs.evolve(sealed, rendered=found.draft.rendered.get(parcel.backend))
+            yield outbox.add(own, parcel)
         path.unlink()
         shutil.rmtree(found.draft.staging, ignore_errors=True)
     finally:

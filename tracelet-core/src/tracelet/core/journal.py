@@ -1,7 +1,8 @@
 """What was captured and is not in the outbox yet: noted at once, so that a later process finds it after a crash.
 
-    captured/<experiment>/<time>~<id>.jsonl    about one run of one process: a line for the run, one for each thing that
-                                               was kept, and one when that is submitted, or need not be
+    captured/<experiment>/<order>~<id>.jsonl   about one run of one process: a line for the run, one for each thing that
+                                               was kept, one when that is submitted, or need not be, and one when the
+                                               run ends and leaves something to others
     captured/<experiment>/<…>.lease            who is finishing it in place of a dead owner
 
 A note is one write at the end of the file: it is there, or it is not, and threads do not mix theirs. It begins with the end
@@ -10,6 +11,7 @@ of a line, so that one that a full disk cut off spoils no other.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -72,7 +74,7 @@ class Captured:
 
 @attrs.frozen
 class Leftover:
-    """A journal whose process is dead."""
+    """A journal whose run is over, or whose process is dead."""
 
     path: Path
     head: Head
@@ -80,6 +82,8 @@ class Leftover:
     waiting: tuple[Kept, ...]
     #: By key: what was submitted last.
     last: dict[str, Captured]
+    #: Whether its run has ended, and left it to others.
+    over: bool = False
 
 
 class Journal:
@@ -150,7 +154,10 @@ class Journal:
             _LOG.debug("%s: the end of number %d is not noted: %s", self._path, number, error)
 
     def close(self, *, finished: bool) -> None:
-        """Write no more; the file goes where all that it tells of is ``finished``."""
+        """Write no more; the file goes where all that it tells of is ``finished``, and else is anybody's to finish."""
+        if self._file >= 0 and not finished:
+            with contextlib.suppress(OSError):  # or it is at the end of this process
+                self._write({"over": True})
         self.let_go()
         if finished:
             self._path.unlink(missing_ok=True)
@@ -169,11 +176,13 @@ class Journal:
 
 
 def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftover]:
-    """Yield the journals of dead processes of this machine, of one experiment or all, oldest first."""
+    """Yield the journals of runs that are over, and of dead processes of this machine, of one experiment or all, oldest first."""
     folder = "*" if experiment is None else physical_name(experiment)
     for path in sorted((directory / "captured").glob(f"{folder}/*.jsonl"), key=lambda path: path.name):
         found = _read(path)
-        if found is not None and found.head.owner.host == current().host and not alive(found.head.owner):
+        if found is None:
+            continue
+        if found.over or (found.head.owner.host == current().host and not alive(found.head.owner)):
             yield found
 
 
@@ -196,7 +205,7 @@ def _read(path: Path) -> Leftover | None:
         return None
     if bad:
         _LOG.warning("%s: %d lines cannot be read, and are skipped: what they tell of is not delivered.", path, bad)
-    return Leftover(path, reading.head, tuple(reading.waiting.values()), reading.last)
+    return Leftover(path, reading.head, tuple(reading.waiting.values()), reading.last, reading.over)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -214,6 +223,7 @@ class _Reading:
         self.head: Head | None = None
         self.waiting: dict[int, Kept] = {}
         self.last: dict[str, Captured] = {}
+        self.over = False
         #: Two threads may have noted the end of one thing.
         self._ended: dict[int, Kept] = {}
 
@@ -224,6 +234,8 @@ class _Reading:
                 self.head = self.head or converter().structure(note, Head)
             elif "done" in note:
                 self._end(note)
+            elif "over" in note:
+                self.over = True
             else:
                 self.waiting[note["number"]] = Kept(note["number"], note["key"], _detection(note))
         except (LookupError, TypeError, ValueError, AttributeError, ExceptionGroup, TraceletError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 import uuid
@@ -32,6 +33,7 @@ from tracelet.core.tally import Tally, skipped
 from tracelet.core.targets import targets_of
 from tracelet.core.uses import Use
 from tracelet.core.wiring import Wires, Wiring
+from tracelet.core.words import many
 from tracelet.exceptions import (
     ArtifactError,
     BackendError,
@@ -69,9 +71,12 @@ class ArtifactManager:
         self._writes = writes
         self._run: RunInfo | None = None
         self._inputs: set[str] = set()
-        self._promises: dict[Path, Future[LogResults]] = {}
+        #: By draft: what its submitter was promised, and the backends that it is for.
+        self._promises: dict[Path, tuple[Future[LogResults], list[str]]] = {}
         #: Drafts of this process that no sealer is on.
         self._unsealed: list[Path] = []
+        #: What the drafts of the run at hand say whose they are; None while there is none.
+        self._session: str | None = None
         self._wiring = Wiring(self._site, self._finish_draft)
         self._captures = Captures(self._site, self._submit)
         self._tally = Tally(self._site, lambda: self.store)
@@ -97,16 +102,18 @@ class ArtifactManager:
         if self._wiring.outdated:
             self.release()
         self._run = run
+        self._session = f"{run.id}~{os.getpid()}"
         self._inputs.clear()
         if not self._writes:
             return
         try:
             self._site.directory.mkdir(parents=True, exist_ok=True)
             self._captures.prepare(run)
+            self._site.outbox.begin_session(self._session)
             wires = self._wires
             for courier in wires.couriers.values():
                 courier.start()
-            for draft in self._site.outbox.drafts(self._site.experiment):
+            for draft in self._site.outbox.every_draft(self._site.experiment):
                 wires.sealer.add(draft)
             self._captures.start()
         except BaseException:
@@ -119,8 +126,7 @@ class ArtifactManager:
         def leave(
             artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool
         ) -> Future[LogResults]:
-            path = self._draft(artifact, labels, run, self._route(artifact), put_id, take=take)
-            self._site.outbox.disown_draft(path)
+            self._draft(artifact, labels, run, self._route(artifact), put_id, take=take)
             left: Future[LogResults] = Future()
             left.set_result(LogResults())
             return left
@@ -146,11 +152,9 @@ class ArtifactManager:
 
     def waiting(self) -> int:
         """Return how many deliveries of this experiment are in the outbox, or on their way there."""
-        laid = self._wiring.laid
-        own = [*self._unsealed, *(laid.sealer.waiting() if laid is not None else ())]
-        drafts = {*self._site.outbox.drafts(self._site.experiment), *(path for path in own if path.exists())}
-        deliveries = sum(len(self._site.outbox.waiting(self._site.experiment, name)) for name in self._wiring.specs)
-        return deliveries + len(drafts) + self._captures.waiting
+        outbox, experiment = self._site.outbox, self._site.experiment
+        deliveries = sum(len(outbox.waiting(experiment, name)) for name in self._wiring.specs)
+        return deliveries + len(outbox.every_draft(experiment)) + self._captures.waiting
 
     @property
     def broke_off(self) -> bool:
@@ -159,34 +163,46 @@ class ArtifactManager:
 
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
-        until, run = time.monotonic() + self._site.settings.stop_timeout, self._run
+        until, run = time.monotonic() + self._site.settings.stop_timeout, self._running()
         try:
             last = until - self._site.settings.stop_timeout * _RESERVE
             self._captures.stop(self._site.settings.stop_timeout * _CAPTURE, last)
             self.flush(last - time.monotonic())
         finally:
             wires, self._run = self._wires, None
-            self._leave([*wires.sealer.close(), *self._unsealed])
+            wires.sealer.close()
+            self._leave_drafts()
             close_all(wires.couriers.values(), until, failed=failed)
             wires.finder.close(until)
+            self._abandon_promises()
             left = self.waiting()
             self._wiring.cut()
-        refused = sum(parcel.run == run for parcel in self._site.outbox.refused())
+        refused = sum(courier.backlog.refused[run.id] for courier in wires.couriers.values())
         if refused:
-            _LOG.warning(
-                "backends refused %d of this run's deliveries: `tracelet doctor` says which, and why.", refused
-            )
+            many_of_them = many(refused, "delivery", "deliveries")
+            _LOG.warning("backends refused %s of this run: `tracelet doctor` says which, and why.", many_of_them)
         if left:
-            _LOG.warning("%d deliveries wait in %s: send them with `tracelet sync`.", left, self._site.outbox.root)
+            waiting = many(left, "delivery waits", "deliveries wait")
+            them = "it" if left == 1 else "them"
+            _LOG.warning("%s in %s: send %s with `tracelet sync`.", waiting, self._site.outbox.root, them)
 
-    def _leave(self, drafts: Collection[Path]) -> None:
-        """Leave drafts to a later run, or to `tracelet sync`; who waits for them is told."""
-        for path in drafts:
-            found = self._site.outbox.disown_draft(path)
-            results = LogResults()
-            results.queued.update(dict.fromkeys(found.targets if found is not None else (), run_ended()))
-            self._promises.pop(path, Future()).set_result(results)
+    def _leave_drafts(self) -> None:
+        """Leave what is not hashed to a later run, or to `tracelet sync`: nobody says any more that it is this run's."""
         self._unsealed.clear()
+        if self._session is not None:
+            self._site.outbox.end_session(self._site.experiment, self._session)
+            self._session = None
+
+    def _abandon_promises(self) -> None:
+        for path, (_, targets) in list(self._promises.items()):
+            results = LogResults()
+            results.queued.update((name, run_ended(name)) for name in targets)
+            self._keep_promise(path, results)
+
+    def _keep_promise(self, path: Path, results: LogResults) -> None:
+        promise, _ = self._promises.pop(path, (None, []))
+        if promise is not None:
+            _keep(promise, results)
 
     def disown(self) -> None:
         """In a forked child: let go of the run, which is the parent's, and of all that waits there."""
@@ -236,6 +252,7 @@ class ArtifactManager:
         """With ``take`` the files are Tracelet's own."""
         targets = self._route(artifact)
         promise: Future[LogResults] = Future()
+        promise.set_running_or_notify_cancel()  # it is not to be cancelled
         if not self._writes:
             promise.set_result(skipped(target.name for target in targets))
             return promise
@@ -247,7 +264,7 @@ class ArtifactManager:
             )
             return promise
         self._tally.counts["submitted"] += 1
-        self._promises[path] = promise
+        self._promises[path] = promise, [target.name for target in targets]
         self._wires.sealer.add(path)
         return promise
 
@@ -264,7 +281,7 @@ class ArtifactManager:
         """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
         draft = self._prepared(artifact, run, targets, put_id, snapshot=True, take=take)
         known = {target.name: self._wires.sdk[target.name] for target in targets}
-        return self._site.outbox.add_draft(draft, labels, run, known)
+        return self._site.outbox.add_draft(draft, labels, run, known, self._session)
 
     def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
         """Note that the run uses this version: what it logs from now on names its digest as an input.
@@ -340,9 +357,10 @@ class ArtifactManager:
             sealed = finish(draft, store=self.store, limit_mb=self._limit_mb())
             self._tally.tell_unportable(sealed.manifest.stored)
             until = time.monotonic() + limit_for(sealed.manifest.size_bytes, self._site.settings) + _MARGIN
+            order = self._site.outbox.clock(run.experiment).tick()
             for target in targets:
                 sdk = self._wires.sdk[target.name]
-                parcel = Parcel(target.name, run, labels, sdk, sealed.manifest, time.time())
+                parcel = Parcel(target.name, run, labels, sdk, sealed.manifest, time.time(), order=order)
                 own = attrs.evolve(sealed, rendered=draft.rendered.get(target.name))
                 tasks[target.name] = self._wires.couriers[target.name].send(own, parcel)
             return {name: self._wires.couriers[name].wait_for(task, until) for name, task in tasks.items()}
@@ -370,27 +388,31 @@ class ArtifactManager:
 
     def _finish_draft(self, path: Path, couriers: Mapping[str, Courier]) -> None:
         """Hash a draft, and hand one delivery a backend to the couriers."""
-        promise = self._promises.pop(path, None) or Future()
         outcomes: dict[str, Future[Outcome]] = {}
         try:
-            for parcel in seal_draft(path, self._site.outbox, self.store, self._limit_mb()):
+            for parcel in seal_draft(path, self._site.outbox, self.store, self._limit_mb(), self._session):
                 self._tally.tell_unportable(parcel.manifest.stored)
                 if parcel.backend in couriers:
                     outcomes[parcel.backend] = couriers[parcel.backend].expect(parcel)
+            if not outcomes and not path.exists():
+                # Somebody else has finished it, and told nobody.
+                for courier in couriers.values():
+                    courier.look_again()
         except (BackendError, OSError) as failure:
             # The store is away, or the disk is full: the snapshots are safe here, and are sealed when that has passed.
             error = unwritable(failure) if isinstance(failure, OSError) else failure
-            found = self._site.outbox.load_draft(path)
             self._unsealed.append(path)
-            queued = {name: Outcome(error=error, queued=True) for name in (found.targets if found is not None else ())}
-            promise.set_result(self._tally.results(queued))
+            _, targets = self._promises.get(path, (None, []))
+            self._keep_promise(path, self._tally.results({n: Outcome(error=error, queued=True) for n in targets}))
             return
         except TraceletError as error:
-            promise.set_exception(error)
+            promise, _ = self._promises.pop(path, (None, []))
+            if promise is not None:
+                promise.set_exception(error)
             raise
         _when_all(
             outcomes,
-            lambda: _keep(promise, self._tally.results({name: one.result() for name, one in outcomes.items()})),
+            lambda: self._keep_promise(path, self._tally.results({n: o.result() for n, o in outcomes.items()})),
         )
 
     # -- telling
@@ -438,6 +460,7 @@ def _keep(promise: Future[LogResults], results: LogResults) -> None:
 
 def _with_warnings(promise: Future[LogResults], warnings: Collection[str]) -> Future[LogResults]:
     told: Future[LogResults] = Future()
+    told.set_running_or_notify_cancel()
 
     def tell(done: Future[LogResults]) -> None:
         if error := done.exception():

@@ -1,11 +1,15 @@
 """Deliveries not yet made, on disk, so that any later process can make them.
 
-outbox/<experiment>/<backend>/<time>~<put-id>~<name>.json    one delivery; its bytes are blobs of the store
+outbox/<experiment>/<backend>/<order>~<put-id>~<name>.json   one delivery; its bytes are blobs of the store
 outbox/<experiment>/<backend>/<…>.lease                      who is on it
 outbox/<experiment>/<backend>/<…>.rendered/                  the tracker's own form of its models
 outbox/<experiment>/<backend>/<…>.refused                    one that the backend will never take, and why
 outbox/<experiment>/~drafts/<…>.json                          snapshots that are not hashed yet
-outbox/<experiment>/~drafts/<…>.lease                         who is finishing them in place of a dead owner
+outbox/<experiment>/~drafts/<…>.lease                         who is finishing one
+outbox/<experiment>/~drafts/<session>.lease                   whose drafts nobody else finishes as long as it is there
+clock/<experiment>                                            the last order that was given out
+
+The order is the time in nanoseconds, or more where the clock has stepped back: see :mod:`tracelet.core.clock`.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from urllib.parse import unquote
 import attrs
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
+from tracelet.core.clock import Clock
 from tracelet.core.files import atomic_write, hash_blob
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name
@@ -38,8 +43,6 @@ __all__ = ["Damaged", "Draft", "DraftFile", "Outbox", "Parcel", "drafted_name", 
 
 #: No backend has this name: it holds a character that names do not.
 _DRAFTS = "~drafts"
-#: No process has this number.
-_NOBODY = 2**31 - 1
 _LOG = logging.getLogger("tracelet.outbox")
 T = TypeVar("T")
 #: Seconds.
@@ -74,11 +77,14 @@ class Parcel:
     queued_at: float
     attempts: int = 0
     error: str = ""
+    #: Its place in the order of submission; None where an earlier release wrote it, and the time is its place.
+    order: int | None = None
 
     @property
     def key(self) -> str:
         """Its file's name without suffix; keys sort by age."""
-        return f"{int(self.queued_at * 1e9):020d}~{self.manifest.put_id}~{self.manifest.name}"
+        place = int(self.queued_at * 1e9) if self.order is None else self.order
+        return f"{place:020d}~{self.manifest.put_id}~{self.manifest.name}"
 
 
 @attrs.frozen
@@ -122,13 +128,17 @@ class Damaged:
 
 @attrs.frozen
 class DraftFile:
-    """A draft and what is to become of it; only its owner works on it while it lives."""
+    """A draft and what is to become of it; only its owner works on it, in a session, until that ends."""
 
     draft: Draft
     owner: ProcessId
     labels: Labels
     run: RunInfo
     targets: dict[str, dict[str, Any]]
+    #: None where an earlier release wrote it: then it is its owner's as long as that lives.
+    session: str | None = None
+    #: Seconds since the epoch; None where an earlier release wrote it, and its file's name tells the time.
+    queued_at: float | None = None
 
 
 def without_secrets(value: Any) -> Any:
@@ -147,6 +157,12 @@ def drafted_name(path: Path) -> str:
     return path.stem.split("~", 2)[-1]
 
 
+def _names(folder: Path) -> list[str]:
+    """The names of what waits in a folder, oldest first."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(name for name in names if name.endswith(".json"))
+
+
 def _parsed(path: Path, kind: type[T]) -> T:
     """Read one of the outbox's own files; raises :class:`IntegrityError` where it is damaged."""
     data = path.read_bytes()
@@ -160,8 +176,15 @@ class Outbox:
     """The deliveries of one tracelet directory; several processes may work on it at once."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self.root = directory / "outbox"
         self.store = LocalStore(directory)
+        self._clocks: dict[str, Clock] = {}
+        self._sessions: set[str] = set()
+
+    def clock(self, experiment: str) -> Clock:
+        """Return what gives each submission to an experiment its place in their order."""
+        return self._clocks.setdefault(experiment, Clock(self._directory / "clock" / physical_name(experiment)))
 
     def add(self, sealed: SealedArtifact, parcel: Parcel, holders: Sequence[ProcessId] = ()) -> Parcel:
         """Keep a delivery and its bytes. With ``holders`` it is theirs from the first moment on.
@@ -188,9 +211,7 @@ class Outbox:
 
     def waiting(self, experiment: str, backend: str, name: str | None = None) -> list[str]:
         """Return the keys of the deliveries to one backend, oldest first; of one artifact's name if given."""
-        folder = self._folder(experiment, backend)
-        names = os.listdir(folder) if folder.is_dir() else []
-        keys = sorted(entry.removesuffix(".json") for entry in names if entry.endswith(".json"))
+        keys = [entry.removesuffix(".json") for entry in _names(self._folder(experiment, backend))]
         return [key for key in keys if name is None or key.split("~", 2)[2] == name]
 
     def everything(self) -> Iterator[Parcel]:
@@ -335,27 +356,60 @@ class Outbox:
         finally:
             self.release(parcel)
 
-    def add_draft(self, draft: Draft, labels: Labels, run: RunInfo, targets: dict[str, dict[str, Any]]) -> Path:
-        """Keep snapshots that are not hashed yet, for these backends; return the draft's file."""
-        name = f"{time.time_ns():020d}~{draft.manifest.put_id}~{draft.manifest.name}.json"
-        target = self._folder(run.experiment, _DRAFTS) / name
-        content = DraftFile(draft, current(), labels, run, without_secrets(targets))
+    def begin_session(self, session: str) -> None:
+        """Say that this process finishes the session's drafts itself, until :meth:`end_session`, or its own end."""
+        self._sessions.add(session)
+
+    def end_session(self, experiment: str, session: str) -> None:
+        """Leave the session's drafts to whoever comes next, however many there are."""
+        self._sessions.discard(session)
+        with contextlib.suppress(OSError):  # or they are left at the end of this process
+            (self._folder(experiment, _DRAFTS) / f"{session}.lease").unlink()
+
+    def add_draft(
+        self, draft: Draft, labels: Labels, run: RunInfo, targets: dict[str, dict[str, Any]], session: str | None = None
+    ) -> Path:
+        """Keep snapshots that are not hashed yet, for these backends; return the draft's file.
+
+        It is this process's to finish in a session, or, without one, whoever's it is that comes first.
+        """
+        order = self.clock(run.experiment).tick()
+        target = (
+            self._folder(run.experiment, _DRAFTS) / f"{order:020d}~{draft.manifest.put_id}~{draft.manifest.name}.json"
+        )
+        content = DraftFile(draft, current(), labels, run, without_secrets(targets), session or "", time.time())
+        lease = target.with_name(f"{session}.lease")
+        if session in self._sessions and not lease.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._write_lease(lease, [current()], time.time() + 86400)
         # Its process may be killed at once; a power cut before it is sealed, some moments later, is not provided for.
         atomic_write(target, json.dumps(converter().unstructure(content)).encode(), durable=False)
         return target
 
-    def drafts(self, experiment: str | None = None) -> list[Path]:
-        """Return the files of the drafts that no process is working on, of one experiment or all, oldest first."""
-        return [path for path in self.every_draft(experiment) if not self._worked_on(path)]
-
     def every_draft(self, experiment: str | None = None) -> list[Path]:
-        """Return the files of all drafts, those that a process is working on included, oldest first."""
-        folder = "*" if experiment is None else physical_name(experiment)
-        return sorted(self.root.glob(f"{folder}/{_DRAFTS}/*.json"), key=lambda path: path.name)
+        """Return the files of all drafts, those that a process is working on included, of one experiment or all, oldest first."""
+        if experiment is not None:
+            folder = self._folder(experiment, _DRAFTS)
+            return [folder / name for name in _names(folder)]
+        return sorted(self.root.glob(f"*/{_DRAFTS}/*.json"), key=lambda path: path.name)
 
-    def take_draft(self, path: Path) -> DraftFile | None:
-        """Lease a draft to this process and return it, or None where another one is on it, or has finished it."""
-        return self.load_draft(path) if self._take(path, [current()], 86400) else None
+    def take_draft(self, path: Path, session: str | None = None) -> DraftFile | None:
+        """Lease a draft to this process and return it, or None where it is another session's, or finished.
+
+        One that cannot be read is put aside, so that those behind it go on.
+        """
+        found = self._or_aside(path, self.load_draft)
+        free = found is not None and ((session is not None and found.session == session) or self._is_free(found, path))
+        return found if free and self._take(path, [current()], 86400) else None
+
+    def _is_free(self, found: DraftFile, path: Path) -> bool:
+        lease = path.with_name(f"{found.session}.lease")
+        if found.session is not None and not lease.exists():
+            return True
+        if found.owner.host != current().host or alive(found.owner):
+            return False
+        lease.unlink(missing_ok=True)
+        return True
 
     def take_journal(self, path: Path) -> bool:
         """Lease a journal of captures to this process; say whether it is this one's to finish."""
@@ -364,16 +418,6 @@ class Outbox:
     def release_draft(self, path: Path) -> None:
         """Give a draft back."""
         path.with_suffix(".lease").unlink(missing_ok=True)
-
-    def disown_draft(self, path: Path) -> DraftFile | None:
-        """Leave a draft of this process to whoever comes next; None where it is being finished, or is."""
-        found = self.take_draft(path)
-        if found is None:
-            return None
-        nobody = attrs.evolve(found, owner=attrs.evolve(found.owner, pid=_NOBODY))
-        atomic_write(path, json.dumps(converter().unstructure(nobody)).encode(), durable=False)
-        self.release_draft(path)
-        return found
 
     def load_draft(self, path: Path) -> DraftFile | None:
         """Return a draft, or None where another process has finished it meanwhile."""
@@ -387,10 +431,6 @@ class Outbox:
             return self.load_draft(path)
         except IntegrityError:
             return None
-
-    def _worked_on(self, path: Path) -> bool:
-        found = self._or_aside(path, self.load_draft)
-        return found is not None and (found.owner.host != current().host or alive(found.owner))
 
     def blobs(self) -> set[str]:
         """Return the sha256 of every blob that a delivery, waiting or refused, needs.

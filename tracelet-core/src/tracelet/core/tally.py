@@ -11,6 +11,7 @@ from tracelet.core.delivery import Outcome
 from tracelet.core.results import LogResult, LogResults
 from tracelet.core.site import Site
 from tracelet.core.store import Store
+from tracelet.core.words import sentence
 
 __all__ = ["Tally", "skipped"]
 
@@ -25,6 +26,8 @@ class Tally:
         self._site = site
         self._store = store
         self._told = False
+        #: By backend: what was said last of why it does not take what it is to get.
+        self._said: dict[str, str] = {}
 
     def results(self, outcomes: Mapping[str, Outcome], *, raised: bool = False) -> LogResults:
         """Count outcomes, warn of those that are not as they should be, and return them as the user gets them.
@@ -36,12 +39,13 @@ class Tally:
             if outcome.delivered is not None:
                 results[name] = self._result(name, outcome.delivered.stored, created=outcome.delivered.created)
                 self.counts["logged" if outcome.delivered.created else "unchanged"] += 1
+                self._said.pop(name, None)
                 continue
             assert outcome.error is not None
             if outcome.queued:
                 results.queued[name] = outcome.error
                 self.counts["queued"] += 1
-                _LOG.warning("%s: %s Queued in %s.", name, outcome.error, self._site.outbox.root)
+                self._tell_queued(name, outcome)
             else:
                 results.failed[name] = outcome.error
                 self.counts["failed"] += 1
@@ -49,6 +53,14 @@ class Tally:
             for name, error in results.failed.items():
                 _LOG.warning("%s: %s", name, error)
         return results
+
+    def _tell_queued(self, name: str, outcome: Outcome) -> None:
+        """Warn of a delivery that waits; of many that wait for the same reason once, until one is made."""
+        reason = sentence(outcome.error)
+        again = outcome.told or self._said.get(name) == reason
+        self._said[name] = reason
+        level = logging.INFO if again else logging.WARNING
+        _LOG.log(level, "%s: %s Queued in %s.", name, reason, self._site.outbox.root)
 
     def _result(self, name: str, stored: StoredArtifact, *, created: bool) -> LogResult:
         return LogResult(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from tracelet.core.delivery.attempts import Attempts
+from tracelet.core.delivery.line import Line
 from tracelet.core.delivery.outcomes import Outcome, is_final, limit_for, run_ended, unwritable
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.processes import current
@@ -21,7 +25,10 @@ _LOG = logging.getLogger("tracelet.delivery")
 
 
 class Backlog:
-    """What waits in the outbox for one backend, and who waits for it."""
+    """What waits in the outbox for one backend, and who waits for it.
+
+    It is remembered, for the outbox is listed only where somebody else may have put something into it.
+    """
 
     def __init__(
         self, backend: str, experiment: str, attempts: Attempts, outbox: Outbox, settings: TraceletSettings
@@ -31,15 +38,37 @@ class Backlog:
         self._attempts = attempts
         self._patience = attempts.patience
         self._outbox = outbox
+        self._clock = outbox.clock(experiment)
         self._settings = settings
+        self._lock = threading.Lock()
+        self._line = Line()
+        #: What has come since the last listing began.
+        self._come: set[str] = set()
+        self._listed = False
+        #: How many submissions of others were known of then.
+        self._others = 0
         self._waiters: dict[str, tuple[Parcel, Future[Outcome]]] = {}
+        #: Waited for, behind an older one that has to wait.
+        self._behind: list[str] = []
+        #: Waited for, and settled before that, or elsewhere.
+        self._lost: list[str] = []
+        #: By run: how many of its deliveries the backend will never take.
+        self.refused: Counter[str] = Counter()
         #: What the backend keeps on this machine for as long as this process is offline.
         self._kept: set[str] = set()
+
+    def add(self, parcel: Parcel) -> None:
+        """Take note of a delivery that this process has put into the outbox."""
+        with self._lock:
+            self._come.add(parcel.key)
+            self._line.add(parcel.key)
 
     def expect(self, parcel: Parcel) -> Future[Outcome]:
         """Return the future of a delivery that is in the outbox: of its first attempt."""
         outcome: Future[Outcome] = Future()
         self._waiters[parcel.key] = parcel, outcome
+        self.add(parcel)
+        self._behind.append(parcel.key)
         return outcome
 
     @property
@@ -48,73 +77,117 @@ class Backlog:
         return bool(self._waiters)
 
     @property
+    def outdated(self) -> bool:
+        """Whether others may have changed what waits."""
+        return not self._listed or self._others != self._clock.others
+
+    @property
     def due(self) -> bool:
         """Whether there is something to try now."""
-        return not self._patience.rests and not all(map(self._patience.rests_for, self._keys()))
+        return not self._patience.rests and (bool(self._behind) or self._next() is not None)
 
     def __len__(self) -> int:
         """How many deliveries wait, whoever they are for."""
         return len(self._outbox.waiting(self._experiment, self._backend))
 
-    def _keys(self, name: str | None = None) -> list[str]:
-        """The keys of what can be tried, oldest first."""
-        return [key for key in self._outbox.waiting(self._experiment, self._backend, name) if key not in self._kept]
+    def doubt(self) -> None:
+        """Others may have changed what waits."""
+        self._listed = False
+
+    def hurry(self) -> None:
+        """Hold nothing up any more, and look at what others have changed meanwhile."""
+        with self._lock:
+            self._patience.hurry()
+            self._line.release_all()
+        self.doubt()
+        with contextlib.suppress(OSError):  # the courier looks again
+            self.look()
+
+    def look(self) -> None:
+        """Learn from the outbox what waits, whoever has put it there."""
+        # Before the look: a delivery that somebody begins to wait for meanwhile came into the outbox meanwhile, too.
+        asked = list(self._waiters)
+        others = self._clock.others
+        with self._lock:
+            self._come.clear()
+        keys = self._outbox.waiting(self._experiment, self._backend)
+        with self._lock:
+            self._line.become({*keys, *self._come} - self._kept)
+            self._lost = [key for key in asked if key not in self._line and key not in self._kept]
+        self._listed, self._others = True, others
+
+    def _next(self) -> str | None:
+        """The oldest delivery that can be tried."""
+        with self._lock:
+            self._line.release(self._patience.rested())
+            return self._line.free
+
+    def _drop(self, key: str) -> None:
+        self._patience.forget(key)
+        with self._lock:
+            self._line.drop(key)
 
     def make(self, interrupted: Callable[[], bool]) -> None:
         """Make what is due, oldest first, until something else comes; raise where the backend has to be left alone."""
-        stuck: dict[str, TraceletError] = {}
-        for key in self._keys():
-            if interrupted():
-                return
-            parcel = self._outbox.load(self._experiment, self._backend, key)
+        self._tell_those_behind()
+        while not interrupted() and (key := self._next()) is not None:
+            parcel = self._load(key)
             if parcel is None:
-                continue
-            older = stuck.get(parcel.manifest.name)
-            if older is None and self._patience.rests_for(key):
-                older = BackendUnavailable(parcel.error, backend=self._backend)
-            if older is not None:
-                # The younger ones of its name wait behind it; other names need not.
-                stuck[parcel.manifest.name] = older
-                self._tell(key, Outcome(error=older, queued=True))
                 continue
             try:
                 self.redeliver(parcel)
             except TraceletError as error:
-                stuck[parcel.manifest.name] = error
+                # The younger ones of its name wait behind it; other names need not.
+                self._tell_many(self._line.of(parcel.manifest.name), error)
                 if self._patience.rests:
-                    self._tell_all(error)
+                    self._tell_many(list(self._waiters), error)
                     raise
 
     def make_older(self, parcel: Parcel) -> None:
         """Make what waits of a delivery's name and is older than it; raise where that has to wait on."""
-        for key in self._keys(parcel.manifest.name):
-            if key >= parcel.key:
-                return
-            older = self._outbox.load(self._experiment, self._backend, key)
+        if self.outdated:
+            self.look()
+        while (key := self._line.oldest(parcel.manifest.name)) is not None and key < parcel.key:
+            older = self._load(key)
             if older is None:
                 continue
             try:
                 self.redeliver(older)
             except TraceletError as error:
                 if self._patience.rests:
-                    self._tell_all(error)
+                    self._tell_many(list(self._waiters), error)
                 raise
+
+    def _load(self, key: str) -> Parcel | None:
+        parcel = self._outbox.load(self._experiment, self._backend, key)
+        if parcel is None:
+            self._drop(key)
+            if key in self._waiters:
+                self._lost.append(key)
+        return parcel
 
     def redeliver(self, parcel: Parcel, *, unhurried: bool = False) -> Outcome:
         """Make a delivery of the outbox. Raises what may pass; an ``unhurried`` one ends only by a stall."""
         began = time.monotonic()
         lane = self._attempts.lane_of(parcel)
-        self._attempts.open(lane)
+        try:
+            self._attempts.open(lane)
+        except TraceletError as error:
+            if not self._patience.rests:
+                self._patience.postpone(parcel.key, parcel.attempts, began)
+                self._hold(parcel, error)
+            raise
         limit = limit_for(parcel.manifest.size_bytes, self._settings)
         try:
             taken = self._outbox.take(parcel, [current(), *lane.processes()], 2 * limit + 3600)
         except OSError as error:
-            self._patience.postpone_shortly(parcel.key)
+            self._hold_shortly(parcel, unwritable(error))
             self._tell(parcel.key, Outcome(error=unwritable(error), queued=True))
             raise unwritable(error) from error
         if not taken:
-            self._patience.postpone_shortly(parcel.key)
-            raise BackendUnavailable(f"another process is on {parcel.manifest.name!r}.", backend=self._backend)
+            busy = BackendUnavailable(f"another process is on {parcel.manifest.name!r}.", backend=self._backend)
+            self._hold_shortly(parcel, busy)
+            raise busy
         try:
             sealed = self._outbox.sealed(parcel)
             delivered = self._attempts.deliver(sealed, parcel, lane, again=True, unhurried=unhurried)
@@ -131,6 +204,7 @@ class Backlog:
         if not delivered.stored.pending:
             return Outcome(delivered)
         self._kept.add(parcel.key)
+        self._drop(parcel.key)
         error = BackendUnavailable(
             f"{self._backend} keeps {delivered.stored.manifest.name!r} on this machine until it is online again.",
             backend=self._backend,
@@ -142,41 +216,52 @@ class Backlog:
         try:
             self._write_down(parcel, outcome, began)
         except OSError as error:
-            self._patience.postpone_shortly(parcel.key)
+            self._hold_shortly(parcel, unwritable(error))
             _LOG.warning("what became of %r is not noted: %s", parcel.manifest.name, unwritable(error))
         self._tell(parcel.key, outcome)
 
     def _write_down(self, parcel: Parcel, outcome: Outcome, began: float) -> None:
         if outcome.error is None:
             self._outbox.done(parcel)
-            self._patience.forget(parcel.key)
+            self._drop(parcel.key)
+        elif is_final(outcome.error):
+            self._outbox.failed(parcel, outcome.error, final=True)
+            self._drop(parcel.key)
+            self.refused[parcel.run.id] += 1
+            # Who waits for it is told with the others' answers, and warned then.
+            level = logging.INFO if parcel.key in self._waiters else logging.WARNING
+            _LOG.log(level, "%s will never take %r: %s", self._backend, parcel.manifest.name, outcome.error)
         else:
-            final = is_final(outcome.error)
-            self._outbox.failed(parcel, outcome.error, final=final)
-            if final:
-                # Who waits for it is told with the others' answers, and warned then.
-                level = logging.INFO if parcel.key in self._waiters else logging.WARNING
-                _LOG.log(level, "%s will never take %r: %s", self._backend, parcel.manifest.name, outcome.error)
-            else:
-                _LOG.info("%s does not take %r yet: %s", self._backend, parcel.manifest.name, outcome.error)
-                self._patience.postpone(parcel.key, parcel.attempts, began)
+            self._outbox.failed(parcel, outcome.error, final=False)
+            _LOG.info("%s does not take %r yet: %s", self._backend, parcel.manifest.name, outcome.error)
+            self._patience.postpone(parcel.key, parcel.attempts, began)
+            self._hold(parcel, outcome.error)
+
+    def _hold_shortly(self, parcel: Parcel, why: TraceletError) -> None:
+        self._patience.postpone_shortly(parcel.key)
+        self._hold(parcel, why)
+
+    def _hold(self, parcel: Parcel, why: TraceletError) -> None:
+        """Leave it alone for as long as patience says, which may be not at all."""
+        with self._lock:
+            if self._patience.rests_for(parcel.key):
+                self._line.hold(parcel.key, why)
 
     def abandon(self) -> None:
         """Tell everybody who waits that the run is over: what they wait for stays in the outbox."""
         for key in list(self._waiters):
-            self._tell(key, Outcome(error=run_ended(self._backend), queued=True))
+            self._tell(key, Outcome(error=run_ended(self._backend), queued=True, told=True))
 
-    def lost(self) -> list[str]:
-        """Return what somebody waits for and the outbox has no more: it was settled before they asked, or elsewhere."""
-        # Before the look: a delivery that somebody begins to wait for meanwhile came into the outbox meanwhile, too.
-        asked = list(self._waiters)
-        if not asked:
-            return []
-        waiting = set(self._outbox.waiting(self._experiment, self._backend))
-        return [key for key in asked if key not in waiting]
+    @property
+    def lost(self) -> bool:
+        """Whether somebody waits for what the outbox has no more: it was settled before they asked, or elsewhere."""
+        return bool(self._lost)
 
-    def look_up(self, key: str) -> None:
-        """Ask the backend what became of a delivery that another process has made."""
+    def look_up(self) -> None:
+        """Ask the backend what became of deliveries that another process has made, one at a time."""
+        key = self._lost.pop()
+        if key not in self._waiters:
+            return
         parcel, _ = self._waiters[key]
         manifest = parcel.manifest
         try:
@@ -189,8 +274,16 @@ class Backlog:
         )
         self._tell(key, Outcome(Delivered(stored, True)) if stored is not None else Outcome(error=refused))
 
-    def _tell_all(self, error: TraceletError) -> None:
-        for key in list(self._waiters):
+    def _tell_those_behind(self) -> None:
+        behind, self._behind = self._behind, []
+        for key in behind:
+            obstacle = self._line.obstacle(key)
+            if obstacle is not None:
+                self._tell(key, Outcome(error=obstacle, queued=True))
+
+    def _tell_many(self, keys: Iterable[str], error: TraceletError) -> None:
+        """Tell those who wait for these why they wait on."""
+        for key in keys:
             self._tell(key, Outcome(error=error, queued=True))
 
     def _tell(self, key: str, outcome: Outcome) -> None:

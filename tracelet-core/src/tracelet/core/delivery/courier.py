@@ -100,7 +100,7 @@ class Courier:
         with self._wake:
             if self._closing:
                 outcome: Future[Outcome] = Future()
-                outcome.set_result(Outcome(error=run_ended(self.backend), queued=True))
+                outcome.set_result(Outcome(error=run_ended(self.backend), queued=True, told=True))
                 return outcome
             outcome = self.backlog.expect(parcel)
             self._run()
@@ -109,8 +109,14 @@ class Courier:
     def hurry(self) -> None:
         """Try at once what waits for a better time; an attempt that is under way does not count."""
         with self._wake:
-            self._patience.hurry()
+            self.backlog.hurry()
             self._lineage.recall()
+            self._run()
+
+    def look_again(self) -> None:
+        """Find what has come into the outbox without this courier's knowledge."""
+        with self._wake:
+            self.backlog.doubt()
             self._run()
 
     def idle(self) -> bool:
@@ -118,7 +124,7 @@ class Courier:
         with self._wake:
             if self._tasks or self._lineage.due or self._busy:
                 return False
-            return not self.backlog.due
+            return not (self.backlog.outdated or self.backlog.lost or self.backlog.due)
 
     def state(self) -> dict[str, Any]:
         """Return what there is to know: state, reason, what waits, how many were delivered."""
@@ -180,10 +186,13 @@ class Courier:
                 or self._tasks
                 or self._lineage.due
                 or self._open_first
-                or self.backlog.lost()
+                or self.backlog.outdated
+                or self.backlog.lost
                 or self.backlog.due
             ):
-                self._wake.wait(self._patience.pause(watching=self.backlog.expected))
+                watching = self.backlog.expected
+                if not self._wake.wait(self._patience.pause(watching=watching)) and watching:
+                    self.backlog.doubt()
             if self._closing and not self._tasks:
                 return False
             task = self._tasks.popleft() if self._tasks else None
@@ -195,8 +204,10 @@ class Courier:
         with contextlib.suppress(TraceletError):
             if opening:
                 self._attempts.open(self.lane)
-            elif lost := self.backlog.lost():
-                self.backlog.look_up(lost[0])
+            elif self.backlog.outdated:
+                self.backlog.look()
+            elif self.backlog.lost:
+                self.backlog.look_up()
             elif self.backlog.due:
                 self.backlog.make(lambda: self._closing or bool(self._tasks))
             elif self._lineage.due:
@@ -231,7 +242,7 @@ class Courier:
 
     def _queue(self, task: Task, error: TraceletError) -> Outcome:
         try:
-            self._outbox.add(task.sealed, task.parcel)
+            self.backlog.add(self._outbox.add(task.sealed, task.parcel))
         except (FileChanged, OSError) as failure:
             known = failure if isinstance(failure, FileChanged) else unwritable(failure)
             return Outcome(error=known)
@@ -248,7 +259,7 @@ class Courier:
             )
             holders = [current(), *self.lane.processes()] if task.in_hand else []
             try:
-                self._outbox.add(task.sealed, task.parcel, holders)
+                self.backlog.add(self._outbox.add(task.sealed, task.parcel, holders))
             except (FileChanged, OSError) as failure:
                 return Outcome(error=failure if isinstance(failure, FileChanged) else unwritable(failure))
             task.parked = True

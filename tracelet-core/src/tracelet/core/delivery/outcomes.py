@@ -39,6 +39,8 @@ class Outcome:
     delivered: Delivered | None = None
     error: TraceletError | None = None
     queued: bool = False
+    #: Whether the log tells of it otherwise, once for many.
+    told: bool = False
 
 
 def unwritable(error: OSError) -> TraceletError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from tracelet.exceptions import BackendAuthError, BackendUnavailable, TraceletError
 
@@ -24,8 +25,9 @@ class Patience:
         self._retry_at = 0.0
         self._hurried_at = 0.0
         self._trouble: TraceletError | None = None
-        #: By delivery: when it is tried again.
+        #: By delivery: when it is tried again; and the same in the order of time, with some that are outdated.
         self._later: dict[str, float] = {}
+        self._times: list[tuple[float, str]] = []
 
     @property
     def reason(self) -> str:
@@ -41,11 +43,20 @@ class Patience:
         """Whether this delivery is left alone now."""
         return self._later.get(key, 0.0) > time.monotonic()
 
+    def rested(self) -> Iterator[str]:
+        """Yield, once each, the deliveries that were left alone for long enough."""
+        while self._times and self._times[0][0] <= time.monotonic():
+            when, key = heapq.heappop(self._times)
+            if self._later.get(key) == when:
+                del self._later[key]
+                yield key
+
     def hurry(self) -> None:
         """Try all at once; what attempts from before this find out does not count."""
         self._hurried_at = time.monotonic()
         self._retry_at = 0.0
         self._later.clear()
+        self._times.clear()
 
     def check(self, backend: str) -> None:
         """Raise where the backend failed and is left alone."""
@@ -69,11 +80,15 @@ class Patience:
     def postpone(self, key: str, attempts: int, began: float) -> None:
         """Leave a delivery alone for longer after each of its attempts, the last of which began then."""
         if began >= self._hurried_at:
-            self._later[key] = time.monotonic() + min(_LONGEST_BACKOFF, 2.0 ** min(attempts, 9))
+            self._leave(key, min(_LONGEST_BACKOFF, 2.0 ** min(attempts, 9)))
 
     def postpone_shortly(self, key: str) -> None:
         """Leave a delivery alone that another process is on."""
-        self._later[key] = time.monotonic() + _SHORTEST_RETRY
+        self._leave(key, _SHORTEST_RETRY)
+
+    def _leave(self, key: str, seconds: float) -> None:
+        self._later[key] = time.monotonic() + seconds
+        heapq.heappush(self._times, (self._later[key], key))
 
     def forget(self, key: str) -> None:
         """A delivery is made."""
@@ -84,6 +99,6 @@ class Patience:
 
         ``watching`` says that something is waited for that another process may make, and tells nobody.
         """
-        times: Iterable[float] = [*self._later.values(), *([self._retry_at] if self._retry_at else [])]
+        times = [*(when for when, _ in self._times[:1]), *([self._retry_at] if self._retry_at else [])]
         ahead = [when - time.monotonic() for when in times] + ([_SHORTEST_RETRY] if watching else [])
         return max(0.05, min((left for left in ahead if left > 0), default=0.05)) if ahead else None

@@ -14,7 +14,7 @@ import attrs
 
 from tracelet.core.backend import BackendContext, BackendSpec
 from tracelet.core.delivery import Courier, all_at_once
-from tracelet.core.drafts import drafted_at, seal_draft
+from tracelet.core.drafts import drafted_at, parcels_of, seal_draft
 from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, open_lane
 from tracelet.core.manager import ArtifactManager
@@ -145,7 +145,7 @@ class _Tour:
                 self._reasons[left.path] = f"{error} It is {left.path}."
 
     def seal_drafts(self) -> None:
-        drafts = self.outbox.drafts()
+        drafts = self.outbox.every_draft()
         if not drafts:
             return
         store = open_store(self._settings.store, self._directory)
@@ -291,7 +291,8 @@ class _Tour:
                 continue
             host = draft.owner.host
             theirs = "another process is on it." if host == here else f"its process is on {host}: sync there."
-            for backend, sdk in draft.targets.items():
-                parcel = Parcel(backend, draft.run, draft.labels, sdk, draft.draft.manifest, drafted_at(path))
-                found.append(_delivery(parcel, DeliveryState.LEFT, self._reasons.get(path, theirs)))
+            found += [
+                _delivery(parcel, DeliveryState.LEFT, self._reasons.get(path, theirs))
+                for parcel in parcels_of(path, draft, draft.draft.manifest)
+            ]
         return found

@@ -1,0 +1,254 @@
+"""Where thousands wait: `stop()` keeps its word, and each of them costs what one of a few does."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commanding import begin_program, program, run_json
+from making import elsewhere
+from watching import Moody
+
+from tracelet import ArtifactType, Experiment, TraceletArtifact
+from tracelet.core.delivery.line import Line
+from tracelet.exceptions import BackendUnavailable
+
+Make = Callable[..., Experiment]
+
+#: Counts what a program does to files, on the thread that counts.
+COUNTING = """
+import os, sys, threading, time
+from collections import Counter
+from pathlib import Path
+from tracelet import ArtifactType, Experiment, ExperimentConfig, TraceletArtifact
+
+asked, of = Counter(), [threading.current_thread()]
+
+def see(event, arguments):
+    if event in {"open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.link"} and threading.current_thread() in of:
+        asked[event] += 1
+
+sys.addaudithook(see)
+
+def made(number, name="thing"):
+    Path("file.txt").write_text(str(number))
+    return TraceletArtifact(name, ArtifactType.CONFIG).add_file("file.txt")
+"""
+
+
+def told(script: str, home: Path, **environ: str) -> Any:
+    return elsewhere(COUNTING + script, cwd=home, **environ)
+
+
+def test_stop_costs_the_same_whatever_is_not_hashed_yet(tmp_path: Path) -> None:
+    counts = []
+    for number in (20, 200):
+        home = tmp_path / str(number)
+        counts.append(
+            told(
+                f"""
+exp = Experiment("trials", artifacts=True, config=ExperimentConfig(stop_timeout=0.01)).start()
+held = threading.Event()
+sealer = exp._artifact_manager._wires.sealer
+honest, sealer._finish = sealer._finish, lambda path: held.wait() and honest(path)
+futures = [exp.submit_artifact(made(number)) for number in range({number})]
+asked.clear()
+exp.stop()
+counted = dict(asked)
+assert all("the run ended" in str(one.result(0).queued["local"]) for one in futures)
+held.set()
+answer(counted)
+""",
+                home,
+            )
+        )
+    assert counts[0] == counts[1]
+
+
+def test_what_stop_leaves_is_anybodys_although_its_process_lives_on(home: Path) -> None:
+    waiting = begin_program(
+        """
+        exp = experiment("local", stop_timeout=0.01).start()
+        for number in range(40):
+            exp.submit_artifact(artifact("thing", str(number)))
+        exp.stop()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        """
+    )
+    assert len(run_json("sync")["delivered"]) + len(run_json("ls", "trials")["artifacts"]) >= 40
+    versions = run_json("ls", "trials", "--name", "thing")["artifacts"]
+    assert {one["version"] for one in versions} == {f"v{number}" for number in range(40)}
+    _, err = waiting.communicate("\n")
+    assert len(err.splitlines()) == 1, err
+    assert "wait in" in err or "waits in" in err
+    assert run_json("doctor")["checks"][2]["detail"] == "nothing waits"
+
+
+def test_the_next_run_of_the_same_process_takes_up_what_the_last_one_left(home: Path) -> None:
+    program(
+        """
+        exp = experiment("local", stop_timeout=0.01).start()
+        for number in range(40):
+            exp.submit_artifact(artifact("thing", str(number)))
+        exp.stop()
+        exp.start()
+        assert exp.flush(60) == 0
+        assert [one.version for one in exp.list_artifacts()] == [f"v{number}" for number in range(40)][::-1]
+        exp.stop()
+        """
+    )
+
+
+def test_captures_that_a_run_left_are_anybodys_although_its_process_lives_on(home: Path) -> None:
+    waiting = begin_program(
+        """
+        from tracelet.plugin import Detection
+        exp = experiment("local", stop_timeout=0.01, automagic_artifacts=True).start()
+        for number in range(200):
+            path = Path(f"{number}.json").absolute()
+            path.write_text(str(number))
+            exp._artifact_manager._captures.own.emit(Detection(path=path, type=ArtifactType.CONFIG, name="thing"))
+        exp.stop()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        """
+    )
+    run_json("sync")
+    assert len(run_json("ls", "trials")["artifacts"]) == 200
+    waiting.communicate("\n")
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "raise KeyboardInterrupt", "raise ValueError('mine')"])
+def test_however_a_program_ends_it_warns_once_and_loses_nothing(home: Path, end: str) -> None:
+    run = begin_program(
+        f"""
+        print("ready", flush=True)
+        with experiment("local", stop_timeout=0.01) as exp:
+            for number in range(60):
+                exp.submit_artifact(artifact("thing", str(number)))
+            {end or "pass"}
+        """
+    )
+    _, err = run.communicate("\n")
+    assert err.count("deliveries wait in") + err.count("delivery waits in") == 1, err
+    assert err.count("Queued in") == 0
+    run_json("sync")
+    assert len(run_json("ls", "trials")["artifacts"]) == 60
+
+
+def test_what_waits_for_a_backend_that_is_away_is_warned_of_once(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    moody.told(put="away")
+    exp = experiment("moody-inline")
+    Path("file.txt").write_text("content")
+    things = [TraceletArtifact(f"thing{number}", ArtifactType.CONFIG).add_file("file.txt") for number in range(20)]
+    futures = [exp.submit_artifact(thing) for thing in things]
+    assert all("moody is out" in str(future.result(20).queued["moody-inline"]) for future in futures)
+    exp.stop()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sum("moody is out." in one for one in said) <= 2
+    assert said[-1].startswith("20 deliveries wait in")
+
+
+#: Lets a dead process leave so many drafts, and sends them; gives what each delivery asked of the disk.
+SYNC = """
+if not os.fork():
+    exp = Experiment("trials", artifacts=True).start()
+    exp._artifact_manager._wires.sealer.add = lambda path: None
+    for number in range({number}):
+        exp.submit_artifact(made(number))
+    os._exit(0)
+os.wait()
+from tracelet.core.upkeep import sync
+from tracelet.core.plugins import registry
+from tracelet.settings import TraceletSettings
+
+counts = []
+
+def see_step(step):
+    if step.state.value == "delivered":
+        counts.append(dict(asked))
+        asked.clear()
+    elif step.state.value == "begun":
+        asked.clear()
+
+report = sync(Path(".tracelet").absolute(), TraceletSettings(), registry(), see_step)
+assert len(report.delivered) == {number} and report.complete
+answer(counts)
+"""
+
+
+def test_each_delivery_of_sync_asks_the_same_of_the_disk_however_many_wait(tmp_path: Path) -> None:
+    few, many = (told(SYNC.format(number=number), tmp_path / str(number)) for number in (20, 200))
+    for event in ("os.listdir", "os.scandir"):
+        assert {one.get(event, 0) for one in few[1:]} == {one.get(event, 0) for one in many[1:]}, event
+    for event in ("open", "os.remove", "os.rename", "os.link"):
+        assert statistics.median(one[event] for one in few) == statistics.median(one[event] for one in many), event
+
+
+def test_each_delivery_of_a_run_asks_the_same_of_the_disk_however_many_wait(tmp_path: Path, moody: Moody) -> None:
+    counts = []
+    for number in (20, 200):
+        moody.told(put="away")
+        counts.append(
+            told(
+                f"""
+import json
+place = Path(os.environ["TRACELET_MOODY_INLINE_PLACE"])
+exp = Experiment("{number}", backend="moody-inline", artifacts=True).start()
+for number in range({number}):
+    assert not exp.log_artifact(made(number)).failed
+(place / "mood").write_text("{{}}")
+of.append(exp._artifact_manager._wires.couriers["moody-inline"]._thread)
+asked.clear()
+assert exp.flush(50) == 0
+answer({{event: count / {number} for event, count in asked.items()}})
+""",
+                tmp_path / str(number),
+            )
+        )
+    few, many = counts
+    assert many.keys() <= few.keys()
+    assert all(many[event] <= few[event] * 1.05 for event in many), (few, many)
+
+
+class TestTheLine:
+    def test_the_oldest_goes_first_and_holds_up_those_of_its_name(self) -> None:
+        line, error = Line(), BackendUnavailable("away")
+        for key in ("3~c~a", "1~a~a", "2~b~b", "1~a~a"):
+            line.add(key)
+        assert line.free == "1~a~a"
+        line.hold("1~a~a", error)
+        assert (line.free, line.obstacle("3~c~a"), line.obstacle("1~a~a")) == ("2~b~b", error, None)
+        line.drop("2~b~b")
+        line.drop("2~b~b")
+        assert line.free is None
+        line.release(["1~a~a", "3~c~a"])
+        assert line.free == "1~a~a"
+        line.drop("1~a~a")
+        assert (line.free, "3~c~a" in line, line.of("a"), line.oldest("b")) == ("3~c~a", True, ["3~c~a"], None)
+
+    def test_an_older_one_that_comes_later_goes_first(self) -> None:
+        line = Line()
+        line.add("2~b~a")
+        line.hold("2~b~a", BackendUnavailable("away"))
+        line.add("1~a~a")
+        assert line.free == "1~a~a"
+        line.drop("1~a~a")
+        assert line.free is None
+        line.release_all()
+        assert line.free == "2~b~a"
+
+    def test_what_is_held_up_stays_so_when_all_is_listed_anew(self) -> None:
+        line = Line()
+        line.add("1~a~a")
+        line.hold("1~a~a", BackendUnavailable("away"))
+        line.become({"1~a~a", "2~b~a", "3~c~c"})
+        assert (line.free, line.of("a")) == ("3~c~c", ["1~a~a", "2~b~a"])
+        line.become({"2~b~a"})
+        assert line.free == "2~b~a"
