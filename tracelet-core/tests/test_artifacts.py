@@ -364,6 +364,18 @@ def test_a_reference_may_have_any_scheme(artifact: TraceletArtifact, uri: str) -
     assert artifact.size_bytes == 5_000_000_000
 
 
+@pytest.mark.parametrize("size", [10**19, pytest.param(10**5000, id="long"), -1, True, 1.5, "5"])
+def test_the_size_of_a_reference_is_a_whole_number_of_64_bits(artifact: TraceletArtifact, size: Any) -> None:
+    with pytest.raises(ArtifactError, match=r"is not a size: give a whole number of bytes below 2\*\*63"):
+        artifact.add_reference("s3://b/k", size)
+
+
+def test_the_largest_reference_there_may_be_is_logged_and_listed(artifact: TraceletArtifact, home: Path) -> None:
+    with Experiment("study", artifacts=True) as exp:
+        exp.log_artifact(artifact.add_reference("s3://b/k", 2**63 - 1)).raise_for_errors()
+        assert exp.list_artifacts()[0].size_bytes == 2**63 - 1
+
+
 def test_a_reference_of_unknown_size_counts_nothing(artifact: TraceletArtifact) -> None:
     assert artifact.add_reference("s3://b/k").size_bytes == 0
 

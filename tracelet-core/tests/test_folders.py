@@ -191,7 +191,7 @@ def test_a_collection_takes_no_blob_that_a_damaged_manifest_may_name(
         settle(path)
     assert list(folder.collect(older_than=A_WHILE_AGO)) == [4]
     assert blob_of(root, "first").exists()
-    assert "folder://place/trials/versions/thing/v0.json: restore it, or delete it" in caplog.text
+    assert "folder://place/trials/versions/thing/v0.json: restore it, delete it" in caplog.text
     manifest.unlink()
     assert list(folder.collect(older_than=A_WHILE_AGO)) == [5]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import json
 import math
+import time
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracelet.core.entries import (
+    MOST_ENTRIES,
     ArtifactFile,
     ArtifactModel,
     ArtifactObject,
@@ -27,7 +30,7 @@ from tracelet.core.entries import (
     check_text,
     check_type,
 )
-from tracelet.core.manifest import Manifest
+from tracelet.core.manifest import MOST_BYTES, Manifest
 from tracelet.core.plain import converter, plain_metadata
 from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
 
@@ -185,6 +188,15 @@ def test_entries_take_their_fields_in_the_documented_order() -> None:
         partial(ArtifactFile, "x", -1),
         partial(ArtifactFile, "x", True),
         partial(ArtifactFile, "x", 1.5),
+        partial(ArtifactFile, "x", 1.0),
+        partial(ArtifactFile, "x", -0.0),
+        partial(ArtifactFile, "x", math.nan),
+        partial(ArtifactFile, "x", "1"),
+        partial(ArtifactFile, "x", Decimal(1)),
+        partial(ArtifactFile, "x", np.float64(1)),
+        partial(ArtifactFile, "x", 2**63),
+        partial(ArtifactReference, "s3://b/k", 10**19),
+        partial(ArtifactObject, "a", "json", size_bytes=2**63),
         partial(ArtifactFile, "x", 1, "AB" * 32),
         partial(ArtifactFile, "x", 1, "ab"),
         partial(ArtifactFile, "x", 1, 5),
@@ -204,6 +216,11 @@ def test_entries_take_their_fields_in_the_documented_order() -> None:
         partial(ArtifactReference, "s3://b/k", 5, sha256=SHA, path="../x"),
         partial(manifest, created_at=math.nan),
         partial(manifest, created_at=math.inf),
+        partial(manifest, created_at=1e300),
+        partial(manifest, created_at=10**400),
+        partial(manifest, created_at=253_402_300_800),
+        partial(manifest, created_at=-1),
+        partial(manifest, created_at=True),
         partial(manifest, created_at="now"),
         partial(manifest, inputs=("x",)),
         partial(manifest, run_id="\ud800"),
@@ -221,6 +238,12 @@ def test_entries_take_their_fields_in_the_documented_order() -> None:
 def test_an_entry_that_could_do_harm_or_mean_nothing_is_refused(make: Any) -> None:
     with pytest.raises(ArtifactError):
         make()
+
+
+def test_a_size_is_a_whole_number_of_64_bits_of_whatever_kind() -> None:
+    assert ArtifactFile("x", 2**63 - 1).size_bytes == 2**63 - 1
+    found = ArtifactReference("s3://b/k", np.int64(5)).size_bytes
+    assert (found, type(found)) == (5, int)
 
 
 # -- what is in it
@@ -380,7 +403,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     return manifest(
         name=draw(NAMES),
         type=draw(st.sampled_from(ArtifactType)),
-        created_at=draw(st.floats(0, 1e12)),
+        created_at=draw(st.floats(0, 2.5e11)),
         run_id=draw(st.none() | TEXT),
         description=draw(st.none() | TEXT),
         metadata=draw(st.dictionaries(KEYS, PLAIN, max_size=3)),
@@ -626,3 +649,114 @@ def test_the_longest_number_and_the_deepest_nesting_that_are_taken_survive() -> 
 def test_paths_pass_the_converter_as_text() -> None:
     assert converter().unstructure(Path("/a/b")) == "/a/b"
     assert converter().structure("/a/b", Path) == Path("/a/b")
+
+
+# -- whatever comes
+
+
+def test_an_artifact_has_a_bounded_number_of_entries() -> None:
+    many = tuple(ArtifactReference(f"s3://b/{number}") for number in range(MOST_ENTRIES + 1))
+    assert len(manifest(references=many[:-2], objects=(), models=(), files=()).references) == MOST_ENTRIES - 1
+    with pytest.raises(ArtifactError, match="200,000 files and other entries at most: put them into an archive"):
+        manifest(references=many)
+    with pytest.raises(IntegrityError, match="more than 200,000 entries"):
+        Manifest.from_dict({"schema": 1, "files": [None] * (MOST_ENTRIES + 1)})
+
+
+def test_a_manifest_has_a_bounded_length_written_and_read() -> None:
+    with pytest.raises(
+        ArtifactError, match=r"the manifest of 'net' has .* put files into an archive, or large metadata"
+    ):
+        manifest(metadata={"text": "x" * (MOST_BYTES // 2)}).to_json()
+    with pytest.raises(IntegrityError, match="134,217,728 are the most that are read"):
+        Manifest.from_json(b" " * (MOST_BYTES + 1))
+
+
+def test_metadata_is_read_as_deep_as_it_is_written() -> None:
+    deep: Any = 1
+    for _ in range(63):
+        deep = [deep]
+    own = manifest(metadata={"deep": deep})
+    assert Manifest.from_json(own.to_json()) == own
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(IntegrityError, match="nested more than 128 levels deep"):
+        Manifest.from_json(manifest(metadata={"deep": deep}).to_json())
+
+
+def test_what_is_stored_is_sealed() -> None:
+    for changes in ({"files": (ArtifactFile("a", 1),)}, {"objects": (ArtifactObject("o", "json"),)}):
+        with pytest.raises(IntegrityError, match="has no path, size or sha256"):
+            Manifest.from_json(manifest(**changes).to_json())
+
+
+def test_the_time_that_deep_paths_take_does_not_grow_with_their_depth() -> None:
+    def seconds(path: str) -> float:
+        files = tuple(ArtifactFile(path.format(number), 1, SHA) for number in range(2000))
+        text = manifest(files=files).to_json()
+        began = time.process_time()
+        Manifest.from_json(text)
+        return time.process_time() - began
+
+    assert seconds("{}/" + "a/" * 500 + "x") < 30 * seconds("{}-" + "/".join(["a" * 240] * 4)) + 0.5
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from(
+        [10**19, 10**400, -1, 1e300, -0.0, "", "../x", "a/b", "latest", "\x00", [], {}, [[]], {"$float": "x"}]
+    ),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=5),
+)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every place in JSON data: what holds it, and its key there."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
+
+
+def read_or_refused(text: str | bytes) -> None:
+    try:
+        found = Manifest.from_json(text)
+    except (IntegrityError, UnsafePath):
+        return
+    assert Manifest.from_json(found.to_json()) == found
+    assert found.size_bytes >= 0
+    time.localtime(found.created_at)
+
+
+@given(st.data())
+def test_a_manifest_with_anything_anywhere_is_read_or_refused_as_it_says(data: st.DataObject) -> None:
+    plain = json.loads(manifest().to_json())
+    for _ in range(data.draw(st.integers(1, 3))):
+        found = places(plain)
+        if not found:
+            break
+        holder, key = data.draw(st.sampled_from(found))
+        if data.draw(st.booleans()):
+            holder[key] = data.draw(JUNK)
+        else:
+            del holder[key]
+    read_or_refused(json.dumps(plain))
+    # One that bears the digest of what was made of it is refused for what it is alone.
+    try:
+        plain["digest"] = converter().structure(plain, Manifest).digest
+    except Exception:  # noqa: BLE001 - whatever is wrong with it is for the reader to say
+        return
+    read_or_refused(json.dumps(plain))
+
+
+@given(st.data())
+def test_a_manifest_whose_bytes_were_changed_is_read_or_refused_as_it_says(data: st.DataObject) -> None:
+    text = bytearray(manifest().to_json().encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 8)))
+        text[start:end] = data.draw(
+            st.one_of(st.binary(max_size=4), st.sampled_from([b"[" * 3000, b"9" * 5000, b"1e999"]))
+        )
+    read_or_refused(bytes(text))

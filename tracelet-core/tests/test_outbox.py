@@ -152,7 +152,7 @@ def test_secrets_go_from_whatever_a_context_holds() -> None:
     context = {"uris": ["https://me:secret@host/x", {"deep": "https://host/y?token=secret"}], "port": 5, "on": None}
     told = without_secrets(context)
     assert "secret" not in str(told)
-    assert (told["port"], told["on"], told["uris"][0]) == (5, None, "https://host/x")
+    assert (told["port"], told["on"], told["uris"][0]) == (5, None, "https://me@host/x")
 
 
 def test_bytes_that_another_delivery_marks_as_young_meanwhile_are_the_same_bytes(tmp_path: Path) -> None:

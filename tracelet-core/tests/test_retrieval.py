@@ -318,7 +318,7 @@ def damaged(home: Path) -> Path:
 
 def test_a_damaged_manifest_is_told_with_its_file_and_the_others(damaged: Path) -> None:
     with pytest.raises(
-        IntegrityError, match=r"local: a manifest is not JSON.*delete it to forget that version"
+        IntegrityError, match=r"local: 'data' v2: a manifest is not JSON.*delete it to forget that version"
     ) as caught:
         study().list_artifacts()
     assert damaged.as_uri() in str(caught.value)
@@ -329,6 +329,66 @@ def test_a_damaged_manifest_is_told_with_its_file_and_the_others(damaged: Path) 
     assert study().get_artifact("data", "v1").load_object("n") == 1
     with pytest.raises(ArtifactNotFound, match="did you mean 'data'"):
         study().get_artifact("dat")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"size_bytes": 1', b'"size_bytes": 1' + b"0" * 400),
+        (b'"size_bytes": 1', b'"size_bytes": 1' + b"0" * 5000),
+        (b'"size_bytes": 1', b'"size_bytes": true'),
+        (b'"size_bytes": 1', b'"size_bytes": "1"'),
+        (b'"created_at": ', b'"created_at": 1e300, "was": '),
+        (b'"created_at": ', b'"created_at": 1e400, "was": '),
+        (b'"created_at": ', b'"created_at": -1, "was": '),
+        (b'"created_at": ', b'"created_at": NaN, "was": '),
+        (b'"name": "data"', b'"name": "other"'),
+        (b'"schema": 1', b'"schema": true'),
+        (b'"metadata": {', b'"metadata": {"a": 1, "a": 2'),
+        (b'"metadata": {', b'"metadata": {"a": ' + b"[" * 500 + b"]" * 500),
+        (b'"metadata": {', b'"metadata": {"a": ' + b"[" * 50_000),
+        (b"{", b"\xef\xbb\xbf{"),
+        (b'"type": "dataset"', b'"type": "\xff"'),
+    ],
+)
+def test_one_manifest_with_an_absurd_value_does_not_hide_the_others(damaged: Path, before: bytes, after: bytes) -> None:
+    sound = damaged.with_name("v1.json").read_bytes()
+    assert before in sound
+    damaged.write_bytes(sound.replace(before, after, 1))
+    with pytest.raises(IntegrityError, match=r"local: 'data' v2: ") as caught:
+        study().list_artifacts()
+    assert [found.version for found in caught.value.answers] == ["v1", "v0"]
+    for version in ("latest", "v2"):
+        with pytest.raises(IntegrityError, match=r"or get another one by its number, such as version='v0'"):
+            study().get_artifact("data", version)
+    assert study().get_artifact("data", "v1").load_object("n") == 1
+
+
+def test_what_lies_among_the_stored_versions_and_is_none_is_passed_over(damaged: Path) -> None:
+    damaged.unlink()
+    place = damaged.parents[2]
+    for stray in (
+        "versions/data/deep/v1.json",
+        "versions/data/v" + "9" * 100 + ".json",
+        "versions/v0.json",
+        "labelled/x",
+    ):
+        (place / stray).parent.mkdir(parents=True, exist_ok=True)
+        (place / stray).write_bytes(b"\xff")
+    for pointer in (
+        "aliases/data/best",
+        "aliases/data/worst",
+        "latest/data",
+        "labels/data/odd",
+        "labelled/data/vx/odd",
+    ):
+        (place / pointer).parent.mkdir(parents=True, exist_ok=True)
+        (place / pointer).write_text("9" * 5000 if pointer.endswith("worst") else "²")
+    assert [found.version for found in study().list_artifacts()] == ["v1", "v0"]
+    assert study().get_artifact("data").version == "v1"
+    for label in ("best", "worst", "odd"):
+        with pytest.raises(ArtifactNotFound):
+            study().get_artifact("data", label)
 
 
 def test_every_damaged_manifest_is_told_of(damaged: Path) -> None:
@@ -745,7 +805,7 @@ def test_every_backend_that_does_not_list_is_named(
     moody.told(list="away")
     with pytest.raises(BackendUnavailable, match=r"^moody-inline: moody is out") as caught:
         exp.list_artifacts()
-    assert [note.partition(" is not JSON")[0] for note in caught.value.__notes__] == ["local: a manifest"]
+    assert [note.partition(" is not JSON")[0] for note in caught.value.__notes__] == ["local: 'net' v0: a manifest"]
     assert caught.value.answers == []
 
 

@@ -16,8 +16,10 @@ from tracelet.plugin import (
     StoredArtifact,
     check_name,
     check_path,
+    or_damage,
     parse_ref,
     physical_name,
+    sound,
 )
 from tracelet_aim import index
 from tracelet_aim.disk import DiskPlace, own_repo
@@ -122,8 +124,9 @@ class AimBackend:
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
         """See :class:`~tracelet.plugin.Backend`."""
         with self._place.reading(CATALOGUE, self._name) as tree:
-            found = [] if tree is None else [*index.entries(tree, name, type)]
-        return map(self._stored, found)
+            found = [] if tree is None else [*index.listed(tree, name, type)]
+        stored = or_damage(self._stored, lambda one: f"{one.record.manifest.name!r} v{one.number}")
+        return sound(stored(one) if isinstance(one, Entry) else one for one in found)
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""

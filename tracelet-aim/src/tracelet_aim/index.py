@@ -17,14 +17,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import attrs
 
-from tracelet.exceptions import AmbiguousVersion, IntegrityError, VersionConflict
-from tracelet.plugin import ArtifactType, Labels, Manifest, check_name, check_path, parse_ref
+from tracelet.exceptions import AmbiguousVersion, IntegrityError, UnsafePath, VersionConflict
+from tracelet.plugin import ArtifactType, Damage, Labels, Manifest, check_name, check_path, or_damage, parse_ref, sound
 from tracelet_aim.trees import Tree
 
-__all__ = ["Entry", "Record", "claim", "commit", "entries", "entry", "find", "forget", "owners", "relabel", "settle"]
+__all__ = [
+    "Entry",
+    "Record",
+    "claim",
+    "commit",
+    "entries",
+    "entry",
+    "find",
+    "forget",
+    "listed",
+    "owners",
+    "relabel",
+    "settle",
+]
 
 
 @attrs.frozen
@@ -51,7 +65,9 @@ class Record:
             manifest, base = Manifest.from_json(plain["manifest"]), plain["base"]
             run, folder = check_name(plain["run"], "run"), check_path(plain["folder"])
             return cls(manifest, run, folder, None if base is None else str(base))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except UnsafePath:
+            raise
+        except (LookupError, RecursionError, TypeError, ValueError) as error:
             raise IntegrityError(f"a record in Aim's repo cannot be read ({error}): it was changed.") from error
 
 
@@ -166,7 +182,15 @@ def entry(tree: Tree, name: str, number: int) -> Entry | None:
 
 
 def entries(tree: Tree, name: str | None, type: ArtifactType | None) -> Iterator[Entry]:
-    """Yield every version, or those of a name or type, the newest of each name first."""
+    """Yield every version, or those of a name or type, the newest of each name first.
+
+    Raises :class:`~tracelet.IntegrityError` or one of its kind for what is damaged, after all that is not.
+    """
+    return sound(listed(tree, name, type))
+
+
+def listed(tree: Tree, name: str | None, type: ArtifactType | None) -> Iterator[Entry | Damage]:
+    """Yield what :func:`entries` does, and what is damaged in its place."""
     names = [str(key) for key in (tree.keys("versions") if type is None else tree.keys("types", type.value))]
     for owner in names if name is None else [one for one in names if one == name]:
         labels = dict(tree.items("labelled", owner))
@@ -175,7 +199,12 @@ def entries(tree: Tree, name: str | None, type: ArtifactType | None) -> Iterator
             aliases.setdefault(number, []).append(str(alias))
         for number, text in sorted(tree.items("versions", owner), reverse=True):
             own = int(number)
-            yield Entry(_read(text, owner), own, labels.get(number), tuple(sorted(aliases.get(own, ()))))
+            record = or_damage(partial(_read, name=owner), partial("{0!r} v{1}".format, owner, own))(text)
+            yield (
+                Entry(record, own, labels.get(number), tuple(sorted(aliases.get(own, ()))))
+                if isinstance(record, Record)
+                else record
+            )
 
 
 def _read(text: str, name: str) -> Record:

@@ -22,6 +22,8 @@ from tracelet.plugin import (
     SealedArtifact,
     StoredArtifact,
     hash_blob,
+    or_damage,
+    sound,
     target_path,
 )
 from tracelet_clearml import samples
@@ -102,7 +104,12 @@ class ClearmlBackend:
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
-            yield from map(self._stored, self._catalogue.every(name, type))
+            yield from sound(
+                map(
+                    or_damage(self._stored, lambda one: f"{one.head.name!r} v{one.head.number}"),
+                    self._catalogue.every(name, type),
+                )
+            )
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""

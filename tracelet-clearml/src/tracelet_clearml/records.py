@@ -206,7 +206,7 @@ def read_body(task: Mapping[str, Any]) -> Body:
     try:
         data = json.loads(task["configuration"][ITEM]["value"])
         return Body(dict(data["place"]), data["manifest"], data["aside"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"the record {task.get('id')} in ClearML was changed, and cannot be read: {error}"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ from tracelet.plugin import (
     RunInfo,
     SealedArtifact,
     StoredArtifact,
+    or_damage,
     parse_ref,
+    sound,
 )
 from tracelet_mlflow import MlflowSettings
 from tracelet_mlflow.connection import Connection, tracking_uri
@@ -168,8 +171,14 @@ class MlflowBackend:
         if self._connection.is_empty:
             return
         with translated(self._connection.shown):
-            for entry in self._opened.index.entries(name=name, type=type):
-                yield from at_once(lambda number, entry=entry: self._stored(entry, number), list(entry.records))  # type: ignore[misc]
+            yield from sound(
+                one
+                for entry in self._opened.index.entries(name=name, type=type)
+                for one in at_once(
+                    or_damage(partial(self._stored, entry), partial("{0!r} v{1}".format, entry.name)),
+                    list(entry.records),
+                )
+            )
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""

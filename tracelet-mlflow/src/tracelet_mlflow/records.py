@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import zlib
 from typing import Any
@@ -60,7 +59,7 @@ class Record:
                 content = unpacker.decompress(base64.b64decode(packed, validate=True), _LARGEST)
                 manifest = Manifest.from_json(content)
             return cls(packs=None if packs is None else PackRule(**packs), manifest=manifest, **plain)
-        except (binascii.Error, KeyError, TypeError, ValueError, zlib.error) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
             raise IntegrityError(f"a record of a version in MLflow cannot be read: {error}") from error
 
 
@@ -69,5 +68,8 @@ def _text(plain: dict[str, Any]) -> str:
 
 
 def digest_of(text: str) -> str:
-    """Return the digest of a record without unpacking its manifest."""
-    return str(json.loads(text)["digest"])
+    """Return the digest of a record without unpacking its manifest; empty where it cannot be read."""
+    try:
+        return str(json.loads(text)["digest"])
+    except (LookupError, RecursionError, TypeError, ValueError):
+        return ""

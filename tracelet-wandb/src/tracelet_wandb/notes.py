@@ -6,7 +6,6 @@ short, so that a listing needs no download. What counts is the file ``tracelet.j
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -83,7 +82,7 @@ def manifest_in(metadata: Mapping[str, Any]) -> Manifest | None:
     if not isinstance(text, str):
         return None
     try:
-        manifest = Manifest.from_dict(json.loads(text))
-    except (ArtifactError, IntegrityError, ValueError):
+        manifest = Manifest.from_json(text)
+    except (ArtifactError, IntegrityError):
         return None
     return manifest if (manifest.digest, manifest.put_id) == (note.get("digest"), note.get("put_id")) else None

@@ -15,7 +15,7 @@ import wandb
 from wandb.errors import CommError
 
 from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError
-from tracelet.plugin import MANIFEST_NAME, ArtifactType, Manifest, Ref, StoredArtifact
+from tracelet.plugin import MANIFEST_NAME, ArtifactType, Manifest, Ref, StoredArtifact, or_damage, sound
 from tracelet_wandb.connection import Place
 from tracelet_wandb.errors import is_absent, translated
 from tracelet_wandb.names import TYPES, types_of
@@ -64,10 +64,16 @@ class Versions:
         types = [one for one in self._types() if kind is None or one in types_of(kind)]
         names = [(one, name) for one in types] if name is not None else self._collections(types)
         with ThreadPoolExecutor(_WIDTH) as pool:
-            for many in pool.map(lambda pair: list(self._of(*pair)), names):
-                # By their ids: a version that is committed between two pages of a query moves another one to the next.
-                unlike = {str(one.id): one for one in many}
-                yield from (one for one in pool.map(self.stored, unlike.values()) if one is not None)
+            # By their ids: a version that is committed between two pages of a query moves another one to the next.
+            unlike = (
+                {str(one.id): one for one in many} for many in pool.map(lambda pair: list(self._of(*pair)), names)
+            )
+            found = sound(
+                one
+                for many in unlike
+                for one in pool.map(or_damage(self.stored, lambda one: str(one.source_name)), many.values())
+            )
+            yield from (one for one in found if one is not None)
 
     def claims(self, name: str, label: str) -> list[StoredArtifact]:
         """Return every version that was given the label, or claims it, the oldest first."""

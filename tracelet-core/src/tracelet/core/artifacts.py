@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import os
 import stat
@@ -13,11 +14,13 @@ from typing import Any, BinaryIO, Protocol
 import attrs
 
 from tracelet.core.entries import (
+    MOST_ENTRIES,
     ArtifactFile,
     ArtifactModel,
     ArtifactObject,
     ArtifactReference,
     ArtifactType,
+    check_count,
     check_name,
     check_path,
     check_paths,
@@ -107,7 +110,7 @@ class TraceletArtifact:
         self._add_sources(
             [
                 self._file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None)
-                for source in _walk(root)
+                for source in itertools.islice(_walk(root), MOST_ENTRIES + 1)
             ]
         )
         return self
@@ -258,6 +261,7 @@ class TraceletArtifact:
         return ArtifactFile(artifact_path, status.st_size, description=description), source
 
     def _add_sources(self, found: list[tuple[ArtifactFile, Path]]) -> None:
+        check_count(len(self._sources) + len(found))
         self._folders |= check_paths((entry.artifact_path for entry, _ in found), self._sources, self._folders)
         self._sources.update({entry.artifact_path: (entry, source) for entry, source in found})
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
-from tracelet.core.entries import ArtifactType, check_name
+from tracelet.core.entries import ArtifactType, check_name, time_field
 from tracelet.core.files import Stamp
 from tracelet.core.manifest import Manifest
 from tracelet.core.shapes import check_settings, takes
-from tracelet.exceptions import ArtifactError
+from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
 from tracelet.settings import NoSettings
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "BackendSpec",
     "Capability",
     "Collects",
+    "Damage",
     "Deletes",
     "Heals",
     "Labels",
@@ -34,10 +35,16 @@ __all__ = [
     "SealedArtifact",
     "StoredArtifact",
     "check_label",
+    "or_damage",
     "parse_ref",
+    "sound",
 ]
 
-_VERSION = re.compile(r"v(0|[1-9][0-9]*)")
+S = TypeVar("S")
+T = TypeVar("T")
+
+#: As many digits as a number of 64 bits has.
+_VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")
 _VERSION_LIKE = re.compile(r"[vV][0-9]+")
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
 
@@ -93,7 +100,7 @@ class RunInfo:
     id: str
     experiment: str
     #: Seconds since the epoch.
-    started_at: float
+    started_at: float = attrs.field(validator=time_field)
 
 
 def _optional_label(instance: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -152,6 +159,40 @@ class StoredArtifact:
     def version(self) -> str:
         """The caller's label, or ``v<number>``."""
         return self.label or f"v{self.number}"
+
+
+#: What a stored version that was changed is found out by.
+Damage = IntegrityError | UnsafePath
+
+
+def or_damage(read: Callable[[S], T], called: Callable[[S], str]) -> Callable[[S], T | Damage]:
+    """Return what reads as ``read`` does, and gives what is damaged as its error, with what it is ``called``."""
+
+    def attempt(one: S) -> T | Damage:
+        try:
+            return read(one)
+        except (IntegrityError, UnsafePath) as error:
+            return type(error)(f"{called(one)}: {error}")
+
+    return attempt
+
+
+def sound(found: Iterable[T | Damage]) -> Iterator[T]:
+    """Yield what is sound, so that one damaged version does not hide the others; then raise the first error.
+
+    The other errors are in its notes.
+    """
+    damaged: list[Damage] = []
+    for one in found:
+        if isinstance(one, (IntegrityError, UnsafePath)):
+            damaged.append(one)
+        else:
+            yield one
+    if damaged:
+        first, *others = damaged
+        for other in others:
+            first.add_note(str(other))
+        raise first
 
 
 class Backend(Protocol):

@@ -19,17 +19,19 @@ from __future__ import annotations
 import abc
 import hashlib
 import io
+import itertools
 import re
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tracelet.core.backend import Labels, RunInfo, SealedArtifact, StoredArtifact, parse_ref
+from tracelet.core.backend import Damage, Labels, RunInfo, SealedArtifact, StoredArtifact, or_damage, parse_ref, sound
 from tracelet.core.entries import ArtifactFile, ArtifactType
 from tracelet.core.files import FileChanged, Stamp
-from tracelet.core.manifest import Manifest
+from tracelet.core.manifest import MOST_BYTES, Manifest
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.store import blob_key
 from tracelet.exceptions import (
@@ -43,7 +45,10 @@ from tracelet.exceptions import (
 
 __all__ = ["BlobBackend"]
 
-_VERSION_KEY = re.compile(r"v([0-9]+)\.json")
+#: A longer number is nobody's.
+_VERSION_KEY = re.compile(r"v([0-9]{1,18})\.json")
+_NUMBER = re.compile(r"v?([0-9]{1,18})")
+_BLOCK = 1 << 18
 
 
 class BlobBackend(abc.ABC):
@@ -167,27 +172,23 @@ class BlobBackend(abc.ABC):
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
         """See :class:`~tracelet.plugin.Backend`: where manifests are damaged, it gives the others first, and raises then."""
+        yield from sound(self._every(name, type))
+
+    def _every(self, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact | Damage]:
         numbers: dict[str, list[int]] = {}
-        damaged: list[IntegrityError | UnsafePath] = []
-        for key in self._keys("versions/" if name is None else f"versions/{name}/"):
-            _, owner, leaf = key.split("/")
+        for owner, leaf in self._parts("versions/" if name is None else f"versions/{name}/", 2):
             if match := _VERSION_KEY.fullmatch(leaf):
                 numbers.setdefault(owner, []).append(int(match[1]))
         for owner, found in numbers.items():
             labels, aliases = self._labels(owner), self._aliases(owner)
+            read = or_damage(partial(self._manifest, owner), partial("{0!r} v{1}".format, owner))
             for number in sorted(found, reverse=True):
-                try:
-                    manifest = self._manifest(owner, number)
-                except (IntegrityError, UnsafePath) as error:
-                    damaged.append(error)
-                    continue
-                if manifest is not None and type in {None, manifest.type}:
+                manifest = read(number)
+                if not isinstance(manifest, Manifest):
+                    if manifest is not None:
+                        yield manifest
+                elif type in {None, manifest.type}:
                     yield self._stored(manifest, number, labels.get(number), aliases.get(number))
-        if damaged:
-            first, *others = damaged
-            for other in others:
-                first.add_note(str(other))
-            raise first
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -261,9 +262,9 @@ class BlobBackend(abc.ABC):
     def _label_owner(self, key: str) -> tuple[int, str]:
         for _ in range(20):
             with self.read(key) as stream:
-                number, _, digest = stream.read().decode().partition(" ")
-            if digest:
-                return int(number), digest
+                text, _, digest = stream.read().decode(errors="replace").partition(" ")
+            if digest and (number := _number(text)) is not None:
+                return number, digest
             time.sleep(0.05)  # its writer made it and has not filled it yet
         raise BackendError(f"{key} in {self._uri} is empty: its writer was interrupted. Use another label.")
 
@@ -281,12 +282,11 @@ class BlobBackend(abc.ABC):
 
     def _number_of_digest(self, name: str, prefix: str) -> int | None:
         whole = len(prefix) == hashlib.sha256().digest_size * 2
-        keys = self._keys(f"digests/{name}/{prefix}/" if whole else f"digests/{name}/")
+        keys = self._parts(f"digests/{name}/{prefix}/" if whole else f"digests/{name}/", 3)
         found: dict[str, int] = {}
-        for key in keys:
-            _, _, digest, version = key.split("/")
-            number = int(version[1:])
-            if digest.startswith(prefix) and self._has_version(name, number):
+        for _, digest, version in keys:
+            number = _number(version)
+            if number is not None and digest.startswith(prefix) and self._has_version(name, number):
                 found[digest] = max(number, found.get(digest, -1))
         if len(found) > 1:
             raise AmbiguousVersion(f"sha256:{prefix} is the beginning of {len(found)} digests of {name!r}: give more.")
@@ -302,8 +302,8 @@ class BlobBackend(abc.ABC):
 
     def _labels(self, name: str, number: int | None = None) -> dict[int, str]:
         prefix = f"labelled/{name}/" if number is None else f"labelled/{name}/v{number}/"
-        parts = (key.split("/") for key in self._keys(prefix))
-        return {int(version[1:]): label for _, _, version, label in parts}
+        found = ((_number(version), label) for _, version, label in self._parts(prefix, 3))
+        return {owner: label for owner, label in found if owner is not None}
 
     def _has_version(self, name: str, number: int) -> bool:
         return self._exists(f"{self._prefix}/versions/{name}/v{number}.json")
@@ -314,25 +314,38 @@ class BlobBackend(abc.ABC):
     def _read_manifest(self, key: str) -> Manifest | None:
         try:
             with self.read(key) as stream:
-                return Manifest.from_json(stream.read())
+                # One block more than what may be there, so that more is found out.
+                blocks = itertools.islice(iter(partial(stream.read, _BLOCK), b""), MOST_BYTES // _BLOCK + 1)
+                manifest = Manifest.from_json(b"".join(blocks))
         except FileNotFoundError:
             return None
         except (IntegrityError, UnsafePath) as error:
-            raise type(error)(
-                f"{error} It is {self._uri}/{key}: restore it, or delete it to forget that version."
-            ) from error
+            raise self._damaged(key, error) from error
+        if manifest.name != key.split("/")[-2]:
+            raise self._damaged(key, IntegrityError(f"the manifest is that of {manifest.name!r}."))
+        return manifest
+
+    def _damaged(self, key: str, error: Damage) -> Damage:
+        return type(error)(
+            f"{error} It is {self._uri}/{key}: restore it, delete it to forget that version, or get another one by its "
+            "number, such as version='v0'."
+        )
 
     def _number(self, key: str) -> int | None:
         try:
             with self.read(f"{self._prefix}/{key}") as stream:
-                text = stream.read().decode().partition(" ")[0]
+                return _number(stream.read().decode(errors="replace").partition(" ")[0])
         except FileNotFoundError:
             return None
-        return int(text) if text.isdigit() else None
 
     def _keys(self, prefix: str) -> Iterator[str]:
         start = len(self._prefix) + 1
         return (key[start:] for key in sorted(self.keys(f"{self._prefix}/{prefix}")))
+
+    def _parts(self, prefix: str, count: int) -> Iterator[tuple[str, ...]]:
+        """The names below the kind, of the keys that have so many: whatever else lies there is not Tracelet's."""
+        found = (tuple(key.split("/")[1:]) for key in self._keys(prefix))
+        return (names for names in found if len(names) == count)
 
     def _exists(self, key: str) -> bool:
         try:
@@ -346,6 +359,11 @@ class BlobBackend(abc.ABC):
 
     def _note(self, key: str, text: str = "") -> None:
         self._write(key, text.encode())
+
+
+def _number(text: str) -> int | None:
+    found = _NUMBER.fullmatch(text)
+    return int(found[1]) if found else None
 
 
 def _blob(file: ArtifactFile) -> str:

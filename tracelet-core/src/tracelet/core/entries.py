@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import enum
 import functools
-import math
+import itertools
+import operator
 import re
+import reprlib
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -18,18 +20,23 @@ import attrs
 from tracelet.exceptions import ArtifactError, UnsafePath
 
 __all__ = [
+    "LARGEST_SIZE",
     "MANIFEST_NAME",
+    "MOST_ENTRIES",
     "ArtifactFile",
     "ArtifactModel",
     "ArtifactObject",
     "ArtifactReference",
     "ArtifactType",
+    "check_apart",
+    "check_count",
     "check_digests",
     "check_name",
     "check_path",
     "check_paths",
     "check_text",
     "check_type",
+    "count_field",
     "name_field",
     "text_field",
     "time_field",
@@ -37,6 +44,13 @@ __all__ = [
 
 #: The file that holds the manifest, beside the data, wherever a backend stores files.
 MANIFEST_NAME = "tracelet.json"
+
+#: Bytes; the trackers' databases hold numbers in 64 bits.
+LARGEST_SIZE = 2**63 - 1
+#: Files, objects, models and references of one artifact, all together.
+MOST_ENTRIES = 200_000
+#: Seconds since the epoch at the end of the year 9999, after which no calendar goes on.
+_LAST_MOMENT = 253_402_300_800
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -118,24 +132,55 @@ def _path_fault(path: str) -> str | None:
 
 
 def check_paths(paths: Iterable[str], files: Collection[str] = (), folders: Collection[str] = ()) -> set[str]:
-    """Return the folders that paths need, which join the ``files`` and ``folders`` of an artifact.
+    """Return the folders that paths need and that are not among the ``folders`` of an artifact yet.
 
-    Raises :class:`ArtifactError` where a path stands twice, or is a file and a folder at once.
+    Raises :class:`ArtifactError` where a path stands twice, also among the artifact's ``files``, or is a file and a
+    folder at once.
     """
     new: set[str] = set()
     above: set[str] = set()
     for path in paths:
         if path in new or path in files:
-            raise ArtifactError(f"{path!r} is in the artifact already: give the second one another path.")
+            raise ArtifactError(_twice(path))
         new.add(path)
-        steps = path.split("/")
-        above.update("/".join(steps[:count]) for count in range(1, len(steps)))
+        folder = path.rpartition("/")[0]
+        while folder and folder not in above and folder not in folders:
+            above.add(folder)
+            folder = folder.rpartition("/")[0]
     clash = sorted(
         {path for path in new if path in above or path in folders} | {path for path in above if path in files}
     )
     if clash:
-        raise ArtifactError(f"{clash[0]!r} is a file and a folder at once: give one of them another path.")
+        raise ArtifactError(_both(clash[0]))
     return above
+
+
+def check_apart(paths: Iterable[str]) -> None:
+    """Check the paths of a whole artifact as :func:`check_paths` does, in less time and memory, however deep they are."""
+    # What is in a folder comes right behind what has the folder's name.
+    ordered = sorted(path.replace("/", "\0") for path in paths)
+    for before, after in itertools.pairwise(ordered):
+        if before == after:
+            raise ArtifactError(_twice(before.replace("\0", "/")))
+        if after.startswith(f"{before}\0"):
+            raise ArtifactError(_both(before.replace("\0", "/")))
+
+
+def _twice(path: str) -> str:
+    return f"{path!r} is in the artifact already: give the second one another path."
+
+
+def _both(path: str) -> str:
+    return f"{path!r} is a file and a folder at once: give one of them another path."
+
+
+def check_count(count: int) -> None:
+    """Raise :class:`ArtifactError` where an artifact would have too many entries."""
+    if count > MOST_ENTRIES:
+        raise ArtifactError(
+            f"an artifact has {MOST_ENTRIES:,} files and other entries at most: put them into an archive, such as a zip "
+            "file, or log several artifacts."
+        )
 
 
 def check_text(value: object, what: str) -> str | None:
@@ -165,9 +210,24 @@ def _optional_path(instance: object, field: attrs.Attribute[Any], value: object)
         check_path(value)
 
 
+def _whole(value: Any) -> Any:
+    """A whole number of whatever kind, such as NumPy's, as Python's own; anything else as it is."""
+    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
+
+
 def _size(instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise ArtifactError(f"{field.name}={value!r} is not a size: give a whole number of bytes, or nothing.")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_SIZE):
+        raise ArtifactError(
+            f"{field.name}={_shown(value)} is not a size: give a whole number of bytes below 2**63, or nothing."
+        )
+
+
+def _shown(value: object) -> str:
+    """A value for a message, however long a number it is."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python does not write whole numbers of more than some thousand digits
+        return "a number of thousands of digits"
 
 
 def _sha256(instance: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -187,8 +247,16 @@ def _optional_name(instance: object, field: attrs.Attribute[Any], value: object)
 
 def time_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
     """Validate a field that holds seconds since the epoch."""
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ArtifactError(f"{field.name}={value!r} is not a time: give seconds since the epoch.")
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _LAST_MOMENT:
+        raise ArtifactError(
+            f"{field.name}={_shown(value)} is not a time: give seconds since the epoch, before the year 10000."
+        )
+
+
+def count_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Validate a field that holds a whole number of 64 bits, from 0 on."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_SIZE:
+        raise ArtifactError(f"{field.name}={_shown(value)} is not a count: give a whole number from 0 on.")
 
 
 def check_digests(instance: object, field: attrs.Attribute[Any], value: Iterable[object]) -> None:
@@ -205,7 +273,7 @@ class ArtifactFile:
     """
 
     artifact_path: str = attrs.field(validator=_path)
-    size_bytes: int = attrs.field(validator=_size)
+    size_bytes: int = attrs.field(converter=_whole, validator=_size)
     sha256: str | None = attrs.field(default=None, validator=_sha256)
     description: str | None = attrs.field(default=None, validator=text_field)
 
@@ -220,7 +288,7 @@ class ArtifactObject:
     name: str = attrs.field(validator=name_field)
     serializer: str = attrs.field(validator=name_field)
     artifact_path: str | None = attrs.field(default=None, validator=_optional_path)
-    size_bytes: int | None = attrs.field(default=None, validator=_size)
+    size_bytes: int | None = attrs.field(default=None, converter=_whole, validator=_size)
     sha256: str | None = attrs.field(default=None, validator=_sha256)
     description: str | None = attrs.field(default=None, validator=text_field)
 
@@ -248,7 +316,7 @@ class ArtifactReference:
     """
 
     uri: str = attrs.field(validator=text_field)
-    size_bytes: int | None = attrs.field(default=None, validator=_size)
+    size_bytes: int | None = attrs.field(default=None, converter=_whole, validator=_size)
     description: str | None = attrs.field(default=None, validator=text_field)
     sha256: str | None = attrs.field(default=None, validator=_sha256)
     etag: str | None = attrs.field(default=None, validator=text_field)

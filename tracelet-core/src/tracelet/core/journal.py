@@ -211,7 +211,7 @@ def _read(path: Path) -> Leftover | None:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         note = json.loads(line)
-    except ValueError:
+    except (RecursionError, ValueError):
         return None
     return note if isinstance(note, dict) else None
 
@@ -238,7 +238,7 @@ class _Reading:
                 self.over = True
             else:
                 self.waiting[note["number"]] = Kept(note["number"], note["key"], _detection(note))
-        except (LookupError, TypeError, ValueError, AttributeError, ExceptionGroup, TraceletError):
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError):
             return False
         return True
 

@@ -356,7 +356,7 @@ class ArtifactManager:
         try:
             sealed = finish(draft, store=self.store, limit_mb=self._limit_mb())
             self._tally.tell_unportable(sealed.manifest.stored)
-            until = time.monotonic() + limit_for(sealed.manifest.size_bytes, self._site.settings) + _MARGIN
+            until = time.monotonic() + limit_for(sealed.manifest.held_bytes, self._site.settings) + _MARGIN
             order = self._site.outbox.clock(run.experiment).tick()
             for target in targets:
                 sdk = self._wires.sdk[target.name]

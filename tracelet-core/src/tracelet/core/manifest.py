@@ -5,18 +5,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
 from tracelet.core.entries import (
+    MOST_ENTRIES,
     ArtifactFile,
     ArtifactModel,
     ArtifactObject,
     ArtifactReference,
     ArtifactType,
+    check_apart,
+    check_count,
     check_digests,
-    check_paths,
     name_field,
     text_field,
     time_field,
@@ -24,12 +27,15 @@ from tracelet.core.entries import (
 from tracelet.core.plain import converter, dumps
 from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
 
-__all__ = ["ROUTING_KEYS", "Manifest"]
+__all__ = ["MOST_BYTES", "ROUTING_KEYS", "Manifest"]
 
 #: Metadata that says where an artifact goes, not what it is: no part of the digest.
 ROUTING_KEYS = ("preferred_backends", "force_reference")
 
 _SCHEMA = 1
+#: Bytes of a manifest, and levels of its metadata, that are read; half of them are written at most.
+MOST_BYTES = 128 << 20
+_DEEPEST = 128
 
 
 @attrs.frozen
@@ -53,10 +59,11 @@ class Manifest:
     inputs: tuple[str, ...] = attrs.field(default=(), validator=check_digests)
 
     def __attrs_post_init__(self) -> None:
+        check_count(sum(map(len, (self.files, self.objects, self._of_models, self.references))))
         made = {file.artifact_path: file for file in (*self._of_objects, *self._of_models)}
         own = [file.artifact_path for file in (*self.files, *self._of_objects, *self._of_models)]
-        check_paths([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in made)])
-        check_paths(file.artifact_path for file in self.stored)
+        check_apart([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in made)])
+        check_apart(file.artifact_path for file in self.stored)
         for file in self.stored:
             # The digest takes the entry's word for it: the reference may not say otherwise.
             entry = made.get(file.artifact_path, file)
@@ -92,9 +99,14 @@ class Manifest:
         return tuple(file for file in every if file.artifact_path not in elsewhere)
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of the files that a backend holds."""
+        return sum(file.size_bytes for file in self.payload)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of everything in it, references with a known size included."""
-        return sum(file.size_bytes for file in self.payload) + sum(ref.size_bytes or 0 for ref in self.references)
+        return self.held_bytes + sum(ref.size_bytes or 0 for ref in self.references)
 
     def as_complete_as(self, other: Manifest) -> bool:
         """Whether a backend that holds this holds at least the bytes that it would hold of ``other``."""
@@ -128,8 +140,17 @@ class Manifest:
         return hashlib.sha256(dumps(what).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Return the manifest as JSON text; :meth:`from_json` reads it back."""
-        return dumps(self.to_dict(), indent=1)
+        """Return the manifest as JSON text; :meth:`from_json` reads it back.
+
+        Raises :class:`ArtifactError` where it would be too long.
+        """
+        text = dumps(self.to_dict(), indent=1)
+        if len(text) > MOST_BYTES // 2:
+            raise ArtifactError(
+                f"the manifest of {self.name!r} has {len(text):,} characters, and {MOST_BYTES // 2:,} are the most: put "
+                "files into an archive, or large metadata into a file."
+            )
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as plain data that JSON can hold, with its digest and schema."""
@@ -142,10 +163,13 @@ class Manifest:
 
         Raises :class:`UnsafePath` for a name or path that must not be followed, and
         :class:`IntegrityError` for anything else that is not a manifest, or not the one whose
-        digest it bears.
+        digest it bears, or longer than any that is written.
         """
+        if len(text) > MOST_BYTES:
+            raise IntegrityError(f"a manifest has {len(text):,} bytes, and {MOST_BYTES:,} are the most that are read.")
         try:
-            data = json.loads(text)
+            plain = text.decode() if isinstance(text, bytes) else text
+            data = json.loads(plain, object_pairs_hook=_once, parse_constant=_no_number)
         except (RecursionError, ValueError) as error:
             raise IntegrityError(f"a manifest is not JSON: {error}") from error
         return cls.from_dict(data)
@@ -153,13 +177,19 @@ class Manifest:
     @classmethod
     def from_dict(cls, data: Any) -> Manifest:
         """Read what :meth:`to_dict` gave; raises as :meth:`from_json` does."""
-        if not isinstance(data, dict) or data.get("schema") != _SCHEMA:
+        if not isinstance(data, dict) or data.get("schema") != _SCHEMA or isinstance(data["schema"], bool):
             raise IntegrityError(
                 f"a manifest of schema {_SCHEMA} was expected: this is not one, or a later Tracelet's."
             )
+        listed = (data.get(kind) for kind in ("files", "objects", "models", "references"))
+        if sum(len(entries) for entries in listed if isinstance(entries, list)) > MOST_ENTRIES:
+            raise IntegrityError(f"a manifest lists more than {MOST_ENTRIES:,} entries, which no artifact has.")
+        if _is_deeper(data.get("metadata"), _DEEPEST):
+            raise IntegrityError(f"the metadata of a manifest is nested more than {_DEEPEST} levels deep.")
         try:
             manifest = converter().structure(data, cls)
             digest = manifest.digest
+            manifest._check_sealed()
         except UnsafePath:
             raise
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -169,3 +199,33 @@ class Manifest:
                 f"the manifest of {manifest.name!r} was changed: it bears another digest than its own."
             )
         return manifest
+
+    def _check_sealed(self) -> None:
+        """What is stored has everything that is settled at sealing."""
+        files = [file.sha256 for file in (*self.payload, *self.stored)]
+        if None in files or any(None in {one.artifact_path, one.size_bytes} for one in self.objects):
+            raise ValueError("a file or an object has no path, size or sha256")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, each of whose keys stands once: readers differ in which of two they take."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return made
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [inner for outer in level for inner in _within(outer)]
+    return bool(level)
+
+
+def _within(value: Any) -> Iterator[Any]:
+    if isinstance(value, (dict, list)):
+        yield from value.values() if isinstance(value, dict) else value

@@ -30,6 +30,7 @@ import attrs
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
 from tracelet.core.clock import Clock
+from tracelet.core.entries import count_field, time_field
 from tracelet.core.files import atomic_write, hash_blob
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name
@@ -74,11 +75,11 @@ class Parcel:
     sdk: dict[str, Any]
     manifest: Manifest
     #: Seconds since the epoch.
-    queued_at: float
-    attempts: int = 0
+    queued_at: float = attrs.field(validator=time_field)
+    attempts: int = attrs.field(default=0, validator=count_field)
     error: str = ""
     #: Its place in the order of submission; None where an earlier release wrote it, and the time is its place.
-    order: int | None = None
+    order: int | None = attrs.field(default=None, validator=attrs.validators.optional(count_field))
 
     @property
     def key(self) -> str:
@@ -91,7 +92,7 @@ class Parcel:
 class _Lease:
     holders: tuple[ProcessId, ...]
     #: Seconds since the epoch, for holders on another machine, which cannot be asked.
-    until: float
+    until: float = attrs.field(validator=time_field)
 
     def held(self, host: str) -> bool:
         local = [holder for holder in self.holders if holder.host == host]
@@ -168,7 +169,7 @@ def _parsed(path: Path, kind: type[T]) -> T:
     data = path.read_bytes()
     try:
         return converter().structure(json.loads(data), kind)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise IntegrityError(Damaged(path).advice) from error
 
 

@@ -98,6 +98,12 @@ def dumps(value: Any, indent: int | None = None) -> str:
     )
 
 
+def _number(value: Any, kinds: type | tuple[type, ...]) -> Any:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not a number of the kind that belongs here")
+    return value
+
+
 @functools.cache
 def converter() -> Converter:
     """Return the one converter between Tracelet's data classes and plain data.
@@ -108,6 +114,10 @@ def converter() -> Converter:
     from cattrs.preconf.json import make_converter
 
     made = make_converter(detailed_validation=False)
+    # Text and truth values are no numbers, though Python would make them some.
+    made.register_structure_hook(int, lambda value, _: _number(value, int))
+    made.register_structure_hook(float, lambda value, _: float(_number(value, (int, float))))
+    made.register_structure_hook(bool, lambda value, _: bool(value))
     made.register_structure_hook(Path, lambda value, _: Path(value))
     made.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), str)
     made.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _untagged(dict(value)))

@@ -63,7 +63,7 @@ class Attempts:
     ) -> Delivered:
         """Make a delivery on an open lane; an ``unhurried`` one ends only by a stall."""
         began = time.monotonic()
-        limit = None if unhurried else limit_for(sealed.manifest.size_bytes, self._settings)
+        limit = None if unhurried else limit_for(sealed.manifest.held_bytes, self._settings)
         try:
             answer: Delivered = lane.request(
                 "deliver", limit, sealed=sealed, labels=parcel.labels, run=parcel.run, again=again

@@ -177,7 +177,7 @@ class Backlog:
                 self._patience.postpone(parcel.key, parcel.attempts, began)
                 self._hold(parcel, error)
             raise
-        limit = limit_for(parcel.manifest.size_bytes, self._settings)
+        limit = limit_for(parcel.manifest.held_bytes, self._settings)
         try:
             taken = self._outbox.take(parcel, [current(), *lane.processes()], 2 * limit + 3600)
         except OSError as error:

@@ -18,11 +18,13 @@ from tracelet.settings import TraceletSettings
 __all__ = ["Outcome", "is_final", "limit_for", "run_ended", "unwritable"]
 
 _MB = 1_000_000
+#: Seconds: a month.
+_LONGEST = 30 * 86_400.0
 
 
 def limit_for(size_bytes: int, settings: TraceletSettings) -> float:
-    """Return the seconds that a delivery of so many bytes may take."""
-    return settings.deadline + size_bytes / (settings.min_rate * _MB)
+    """Return the seconds that a delivery of so many bytes may take: bounded, for what a backend says of sizes may be wrong."""
+    return settings.deadline + min(size_bytes / (settings.min_rate * _MB), _LONGEST)
 
 
 def is_final(error: TraceletError) -> bool:
