@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracelet.core.entries import ArtifactType
-from tracelet.core.sniffing.looking import MOST_FILES, FileLook, FolderLook
+from tracelet.core.sniffing.budget import Budget
+from tracelet.core.sniffing.looking import FOLDERS_STEPS, MOST_FILES, FileLook, FolderLook
 from tracelet.core.sniffing.rules import FILES, FOLDERS
 
 __all__ = ["tell_type"]
@@ -18,7 +19,8 @@ def tell_type(path: Path) -> ArtifactType:
     """Return what a file, or a folder that is one thing, is.
 
     Of a file the first 16 KB are read, with the directory of a zip archive and 1 MB at most of a pickle of torch in
-    it, whose opcodes are read; nothing is unpickled. A folder that no rule knows has the type of its files, if all
+    it, whose opcodes are read; nothing is unpickled. Entries and opcodes are counted: what is beyond the first 25,000 is
+    not seen, so that no content makes a look long. A folder that no rule knows has the type of its files, if all
     1,000 of them at most have the same. It raises nothing: what is unknown, gone or cannot be read is ``CUSTOM``.
     """
     try:
@@ -40,8 +42,9 @@ def _common(folder: FolderLook) -> ArtifactType:
     if len(folder.files) > MOST_FILES:
         return ArtifactType.CUSTOM
     types = set()
+    budget = Budget(FOLDERS_STEPS)
     for path in folder.files:
-        types.add(_file(FileLook.at(path)))
+        types.add(_file(FileLook.at(path, budget)))
         if len(types) > 1:
             break
     return types.pop() if len(types) == 1 else ArtifactType.CUSTOM

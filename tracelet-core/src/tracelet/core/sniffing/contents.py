@@ -57,7 +57,7 @@ def _is_state_dict(value: Any) -> bool:
         return False
     if isinstance(value.state, Node) and "_metadata" in value.state.keys:
         return True
-    return bool(value.keys) and all(map(_is_tensor, value.keys.values()))
+    return value.has_tensors_alone
 
 
 def is_module(value: Any) -> bool:
@@ -69,7 +69,7 @@ def is_module(value: Any) -> bool:
 def is_weights(top: Node) -> bool:
     """Tell whether there are tensors and nothing else: one, a list of them, a state dict, or several of these."""
     if top.kind == "list":
-        return bool(top.items) and all(map(_is_tensor, top.items))
+        return top.has_tensors_alone
     if _is_tensor(top) or _is_state_dict(top):
         return True
     values = top.keys.values() if top.kind == "dict" else ()
@@ -110,7 +110,7 @@ def _is_part(key: str, value: Any) -> bool:
     if not isinstance(value, Node):
         return False
     if value.kind == "list":
-        return any(map(_is_trainers, value.items)) or (key in PARTS and any(map(_is_begun, value.items)))
+        return any(map(_is_trainers, value.inside)) or (key in PARTS and any(map(_is_begun, value.inside)))
     return key in PARTS and (_is_begun(value) or _is_arrays(value))
 
 
@@ -128,25 +128,25 @@ def _has_weights(key: str, value: Any) -> bool:
 
 def _is_arrays(value: Any) -> bool:
     """A dict or a list with an array in it, at whichever depth."""
-    waiting, seen = [value], set()
+    waiting, seen = [value], []
     while waiting:
         one = waiting.pop()
         # One object may be in many places, and in itself.
-        if isinstance(one, Node) and one.kind in ("dict", "list") and id(one) not in seen:
-            seen.add(id(one))
-            inside = [*one.keys.values(), *one.items]
-            if any(map(_is_array, inside)):
+        if isinstance(one, Node) and one.kind in ("dict", "list") and not one.barren:
+            one.barren = True
+            seen.append(one)
+            if any(map(_is_array, one.inside)):
+                for each in seen:
+                    each.barren = False
                 return True
-            waiting.extend(inside)
+            waiting.extend(one.inside)
     return False
 
 
-def _is_array(value: Any) -> bool:
-    if not isinstance(value, Node):
-        return False
-    module, _, name = value.of.partition(" ")
-    made = value.kind == "made" and module.partition(".")[0] in _ARRAYS and name != "scalar"
-    return made or _is_tensor(value)
+def _is_array(one: Node) -> bool:
+    module, _, name = one.of.partition(" ")
+    made = one.kind == "made" and module.partition(".")[0] in _ARRAYS and name != "scalar"
+    return made or _is_tensor(one)
 
 
 def is_model(top: Node) -> bool:

@@ -8,7 +8,6 @@ import os
 import re
 import stat
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -16,8 +15,10 @@ from pathlib import Path, PurePath
 import attrs
 
 from tracelet.core.sniffing import pickles
+from tracelet.core.sniffing.budget import Budget
+from tracelet.core.sniffing.zips import Archive, Entry
 
-__all__ = ["MOST_FILES", "FileLook", "FolderLook"]
+__all__ = ["FOLDERS_STEPS", "MOST_FILES", "FileLook", "FolderLook"]
 
 #: Bytes that are read from the start of a file.
 _HEAD = 16_384
@@ -27,15 +28,22 @@ _PICKLE = 1_000_000
 _TAIL = 16
 #: Files of a folder that are looked at.
 MOST_FILES = 1000
+#: Entries of a folder, at any depth, that are listed.
+_MOST_ENTRIES = 10_000
+#: Steps for a file, and for all files of a folder.
+_STEPS = 25_000
+FOLDERS_STEPS = 4 * _STEPS
 
 #: Control characters that no text has; tab, the ends of lines and pages, and escape are for text too.
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _WORDS = re.compile(r"[a-z]+")
 #: What reading a broken archive raises.
-_BROKEN = (OSError, ValueError, EOFError, ArithmeticError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
+_BROKEN = (OSError, ValueError, OverflowError, struct.error, zlib.error)
 #: How torch's older format begins: a pickle, of whichever protocol, of the number 0x1950a86a20f9469cfc6c; two more
 #: follow before the object's own.
 _LEGACY_TORCH = re.compile(rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
+#: What may stand before the first element of a document, and how each of these ends.
+_PROLOG = {"<!--": "-->", "<?": "?>"}
 _PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]")
 
 
@@ -48,10 +56,14 @@ class FileLook:
     size: int
     head: bytes
     tail: bytes
+    budget: Budget
 
     @classmethod
-    def at(cls, path: Path) -> FileLook:
-        """Open a file and read its beginning; raises ``OSError``, also for what is no regular file."""
+    def at(cls, path: Path, budget: Budget | None = None) -> FileLook:
+        """Open a file and read its beginning; raises ``OSError``, also for what is no regular file.
+
+        A look at several files has one ``budget`` for them all.
+        """
         # A FIFO without a writer would wait for one.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb") as stream:
@@ -60,7 +72,8 @@ class FileLook:
                 raise OSError(errno.EINVAL, "it is not a regular file", str(path))
             head = stream.read(_HEAD)
             stream.seek(max(0, status.st_size - _TAIL))
-            return cls(path, path.name.lower(), status.st_size, head, stream.read(_TAIL))
+            tail = stream.read(_TAIL)
+            return cls(path, path.name.lower(), status.st_size, head, tail, budget or Budget(_STEPS))
 
     @property
     def words(self) -> frozenset[str]:
@@ -81,32 +94,51 @@ class FileLook:
         return None if _NO_TEXT.search(text) else text
 
     @functools.cached_property
-    def entries(self) -> frozenset[str]:
-        """The names in a zip archive; none where it is no zip archive, or a broken one."""
-        if not self.head.startswith(b"PK\x03\x04"):
-            return frozenset()
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return frozenset(archive.namelist())
-        except _BROKEN:
-            return frozenset()
+    def after_prolog(self) -> str:
+        """What follows white space, comments and declarations in the beginning of a text; empty where it is no text."""
+        text, at = self.text or "", 0
+        while True:
+            at = _past_space(text, at)
+            opening = next((one for one in _PROLOG if text.startswith(one, at)), None)
+            if opening is None:
+                return text[at:]
+            closing = _PROLOG[opening]
+            end = text.find(closing, at + len(opening))
+            if end < 0:
+                return ""
+            at = end + len(closing)
 
-    def entry(self, ending: str) -> str | None:
-        """The shortest name in a zip archive that ends so, in whichever folder."""
-        found = [name for name in self.entries if name == ending or name.endswith(f"/{ending}")]
-        return min(found, key=len, default=None)
+    @functools.cached_property
+    def archive(self) -> Archive:
+        """The directory of a zip archive; an empty one where it is no zip archive, or a broken one."""
+        if not self.head.startswith(b"PK\x03\x04"):
+            return Archive(())
+        try:
+            with self.path.open("rb") as stream:
+                return Archive.of(stream, self.size, self.budget)
+        except _BROKEN:
+            return Archive(())
+
+    @functools.cached_property
+    def entries(self) -> dict[str, Entry]:
+        """The entries of a zip archive by their names without folders: of several, the one with the shortest path."""
+        found: dict[str, Entry] = {}
+        for entry in self.archive.entries:
+            name = entry.name.rpartition("/")[2]
+            if name not in found or len(entry.name) < len(found[name].name):
+                found[name] = entry
+        return found
 
     @functools.cached_property
     def torch(self) -> pickles.Node | None:
         """The top object of a file of torch, newer (a zip archive) or older; None for every other file."""
-        name = self.entry("data.pkl")
+        entry = self.entries.get("data.pkl")
         try:
-            if name is not None:
-                with zipfile.ZipFile(self.path) as archive, archive.open(name) as stream:
-                    return pickles.read(stream.read(_PICKLE))
-            if _LEGACY_TORCH.match(self.head):
-                with self.path.open("rb") as stream:
-                    return pickles.read(stream.read(_PICKLE), number=3)
+            with self.path.open("rb") as stream:
+                if entry is not None:
+                    return pickles.read(self.archive.begin(stream, entry, _PICKLE), self.budget)
+                if _LEGACY_TORCH.match(self.head):
+                    return pickles.read(stream.read(_PICKLE), self.budget, number=3)
         except _BROKEN:
             return None
         return None
@@ -115,26 +147,43 @@ class FileLook:
     def pickle(self) -> pickles.Node | None:
         """The top object of a plain pickle of protocol 2 to 5, as far as it is seen in the beginning."""
         plain = _PLAIN_PICKLE.match(self.head) and not _LEGACY_TORCH.match(self.head)
-        return pickles.read(self.head) if plain else None
+        return pickles.read(self.head, self.budget) if plain else None
+
+
+def _past_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
 @attrs.frozen
 class FolderLook:
-    """A folder: the names in it, and its files at any depth, :data:`MOST_FILES` of them and one at most."""
+    """A folder: the names in it, and its files at any depth; no more folders are listed once there are enough of them."""
 
     names: frozenset[str]
     files: tuple[Path, ...]
 
     @classmethod
     def at(cls, path: Path) -> FolderLook:
-        """List a folder; raises ``OSError`` where it is none. Links to folders are not followed."""
-        names = frozenset(os.listdir(path))
+        """List a folder; raises ``OSError`` where it is none. Links to folders are not followed.
+
+        Of a very large one only the first entries are seen.
+        """
+        budget = Budget(_MOST_ENTRIES)
+        names: list[str] = []
         files: list[Path] = []
-        for folder, _, inside in os.walk(path):
-            files.extend(Path(folder, name) for name in inside)
-            if len(files) > MOST_FILES:
-                break
-        return cls(names, tuple(files[: MOST_FILES + 1]))
+        waiting = [path]
+        while waiting and len(files) <= MOST_FILES:
+            folder = waiting.pop()
+            with os.scandir(folder) as entries:
+                for _, entry in zip(budget.spend(), entries, strict=False):
+                    if folder == path:
+                        names.append(entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    else:
+                        files.append(Path(entry.path))
+        return cls(frozenset(names), tuple(files))
 
     def any_ends(self, endings: Iterable[str]) -> bool:
         """Whether a name in it ends with one of these."""

@@ -1,195 +1,386 @@
 """What is in a pickle, read off its opcodes: nothing is unpickled, so nothing that it names is imported or run.
 
 Opcodes and what each takes from the stack are those of :mod:`pickletools`. torch writes a tensor as a call of one of
-its ``_rebuild_…`` functions, and a module as an object whose state has ``_parameters`` and ``_modules``.
+its ``_rebuild_…`` functions, and a module as an object whose state has ``_parameters`` and ``_modules``. Every opcode costs
+the same, whatever came before it, and none is read that the budget has no room for.
 """
 
 from __future__ import annotations
 
-import io
 import pickletools
-import struct
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
+from tracelet.core.sniffing.budget import Budget
 
 __all__ = ["Node", "read"]
 
-_STRINGS = frozenset({"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "SHORT_BINSTRING"})
-_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
-_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "builtins dict", "__builtin__ dict"})
 _TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
-_MARK = object()
 _NOTHING = object()
+#: Bytes of a name or a key that are kept: no name that a rule knows is as long.
+_LONGEST_TEXT = 1000
 
 
-@attrs.define(eq=False)
 class Node:
-    """An object in a pickle: a ``dict``, a ``list`` (or tuple, or set), a ``tensor``, or one ``made`` of a class."""
+    """An object in a pickle: a ``dict``, a ``list`` (or tuple, or set), a ``tensor``, or one ``made`` of a class.
 
-    kind: str
-    #: What it is made of or by: ``"module name"``.
-    of: str = ""
-    keys: dict[str, Any] = attrs.field(factory=dict)
-    items: list[Any] = attrs.field(factory=list)
-    state: Any = None
+    What a pickle holds once may stand in it at many places: what is told of a node as a whole is told once, when the
+    pickle has been read.
+    """
+
+    # A pickle may hold as many as it has bytes, so they are made as quickly as can be.
+    __slots__ = ("_inside", "_tensors", "barren", "items", "keys", "kind", "of", "state")
+
+    def __init__(self, kind: str, of: str = "", items: list[Any] | None = None) -> None:
+        self.kind = kind
+        #: What it is made of or by: ``"module name"``.
+        self.of = of
+        self.keys: dict[str, Any] = {}
+        self.items: list[Any] = [] if items is None else items
+        self.state: Any = None
+        #: Whether it was looked through, with all that is in it, and has no array.
+        self.barren = False
+        self._inside: tuple[Node, ...] | None = None
+        self._tensors: bool | None = None
 
     def put(self, pairs: list[Any]) -> None:
         """Take keys and values in turns; keys that are no text keep their values apart from each other."""
         for key, value in zip(pairs[::2], pairs[1::2], strict=False):
             self.keys[key if isinstance(key, str) else f"\0{len(self.keys)}"] = value
 
+    @property
+    def inside(self) -> tuple[Node, ...]:
+        """The objects directly in it."""
+        if self._inside is None:
+            self._inside = tuple(one for one in (*self.keys.values(), *self.items) if isinstance(one, Node))
+        return self._inside
 
-@attrs.frozen
-class _Global:
-    name: str
+    @property
+    def has_tensors_alone(self) -> bool:
+        """Whether it is a dict or a list of tensors, with one at least."""
+        if self._tensors is None:
+            every = len(self.keys) + len(self.items)
+            self._tensors = 0 < every == sum(one.kind == "tensor" for one in self.inside)
+        return self._tensors
 
 
-def read(data: bytes, number: int = 0) -> Node | None:
+class _Global(str):
+    """The name of what a pickle imports."""
+
+    __slots__ = ()
+
+
+def read(data: bytes, budget: Budget, number: int = 0) -> Node | None:
     """Return what the pickle makes that is the ``number``-th in ``data``, or None where there is none.
 
-    A pickle that is cut off, or goes on with something else, gives what was to be seen until there.
+    A pickle that is cut off, goes on with something else, or has more opcodes than the budget has room for gives
+    what was to be seen until there.
     """
-    stream = io.BytesIO(data)
-    top = None
+    at, top = 0, None
     for _ in range(number + 1):
-        top = _top(stream)
+        machine = _Machine(data, at)
+        top, at = machine.run(budget), machine.at
         if top is _NOTHING:
             return None
     return top if isinstance(top, Node) else None
 
 
-def _top(stream: io.BytesIO) -> Any:
-    """Give the top object of the next pickle."""
-    stack: list[Any] = []
-    memo: dict[Any, Any] = {}
-    try:
-        # The last of them is STOP, or reading them raises.
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name != "STOP":
-                _step(opcode, argument, stack, memo)
-        return stack[-1]
-    except (ValueError, IndexError, KeyError, OverflowError, struct.error):
-        return _unwound(stack)
+class _Machine:
+    """The stack and the memo of one pickle."""
 
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at = at
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        #: Where on the stack marks are; a mark takes no place there.
+        self.marks: list[int] = []
 
-def _step(opcode: pickletools.OpcodeInfo, argument: Any, stack: list[Any], memo: dict[Any, Any]) -> None:
-    name = opcode.name
-    if name in _STRINGS:
-        stack.append(argument)
-    elif name in _PUTS:
-        memo[int(argument)] = stack[-1]
-    elif name == "MEMOIZE":
-        memo[len(memo)] = stack[-1]
-    elif name in _GETS:
-        stack.append(memo[int(argument)])
-    elif name == "MARK":
-        stack.append(_MARK)
-    elif name == "GLOBAL":
-        stack.append(_Global(argument))
-    elif name == "STACK_GLOBAL":
-        attribute, module = stack.pop(), stack.pop()
-        stack.append(_Global(f"{module} {attribute}"))
-    elif name == "EMPTY_DICT":
-        stack.append(Node("dict"))
-    elif name == "SETITEM":
-        pair = stack[-2:]
-        del stack[-2:]
-        _put(stack[-1], pair)
-    elif name == "SETITEMS":
-        _put_all(stack)
-    elif name in ("REDUCE", "NEWOBJ"):
-        stack.pop()
-        stack.append(_made(stack.pop()))
-    elif name == "BUILD":
-        state = stack.pop()
-        if isinstance(stack[-1], Node):
-            stack[-1].state = state
-    elif name in ("EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET"):
-        stack.append(Node("list"))
-    elif name in ("APPENDS", "ADDITEMS"):
-        items = _to_mark(stack)
-        _add(stack[-1], items)
-    elif name == "APPEND":
-        item = stack.pop()
-        _add(stack[-1], [item])
-    elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-        count = int(name[-1])
-        items = stack[-count:]
-        del stack[-count:]
-        stack.append(Node("list", items=items))
-    elif name in ("TUPLE", "FROZENSET"):
-        stack.append(Node("list", items=_to_mark(stack)))
-    else:
-        _other(opcode, stack)
+    def run(self, budget: Budget) -> Any:
+        """Go from opcode to opcode; give the top object."""
+        data = self.data
+        try:
+            for _ in budget.spend():
+                code = data[self.at]
+                self.at += 1
+                if code == _STOP:
+                    return self.stack[-1]
+                step, argument = _OPCODES[code]
+                step(self, argument(self) if argument is not None else None)
+        except (IndexError, KeyError, ValueError):
+            pass
+        return self._unwound()
 
+    def take(self, count: int) -> bytes:
+        """Give the next bytes; raises ``IndexError`` where there are not so many."""
+        end = self.at + count
+        if end > len(self.data):
+            raise IndexError("it is cut off")
+        taken, self.at = self.data[self.at : min(end, self.at + _LONGEST_TEXT)], end
+        return taken
 
-def _other(opcode: pickletools.OpcodeInfo, stack: list[Any]) -> None:
-    """Every other opcode only takes and gives what its description says."""
-    if any(one in (pickletools.markobject, pickletools.stackslice) for one in opcode.stack_before):
-        _to_mark(stack)
-    else:
-        for _ in opcode.stack_before:
-            stack.pop()
-    stack.extend(None for _ in opcode.stack_after)
+    def line(self) -> bytes:
+        """Give what is left of a line; raises ``ValueError`` where it has no end."""
+        end = self.data.index(b"\n", self.at)
+        return self.take(end + 1 - self.at)[:-1]
 
+    def pop(self) -> Any:
+        """Take the top off; raises ``IndexError`` at a mark."""
+        if self.marks and self.marks[-1] == len(self.stack):
+            raise IndexError("a mark is in the way")
+        return self.stack.pop()
 
-def _to_mark(stack: list[Any]) -> list[Any]:
-    start = next((at for at in range(len(stack) - 1, -1, -1) if stack[at] is _MARK), None)
-    if start is None:
-        raise IndexError("no mark")
-    items = stack[start + 1 :]
-    del stack[start:]
-    return items
+    def to_mark(self) -> list[Any]:
+        """Take all that is above the last mark."""
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
 
-
-def _put(target: Any, pairs: list[Any]) -> None:
-    if isinstance(target, Node):
-        target.put(pairs)
-
-
-def _put_all(stack: list[Any]) -> None:
-    pairs = _to_mark(stack)
-    _put(stack[-1], pairs)
-
-
-def _add(target: Any, items: list[Any]) -> None:
-    if isinstance(target, Node):
-        target.items.extend(items)
-
-
-def _made(maker: Any) -> Node:
-    name = maker.name if isinstance(maker, _Global) else ""
-    if name in _DICTS:
-        return Node("dict", of=name)
-    return Node("tensor" if name.startswith(_TENSORS) else "made", of=name)
-
-
-def _unwound(stack: list[Any]) -> Any:
-    """Close what was open where a pickle breaks off."""
-    while _MARK in stack:
-        items = _with_the_last_tensor(_to_mark(stack))
-        target = stack[-1] if stack else None
-        if isinstance(target, Node) and target.kind in ("dict", "made"):
-            target.put(items)
-        elif isinstance(target, Node) and target.kind == "list":
-            target.items.extend(items)
-        else:
-            stack.append(Node("list", items=items))
-    if not stack:
-        return _NOTHING
-    top = stack[0]
-    if isinstance(top, _Global):
-        return _made(top)
-    if isinstance(top, Node) and top.state is None and len(stack) > 1:
-        top.state = stack[1]
-    return top
+    def _unwound(self) -> Any:
+        """Close what was open where a pickle breaks off."""
+        while self.marks:
+            items = _with_the_last_tensor(self.to_mark())
+            target = self.stack[-1] if self.stack else None
+            if isinstance(target, Node) and target.kind in ("dict", "made"):
+                target.put(items)
+            elif isinstance(target, Node) and target.kind == "list":
+                target.items.extend(items)
+            else:
+                self.stack.append(Node("list", items=items))
+        if not self.stack:
+            return _NOTHING
+        top = self.stack[0]
+        if isinstance(top, _Global):
+            return _made(top)
+        if isinstance(top, Node) and top.state is None and len(self.stack) > 1:
+            top.state = self.stack[1]
+        return top
 
 
 def _with_the_last_tensor(items: list[Any]) -> list[Any]:
     """Put a tensor in place of the call that was to make it, and of its arguments so far."""
     for at, item in enumerate(items):
-        if isinstance(item, _Global) and item.name.startswith(_TENSORS):
+        if isinstance(item, _Global) and item.startswith(_TENSORS):
             return [*items[:at], _made(item)]
     return items
+
+
+def _made(maker: Any) -> Node:
+    name = str(maker) if isinstance(maker, _Global) else ""
+    if name in _DICTS:
+        return Node("dict", of=name)
+    return Node("tensor" if name.startswith(_TENSORS) else "made", of=name)
+
+
+# -- what opcodes take from the data
+
+
+def _fixed(count: int) -> Callable[[_Machine], bytes]:
+    return lambda machine: machine.take(count)
+
+
+def _counted(count: int, *, signed: bool = False) -> Callable[[_Machine], bytes]:
+    """A length in so many bytes, and as many bytes after it."""
+
+    def take(machine: _Machine) -> bytes:
+        length = int.from_bytes(machine.take(count), "little", signed=signed)
+        if length < 0:
+            raise ValueError("it has a length below zero")
+        return machine.take(length)
+
+    return take
+
+
+def _line(machine: _Machine) -> bytes:
+    return machine.line()
+
+
+def _two_lines(machine: _Machine) -> bytes:
+    return machine.line() + b" " + machine.line()
+
+
+def _byte(machine: _Machine) -> int:
+    machine.at += 1
+    return machine.data[machine.at - 1]
+
+
+def _four_bytes(machine: _Machine) -> int:
+    return int.from_bytes(machine.take(4), "little")
+
+
+def _argument(opcode: pickletools.OpcodeInfo) -> Callable[[_Machine], Any] | None:
+    argument = opcode.arg
+    if argument is None:
+        return None
+    if argument is pickletools.uint1:
+        return _byte
+    if argument is pickletools.uint4:
+        return _four_bytes
+    if argument is pickletools.stringnl_noescape_pair:
+        return _two_lines
+    counts = {
+        pickletools.TAKEN_FROM_ARGUMENT1: _counted(1),
+        pickletools.TAKEN_FROM_ARGUMENT4: _counted(4, signed=True),
+        pickletools.TAKEN_FROM_ARGUMENT4U: _counted(4),
+        pickletools.TAKEN_FROM_ARGUMENT8U: _counted(8),
+        pickletools.UP_TO_NEWLINE: _line,
+    }
+    return counts.get(argument.n) or _fixed(argument.n)
+
+
+# -- what they do
+
+
+def _text(machine: _Machine, argument: bytes) -> None:
+    machine.stack.append(argument.decode("utf-8", "replace"))
+
+
+def _quoted(machine: _Machine, argument: bytes) -> None:
+    _text(machine, argument.strip(b"'\""))
+
+
+def _get(machine: _Machine, argument: int) -> None:
+    machine.stack.append(machine.memo[argument])
+
+
+def _get_line(machine: _Machine, argument: bytes) -> None:
+    machine.stack.append(machine.memo[int(argument[:20])])
+
+
+def _put(machine: _Machine, argument: int) -> None:
+    machine.memo[argument] = machine.stack[-1]
+
+
+def _put_line(machine: _Machine, argument: bytes) -> None:
+    machine.memo[int(argument[:20])] = machine.stack[-1]
+
+
+def _memoize(machine: _Machine, argument: None) -> None:
+    machine.memo[len(machine.memo)] = machine.stack[-1]
+
+
+def _mark(machine: _Machine, argument: None) -> None:
+    machine.marks.append(len(machine.stack))
+
+
+def _global(machine: _Machine, argument: bytes) -> None:
+    machine.stack.append(_Global(argument.decode("utf-8", "replace")))
+
+
+def _stack_global(machine: _Machine, argument: None) -> None:
+    attribute, module = machine.pop(), machine.pop()
+    machine.stack.append(
+        _Global(f"{module} {attribute}" if isinstance(module, str) and isinstance(attribute, str) else "")
+    )
+
+
+def _new(kind: str) -> Callable[[_Machine, None], None]:
+    return lambda machine, _: machine.stack.append(Node(kind))
+
+
+def _set_item(machine: _Machine, argument: None) -> None:
+    value, key = machine.pop(), machine.pop()
+    _put_into(machine, [key, value])
+
+
+def _set_items(machine: _Machine, argument: None) -> None:
+    _put_into(machine, machine.to_mark())
+
+
+def _put_into(machine: _Machine, pairs: list[Any]) -> None:
+    target = machine.stack[-1]
+    if isinstance(target, Node):
+        target.put(pairs)
+
+
+def _append(machine: _Machine, argument: None) -> None:
+    _add(machine, [machine.pop()])
+
+
+def _appends(machine: _Machine, argument: None) -> None:
+    _add(machine, machine.to_mark())
+
+
+def _add(machine: _Machine, items: list[Any]) -> None:
+    target = machine.stack[-1]
+    if isinstance(target, Node):
+        target.items.extend(items)
+
+
+def _reduce(machine: _Machine, argument: None) -> None:
+    machine.pop()
+    machine.stack.append(_made(machine.pop()))
+
+
+def _build(machine: _Machine, argument: None) -> None:
+    state = machine.pop()
+    if isinstance(machine.stack[-1], Node):
+        machine.stack[-1].state = state
+
+
+def _tuple_of(count: int) -> Callable[[_Machine, None], None]:
+    def step(machine: _Machine, argument: None) -> None:
+        items = [machine.pop() for _ in range(count)]
+        machine.stack.append(Node("list", items=items[::-1]))
+
+    return step
+
+
+def _tuple(machine: _Machine, argument: None) -> None:
+    machine.stack.append(Node("list", items=machine.to_mark()))
+
+
+def _other(opcode: pickletools.OpcodeInfo) -> Callable[[_Machine, Any], None]:
+    """Every other opcode only takes and gives what its description says."""
+    to_mark = any(one in (pickletools.markobject, pickletools.stackslice) for one in opcode.stack_before)
+    taken, given = len(opcode.stack_before), [None] * len(opcode.stack_after)
+
+    def step(machine: _Machine, argument: Any) -> None:
+        if to_mark:
+            machine.to_mark()
+        else:
+            for _ in range(taken):
+                machine.pop()
+        machine.stack.extend(given)
+
+    return step
+
+
+_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+    **dict.fromkeys(
+        ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"), _text
+    ),
+    "STRING": _quoted,
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _get),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _put),
+    **dict.fromkeys(("EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET"), _new("list")),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), _appends),
+    **dict.fromkeys(("TUPLE", "FROZENSET"), _tuple),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), _reduce),
+    "GET": _get_line,
+    "PUT": _put_line,
+    "MEMOIZE": _memoize,
+    "MARK": _mark,
+    "GLOBAL": _global,
+    "STACK_GLOBAL": _stack_global,
+    "EMPTY_DICT": _new("dict"),
+    "SETITEM": _set_item,
+    "SETITEMS": _set_items,
+    "APPEND": _append,
+    "BUILD": _build,
+    "TUPLE1": _tuple_of(1),
+    "TUPLE2": _tuple_of(2),
+    "TUPLE3": _tuple_of(3),
+}
+
+
+def _table(
+    opcodes: Iterable[pickletools.OpcodeInfo],
+) -> dict[int, tuple[Callable[..., None], Callable[..., Any] | None]]:
+    return {ord(one.code): (_STEPS.get(one.name) or _other(one), _argument(one)) for one in opcodes}
+
+
+_OPCODES = _table(pickletools.opcodes)
+_STOP = ord(".")

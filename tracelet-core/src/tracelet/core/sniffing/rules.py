@@ -145,7 +145,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3)", _PICTURE, T.IMAGE),
     Rule(
         "SVG",
-        signs.starts_like(r"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*|<!doctype svg[^>]*>\s*)*<svg\b", "`<svg`"),
+        signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`"),
         T.VISUALIZATION,
     ),
     Rule(
@@ -174,9 +174,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("PDF", starts(b"%PDF-"), T.REPORT),
     Rule(
         "HTML",
-        signs.starts_like(
-            r"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*(?:<!doctype html|<html\b)", "`<!doctype html` or `<html`"
-        ),
+        signs.markup(r"<!doctype html|<html\b", "`<!doctype html` or `<html`"),
         T.REPORT,
     ),
     Rule("notebook", signs.json_with("cells", "nbformat") & (named(".ipynb") | signs.json_with("cell_type")), T.REPORT),

@@ -23,6 +23,7 @@ __all__ = [
     "folder_has",
     "folder_with_ending",
     "json_with",
+    "markup",
     "named",
     "named_like",
     "one_object",
@@ -41,21 +42,27 @@ L = TypeVar("L")
 
 @attrs.frozen
 class Sign(Generic[L]):
-    """A question to a look at a file or a folder, and its words."""
+    """A question to a look at a file or a folder, its words, and the marks and expressions that it looks for.
+
+    An expression meets whatever a file holds: it takes no longer than its text is long. What it repeats without end
+    it gives back nothing of (``*+``), or nothing else may follow that could be a part of it.
+    """
 
     words: str
     seen: Callable[[L], bool]
+    looks_for: tuple[bytes | str | re.Pattern[str] | re.Pattern[bytes], ...] = ()
 
     def __and__(self, other: Sign[L]) -> Sign[L]:
         words = f"{_whole(self.words)}, and {_whole(other.words)}"
-        return Sign(words, lambda look: self.seen(look) and other.seen(look))
+        return Sign(words, lambda look: self.seen(look) and other.seen(look), (*self.looks_for, *other.looks_for))
 
     def __or__(self, other: Sign[L]) -> Sign[L]:
-        return Sign(f"{self.words}; or {other.words}", lambda look: self.seen(look) or other.seen(look))
+        words = f"{self.words}; or {other.words}"
+        return Sign(words, lambda look: self.seen(look) or other.seen(look), (*self.looks_for, *other.looks_for))
 
     def called(self, words: str) -> Sign[L]:
         """Return the same question in shorter words."""
-        return Sign(words, self.seen)
+        return attrs.evolve(self, words=words)
 
 
 def _whole(words: str) -> str:
@@ -72,35 +79,39 @@ def starts(*beginnings: bytes, at: int = 0) -> Sign[FileLook]:
     return Sign(
         f"{' or '.join(map(_shown, beginnings))} {where}",
         lambda look: any(look.head[at : at + len(one)] == one for one in beginnings),
+        tuple(bytes(at) + one for one in beginnings),
     )
 
 
 def ends(ending: bytes) -> Sign[FileLook]:
     """The content ends with this."""
-    return Sign(f"{_shown(ending)} at the end", lambda look: look.tail.endswith(ending))
+    return Sign(f"{_shown(ending)} at the end", lambda look: look.tail.endswith(ending), (ending,))
 
 
 def contains(*marks: bytes) -> Sign[FileLook]:
     """One of these is somewhere in the beginning."""
     shown = " or ".join(map(_shown, marks))
-    return Sign(f"{shown} in the first 16 KB", lambda look: any(mark in look.head for mark in marks))
+    return Sign(f"{shown} in the first 16 KB", lambda look: any(mark in look.head for mark in marks), marks)
 
 
 def named(*endings: str) -> Sign[FileLook]:
     """The name ends with one of these, in whatever case."""
-    return Sign(f"name ends with {', '.join(f'`{one}`' for one in endings)}", lambda look: look.name.endswith(endings))
+    shown = ", ".join(f"`{one}`" for one in endings)
+    return Sign(f"name ends with {shown}", lambda look: look.name.endswith(endings), endings)
 
 
 def named_like(pattern: str, words: str) -> Sign[FileLook]:
     """The whole name, in lower case, is like this pattern."""
     compiled = re.compile(pattern)
-    return Sign(f"name is {words}", lambda look: compiled.fullmatch(look.name) is not None)
+    return Sign(f"name is {words}", lambda look: compiled.fullmatch(look.name) is not None, (compiled,))
 
 
 def word(*words: str) -> Sign[FileLook]:
     """The name has one of these words."""
     wanted = frozenset(words)
-    return Sign(f"name has the word {', '.join(f'`{one}`' for one in words)}", lambda look: bool(wanted & look.words))
+    return Sign(
+        f"name has the word {', '.join(f'`{one}`' for one in words)}", lambda look: bool(wanted & look.words), words
+    )
 
 
 text: Sign[FileLook] = Sign("content is text", lambda look: look.text is not None)
@@ -109,24 +120,33 @@ binary: Sign[FileLook] = Sign("content is no text", lambda look: look.text is No
 
 def starts_like(pattern: str, words: str) -> Sign[FileLook]:
     """Text that begins like this pattern, after white space, in whatever case."""
-    compiled = re.compile(rf"\s*(?:{pattern})", re.IGNORECASE)
-    return Sign(f"text that begins with {words}", lambda look: compiled.match(look.text or "") is not None)
+    compiled = re.compile(rf"\s*+(?:{pattern})", re.IGNORECASE)
+    return Sign(f"text that begins with {words}", lambda look: compiled.match(look.text or "") is not None, (compiled,))
 
 
-_OBJECT = re.compile(r'\s*\{\s*(?:\}|"(?:[^"\\]|\\.)*"\s*:)')
+def markup(pattern: str, words: str) -> Sign[FileLook]:
+    """Text that begins like this pattern after comments and declarations, in whatever case."""
+    compiled = re.compile(pattern, re.IGNORECASE)
+    return Sign(
+        f"text that begins with {words}, after comments and declarations",
+        lambda look: compiled.match(look.after_prolog) is not None,
+        (compiled, "<!-- a -->", "<!--[-->", "<?xml version='1.0'?>"),
+    )
+
+
+_OBJECT = re.compile(r'\s*+\{\s*+(?:\}|"(?:[^"\\]|\\.)*+"\s*+:)')
 
 
 def json_with(*keys: str) -> Sign[FileLook]:
     """Text that begins as an object of JSON, and has one of these keys in its beginning, if any are given."""
     has = f" with the key {' or '.join(f'`{key}`' for key in keys)} in its first 16 KB" if keys else ""
+    wanted = re.compile(rf'"(?:{"|".join(keys)})"\s*+:')
 
     def seen(look: FileLook) -> bool:
         content = look.text or ""
-        if not _OBJECT.match(content):
-            return False
-        return not keys or any(re.search(rf'"{key}"\s*:', content) for key in keys)
+        return _OBJECT.match(content) is not None and (not keys or wanted.search(content) is not None)
 
-    return Sign(f"text that begins as a JSON object{has}", seen)
+    return Sign(f"text that begins as a JSON object{has}", seen, (_OBJECT, wanted, *(f'{{"{key}":' for key in keys)))
 
 
 def _is_one_object(look: FileLook) -> bool:
@@ -139,46 +159,56 @@ def _is_one_object(look: FileLook) -> bool:
     return True
 
 
-one_object: Sign[FileLook] = Sign("one JSON object of 16 KB at most is the whole text", _is_one_object)
+one_object: Sign[FileLook] = Sign(
+    "one JSON object of 16 KB at most is the whole text", _is_one_object, (_OBJECT, '{"a":[', '{"a":', "9")
+)
 
 
 def archive(*names: str) -> Sign[FileLook]:
     """A zip archive that has an entry of each of these names, in whichever folder."""
     shown = " and ".join(f"`{name}`" for name in names)
-    return Sign(f"zip archive with {shown}", lambda look: all(look.entry(name) is not None for name in names))
+    return Sign(f"zip archive with {shown}", lambda look: all(name in look.entries for name in names), names)
 
 
 arrays: Sign[FileLook] = Sign(
     "zip archive of `.npy` files only",
     lambda look: bool(look.entries) and all(name.endswith(".npy") for name in look.entries),
+    ("a.npy",),
 )
 
 
 def torch(words: str, holds: Callable[[pickles.Node], bool]) -> Sign[FileLook]:
     """A file of torch whose top object is such."""
-    return Sign(words, lambda look: look.torch is not None and holds(look.torch))
+    return Sign(words, lambda look: look.torch is not None and holds(look.torch), ("data.pkl",))
 
 
 def pickled(words: str, holds: Callable[[pickles.Node], bool]) -> Sign[FileLook]:
     """A pickle whose top object is such."""
-    return Sign(words, lambda look: look.pickle is not None and holds(look.pickle))
+    return Sign(words, lambda look: look.pickle is not None and holds(look.pickle), (b"\x80\x02",))
 
 
 def atom(*brands: bytes) -> Sign[FileLook]:
     """A file of the ISO base media format (ISO/IEC 14496-12) whose major brand is one of these."""
     shown = ", ".join(map(_shown, brands))
     return Sign(
-        f"`ftyp` at byte 4 of brand {shown}", lambda look: look.head[4:8] == b"ftyp" and look.head[8:12] in brands
+        f"`ftyp` at byte 4 of brand {shown}",
+        lambda look: look.head[4:8] == b"ftyp" and look.head[8:12] in brands,
+        tuple(b"\0\0\0\x18ftyp" + brand for brand in brands),
     )
+
+
+_HEADER = re.compile(rb'\{\s*+["}]')
 
 
 def _is_safetensors(look: FileLook) -> bool:
     length = int.from_bytes(look.head[:8], "little")
-    return 2 <= length <= look.size - 8 and re.match(rb'\{\s*["}]', look.head[8:16]) is not None
+    return 2 <= length <= look.size - 8 and _HEADER.match(look.head[8:16]) is not None
 
 
 safetensors: Sign[FileLook] = Sign(
-    "the length of a header in 8 bytes, which fits the file, and its JSON object after it", _is_safetensors
+    "the length of a header in 8 bytes, which fits the file, and its JSON object after it",
+    _is_safetensors,
+    (_HEADER, b'\x08\0\0\0\0\0\0\0{"', b"\xff" * 7 + b'\x7f{"'),
 )
 
 #: The fields of ModelProto in onnx.proto: which are numbers (wire type 0) and which have a length (wire type 2).
@@ -221,15 +251,19 @@ def _is_onnx(look: FileLook) -> bool:
     return False
 
 
-onnx: Sign[FileLook] = Sign("fields of ONNX's ModelProto from the first byte to the graph", _is_onnx)
+onnx: Sign[FileLook] = Sign(
+    "fields of ONNX's ModelProto from the first byte to the graph",
+    _is_onnx,
+    (b"\x08\x0a", b"\x12\0", b":\xff\xff\xff\xff\x7f"),
+)
 
 
 def folder_has(*names: str) -> Sign[FolderLook]:
     """One of these is in the folder."""
     wanted = frozenset(names)
-    return Sign(f"has {' or '.join(f'`{name}`' for name in names)}", lambda look: bool(wanted & look.names))
+    return Sign(f"has {' or '.join(f'`{name}`' for name in names)}", lambda look: bool(wanted & look.names), names)
 
 
 def folder_with_ending(*endings: str) -> Sign[FolderLook]:
     """A name in the folder ends with one of these."""
-    return Sign(f"has {' or '.join(f'`*{one}`' for one in endings)}", lambda look: look.any_ends(endings))
+    return Sign(f"has {' or '.join(f'`*{one}`' for one in endings)}", lambda look: look.any_ends(endings), endings)
