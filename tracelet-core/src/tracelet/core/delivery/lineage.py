@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 
 from tracelet.core.delivery.attempts import Attempts
@@ -25,6 +26,7 @@ class Lineage:
         self._attempts = attempts
         self._outbox = outbox
         self._uses = Uses(outbox.root.parent)
+        self._lock = threading.Lock()
         self._waiting: deque[Use] = deque()
         self._in_hand: Use | None = None
         #: The uses that a warning has told of.
@@ -40,9 +42,10 @@ class Lineage:
 
     def recall(self) -> None:
         """Take up again what was not noted, whichever run it was."""
-        kept = self._uses.waiting(self._experiment, self._backend)
-        waiting = {use.key: use for use in (*self._waiting, *kept) if use != self._in_hand}
-        self._waiting = deque(waiting.values())
+        with self._lock:
+            kept = self._uses.waiting(self._experiment, self._backend)
+            waiting = {use.key: use for use in (*self._waiting, *kept) if use != self._in_hand}
+            self._waiting = deque(waiting.values())
 
     @property
     def due(self) -> bool:
@@ -51,7 +54,8 @@ class Lineage:
 
     def note_next(self) -> TraceletError | None:
         """Note the first that is due; return why it is left, if it is."""
-        self._in_hand = use = self._waiting.popleft()
+        with self._lock:
+            self._in_hand = use = self._waiting.popleft()
         try:
             if self._note(use):
                 self._uses.noted(use)
@@ -62,7 +66,8 @@ class Lineage:
             _LOG.warning("%s will never note the use of %r: %s", self._backend, use.name, error)
             self._uses.noted(use)
         finally:
-            self._in_hand = None
+            with self._lock:
+                self._in_hand = None
         return None
 
     def _note(self, use: Use) -> bool:
