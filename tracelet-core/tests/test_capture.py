@@ -387,7 +387,7 @@ def test_what_was_seen_before_a_kill_is_delivered_by_sync(home: Path, frozen: bo
     notes = [
         one.detail for one in check_up(home / ".tracelet", TraceletSettings(), registry()) if one.subject == "captures"
     ]
-    assert notes == (["11 captures of processes that are dead are not in the outbox yet"] if frozen else notes)
+    assert notes == (["11 captures of dead processes are not in the outbox yet"] if frozen else notes)
     collect(home / ".tracelet", TraceletSettings(), registry(), older_than=time.time() + 60)
     report = sync(home / ".tracelet", TraceletSettings(backend=["nothing-like-it"]), registry(), lambda delivery: None)
     assert report.complete

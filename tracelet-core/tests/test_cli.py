@@ -419,7 +419,7 @@ class TestDoctor:
 
     def test_a_draft_that_waits_is_told(self, moody: Moody, home: Path) -> None:
         die_before_hashing('"moody"')
-        assert "1 deliveries wait, to be hashed first" in self.verdicts(code=0)["outbox"][1]
+        assert "1 delivery waits, to be hashed first" in self.verdicts(code=0)["outbox"][1]
 
     def test_what_was_refused_is_wrong_until_somebody_deletes_it(self, queue: Moody, home: Path) -> None:
         queue.told(put="never")
@@ -496,7 +496,7 @@ class TestReading:
 
     def test_where_there_is_nothing_it_counts_what_is_still_to_be_hashed(self, moody: Moody, home: Path) -> None:
         die_before_hashing('"moody"')
-        assert "1 deliveries of it wait, to be hashed first" in run_both("ls", "trials", "--backend", "moody")[1]
+        assert "1 delivery of it waits, to be hashed first" in run_both("ls", "trials", "--backend", "moody")[1]
 
     def test_without_a_directory_other_backends_are_asked_all_the_same(self, stored: Moody) -> None:
         assert len(run_json("ls", "trials", "--backend", "moody", "--dir", "nowhere")["artifacts"]) == 3

@@ -807,7 +807,7 @@ def test_what_is_not_found_but_waits_is_told(moody: Moody, experiment: Make) -> 
     exp = experiment()
     moody.told(put="away")
     exp.log_artifact(artifact())
-    with pytest.raises(ArtifactNotFound, match="1 deliveries of it wait in the outbox"):
+    with pytest.raises(ArtifactNotFound, match="1 delivery of it waits in the outbox"):
         exp.get_artifact("thing")
 
 

@@ -474,7 +474,7 @@ def test_at_debug_the_log_says_once_of_each_path_why_it_is_passed_over(
             "tmpabcdefgh.bin": "it is named as Python's tempfile names files",
         }.items()
     )
-    assert f"{out} has 1 files at the start: they are captured if they change." in said
+    assert f"{out}: what is there at the start (1 in number) is captured if it changes." in said
 
 
 def test_at_debug_the_log_says_of_what_is_gone_that_it_is(watch: Make, caplog: pytest.LogCaptureFixture) -> None:

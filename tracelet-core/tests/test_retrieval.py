@@ -835,7 +835,7 @@ def test_what_waits_in_the_outbox_is_mentioned(two: Experiment, moody: Moody) ->
     artifact = two.create_artifact("net", ArtifactType.CUSTOM).add_object(1, "o")
     artifact.metadata["preferred_backends"] = ["moody-inline"]
     assert "moody-inline" in two.log_artifact(artifact).queued
-    with pytest.raises(ArtifactNotFound, match="1 deliveries of it wait in the outbox"):
+    with pytest.raises(ArtifactNotFound, match="1 delivery of it waits in the outbox"):
         two.get_artifact("net")
 
 

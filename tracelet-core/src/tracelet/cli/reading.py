@@ -19,6 +19,7 @@ from tracelet.core.artifacts import ArtifactType, LoggedArtifact
 from tracelet.core.experiment import Experiment
 from tracelet.core.finding import Finder
 from tracelet.core.outbox import Outbox
+from tracelet.core.words import many
 from tracelet.exceptions import ArtifactNotFound, TraceletError
 from tracelet.settings import TraceletSettings
 
@@ -130,7 +131,8 @@ def _asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
     count = len(parcels) + len(outbox.every_draft(experiment))
     if count:
         places = ", ".join(sorted({parcel.backend for parcel in parcels})) or "be hashed first"
-        said.append(f"{count} deliveries of it wait, to {places}: `tracelet sync` sends them")
+        waiting = many(count, "delivery of it waits", "deliveries of it wait")
+        said.append(f"{waiting}, to {places}: `tracelet sync` sends {'it' if count == 1 else 'them'}")
     if not near and not count:
         said.append("--backend NAME asks another backend, --dir DIR another directory")
     return "; ".join(said)

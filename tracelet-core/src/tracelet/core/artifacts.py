@@ -24,6 +24,7 @@ from tracelet.core.entries import (
     check_name,
     check_path,
     check_paths,
+    check_place,
     check_text,
     check_type,
 )
@@ -91,7 +92,7 @@ class TraceletArtifact:
         Raises :class:`~tracelet.ArtifactError` where there is no such regular file or the path is
         taken, :class:`~tracelet.exceptions.UnsafePath` for a path that could leave its folder.
         """
-        source = Path(os.path.abspath(local_path))
+        source = Path(check_place(local_path))
         target = source.name if artifact_path is None else artifact_path
         self._add_sources([self._file_entry(source, check_path(target), description)])
         return self
@@ -103,8 +104,8 @@ class TraceletArtifact:
         only while they stay inside the folder. Raises as :meth:`add_file` does; an artifact to
         which one file cannot be added gets none of them.
         """
-        root = Path(os.path.abspath(local_path))
-        if not root.is_dir():
+        root = Path(check_place(local_path))
+        if not os.path.isdir(root):  # noqa: PTH112 - it answers for paths that are too long, too
             raise ArtifactError(f"{str(root)!r} is not a folder: use add_file for a file.")
         prefix = "" if artifact_path is None else check_path(artifact_path) + "/"
         self._add_sources(
@@ -250,8 +251,6 @@ class TraceletArtifact:
             status = source.stat()
         except OSError as error:
             raise ArtifactError(f"{str(source)!r} cannot be added: {error.strerror or error}.") from error
-        except ValueError as error:
-            raise ArtifactError(f"{str(source)!r} cannot be the path of a file: {error}.") from error
         if stat.S_ISDIR(status.st_mode):
             raise ArtifactError(f"{str(source)!r} is a folder: use add_dir.")
         if not stat.S_ISREG(status.st_mode):
@@ -441,12 +440,15 @@ class LoggedArtifact:
         are in another machine's store, :class:`~tracelet.IntegrityError` for bytes that are not what the
         manifest says, :class:`~tracelet.BackendError` where the backend fails.
         """
-        if paths is not None and (isinstance(paths, str) or not all(isinstance(path, str) for path in paths)):
+        if paths is not None and not _is_list_of_text(paths):
             raise ConfigError(f"paths={paths!r}: give a list of the artifact's paths as text, such as ['model/w.pt'].")
-        return self._shelf.download(self, None if dest is None else Path(dest), paths, references, trust)
+        folder = None if dest is None else Path(check_place(dest))
+        return self._shelf.download(self, folder, paths, references, trust)
 
     def open(self, path: str) -> BinaryIO:
         """Fetch and verify one file, and open it for reading bytes. Raises as :meth:`download` does."""
+        if not isinstance(path, str):
+            raise ConfigError(f"path={path!r}: give the path of one of its files as text, such as 'model/w.pt'.")
         target = self.download(paths=[path]) / path
         if target.is_dir():
             raise ArtifactNotFound(f"{path!r} is a folder of {self.name!r}: open one of its files, or download() it.")
@@ -475,7 +477,15 @@ class LoggedArtifact:
         return self._shelf.load(self, _named(name, self.models, self), trust)
 
 
+def _is_list_of_text(values: object) -> bool:
+    return (
+        isinstance(values, Collection) and not isinstance(values, str) and all(isinstance(one, str) for one in values)
+    )
+
+
 def _named(name: str, entries: list[Any], artifact: LoggedArtifact) -> Any:
+    if not isinstance(name, str):
+        raise ConfigError(f"name={name!r} is no name: give the text that it was added under.")
     for entry in entries:
         if entry.name == name:
             return entry

@@ -88,8 +88,9 @@ def parse_ref(text: object) -> Ref:
     try:
         return Ref(label=check_label(text))
     except ArtifactError:
+        number = " is a number, and not text" if type(text) in {int, float} else ""
         raise ArtifactError(
-            f"version {text!r}: give 'latest', 'v3', a label, an alias, or 'sha256:' and at least 6 hexadecimal digits."
+            f"version {text!r}{number}: give 'latest', 'v3', a label, an alias, or 'sha256:' and at least 6 hexadecimal digits."
         ) from None
 
 

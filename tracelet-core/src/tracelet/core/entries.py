@@ -10,6 +10,7 @@ import enum
 import functools
 import itertools
 import operator
+import os
 import re
 import reprlib
 from collections.abc import Collection, Iterable
@@ -34,6 +35,7 @@ __all__ = [
     "check_name",
     "check_path",
     "check_paths",
+    "check_place",
     "check_text",
     "check_type",
     "count_field",
@@ -82,9 +84,34 @@ def check_name(name: object, what: str = "name") -> str:
 
     Raises :class:`UnsafePath` otherwise.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in {".", ".."}:
-        raise UnsafePath(f"{what} {name!r}: use 1 to 128 of A-Z a-z 0-9 _ . - (and not '.' or '..').")
-    return name
+    if isinstance(name, str) and _NAME.fullmatch(name) and name not in {".", ".."}:
+        return name
+    if isinstance(name, str):
+        # What is long has said all by its beginning.
+        wrong = f"{what} {name!r}" if len(name) <= 150 else f"{what} {name[:100]!r}…, which has {len(name)} characters"
+    elif type(name) in {int, float}:
+        wrong = f"{what} {_shown(name)} is a number, and not text: say '{_shown(name)}'"
+    else:
+        wrong = f"{what} {_shown(name)} is not text"
+    raise UnsafePath(f"{wrong}: use 1 to 128 of A-Z a-z 0-9 _ . - there, and more than a dot or two.")
+
+
+def check_place(place: object) -> str:
+    """Return a path on this machine as absolute text; raises :class:`ArtifactError` for what is none."""
+    text = os.fspath(place) if isinstance(place, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise ArtifactError(f"{place!r} is no path: give text or a pathlib.Path.")
+    if "\0" in text or not _encodable(text):
+        raise ArtifactError(f"{text!r} cannot be the path of a file: no system takes such characters. Correct it.")
+    return os.path.abspath(text)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_type(kind: object) -> ArtifactType:

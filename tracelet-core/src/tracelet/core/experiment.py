@@ -33,6 +33,8 @@ _LOG = logging.getLogger("tracelet.experiment")
 _ACTIVE: weakref.WeakValueDictionary[str, Experiment] = weakref.WeakValueDictionary()
 
 
+#: Seconds; what is longer the operating system's waits do not take.
+_LONGEST_WAIT = 1_000_000_000
 #: Exceptions that tell of an end, and of no trouble.
 _NO_FAILURES = (GeneratorExit, StopIteration, StopAsyncIteration)
 
@@ -231,7 +233,10 @@ class Experiment:
 
     def flush(self, timeout: float | None = None) -> int:
         """Make the deliveries that wait, for so many seconds (``stop_timeout``); return how many are left."""
-        return self._artifacts().flush(self.settings.stop_timeout if timeout is None else timeout)
+        seconds = self.settings.stop_timeout if timeout is None else timeout
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds <= _LONGEST_WAIT:
+            raise ConfigError(f"timeout={seconds!r} is no number of seconds: give one up to {_LONGEST_WAIT}.")
+        return self._artifacts().flush(seconds)
 
     def get_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
         """Return a stored version: ``latest``, ``v3``, a label, an alias, or ``sha256:<prefix>``.
@@ -297,6 +302,8 @@ def _resolve(settings: TraceletSettings, config: ExperimentConfig, **arguments: 
 def _labels(version: str | None, aliases: Iterable[str]) -> Labels:
     if isinstance(aliases, str):
         raise ConfigError(f"aliases={aliases!r}: give a list, such as [{aliases!r}].")
+    if isinstance(aliases, bytes) or not isinstance(aliases, Iterable):
+        raise ConfigError(f"aliases={aliases!r}: give a list of names, such as ['best'].")
     return Labels(version, aliases)
 
 

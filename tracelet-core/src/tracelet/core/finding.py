@@ -16,6 +16,7 @@ from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.store import Store
+from tracelet.core.words import many
 from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError
 
 __all__ = ["Finder"]
@@ -102,6 +103,8 @@ class Finder:
     def _asked(self, backend: str | None) -> list[str]:
         if backend is None:
             return list(self._specs)
+        if not isinstance(backend, str):
+            raise ConfigError(f"backend={backend!r} is no name: give one of {', '.join(self._specs)} as text.")
         self._plugins().backends.get(backend)
         if backend not in self._specs:
             raise ConfigError(f"backend {backend!r} is not one of this experiment's: {', '.join(self._specs)}.")
@@ -146,7 +149,7 @@ class Finder:
         else:
             near = difflib.get_close_matches(name, names, n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_artifacts() shows what there is."
-        queued = f" {waiting} deliveries of it wait in the outbox." if waiting else ""
+        queued = f" {many(waiting, 'delivery of it waits', 'deliveries of it wait')} in the outbox." if waiting else ""
         return f"{self._experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"
 
 

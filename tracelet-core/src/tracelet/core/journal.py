@@ -30,6 +30,7 @@ from tracelet.core.entries import ArtifactType
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
+from tracelet.core.words import many
 from tracelet.exceptions import TraceletError
 
 __all__ = ["Captured", "Head", "Journal", "Kept", "Leftover", "leftovers"]
@@ -204,7 +205,11 @@ def _read(path: Path) -> Leftover | None:
             _LOG.warning("%s does not say whose captures it is about: they are not delivered.", path)
         return None
     if bad:
-        _LOG.warning("%s: %d lines cannot be read, and are skipped: what they tell of is not delivered.", path, bad)
+        _LOG.warning(
+            "%s: %s: what is told there is not delivered.",
+            path,
+            many(bad, "line is unreadable", "lines are unreadable"),
+        )
     return Leftover(path, reading.head, tuple(reading.waiting.values()), reading.last, reading.over)
 
 

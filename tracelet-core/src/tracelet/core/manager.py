@@ -243,8 +243,8 @@ class ArtifactManager:
 
     def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
         """Snapshot an artifact into the outbox and return; the future gives what became of it."""
-        warnings = tuple(artifact._warnings)
-        return _with_warnings(self._submit(artifact, labels, uuid.uuid4().hex, run=self._running()), warnings)
+        promise = self._submit(artifact, labels, uuid.uuid4().hex, run=self._running())
+        return _with_warnings(promise, tuple(artifact._warnings))
 
     def _submit(
         self, artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool = False

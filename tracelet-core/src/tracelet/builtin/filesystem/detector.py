@@ -109,7 +109,9 @@ class _Run:
                 self._known.update(there)
                 if Path(place.path).is_dir():
                     _LOG.debug(
-                        "%s has %d files at the start: they are captured if they change.", place.path, len(there)
+                        "%s: what is there at the start (%d in number) is captured if it changes.",
+                        place.path,
+                        len(there),
                     )
                 else:
                     _LOG.debug("%s is not there yet: it is watched when it is.", place.path)

@@ -21,6 +21,7 @@ from tracelet.core.plugins import Registry, sdk_state
 from tracelet.core.processes import TOKEN
 from tracelet.core.store import LocalStore, open_store
 from tracelet.core.uses import Uses
+from tracelet.core.words import many
 from tracelet.exceptions import (
     BackendAuthError,
     BackendUnavailable,
@@ -129,14 +130,15 @@ def _outbox(directory: Path) -> Iterator[Check]:
     if count:
         places = ", ".join(sorted({parcel.backend for parcel in waiting})) or "be hashed first"
         size = sum(parcel.manifest.size_bytes for parcel in waiting) / _MB
-        detail = f"{count} deliveries wait, to {places} ({size:,.1f} MB)"
-        yield Check("outbox", Verdict.NOTE, detail, "Send them with `tracelet sync`.")
+        detail = f"{many(count, 'delivery waits', 'deliveries wait')}, to {places} ({size:,.1f} MB)"
+        yield Check("outbox", Verdict.NOTE, detail, f"Send {'it' if count == 1 else 'them'} with `tracelet sync`.")
     else:
         yield Check("outbox", Verdict.OK, "nothing waits")
     captured = sum(len(left.waiting) for left in leftovers(directory))
     if captured:
-        detail = f"{captured} captures of processes that are dead are not in the outbox yet"
-        yield Check("captures", Verdict.NOTE, detail, "The next run takes them up; or send them with `tracelet sync`.")
+        detail = many(captured, "capture of a dead process is", "captures of dead processes are")
+        advice = "The next run takes up what is left; or send it with `tracelet sync`."
+        yield Check("captures", Verdict.NOTE, f"{detail} not in the outbox yet", advice)
     for one in outbox.damaged():
         detail = f"a delivery of {one.name!r} of {one.experiment!r} is damaged, and is not made"
         yield Check("damaged", Verdict.WRONG, detail, one.advice)
