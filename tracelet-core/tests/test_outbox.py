@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from making import write
 
 from tracelet.core.drafts import drafted_at, parcels_of
@@ -18,7 +23,7 @@ from tracelet.core.files import copy_blob
 from tracelet.core.outbox import Draft, Outbox, Parcel, without_secrets
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, current
-from tracelet.exceptions import ArtifactError
+from tracelet.exceptions import ArtifactError, IntegrityError, TraceletError
 from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, RunInfo, SealedArtifact
 
 DEAD = attrs.evolve(current(), pid=2**22 + 1, started="1")
@@ -153,6 +158,61 @@ def test_secrets_go_from_whatever_a_context_holds() -> None:
     told = without_secrets(context)
     assert "secret" not in str(told)
     assert (told["port"], told["on"], told["uris"][0]) == (5, None, "https://me@host/x")
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([10**19, 10**400, -1, 1e300, "", "../x", "a/b", "\x00", [], {}, [[]], [None], {"$float": "x"}]),
+    st.text(max_size=5),
+)
+CUTS = st.one_of(st.binary(max_size=4), st.sampled_from([b"[" * 3000, b"9" * 5000, b"1e999", b"NaN"]))
+
+
+def changed(content: bytes, data: st.DataObject) -> bytes:
+    """What somebody made of a file of JSON: another value in it, or other bytes."""
+    if data.draw(st.booleans()):
+        start = data.draw(st.integers(0, len(content)))
+        return content[:start] + data.draw(CUTS) + content[start + data.draw(st.integers(0, 8)) :]
+    plain = json.loads(content)
+    holder: Any = {"all": plain}
+    key: Any = "all"
+    while isinstance(holder[key], (dict, list)) and holder[key] and data.draw(st.integers(0, 4)):
+        holder = holder[key]
+        key = data.draw(st.sampled_from(list(holder) if isinstance(holder, dict) else list(range(len(holder)))))
+    holder[key] = data.draw(JUNK)
+    return json.dumps(plain).encode()
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_a_file_of_the_outbox_that_was_changed_is_read_or_told_of_and_stops_nothing(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        outbox = Outbox(Path(place))
+        first, second = (queue(outbox, Path(place) / "sources", name) for name in ("one", "two"))
+        assert take(outbox, first)
+        outbox.failed(second, ArtifactError("no"), final=True)
+        draft = Draft(first.manifest, {}, (), {}, Path(place) / "staging")
+        outbox.add_draft(draft, Labels("v"), first.run, {"moody": {"uri": "x"}})
+        names = sorted(path for path in outbox.root.rglob("*") if path.suffix in {".json", ".lease", ".refused"})
+        assert {path.suffix for path in names} == {".json", ".lease", ".refused"}
+        file = data.draw(st.sampled_from(names))
+        file.write_bytes(changed(file.read_bytes(), data))
+        for parcel in [*outbox.everything(), *outbox.refused()]:
+            with contextlib.suppress(TraceletError):
+                outbox.sealed(parcel)
+        [one.advice for one in outbox.damaged()]
+        with contextlib.suppress(IntegrityError):
+            outbox.blobs()
+        assert outbox.size_bytes() >= 0
+        list(outbox.leftovers())
+        for path in outbox.every_draft():
+            outbox.take_draft(path)
+        for key in outbox.waiting("trials", "moody"):
+            loaded = outbox.load("trials", "moody", key)
+            if loaded is not None:
+                outbox.take(loaded, [current()], 60)
 
 
 def test_bytes_that_another_delivery_marks_as_young_meanwhile_are_the_same_bytes(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ class Manifest:
         try:
             manifest = converter().structure(data, cls)
             digest = manifest.digest
-            manifest._check_sealed()
+            manifest.check_sealed()
         except UnsafePath:
             raise
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -200,8 +200,8 @@ class Manifest:
             )
         return manifest
 
-    def _check_sealed(self) -> None:
-        """What is stored has everything that is settled at sealing."""
+    def check_sealed(self) -> None:
+        """Raise ``ValueError`` where it has not everything that is settled at sealing."""
         files = [file.sha256 for file in (*self.payload, *self.stored)]
         if None in files or any(None in {one.artifact_path, one.size_bytes} for one in self.objects):
             raise ValueError("a file or an object has no path, size or sha256")

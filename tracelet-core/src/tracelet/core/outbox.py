@@ -64,6 +64,10 @@ class Draft:
     staging: Path
 
 
+def _sealed(instance: object, field: attrs.Attribute[Any], manifest: Manifest) -> None:
+    manifest.check_sealed()
+
+
 @attrs.frozen
 class Parcel:
     """One artifact on its way to one backend."""
@@ -73,7 +77,7 @@ class Parcel:
     labels: Labels
     #: What ``BackendSpec.context`` found in the process that logged it, without secrets.
     sdk: dict[str, Any]
-    manifest: Manifest
+    manifest: Manifest = attrs.field(validator=_sealed)
     #: Seconds since the epoch.
     queued_at: float = attrs.field(validator=time_field)
     attempts: int = attrs.field(default=0, validator=count_field)
