@@ -291,3 +291,36 @@ print(json.dumps([told, os.listdir("got")]))
 """
     )
     assert told == [["UnsafePath", "UnsafePath", "UnsafePath", "IntegrityError"], []]
+
+
+def test_one_damaged_record_hides_no_other_version(repo: Path, program: Any) -> None:
+    program(LOG_TWO, TRACELET_AIM_REPO=str(repo))
+    told = program(
+        f"""
+from pathlib import Path
+from tracelet.exceptions import IntegrityError
+from tracelet.plugin import BackendContext
+from tracelet_aim import AimSettings, _open
+from tracelet_aim.backend import CATALOGUE
+backend = _open("trials", AimSettings(repo={str(repo)!r}), BackendContext(Path.cwd()))
+with backend._place.reading(CATALOGUE, backend._name) as tree:
+    sound = tree.get("versions", "model", 1)
+plain = json.loads(sound)
+absurd = plain["manifest"].replace('"size_bytes": ', '"size_bytes": 1' + "0" * 400)
+told = []
+for record in (json.dumps({{**plain, "manifest": absurd}}), json.dumps({{**plain, "base": "gopher://x"}}), "[" * 5000, "9" * 5000, "5"):
+    with backend._place.writing(CATALOGUE, backend._name) as tree:
+        tree.set(("versions", "model", 1), record)
+    found = []
+    try:
+        found.extend(backend.list(name=None, type=None))
+    except IntegrityError as error:
+        told.append([str(error)[:12], [one.number for one in found]])
+    try:
+        backend.find("model", "latest")
+    except IntegrityError as error:
+        told[-1].append(type(error).__name__)
+print(json.dumps(told))
+"""
+    )
+    assert told == [["'model' v1: ", [0], "IntegrityError"]] * 5

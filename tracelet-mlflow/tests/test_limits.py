@@ -167,3 +167,46 @@ def test_two_that_log_one_name_in_turn_see_what_the_other_one_has_logged(server:
         *(["v0", True], ["v1", True], ["v2", True], ["v2", False]),
         *(["v3", True], ["v4", True], ["v4", False], ["v5", True]),
     ]
+
+
+ONE_DAMAGED = """
+import base64, json, zlib
+from mlflow import MlflowClient
+from tracelet import ArtifactType, Experiment
+from tracelet.exceptions import IntegrityError
+
+exp = Experiment("versions", backend="mlflow", artifacts=True)
+with exp:
+    for number in range(3):
+        exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object(number, "x")).raise_for_errors()
+client = MlflowClient(tracking_uri=URI)
+index = client.get_experiment_by_name("versions.tracelet").experiment_id
+(run,) = client.search_runs([index], "tags.`tracelet.name` = 'data'")
+sound = run.data.tags["v1"]
+plain = json.loads(sound)
+text = zlib.decompress(base64.b64decode(plain["manifest"])).decode()
+absurd = text.replace('"size_bytes": 1', '"size_bytes": 1' + "0" * 400)
+assert absurd != text
+packed = base64.b64encode(zlib.compress(absurd.encode())).decode()
+told = []
+for record in (json.dumps({**plain, "manifest": packed}), "5", "[" * 5000, '{"digest": ' + "9" * 5000 + "}"):
+    client.set_tag(run.info.run_id, "v1", record)
+    exp = Experiment("versions", backend="mlflow", artifacts=True)
+    try:
+        exp.list_artifacts()
+    except IntegrityError as error:
+        told.append([str(error)[:20], [one.version for one in error.answers]])
+    try:
+        exp.get_artifact("data", "v1")
+    except IntegrityError as error:
+        told[-1].append(type(error).__name__)
+    told[-1].append(exp.get_artifact("data", "latest").version)
+    told[-1].append(exp.get_artifact("data", "sha256:" + exp.get_artifact("data", "v0").digest).version)
+print(json.dumps(told))
+"""
+
+
+def test_one_damaged_record_hides_no_other_version(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    told = programs.run(ONE_DAMAGED.replace("=URI", f"={uri!r}"), tmp_path / "program", {"MLFLOW_TRACKING_URI": uri})
+    assert told == [["mlflow: 'data' v1: a", ["v2", "v0"], "IntegrityError", "v2", "v0"]] * 4
