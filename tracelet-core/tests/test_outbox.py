@@ -173,7 +173,7 @@ CUTS = st.one_of(st.binary(max_size=4), st.sampled_from([b"[" * 3000, b"9" * 500
 def changed(content: bytes, data: st.DataObject) -> bytes:
     """What somebody made of a file of JSON: another value in it, or other bytes."""
     if data.draw(st.booleans()):
-        start = data.draw(st.integers(0, len(content)))
+        start = data.draw(st.integers(0, 5000)) % len(content)
         return content[:start] + data.draw(CUTS) + content[start + data.draw(st.integers(0, 8)) :]
     plain = json.loads(content)
     holder: Any = {"all": plain}
@@ -195,9 +195,10 @@ def test_a_file_of_the_outbox_that_was_changed_is_read_or_told_of_and_stops_noth
         outbox.failed(second, ArtifactError("no"), final=True)
         draft = Draft(first.manifest, {}, (), {}, Path(place) / "staging")
         outbox.add_draft(draft, Labels("v"), first.run, {"moody": {"uri": "x"}})
-        names = sorted(path for path in outbox.root.rglob("*") if path.suffix in {".json", ".lease", ".refused"})
-        assert {path.suffix for path in names} == {".json", ".lease", ".refused"}
-        file = data.draw(st.sampled_from(names))
+        kinds = {".json", ".lease", ".refused"}
+        files = {(path.suffix, path.parent.name): path for path in outbox.root.rglob("*") if path.suffix in kinds}
+        assert {suffix for suffix, _ in files} == kinds
+        file = files[data.draw(st.sampled_from(sorted(files)))]
         file.write_bytes(changed(file.read_bytes(), data))
         for parcel in [*outbox.everything(), *outbox.refused()]:
             with contextlib.suppress(TraceletError):
