@@ -631,7 +631,7 @@ def test_no_secret_is_in_the_outbox(moody: Moody, experiment: Make, home: Path) 
     exp.submit_artifact(artifact("b")).result(10)
     written = [path.read_text() for path in (home / ".tracelet" / "outbox").rglob("*.json")]
     assert len(written) == 2
-    assert "https://host/x" in written[0]
+    assert "https://me@host/x" in written[0]
     assert not [one for one in written if "secret" in one]
 
 

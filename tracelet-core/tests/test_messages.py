@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commanding import COMMAND, environment
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
 from tracelet.exceptions import ArtifactError, TraceletError
@@ -128,6 +130,25 @@ def test_whatever_an_argument_is_it_is_taken_or_refused_in_plain_words(desk: Des
             if faults(str(error)):
                 wrong[repr(odd)] = faults(str(error)), str(error)
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get"], ["get", "messages"], ["get", "messages", ".."], ["get", "messages", "a/b"], ["get", "messages", "dat"],
+        ["get", "messages", "data", "v7"], ["get", "messages", "data", "??"], ["get", "messages", "data", "--path", "no"],
+        ["get", "messages", "data", "--backend", "nowhere"], ["get", "other", "data"], ["get", "messages", "data", "-o", "f.txt"],
+        ["ls"], ["ls", ""], ["ls", "other", "--backend", "nowhere"], ["ls", "messages", "--type", "modell"],
+        ["gc", "--older-than", "soon"], ["gc", "--older-than", "1s"], ["sync", "--dir", "nowhere"], ["sync", "x"],
+        ["doctor", "--backend", "nowhere", "--json", "--no"], ["nonsense"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_the_command_says_what_is_wrong_in_one_line_and_in_plain_words(desk: Desk, arguments: list[str]) -> None:
+    done = subprocess.run([COMMAND, *arguments], env=environment(), capture_output=True, text=True, timeout=90)
+    assert done.returncode in {1, 2}
+    (line,) = (done.stderr or done.stdout).splitlines()
+    assert not faults(line)
 
 
 @pytest.mark.parametrize("label", [1.2, 3])

@@ -156,7 +156,7 @@ def extract(archive: Path, sizes: Mapping[str, int], dest: Path) -> None:
                 with opened.open(info) as source, target_path(dest, path).open("wb") as target:
                     shutil.copyfileobj(source, target, _CHUNK)
     except (KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise IntegrityError(f"a zip of the artifact is damaged: {error}. Get it from another backend.") from error
+        raise IntegrityError(f"a zip of the artifact is damaged ({error}): get it from another backend.") from error
 
 
 def remove(blob: Blob) -> None:

@@ -19,7 +19,7 @@ from tracelet.core.artifacts import ArtifactType, LoggedArtifact
 from tracelet.core.experiment import Experiment
 from tracelet.core.finding import Finder
 from tracelet.core.outbox import Outbox
-from tracelet.core.words import many
+from tracelet.core.words import many, sentence
 from tracelet.exceptions import ArtifactNotFound, TraceletError
 from tracelet.settings import TraceletSettings
 
@@ -98,7 +98,8 @@ def get(
         try:
             found = finder.get(name, version or "latest", None)
         except ArtifactNotFound as error:
-            raise ArtifactNotFound(f"{error} Asked was {_asked(experiment, directory, settings)}") from error
+            asked = sentence(f"Asked was {_asked(experiment, directory, settings)}")
+            raise ArtifactNotFound(f"{error} {asked}") from error
         there = found.download(output, list(paths) or None, references=references, trust=trust)
     if as_json:
         tell_json({"experiment": experiment, **_plain(found), "folder": str(there)})

@@ -110,7 +110,7 @@ def reaching(uri: str) -> Iterator[None]:
         # A traceback would show the cause's own text, secrets and all.
         cause = error if said.endswith(str(error)) else None
         if isinstance(error, FileNotFoundError):
-            raise ArtifactNotFound(f"{redact(uri)} is not there: {said}. Check the address.") from cause
+            raise ArtifactNotFound(f"{redact(uri)} is not there ({said}): check the address.") from cause
         if isinstance(error, PermissionError):
             raise BackendAuthError(f"{message}. Check the credentials of this scheme.") from cause
         raise BackendUnavailable(f"{message}. Check the address and the network.") from cause

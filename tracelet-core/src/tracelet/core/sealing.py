@@ -32,6 +32,7 @@ from tracelet.core.plain import plain_metadata
 from tracelet.core.plugins import Catalogue, recognise
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.store import Store
+from tracelet.core.words import sentence
 from tracelet.exceptions import ArtifactError, BackendError, BackendUnavailable, TraceletError, UnknownPlugin
 
 __all__ = ["finish", "model_serializer", "object_serializer", "prepare"]
@@ -142,7 +143,7 @@ def _dump(spec: SerializerSpec, value: Any, path: Path, what: str, whose: str) -
     except BackendError as error:
         check_room(path.parent, error.__cause__)  # or what was to be stored is not at fault
         raise ArtifactError(
-            f"the {what} cannot be stored as {spec.name}: {error.__cause__ or error}. Change it, or give another serializer= or framework=.{whose}"
+            f"the {what} cannot be stored as {spec.name}: {sentence(error.__cause__ or error)} Change it, or give another serializer= or framework=.{whose}"
         ) from error.__cause__
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         raise ArtifactError(f"the {what} cannot be stored as {spec.name}: its serializer wrote nothing.{whose}")

@@ -99,7 +99,7 @@ def readable() -> Iterator[None]:
         ) from error
     except UNREADABLE as error:
         raise ArtifactError(
-            f"The files do not hold a model that can be loaded here: {type(error).__name__}: {error}. "
+            f"The files do not hold a model that can be loaded here: {type(error).__name__}: {str(error).rstrip('. ')}. "
             "If they are whole, try the library version that model.json names."
         ) from error
 
