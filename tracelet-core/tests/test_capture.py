@@ -421,7 +421,7 @@ def test_a_line_that_the_kill_cut_off_costs_the_others_nothing(home: Path) -> No
 def test_what_another_process_is_finishing_is_left_to_it(home: Path) -> None:
     killed(home, frozen=True)
     (journal,) = (home / ".tracelet" / "captured").rglob("*.jsonl")
-    assert Outbox(home / ".tracelet").take_journal(journal)
+    assert Outbox(home / ".tracelet").lease(journal)
     with Experiment("captured", artifacts=True) as exp:
         assert exp.flush(5.0) == 0
     assert exp.list_artifacts() == []

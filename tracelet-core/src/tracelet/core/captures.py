@@ -55,7 +55,7 @@ class Captures:
 
     def hand_over(self, left: Leftover, submit: Submit) -> None:
         """Submit everything that a dead process captured, without end of patience, unless somebody else does."""
-        if self._site.outbox.take_journal(left.path):
+        if self._site.outbox.lease(left.path):
             until = time.monotonic() + _LONG
             self._resume(left, submit).stop(until, until)
 
@@ -89,7 +89,7 @@ class Captures:
         return (
             left
             for left in leftovers(self._site.directory, self._site.experiment)
-            if self._site.outbox.take_journal(left.path)
+            if self._site.outbox.lease(left.path)
         )
 
     def _resume(self, left: Leftover, submit: Submit) -> Capture:

@@ -28,7 +28,17 @@ from tracelet import exceptions
 from tracelet.core.backend import BackendContext, BackendSpec, StoredArtifact
 from tracelet.core.files import FileChanged
 from tracelet.core.plain import converter
-from tracelet.core.processes import TOKEN, ProcessId, end_family, family, io_bytes, process_id
+from tracelet.core.processes import (
+    OWNER,
+    TOKEN,
+    ProcessId,
+    current,
+    end_family,
+    family,
+    io_bytes,
+    owner_mark,
+    process_id,
+)
 from tracelet.core.service import Service
 from tracelet.exceptions import BackendError, BackendUnavailable, TraceletError
 from tracelet.settings import child_environment
@@ -260,7 +270,9 @@ class ProcessLane:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     start_new_session=True,
-                    env=child_environment({TOKEN: self._token}, self._spec.environ, _own_path()),
+                    env=child_environment(
+                        {TOKEN: self._token, OWNER: owner_mark(current())}, self._spec.environ, _own_path()
+                    ),
                 )
         except OSError as error:
             self._break(f"its process cannot be started: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -24,6 +25,7 @@ from tracelet.core.finding import Finder
 from tracelet.core.journal import Leftover
 from tracelet.core.outbox import Draft, Outbox, Parcel
 from tracelet.core.plugins import Registry
+from tracelet.core.puts import note_put
 from tracelet.core.results import LogResults
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.sealing import finish, prepare
@@ -349,6 +351,7 @@ class ArtifactManager:
         snapshot: bool,
     ) -> dict[str, Outcome]:
         tasks: dict[str, Task] = {}
+        note: Path | None = None
         try:
             draft = self._prepared(artifact, run, targets, uuid.uuid4().hex, snapshot=snapshot)
         except OSError as error:
@@ -358,18 +361,25 @@ class ArtifactManager:
             self._tally.tell_unportable(sealed.manifest.stored)
             until = time.monotonic() + limit_for(sealed.manifest.held_bytes, self._site.settings) + _MARGIN
             order = self._site.outbox.clock(run.experiment).tick()
-            for target in targets:
-                sdk = self._wires.sdk[target.name]
-                parcel = Parcel(target.name, run, labels, sdk, sealed.manifest, time.time(), order=order)
-                own = attrs.evolve(sealed, rendered=draft.rendered.get(target.name))
-                tasks[target.name] = self._wires.couriers[target.name].send(own, parcel)
+            parcels = {
+                target.name: Parcel(
+                    target.name, run, labels, self._wires.sdk[target.name], sealed.manifest, time.time(), order=order
+                )
+                for target in targets
+            }
+            if len(parcels) > 1:
+                with contextlib.suppress(OSError):  # without it, a kill in the middle is not mended
+                    note = note_put(self._site.directory, parcels)
+            for name, parcel in parcels.items():
+                own = attrs.evolve(sealed, rendered=draft.rendered.get(name))
+                tasks[name] = self._wires.couriers[name].send(own, parcel)
             return {name: self._wires.couriers[name].wait_for(task, until) for name, task in tasks.items()}
         except FileChanged as error:
             return {target.name: Outcome(error=error) for target in targets}
         except BackendError as error:
             return self._kept(artifact, labels, run, targets, error)
         finally:
-            _remove_after(draft.staging, tasks.values())
+            _remove_after(draft.staging, note, tasks.values())
 
     def _kept(
         self,
@@ -473,7 +483,7 @@ def _with_warnings(promise: Future[LogResults], warnings: Collection[str]) -> Fu
     return told
 
 
-def _when_all(futures: dict[str, Future[Outcome]], then: Callable[[], None]) -> None:
+def _when_all(futures: Mapping[str, Future[Any]], then: Callable[[], None]) -> None:
     """Call ``then`` once when every future is done."""
     left = set(futures)
 
@@ -488,7 +498,10 @@ def _when_all(futures: dict[str, Future[Outcome]], then: Callable[[], None]) -> 
         future.add_done_callback(lambda _, name=name: done(name))  # type: ignore[misc]
 
 
-def _remove_after(staging: Path, tasks: Collection[Task]) -> None:
-    """Remove a staging folder once no delivery reads from it any more."""
+def _remove_after(staging: Path, note: Path | None, tasks: Collection[Task]) -> None:
+    """Remove a staging folder once no delivery reads from it any more, and the note of a put once it is in no danger."""
     futures = {str(number): task.outcome for number, task in enumerate(tasks)}
     _when_all(futures, lambda: shutil.rmtree(staging, ignore_errors=True))
+    if note is not None:
+        safe = {str(number): task.safe for number, task in enumerate(tasks)}
+        _when_all(safe, lambda: note.unlink(missing_ok=True))

@@ -219,6 +219,10 @@ class Outbox:
         keys = [entry.removesuffix(".json") for entry in _names(self._folder(experiment, backend))]
         return [key for key in keys if name is None or key.split("~", 2)[2] == name]
 
+    def holds(self, parcel: Parcel) -> bool:
+        """Tell whether a delivery waits, or was refused."""
+        return self._file(parcel).exists() or self.refusal(parcel).exists()
+
     def everything(self) -> Iterator[Parcel]:
         """Yield every delivery of the directory, of all experiments, oldest first; see also :meth:`damaged`."""
         files = [path for path in self.root.glob("*/*/*.json") if path.parent.name != _DRAFTS]
@@ -416,12 +420,12 @@ class Outbox:
         lease.unlink(missing_ok=True)
         return True
 
-    def take_journal(self, path: Path) -> bool:
-        """Lease a journal of captures to this process; say whether it is this one's to finish."""
+    def lease(self, path: Path) -> bool:
+        """Lease a file that tells of something unfinished to this process; say whether it is this one's to finish."""
         return self._take(path, [current()], 86400)
 
     def release_draft(self, path: Path) -> None:
-        """Give a draft back."""
+        """Give a draft, or another file that tells of something unfinished, back."""
         path.with_suffix(".lease").unlink(missing_ok=True)
 
     def load_draft(self, path: Path) -> DraftFile | None:

@@ -11,10 +11,24 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["TOKEN", "ProcessId", "alive", "current", "end_family", "family", "io_bytes", "process_id"]
+__all__ = [
+    "OWNER",
+    "TOKEN",
+    "ProcessId",
+    "alive",
+    "current",
+    "end_family",
+    "family",
+    "io_bytes",
+    "owned_by",
+    "owner_mark",
+    "process_id",
+]
 
 #: The variable that marks a lane's process and, by inheritance, all it starts.
 TOKEN = "TRACELET_LANE"
+#: The one that says whose lane it is.
+OWNER = "TRACELET_LANE_OF"
 _PROC = Path("/proc")
 
 
@@ -62,7 +76,21 @@ def alive(process: ProcessId) -> bool:
 
 def family(token: str) -> list[int]:
     """Return the processes that carry the token, in whatever session or process group they are."""
-    mark = f"{TOKEN}={token}".encode()
+    return _marked(f"{TOKEN}={token}")
+
+
+def owned_by(process: ProcessId) -> list[int]:
+    """Return the lanes' processes of a process of this machine, which may be dead."""
+    return _marked(f"{OWNER}={owner_mark(process)}")
+
+
+def owner_mark(process: ProcessId) -> str:
+    """Return what the variable ``OWNER`` says."""
+    return f"{process.pid}~{process.started}"
+
+
+def _marked(variable: str) -> list[int]:
+    mark = variable.encode()
     found = []
     for entry in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -41,9 +41,21 @@ class Task:
         self.sealed = sealed
         self.parcel = parcel
         self.outcome: Future[Outcome] = Future()
+        #: Done when a kill would lose nothing of it any more: it is settled, or in the outbox.
+        self.safe: Future[None] = Future()
+        self.outcome.add_done_callback(lambda _: self._is_safe())
         self.lock = threading.Lock()
         self.in_hand = False
         self.parked = False
+
+    def park(self) -> None:
+        """Say that it is in the outbox, whatever becomes of it."""
+        self.parked = True
+        self._is_safe()
+
+    def _is_safe(self) -> None:
+        if not self.safe.done():
+            self.safe.set_result(None)
 
 
 class Courier:
@@ -262,7 +274,7 @@ class Courier:
                 self.backlog.add(self._outbox.add(task.sealed, task.parcel, holders))
             except (FileChanged, OSError) as failure:
                 return Outcome(error=failure if isinstance(failure, FileChanged) else unwritable(failure))
-            task.parked = True
+            task.park()
         with self._wake:
             self._run()
         return Outcome(error=error, queued=True)

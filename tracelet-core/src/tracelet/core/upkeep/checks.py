@@ -18,7 +18,8 @@ from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, guarded, open_lane
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry, sdk_state
-from tracelet.core.processes import TOKEN
+from tracelet.core.processes import OWNER, TOKEN
+from tracelet.core.puts import interrupted_puts
 from tracelet.core.store import LocalStore, open_store
 from tracelet.core.uses import Uses
 from tracelet.core.words import many
@@ -136,9 +137,14 @@ def _outbox(directory: Path) -> Iterator[Check]:
         yield Check("outbox", Verdict.OK, "nothing waits")
     captured = sum(len(left.waiting) for left in leftovers(directory))
     if captured:
-        detail = many(captured, "capture of a dead process is", "captures of dead processes are")
+        detail = many(captured, "capture of a run that is over is", "captures of runs that are over are")
         advice = "The next run takes up what is left; or send it with `tracelet sync`."
         yield Check("captures", Verdict.NOTE, f"{detail} not in the outbox yet", advice)
+    interrupted = sum(1 for _ in interrupted_puts(directory))
+    if interrupted:
+        puts = many(interrupted, "artifact was", "artifacts were")
+        detail = f"{puts} on the way to several backends when the process was killed, and may be in some of them only"
+        yield Check("interrupted", Verdict.NOTE, detail, "`tracelet sync` completes that.")
     for one in outbox.damaged():
         detail = f"a delivery of {one.name!r} of {one.experiment!r} is damaged, and is not made"
         yield Check("damaged", Verdict.WRONG, detail, one.advice)
@@ -172,7 +178,7 @@ def _asked(directory: Path, settings: TraceletSettings) -> list[str]:
 def _variables(plugins: Registry) -> Iterator[Check]:
     specs = [*plugins.backends, *plugins.detectors]
     for name, near in unknown_variables((spec.name, spec.settings) for spec in specs).items():
-        if name != TOKEN:
+        if name not in {TOKEN, OWNER}:
             advice = f"Did you mean {near}?" if near else "Unset it, or install what reads it."
             yield Check("variables", Verdict.NOTE, f"{name} is set, and nothing that is installed reads it", advice)
 

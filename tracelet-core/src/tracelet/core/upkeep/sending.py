@@ -21,7 +21,10 @@ from tracelet.core.manager import ArtifactManager
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.plugins import Registry
 from tracelet.core.processes import current
+from tracelet.core.puts import interrupted_puts
 from tracelet.core.store import open_store
+from tracelet.core.upkeep.completing import Completion
+from tracelet.core.words import sentence
 from tracelet.exceptions import TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 
@@ -89,6 +92,7 @@ def sync(
     tour = _Tour(directory, settings, plugins, report)
     tour.draft_captures()
     tour.seal_drafts()
+    tour.complete_puts()
     parcels = sorted(tour.outbox.everything(), key=lambda parcel: parcel.backend)
     for parcel in parcels:
         report(_delivery(parcel, DeliveryState.PLANNED))
@@ -142,7 +146,7 @@ class _Tour:
                 manager = ArtifactManager(experiment, settings, self._directory, lambda: self._plugins, writes=True)
                 manager.draft_captures(left)
             except (TraceletError, OSError) as error:
-                self._reasons[left.path] = f"{error} It is {left.path}."
+                self._reasons[left.path] = f"{sentence(error)} It is {left.path}."
 
     def seal_drafts(self) -> None:
         drafts = self.outbox.every_draft()
@@ -155,7 +159,16 @@ class _Tour:
                 for _ in seal_draft(path, self.outbox, store, limit):
                     pass
             except (TraceletError, OSError) as error:
-                self._reasons[path] = f"{error} It is {path}."
+                self._reasons[path] = f"{sentence(error)} It is {path}."
+
+    def complete_puts(self) -> None:
+        """Queue what a dead process put into some of its backends for the others."""
+        with Completion(self._directory, self._settings, self._plugins, self.outbox) as completion:
+            for path, put in interrupted_puts(self._directory):
+                try:
+                    completion.complete(path, put)
+                except (TraceletError, OSError) as error:
+                    self._reasons[path] = f"{sentence(error)} It is {path}."
 
     def deliver(self, backend: str, parcels: Sequence[Parcel]) -> None:
         """Make the deliveries to one backend, in an order that keeps each name's."""
@@ -247,7 +260,7 @@ class _Tour:
             attrs.evolve(_delivery(parcel, DeliveryState.REFUSED, parcel.error), file=self.outbox.refusal(parcel))
             for parcel in self.outbox.refused()
         ]
-        unfinished = (*self._left_captures(), *self._left_drafts(), *self._damaged())
+        unfinished = (*self._left_captures(), *self._left_drafts(), *self._left_puts(), *self._damaged())
         return SyncReport(tuple(self._delivered), (*unfinished, *left), tuple(refused))
 
     def _left_captures(self) -> list[Delivery]:
@@ -265,6 +278,13 @@ class _Tour:
             for left in leftovers(self._directory)
             for kept in left.waiting
             for backend in left.head.backends
+        ]
+
+    def _left_puts(self) -> list[Delivery]:
+        return [
+            _delivery(parcel, DeliveryState.LEFT, self._reasons.get(path, "another process is on it."))
+            for path, put in interrupted_puts(self._directory)
+            for parcel in put.parcels
         ]
 
     def _damaged(self) -> list[Delivery]:

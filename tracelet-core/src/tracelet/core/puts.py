@@ -1,0 +1,67 @@
+"""Puts to several backends at once: each is noted until all have answered, for a kill in the middle leaves it in some.
+
+puts/<experiment>/<order>~<put-id>~<name>.json    what is put, and where
+puts/<experiment>/<…>.lease                       who completes it in place of a dead process
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.files import atomic_write
+from tracelet.core.outbox import Parcel, without_secrets
+from tracelet.core.paths import physical_name
+from tracelet.core.plain import converter
+from tracelet.core.processes import ProcessId, alive, current
+from tracelet.exceptions import TraceletError
+
+__all__ = ["Put", "interrupted_puts", "note_put"]
+
+_LOG = logging.getLogger("tracelet.outbox")
+
+
+@attrs.frozen
+class Put:
+    """One artifact on its way to several backends."""
+
+    owner: ProcessId
+    #: To the first of them.
+    parcel: Parcel
+    #: By backend: what the user's own SDK said.
+    targets: dict[str, dict[str, Any]]
+
+    @property
+    def parcels(self) -> list[Parcel]:
+        """One delivery a backend."""
+        return [attrs.evolve(self.parcel, backend=name, sdk=sdk) for name, sdk in self.targets.items()]
+
+
+def note_put(directory: Path, parcels: Mapping[str, Parcel]) -> Path:
+    """Note a put before its first delivery; the note is to be deleted when each of them was made, or is in the outbox."""
+    first = next(iter(parcels.values()))
+    targets = {name: without_secrets(parcel.sdk) for name, parcel in parcels.items()}
+    put = Put(current(), attrs.evolve(first, sdk={}), targets)
+    path = directory / "puts" / physical_name(first.run.experiment) / f"{first.key}.json"
+    # A power cut that takes the note away takes a put with it that had not returned.
+    atomic_write(path, json.dumps(converter().unstructure(put)).encode(), durable=False)
+    return path
+
+
+def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
+    """Yield the puts of dead processes of this machine, oldest first."""
+    for path in sorted((directory / "puts").glob("*/*.json"), key=lambda path: path.name):
+        try:
+            put = converter().structure(json.loads(path.read_bytes()), Put)
+        except FileNotFoundError:
+            continue  # it was completed meanwhile
+        except (AttributeError, LookupError, TypeError, ValueError, ExceptionGroup, TraceletError):
+            _LOG.warning("%s is damaged, and is passed over: delete it.", path)
+            continue
+        if put.owner.host == current().host and not alive(put.owner):
+            yield path, put
