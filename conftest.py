@@ -1,8 +1,17 @@
-"""For all tests: Ctrl-C means what it means at a terminal."""
+"""For all tests: Ctrl-C means what it means at a terminal, and the long forms of some are asked for by name."""
 
 from __future__ import annotations
 
 import signal
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `nox -s reliability` asks for."""
+    group = parser.getgroup("tracelet")
+    group.addoption("--long", action="store_true", help="run the long forms of the tests in tests/reliability")
+    group.addoption("--figures", metavar="PAGE", help="write what they measured into this page")
 
 
 def pytest_configure() -> None:

@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `launchers`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `reliability`, `launchers`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -71,6 +71,14 @@ def launchers(session: nox.Session) -> None:
     (torch,) = (line for line in group("frameworks") if line.startswith("torch=="))
     session.install(torch, "numpy", "-e", "./tracelet-core", *group("test"))
     session.run("pytest", "tests/launchers", *session.posargs)
+
+
+@nox.session
+def reliability(session: nox.Session) -> None:
+    """Kill, starve, cheat and soak at length; write what came of it into docs/reliability.md. It takes some fifteen minutes."""
+    session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test"))
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.run("pytest", "tests/reliability", "--long", "--figures", "docs/reliability.md", *session.posargs)
 
 
 @nox.session

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 
 class Wicket:
-    """`mode` is `pass`, `refused`, `hang`, or an HTTP status such as `503` that answers every request."""
+    """`mode` is what becomes of requests.
+
+    `pass`, `refused`, `hang`, an HTTP status such as `503` that answers every one, or what becomes of the answers: `slow`, a few
+    bytes at a time; `reset`, broken off in the middle; `corrupt`, one bit of every block changed.
+    """
 
     def __init__(self, behind: int) -> None:
         self._behind = behind
@@ -71,7 +77,7 @@ class Wicket:
     def _serve(self, client: socket.socket) -> None:
         self._open.add(client)
         with client, contextlib.suppress(OSError):
-            if self.mode == "pass":
+            if self.mode in {"pass", "slow", "reset", "corrupt"}:
                 with socket.create_connection(("127.0.0.1", self._behind)) as server:
                     self._open.add(server)
                     back = threading.Thread(target=self._pump, args=(server, client, False), daemon=True)
@@ -88,10 +94,32 @@ class Wicket:
                 client.sendall(answer.encode())
         self._open.discard(client)
 
+    def _answer(self, block: bytes, client: socket.socket) -> bool:
+        """Send a part of an answer; say whether there may be more of it."""
+        if self.mode == "slow":
+            for start in range(0, len(block), 64):
+                time.sleep(0.01)
+                client.sendall(block[start : start + 64])
+        elif self.mode == "reset":
+            client.sendall(block[: len(block) // 2])
+            # To close a socket that lingers for no time is to reset its connection.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            return False
+        elif self.mode == "corrupt":
+            middle = len(block) * 3 // 4
+            client.sendall(block[:middle] + bytes([block[middle] ^ 1]) + block[middle + 1 :])
+        else:
+            client.sendall(block)
+        return True
+
     def _pump(self, source: socket.socket, target: socket.socket, inwards: bool) -> None:
         with contextlib.suppress(OSError):
             while block := source.recv(1 << 16):
-                target.sendall(block)
+                if inwards:
+                    target.sendall(block)
+                elif not self._answer(block, target):
+                    return
                 if inwards and self._after is not None:
                     left, call = self._after
                     self._after = (left - len(block), call) if left > len(block) else None
