@@ -38,7 +38,7 @@ def test_a_program_or_its_lane_is_killed_while_it_logs(
     assert_good(figures, f"{', '.join(made.backends)}: a writing {role} killed", made.settled())
 
 
-@pytest.mark.parametrize(("kind", "short", "many"), [("local", 3, 20), ("both", 3, 20)])
+@pytest.mark.parametrize(("kind", "short", "many"), [("local", 3, 20), ("both", 3, 20), ("mlflow", 1, 8)])
 def test_sync_is_killed(trial: Make, figures: Figures, long: bool, kind: str, short: int, many: int) -> None:
     made = trial(kind)
     for _ in range(4 if long else 1):

@@ -64,6 +64,7 @@ class Trial:
         )
 
     def _dying(self, role: str, at: int) -> dict[str, str]:
+        (self.folder / "deeds.died").unlink(missing_ok=True)
         path = os.pathsep.join([DYING, *filter(None, [os.environ.get("PYTHONPATH")])])
         return {"PYTHONPATH": path, "DYING": f"{role}:{at}", "DYING_COUNT": str(self.folder / "deeds")}
 

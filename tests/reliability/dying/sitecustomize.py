@@ -1,7 +1,8 @@
 """Kills its own process before its n-th deed that outlives it: a file made, moved or removed, a connection, a process begun.
 
-`DYING` is `<role>:<n>`; the role is `lane` for a lane's process, else `program`. With `n` 0 it only counts: the number of deeds is
-in the file `DYING_COUNT`. A count says the same on every machine, however busy.
+`DYING` is `<role>:<n>`; the role is `lane` for a lane's process, else `program`. One process dies, and those that come after it live,
+until the file `<DYING_COUNT>.died` is gone. With `n` 0 it only counts: the number of deeds is in the file `DYING_COUNT`. A count says
+the same on every machine, however busy.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 class _Counter:
     def __init__(self, last: int, told: str) -> None:
         self._last = last
+        self._died = f"{told}.died"
         self._count = 0
         descriptor = os.open(told, os.O_RDWR | os.O_CREAT)
         os.truncate(descriptor, 8)
@@ -32,7 +34,8 @@ class _Counter:
             return
         self._count += 1
         self._told[:] = self._count.to_bytes(8, "little")
-        if self._count == self._last:
+        if self._count == self._last and not os.path.exists(self._died):
+            os.close(os.open(self._died, os.O_CREAT))
             os.kill(os.getpid(), signal.SIGKILL)
 
 
