@@ -80,7 +80,8 @@ def test_calls_end_and_nothing_is_lost_when_a_server(
     synced = subprocess.run(
         [TRACELET, "sync"], env=environ(tmp_path, door), capture_output=True, text=True, timeout=PATIENCE
     )
-    assert synced.returncode == 0, (synced.stdout, synced.stderr)
+    print(synced.stdout, synced.stderr)
+    assert synced.returncode == 0
     there = json.loads(read(tmp_path / "elsewhere", door, experiment).stdout)
     assert sorted(one["n"] for one in there) == [1, 2, 3, 4]
     assert all(one["whole"] for one in there)

@@ -239,6 +239,26 @@ def test_what_is_in_hand_when_the_callers_time_is_over_goes_on_behind_it(
     assert len(moody.calls("after_put")) == 2
 
 
+@pytest.mark.parametrize("after", ["written anew", None], ids=["written anew", "deleted"])
+def test_what_becomes_of_a_file_when_its_caller_waits_no_longer_changes_nothing(
+    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch, after: str | None
+) -> None:
+    exp = experiment(deadline=60.0, stop_timeout=60.0)
+    exp.log_artifact(artifact("first"))
+    moody.told(put="held")
+    monkeypatch.setattr(manager_room, "_MARGIN", -59.0)
+    path = Path("mine.txt")
+    path.write_text("second")
+    assert exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file(path, "file.txt")).queued
+    path.unlink()
+    if after is not None:
+        path.write_text(after)
+    moody.told()
+    assert exp.flush(60) == 0
+    assert contents(exp) == ["first", "second"]
+    assert not exp._artifact_manager.get_stats()["outbox"]["refused"]
+
+
 def test_what_a_caller_waits_for_goes_before_what_waits_of_other_names(
     moody: Moody, experiment: Make, home: Path
 ) -> None:

@@ -40,6 +40,10 @@ class Moody(BlobBackend):
                 time.sleep(1000)
             case "sleep":
                 time.sleep(float(detail))
+            case "held":
+                # Until the test lets go, by the mood that it tells.
+                while mood.read_text().count("held"):
+                    time.sleep(0.01)
             case "crash":
                 print("its last words", file=sys.stderr, flush=True)
                 os._exit(3)

@@ -247,7 +247,7 @@ class Courier:
         with task.lock:
             task.in_hand = False
             if task.parked:
-                self.backlog.settle(task.parcel, outcome, began)
+                self.backlog.settle(task.parcel, _of_what_is_kept(outcome, self.backend), began)
             elif outcome.error is not None and not is_final(outcome.error):
                 outcome = attrs.evolve(self._queue(task, outcome.error), delivered=outcome.delivered)
             task.outcome.set_result(outcome)
@@ -278,6 +278,13 @@ class Courier:
         with self._wake:
             self._run()
         return Outcome(error=error, queued=True)
+
+
+def _of_what_is_kept(outcome: Outcome, backend: str) -> Outcome:
+    """What became of an attempt with the caller's own files says nothing of the copies that the outbox has meanwhile."""
+    if outcome.error is None or not is_final(outcome.error):
+        return outcome
+    return attrs.evolve(outcome, error=BackendUnavailable(str(outcome.error), backend=backend), queued=True)
 
 
 def close_all(couriers: Iterable[Courier], until: float, *, failed: bool) -> None:
