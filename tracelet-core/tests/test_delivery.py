@@ -716,11 +716,12 @@ def test_a_backend_that_does_not_hold_what_is_used_is_told_nothing(moody: Moody,
     assert not Uses(home / ".tracelet").everything()
 
 
+@pytest.mark.parametrize("misdeed", ["away", "broken"])
 def test_what_is_used_and_waits_for_a_backend_is_noted_there_once_it_is_delivered(
-    moody: Moody, experiment: Make, home: Path
+    moody: Moody, experiment: Make, home: Path, misdeed: str
 ) -> None:
     exp = experiment("local", "moody", routing="all")
-    moody.told(put="away")
+    moody.told(put=misdeed)
     assert "moody" in exp.log_artifact(artifact("data", name="data")).queued
     exp.use_artifact("data")
     assert exp.flush(10.0) == 1
