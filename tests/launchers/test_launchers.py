@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from launchers import slurm
 from tracelet import Experiment, ExperimentConfig
-
-sys.path.insert(0, str(Path(__file__).parent))
-import slurm
 
 PROGRAM = """
 import os, pathlib
