@@ -46,12 +46,12 @@ FLOORS = (
     {"core.blobs"},
     {"core.backend", "core.detector", "core.routing", "core.serializers"},
     {"core.store"},
+    {"core.clock"},
     {"core.artifacts", "core.paths"},
     {"core.manifest"},
     {"core.plain", "core.sniffing"},
     {"core.claims"},
     {
-        "core.clock",
         "core.entries",
         "core.examples",
         "core.files",

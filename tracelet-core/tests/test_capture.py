@@ -692,7 +692,7 @@ def test_what_takes_for_ever_to_submit_is_left_to_the_next_run_and_told(
     exp = run(stop_timeout=0.2)
     hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
     exp.stop()
-    assert "1 captures were not submitted in time: a later run does that, or `tracelet sync`." in caplog.text
+    assert "1 capture was not submitted in time: a later run does that, or `tracelet sync`." in caplog.text
     assert len([*(home / ".tracelet" / "captured").rglob("*.jsonl")]) == 1
     over.set()
 

@@ -59,6 +59,11 @@ class Captures:
             until = time.monotonic() + _LONG
             self._resume(left, submit).stop(until, until)
 
+    def settle_left(self, until: float) -> None:
+        """Submit what dead processes captured, which is older than what is logged now, or until then (monotonic)."""
+        for capture in self._resumed:
+            capture.settle(until)
+
     def settle(self, until: float) -> None:
         """Submit what is captured by now, or until then (monotonic)."""
         for capture in self._all():

@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Clock"]
+from tracelet.core.paths import physical_name
+
+__all__ = ["Clock", "clock_of"]
 
 _DIGITS = 20
 #: Nanoseconds since the epoch in the year 2286: what is beyond was not written by a clock.
@@ -55,6 +57,11 @@ class Clock:
         os.lseek(file, 0, os.SEEK_SET)
         os.write(file, b"%0*d" % (_DIGITS, number))
         return number
+
+
+def clock_of(directory: Path, experiment: str) -> Clock:
+    """Return what gives each submission to an experiment of a tracelet directory its place in their order."""
+    return Clock(directory / "clock" / physical_name(experiment))
 
 
 @contextlib.contextmanager

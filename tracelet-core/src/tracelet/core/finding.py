@@ -94,8 +94,7 @@ class Finder:
         # What cannot all be listed may be listed in part.
         partly = {one: error.answers for one, error in errors.items()}
         every = [(one, stored) for one, many in (found | partly).items() for stored in many]
-        artifacts = [self._logged(one, {one: stored}) for one, stored in every]
-        artifacts.sort(key=lambda artifact: artifact.created_at, reverse=True)
+        artifacts = [self._logged(one, {one: stored}) for one, stored in _newest_first(every)]
         if errors:
             raise _incomplete(errors, artifacts)
         return artifacts
@@ -113,13 +112,33 @@ class Finder:
     def _choose(self, name: str, version: str, hits: dict[str, StoredArtifact]) -> str:
         """The backend to take it from: of the newest content for ``latest``, else the nearest that has it whole."""
         if version == "latest":
-            newest = max(stored.manifest.created_at for stored in hits.values())
-            digest = next(one.manifest.digest for one in hits.values() if one.manifest.created_at == newest)
+            digest = self._newest(hits).manifest.digest
             hits = {one: stored for one, stored in hits.items() if stored.manifest.digest == digest}
         elif len({stored.manifest.digest for stored in hits.values()}) > 1:
             where = ", ".join(f"{one}: sha256:{stored.manifest.digest[:12]}" for one, stored in hits.items())
             raise AmbiguousVersion(f"{name!r} {version} is not the same in all backends ({where}): say backend=.")
         return min(hits, key=lambda one: (not self._specs[one].in_process, list(self._specs).index(one)))
+
+    def _newest(self, hits: dict[str, StoredArtifact]) -> StoredArtifact:
+        """Of what several backends have as their newest, return the newest: what one of them has had before is older."""
+        by_digest = {stored.manifest.digest: stored for stored in hits.values()}
+        older = {
+            digest
+            for one, stored in hits.items()
+            for digest, other in by_digest.items()
+            if digest != stored.manifest.digest and self._has(one, other)
+        }
+        # Where each has had the other's, or neither has, only the clocks of those who logged tell.
+        left = [stored for digest, stored in by_digest.items() if digest not in older] or list(by_digest.values())
+        return max(left, key=lambda stored: stored.manifest.created_at)
+
+    def _has(self, backend: str, stored: StoredArtifact) -> bool:
+        manifest = stored.manifest
+        try:
+            found = self._readers[backend].request("find", name=manifest.name, ref=f"sha256:{manifest.digest}")
+        except TraceletError:
+            return False
+        return found is not None
 
     def _logged(self, backend: str, hits: dict[str, StoredArtifact]) -> LoggedArtifact:
         stored = hits[backend]
@@ -151,6 +170,18 @@ class Finder:
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_artifacts() shows what there is."
         queued = f" {many(waiting, 'delivery of it waits', 'deliveries of it wait')} in the outbox." if waiting else ""
         return f"{self._experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"
+
+
+def _newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, StoredArtifact]]:
+    """Sort versions by age: of one name in one backend as it counts them, whatever the clocks said; else by the clocks."""
+    reached: dict[tuple[str, str], float] = {}
+    aged = []
+    for backend, stored in sorted(every, key=lambda one: one[1].number):
+        place = backend, stored.manifest.name
+        reached[place] = max(stored.manifest.created_at, reached.get(place, 0.0))
+        aged.append((reached[place], stored.number, backend, stored))
+    aged.sort(key=lambda one: one[:2], reverse=True)
+    return [(backend, stored) for _, _, backend, stored in aged]
 
 
 def _incomplete(errors: Mapping[str, TraceletError], artifacts: list[LoggedArtifact]) -> TraceletError:

@@ -16,7 +16,6 @@ import errno
 import json
 import logging
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 import attrs
 
 from tracelet.core.backend import RunInfo
+from tracelet.core.clock import clock_of
 from tracelet.core.detector import Detection
 from tracelet.core.entries import ArtifactType
 from tracelet.core.paths import physical_name
@@ -98,7 +98,8 @@ class Journal:
     @classmethod
     def begun(cls, directory: Path, head: Head) -> Journal:
         """Begin a journal in a tracelet directory."""
-        name = f"{time.time_ns():020d}~{uuid.uuid4().hex}.jsonl"
+        order = clock_of(directory, head.run.experiment).tick()
+        name = f"{order:020d}~{uuid.uuid4().hex}.jsonl"
         return cls(directory / "captured" / physical_name(head.run.experiment) / name, head)
 
     def open(self) -> None:

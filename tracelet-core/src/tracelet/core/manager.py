@@ -229,7 +229,9 @@ class ArtifactManager:
         targets = self._route(artifact)
         if not self._writes:
             return skipped(target.name for target in targets)
-        self._wires.sealer.settle(time.monotonic() + self._site.settings.deadline, artifact.name)
+        patience = time.monotonic() + self._site.settings.deadline
+        self._captures.settle_left(patience)
+        self._wires.sealer.settle(patience, artifact.name)
         outcomes = self._log_once(artifact, labels, run, targets, snapshot=False)
         changed = [name for name, outcome in outcomes.items() if isinstance(outcome.error, FileChanged)]
         if changed:

@@ -29,7 +29,7 @@ from urllib.parse import unquote
 import attrs
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
-from tracelet.core.clock import Clock
+from tracelet.core.clock import Clock, clock_of
 from tracelet.core.entries import count_field, time_field
 from tracelet.core.files import atomic_write, hash_blob
 from tracelet.core.manifest import Manifest
@@ -189,7 +189,7 @@ class Outbox:
 
     def clock(self, experiment: str) -> Clock:
         """Return what gives each submission to an experiment its place in their order."""
-        return self._clocks.setdefault(experiment, Clock(self._directory / "clock" / physical_name(experiment)))
+        return self._clocks.setdefault(experiment, clock_of(self._directory, experiment))
 
     def add(self, sealed: SealedArtifact, parcel: Parcel, holders: Sequence[ProcessId] = ()) -> Parcel:
         """Keep a delivery and its bytes. With ``holders`` it is theirs from the first moment on.

@@ -137,7 +137,7 @@ def _outbox(directory: Path) -> Iterator[Check]:
         yield Check("outbox", Verdict.OK, "nothing waits")
     captured = sum(len(left.waiting) for left in leftovers(directory))
     if captured:
-        detail = many(captured, "capture of a run that is over is", "captures of runs that are over are")
+        detail = many(captured, "capture of a dead process is", "captures of dead processes are")
         advice = "The next run takes up what is left; or send it with `tracelet sync`."
         yield Check("captures", Verdict.NOTE, f"{detail} not in the outbox yet", advice)
     interrupted = sum(1 for _ in interrupted_puts(directory))
