@@ -5,6 +5,7 @@ Beneath, they are the embedded backend, without the promise.
 
 import io
 import time
+import unicodedata
 from pathlib import Path
 
 import attrs
@@ -43,7 +44,7 @@ class ListsWhatFailed(LocalBackend):
 class BelievesItsSources(LocalBackend):
     """test_a_put_whose_source_changed_lists_nothing[same]"""
 
-    delete = None
+    delete = take_back = None
 
     def write_file(self, key, source, sha256, stamp):
         self.write(key, io.BytesIO(source.read_bytes()))
@@ -453,7 +454,385 @@ class RaisesForTheAbsent(LocalBackend):
         return found
 
 
-KINDS = [kind for kind in LocalBackend.__subclasses__() if kind.__module__ == __name__]
+# -- filters, references and numbers
+
+
+class KnowsTwoTypes(LocalBackend):
+    """test_every_type_comes_back"""
+
+    def list(self, *, name, type):
+        found = super().list(name=name, type=type)
+        return found if type is None or type.value in {"model", "dataset"} else []
+
+
+class ListsAllButTheNewest(LocalBackend):
+    """test_listing_by_name_and_type_leaves_nothing_out"""
+
+    def list(self, *, name, type):
+        found = list(super().list(name=name, type=type))
+        newest = {one.manifest.name: one.number for one in sorted(found, key=lambda one: one.number)}
+        return [one for one in found if one.number < newest[one.manifest.name] or one.number == 0]
+
+
+class GivesTheOldestOfADigest(LocalBackend):
+    """test_content_that_comes_back_is_a_new_version"""
+
+    def find(self, name, ref):
+        found = super().find(name, ref)
+        if found is None or not ref.startswith("sha256:"):
+            return found
+        return min(
+            (one for one in self.list(name=name, type=None) if one.manifest.digest == found.manifest.digest),
+            key=lambda one: one.number,
+        )
+
+
+class GivesTheOldestOfABeginning(GivesTheOldestOfADigest):
+    """test_content_that_comes_back_is_a_new_version"""
+
+    def find(self, name, ref):
+        return super().find(name, ref) if len(ref) < 71 else LocalBackend.find(self, name, ref)
+
+
+class ChokesOnLargeNumbers(LocalBackend):
+    """test_an_empty_place_is_empty"""
+
+    def find(self, name, ref):
+        if ref[1:].isdigit():
+            int(ref[1:]).to_bytes(4)
+        return super().find(name, ref)
+
+
+class CountsInABytes(LocalBackend):
+    """test_what_is_not_there_is_not_found"""
+
+    def find(self, name, ref):
+        far = ref[1:].isdigit() and int(ref[1:]) > 1000
+        return super().find(name, f"v{int(ref[1:]) % 9}" if far else ref)
+
+
+class ReadsLeniently(LocalBackend):
+    """test_what_is_no_reference_is_refused[]"""
+
+    def find(self, name, ref):
+        return super().find(name, ref.strip() or ref)
+
+
+class ReadsZeros(LocalBackend):
+    """test_what_is_no_reference_is_refused[]"""
+
+    def find(self, name, ref):
+        return super().find(name, f"v{int(ref[1:])}" if ref[1:].isdigit() and len(ref) < 9 else ref)
+
+
+class FindsBeginningsOfPutIds(LocalBackend):
+    """test_what_is_not_there_is_not_found"""
+
+    def find(self, name, ref):
+        kind, _, start = ref.partition(":")
+        if kind != "put" or not start:
+            return super().find(name, ref)
+        found = (one for one in self.list(name=name, type=None) if one.manifest.put_id.startswith(start))
+        return next(found, None)
+
+
+class FindsPutsOfAnyName(LocalBackend):
+    """test_what_is_not_there_is_not_found"""
+
+    def find(self, name, ref):
+        if not ref.startswith("put:"):
+            return super().find(name, ref)
+        return next((one for one in self.list(name=None, type=None) if f"put:{one.manifest.put_id}" == ref), None)
+
+
+class FindsDigestsOfAnyName(LocalBackend):
+    """test_a_label_is_each_names_own"""
+
+    def find(self, name, ref):
+        if not ref.startswith("sha256:"):
+            return super().find(name, ref)
+        return next((one for one in self.list(name=None, type=None) if f"sha256:{one.manifest.digest}" == ref), None)
+
+
+class StoresContentOnce(LocalBackend):
+    """test_a_label_is_each_names_own"""
+
+    def put(self, sealed, labels):
+        same = (one for one in self.list(name=None, type=None) if one.manifest.digest == sealed.manifest.digest)
+        return next(same, None) or super().put(sealed, labels)
+
+
+# -- labels and aliases
+
+
+class FoldsAliases(LocalBackend):
+    """test_every_kind_of_reference_finds_its_version"""
+
+    def put(self, sealed, labels):
+        return super().put(sealed, Labels(labels.version, {alias.lower() for alias in labels.aliases}))
+
+    def find(self, name, ref):
+        return super().find(name, ref.lower())
+
+
+class CutsLabels(LocalBackend):
+    """test_every_kind_of_reference_finds_its_version"""
+
+    def put(self, sealed, labels):
+        return super().put(sealed, Labels(labels.version and labels.version[:63], labels.aliases))
+
+
+class TakesLabelsForNumbers(LocalBackend):
+    """test_every_kind_of_reference_finds_its_version"""
+
+    def find(self, name, ref):
+        return super().find(name, f"v{ref}" if ref.isdigit() else ref)
+
+
+class FreesLabels(LocalBackend):
+    """test_a_label_of_a_deleted_version_is_not_given_to_other_content"""
+
+    def delete(self, stored):
+        self.take_back(stored)
+
+
+class MovesAliasesLate(LocalBackend):
+    """test_a_version_is_never_seen_without_its_aliases"""
+
+    def put(self, sealed, labels):
+        stored = super().put(sealed, Labels(labels.version))
+        return self.relabel(stored, Labels(None, labels.aliases)) if labels.aliases else stored
+
+
+class MovesAliasesEarly(LocalBackend):
+    """test_a_version_is_never_seen_without_its_aliases"""
+
+    def _pointed(self, name, alias):
+        return self._numbers(f"aliases/{name}/{alias}")[:1]
+
+
+class MovesAliasesOfWhatFails(LocalBackend):
+    """test_a_put_whose_source_changed_lists_nothing[less]"""
+
+    def put(self, sealed, labels):
+        for alias in labels.aliases:
+            self._note(f"aliases/{sealed.manifest.name}/{alias}", "7")
+        return super().put(sealed, labels)
+
+
+class LosesAliasesOfWhatFails(LocalBackend):
+    """test_a_put_whose_source_changed_lists_nothing[same]"""
+
+    def take_back(self, stored):
+        self.delete(stored)
+
+    def write_file(self, key, source, sha256, stamp):
+        self.write(key, io.BytesIO(source.read_bytes()))
+
+
+class KeepsAliasesOfTheDeleted(LocalBackend):
+    """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
+
+    def delete(self, stored):
+        super().delete(stored)
+        for alias in stored.aliases:
+            self._note(f"aliases/{stored.manifest.name}/{alias}", "1")
+
+
+# -- deleting and clearing
+
+
+class Renumbers(LocalBackend):
+    """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
+
+    def list(self, *, name, type):
+        found = sorted(super().list(name=name, type=type), key=lambda one: one.number)
+        return [attrs.evolve(one, number=number) for number, one in enumerate(found)]
+
+
+class LeavesLatestDangling(LocalBackend):
+    """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
+
+    def _newest(self, name):
+        return self._number(f"latest/{name}")
+
+
+class DeletesSharedBytes(LocalBackend):
+    """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
+
+    def delete(self, stored):
+        super().delete(stored)
+        for file in stored.manifest.payload:
+            self.remove(f"blobs/sha256/{file.sha256[:2]}/{file.sha256}")
+
+
+class DeletesBytesOfOtherNames(LocalBackend):
+    """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
+
+    def delete(self, stored):
+        super().delete(stored)
+        mine = {file.sha256 for one in self.list(name=stored.manifest.name, type=None) for file in one.manifest.payload}
+        for file in stored.manifest.payload:
+            if file.sha256 not in mine:
+                self.remove(f"blobs/sha256/{file.sha256[:2]}/{file.sha256}")
+
+
+class ClearsWhatIsYoung(LocalBackend):
+    """test_clearing_garbage_leaves_what_is_young"""
+
+    def collect(self, older_than):
+        return super().collect(time.time() + 3600)
+
+
+class ClearsInSilence(LocalBackend):
+    """test_clearing_garbage_leaves_what_is_young"""
+
+    def collect(self, older_than):
+        list(super().collect(time.time() + 3600))
+        return []
+
+
+class ClearsWhatOthersNeed(LocalBackend):
+    """test_clearing_garbage_keeps_what_is_stored"""
+
+    def _needed(self):
+        mine = self.list(name=None, type=None)
+        return {file.sha256 for one in mine for file in one.manifest.payload}
+
+
+class ClearsAllButTheNewest(LocalBackend):
+    """test_clearing_garbage_keeps_what_is_stored"""
+
+    def collect(self, older_than):
+        for one in list(self.list(name=None, type=None)):
+            if one.number != self._newest(one.manifest.name):
+                self.delete(one)
+        return super().collect(older_than)
+
+
+class ClearsAliases(LocalBackend):
+    """test_clearing_garbage_keeps_what_is_stored"""
+
+    def collect(self, older_than):
+        for key in list(self._keys("aliases/")):
+            self.remove(f"{self._prefix}/{key}")
+        return super().collect(older_than)
+
+
+# -- what is in a manifest
+
+
+class RoundsFloats(LocalBackend):
+    """test_a_manifest_comes_back_equal"""
+
+    def _manifest(self, name, number):
+        found = super()._manifest(name, number)
+        rounded = found and {k: round(v, 6) if isinstance(v, float) else v for k, v in found.metadata.items()}
+        return found and attrs.evolve(found, metadata=rounded)
+
+
+class CutsTheTime(LocalBackend):
+    """test_a_manifest_comes_back_equal"""
+
+    def _manifest(self, name, number):
+        found = super()._manifest(name, number)
+        return found and attrs.evolve(found, created_at=float(int(found.created_at)))
+
+
+class LosesDescriptions(LocalBackend):
+    """test_a_manifest_comes_back_equal"""
+
+    def _manifest(self, name, number):
+        found = super()._manifest(name, number)
+        return found and attrs.evolve(found, description=None)
+
+
+class DropsLargeFilesReferences(LocalBackend):
+    """test_a_manifest_comes_back_equal"""
+
+    def _manifest(self, name, number):
+        found = super()._manifest(name, number)
+        return found and attrs.evolve(found, references=[one for one in found.references if one.path is None])
+
+
+class DropsRunsAndInputs(LocalBackend):
+    """test_a_listing_says_what_finding_says"""
+
+    def _manifest(self, name, number):
+        found = super()._manifest(name, number)
+        return found and attrs.evolve(found, run_id=None, inputs=())
+
+
+# -- bytes and processes
+
+
+class LeavesPartialFiles(LocalBackend):
+    """test_bytes_come_back_equal_whatever_their_paths"""
+
+    def fetch(self, stored, paths, dest):
+        super().fetch(stored, paths, dest)
+        for path in paths[:1]:
+            (dest / ".part").write_bytes(path.encode())
+
+
+class ChangesPaths(LocalBackend):
+    """test_bytes_come_back_equal_whatever_their_paths"""
+
+    def fetch(self, stored, paths, dest):
+        super().fetch(stored, paths, dest)
+        for path in list(dest.rglob("*")):
+            if path.is_file():
+                path.rename(path.with_name(unicodedata.normalize("NFC", path.name)))
+
+
+class LivesInItsFolder(LocalBackend):
+    """test_what_one_program_logs_another_one_reads"""
+
+    def __init__(self, root, experiment):
+        super().__init__(Path("place").absolute(), experiment)
+
+
+class StartsOnce(LocalBackend):
+    """test_a_later_run_goes_on_where_the_first_ended"""
+
+    run = None
+
+    def start(self, run):
+        if self.run is not None:
+            raise RuntimeError("it has begun")
+        self.run = run
+
+
+class CannotEndWhatItBegan(LocalBackend):
+    """test_a_later_run_goes_on_where_the_first_ended"""
+
+    number = 0
+
+    def put(self, sealed, labels):
+        self.number += 1
+        return super().put(sealed, labels)
+
+    def stop(self, *, failed):
+        if self.number and not failed:
+            raise RuntimeError("it cannot end")
+
+
+class StoresItTwice(LocalBackend):
+    """test_a_put_whose_answer_was_lost_is_not_stored_again"""
+
+    def find(self, name, ref):
+        newest = super().find(name, "latest")
+        found = super().find(name, ref)
+        return None if ref.startswith("put:") and found is not None and found != newest else found
+
+
+def _every(kind):
+    for one in kind.__subclasses__():
+        yield one
+        yield from _every(one)
+
+
+KINDS = [kind for kind in _every(LocalBackend) if kind.__module__ == __name__]
 
 
 def _name(kind):

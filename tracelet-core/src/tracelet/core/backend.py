@@ -34,6 +34,7 @@ __all__ = [
     "RunInfo",
     "SealedArtifact",
     "StoredArtifact",
+    "TakesBack",
     "check_label",
     "or_damage",
     "parse_ref",
@@ -261,7 +262,16 @@ class Deletes(Protocol):
     """A backend that can forget a version."""
 
     def delete(self, stored: StoredArtifact) -> None:
-        """Delete the version; its number is not used again."""
+        """Delete the version; its number is not used again, and its label not for other content."""
+        ...
+
+
+@runtime_checkable
+class TakesBack(Protocol):
+    """A backend that can undo a put: not delete what was stored, but let it never have been."""
+
+    def take_back(self, stored: StoredArtifact) -> None:
+        """Forget a version that a put has made a moment ago, and that nobody was told of: its label is free, its aliases are where they were."""
         ...
 
 

@@ -7,10 +7,10 @@ the experiment's own prefix (names are safe as they are; the experiment's is enc
     <experiment>/claims/<name>/v3        made exclusively: who may write v3
     <experiment>/puts/<put-id>           the claim of a put, so that a second delivery finds the first
     <experiment>/digests/<name>/<digest>/v3
-    <experiment>/labels/<name>/<label>   made exclusively: the version and digest that the label is
+    <experiment>/labels/<name>/<label>   made exclusively: the version and digest that the label is; the digest for ever
     <experiment>/labelled/<name>/v3/<label>
     <experiment>/versions/<name>/v3.json the manifest, written last: what has none does not exist
-    <experiment>/aliases/<name>/<alias>  overwritten: the version that the alias is now
+    <experiment>/aliases/<name>/<alias>  overwritten: the versions that it was moved to, newest first; it is the first that exists
     <experiment>/latest/<name>           a hint where to begin looking for the newest version
 """
 
@@ -118,10 +118,11 @@ class BlobBackend(abc.ABC):
             if taken is not None:
                 return taken
         self._note(f"digests/{name}/{manifest.digest}/v{number}")
+        for alias in labels.aliases:
+            # It moves in the moment in which the version begins to exist, and not at all where that never comes.
+            self._note(f"aliases/{name}/{alias}", " ".join(map(str, [number, *self._pointed(name, alias)])))
         self._write(f"versions/{name}/v{number}.json", manifest.to_json().encode())
         self._note(f"latest/{name}", str(number))
-        for alias in labels.aliases:
-            self._note(f"aliases/{name}/{alias}", str(number))
         return self._stored(manifest, number, labels.version, labels.aliases)
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
@@ -159,7 +160,7 @@ class BlobBackend(abc.ABC):
         elif wanted.label is not None:
             number = self._number(f"labels/{name}/{wanted.label}")
             if number is None or self._manifest(name, number) is None:
-                number = self._number(f"aliases/{name}/{wanted.label}")
+                number = self._holder(name, self._pointed(name, wanted.label))
         else:
             number = self._newest(name)
         manifest = None if number is None else self._manifest(name, number)
@@ -216,14 +217,22 @@ class BlobBackend(abc.ABC):
         return found
 
     def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`. Its bytes stay while anything may share them."""
+        """See :class:`~tracelet.plugin.Deletes`. Its bytes stay while anything may share them, and its label means nothing else."""
+        name, number = stored.manifest.name, stored.number
+        held = self._aliases(name).get(number, ())
+        self.remove(f"{self._prefix}/versions/{name}/v{number}.json")
+        for key in self._keys(f"labelled/{name}/v{number}/"):
+            self.remove(f"{self._prefix}/{key}")
+        for alias in held:
+            self.remove(f"{self._prefix}/aliases/{name}/{alias}")
+
+    def take_back(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.TakesBack`: aliases are where they were before."""
         name, number = stored.manifest.name, stored.number
         self.remove(f"{self._prefix}/versions/{name}/v{number}.json")
         for label in [key.rpartition("/")[2] for key in self._keys(f"labelled/{name}/v{number}/")]:
             self.remove(f"{self._prefix}/labels/{name}/{label}")
             self.remove(f"{self._prefix}/labelled/{name}/v{number}/{label}")
-        for alias in self._aliases(name).get(number, ()):
-            self.remove(f"{self._prefix}/aliases/{name}/{alias}")
 
     def _stored(
         self, manifest: Manifest, number: int, label: str | None, aliases: tuple[str, ...] | None
@@ -295,10 +304,20 @@ class BlobBackend(abc.ABC):
     def _aliases(self, name: str) -> dict[int, tuple[str, ...]]:
         found: dict[int, tuple[str, ...]] = {}
         for key in self._keys(f"aliases/{name}/"):
-            number = self._number(key)
+            alias = key.rpartition("/")[2]
+            number = self._holder(name, self._pointed(name, alias))
             if number is not None:
-                found[number] = (*found.get(number, ()), key.rpartition("/")[2])
+                found[number] = (*found.get(number, ()), alias)
         return found
+
+    def _pointed(self, name: str, alias: str) -> list[int]:
+        """The versions that an alias was moved to, newest first, down to the first that exists."""
+        numbers = self._numbers(f"aliases/{name}/{alias}")
+        holder = self._holder(name, numbers)
+        return numbers if holder is None else numbers[: numbers.index(holder) + 1]
+
+    def _holder(self, name: str, numbers: Iterable[int]) -> int | None:
+        return next((number for number in numbers if self._has_version(name, number)), None)
 
     def _labels(self, name: str, number: int | None = None) -> dict[int, str]:
         prefix = f"labelled/{name}/" if number is None else f"labelled/{name}/v{number}/"
@@ -332,11 +351,17 @@ class BlobBackend(abc.ABC):
         )
 
     def _number(self, key: str) -> int | None:
+        return next(iter(self._numbers(key)), None)
+
+    def _numbers(self, key: str) -> list[int]:
+        """The numbers that a note begins with."""
         try:
             with self.read(f"{self._prefix}/{key}") as stream:
-                return _number(stream.read().decode(errors="replace").partition(" ")[0])
+                words = stream.read().decode(errors="replace").split(" ")
         except FileNotFoundError:
-            return None
+            return []
+        found = itertools.takewhile(lambda number: number is not None, map(_number, words))
+        return [number for number in found if number is not None]
 
     def _keys(self, prefix: str) -> Iterator[str]:
         start = len(self._prefix) + 1

@@ -23,6 +23,7 @@ from tracelet.core.backend import (
     RunInfo,
     SealedArtifact,
     StoredArtifact,
+    TakesBack,
 )
 from tracelet.core.entries import ArtifactType
 from tracelet.core.files import FileChanged
@@ -67,6 +68,7 @@ _MORE: Sequence[tuple[type, str, tuple[str, ...]]] = (
     (MovesAliases, "relabel", ("stored", "labels")),
     (RecordsInputs, "record_input", ("stored",)),
     (Deletes, "delete", ("stored",)),
+    (TakesBack, "take_back", ("stored",)),
     (Collects, "collect", ("older_than",)),
     (Recalls, "recall", ("name",)),
     (Recalls, "put_next", ("sealed", "labels")),
@@ -298,6 +300,12 @@ class Service:
                 continue
             if not same and path in {file.artifact_path for file in sealed.manifest.payload}:
                 # What another delivery had stored under the label is not this one's to delete.
-                if isinstance(self._backend, Deletes) and stored.manifest.put_id == sealed.manifest.put_id:
-                    self._backend.delete(stored)
+                if stored.manifest.put_id == sealed.manifest.put_id:
+                    self._undo(stored)
                 raise FileChanged(f"{str(sealed.sources[path])!r} changed while it was stored.")
+
+    def _undo(self, stored: StoredArtifact) -> None:
+        if isinstance(self._backend, TakesBack):
+            self._backend.take_back(stored)
+        elif isinstance(self._backend, Deletes):
+            self._backend.delete(stored)

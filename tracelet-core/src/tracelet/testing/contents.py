@@ -7,8 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tracelet.core.backend import StoredArtifact
-from tracelet.core.entries import ArtifactType
+import attrs
+
+from tracelet.core.backend import SealedArtifact, StoredArtifact
+from tracelet.core.entries import ArtifactReference, ArtifactType
 from tracelet.core.redaction import redact
 from tracelet.testing.desk import Desk
 from tracelet.testing.samples import ODD_PATHS, Samples
@@ -39,6 +41,13 @@ def present(stored: StoredArtifact | None) -> StoredArtifact:
     return stored
 
 
+def _with_large_files_elsewhere(sealed: SealedArtifact) -> SealedArtifact:
+    """What was too large for any backend is in the store, and its reference in the manifest."""
+    large = ArtifactReference("file:///store/objects/x", 5_000_000_000, "large", sha256="ab" * 32, path="large.bin")
+    manifest = sealed.manifest
+    return attrs.evolve(sealed, manifest=attrs.evolve(manifest, references=(*manifest.references, large)))
+
+
 def summary(files: Mapping[str, bytes]) -> dict[str, tuple[int, str]]:
     """Return sizes and hashes, for large contents: pytest would take minutes to show how they differ."""
     return {path: (len(content), hashlib.sha256(content).hexdigest()[:12]) for path, content in files.items()}
@@ -61,6 +70,7 @@ class Contents(Workbench):
                 ("file:///data/x.bin", None, None),
             ],
         )
+        sealed = _with_large_files_elsewhere(sealed)
         put = desk.put(sealed)
         found = present(desk.find("everything"))
         (listed,) = desk.list()
@@ -73,6 +83,8 @@ class Contents(Workbench):
         for kind in ArtifactType:
             desk.put(samples.seal(f"a-{kind.value}", {"x": b"1"}, type=kind))
         assert {stored.manifest.type for stored in desk.list()} == set(ArtifactType)
+        for kind in ArtifactType:
+            assert [stored.manifest.name for stored in desk.list(type=kind)] == [f"a-{kind.value}"]
 
     def test_bytes_come_back_equal_whatever_their_paths(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
         """Unicode, spaces, nested and dotted paths, and characters that URLs and shells mangle."""

@@ -38,6 +38,8 @@ __all__ = ["Desk"]
 _NO_LABELS = Labels()
 #: Seconds between two puts of a row.
 _STEP = 0.03
+#: Seconds in which a row of puts that is watched must be made.
+_LONGEST_WATCH = 120.0
 
 
 @attrs.frozen
@@ -111,9 +113,23 @@ def _put_and_die(  # pragma: no cover - a killed process measures nothing
     return time.monotonic() - began
 
 
-def _deliver(key: str, sealed: SealedArtifact, labels: Labels, again: bool) -> Delivered:
+def _deliver(key: str, sealed: SealedArtifact, labels: Labels, again: bool, run: str | None) -> Delivered:
     opened = _OPENED[key]
-    return guarded(opened.spec.name, opened.service.deliver, sealed, labels, opened.run, again)
+    for_run = opened.run if run is None else attrs.evolve(opened.run, id=run)
+    return guarded(opened.spec.name, opened.service.deliver, sealed, labels, for_run, again)
+
+
+def _watch_alias(key: str, name: str, alias: str, last: int, until: float) -> list[tuple[int, int | None]]:
+    """Look at the newest version and at the alias, until the newest is ``last``; return where the alias was behind."""
+    late = []
+    newest = -1
+    while newest < last and time.time() < until:
+        found = _find(key, name, "latest")
+        newest = -1 if found is None else found.number
+        holder = _find(key, name, alias)
+        if newest >= 0 and (holder is None or holder.number < newest):
+            late.append((newest, None if holder is None else holder.number))
+    return late
 
 
 def _find(key: str, name: str, ref: str) -> StoredArtifact | None:
@@ -196,9 +212,15 @@ class Desk:
         """Begin a put in which the process is killed when it touches ``trigger``."""
         self.driver.begin(_put_and_die, self._key, sealed, trigger)
 
-    def deliver(self, sealed: SealedArtifact, labels: Labels = _NO_LABELS, *, again: bool = False) -> Delivered:
-        """Store as core does: looked for first, with labels moved, and checked after."""
-        return self.driver.call(_deliver, self._key, sealed, labels, again)
+    def deliver(
+        self, sealed: SealedArtifact, labels: Labels = _NO_LABELS, *, again: bool = False, run: str | None = None
+    ) -> Delivered:
+        """Store as core does: looked for first, with labels moved, and checked after; for the desk's own run, or another."""
+        return self.driver.call(_deliver, self._key, sealed, labels, again, run)
+
+    def begin_watch_alias(self, name: str, alias: str, last: int) -> None:
+        """Begin to look on while others put versions up to ``last``; ``driver.result()`` says where the alias was late."""
+        self.driver.begin(_watch_alias, self._key, name, alias, last, time.time() + _LONGEST_WATCH)
 
     def find(self, name: str, ref: str = "latest") -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""

@@ -48,14 +48,15 @@ class Durability(Workbench):
     )
     def test_a_put_whose_source_changed_lists_nothing(self, desk: Desk, samples: Samples, change: bytes) -> None:
         """Bytes that are not the ones that were hashed must not be stored as if they were."""
-        desk.put(samples.seal("model", {"a": b"0"}))
+        desk.put(samples.seal("model", {"a": b"0"}), Labels(None, ("best",)))
         sealed = samples.seal("model", {"a": b"1" * 5000, "b": b"2" * 5000})
         source = sealed.sources["b"]
         source.write_bytes(change)
         with pytest.raises(TraceletError):
-            desk.deliver(sealed)
+            desk.deliver(sealed, Labels("1.0", ("best",)))
         assert desk.find("model", f"put:{sealed.manifest.put_id}") is None
-        assert present(desk.find("model")).number == 0
+        assert desk.find("model", "1.0") is None
+        assert present(desk.find("model")).number == present(desk.find("model", "best")).number == 0
         assert [stored.number for stored in desk.list()] == [0]
 
     @pytest.mark.parametrize("moment", _KILLED_AT)

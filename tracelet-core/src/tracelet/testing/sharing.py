@@ -135,13 +135,23 @@ class Sharing(Workbench):
             assert found.manifest.digest in {one.manifest.digest for one in winners}
             assert present(desks[1].find("model", f"1.{attempt}")).manifest == found.manifest
 
+    def test_a_version_is_never_seen_without_its_aliases(self, bench: Bench, samples: Samples) -> None:
+        """They are on it from the moment in which it exists, and on the one before until then."""
+        writer, reader = bench.desk(), bench.desk("other")
+        sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(_RACES)]
+        best = Labels(None, ("best",))
+        writer.put(sealed[0], best)
+        reader.begin_watch_alias("model", "best", len(sealed) - 1)
+        writer.begin_put_many([(one, best) for one in sealed[1:]], time.time())
+        writer.driver.result()
+        assert reader.driver.result() == []
+
     def test_what_a_second_process_put_is_seen_at_once(self, bench: Bench, samples: Samples) -> None:
         """Nothing that a backend remembers of a name may hide what others did since."""
         mine, theirs = bench.desk(), bench.desk("other")
         for number in range(0, 6, 2):
-            assert (
-                mine.put(samples.seal("model", {"x": f"{number}".encode()}), Labels(None, ("best",))).number == number
-            )
+            delivered = mine.deliver(samples.seal("model", {"x": f"{number}".encode()}), Labels(None, ("best",)))
+            assert (delivered.created, delivered.stored.number) == (True, number)
             assert present(theirs.find("model")).number == number
             assert theirs.put(samples.seal("model", {"x": f"{number + 1}".encode()})).number == number + 1
             assert present(mine.find("model")).number == number + 1
@@ -158,6 +168,11 @@ class Sharing(Workbench):
         found = present(second.find("model", "1.0"))
         assert second.content(found, own_folder / "got") == {"x": b"0"}
         assert present(second.find("model", "best")).number == 0
+        # A delivery that waited is made for the run that it is of, between those of the run at hand.
+        for number, run in enumerate(["an-earlier-run", None, "an-earlier-run"], start=2):
+            late = second.deliver(samples.seal("model", {"x": f"{number}".encode()}), run=run)
+            assert (late.created, late.stored.number) == (True, number)
+        second.close()
 
     def test_reading_needs_no_run_and_leaves_no_trace(
         self, bench: Bench, samples: Samples, own_folder: Path, footprint: Callable[[], object]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,30 @@ import pytest
 from tracelet.core.backend import Capability, Labels, SealedArtifact
 from tracelet.core.entries import ArtifactType
 from tracelet.core.manifest import Manifest
-from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError, VersionConflict
+from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError, TraceletError, VersionConflict
 from tracelet.testing.contents import present
 from tracelet.testing.desk import Desk
 from tracelet.testing.samples import Samples
-from tracelet.testing.workbench import Workbench
+from tracelet.testing.workbench import Bench, Workbench
 
 __all__ = ["Versions"]
+
+#: Numbers that no name gets to.
+_FAR = ("v99999999999", f"v{'9' * 18}")
+_LONG = f"1.{'0' * 126}"
+#: What is nearly a reference.
+_NEARLY = (
+    "latest ",
+    "v0 ",
+    " v0",
+    "v\u0660",
+    "v00",
+    "v0\n",
+    "V0",
+    f"v{'9' * 5000}",
+    "sha256:ABCDEF",
+    "sha256:abcde",
+)
 
 
 class Versions(Workbench):
@@ -27,7 +45,7 @@ class Versions(Workbench):
         """No version is listed, and none is found by any kind of reference."""
         assert desk.list() == []
         assert desk.list("nothing") == []
-        for ref in ("latest", "v0", "v7", "best", "v1.2.0", f"sha256:{'0' * 64}", "sha256:abcdef", "put:0123"):
+        for ref in ("latest", "v0", "v7", *_FAR, "best", "v1.2.0", f"sha256:{'0' * 64}", "sha256:abcdef", "put:0123"):
             assert desk.find("nothing", ref) is None
 
     def test_versions_count_up_and_none_is_overwritten(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
@@ -46,28 +64,40 @@ class Versions(Workbench):
     def test_every_kind_of_reference_finds_its_version(self, desk: Desk, samples: Samples) -> None:
         """By number, label, alias, digest and its beginning, and put-id; also of a version that is not the last."""
         sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(3)]
-        labels = [Labels("1.0", ("first",)), Labels("v1.2.0", ("second", "also-second")), Labels()]
+        labels = [
+            Labels("1.0", ("first", "Case", "7", "sha256")),
+            Labels("v1.2.0", ("second", "also-second", "case", "v-1")),
+            Labels(_LONG, ("-._", "x" * 128)),
+        ]
         for one, names in zip(sealed, labels, strict=True):
             desk.put(one, names)
-        refs = [["v0", "1.0", "first"], ["v1", "v1.2.0", "second", "also-second"], ["v2", "latest"]]
+        refs = [[f"v{number}", str(one.version), *one.aliases] for number, one in enumerate(labels)]
+        refs[-1].append("latest")
         for number, (one, known) in enumerate(zip(sealed, refs, strict=True)):
             digest = one.manifest.digest
-            for ref in (*known, f"sha256:{digest}", f"sha256:{digest[:12]}", f"put:{one.manifest.put_id}"):
+            for ref in (*known, *(f"sha256:{digest[:end]}" for end in (64, 12)), f"put:{one.manifest.put_id}"):
                 found = present(desk.find("model", ref))
                 assert (ref, found.number, found.manifest.put_id) == (ref, number, one.manifest.put_id)
                 assert found.version == (labels[number].version or f"v{number}")
                 assert sorted(found.aliases) == sorted(labels[number].aliases)
 
     def test_a_listing_says_what_finding_says(self, desk: Desk, samples: Samples) -> None:
-        """Numbers, labels and aliases are the same in both."""
-        desk.put(samples.seal("one", {"x": b"1"}), Labels("1.0", ("best", "other")))
-        desk.put(samples.seal("one", {"x": b"2"}))
-        desk.put(samples.seal("two", {"x": b"1"}), Labels(None, ("best",)))
+        """Manifests, numbers, labels and aliases are the same in both."""
+        sealed = [samples.seal(name, {"x": content}) for name, content in (("one", b"1"), ("one", b"2"), ("two", b"1"))]
+        put = [
+            desk.put(one, labels)
+            for one, labels in zip(
+                sealed, (Labels("1.0", ("best", "other")), Labels(), Labels(None, ("best",))), strict=True
+            )
+        ]
+        assert [one.manifest for one in put] == [one.manifest for one in sealed]
+        stored = {one.manifest.put_id: one.manifest for one in sealed}
         for listed in desk.list():
             found = present(desk.find(listed.manifest.name, f"v{listed.number}"))
-            assert found.manifest == listed.manifest
+            assert found.manifest == listed.manifest == stored.pop(listed.manifest.put_id)
             assert (found.version, found.uri) == (listed.version, listed.uri)
             assert sorted(found.aliases) == sorted(listed.aliases)
+        assert not stored
 
     def test_what_is_not_there_is_not_found(self, desk: Desk, samples: Samples) -> None:
         """Another name's labels, digests and put-ids are not this one's, and nothing near is good enough."""
@@ -76,17 +106,21 @@ class Versions(Workbench):
         desk.put(mine, Labels("1.0", ("best",)))
         desk.put(other, Labels("2.0", ("worst",)))
         digest = other.manifest.digest
-        absent = ("v1", "v10", "2.0", "worst", "bes", "BEST", f"sha256:{digest}", f"put:{other.manifest.put_id}")
+        absent = ("v1", "v10", *_FAR, "2.0", "1", "worst", "bes", "BEST", f"sha256:{digest}")
+        absent += (f"sha256:{digest[:6]}", f"put:{other.manifest.put_id}", f"put:{mine.manifest.put_id[:8]}")
         for ref in absent:
             assert (ref, desk.find("model", ref)) == (ref, None)
         for name in ("mode", "model-", "MODEL", "model-22"):
             assert (name, desk.find(name)) == (name, None)
 
     @pytest.mark.parametrize("ref", ["", "V3", "v03", "sha256:xyz", "sha256:", "put:", "a/b", "../x", "md5:abcdef"])
-    def test_what_is_no_reference_is_refused(self, desk: Desk, ref: str) -> None:
-        """It is an error of the caller's, and not an answer."""
-        with pytest.raises(ArtifactError):
-            desk.find("model", ref)
+    def test_what_is_no_reference_is_refused(self, desk: Desk, samples: Samples, ref: str) -> None:
+        """It is an error of the caller's, and not an answer; nor is anything that is nearly the same."""
+        if not ref:
+            desk.put(samples.seal("model", {"x": b"1"}))
+        for near in (ref, f"{ref} ", *(_NEARLY if not ref else ())):
+            with pytest.raises(ArtifactError):
+                desk.find("model", near)
 
     def test_a_beginning_of_two_digests_is_ambiguous(self, desk: Desk, samples: Samples) -> None:
         """Six digits that begin both digests raise; the whole digest still finds its version."""
@@ -116,7 +150,7 @@ class Versions(Workbench):
         assert shown(type=ArtifactType.MODEL) == [("model", 0), ("model", 1), ("model.2", 0), ("model.2", 1)]
         assert shown("set", ArtifactType.DATASET) == [("set", 0), ("set", 1)]
         assert shown("set", ArtifactType.MODEL) == []
-        assert shown(type=ArtifactType.AUDIO) == []
+        assert shown(type=ArtifactType.AUDIO) == shown("mod") == shown("model.") == []
         assert len(shown()) == 6
 
     def test_names_that_look_alike_are_not_the_same(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
@@ -150,7 +184,8 @@ class Versions(Workbench):
         contents = [desk.content(present(desk.find("model", f"v{n}")), own_folder / f"{n}") for n in range(3)]
         assert contents == [{"x": b"A"}, {"x": b"B"}, {"x": b"A"}]
         digest = present(desk.find("model", "v0")).manifest.digest
-        assert present(desk.find("model", f"sha256:{digest}")).manifest.digest == digest
+        for end in (64, 20, 6):
+            assert present(desk.find("model", f"sha256:{digest[:end]}")).number == 2, "the newest one is meant"
 
     # -- labels and aliases
 
@@ -176,12 +211,13 @@ class Versions(Workbench):
         assert len(desk.list()) == 2
 
     def test_a_label_is_each_names_own(self, desk: Desk, samples: Samples) -> None:
-        """Two names may both have a ``1.0`` and a ``best``."""
-        for name in ("one", "two"):
-            desk.put(samples.seal(name, {"x": name.encode()}), Labels("1.0", ("best",)))
-        for name in ("one", "two"):
-            assert present(desk.find(name, "1.0")).manifest.name == name
-            assert present(desk.find(name, "best")).manifest.name == name
+        """Two names may both have a ``1.0`` and a ``best``, also where their content is the same."""
+        sealed = [samples.seal(name, {"x": b"the same"}) for name in ("one", "two")]
+        for one in sealed:
+            assert desk.deliver(one, Labels("1.0", ("best",))).created
+        for one in sealed:
+            for ref in ("1.0", "best", "v0", "latest", f"sha256:{one.manifest.digest}"):
+                assert present(desk.find(one.manifest.name, ref)).manifest == one.manifest
 
     def test_an_alias_moves_to_what_is_put_with_it(self, desk: Desk, samples: Samples) -> None:
         """It is on one version at a time."""
@@ -217,18 +253,44 @@ class Versions(Workbench):
     ) -> None:
         """With the capability DELETE; the others keep their bytes, also those that they shared."""
         for number in range(3):
-            desk.put(samples.seal("model", {"shared": b"shared", "own": f"{number}".encode()}), Labels(f"1.{number}"))
+            files = {"shared": b"shared", "own": f"{number}".encode()}
+            desk.put(samples.seal("model", files), Labels(f"1.{number}", (f"alias-{number}",)))
+        desk.put(samples.seal("other", {"shared": b"shared", "own": b"0"}))
         if not can(Capability.DELETE):
             assert "DELETE" not in desk.implements()
             return
-        desk.delete(present(desk.find("model", "v2")))
-        desk.delete(present(desk.find("model", "v0")))
-        assert [desk.find("model", ref) for ref in ("v0", "v2", "1.0", "1.2")] == [None] * 4
+        gone = [present(desk.find("model", ref)) for ref in ("v2", "v0")]
+        for one in gone:
+            desk.delete(one)
+        refs = ["v0", "v2", "1.0", "1.2", "alias-0", "alias-2"]
+        refs += [
+            f"{kind}:{one.manifest.digest if kind == 'sha256' else one.manifest.put_id}"
+            for one in gone
+            for kind in ("sha256", "put")
+        ]
+        assert [desk.find("model", ref) for ref in refs] == [None] * len(refs)
         left = present(desk.find("model", "latest"))
         assert left.number == 1
         assert desk.content(left, own_folder / "left") == {"shared": b"shared", "own": b"1"}
-        assert [stored.number for stored in desk.list()] == [1]
+        assert present(desk.find("model", "alias-1")).label == "1.1"
+        other = present(desk.find("other"))
+        assert desk.content(other, own_folder / "other") == {"shared": b"shared", "own": b"0"}
+        assert [stored.number for stored in desk.list("model")] == [1]
         assert desk.put(samples.seal("model", {"own": b"3"})).number == 3
+
+    def test_a_label_of_a_deleted_version_is_not_given_to_other_content(
+        self, desk: Desk, samples: Samples, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability DELETE; who has noted down what ``1.0`` was never gets something else by it."""
+        if not can(Capability.DELETE):
+            return
+        desk.put(samples.seal("model", {"x": b"0"}))
+        desk.delete(desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0")))
+        with pytest.raises(VersionConflict):
+            desk.put(samples.seal("model", {"x": b"2"}), Labels("1.0"))
+        assert desk.find("model", "1.0") is None
+        again = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0"))
+        assert present(desk.find("model", "1.0")).number == again.number > 1
 
     def test_inputs_are_recorded_or_not_declared(
         self, desk: Desk, samples: Samples, can: Callable[[Capability], bool]
@@ -239,13 +301,36 @@ class Versions(Workbench):
         desk.record_input(stored)
         assert [one.manifest for one in desk.list()] == [stored.manifest]
 
-    def test_clearing_garbage_keeps_what_is_stored(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
-        """With the capability COLLECT; whatever is called garbage, no version needs it."""
-        files = {"a": b"1" * 1000, "b/c": b"2" * 1000}
-        stored = desk.put(samples.seal("data", files), Labels("1.0", ("best",)))
-        assert desk.collect(older_than=stored.manifest.created_at + 3600) >= 0
-        assert desk.content(present(desk.find("data", "best")), own_folder / "got") == files
-        assert present(desk.find("data", "1.0")).number == 0
+    def test_clearing_garbage_keeps_what_is_stored(
+        self, bench: Bench, desk: Desk, samples: Samples, own_folder: Path
+    ) -> None:
+        """With the capability COLLECT; whatever is called garbage, no version of any experiment needs it."""
+        contents = [{"a": b"1" * 1000, "b/c": f"{number}".encode() * 1000} for number in range(3)]
+        for number, files in enumerate(contents):
+            desk.put(samples.seal("data", files), Labels(f"1.{number}", ("best",) if number == 1 else ()))
+        other = bench.desk("other", experiment=f"{bench.experiment}-other")
+        theirs = other.put(samples.seal("theirs", {"only-here": b"3" * 1000}))
+        assert desk.collect(older_than=time.time() + 3600) >= 0
+        for number, files in enumerate(contents):
+            found = present(desk.find("data", f"1.{number}"))
+            assert (found.number, found.aliases) == (number, ("best",) if number == 1 else ())
+            assert desk.content(found, own_folder / f"got-{number}") == files
+        assert other.content(theirs, own_folder / "theirs") == {"only-here": b"3" * 1000}
+
+    def test_clearing_garbage_leaves_what_is_young(
+        self, desk: Desk, samples: Samples, footprint: Callable[[], object], can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability COLLECT; what a put has stored that is still under way is no garbage yet."""
+        if not can(Capability.COLLECT):
+            assert "COLLECT" not in desk.implements()
+            return
+        unfinished = samples.seal("data", {"a": b"a" * 5000, "b": b"b" * 5000})
+        unfinished.sources[unfinished.manifest.payload[-1].artifact_path].unlink()
+        with pytest.raises(TraceletError):
+            desk.put(unfinished)
+        before = footprint()
+        assert desk.collect(older_than=time.time() - 3600) == 0
+        assert footprint() == before
 
 
 def _alike(samples: Samples) -> tuple[SealedArtifact, SealedArtifact]:
