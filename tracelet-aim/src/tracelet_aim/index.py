@@ -3,11 +3,11 @@
     next/<name>              the number that the next put gets: claimed by counting it up
     puts/<put-id>            name and number of that put's version
     digests/<name>/<digest>  the newest version of that content
-    labels/<name>/<label>    the version that has it, for ever
+    labels/<name>/<label>    the version that has it; where that is deleted, also the digest that it belongs to for ever
     labelled/<name>/<n>      the label of version n
     versions/<name>/<n>      the record of version n, as JSON: what has none does not exist
     types/<type>/<name>      the names of a type
-    aliases/<name>/<alias>   the version that the alias is now
+    aliases/<name>/<alias>   the versions that the alias was moved to, newest first: it is the first that exists
 
 Every function works on a tree that is open for its caller alone, or only reads; a record is written after what
 points at it, so what is interrupted leaves pointers to nothing, which count as nothing.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import attrs
 
@@ -93,11 +94,12 @@ def settle(tree: Tree, manifest: Manifest, label: str | None) -> Entry | None:
 
     Raises :class:`~tracelet.exceptions.VersionConflict` where other content has it.
     """
-    owner = None if label is None else _pointed(tree, "labels", manifest.name, label)
+    owner = None if label is None else _labelled(tree, manifest.name, label)
     found = None if owner is None else entry(tree, manifest.name, owner)
-    if found is not None and found.record.manifest.digest != manifest.digest:
+    digest = _digest_of_deleted(tree, manifest.name, label) if found is None else found.record.manifest.digest
+    if digest not in {None, manifest.digest}:
         raise VersionConflict(
-            f"{manifest.name!r} {label!r} is v{found.number}, which has other content: a label belongs to one content."
+            f"{manifest.name!r} {label!r} is v{owner}, which has other content: a label belongs to one content."
         )
     return found
 
@@ -112,14 +114,16 @@ def commit(tree: Tree, record: Record, number: int, labels: Labels) -> Entry:
     tree.set(("digests", name, manifest.digest), number)
     tree.set(("types", manifest.type.value, name), True)
     _name(tree, name, number, Labels(labels.version))
+    for alias in labels.aliases:
+        # It moves in the moment in which the version begins to exist: whoever reads asks nobody to wait.
+        tree.set(("aliases", name, alias), [number, *_moves(tree, name, alias)])
     tree.set(("versions", name, number), record.to_text())
-    _name(tree, name, number, Labels(None, labels.aliases))
     return Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
 
 
 def owners(tree: Tree, name: str, aliases: Iterable[str]) -> list[Entry]:
     """Return the versions that the aliases are on now."""
-    numbers = {_pointed(tree, "aliases", name, alias) for alias in aliases}
+    numbers = {_holder(tree, name, alias) for alias in aliases}
     found = [entry(tree, name, number) for number in sorted(one for one in numbers if one is not None)]
     return [one for one in found if one is not None]
 
@@ -134,16 +138,17 @@ def relabel(tree: Tree, manifest: Manifest, number: int, labels: Labels) -> Entr
 
 
 def forget(tree: Tree, name: str, number: int) -> list[str]:
-    """Take a version out; return the aliases that it had."""
+    """Take a version out; return the aliases that it had. Its label stays its content's."""
+    had = entry(tree, name, number)
+    if had is None:
+        return []
     tree.drop("versions", name, number)
-    label = tree.get("labelled", name, number)
-    if label is not None:
-        tree.drop("labels", name, label)
+    if had.label is not None:
+        tree.set(("labels", name, had.label), [number, had.record.manifest.digest])
         tree.drop("labelled", name, number)
-    gone = [str(alias) for alias, owner in tree.items("aliases", name) if owner == number]
-    for alias in gone:
+    for alias in had.aliases:
         tree.drop("aliases", name, alias)
-    return gone
+    return list(had.aliases)
 
 
 def find(tree: Tree, name: str, ref: str) -> Entry | None:
@@ -158,11 +163,11 @@ def find(tree: Tree, name: str, ref: str) -> Entry | None:
     elif wanted.digest is not None:
         return _of_digest(tree, name, wanted.digest)
     elif wanted.label is not None:
-        number = _pointed(tree, "labels", name, wanted.label)
+        number = _labelled(tree, name, wanted.label)
         found = None if number is None else entry(tree, name, number)
         if found is not None:
             return found
-        number = _pointed(tree, "aliases", name, wanted.label)
+        number = _holder(tree, name, wanted.label)
     else:
         return _newest(tree, name)
     found = None if number is None else entry(tree, name, number)
@@ -177,7 +182,7 @@ def entry(tree: Tree, name: str, number: int) -> Entry | None:
     if text is None:
         return None
     record = _read(text, name)
-    aliases = sorted(str(alias) for alias, owner in tree.items("aliases", name) if owner == number)
+    aliases = sorted(alias for alias, owner in _holders(tree, name).items() if owner == number)
     return Entry(record, number, tree.get("labelled", name, number), tuple(aliases))
 
 
@@ -195,8 +200,8 @@ def listed(tree: Tree, name: str | None, type: ArtifactType | None) -> Iterator[
     for owner in names if name is None else [one for one in names if one == name]:
         labels = dict(tree.items("labelled", owner))
         aliases: dict[int, list[str]] = {}
-        for alias, number in tree.items("aliases", owner):
-            aliases.setdefault(number, []).append(str(alias))
+        for alias, holder in _holders(tree, owner).items():
+            aliases.setdefault(holder, []).append(alias)
         for number, text in sorted(tree.items("versions", owner), reverse=True):
             own = int(number)
             record = or_damage(partial(_read, name=owner), partial("{0!r} v{1}".format, owner, own))(text)
@@ -219,9 +224,45 @@ def _count(tree: Tree, name: str) -> int:
     return 0 if found is None else int(found)
 
 
-def _pointed(tree: Tree, kind: str, name: str, label: str) -> int | None:
-    found = tree.get(kind, name, label)
-    return None if found is None else int(found)
+def _labelled(tree: Tree, name: str, label: str) -> int | None:
+    found = tree.get("labels", name, label)
+    return None if found is None else int(found[0] if isinstance(found, list) else found)
+
+
+def _digest_of_deleted(tree: Tree, name: str, label: str | None) -> str | None:
+    found = None if label is None else tree.get("labels", name, label)
+    return str(found[1]) if isinstance(found, list) else None
+
+
+def _holder(tree: Tree, name: str, alias: str) -> int | None:
+    """The version that an alias is: the first that exists of those that it was moved to."""
+    return _first(tree, name, tree.get("aliases", name, alias))
+
+
+def _holders(tree: Tree, name: str) -> dict[str, int]:
+    found = {str(alias): _first(tree, name, moves) for alias, moves in _below(tree, name)}
+    return {alias: number for alias, number in found.items() if number is not None}
+
+
+def _below(tree: Tree, name: str) -> list[tuple[str, Any]]:
+    return [(str(alias), tree.get("aliases", name, alias)) for alias in tree.keys("aliases", name)]
+
+
+def _first(tree: Tree, name: str, moves: Any) -> int | None:
+    return next((one for one in _numbers(moves) if tree.get("versions", name, one) is not None), None)
+
+
+def _moves(tree: Tree, name: str, alias: str) -> list[int]:
+    """The versions that an alias was moved to, newest first, down to the first that exists."""
+    numbers = _numbers(tree.get("aliases", name, alias))
+    holder = _holder(tree, name, alias)
+    return numbers if holder is None else numbers[: numbers.index(holder) + 1]
+
+
+def _numbers(moves: Any) -> list[int]:
+    if moves is None:
+        return []
+    return [int(one) for one in (moves if isinstance(moves, list) else [moves])]
 
 
 def _name(tree: Tree, name: str, number: int, labels: Labels) -> None:

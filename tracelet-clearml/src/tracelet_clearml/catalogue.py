@@ -26,10 +26,12 @@ from tracelet_clearml.records import (
     alias_tag,
     claim_tags,
     configuration,
+    digest_tags,
     label_tag,
     name_tag,
     prefix_tag,
     put_tag,
+    spent_tag,
     type_tag,
     version_tag,
 )
@@ -155,7 +157,26 @@ class Catalogue:
                     f"{manifest.name!r} {label!r} is v{head.number}, which has other content: a label belongs to one "
                     "content. Choose a new label."
                 )
+        if (
+            not owners
+            and label is not None
+            and any(digest != manifest.digest for digest in self._spent(manifest.name, label))
+        ):
+            raise VersionConflict(
+                f"{manifest.name!r} {label!r} was other content, which is deleted: a label belongs to one content. Choose a new label."
+            )
         return owners[0] if owners else None
+
+    def _spent(self, name: str, label: str) -> list[str]:
+        """The digests of deleted versions that had a label."""
+        asked = {"tags": ["__$all", RECORD, GONE, name_tag(name), spent_tag(label)], "only_fields": _HEAD}
+        places = self._projects.indexes()
+        found = (
+            self._api.call("tasks", "get_all", project=places, page=0, page_size=_RECENT, **asked)["tasks"]
+            if places
+            else []
+        )
+        return [Head.of(one).digest for one in found]
 
     def _claims(self, name: str) -> list[Head]:
         """The newest claims of a name, whatever became of them: all that can bear on the next one."""
@@ -185,8 +206,10 @@ class Catalogue:
         raise BackendUnavailable(f"ClearML does not keep the names of v{head.number} of {head.name!r}.")
 
     def forget(self, head: Head) -> None:
-        """Take a version out; its number stays taken."""
+        """Take a version out; its number stays taken, and its label its content's."""
         kept = [RECORD, name_tag(head.name), f"tracelet.claimed:{max(head.claimed, head.number)}", GONE]
+        if head.label is not None:
+            kept += [spent_tag(head.label), *digest_tags(head.digest)]
         self._edit(head.id, tags=kept, configuration={})
 
     def _last_move(self, name: str, alias: str) -> int:

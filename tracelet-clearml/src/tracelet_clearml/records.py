@@ -27,6 +27,7 @@ __all__ = [
     "name_tag",
     "put_tag",
     "read_body",
+    "spent_tag",
     "type_tag",
     "version_tag",
 ]
@@ -65,6 +66,11 @@ def version_tag(number: int) -> str:
 def label_tag(label: str) -> str:
     """The tag of the record that has a label, or claims it."""
     return f"tracelet.label:{label}"
+
+
+def spent_tag(label: str) -> str:
+    """The tag of a deleted version's record, which says what its label was: that is not given to other content."""
+    return f"tracelet.spent:{label}"
 
 
 def alias_tag(alias: str) -> str:

@@ -119,17 +119,22 @@ def _deliver(key: str, sealed: SealedArtifact, labels: Labels, again: bool, run:
     return guarded(opened.spec.name, opened.service.deliver, sealed, labels, for_run, again)
 
 
-def _watch_alias(key: str, name: str, alias: str, last: int, until: float) -> list[tuple[int, int | None]]:
-    """Look at the newest version and at the alias, until the newest is ``last``; return where the alias was behind."""
-    late = []
+def _watch_alias(key: str, name: str, alias: str, last: int, until: float) -> list[str]:
+    """Look at the newest version until it is ``last``; return when it was without the alias, or the alias was nowhere."""
+    wrong = []
     newest = -1
     while newest < last and time.time() < until:
         found = _find(key, name, "latest")
-        newest = -1 if found is None else found.number
-        holder = _find(key, name, alias)
-        if newest >= 0 and (holder is None or holder.number < newest):
-            late.append((newest, None if holder is None else holder.number))
-    return late
+        assert found is not None
+        newest = found.number
+        if alias not in found.aliases:
+            # A newer version may have taken it between two steps of one look.
+            again = _find(key, name, "latest")
+            if again is not None and again.number == newest:
+                wrong.append(f"v{newest} had no {alias!r}")
+        if _find(key, name, alias) is None:
+            wrong.append(f"{alias!r} was nowhere when v{newest} was the newest")
+    return wrong
 
 
 def _find(key: str, name: str, ref: str) -> StoredArtifact | None:
@@ -219,7 +224,7 @@ class Desk:
         return self.driver.call(_deliver, self._key, sealed, labels, again, run)
 
     def begin_watch_alias(self, name: str, alias: str, last: int) -> None:
-        """Begin to look on while others put versions up to ``last``; ``driver.result()`` says where the alias was late."""
+        """Begin to look on while others put versions up to ``last``; ``driver.result()`` says when the alias was not on the newest."""
         self.driver.begin(_watch_alias, self._key, name, alias, last, time.time() + _LONGEST_WATCH)
 
     def find(self, name: str, ref: str = "latest") -> StoredArtifact | None:
