@@ -310,7 +310,7 @@ class BlobBackend(abc.ABC):
                 found[number] = (*found.get(number, ()), alias)
         return found
 
-    def _pointed(self, name: str, alias: str) -> list[int]:
+    def _pointed(self, name: str, alias: str) -> tuple[int, ...]:
         """The versions that an alias was moved to, newest first, down to the first that exists."""
         numbers = self._numbers(f"aliases/{name}/{alias}")
         holder = self._holder(name, numbers)
@@ -353,15 +353,15 @@ class BlobBackend(abc.ABC):
     def _number(self, key: str) -> int | None:
         return next(iter(self._numbers(key)), None)
 
-    def _numbers(self, key: str) -> list[int]:
+    def _numbers(self, key: str) -> tuple[int, ...]:
         """The numbers that a note begins with."""
         try:
             with self.read(f"{self._prefix}/{key}") as stream:
                 words = stream.read().decode(errors="replace").split(" ")
         except FileNotFoundError:
-            return []
+            return ()
         found = itertools.takewhile(lambda number: number is not None, map(_number, words))
-        return [number for number in found if number is not None]
+        return tuple(number for number in found if number is not None)
 
     def _keys(self, prefix: str) -> Iterator[str]:
         start = len(self._prefix) + 1

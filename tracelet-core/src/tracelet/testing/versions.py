@@ -106,8 +106,8 @@ class Versions(Workbench):
         desk.put(mine, Labels("1.0", ("best",)))
         desk.put(other, Labels("2.0", ("worst",)))
         digest = other.manifest.digest
-        absent = ("v1", "v10", *_FAR, "2.0", "1", "worst", "bes", "BEST", f"sha256:{digest}")
-        absent += (f"sha256:{digest[:6]}", f"put:{other.manifest.put_id}", f"put:{mine.manifest.put_id[:8]}")
+        absent = ["v1", "v10", *_FAR, "2.0", "1", "worst", "bes", "BEST", f"sha256:{digest}"]
+        absent += [f"sha256:{digest[:6]}", f"put:{other.manifest.put_id}", f"put:{mine.manifest.put_id[:8]}"]
         for ref in absent:
             assert (ref, desk.find("model", ref)) == (ref, None)
         for name in ("mode", "model-", "MODEL", "model-22"):
