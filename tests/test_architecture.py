@@ -50,7 +50,7 @@ FLOORS = (
     {"core.artifacts", "core.paths"},
     {"core.manifest"},
     {"core.plain", "core.sniffing"},
-    {"core.claims"},
+    {"core.claims", "core.clock"},
     {
         "core.entries",
         "core.examples",

@@ -423,7 +423,7 @@ def test_a_blob_of_another_user_can_be_shared(tmp_path: Path, monkeypatch: pytes
     path = write(tmp_path / "f", b"x")
     own.put(path, sha(b"x"))
 
-    def not_yours(path: Path) -> None:
+    def not_yours(path: Path, ns: object = None) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
 
     monkeypatch.setattr(os, "utime", not_yours)

@@ -20,6 +20,7 @@ import abc
 import hashlib
 import io
 import itertools
+import logging
 import re
 import shutil
 import time
@@ -43,12 +44,15 @@ from tracelet.exceptions import (
     VersionConflict,
 )
 
-__all__ = ["BlobBackend"]
+__all__ = ["BlobBackend", "blob_of"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
 
 #: A longer number is nobody's.
 _VERSION_KEY = re.compile(r"v([0-9]{1,18})\.json")
 _NUMBER = re.compile(r"v?([0-9]{1,18})")
 _BLOCK = 1 << 18
+_CHUNK = 1 << 20
 
 
 class BlobBackend(abc.ABC):
@@ -90,11 +94,20 @@ class BlobBackend(abc.ABC):
         :class:`~tracelet.plugin.FileChanged`, and writes nothing, where the bytes are others.
         """
         if not self.holds(key, sha256, source.stat().st_size):
+            if self._exists(key):
+                _LOG.warning("%s/%s is damaged. It is replaced by the right bytes.", self._uri, key)
             self.write_verified(key, source, sha256)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
-        """Tell whether the blob of a file is there; a place that can tell whether it is whole overrides it."""
-        return self._exists(key)
+        """Tell whether the blob of a file is there, and whole: it is read. A place that knows without that overrides it."""
+        found = hashlib.sha256()
+        try:
+            with self.read(key) as stream:
+                while block := stream.read(_CHUNK):
+                    found.update(block)
+        except FileNotFoundError:
+            return False
+        return found.hexdigest() == sha256
 
     def write_verified(self, key: str, source: Path, sha256: str) -> None:
         """Write the blob of a file, hashed as it passes; where the bytes are others, nothing is written."""
@@ -133,19 +146,19 @@ class BlobBackend(abc.ABC):
             [
                 file
                 for file in sealed.manifest.payload
-                if file.sha256 in held and not self.holds(_blob(file), str(file.sha256), file.size_bytes)
+                if file.sha256 in held and not self.holds(blob_of(file), str(file.sha256), file.size_bytes)
             ],
         )
 
     def place(self, stored: StoredArtifact, path: str) -> str:
         """See :class:`~tracelet.plugin.Heals`."""
         (file,) = (file for file in stored.manifest.payload if file.artifact_path == path)
-        return f"{self._uri}/{_blob(file)}"
+        return f"{self._uri}/{blob_of(file)}"
 
     def _write_files(self, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> None:
         for file in files:
             path = file.artifact_path
-            self.write_file(_blob(file), sealed.sources[path], str(file.sha256), sealed.stamps.get(path))
+            self.write_file(blob_of(file), sealed.sources[path], str(file.sha256), sealed.stamps.get(path))
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -196,7 +209,7 @@ class BlobBackend(abc.ABC):
         files = {file.artifact_path: file for file in stored.manifest.payload}
         for path in paths:
             try:
-                source = self.read(_blob(files[path]))
+                source = self.read(blob_of(files[path]))
             except FileNotFoundError as error:
                 raise ArtifactNotFound(
                     f"the bytes of {path!r} are gone: there is no {self.place(stored, path)}. Log the same content "
@@ -391,7 +404,7 @@ def _number(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _blob(file: ArtifactFile) -> str:
+def blob_of(file: ArtifactFile) -> str:
     """The key of the blob of a sealed file."""
     assert file.sha256 is not None
     return f"blobs/{blob_key(file.sha256)}"

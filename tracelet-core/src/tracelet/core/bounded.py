@@ -36,12 +36,12 @@ class BoundedStore:
         return self._store.uri(sha256)
 
     def has(self, sha256: str, size_bytes: int) -> bool:
-        """See :class:`~tracelet.core.store.Store`."""
-        return self._in_time(beside(partial(self._store.has, sha256, size_bytes)))
+        """See :class:`~tracelet.core.store.Store`: it may be read."""
+        return self._in_time(beside(partial(self._store.has, sha256, size_bytes)), size_bytes)
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
-        """See :class:`~tracelet.core.store.Store`."""
-        self._in_time(beside(partial(self._store.put, source, sha256, known)), source.stat().st_size)
+        """See :class:`~tracelet.core.store.Store`: what is there may be read first, and is as long."""
+        self._in_time(beside(partial(self._store.put, source, sha256, known)), 2 * source.stat().st_size)
 
     def fetch(self, sha256: str, dest: Path) -> None:
         """See :class:`~tracelet.core.store.Store`."""

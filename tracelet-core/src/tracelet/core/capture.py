@@ -28,7 +28,7 @@ from tracelet.core.claims import being_saved
 from tracelet.core.delivery import beside
 from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec
 from tracelet.core.drafts import staging_folder
-from tracelet.core.files import FileChanged
+from tracelet.core.files import FileChanged, make_folder
 from tracelet.core.journal import Head, Journal, Leftover
 from tracelet.core.keeping import Item, Keeping
 from tracelet.core.known import Known, covers
@@ -311,7 +311,7 @@ class Capture:
         assert item.kept is not None
         named = self._keeping.named(item)
         if item.kept != named:
-            named.parent.mkdir(exist_ok=True)
+            make_folder(named.parent)
             item.kept = item.kept.rename(named)
         inside = item.detection.artifact_path or item.kept.name
         said = attrs.evolve(item.detection, type=item.detection.type or tell_type(item.kept))

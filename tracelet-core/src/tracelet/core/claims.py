@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attrs
 
+from tracelet.core.files import create, make_folder
 from tracelet.core.processes import ProcessId, alive, current
 
 __all__ = ["being_saved", "leave_claim", "saving", "share", "unshare"]
@@ -112,10 +113,11 @@ def leave_claim(folder: Path, paths: Iterable[str | os.PathLike[str]]) -> Path:
 
 
 def _write(folder: Path, paths: Iterable[str], owner: tuple[object, ...] | None) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     file = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
     part = file.with_suffix(".part")
-    part.write_text(json.dumps({"owner": owner, "paths": sorted(paths)}), encoding="utf-8")
+    with create(part) as writer:
+        writer.write(json.dumps({"owner": owner, "paths": sorted(paths)}).encode())
     return part.replace(file)
 
 

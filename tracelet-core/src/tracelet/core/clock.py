@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracelet.core.files import make_folder
 from tracelet.core.paths import physical_name
 
 __all__ = ["Clock", "clock_of"]
@@ -39,7 +40,7 @@ class Clock:
         """Return the next number."""
         now = time.time_ns()
         with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._file.parent)
             file = os.open(self._file, _FLAGS, 0o600)
             try:
                 with _alone(file):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import stat
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,16 +26,25 @@ __all__ = [
     "check_room",
     "copy_blob",
     "copy_file",
+    "create",
+    "create_own",
     "discard",
     "hash_blob",
     "hash_file",
     "hash_stream",
+    "is_whole",
+    "limit_readers",
     "make_durable",
     "make_folder",
     "make_names_durable",
+    "make_way",
+    "mark",
+    "same_readers",
+    "share",
     "stamp",
 ]
 
+_LOG = logging.getLogger("tracelet.artifacts")
 _CHUNK = 1 << 20
 #: What writing says where there is no room, or none for this user, whatever is written.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
@@ -44,6 +53,9 @@ _FICLONE = 0x40049409
 #: A file younger than this when it was hashed may change again within one tick of its clock, and
 #: look the same; git calls such an entry racy.
 _RACY_NS = 2_000_000_000
+#: A blob's mtime, in nanoseconds, has these last digits from when its bytes were written or hashed until somebody else
+#: writes to it: the clock of a filesystem gives them once in a million times.
+_TICK, _MARK = 1_000_000, 746_100
 
 
 class FileChanged(IntegrityError):
@@ -125,7 +137,8 @@ def check_room(folder: Path, cause: BaseException | None) -> None:
         raise cause
     probe = folder / f".{uuid.uuid4().hex}.tmp"
     try:
-        probe.write_bytes(bytes(_CHUNK))
+        with create(probe) as writer:
+            writer.write(bytes(_CHUNK))
     finally:
         probe.unlink(missing_ok=True)
 
@@ -144,13 +157,14 @@ def _clone(source: BinaryIO, target: BinaryIO) -> bool:
 
 
 def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
-    """Copy a file's bytes (by reflink where possible) to a new one; return the source's stamp.
+    """Copy a file's bytes (by reflink where possible) to a new one, for the same readers; return the source's stamp.
 
     Raises :class:`FileChanged` where the source changes meanwhile, ``OSError`` where it is no regular file. What goes
     wrong with the source bears its name as the error's ``filename``; what goes wrong with writing does not.
     """
-    with _open_regular(source) as reader, target.open("xb") as writer:
-        before = stamp(os.fstat(reader.fileno()))
+    with _open_regular(source) as reader, create_own(target) as writer:
+        status = os.fstat(reader.fileno())
+        before = stamp(status)
         if not _clone(reader, writer):  # pragma: no branch - reflinks are for btrfs, xfs and their like
             shutil.copyfileobj(_Named(reader, source), writer, _CHUNK)
             writer.flush()
@@ -158,6 +172,7 @@ def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
             os.fsync(writer.fileno())
         if not before.matches(os.fstat(reader.fileno())):
             raise FileChanged(f"{str(source)!r} changed while it was copied.")
+    _set_readers(target, status.st_mode)
     return before
 
 
@@ -196,16 +211,116 @@ def make_names_durable(folder: Path) -> None:
         os.close(folder_fd)
 
 
-def make_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder and those above it; yield each folder that got a new name by that, for :func:`make_names_durable`."""
+def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
+    """Make a folder and those above it; return each folder that got a new name by that, for :func:`make_names_durable`.
+
+    They are this user's alone, or whose the folder is that they are made in, where a group shares that. Where ``shared``
+    is False, the last one is this user's alone wherever it is.
+    """
     try:
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
     except FileExistsError:
-        return
+        if not folder.is_dir():
+            raise
+        return []
     except FileNotFoundError:
-        yield from make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-    yield folder.parent
+        return [*make_folder(folder.parent), *make_folder(folder, shared=shared)]
+    mode = _mode_if_shared(folder.parent) if shared else 0
+    if mode:
+        with contextlib.suppress(PermissionError):  # a filesystem without modes
+            folder.chmod(mode)
+    return [folder.parent]
+
+
+def _mode_if_shared(folder: Path) -> int:
+    """The mode of a folder that a group writes in; 0 of one user's own, and of one where everybody keeps to their own."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    everybodys = mode & stat.S_ISVTX and mode & stat.S_IWOTH
+    return mode & 0o2775 if mode & stat.S_IWGRP and not everybodys else 0
+
+
+def share(path: Path) -> None:
+    """Let those read a file of Tracelet's own notes who share the folder that it is in; there may be nobody."""
+    mode = _mode_if_shared(path.parent)
+    if mode:
+        with contextlib.suppress(PermissionError):  # a filesystem without modes
+            path.chmod(mode & 0o664)
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a new file for notes of Tracelet's own; only this user can read it, and who shares the folder."""
+    stream = create_own(path)
+    share(path)
+    return stream
+
+
+def create_own(path: Path) -> BinaryIO:
+    """Open a new file to write, that nobody else can read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+def same_readers(copy: Path, source: Path) -> None:
+    """Let those read a copy who can read the source, by its mode; it is nothing to run, and only this user's to write."""
+    _set_readers(copy, source.stat().st_mode)
+
+
+def _set_readers(copy: Path, mode: int) -> None:
+    if mode & 0o044:
+        with contextlib.suppress(PermissionError):  # a filesystem without modes
+            copy.chmod(mode & 0o644 | 0o600)
+
+
+def limit_readers(copy: Path, source: Path) -> None:
+    """Take a copy from those who cannot read the source, by its mode: of two files with the same bytes the narrower one counts."""
+    limit = source.stat().st_mode | 0o700
+    # One that is another user's is theirs to show; one that is not there was cleared, or is looked at by gc, in this moment.
+    with contextlib.suppress(PermissionError, FileNotFoundError):
+        has = stat.S_IMODE(copy.stat().st_mode)
+        if has & limit != has:
+            copy.chmod(has & limit)
+
+
+def mark(path: Path) -> None:
+    """Say that a blob is young, and whole at this moment; whoever writes to it takes the mark away."""
+    now = time.time_ns()
+    try:
+        os.utime(path, ns=(now, now - now % _TICK + _MARK))
+    except PermissionError:  # it is another user's: only they can set its time
+        with contextlib.suppress(PermissionError):
+            os.utime(path)
+
+
+def is_whole(path: Path, sha256: str, size_bytes: int) -> bool:
+    """Tell whether a blob is there and has its bytes; they are read only where it was touched since they were written.
+
+    One that is whole is marked as young, so that nobody clears it. A link is no blob.
+    """
+    try:
+        status = path.lstat()
+        whole = (
+            stat.S_ISREG(status.st_mode)
+            and status.st_size == size_bytes
+            and (status.st_mtime_ns % _TICK == _MARK or hash_blob(path) == sha256)
+        )
+        if whole:
+            mark(path)
+    except OSError:
+        return False
+    return whole
+
+
+def make_way(target: Path) -> None:
+    """Before a blob is written where it is not whole: say what is there, and put a folder aside."""
+    try:
+        status = target.lstat()
+    except FileNotFoundError:
+        return
+    _LOG.warning(
+        "%s is damaged: it does not hold the bytes of its name any more. It is replaced by the right ones.", target
+    )
+    if stat.S_ISDIR(status.st_mode):
+        target.rename(target.with_name(f"{target.name}~{uuid.uuid4().hex}"))
 
 
 def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = None) -> None:
@@ -215,7 +330,7 @@ def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = Non
     not racy, the bytes are not hashed again. Raises :class:`FileChanged` where they are others. The bytes
     are on the disk then; the name is for :func:`make_names_durable`, once for many.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         same = False
@@ -231,10 +346,10 @@ def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = Non
 
 def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a small file at once or not at all; a ``durable`` one is on the disk, under its name, when this returns."""
-    grown = list(make_folder(target.parent))
+    grown = make_folder(target.parent)
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with partial.open("xb") as writer:
+        with create(partial) as writer:
             writer.write(data)
             writer.flush()
             if durable:
@@ -251,14 +366,15 @@ def discard(path: Path, older_than: float) -> int | None:
     """Delete a file that was last marked as needed before then; return the bytes that this frees, or None if it stays.
 
     Times are mtimes, in seconds since the epoch. A process that finds the file and marks it as young
-    meanwhile keeps it. A file with another hard link frees nothing.
+    meanwhile keeps it. A file with another hard link frees nothing, and a folder is no file.
     """
     aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        if path.stat().st_mtime >= older_than:
+        seen = path.lstat()
+        if seen.st_mtime >= older_than or stat.S_ISDIR(seen.st_mode):
             return None
         path.rename(aside)
-        status = aside.stat()
+        status = aside.lstat()
         young = status.st_mtime >= older_than
         if young:
             # It was marked between the two looks: whoever did that finds it under its name again.

@@ -7,18 +7,29 @@ import io
 import logging
 import os
 import shutil
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
 from tracelet.core.backend import Labels, SealedArtifact, StoredArtifact
-from tracelet.core.blobs import BlobBackend
+from tracelet.core.blobs import BlobBackend, blob_of
 from tracelet.core.entries import ArtifactType
-from tracelet.core.files import Stamp, discard, hash_blob, make_folder, make_names_durable
+from tracelet.core.files import (
+    Stamp,
+    create,
+    create_own,
+    discard,
+    is_whole,
+    limit_readers,
+    make_folder,
+    make_names_durable,
+    make_way,
+    mark,
+    same_readers,
+)
 from tracelet.exceptions import IntegrityError, UnsafePath
 
 __all__ = ["FolderBackend", "PendingCatalogue"]
@@ -26,9 +37,6 @@ __all__ = ["FolderBackend", "PendingCatalogue"]
 _LOG = logging.getLogger("tracelet.artifacts")
 #: Notes that only save a search: they need not outlive a power cut.
 _FOUND_AGAIN = frozenset({"claims", "digests", "labelled", "latest", "puts"})
-#: A blob's mtime, in nanoseconds, has these last digits from when its bytes were written or hashed until somebody else
-#: writes to it: the clock of a filesystem gives them once in a million times.
-_TICK, _MARK = 1_000_000, 746_100
 
 
 class FolderBackend(BlobBackend):
@@ -61,30 +69,38 @@ class FolderBackend(BlobBackend):
 
     def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`: what is written is marked as whole."""
-        if not self.holds(key, sha256, source.stat().st_size):
-            self._bring(key, source, sha256, stamp)
-            self._named(key)
-            _mark(self._root / key)
+        path = self._root / key
+        if self.holds(key, sha256, source.stat().st_size):
+            limit_readers(path, source)
+            return
+        make_way(path)
+        self._bring(key, source, sha256, stamp)
+        self._named(key)
+        mark(path)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: its bytes are read only where it was touched since it was written.
 
         One that is whole is marked as young, so that nobody clears it.
         """
-        path = self._root / key
-        try:
-            status = path.stat()
-            whole = status.st_size == size_bytes and (_is_marked(status) or hash_blob(path) == sha256)
-            if whole:
-                _mark(path)
-        except FileNotFoundError:
-            return False
-        return whole
+        return is_whole(self._root / key, sha256, size_bytes)
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`."""
         super().heal(stored, sealed)
         self._settle_names()
+        for file in sealed.manifest.payload:
+            with contextlib.suppress(FileNotFoundError):  # what is there needs no source
+                limit_readers(self._root / blob_of(file), sealed.sources[file.artifact_path])
+
+    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Backend`: for the readers of the blobs."""
+        super().fetch(stored, paths, dest)
+        wanted = frozenset(paths)
+        for file in stored.manifest.payload:
+            if file.artifact_path in wanted:
+                with contextlib.suppress(FileNotFoundError):  # it was cleared in this moment
+                    limit_readers(dest / file.artifact_path, self._root / blob_of(file))
 
     def read(self, key: str) -> BinaryIO:
         """See :class:`~tracelet.plugin.BlobBackend`."""
@@ -131,6 +147,7 @@ class FolderBackend(BlobBackend):
     def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
         """Write a blob that is not there, or damaged; verified, and at once."""
         self.write_verified(key, source, sha256)
+        same_readers(self._root / key, source)
 
     def _key_of(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
@@ -147,13 +164,13 @@ class FolderBackend(BlobBackend):
     def _made(self, key: str) -> Path:
         """Where a key is, in a folder that is there."""
         target = self._root / key
-        grown = list(make_folder(target.parent))
+        grown = make_folder(target.parent)
         if _outlives_a_power_cut(key):
             self._grown.update(grown)
         return target
 
     def _fill(self, partial: Path, data: BinaryIO, key: str) -> None:
-        with partial.open("xb") as stream:
+        with create_own(partial) if _is_blob(key) else create(partial) as stream:
             shutil.copyfileobj(data, stream)
             if _outlives_a_power_cut(key):
                 stream.flush()
@@ -180,20 +197,6 @@ def _is_blob(key: str) -> bool:
 
 def _outlives_a_power_cut(key: str) -> bool:
     return key.split("/")[1] not in _FOUND_AGAIN
-
-
-def _mark(path: Path) -> None:
-    """Say that a blob is young, and whole at this moment; whoever writes to it takes the mark away."""
-    now = time.time_ns()
-    try:
-        os.utime(path, ns=(now, now - now % _TICK + _MARK))
-    except PermissionError:  # it is another user's: only they can set its time
-        with contextlib.suppress(PermissionError):
-            os.utime(path)
-
-
-def _is_marked(status: os.stat_result) -> bool:
-    return status.st_mtime_ns % _TICK == _MARK
 
 
 def _raise_unless_gone(error: OSError) -> None:

@@ -27,6 +27,7 @@ from tracelet.core.backend import RunInfo
 from tracelet.core.clock import clock_of
 from tracelet.core.detector import Detection
 from tracelet.core.entries import ArtifactType
+from tracelet.core.files import make_folder, share
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
@@ -104,11 +105,12 @@ class Journal:
 
     def open(self) -> None:
         """Begin to take notes: one thread's call, before the first note. Raises ``OSError`` where that cannot be written."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         new = not self._path.exists()
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             if new:
+                share(self._path)
                 self._write(converter().unstructure(self._head), b"")
         except OSError:
             self.let_go()

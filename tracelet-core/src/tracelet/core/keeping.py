@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.core.detector import Detection
+from tracelet.core.files import make_folder
 from tracelet.core.journal import Journal, Kept
 from tracelet.core.snapshots import Look, snapshot
 
@@ -115,7 +116,7 @@ class Keeping:
     def _prepare(self) -> None:
         """Before the first snapshot: of two threads that come at once, one does it, and the other one waits."""
         if not self._ready:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._journal.open()
             self._ready = True
 

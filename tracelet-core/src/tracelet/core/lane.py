@@ -26,7 +26,7 @@ import attrs
 
 from tracelet import exceptions
 from tracelet.core.backend import BackendContext, BackendSpec, StoredArtifact
-from tracelet.core.files import FileChanged
+from tracelet.core.files import FileChanged, create, make_folder
 from tracelet.core.plain import converter
 from tracelet.core.processes import (
     OWNER,
@@ -261,8 +261,9 @@ class ProcessLane:
         self._token = uuid.uuid4().hex
         self._buffer = b""
         try:
-            self._logs.mkdir(parents=True, exist_ok=True)
-            with self._log().open("wb") as log:
+            make_folder(self._logs.parent, shared=False)
+            make_folder(self._logs)
+            with create(self._log()) as log:
                 self._child = subprocess.Popen(
                     # -P: a file in the user's folder must not stand in for a module of the SDK's.
                     [sys.executable, "-P", "-m", "tracelet.worker"],

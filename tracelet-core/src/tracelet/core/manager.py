@@ -20,7 +20,7 @@ from tracelet.core.backend import BackendSpec, Capability, Labels, RunInfo
 from tracelet.core.captures import Captures
 from tracelet.core.delivery import Courier, Outcome, Task, close_all, limit_for, run_ended, unwritable
 from tracelet.core.drafts import seal_draft, staging_folder
-from tracelet.core.files import FileChanged
+from tracelet.core.files import FileChanged, make_folder
 from tracelet.core.finding import Finder
 from tracelet.core.journal import Leftover
 from tracelet.core.outbox import Draft, Outbox, Parcel
@@ -109,7 +109,7 @@ class ArtifactManager:
         if not self._writes:
             return
         try:
-            self._site.directory.mkdir(parents=True, exist_ok=True)
+            make_folder(self._site.directory, shared=False)
             self._captures.prepare(run)
             self._site.outbox.begin_session(self._session)
             wires = self._wires

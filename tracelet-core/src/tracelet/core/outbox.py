@@ -31,7 +31,7 @@ import attrs
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
 from tracelet.core.clock import Clock, clock_of
 from tracelet.core.entries import count_field, time_field
-from tracelet.core.files import atomic_write, hash_blob
+from tracelet.core.files import atomic_write, create, hash_blob, make_folder
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
@@ -204,7 +204,7 @@ class Outbox:
             else:
                 self.store.adopt(sealed.sources[path], file.sha256)
         target = self._file(parcel)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         if sealed.rendered is not None and not target.with_suffix(".rendered").exists():
             partial = target.with_name(f"{target.stem}~{uuid.uuid4().hex}.rendered")
             shutil.copytree(sealed.rendered, partial)
@@ -389,7 +389,7 @@ class Outbox:
         content = DraftFile(draft, current(), labels, run, without_secrets(targets), session or "", time.time())
         lease = target.with_name(f"{session}.lease")
         if session in self._sessions and not lease.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             self._write_lease(lease, [current()], time.time() + 86400)
         # Its process may be killed at once; a power cut before it is sealed, some moments later, is not provided for.
         atomic_write(target, json.dumps(converter().unstructure(content)).encode(), durable=False)
@@ -480,7 +480,8 @@ class Outbox:
     def _write_lease(self, lease: Path, holders: Sequence[ProcessId], until: float) -> bool:
         partial = lease.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
-            partial.write_text(json.dumps(converter().unstructure(_Lease(tuple(holders), until))))
+            with create(partial) as writer:
+                writer.write(json.dumps(converter().unstructure(_Lease(tuple(holders), until))).encode())
             os.link(partial, lease)
         except FileExistsError:
             return False

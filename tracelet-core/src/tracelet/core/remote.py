@@ -23,6 +23,7 @@ from tracelet.exceptions import (
 __all__ = [
     "RemoteFact",
     "check_uri",
+    "etag_of",
     "filesystem",
     "reaching",
     "reads_this_machine",
@@ -125,6 +126,11 @@ class RemoteFact:
     sha256: str | None = None
 
 
+def etag_of(info: dict[str, Any]) -> str | None:
+    """Return what a place calls the state of a file's content, of what :meth:`info` of its client says; None without it."""
+    return next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "content_md5") if info.get(key)), None)
+
+
 def stat_uri(uri: str) -> RemoteFact:
     """Ask the place of ``uri`` for size and etag; what has no etag, such as a file, is read for its sha256.
 
@@ -133,7 +139,7 @@ def stat_uri(uri: str) -> RemoteFact:
     with reaching(uri):
         fs, path = filesystem(uri)
         info = fs.info(path)
-        etag = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "content_md5") if info.get(key)), None)
+        etag = etag_of(info)
         if etag is not None:
             return RemoteFact(info.get("size"), etag=etag)
         digest, size = hashlib.sha256(), 0

@@ -16,7 +16,7 @@ import attrs
 from tracelet.core.artifacts import LoggedArtifact
 from tracelet.core.backend import StoredArtifact
 from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
-from tracelet.core.files import check_room, hash_file
+from tracelet.core.files import check_room, hash_file, make_folder
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import filesystem, reaching, reads_this_machine, stat_uri
@@ -53,7 +53,11 @@ class BackendShelf:
         """See :meth:`LoggedArtifact.download`."""
         folder = Path(os.path.abspath(dest)) if dest is not None else self._own_folder()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if dest is None:
+                make_folder(self.downloads.parent, shared=False)
+                make_folder(folder)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise ArtifactError(f"{str(folder)!r} is a file: give the path of a folder.") from error
         except OSError as error:
@@ -99,23 +103,24 @@ class BackendShelf:
         fetch: Callable[[list[ArtifactFile], Path], None],
         mend: Callable[[ArtifactFile], str],
     ) -> None:
-        """Fetch into a folder aside, verify there, and only then give the files their names."""
+        """Fetch into a folder aside, verify there, and only then give the files their names.
+
+        What came damaged is fetched once more, for that may have happened on the way.
+        """
         if not files:
             return
         # First of all, so that what cannot be put where it belongs is not fetched.
         targets = [target_path(folder, file.artifact_path) for file in files]
         aside = folder / f".tracelet-{uuid.uuid4().hex}"
         try:
-            aside.mkdir()
-            try:
-                fetch(files, aside)
-            except BackendError as error:
-                check_room(aside, error.__cause__)  # or the backend is not at fault
-                raise
-            for file in files:
-                self._verify(aside / file.artifact_path, file, mend)
+            aside.mkdir(mode=0o700)
+            came = self._fetched(files, aside / "first", fetch)
+            damaged = [file for file in files if came[file.artifact_path] != file.sha256]
+            again = self._fetched(damaged, aside / "again", fetch) if damaged else {}
+            for file in damaged:
+                _check(file, came[file.artifact_path], again[file.artifact_path], mend)
             for file, target in zip(files, targets, strict=True):
-                (aside / file.artifact_path).replace(target)
+                (aside / ("again" if file in damaged else "first") / file.artifact_path).replace(target)
         except OSError as error:
             raise ArtifactError(
                 f"{str(folder)!r} does not take the files: {error}. Free space there, or give another folder."
@@ -123,19 +128,26 @@ class BackendShelf:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
-    def _verify(self, fetched: Path, file: ArtifactFile, mend: Callable[[ArtifactFile], str]) -> None:
+    def _fetched(
+        self, files: list[ArtifactFile], folder: Path, fetch: Callable[[list[ArtifactFile], Path], None]
+    ) -> dict[str, str]:
+        """Fetch files into a new folder; return the sha256 of each that came, by path."""
+        folder.mkdir()
+        try:
+            fetch(files, folder)
+        except BackendError as error:
+            check_room(folder, error.__cause__)  # or the backend is not at fault
+            raise
+        return {file.artifact_path: self._sha256(folder / file.artifact_path, file) for file in files}
+
+    def _sha256(self, fetched: Path, file: ArtifactFile) -> str:
         if fetched.is_symlink() or not fetched.is_file():
             raise BackendError(
                 f"{self.backend} did not give {file.artifact_path!r}. Get it from another backend.",
                 backend=self.backend,
                 retryable=False,
             )
-        found = hash_file(fetched)[0]
-        if found != file.sha256:
-            raise IntegrityError(
-                f"{file.artifact_path!r} has sha256 {found}, and the manifest says {file.sha256}: the stored bytes were "
-                f"changed. {mend(file)}"
-            )
+        return hash_file(fetched)[0]
 
     def _mend(self, file: ArtifactFile) -> str:
         way = self.request("remedy", stored=self.stored, path=file.artifact_path)
@@ -152,10 +164,11 @@ class BackendShelf:
         store = self.store()
         for file in files:
             assert file.sha256 is not None
-            if not store.has(file.sha256, file.size_bytes):
+            try:
+                store.fetch(file.sha256, target_path(aside, file.artifact_path))
+            except ArtifactNotFound as error:
                 (reference,) = (ref for ref in self.stored.manifest.references if ref.path == file.artifact_path)
-                raise ArtifactNotFound(_elsewhere(reference, store.uri(file.sha256)))
-            store.fetch(file.sha256, target_path(aside, file.artifact_path))
+                raise ArtifactNotFound(_elsewhere(reference, store.uri(file.sha256))) from error
 
     def _bring_references(self, folder: Path, trust: bool) -> None:
         manifest = self.stored.manifest
@@ -171,6 +184,19 @@ class BackendShelf:
             path = _free_path(reference.uri, taken)
             taken.add(path)
             _fetch_reference(reference, target_path(folder, path))
+
+
+def _check(file: ArtifactFile, first: str, again: str, mend: Callable[[ArtifactFile], str]) -> None:
+    """Raise where a file came damaged twice: the same both times is what is stored, and else the way is at fault."""
+    if file.sha256 == again:
+        return
+    said = f"{file.artifact_path!r} has sha256 {again}, and the manifest says {file.sha256}: "
+    if first == again:
+        raise IntegrityError(f"{said}the stored bytes were changed. {mend(file)}")
+    raise IntegrityError(
+        f"{said}it came twice, and was other bytes each time, so that it is damaged on its way here. What is stored may be "
+        "whole: try again later, or from another machine or network."
+    )
 
 
 def _free_path(uri: str, taken: Collection[str]) -> str:

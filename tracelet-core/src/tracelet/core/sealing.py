@@ -24,7 +24,7 @@ from tracelet.core.backend import BackendSpec, ModelInfo, SealedArtifact
 from tracelet.core.claims import saving
 from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.examples import write_example
-from tracelet.core.files import Stamp, check_room, copy_file, hash_file
+from tracelet.core.files import Stamp, check_room, copy_file, hash_file, make_folder
 from tracelet.core.lane import guarded
 from tracelet.core.manifest import Manifest
 from tracelet.core.outbox import Draft
@@ -85,14 +85,14 @@ def prepare(
     force = metadata.get("force_reference")
     if force is not None and not isinstance(force, bool):
         raise ArtifactError(f"metadata['force_reference'] is {force!r}: say True or False.")
-    staging.mkdir(parents=True, exist_ok=True)
+    make_folder(staging)
     sources: dict[str, Path] = {}
     objects = []
     for live in artifact._objects.values():
         spec = object_serializer(serializers, live.entry.serializer)
         path = f"objects/{live.entry.name}{spec.suffix}"
         sources[path] = staging / path
-        sources[path].parent.mkdir(exist_ok=True)
+        make_folder(sources[path].parent)
         _dump(spec, live.value, sources[path], f"object {live.entry.name!r}", serializers.whose(spec.name))
         objects.append(attrs.evolve(live.entry, artifact_path=path, size_bytes=sources[path].stat().st_size))
     models = []
@@ -164,7 +164,7 @@ def _prepare_model(
             )
         spec = found[0]
     folder = staging / "models" / entry.name
-    folder.mkdir(parents=True)
+    make_folder(folder)
     _dump(spec, model, folder, f"model {entry.name!r}", serializers.whose(spec.name))
     if example is not None:
         write_example(example, folder, entry.name)
@@ -178,7 +178,7 @@ def _render(target: BackendSpec, model: Any, info: ModelInfo, staging: Path) -> 
     if target.render is None:
         return {}
     folder = staging / "rendered" / target.name
-    (folder / info.name).mkdir(parents=True)
+    make_folder(folder / info.name)
     try:
         with saving(folder):
             guarded(target.name, target.render, model, info, folder / info.name)
@@ -195,7 +195,7 @@ def _look(file: ArtifactFile, source: Path, place: Path | None, *, take: bool) -
         if not stat.S_ISREG(status.st_mode):
             raise ArtifactError(f"{str(source)!r} is not a regular file any more: add the file itself.")
         if place is not None:
-            place.parent.mkdir(exist_ok=True)
+            make_folder(place.parent)
             if take:
                 with contextlib.suppress(OSError):  # a filesystem without links
                     os.link(source, place)

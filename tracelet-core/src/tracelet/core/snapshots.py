@@ -15,7 +15,7 @@ import attrs
 
 from tracelet.core.detector import Detection
 from tracelet.core.entries import ArtifactType
-from tracelet.core.files import Stamp, copy_file, hash_blob, stamp
+from tracelet.core.files import Stamp, copy_file, hash_blob, make_folder, stamp
 
 __all__ = ["Look", "Outdated", "artifact_name", "content_of", "discard", "look_of", "size_of", "snapshot", "weight_of"]
 
@@ -112,10 +112,10 @@ def snapshot(detection: Detection, target: Path) -> None:
         if detection.stamp is not None and seen != attrs.evolve(detection.stamp, taken_ns=seen.taken_ns):
             raise Outdated
     else:
-        target.mkdir()
+        make_folder(target)
         for file in _files(detection.path):
             kept = target / file.relative_to(detection.path)
-            kept.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(kept.parent)
             _keep(file, kept, linked=detection.snapshot == "link")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+import logging
 import os
 import re
 import shutil
@@ -21,15 +22,21 @@ from tracelet.core.files import (
     copy_file,
     discard,
     hash_file,
+    is_whole,
+    limit_readers,
     make_durable,
+    make_folder,
     make_names_durable,
+    make_way,
+    mark,
 )
 from tracelet.core.redaction import redact
-from tracelet.core.remote import filesystem, reaching
+from tracelet.core.remote import etag_of, filesystem, reaching
 from tracelet.exceptions import ArtifactNotFound, ConfigError
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]
 
+_LOG = logging.getLogger("tracelet.artifacts")
 _CHUNK = 1 << 20
 _LEAST_PART = 8 * _CHUNK
 _PARTS = 9_000
@@ -58,7 +65,7 @@ class Store(Protocol):
         ...
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
-        """Store a file's bytes; where they are there already, nothing is copied."""
+        """Store a file's bytes; where they are there already, whole, nothing is copied."""
         ...
 
     def fetch(self, sha256: str, dest: Path) -> None:
@@ -91,22 +98,19 @@ class LocalStore:
         return f"file://{socket.gethostname()}{quote(self.path(sha256).as_posix())}"
 
     def has(self, sha256: str, size_bytes: int) -> bool:
-        """See :class:`Store`."""
-        try:
-            return self.path(sha256).stat().st_size == size_bytes
-        except OSError:
-            return False
+        """Whether the blob is there, whole; it is marked as young then, so that gc leaves it alone."""
+        return is_whole(self.path(sha256), sha256, size_bytes)
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
-        """See :class:`Store`. A blob that is there is marked as young, so that gc leaves it alone."""
+        """See :class:`Store`. A blob that is there is marked as young; one that is damaged is replaced."""
         target = self.path(sha256)
-        with contextlib.suppress(FileNotFoundError):
-            if target.stat().st_size == source.stat().st_size:
-                # In a store that several people share, it may be another's; its reference keeps it, too.
-                with contextlib.suppress(PermissionError):
-                    os.utime(target)
-                return
+        if self.has(sha256, source.stat().st_size):
+            limit_readers(target, source)
+            return
+        self._make_root()
+        make_way(target)
         copy_blob(source, target, sha256, known)
+        mark(target)
         make_names_durable(target.parent)
 
     def adopt(self, source: Path, sha256: str) -> Path:
@@ -115,16 +119,30 @@ class LocalStore:
         The blob is marked as young, also one that is there, so that gc leaves it alone.
         """
         target = self.path(sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.has(sha256, source.stat().st_size):
+            limit_readers(target, source)
+            return target
+        self._make_root()
+        make_folder(target.parent)
         make_durable(source)
         # A snapshot may be as old as the run that made it, and its link would look as old.
-        os.utime(source)
+        mark(source)
+        make_way(target)
+        partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
-            os.link(source, target)
+            os.link(source, partial)
+            partial.replace(target)
         except OSError:
-            self.put(source, sha256)
+            copy_blob(source, target, sha256)
+            mark(target)
+        finally:
+            partial.unlink(missing_ok=True)
         make_names_durable(target.parent)
         return target
+
+    def _make_root(self) -> None:
+        """One that is not there yet becomes this user's alone, also in a folder that a group shares."""
+        make_folder(self.root, shared=False)
 
     def fetch(self, sha256: str, dest: Path) -> None:
         """See :class:`Store`."""
@@ -135,11 +153,13 @@ class LocalStore:
 
     def record(self, sha256: str, put_id: str) -> None:
         """See :class:`Store`."""
+        self._make_root()
         atomic_write(self.root / "refs" / sha256 / put_id, b"")
 
     def probe(self) -> None:
         """See :class:`Store`."""
         target = self.root / f".{uuid.uuid4().hex}.tmp"
+        self._make_root()
         atomic_write(target, b"probe")
         target.unlink()
 
@@ -190,12 +210,35 @@ class RemoteStore:
         return f"{self._url}/objects/{blob_key(sha256)}"
 
     def has(self, sha256: str, size_bytes: int) -> bool:
-        """See :class:`Store`."""
+        """Whether the blob is there, whole.
+
+        It is read, unless its place gives it the etag that it had when it was last read, and that is noted beside it.
+        """
+        key, note = self._key(sha256), f"{self._root}/whole/{sha256}"
         try:
             with reaching(self._url):
-                return bool(self._fs.info(self._key(sha256))["size"] == size_bytes)
+                etag = etag_of(self._fs.info(key))
+                if etag and self._fs.exists(note) and self._fs.cat_file(note) == etag.encode():
+                    return True
+                digest, size = self._read(key)
         except ArtifactNotFound:
             return False
+        if digest != sha256 or size != size_bytes:
+            _LOG.warning("%s does not hold the bytes of its name any more. They are brought anew.", self.uri(sha256))
+            return False
+        if etag:
+            with reaching(self._url):
+                self._fs.makedirs(note.rpartition("/")[0], exist_ok=True)
+                self._fs.pipe_file(note, etag.encode())
+        return True
+
+    def _read(self, key: str) -> tuple[str, int]:
+        found, size = hashlib.sha256(), 0
+        with self._fs.open(key, "rb", block_size=_LEAST_PART) as stream:
+            while block := stream.read(_LEAST_PART):
+                found.update(block)
+                size += len(block)
+        return found.hexdigest(), size
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
         """See :class:`Store`. The source is compared with its stamp after the upload, or hashed again."""

@@ -59,7 +59,6 @@ class Uses:
             "digest": use.digest,
         }
         file = self._file(use)
-        file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(file, json.dumps(plain).encode())
 
     def noted(self, use: Use) -> None:
