@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import begin_program, program, run_json
+from commanding import begin_program, program, run_json, wait_until
 from making import elsewhere
 from watching import Moody
 
 from tracelet import ArtifactType, Experiment, TraceletArtifact
 from tracelet.core.delivery.line import Line
+from tracelet.core.outbox import Outbox
+from tracelet.core.processes import current
 from tracelet.exceptions import BackendUnavailable
 
 Make = Callable[..., Experiment]
@@ -252,3 +256,69 @@ class TestTheLine:
         assert (line.free, line.of("a")) == ("3~c~c", ["1~a~a", "2~b~a"])
         line.become({"2~b~a"})
         assert line.free == "2~b~a"
+
+
+def test_a_backend_that_asks_to_be_left_alone_for_a_moment_is_waited_for(moody: Moody, experiment: Make) -> None:
+    exp = experiment("moody", deadline=20.0)
+    Path("file.txt").write_text("content")
+    moody.told(put="throttled 0.3")
+    task = ThreadPoolExecutor().submit(
+        exp.log_artifact, TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt")
+    )
+    wait_until(lambda: len(moody.calls("put")) > 1)
+    moody.told()
+    assert task.result(20)["moody"].version == "v0"
+
+
+def test_a_backend_that_asks_for_longer_than_a_delivery_may_take_gets_it_later(moody: Moody, experiment: Make) -> None:
+    exp = experiment("moody")
+    Path("file.txt").write_text("content")
+    moody.told(put="throttled 600")
+    results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
+    assert "moody asks to wait 600 s" in str(results.queued["moody"])
+    again = exp.log_artifact(TraceletArtifact("other", ArtifactType.CONFIG).add_file("file.txt"))
+    assert "asked again in 600 s" in str(again.queued["moody"]).replace("599", "600")
+    assert len(moody.calls("put")) == 1
+
+
+@pytest.mark.parametrize("backend", ["moody", "moody-inline"])
+def test_an_error_without_words_is_told_with_its_place(moody: Moody, experiment: Make, backend: str) -> None:
+    exp = experiment(backend)
+    Path("file.txt").write_text("content")
+    moody.told(put="bare")
+    results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
+    said = str(results.queued[backend])
+    assert re.match(
+        rf"{backend}: AssertionError in _do \(moody.py, line \d+\), which says no more: that is a fault", said
+    )
+
+
+def test_what_waits_behind_another_processs_delivery_says_so(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="broken")
+    exp = experiment("moody-inline")
+    Path("file.txt").write_text("content")
+    exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
+    outbox = Outbox(home / ".tracelet")
+    (parcel,) = outbox.everything()
+    wait_until(lambda: outbox.take(parcel, [current()], 60))
+    Path("file.txt").write_text("other")
+    results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
+    assert str(results.queued["moody-inline"]) == "another process is on 'thing'."
+    outbox.release(parcel)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_and_two_are_told_as_people_tell_them(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    moody.told(put="away")
+    exp = experiment("moody-inline")
+    for name in ("one", "two")[:number]:
+        Path("file.txt").write_text(name)
+        exp.log_artifact(TraceletArtifact(name, ArtifactType.CONFIG).add_file("file.txt"))
+    exp.stop()
+    words = {1: "1 delivery waits in", 2: "2 deliveries wait in"}[number]
+    assert words in caplog.text
+    assert ("send it with" if number == 1 else "send them with") in caplog.text
+    assert words.removesuffix(" in") in str(run_json("doctor", "--backend", "local")["checks"])
+    assert not re.search(r"  Queued|[^.!?] Queued|\b1 \w+(ies|es|s) ", caplog.text)

@@ -99,11 +99,21 @@ class BackendError(TraceletError):
 
     ``backend`` is its name. ``retryable`` says whether the same request may succeed later: a
     delivery that fails so waits in the outbox. ``ends_lane`` says that it will not in the same
-    process, whose SDK is beyond repair: the next attempt is made in a new one.
+    process, whose SDK is beyond repair: the next attempt is made in a new one. ``retry_after`` is how many seconds
+    the backend asks to be left alone for, as an HTTP server does that answers 429.
     """
 
-    def __init__(self, message: str, *, backend: str = "", retryable: bool = True, ends_lane: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        backend: str = "",
+        retryable: bool = True,
+        ends_lane: bool = False,
+        retry_after: float = 0.0,
+    ) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
         self.backend = backend
         self.retryable = retryable
         self.ends_lane = ends_lane

@@ -24,6 +24,7 @@ from tracelet.core.plain import converter
 from tracelet.core.plugins import registry
 from tracelet.core.processes import TOKEN, end_family
 from tracelet.core.service import Service
+from tracelet.core.words import words_of
 from tracelet.exceptions import BackendError, TraceletError
 from tracelet.settings import own_variable
 
@@ -111,7 +112,7 @@ def main() -> None:
         except TraceletError as error:
             answer = json.dumps({"kind": "error", "error": error_to_wire(error)})
         except Exception as error:  # noqa: BLE001 - the boundary: the other side is told, whatever it was
-            wrapped = BackendError(f"{type(error).__name__}: {error}")
+            wrapped = BackendError(words_of(error))
             answer = json.dumps({"kind": "error", "error": error_to_wire(wrapped)})
         requests.until = None
         if message["op"] == "stop":

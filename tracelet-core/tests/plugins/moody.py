@@ -66,6 +66,10 @@ class Moody(BlobBackend):
                 time.sleep(float(detail or 0))
             case "away":
                 raise BackendUnavailable("moody is out")
+            case "throttled":
+                raise BackendUnavailable(f"moody asks to wait {detail} s.", retry_after=float(detail))
+            case "bare":
+                raise AssertionError
             case "locked":
                 raise BackendAuthError("moody does not know you")
             case "never":

@@ -40,6 +40,7 @@ from tracelet.core.processes import (
     process_id,
 )
 from tracelet.core.service import Service
+from tracelet.core.words import words_of
 from tracelet.exceptions import BackendError, BackendUnavailable, TraceletError
 from tracelet.settings import child_environment
 
@@ -123,12 +124,12 @@ def guarded(backend: str, call: Callable[..., T], *arguments: Any, **named: Any)
     except TraceletError:
         raise
     except Exception as error:
-        raise BackendError(f"{backend}: {type(error).__name__}: {error}", backend=backend) from error
+        raise BackendError(f"{backend}: {words_of(error)}", backend=backend) from error
 
 
 def error_to_wire(error: TraceletError) -> dict[str, Any]:
     """Return an error as plain data."""
-    how = {name: getattr(error, name, False) for name in ("retryable", "ends_lane")}
+    how = {name: getattr(error, name, False) for name in ("retryable", "ends_lane", "retry_after")}
     answers = converter().unstructure(tuple(error.answers), tuple[StoredArtifact, ...])
     return {"type": type(error).__name__, "message": str(error), "answers": answers, **how}
 
@@ -138,11 +139,8 @@ def error_from_wire(data: dict[str, Any], backend: str) -> TraceletError:
     if data["type"] == FileChanged.__name__:
         return FileChanged(data["message"])
     kind: type[TraceletError] = getattr(exceptions, data["type"], BackendError)
-    told = (
-        kind(data["message"], backend=backend, retryable=data["retryable"], ends_lane=data["ends_lane"])
-        if issubclass(kind, BackendError)
-        else kind(data["message"])
-    )
+    how = {name: data[name] for name in ("retryable", "ends_lane", "retry_after")}
+    told = kind(data["message"], backend=backend, **how) if issubclass(kind, BackendError) else kind(data["message"])
     told.answers = converter().structure(data["answers"], tuple[StoredArtifact, ...])
     return told
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-__all__ = ["many", "named", "sentence"]
+__all__ = ["many", "sentence", "words_of"]
 
 
 def many(count: int, one: str, several: str) -> str:
@@ -19,11 +19,11 @@ def sentence(said: object) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def named(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """Return the kind of an exception and what it says; where it says nothing, where it was raised."""
     kind, text = type(error).__name__, str(error).strip()
     if text:
         return f"{kind}: {text}"
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {frames[-1].name}, {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
-    return f"{kind}{where}, which says no more"
+    where = f" in {frames[-1].name} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{kind}{where}, which says no more: that is a fault of its code, to be told to its authors."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from tracelet.core.delivery.patience import Patience
 from tracelet.core.lane import Lane
 from tracelet.core.outbox import Parcel
 from tracelet.core.service import Delivered
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import BackendError, TraceletError
 from tracelet.settings import TraceletSettings
 
 __all__ = ["Attempts"]
@@ -26,6 +27,7 @@ class Attempts:
         """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else."""
         self.lane = lane
         self.patience = Patience()
+        self._ended = threading.Event()
         #: How many succeeded.
         self.delivered = 0
         self._settings = settings
@@ -62,22 +64,32 @@ class Attempts:
         self, sealed: SealedArtifact, parcel: Parcel, lane: Lane, *, again: bool, unhurried: bool = False
     ) -> Delivered:
         """Make a delivery on an open lane; an ``unhurried`` one ends only by a stall."""
-        began = time.monotonic()
-        limit = None if unhurried else limit_for(sealed.manifest.held_bytes, self._settings)
-        try:
-            answer: Delivered = lane.request(
-                "deliver", limit, sealed=sealed, labels=parcel.labels, run=parcel.run, again=again
-            )
-        except TraceletError as error:
-            self._note_trouble(error, began, lane)
-            raise
+        began, seconds = time.monotonic(), limit_for(sealed.manifest.held_bytes, self._settings)
+        limit = None if unhurried else seconds
+        while True:
+            try:
+                answer: Delivered = lane.request(
+                    "deliver", limit, sealed=sealed, labels=parcel.labels, run=parcel.run, again=again
+                )
+                break
+            except TraceletError as error:
+                if not self._waits_for(error, began + seconds):
+                    self._note_trouble(error, began, lane)
+                    raise
+                again = True
         if lane is self.lane:
             self.patience.note_success()
         self.delivered += 1
         return answer
 
+    def _waits_for(self, error: TraceletError, until: float) -> bool:
+        """Wait as long as a backend asks to be left alone, if that is over by then (monotonic); say whether it was."""
+        asked = error.retry_after if isinstance(error, BackendError) else 0.0
+        return 0.0 < asked < until - time.monotonic() and not self._ended.wait(asked)
+
     def kill(self) -> None:
         """End every lane's processes, from any thread: the request under way fails at once."""
+        self._ended.set()
         self.lane.kill()
         other = self._other
         if other is not None:

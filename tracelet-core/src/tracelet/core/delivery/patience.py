@@ -14,6 +14,8 @@ __all__ = ["Patience"]
 #: that failed, this many times its duration passes before the next one.
 _BACKOFF = 10.0
 _LONGEST_BACKOFF = 300.0
+#: As long as a backend may ask to be left alone.
+_LONGEST_ASKED = 86400.0
 #: Seconds between attempts that nobody waits for.
 _SHORTEST_RETRY = 1.0
 
@@ -71,7 +73,8 @@ class Patience:
         if isinstance(error, (BackendUnavailable, BackendAuthError)) and began >= self._hurried_at:
             took = time.monotonic() - began
             self._trouble = error
-            self._retry_at = time.monotonic() + min(_LONGEST_BACKOFF, max(_BACKOFF * took, 0.05))
+            pause = min(_LONGEST_BACKOFF, max(_BACKOFF * took, 0.05))
+            self._retry_at = time.monotonic() + max(pause, min(error.retry_after, _LONGEST_ASKED))
 
     def note_success(self) -> None:
         """The backend is there."""
