@@ -204,6 +204,7 @@ def test_a_password_may_hold_any_separator(scheme: str, password: str, path: lis
 
 @given(st.text())
 @example("ab:" + "c" * 100)
+@example("ab://host?to=https://me%3Apw%40\ud800")
 def test_no_text_at_all_breaks_it_and_once_is_enough(text: str) -> None:
     assert redact(redact(text)) == redact(text)
     redact_text(text)

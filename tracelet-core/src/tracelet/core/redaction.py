@@ -298,7 +298,7 @@ def _nested(value: str, cut: list[str], depth: int) -> str | None:
     if depth == 0:
         return None
     clean = _once(plain, cut, depth - 1) if SCHEME.match(plain) else _nested(plain, cut, depth - 1)
-    return value if clean == plain else clean and quote(clean, safe="")
+    return value if clean == plain else clean and quote(clean, safe="", errors="surrogatepass")
 
 
 def _is_secret(name: str, value: str) -> bool:
