@@ -466,9 +466,12 @@ class Outbox:
 
     def _read(self, path: Path) -> Parcel | None:
         try:
-            return _parsed(path, Parcel)
+            parcel = _parsed(path, Parcel)
         except FileNotFoundError:
             return None
+        if self._file(parcel).with_suffix(path.suffix) != path:
+            raise IntegrityError(Damaged(path).advice)  # it is another delivery than its place says
+        return parcel
 
     def _lease(self, path: Path) -> _Lease | None:
         """Read a lease; one that is not there, or was cut off by the end of its machine, is nobody's."""
