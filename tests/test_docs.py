@@ -69,6 +69,7 @@ def blocks() -> list[re.Match[str]]:
         ("tests/test_sqlite.py", False),
         ("src/tracelet_sqlite/__init__.py", True),
         ("tests/test_policy.py", False),
+        ("tests/test_csv.py", False),
         ("src/tracelet_sqlite/__init__.py", True),
         ("tests/test_archives.py", False),
     ]
@@ -102,6 +103,7 @@ def test_the_backend_of_the_page_keeps_the_contract(blocks: list[re.Match[str]],
     run = {case.get("name", "").partition("[")[0] for case in cases if "TestSqlite" in case.get("classname", "")}
     assert run == set(contract_tests(BackendContract))
     assert [case for case in cases if "TestSmallOnes" in case.get("classname", "")]
+    assert [case for case in cases if "TestCsv" in case.get("classname", "")]
     assert [case for case in cases if "TestArchives" in case.get("classname", "")]
 
 

@@ -32,7 +32,8 @@ class SerializerSpec:
     ``add_model(…, framework=name)``, or a model that ``matches``, calls ``dump(model, path)`` with the path of
     an empty folder to fill.
 
-    ``dump`` raises ``TypeError`` or ``ValueError`` for what it cannot store. ``safe`` says that loading
+    ``dump`` raises ``TypeError`` or ``ValueError`` for what it cannot store, ``load`` raises ``ValueError`` for files that
+    it did not write. ``safe`` says that loading
     runs no code that the files bring along: where it is False, core asks the reader for ``trust=True``
     before it calls ``load``. A serializer that is safe for some files only says True and raises
     :class:`~tracelet.exceptions.UnsafeContent` from ``load`` for the others, unless ``trust`` is True.

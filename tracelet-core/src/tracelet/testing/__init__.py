@@ -15,19 +15,31 @@ if TYPE_CHECKING:
     from tracelet.testing.detectors import DetectorContract
     from tracelet.testing.installing import installed
     from tracelet.testing.routing import RoutingContract
+    from tracelet.testing.serializers import SerializerContract
 
-__all__ = ["BackendContract", "DetectorContract", "RoutingContract", "installed"]
+__all__ = ["BackendContract", "DetectorContract", "RoutingContract", "SerializerContract", "installed"]
 
 _ROOMS = {
     "BackendContract": "tracelet.testing.backends",
     "DetectorContract": "tracelet.testing.detectors",
     "RoutingContract": "tracelet.testing.routing",
+    "SerializerContract": "tracelet.testing.serializers",
     "installed": "tracelet.testing.installing",
 }
 #: The rooms with assertions, which pytest explains.
 _TESTS = tuple(
     f"tracelet.testing.{room}"
-    for room in ("contents", "declaring", "detectors", "durability", "guard", "routing", "sharing", "versions")
+    for room in (
+        "contents",
+        "declaring",
+        "detectors",
+        "durability",
+        "guard",
+        "routing",
+        "serializers",
+        "sharing",
+        "versions",
+    )
 )
 
 

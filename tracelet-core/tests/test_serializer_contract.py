@@ -1,0 +1,218 @@
+"""The built-in serializers keep the contract."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from test_contract_finds_out import PLUGINS, run
+
+from tracelet.testing import SerializerContract, installed
+from tracelet.testing.guard import contract_tests
+
+pytestmark = pytest.mark.kit
+
+#: Whoever gave the artifact its digest wrote these bytes, and core loads no others.
+NATIVE = "the library's own reader, in C++, ends the process over some files that were changed by a byte"
+
+PLAIN: list[Any] = [
+    {"lr": 0.1, "layers": [1, 2, 3], "name": "größe", "deep": {"none": None, "flag": True}},
+    [],
+    {},
+    "text\nof two lines",
+    2**62,
+    0.1 + 0.2,
+    None,
+]
+
+
+class TestJson(SerializerContract):
+    @pytest.mark.xfail(reason="what the library says of a damaged file is what the reader gets")
+    def test_what_is_damaged_is_refused_in_words_that_core_knows(self) -> None:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "json"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        return PLAIN
+
+    @pytest.fixture
+    def refused(self) -> Sequence[Any]:
+        return [object(), {1: "a", "1": "b"}]
+
+
+class TestYaml(TestJson):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "yaml"
+
+    @pytest.fixture
+    def refused(self) -> Sequence[Any]:
+        return [object()]
+
+
+class TestPickle(SerializerContract):
+    @pytest.mark.xfail(reason="what the library says of a damaged file is what the reader gets")
+    def test_what_is_damaged_is_refused_in_words_that_core_knows(self) -> None:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "pickle"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        return [*PLAIN, (1, 2), b"bytes", range(3)]
+
+    @pytest.fixture
+    def refused(self) -> Sequence[Any]:
+        return [threading.Lock()]
+
+
+class Models(SerializerContract):
+    @pytest.fixture
+    def rows(self) -> Any:
+        return pytest.importorskip("numpy").linspace(-1, 1, 80, dtype="float32").reshape(20, 4)
+
+    @pytest.fixture
+    def same(self, rows: Any) -> Callable[[Any, Any], bool]:
+        numpy = pytest.importorskip("numpy")
+        return lambda before, after: (
+            type(before) is type(after) and numpy.allclose(before.predict(rows), after.predict(rows))
+        )
+
+
+class TestSklearn(Models):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "sklearn"
+
+    @pytest.fixture
+    def values(self, rows: Any) -> Sequence[Any]:
+        linear = pytest.importorskip("sklearn.linear_model")
+        targets = [number % 2 for number in range(20)]
+        return [linear.LogisticRegression().fit(rows, targets), linear.LinearRegression().fit(rows, targets)]
+
+
+class TestXgboost(Models):
+    gaps: ClassVar[Mapping[str, str]] = {
+        "test_equal_values_have_equal_bytes": "a model that was loaded knows no more what it was fitted with",
+        "test_what_is_damaged_is_refused_in_words_that_core_knows": NATIVE,
+    }
+
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "xgboost"
+
+    @pytest.fixture
+    def values(self, rows: Any) -> Sequence[Any]:
+        xgboost = pytest.importorskip("xgboost")
+        return [xgboost.XGBClassifier(n_estimators=2).fit(rows, [number % 2 for number in range(20)])]
+
+
+class TestLightgbm(Models):
+    gaps: ClassVar[Mapping[str, str]] = {"test_what_is_damaged_is_refused_in_words_that_core_knows": NATIVE}
+
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "lightgbm"
+
+    @pytest.fixture
+    def values(self, rows: Any) -> Sequence[Any]:
+        lightgbm = pytest.importorskip("lightgbm")
+        targets = [number % 2 for number in range(20)]
+        return [lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=2, verbose=-1).fit(rows, targets)]
+
+
+class TestPytorch(Models):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "pytorch"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        torch = pytest.importorskip("torch")
+        return [torch.nn.Linear(4, 2), torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())]
+
+    @pytest.fixture
+    def same(self, rows: Any) -> Callable[[Any, Any], bool]:
+        torch = pytest.importorskip("torch")
+        batch = torch.from_numpy(rows)
+        return lambda before, after: torch.equal(before(batch), after(batch))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+class TestTensorflow(Models):
+    gaps: ClassVar[Mapping[str, str]] = {
+        "test_equal_values_have_equal_bytes": "Keras names what it builds anew when it loads a model",
+    }
+
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "tensorflow"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        keras = pytest.importorskip("keras")
+        return [keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(1)])]
+
+    @pytest.fixture
+    def same(self, rows: Any) -> Callable[[Any, Any], bool]:
+        numpy = pytest.importorskip("numpy")
+        return lambda before, after: numpy.allclose(before.predict(rows, verbose=0), after.predict(rows, verbose=0))
+
+
+# -- each promise is held by a test
+
+AUTHOR = """
+from tracelet.testing import SerializerContract
+
+
+class Stored(SerializerContract):
+    @pytest.fixture
+    def serializer(self):
+        return self.name
+
+    @pytest.fixture
+    def values(self):
+        return [{"lr": 0.25, "b": [1, 2.75, "\u00fc"], "a": None, "c": {}, "d": True, "e": "x", "f": "y"}]
+
+    @pytest.fixture
+    def refused(self):
+        return [object()]
+"""
+
+
+def test_a_serializer_that_breaks_a_promise_is_found_out_by_its_test(tmp_path: Path) -> None:
+    sys.path.insert(0, str(PLUGINS))
+    try:
+        with installed(tmp_path / "plugins", {"serializer-mutants": "serializer_mutants"}):
+            from serializer_mutants import MUTANTS
+
+            names = {name: "".join(word.title() for word in name.split("-")) for name in MUTANTS}
+            source = AUTHOR + "".join(f"\n\nclass Test{names[one]}(Stored):\n    name = {one!r}\n" for one in names)
+            wanted = {f"Test{names[name]}::{test}": "failure" for name, (test, _) in MUTANTS.items()}
+            assert run(tmp_path / "author", source, *wanted) == wanted
+    finally:
+        sys.path.remove(str(PLUGINS))
+        sys.modules.pop("serializer_mutants", None)
+    about_the_plugin = {
+        "test_importing_the_plugin_is_light",
+        "test_it_has_the_name_that_was_asked_for",
+        "test_no_test_is_left_out_in_silence",
+    }
+    assert {test for test, _ in MUTANTS.values()} | about_the_plugin == set(contract_tests(SerializerContract))
+
+
+def test_a_contract_that_is_not_filled_in_says_what_is_missing(tmp_path: Path) -> None:
+    source = "from tracelet.testing import SerializerContract\n\nclass TestIt(SerializerContract):\n    pass\n"
+    source += "\nclass TestEmpty(TestIt):\n    @pytest.fixture\n    def serializer(self):\n        return 'json'\n"
+    tests = ["TestIt::test_it_has_the_name_that_was_asked_for", "TestEmpty::test_loading_changes_no_file"]
+    assert run(tmp_path / "author", source, *tests) == dict.fromkeys(tests, "error")
