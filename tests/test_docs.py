@@ -197,7 +197,7 @@ def test_every_fixture_that_is_yours_to_override_has_its_row() -> None:
 
 def test_the_page_names_nothing_that_is_not_there() -> None:
     known = {*plugin.__all__, *exceptions.__all__, *(capability.name for capability in Capability)}
-    known |= {*vars(builtins), "BackendContract", "DetectorContract", "Path"}
+    known |= {*vars(builtins), "BackendContract", "DetectorContract", "SerializerContract", "Path"}
     variables = {f"TRACELET_{field.name.upper()}" for field in attrs.fields(TraceletSettings)}
     words = set(re.findall(r"`([A-Z]\w+)`", PAGE)) - {"TRACELET_SQLITE_FILE"}
     assert words <= known | variables
