@@ -39,6 +39,8 @@ FLOORS = (
         "core.targets",
     },
     {"core.sealing"},
+    {"core.artifacts"},
+    {"core.forms"},
     {"core.lane", "core.outbox", "core.uses"},
     {"core.service"},
     {"core.results", "core.plugins"},
@@ -47,7 +49,7 @@ FLOORS = (
     {"core.backend", "core.detector", "core.routing", "core.serializers"},
     {"core.store"},
     {"core.clock"},
-    {"core.artifacts", "core.paths"},
+    {"core.paths"},
     {"core.manifest"},
     {"core.plain", "core.sniffing"},
     {"core.claims", "core.clock"},
@@ -196,7 +198,9 @@ def test_only_settings_reads_the_environment() -> None:
 
 def test_only_the_boundaries_catch_everything() -> None:
     rooms = ("core/plugins.py", "core/lane.py", "core/remote.py", "core/capture.py", "worker.py")
-    allowed = {CORE / one for one in rooms} | DETECTORS_GUARDS
+    # Where classes of the user's own are asked for what is in them, or run as a pickle says.
+    asking = ("core/plain.py", "builtin/objects.py")
+    allowed = {CORE / one for one in (*rooms, *asking)} | DETECTORS_GUARDS
     wrong = []
     for path in [*sources(), *plugin_sources()]:
         for node in ast.walk(ast.parse(path.read_text())):

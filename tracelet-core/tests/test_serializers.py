@@ -10,13 +10,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tracelet.builtin.objects import tracelet_serializers
-from tracelet.exceptions import UnsafePath
+from tracelet.exceptions import ArtifactError, UnsafePath
 from tracelet.plugin import DetectorSpec, SerializerSpec
 
 SPECS = {spec.name: spec for spec in tracelet_serializers()}
@@ -69,16 +68,18 @@ def test_no_line_break_of_unicode_is_lost(break_: str, tmp_path: Path) -> None:
         assert there_and_back(name, value, tmp_path) == value
 
 
-def test_json_makes_text_of_keys_and_lists_of_tuples_as_json_does(tmp_path: Path) -> None:
-    value = {0: "cat", 1.5: ("a", "b"), None: True, True: {}}
-    assert there_and_back("json", value, tmp_path) == {"0": "cat", "1.5": ["a", "b"], "null": True, "true": {}}
-
-
 @pytest.mark.parametrize(
-    "value", [{1: "a", "1": "b"}, [({"x": {None: 1, "null": 2}},)], {"x": [{True: 1, "true": 2}]}], ids=str
+    ("value", "where"),
+    [
+        ({0: "cat"}, "it has the key 0"),
+        ({1: "a", "1": "b"}, "it has the key 1"),
+        ([({"x": {None: 1, "null": 2}},)], r"it\[0\]\[0\]\['x'\] has the key None"),
+        ({"x": [{True: 1, "true": 2}]}, r"it\['x'\]\[0\] has the key True"),
+    ],
+    ids=str,
 )
-def test_json_loses_no_key_to_another_that_reads_the_same(value: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="two of its keys are the same as text"):
+def test_json_makes_no_text_of_keys_that_are_none(value: Any, where: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=where + ": keys are text"):
         there_and_back("json", value, tmp_path)
     assert there_and_back("pickle", value, tmp_path) == value
 
@@ -92,17 +93,13 @@ def _circle() -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("json", {1, 2}),
         ("json", b"x"),
-        ("json", np.arange(3)),
-        ("json", np.float32(1)),
         ("json", {(1, 2): 3}),
         ("json", object()),
         ("json", _circle()),
         ("json", "\ud800"),
         ("yaml", object()),
-        ("yaml", np.arange(3)),
-        ("yaml", np.float64(1)),
+        ("yaml", _circle()),
         ("pickle", lambda: None),
         ("pickle", threading.Lock()),
         ("pickle", (one for one in "x")),
@@ -110,20 +107,20 @@ def _circle() -> list[Any]:
     ids=lambda value: type(value).__name__ + (value if isinstance(value, str) and value.isalpha() else ""),
 )
 def test_what_a_form_cannot_hold_is_a_type_or_value_error(name: str, value: Any, tmp_path: Path) -> None:
-    with pytest.raises((TypeError, ValueError, AttributeError)):
-        SPECS[name].dump(value, tmp_path / "object")
+    for act in (SPECS[name].check, lambda one: SPECS[name].dump(one, tmp_path / "object")):
+        with pytest.raises((TypeError, ValueError)):
+            act(value)
 
 
-def test_yaml_and_pickle_can_hold_what_holds_itself(tmp_path: Path) -> None:
-    for name in ("yaml", "pickle"):
-        back = there_and_back(name, _circle(), tmp_path)
-        assert back[0] is back
+def test_pickle_can_hold_what_holds_itself(tmp_path: Path) -> None:
+    back = there_and_back("pickle", _circle(), tmp_path)
+    assert back[0] is back
 
 
 def test_yaml_builds_no_objects(tmp_path: Path) -> None:
     path = tmp_path / "evil.yaml"
     path.write_text("!!python/object/apply:os.system ['touch owned']\n")
-    with pytest.raises(Exception, match="could not determine a constructor"):
+    with pytest.raises(ArtifactError, match="could not determine a constructor"):
         SPECS["yaml"].load(path, True)
 
 

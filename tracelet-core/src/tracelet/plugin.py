@@ -46,6 +46,7 @@ from tracelet.core.folders import FolderBackend, PendingCatalogue
 from tracelet.core.hookspecs import hookimpl
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
+from tracelet.core.plain import plain_data
 from tracelet.core.redaction import redact
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
@@ -105,6 +106,7 @@ __all__ = [
     "or_damage",
     "parse_ref",
     "physical_name",
+    "plain_data",
     "redact",
     "saving",
     "share",

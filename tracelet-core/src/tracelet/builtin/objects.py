@@ -1,40 +1,63 @@
-"""Serializers for Python objects: json, yaml (extra ``yaml``) and pickle."""
+"""Serializers for Python objects: json, yaml (extra ``yaml``) and pickle.
+
+What json and yaml store is plain data, see :func:`tracelet.plugin.plain_data`: it comes back equal, or is refused.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tracelet.exceptions import ConfigError
-from tracelet.plugin import SerializerSpec, hookimpl
+from tracelet.exceptions import ArtifactError, ConfigError, TraceletError
+from tracelet.plugin import SerializerSpec, hookimpl, plain_data
 
 __all__ = ["tracelet_serializers"]
 
 
 #: Line breaks of Unicode, which YAML folds into spaces where they are not escaped.
 _FOLDED = frozenset("\x85\u2028\u2029")
+#: How many values a YAML file may stand for: anchors and merges let a few bytes stand for billions.
+_MOST_VALUES = 10_000_000
+
+
+def _readable(load: Callable[[Path, bool], Any]) -> Callable[[Path, bool], Any]:
+    """Turn whatever comes of damaged, made up or foreign content into Tracelet's errors."""
+
+    @functools.wraps(load)
+    def loaded(path: Path, trust: bool) -> Any:
+        try:
+            return load(path, trust)
+        except TraceletError:
+            raise
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"{path.name} needs what cannot be imported here ({error}): install it, or provide the version of the "
+                "module that it was stored with."
+            ) from error
+        except Exception as error:
+            raise ArtifactError(
+                f"{path.name} does not hold an object that can be loaded: {type(error).__name__}: {error}. It is damaged, "
+                "or was made by something else: look at it with download()."
+            ) from error
+
+    return loaded
+
+
+def _check_json(value: Any) -> None:
+    plain_data(value)
 
 
 def _dump_json(value: Any, path: Path) -> None:
+    plain = plain_data(value)
     with path.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, ensure_ascii=False, indent=1)
-    _refuse_twins(value)
+        json.dump(plain, stream, ensure_ascii=False, indent=1)
 
 
-def _refuse_twins(value: Any) -> None:
-    """JSON's keys are text: of ``1`` and ``"1"`` in one dict, only one would come back."""
-    if isinstance(value, dict):
-        if len({key if isinstance(key, str) else json.dumps(key) for key in value}) < len(value):
-            raise ValueError("two of its keys are the same as text, and one would be lost")
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            _refuse_twins(item)
-
-
+@_readable
 def _load_json(path: Path, trust: bool) -> Any:
     with path.open(encoding="utf-8") as stream:
         return json.load(stream)
@@ -48,30 +71,87 @@ def _yaml() -> Any:
     return yaml
 
 
-def _dump_yaml(value: Any, path: Path) -> None:
+def _yaml_text(value: Any) -> str:
+    """Write YAML and read it back: what PyYAML writes and reads otherwise is refused, whatever it is."""
     yaml = _yaml()
-    try:
-        text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
-        if _FOLDED & set(text):
-            text = yaml.safe_dump(value, allow_unicode=False, sort_keys=False)
-    except yaml.YAMLError as error:
-        raise TypeError(f"YAML has no form for it: {error}") from error
-    path.write_text(text, encoding="utf-8")
+    plain = plain_data(value, number_keys=True)
+    text = str(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
+    if _FOLDED & set(text):
+        text = yaml.safe_dump(plain, allow_unicode=False, sort_keys=False)
+    # repr tells 1 from 1.0 and from True, and finds NaN equal to itself.
+    if repr(_from_yaml(text)) != repr(plain):
+        raise ValueError("YAML would give it back otherwise: use serializer='json'")
+    return text
 
 
+def _check_yaml(value: Any) -> None:
+    _yaml_text(value)
+
+
+def _dump_yaml(value: Any, path: Path) -> None:
+    path.write_text(_yaml_text(value), encoding="utf-8")
+
+
+@_readable
 def _load_yaml(path: Path, trust: bool) -> Any:
-    with path.open(encoding="utf-8") as stream:
-        return _yaml().safe_load(stream)
+    return _from_yaml(path.read_text(encoding="utf-8"))
 
 
-def _dump_pickle(value: Any, path: Path) -> None:
+def _from_yaml(text: str) -> Any:
+    return _yaml().load(text, _loader())
+
+
+@functools.cache
+def _loader() -> Any:
+    """PyYAML's safe loader, with a budget."""
+    yaml = _yaml()
+    base: Any = yaml.SafeLoader
+
+    class Loader(base):  # type: ignore[misc]
+        """Counts what a document stands for before anything is made of it."""
+
+        def __init__(self, stream: str) -> None:
+            super().__init__(stream)
+            self._count = 0
+            self._sizes: dict[int, int] = {}
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            before = self._count
+            again = self.check_event(yaml.AliasEvent)
+            node = super().compose_node(parent, index)
+            self._count += self._sizes.get(id(node), 1) if again else 1
+            if self._count > _MOST_VALUES:
+                raise ValueError(f"it stands for more than {_MOST_VALUES:,} values")
+            self._sizes.setdefault(id(node), self._count - before)
+            return node
+
+    return Loader
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def _pickle(value: Any, stream: Any) -> None:
     try:
-        with path.open("wb") as stream:
-            pickle.dump(value, stream, protocol=5)
-    except pickle.PicklingError as error:
+        pickle.dump(value, stream, protocol=5)
+    except (pickle.PicklingError, AttributeError, RecursionError) as error:
         raise TypeError(f"it cannot be pickled: {error}") from error
 
 
+def _check_pickle(value: Any) -> None:
+    _pickle(value, _Nowhere())
+
+
+def _dump_pickle(value: Any, path: Path) -> None:
+    with path.open("wb") as stream:
+        _pickle(value, stream)
+
+
+@_readable
 def _load_pickle(path: Path, trust: bool) -> Any:
     with path.open("rb") as stream:
         return pickle.load(stream)
@@ -81,7 +161,9 @@ def _load_pickle(path: Path, trust: bool) -> Any:
 def tracelet_serializers() -> Iterable[SerializerSpec]:
     """Provide ``json``, ``yaml`` and ``pickle``."""
     return [
-        SerializerSpec(name="json", suffix=".json", dump=_dump_json, load=_load_json, safe=True),
-        SerializerSpec(name="yaml", suffix=".yaml", dump=_dump_yaml, load=_load_yaml, safe=True),
-        SerializerSpec(name="pickle", suffix=".pkl", dump=_dump_pickle, load=_load_pickle, safe=False),
+        SerializerSpec(name="json", suffix=".json", dump=_dump_json, load=_load_json, safe=True, check=_check_json),
+        SerializerSpec(name="yaml", suffix=".yaml", dump=_dump_yaml, load=_load_yaml, safe=True, check=_check_yaml),
+        SerializerSpec(
+            name="pickle", suffix=".pkl", dump=_dump_pickle, load=_load_pickle, safe=False, check=_check_pickle
+        ),
     ]

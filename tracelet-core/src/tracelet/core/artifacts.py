@@ -28,9 +28,12 @@ from tracelet.core.entries import (
     check_text,
     check_type,
 )
+from tracelet.core.forms import check_form, model_form, object_form
 from tracelet.core.manifest import Manifest
 from tracelet.core.plain import converter, plain_metadata
+from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import check_uri, stat_uri
+from tracelet.core.serializers import SerializerSpec
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, ConfigError
 
 __all__ = [
@@ -65,10 +68,18 @@ class TraceletArtifact:
 
     ``add_*`` methods check their arguments at once and return the artifact, so that they chain.
     Files are only named here: their bytes are read when the artifact is logged. Raises
-    :class:`~tracelet.ArtifactError` for what no backend could store.
+    :class:`~tracelet.ArtifactError` for what no backend could store. ``create_artifact`` makes one that knows the
+    ``serializers``; one without them learns when it is logged what they cannot store.
     """
 
-    def __init__(self, name: str, artifact_type: ArtifactType, description: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        artifact_type: ArtifactType,
+        description: str | None = None,
+        *,
+        serializers: Catalogue[SerializerSpec] | None = None,
+    ) -> None:
         self._name = check_name(name)
         self._type = check_type(artifact_type)
         self._description = check_text(description, "description")
@@ -79,6 +90,7 @@ class TraceletArtifact:
         self._models: dict[str, _LiveModel] = {}
         self._references: dict[str, ArtifactReference] = {}
         self._warnings: list[str] = []
+        self._serializers = serializers
 
     def __repr__(self) -> str:
         parts = len(self._sources) + len(self._objects) + len(self._models) + len(self._references)
@@ -121,12 +133,15 @@ class TraceletArtifact:
     ) -> TraceletArtifact:
         """Add a Python object, stored by ``serializer``: ``json``, ``yaml``, ``pickle`` or a plugin's.
 
-        It is serialised when the artifact is logged. Raises :class:`~tracelet.ArtifactError` where the
-        name is taken.
+        It is checked now and serialised when the artifact is logged, as it is then. Raises
+        :class:`~tracelet.ArtifactError` where the name is taken, where there is no such serializer, and for what would
+        not come back equal: it says which key that is under.
         """
         entry = ArtifactObject(name, serializer, description=description)
         if name in self._objects:
             raise ArtifactError(f"an object {name!r} is in {self._name!r} already: give this one another name.")
+        if self._serializers is not None:
+            check_form(self._serializers, object_form(self._serializers, serializer), obj, f"object {name!r}")
         self._objects[name] = _LiveObject(entry, obj)
         return self
 
@@ -165,13 +180,15 @@ class TraceletArtifact:
         It is written when the artifact is logged, in a form that is safe to load where its framework has
         one. A second model in one artifact needs a ``name`` of its own. ``input_example`` is stored beside the model, as
         ``models/<name>/input_example.json``, or ``.npy`` or ``.npz`` for arrays: it is content as all else is. Raises
-        :class:`~tracelet.ArtifactError` where there is no model or the name is taken.
+        :class:`~tracelet.ArtifactError` for what is no model of that framework, or of any, and where the name is taken.
         """
         entry = ArtifactModel(name, framework, description=description)
         if model is None:
             raise ArtifactError("add_model got None: give the model object itself.")
         if name in self._models:
             raise ArtifactError(f"a model {name!r} is in {self._name!r} already: give this one a name=.")
+        if self._serializers is not None:
+            check_form(self._serializers, model_form(self._serializers, framework, model), model, f"model {name!r}")
         self._models[name] = _LiveModel(entry, model, input_example)
         return self
 
@@ -201,7 +218,7 @@ class TraceletArtifact:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Anything JSON can hold, searchable where the backend can search; checked when it is logged."""
+        """What has a plain form, see the guide's table, searchable where the backend can search; checked when it is logged."""
         return self._metadata
 
     @metadata.setter
@@ -242,7 +259,7 @@ class TraceletArtifact:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data: name, type, description, metadata, size and entries.
 
-        Raises :class:`~tracelet.ArtifactError` for metadata that JSON cannot hold.
+        Raises :class:`~tracelet.ArtifactError` for metadata that has no plain form.
         """
         return _plain(self)
 

@@ -204,8 +204,7 @@ class Experiment:
         self, name: str, artifact_type: ArtifactType, description: str | None = None
     ) -> TraceletArtifact:
         """Return an empty artifact to add to. Raises :class:`~tracelet.ArtifactError` for a name or type that is none."""
-        self._artifacts()
-        return TraceletArtifact(name, artifact_type, description)
+        return TraceletArtifact(name, artifact_type, description, serializers=self._artifacts().serializers)
 
     def log_artifact(
         self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()

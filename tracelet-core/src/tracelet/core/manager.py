@@ -24,11 +24,12 @@ from tracelet.core.files import FileChanged, make_folder
 from tracelet.core.finding import Finder
 from tracelet.core.journal import Leftover
 from tracelet.core.outbox import Draft, Outbox, Parcel
-from tracelet.core.plugins import Registry
+from tracelet.core.plugins import Catalogue, Registry
 from tracelet.core.puts import note_put
 from tracelet.core.results import LogResults
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.sealing import finish, prepare
+from tracelet.core.serializers import SerializerSpec
 from tracelet.core.site import Site
 from tracelet.core.store import Store
 from tracelet.core.tally import Tally, skipped
@@ -96,6 +97,11 @@ class ArtifactManager:
     def store(self) -> Store:
         """Where large files' bytes go."""
         return self._wiring.store
+
+    @property
+    def serializers(self) -> Catalogue[SerializerSpec]:
+        """What objects and models can be stored as."""
+        return self._site.plugins().serializers
 
     # -- the run
 
@@ -328,7 +334,7 @@ class ArtifactManager:
                 run_id=run.id,
                 inputs=self._inputs if run == self._run else (),
                 staging=staging,
-                serializers=self._site.plugins().serializers,
+                serializers=self.serializers,
                 targets=targets,
                 snapshot=snapshot,
                 take=take,

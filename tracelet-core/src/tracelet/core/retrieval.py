@@ -17,10 +17,11 @@ from tracelet.core.artifacts import LoggedArtifact
 from tracelet.core.backend import StoredArtifact
 from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.files import check_room, hash_file, make_folder
+from tracelet.core.forms import model_serializer, object_form
+from tracelet.core.lane import guarded
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import filesystem, reaching, reads_this_machine, stat_uri
-from tracelet.core.sealing import model_serializer, object_serializer
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.store import Store
 from tracelet.exceptions import (
@@ -80,7 +81,7 @@ class BackendShelf:
         """See :meth:`LoggedArtifact.load_object` and :meth:`LoggedArtifact.load_model`."""
         catalogue = self.serializers()
         if isinstance(entry, ArtifactObject):
-            spec = object_serializer(catalogue, entry.serializer)
+            spec = object_form(catalogue, entry.serializer)
             inside, paths = str(entry.artifact_path), [str(entry.artifact_path)]
         else:
             spec = model_serializer(catalogue, str(entry.framework))
@@ -90,7 +91,14 @@ class BackendShelf:
                 f"{entry.name!r} is stored as {spec.name}, and loading that runs code it brings along: "
                 "say trust=True if you trust whoever logged it."
             )
-        return spec.load(self.download(artifact, None, paths, False, trust) / inside, trust)
+        place = self.download(artifact, None, paths, False, trust) / inside
+        try:
+            return guarded(spec.name, spec.load, place, trust)
+        except BackendError as error:
+            raise ArtifactError(
+                f"{entry.name!r} of {artifact.name!r} cannot be loaded: {error}. Look at its files with download()."
+                f"{catalogue.whose(spec.name)}"
+            ) from error.__cause__
 
     def _own_folder(self) -> Path:
         manifest = self.stored.manifest

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,42 +25,20 @@ from tracelet.core.claims import saving
 from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.examples import write_example
 from tracelet.core.files import Stamp, check_room, copy_file, hash_file, make_folder
+from tracelet.core.forms import model_form, object_form, unfit
 from tracelet.core.lane import guarded
 from tracelet.core.manifest import Manifest
 from tracelet.core.outbox import Draft
 from tracelet.core.plain import plain_metadata
-from tracelet.core.plugins import Catalogue, recognise
+from tracelet.core.plugins import Catalogue
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.store import Store
-from tracelet.core.words import sentence
-from tracelet.exceptions import ArtifactError, BackendError, BackendUnavailable, TraceletError, UnknownPlugin
+from tracelet.exceptions import ArtifactError, BackendError, BackendUnavailable, TraceletError
 
-__all__ = ["finish", "model_serializer", "object_serializer", "prepare"]
+__all__ = ["finish", "prepare"]
 
 _LOG = logging.getLogger("tracelet.sealing")
 _MB = 1_000_000
-
-
-def object_serializer(serializers: Catalogue[SerializerSpec], name: str) -> SerializerSpec:
-    """Return the serializer of objects called ``name``; raises :class:`ArtifactError` where there is none."""
-    return _serializer(serializers, name, lambda spec: spec.suffix is not None, "serializer of objects")
-
-
-def model_serializer(serializers: Catalogue[SerializerSpec], framework: str) -> SerializerSpec:
-    """Return the serializer of a framework's models; raises :class:`ArtifactError` where there is none."""
-    return _serializer(serializers, framework, lambda spec: spec.suffix is None, "framework")
-
-
-def _serializer(
-    serializers: Catalogue[SerializerSpec], name: str, fits: Callable[[SerializerSpec], bool], what: str
-) -> SerializerSpec:
-    right = {key: spec for key, spec in serializers.specs.items() if fits(spec)}
-    if name in serializers.specs and name not in right:
-        raise ArtifactError(f"{name!r} is no {what}; there is {', '.join(sorted(right))}.")
-    try:
-        return Catalogue(what, right, serializers.broken).get(name)
-    except UnknownPlugin as error:
-        raise ArtifactError(str(error)) from None
 
 
 def prepare(
@@ -89,11 +67,11 @@ def prepare(
     sources: dict[str, Path] = {}
     objects = []
     for live in artifact._objects.values():
-        spec = object_serializer(serializers, live.entry.serializer)
+        spec = object_form(serializers, live.entry.serializer)
         path = f"objects/{live.entry.name}{spec.suffix}"
         sources[path] = staging / path
         make_folder(sources[path].parent)
-        _dump(spec, live.value, sources[path], f"object {live.entry.name!r}", serializers.whose(spec.name))
+        _dump(serializers, spec, live.value, sources[path], f"object {live.entry.name!r}")
         objects.append(attrs.evolve(live.entry, artifact_path=path, size_bytes=sources[path].stat().st_size))
     models = []
     rendered: dict[str, Path] = {}
@@ -135,37 +113,25 @@ def prepare(
     return Draft(manifest, sources, tuple(sources) if snapshot else owned, rendered, staging)
 
 
-def _dump(spec: SerializerSpec, value: Any, path: Path, what: str, whose: str) -> None:
+def _dump(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
     try:
         # A framework's own way to write a model may be what a detector watches.
         with saving(path):
             guarded(spec.name, spec.dump, value, path)
     except BackendError as error:
         check_room(path.parent, error.__cause__)  # or what was to be stored is not at fault
-        raise ArtifactError(
-            f"the {what} cannot be stored as {spec.name}: {sentence(error.__cause__ or error)} Change it, or give another serializer= or framework=.{whose}"
-        ) from error.__cause__
+        raise ArtifactError(unfit(serializers, spec, what, error.__cause__ or error)) from error.__cause__
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        raise ArtifactError(f"the {what} cannot be stored as {spec.name}: its serializer wrote nothing.{whose}")
+        raise ArtifactError(unfit(serializers, spec, what, "its serializer wrote nothing"))
 
 
 def _prepare_model(
     entry: ArtifactModel, model: Any, example: Any, staging: Path, serializers: Catalogue[SerializerSpec]
 ) -> ArtifactModel:
-    if entry.framework is not None:
-        spec = model_serializer(serializers, entry.framework)
-    else:
-        found = recognise(serializers, lambda spec: spec.suffix is None, model)
-        if len(found) != 1:
-            known = ", ".join(spec.name for spec in serializers if spec.suffix is None)
-            raise ArtifactError(
-                f"the framework of a {type(model).__module__}.{type(model).__qualname__} is not known: say "
-                f"framework= one of {known}, or add its file with add_file."
-            )
-        spec = found[0]
+    spec = model_form(serializers, entry.framework, model)
     folder = staging / "models" / entry.name
     make_folder(folder)
-    _dump(spec, model, folder, f"model {entry.name!r}", serializers.whose(spec.name))
+    _dump(serializers, spec, model, folder, f"model {entry.name!r}")
     if example is not None:
         write_example(example, folder, entry.name)
     made = sorted(path for path in folder.rglob("*") if path.is_file())

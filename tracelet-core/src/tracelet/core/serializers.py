@@ -18,6 +18,10 @@ def _matches_nothing(value: Any) -> bool:
     return False
 
 
+def _checks_nothing(value: Any) -> None:
+    pass
+
+
 def _suffix(_self: object, _field: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not (isinstance(value, str) and value.startswith(".") and check_name(f"x{value}")):
         raise ValueError(f"suffix={value!r} is no end of a file's name: give one such as '.json', or None for models")
@@ -33,7 +37,9 @@ class SerializerSpec:
     an empty folder to fill.
 
     ``dump`` raises ``TypeError`` or ``ValueError`` for what it cannot store, ``load`` raises ``ValueError`` for files that
-    it did not write. ``safe`` says that loading
+    it did not write. ``check(value)`` raises what ``dump`` would, writes nothing, and is called at once by ``add_object``
+    and ``add_model``: so the line that adds a value is the one that is told. ``dump`` gets the value as it is when the
+    artifact is logged. ``safe`` says that loading
     runs no code that the files bring along: where it is False, core asks the reader for ``trust=True``
     before it calls ``load``. A serializer that is safe for some files only says True and raises
     :class:`~tracelet.exceptions.UnsafeContent` from ``load`` for the others, unless ``trust`` is True.
@@ -47,3 +53,5 @@ class SerializerSpec:
     suffix: str | None = attrs.field(default=None, validator=_suffix)
     #: Whether this is a model of the framework, judged by its own classes; importing nothing.
     matches: Callable[[Any], bool] = attrs.field(default=_matches_nothing, validator=takes("value"))
+    #: Whether this value could be stored as it is now.
+    check: Callable[[Any], None] = attrs.field(default=_checks_nothing, validator=takes("value"))

@@ -39,11 +39,27 @@ def _matches(framework: str, model: Any) -> bool:
     return _framework_of(model) == framework
 
 
+def _check(framework: str, model: Any) -> None:
+    if not ancestry(model) & _ROOTS[framework]:
+        kind = model.__qualname__ if isinstance(model, type) else f"a {type(model).__qualname__}"
+        raise TypeError(
+            f"{kind} is no model of {framework}: give the live model itself, or add the file that you have of it with "
+            "add_file"
+        )
+
+
 @hookimpl
 def tracelet_serializers() -> Iterable[SerializerSpec]:
     """Provide ``pytorch``, ``tensorflow``, ``sklearn``, ``xgboost`` and ``lightgbm``."""
     rooms = {"pytorch": _torch, "tensorflow": _keras, "sklearn": _sklearn, "xgboost": _xgboost, "lightgbm": _lightgbm}
     return [
-        SerializerSpec(name=name, dump=room.dump, load=room.load, safe=True, matches=partial(_matches, name))
+        SerializerSpec(
+            name=name,
+            dump=room.dump,
+            load=room.load,
+            safe=True,
+            matches=partial(_matches, name),
+            check=partial(_check, name),
+        )
         for name, room in rooms.items()
     ]
