@@ -57,6 +57,7 @@ FLOORS = (
         "core.entries",
         "core.examples",
         "core.files",
+        "core.links",
         "core.processes",
         "core.remote",
         "core.shapes",

@@ -118,7 +118,8 @@ def test_a_delivery_that_is_made_while_they_are_listed_is_passed_over(tmp_path: 
 def draft(outbox: Outbox, folder: Path, session: str | None) -> Path:
     """Put a draft of nothing into the outbox."""
     manifest = Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
-    return outbox.add_draft(Draft(manifest, {}, (), {}, folder), Labels(), RunInfo("run", "trials", 1.0), {}, session)
+    draft = Draft(manifest, {}, (), {}, folder / "staging" / "put~1")
+    return outbox.add_draft(draft, Labels(), RunInfo("run", "trials", 1.0), {}, session)
 
 
 def test_a_draft_is_its_sessions_until_that_ends_and_then_anybodys_though_its_process_lives(tmp_path: Path) -> None:

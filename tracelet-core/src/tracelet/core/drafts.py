@@ -33,12 +33,13 @@ def staged_by(folder: Path) -> ProcessId | None:
 
 
 def drafted_at(path: Path) -> float:
-    """Return about when a draft or a delivery was made, in seconds since the epoch, as its file's name says it."""
+    """Return about when a draft or a delivery was made, in seconds since the epoch, as its file's name says it; or 0."""
     return _order(path) / 1e9
 
 
 def _order(path: Path) -> int:
-    return int(path.name.partition("~")[0])
+    order = path.name.partition("~")[0]
+    return int(order) if len(order) <= 20 and order.isdecimal() else 0
 
 
 def parcels_of(path: Path, found: DraftFile, manifest: Manifest) -> Iterator[Parcel]:

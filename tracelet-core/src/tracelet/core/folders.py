@@ -30,6 +30,7 @@ from tracelet.core.files import (
     mark,
     same_readers,
 )
+from tracelet.core.links import check_way
 from tracelet.exceptions import IntegrityError, UnsafePath
 
 __all__ = ["FolderBackend", "PendingCatalogue"]
@@ -83,7 +84,7 @@ class FolderBackend(BlobBackend):
 
         One that is whole is marked as young, so that nobody clears it.
         """
-        return is_whole(self._root / key, sha256, size_bytes)
+        return is_whole(self._place(key), sha256, size_bytes)
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`."""
@@ -104,17 +105,17 @@ class FolderBackend(BlobBackend):
 
     def read(self, key: str) -> BinaryIO:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        return (self._root / key).open("rb")
+        return check_way(self._root, self._root / key).open("rb")
 
     def keys(self, prefix: str) -> Iterator[str]:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        for folder, _, files in os.walk(self._root / prefix, onerror=_raise_unless_gone):
+        for folder, _, files in os.walk(check_way(self._root, self._root / prefix), onerror=_raise_unless_gone):
             inside = Path(folder).relative_to(self._root).as_posix()
             yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
     def remove(self, key: str) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        (self._root / key).unlink(missing_ok=True)
+        self._place(key).unlink(missing_ok=True)
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: blobs that no manifest names, and interrupted writes.
@@ -161,9 +162,14 @@ class FolderBackend(BlobBackend):
         finally:
             partial.unlink(missing_ok=True)
 
+    def _place(self, key: str) -> Path:
+        """Where a key is, or would be; raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
+        check_way(self._root, (self._root / key).parent)
+        return self._root / key
+
     def _made(self, key: str) -> Path:
         """Where a key is, in a folder that is there."""
-        target = self._root / key
+        target = self._place(key)
         grown = make_folder(target.parent)
         if _outlives_a_power_cut(key):
             self._grown.update(grown)

@@ -28,11 +28,12 @@ from tracelet.core.clock import clock_of
 from tracelet.core.detector import Detection
 from tracelet.core.entries import ArtifactType
 from tracelet.core.files import make_folder, share
+from tracelet.core.links import read_own
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
 from tracelet.core.words import many
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import IntegrityError, TraceletError
 
 __all__ = ["Captured", "Head", "Journal", "Kept", "Leftover", "leftovers"]
 
@@ -186,6 +187,12 @@ def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftov
         found = _read(path)
         if found is None:
             continue
+        if "~" not in found.head.folder.name:
+            _LOG.warning("%s names a folder that is not its own: what it tells of is not delivered.", path)
+            continue
+        # Wherever the directory was when they were captured.
+        own = attrs.evolve(found.head, folder=directory / "staging" / found.head.folder.name)
+        found = attrs.evolve(found, head=own)
         if found.over or (found.head.owner.host == current().host and not alive(found.head.owner)):
             yield found
 
@@ -193,10 +200,10 @@ def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftov
 def _read(path: Path) -> Leftover | None:
     """Read a journal; a line that cannot be read costs itself only. None where there is none, or none of its own."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_own(path).split(b"\n")
     except FileNotFoundError:
         return None  # another process has finished it
-    except OSError as error:
+    except (OSError, IntegrityError) as error:
         _LOG.warning("%s cannot be read: %s", path, error)
         return None
     ended, cut = lines[:-1], lines[-1]
@@ -262,8 +269,11 @@ class _Reading:
 
 
 def _detection(note: dict[str, Any]) -> Detection:
+    path = Path(note["path"])
+    if path.name in {"", ".."} or not isinstance(note["number"], int):
+        raise ValueError(note)
     return Detection(
-        path=Path(note["path"]),
+        path=path,
         type=ArtifactType(note["type"]) if note["type"] is not None else None,
         name=note["name"],
         artifact_path=note["artifact_path"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -14,9 +16,13 @@ import attrs
 from tracelet.core.detector import Detection
 from tracelet.core.files import make_folder
 from tracelet.core.journal import Journal, Kept
+from tracelet.core.links import check_tree, check_way
 from tracelet.core.snapshots import Look, snapshot
+from tracelet.exceptions import IntegrityError
 
 __all__ = ["Item", "Keeping"]
+
+_LOG = logging.getLogger("tracelet.automagic")
 
 
 @attrs.define(eq=False)
@@ -77,9 +83,17 @@ class Keeping:
         for one in waiting:
             item = Item(one.detection, one.key, 0.0, number=one.number)
             places = (self._place(one.number), self.named(item))
-            item.kept = next((place for place in places if place.exists()), None)
-            if item.kept is not None:
+            item.kept = next((place for place in places if os.path.lexists(place)), None)
+            if item.kept is not None and self._is_own(item.kept):
                 yield item
+
+    def _is_own(self, kept: Path) -> bool:
+        try:
+            check_tree(check_way(self.folder.parent, kept))
+        except IntegrityError as error:
+            _LOG.warning("what was captured is not delivered: %s", error)
+            return False
+        return True
 
     def _place(self, number: int) -> Path:
         """Where a snapshot is at first: making a folder for it would take longer than copying a small file."""

@@ -23,6 +23,7 @@ from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.files import FileChanged, make_folder
 from tracelet.core.finding import Finder
 from tracelet.core.journal import Leftover
+from tracelet.core.links import check_directory
 from tracelet.core.outbox import Draft, Outbox, Parcel
 from tracelet.core.plugins import Catalogue, Registry
 from tracelet.core.puts import note_put
@@ -70,6 +71,7 @@ class ArtifactManager:
         writes: bool,
     ) -> None:
         """``directory`` is the tracelet directory, absolute. ``writes`` is False in all ranks but one."""
+        check_directory(directory)
         self._site = Site(experiment, settings, directory, plugins, Outbox(directory))
         self._writes = writes
         self._run: RunInfo | None = None

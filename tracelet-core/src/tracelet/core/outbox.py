@@ -18,6 +18,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import uuid
@@ -30,8 +31,9 @@ import attrs
 
 from tracelet.core.backend import Labels, RunInfo, SealedArtifact
 from tracelet.core.clock import Clock, clock_of
-from tracelet.core.entries import count_field, time_field
+from tracelet.core.entries import check_name, count_field, time_field
 from tracelet.core.files import atomic_write, create, hash_blob, make_folder
+from tracelet.core.links import check_tree, check_way, read_own
 from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
@@ -48,6 +50,8 @@ _LOG = logging.getLogger("tracelet.outbox")
 T = TypeVar("T")
 #: Seconds.
 _SECOND_LOOK = 0.2
+_ORDER = re.compile(r"[0-9]{1,20}")
+_SESSION = re.compile(r"[A-Za-z0-9_.~-]{0,255}")
 
 
 @attrs.frozen
@@ -109,6 +113,7 @@ class Damaged:
     """A delivery that cannot be read, as far as its place tells what it was."""
 
     path: Path
+    reason: str = "is damaged"
 
     @property
     def experiment(self) -> str:
@@ -128,7 +133,7 @@ class Damaged:
     @property
     def advice(self) -> str:
         """What is wrong, and what to do."""
-        return f"{self.path} is damaged: put back a good copy, or delete it, and what it was to deliver with it."
+        return f"{self.path} {self.reason}: put back a good copy, or delete it, and what it was to deliver with it."
 
 
 @attrs.frozen
@@ -169,12 +174,48 @@ def _names(folder: Path) -> list[str]:
 
 
 def _parsed(path: Path, kind: type[T]) -> T:
-    """Read one of the outbox's own files; raises :class:`IntegrityError` where it is damaged."""
-    data = path.read_bytes()
+    """Read one of the outbox's own files; raises :class:`IntegrityError` where it is damaged, or a link."""
     try:
-        return converter().structure(json.loads(data), kind)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise IntegrityError(Damaged(path).advice) from error
+        return converter().structure(json.loads(read_own(path)), kind)
+    except IntegrityError as error:
+        raise _Unusable(Damaged(path, "is a link, or no regular file")) from error
+    except (AttributeError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise _Unusable(Damaged(path)) from error
+
+
+class _Unusable(IntegrityError):
+    """A file of the outbox that is none, or should not be there."""
+
+    def __init__(self, damaged: Damaged) -> None:
+        super().__init__(damaged.advice)
+        self.damaged = damaged
+
+
+def _astray(path: Path) -> _Unusable:
+    return _Unusable(Damaged(path, "names a place that is not its own"))
+
+
+def _check_names(path: Path, run: RunInfo, backends: Iterable[str]) -> None:
+    """Raise ``ValueError`` where the name of something could be a path."""
+    if not _ORDER.fullmatch(path.name.partition("~")[0]):
+        raise _astray(path)
+    check_name(run.id, "run")
+    for backend in backends:
+        check_name(backend, "backend")
+
+
+def _paths(manifest: Manifest) -> set[str | None]:
+    """The paths of everything that has a source before it is sealed."""
+    of_models = {file.artifact_path for model in manifest.models for file in model.files}
+    return of_models | {one.artifact_path for one in manifest.files} | {one.artifact_path for one in manifest.objects}
+
+
+def _inside(draft: Draft, path: Path) -> Path:
+    """Return the place of a draft's file in its staging folder; raises ``ValueError`` where it is not in it."""
+    inside = path.relative_to(draft.staging)
+    if not inside.parts or ".." in inside.parts:
+        raise ValueError(path)
+    return inside
 
 
 class Outbox:
@@ -238,16 +279,15 @@ class Outbox:
     def damaged(self) -> Iterator[Damaged]:
         """Yield the deliveries and drafts that cannot be read, and are not made for that."""
         for path in sorted(self.root.glob("*/*/*"), key=lambda path: path.name):
-            kind = DraftFile if path.parent.name == _DRAFTS else Parcel
+            read = self._followed_nowhere if path.parent.name == _DRAFTS else self._read
             try:
-                if path.suffix in {".json", ".refused"}:
-                    _parsed(path, kind)
-            except FileNotFoundError:
-                continue
-            except IntegrityError:
-                yield Damaged(path)
-            if path.suffix == ".damaged":
-                yield Damaged(path)
+                if path.suffix in {".json", ".refused", ".damaged"}:
+                    read(path)
+            except _Unusable as error:
+                yield error.damaged
+            else:
+                if path.suffix == ".damaged":
+                    yield Damaged(path)
 
     def size_bytes(self) -> int:
         """Return how many bytes wait; what several backends wait for is there once."""
@@ -338,14 +378,16 @@ class Outbox:
                 if not blob.exists():
                     # gc takes a blob aside for a moment to look again, and puts back what is needed.
                     time.sleep(_SECOND_LOOK)
-                found = hash_blob(blob)
+                found = hash_blob(check_way(self.store.root, blob))
             except OSError as error:
                 raise IntegrityError(f"the bytes of {file.artifact_path!r} are gone from {self.store.root}.") from error
             if found != file.sha256:
                 raise IntegrityError(f"the bytes of {file.artifact_path!r} in {blob} are damaged.")
             sources[file.artifact_path] = blob
         rendered = self._file(parcel).with_suffix(".rendered")
-        return SealedArtifact(parcel.manifest, sources, rendered=rendered if rendered.is_dir() else None)
+        return SealedArtifact(
+            parcel.manifest, sources, rendered=check_tree(rendered) if os.path.lexists(rendered) else None
+        )
 
     def done(self, parcel: Parcel) -> None:
         """Forget a delivery that was made; gc takes its bytes."""
@@ -407,7 +449,7 @@ class Outbox:
 
         One that cannot be read is put aside, so that those behind it go on.
         """
-        found = self._or_aside(path, self.load_draft)
+        found = self._or_aside(path, self._followed_nowhere)
         free = found is not None and ((session is not None and found.session == session) or self._is_free(found, path))
         return found if free and self._take(path, [current()], 86400) else None
 
@@ -429,11 +471,52 @@ class Outbox:
         path.with_suffix(".lease").unlink(missing_ok=True)
 
     def load_draft(self, path: Path) -> DraftFile | None:
-        """Return a draft, or None where another process has finished it meanwhile."""
+        """Return a draft, or None where another process has finished it meanwhile.
+
+        Its files are those of its folder in this directory's staging, wherever the directory was when they were made.
+        """
         try:
-            return _parsed(path, DraftFile)
+            found = _parsed(path, DraftFile)
         except FileNotFoundError:
             return None
+        draft, manifest = found.draft, found.draft.manifest
+        named = (
+            self._folder(found.run.experiment, _DRAFTS)
+            / f"{path.name.partition('~')[0]}~{manifest.put_id}~{manifest.name}"
+        )
+        staging = self._directory / "staging" / draft.staging.name
+        try:
+            _check_names(path, found.run, found.targets)
+            if (
+                named.with_name(f"{named.name}{path.suffix}") != path
+                or not _SESSION.fullmatch(found.session or "")
+                or not staging.name.startswith(f"{manifest.put_id}~")
+                or not draft.sources.keys() >= _paths(manifest)
+            ):
+                raise _astray(path)
+            moved = attrs.evolve(
+                draft,
+                sources={inside: staging / _inside(draft, source) for inside, source in draft.sources.items()},
+                rendered={backend: staging / _inside(draft, folder) for backend, folder in draft.rendered.items()},
+                staging=staging,
+            )
+        except ValueError as error:
+            raise _astray(path) from error
+        return attrs.evolve(found, draft=moved)
+
+    def _followed_nowhere(self, path: Path) -> DraftFile | None:
+        """Return a draft, none of whose files is a link, or behind one."""
+        found = self.load_draft(path)
+        if found is None:
+            return None
+        try:
+            for source in found.draft.sources.values():
+                check_way(self._directory, source)
+            for folder in found.draft.rendered.values():
+                check_tree(check_way(self._directory, folder))
+        except IntegrityError as error:
+            raise _Unusable(Damaged(path, "is to deliver what is a link, or lies behind one")) from error
+        return found
 
     def _draft(self, path: Path) -> DraftFile | None:
         try:
@@ -466,12 +549,16 @@ class Outbox:
 
     def _read(self, path: Path) -> Parcel | None:
         try:
-            parcel = _parsed(path, Parcel)
+            found = _parsed(path, Parcel)
         except FileNotFoundError:
             return None
-        if self._file(parcel).with_suffix(path.suffix) != path:
-            raise IntegrityError(Damaged(path).advice)  # it is another delivery than its place says
-        return parcel
+        try:
+            _check_names(path, found.run, [found.backend])
+            if self._file(found).with_suffix(path.suffix) != path:
+                raise _astray(path)
+        except (ArithmeticError, ValueError) as error:
+            raise _astray(path) from error
+        return found
 
     def _lease(self, path: Path) -> _Lease | None:
         """Read a lease; one that is not there, or was cut off by the end of its machine, is nobody's."""

@@ -19,6 +19,7 @@ from tracelet.core.entries import ArtifactFile, ArtifactModel, ArtifactObject, A
 from tracelet.core.files import check_room, hash_file, make_folder
 from tracelet.core.forms import model_serializer, object_form
 from tracelet.core.lane import guarded
+from tracelet.core.links import check_way
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import filesystem, reaching, reads_this_machine, stat_uri
@@ -102,7 +103,7 @@ class BackendShelf:
 
     def _own_folder(self) -> Path:
         manifest = self.stored.manifest
-        return self.downloads / f"{manifest.name}-{manifest.digest[:16]}"
+        return check_way(self.downloads, self.downloads / f"{manifest.name}-{manifest.digest[:16]}")
 
     def _bring(
         self,

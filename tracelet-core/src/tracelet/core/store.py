@@ -30,6 +30,7 @@ from tracelet.core.files import (
     make_way,
     mark,
 )
+from tracelet.core.links import check_way, entries
 from tracelet.core.redaction import redact
 from tracelet.core.remote import etag_of, filesystem, reaching
 from tracelet.exceptions import ArtifactNotFound, ConfigError
@@ -90,8 +91,10 @@ class LocalStore:
         self.root = root
 
     def path(self, sha256: str) -> Path:
-        """Where the blob is, or would be."""
-        return self.root / "objects" / blob_key(sha256)
+        """Where the blob is, or would be. Raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
+        blob = self.root / "objects" / blob_key(sha256)
+        check_way(self.root, blob.parent)
+        return blob
 
     def uri(self, sha256: str) -> str:
         """``file://<host>/<path>``, so that a reader elsewhere learns where the bytes are."""
@@ -147,14 +150,14 @@ class LocalStore:
     def fetch(self, sha256: str, dest: Path) -> None:
         """See :class:`Store`."""
         try:
-            copy_file(self.path(sha256), dest, durable=False)
+            copy_file(check_way(self.root, self.path(sha256)), dest, durable=False)
         except FileNotFoundError as error:
             raise ArtifactNotFound(f"the store at {self.root} has no blob {sha256}.") from error
 
     def record(self, sha256: str, put_id: str) -> None:
         """See :class:`Store`."""
         self._make_root()
-        atomic_write(self.root / "refs" / sha256 / put_id, b"")
+        atomic_write(check_way(self.root, self.root / "refs" / sha256 / put_id), b"")
 
     def probe(self) -> None:
         """See :class:`Store`."""
@@ -165,22 +168,18 @@ class LocalStore:
 
     def recorded(self) -> set[str]:
         """Return the sha256 of every blob that a reference points at."""
-        return {entry.name for entry in _entries(self.root / "refs")}
+        return {entry.name for entry in entries(self.root / "refs")}
 
     def collect(self, keep: Collection[str], older_than: float) -> Iterator[tuple[Path, int]]:
         """Delete blobs that are not in ``keep`` and were last needed before ``older_than``.
 
         Yields path and bytes of each. Times are seconds since the epoch.
         """
-        for folder in _entries(self.root / "objects" / "sha256"):
-            for blob in _entries(folder):
+        for folder in entries(self.root / "objects" / "sha256"):
+            for blob in entries(folder):
                 freed = None if blob.name in keep else discard(blob, older_than)
                 if freed is not None:
                     yield blob, freed
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 class RemoteStore:

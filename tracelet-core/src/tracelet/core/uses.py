@@ -15,6 +15,7 @@ import attrs
 from tracelet.core.backend import RunInfo, parse_ref
 from tracelet.core.entries import check_name
 from tracelet.core.files import atomic_write
+from tracelet.core.links import read_own
 from tracelet.core.paths import physical_name
 from tracelet.exceptions import TraceletError
 
@@ -80,11 +81,10 @@ class Uses:
         """What is none, or lies where it does not belong, is passed over: the directory may have come from elsewhere."""
         for file in sorted(files):
             try:
-                with file.open("rb") as stream:
-                    use = _use(json.loads(stream.read(_LONGEST)), file.parent.name)
+                use = _use(json.loads(read_own(file)[:_LONGEST]), file.parent.name)
             except (OSError, ValueError, KeyError, TypeError, RecursionError, TraceletError):
                 continue
-            if self._file(use) == file and not file.is_symlink():
+            if self._file(use) == file:
                 yield use
 
 

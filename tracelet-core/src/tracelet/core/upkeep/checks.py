@@ -16,6 +16,7 @@ from tracelet.core.backend import BackendContext
 from tracelet.core.delivery import all_at_once, beside
 from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, guarded, open_lane
+from tracelet.core.links import check_directory
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry, sdk_state
 from tracelet.core.processes import OWNER, TOKEN
@@ -67,6 +68,10 @@ def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> 
     The tracelet directory is made where it is not there. Backends are asked all at once, each within
     ``open_timeout`` and twice the ``deadline``, the store within the ``deadline``.
     """
+    try:
+        check_directory(directory)
+    except ConfigError as error:
+        return [Check("directory", Verdict.WRONG, str(error), "Then run `tracelet doctor` again.")]
     checks = [
         _directory(directory, settings),
         _store(directory, settings),

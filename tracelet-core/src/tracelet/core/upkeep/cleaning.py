@@ -22,6 +22,7 @@ from tracelet.core.drafts import staged_by
 from tracelet.core.files import discard
 from tracelet.core.journal import leftovers
 from tracelet.core.lane import open_lane
+from tracelet.core.links import check_directory, entries
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
 from tracelet.core.processes import alive, current, family
@@ -66,6 +67,7 @@ def collect(directory: Path, settings: TraceletSettings, plugins: Registry, olde
     Then ask each configured backend that clears garbage of its own to do so. Nothing goes that a delivery,
     waiting or refused, a draft, a reference or a living process needs.
     """
+    check_directory(directory)
     outbox = Outbox(directory)
     kinds = {
         "staging folders": _staging(directory, outbox, older_than),
@@ -99,9 +101,7 @@ def _swept(kind: str, freed: Iterable[int]) -> Swept:
 
 def _staging(directory: Path, outbox: Outbox, older_than: float) -> Iterator[int]:
     """Folders of dead processes that no draft and no capture needs; in this order, for only a living one writes those."""
-    orphans = [
-        folder for folder in _entries(directory / "staging") if not _owned(folder) and _last(folder) < older_than
-    ]
+    orphans = [folder for folder in entries(directory / "staging") if not _owned(folder) and _last(folder) < older_than]
     drafts = [outbox.load_draft(path) for path in outbox.every_draft()]
     needed = {found.draft.staging.name for found in drafts if found is not None}
     needed |= {left.head.folder.name for left in leftovers(directory)}
@@ -118,7 +118,7 @@ def _owned(folder: Path) -> bool:
 def _leftovers(directory: Path, outbox: Outbox) -> Iterator[int]:
     """A rendering comes before its delivery, and its put's staging folder goes after that: look in this order."""
     found = list(outbox.leftovers())
-    staged = {folder.name.partition("~")[0] for folder in _entries(directory / "staging")}
+    staged = {folder.name.partition("~")[0] for folder in entries(directory / "staging")}
     still = set(outbox.leftovers())
     for path in found:
         if path not in still:
@@ -152,13 +152,13 @@ def _discarded(paths: Iterable[Path], older_than: float) -> Iterator[int]:
 
 
 def _lane_logs(directory: Path, older_than: float) -> Iterator[int]:
-    logs = [path for path in _entries(directory / "lanes") if not family(path.stem.rpartition("-")[2])]
+    logs = [path for path in entries(directory / "lanes") if not family(path.stem.rpartition("-")[2])]
     yield from _discarded(logs, older_than)
 
 
 def _downloads(directory: Path, older_than: float) -> Iterator[int]:
     """A folder that is used meanwhile is marked as young, and comes back under its name."""
-    for folder in _entries(directory / "downloads"):
+    for folder in entries(directory / "downloads"):
         if _last(folder, read=True) >= older_than:
             continue
         aside = folder.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -183,10 +183,6 @@ def _backend(name: str, directory: Path, settings: TraceletSettings, plugins: Re
     finally:
         lane.close(settings.stop_timeout, failed=False)
     return freed
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _tree(path: Path) -> list[os.stat_result]:

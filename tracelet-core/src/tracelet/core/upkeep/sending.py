@@ -17,6 +17,7 @@ from tracelet.core.delivery import Courier, all_at_once
 from tracelet.core.drafts import drafted_at, parcels_of, seal_draft
 from tracelet.core.journal import leftovers
 from tracelet.core.lane import Lane, open_lane
+from tracelet.core.links import check_directory
 from tracelet.core.manager import ArtifactManager
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.plugins import Registry
@@ -89,6 +90,7 @@ def sync(
     What fails stays, and is in the report with the reason. When it is interrupted, lanes are
     ended, and what was in hand stays in the outbox.
     """
+    check_directory(directory)
     tour = _Tour(directory, settings, plugins, report)
     tour.draft_captures()
     tour.seal_drafts()
