@@ -68,10 +68,6 @@ class Draft:
     staging: Path
 
 
-def _sealed(instance: object, field: attrs.Attribute[Any], manifest: Manifest) -> None:
-    manifest.check_sealed()
-
-
 @attrs.frozen
 class Parcel:
     """One artifact on its way to one backend."""
@@ -81,7 +77,7 @@ class Parcel:
     labels: Labels
     #: What ``BackendSpec.context`` found in the process that logged it, without secrets.
     sdk: dict[str, Any]
-    manifest: Manifest = attrs.field(validator=_sealed)
+    manifest: Manifest
     #: Seconds since the epoch.
     queued_at: float = attrs.field(validator=time_field)
     attempts: int = attrs.field(default=0, validator=count_field)
@@ -552,6 +548,10 @@ class Outbox:
             found = _parsed(path, Parcel)
         except FileNotFoundError:
             return None
+        try:
+            found.manifest.check_sealed()
+        except ValueError as error:
+            raise _Unusable(Damaged(path)) from error
         try:
             _check_names(path, found.run, [found.backend])
             if self._file(found).with_suffix(path.suffix) != path:
