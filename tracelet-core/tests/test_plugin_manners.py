@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from commanding import run_json
 from making import write
 
 from tracelet import ArtifactType, BackendError, Experiment, ExperimentConfig, TraceletArtifact
-from tracelet.core.plugins import registry
+from tracelet.core.plugins import discover, registry
 from tracelet.exceptions import ArtifactError, PluginError, PluginLoadError
 from tracelet.testing import installed
 
@@ -173,7 +174,24 @@ def test_a_distribution_that_is_damaged_hides_no_other(tmp_path: Path, home: Pat
         names = {record.name: record for record in registry().records}
         assert names["stranger"].error is None
         if file == "METADATA":
-            assert "No module named 'damaged'" in str(names["damaged"].error)
+            assert "the plugin 'damaged' of unknown does not load: ModuleNotFoundError" in str(names["damaged"].error)
+
+
+class Mute(importlib.metadata.Distribution):
+    """A distribution that says nothing but its entry points."""
+
+    def read_text(self, filename: str) -> str | None:
+        if filename == "entry_points.txt":
+            return "[tracelet]\nmute = nowhere_at_all\n"
+        raise ValueError("it is not to be read")
+
+    def locate_file(self, path: Any) -> Path:
+        raise NotImplementedError
+
+
+def test_a_distribution_whose_metadata_cannot_be_read_is_unknown() -> None:
+    (record,) = discover(Mute().entry_points).records
+    assert (record.name, record.distribution, record.version) == ("mute", "unknown", "")
 
 
 def test_what_a_plugin_prints_is_not_the_output_of_a_command(tmp_path: Path, home: Path) -> None:
@@ -262,7 +280,7 @@ SPECS = {
     "render takes less": ("BackendSpec(name='x', open=print, render=lambda model: 0)", "render of 'x'"),
     "the name leads out": ("BackendSpec(name='../x', open=print)", r"backend '../x': use"),
     "the name is a home": ("BackendSpec(name='~drafts', open=print)", "backend '~drafts': use"),
-    "the name is a number": ("BackendSpec(name=5, open=print)", "backend 5: use"),
+    "the name is a number": ("BackendSpec(name=5, open=print)", "backend 5 "),
 }
 
 

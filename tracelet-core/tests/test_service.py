@@ -10,7 +10,7 @@ import pytest
 from making import settle, write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core.files import stamp
+from tracelet.core.files import FileChanged, stamp
 from tracelet.core.lane import error_from_wire, error_to_wire
 from tracelet.core.service import Service
 from tracelet.exceptions import IntegrityError
@@ -162,3 +162,38 @@ def test_a_backend_that_remembers_is_asked_only_where_that_may_matter(tmp_path: 
     assert log("third", "e") == ("v2", False, 1)
     another.put(one_file(tmp_path, "f", "fourth"), Labels())
     assert log("fifth", "g") == ("v4", True, 1)
+
+
+class Touched(LocalBackend):
+    """What it stores is written to again before it is done."""
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        stored = super().put(sealed, labels)
+        if sealed.manifest.put_id != "first":
+            write(sealed.sources["file"], "other content")
+        return stored
+
+
+class Deleting(Touched):
+    take_back = None  # type: ignore[assignment]
+
+
+class Keeping(Deleting):
+    delete = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("kind", "versions", "free"), [(Touched, 1, True), (Deleting, 1, False), (Keeping, 2, False)])
+def test_a_put_whose_source_changed_meanwhile_is_undone_as_far_as_the_backend_can(
+    tmp_path: Path, kind: type[LocalBackend], versions: int, free: bool
+) -> None:
+    open_one = service(tmp_path, kind)
+    open_one.deliver(one_file(tmp_path, "first"), Labels(None, ("best",)), RUN, False)
+    with pytest.raises(FileChanged):
+        open_one.deliver(one_file(tmp_path, "second", "new"), Labels("1.0", ("best",)), RUN, False)
+    assert len(open_one.list("thing", None)) == versions
+    holder = open_one.find("thing", "best")
+    if free:
+        assert holder is not None
+        assert holder.number == 0
+        third = one_file(tmp_path, "first", "third")
+        assert open_one.deliver(third, Labels("1.0"), RUN, False).stored.label == "1.0"

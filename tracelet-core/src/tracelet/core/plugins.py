@@ -190,7 +190,7 @@ def _failure(record: PluginRecord, found: _Found) -> PluginLoadError | None:
     if not found.faults:
         return None
     first = found.faults[0]
-    reasons = "; ".join(dict.fromkeys(f"{type(error).__name__}: {error}" for error in found.faults))
+    reasons = "; ".join(dict.fromkeys(f"{type(error).__name__}: {error}".rstrip(".") for error in found.faults))
     whole = " whole" if any(found.specs.values()) else ""
     failure = PluginLoadError(
         f"the plugin {record.name!r} of {record} does not load{whole}: {reasons}. Repair it, or uninstall it."
@@ -213,8 +213,8 @@ def _unique(points: Iterable[EntryPoint]) -> list[tuple[EntryPoint, PluginRecord
 
 def _distribution(found: Distribution | None) -> tuple[str, str]:
     try:
-        return (str(found.name), str(found.version)) if found is not None else ("unknown", "")
-    except Exception:  # noqa: BLE001 - without its metadata it has neither
+        return (found.name or "unknown", found.version or "") if found is not None else ("unknown", "")
+    except Exception:  # noqa: BLE001 - where its metadata is gone, Pythons differ in what they raise
         return "unknown", ""
 
 
