@@ -71,7 +71,14 @@ class _Bounded(requests.Session):
         except requests.RequestException as error:
             raise Away(f"ClearML at {place} does not answer ({type(error).__name__}: {error}).") from error
         if answer.status_code >= 500 or answer.status_code in {408, 429}:
-            raise Away(f"ClearML at {place} is not well: HTTP status {answer.status_code}.")
+            asked = answer.headers.get("Retry-After", "")
+            wait = float(asked) if asked.isdecimal() else 0.0
+            raise Away(
+                f"ClearML at {place} asks to wait {wait:.0f} s (HTTP status {answer.status_code})."
+                if wait
+                else f"ClearML at {place} is not well: HTTP status {answer.status_code}.",
+                wait,
+            )
         if answer.status_code in {401, 403} and not self.logs_in:
             raise Barred(f"{place} is not for us to use: HTTP status {answer.status_code}.")
         return answer
@@ -100,7 +107,9 @@ def bound(limit: float) -> None:
                 adapter = plain.get_adapter(scheme)
                 assert isinstance(adapter, requests.adapters.HTTPAdapter)
                 # Only where no connection came about: nothing is done twice.
-                adapter.max_retries = Retry(total=1, connect=1, read=0, status=0, redirect=0, other=0)
+                adapter.max_retries = Retry(
+                    total=1, connect=1, read=0, status=0, redirect=0, other=0, respect_retry_after_header=False
+                )
                 session.mount(scheme, adapter)
             return session
 

@@ -33,7 +33,12 @@ class Away(BaseException):
 
     No ``Exception``: the SDK catches every one of those and tries again without end, or goes on as if nothing had
     happened. It never leaves this package: :func:`translated` makes a :class:`~tracelet.BackendUnavailable` of it.
+    ``retry_after`` is how many seconds the server asks to be left alone for.
     """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class WrongStatus(BackendError):
@@ -74,7 +79,7 @@ def translated() -> Iterator[None]:
     except Barred as barred:
         raise BackendAuthError(f"{barred} {_CREDENTIALS}") from barred
     except Away as away:
-        raise BackendUnavailable(str(away)) from away
+        raise BackendUnavailable(str(away), retry_after=away.retry_after) from away
     except MissingConfigError as error:
         raise BackendAuthError(f"there are no credentials for ClearML: {_CREDENTIALS}") from error
     except LoginError as error:

@@ -87,6 +87,8 @@ def _render(model: Any, info: ModelInfo, dest: Path) -> None:
 _ENVIRON = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    # How long a server asks to be left alone for, core hears, and waits where that fits.
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
     # A server that stores to a bucket answers when it has passed on the whole file; the lane has a limit of its own.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "600",

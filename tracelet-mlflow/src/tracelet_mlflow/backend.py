@@ -31,7 +31,7 @@ from tracelet.plugin import (
 )
 from tracelet_mlflow import MlflowSettings
 from tracelet_mlflow.connection import Connection, tracking_uri
-from tracelet_mlflow.errors import translated
+from tracelet_mlflow.errors import hear_waits, translated
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
 from tracelet_mlflow.index import Entry, Index, key
 from tracelet_mlflow.notes import Notes, note_input
@@ -47,6 +47,7 @@ _MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.W
 
 def open_backend(experiment: str, settings: MlflowSettings, context: BackendContext) -> MlflowBackend:
     """Connect to MLflow; raises :class:`~tracelet.BackendUnavailable` where it is not there."""
+    hear_waits()
     uri = tracking_uri(settings.tracking_uri, context.sdk.get("tracking_uri"))
     return MlflowBackend(experiment, settings, context, Connection(uri))
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import requests
 from mlflow.exceptions import MlflowException
+from urllib3.util import Retry
 
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
 from tracelet.plugin import redact
 
-__all__ = ["code_of", "is_missing", "translated"]
+__all__ = ["code_of", "hear_waits", "is_missing", "translated"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: ``An error occurred (AccessDenied) when calling …``, as botocore says it.
@@ -72,14 +74,39 @@ def is_missing(error: BaseException) -> bool:
     return code_of(error) in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"} or "No such artifact" in str(error)
 
 
+class _Asked:
+    """How many seconds a server asked to be left alone for, which urllib3's error does not tell."""
+
+    seconds = 0.0
+
+
+_increment = Retry.increment
+
+
+def _hearing(self: Retry, method: Any = None, url: Any = None, response: Any = None, *rest: Any, **named: Any) -> Retry:
+    said = str(response.headers.get("Retry-After", "")) if response is not None else ""
+    _Asked.seconds = float(said) if said.isdecimal() else 0.0
+    return _increment(self, method, url, response, *rest, **named)
+
+
+def hear_waits() -> None:
+    """Hear how long a server asks to be left alone for, in a lane, whose process is nobody else's."""
+    Retry.increment = _hearing  # type: ignore[assignment, method-assign]
+
+
 @contextmanager
 def translated(place: str) -> Iterator[None]:
     """Raise what MLflow raises inside as one of Tracelet's errors; ``place`` is its address, without secrets."""
+    _Asked.seconds = 0.0
     try:
         yield
     except TraceletError:
         raise
     except Exception as error:
+        if _Asked.seconds:
+            raise BackendUnavailable(
+                f"MLflow at {place} asks to wait {_Asked.seconds:.0f} s.", retry_after=_Asked.seconds
+            ) from error
         told = _translation(error, place)
         if told is not None:
             raise told from error
