@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from commanding import begin_program, no_lanes_after, program, run, run_both, run_json, wait_until
@@ -154,7 +155,10 @@ def test_a_note_that_cannot_be_read_keeps_no_other_waiting(moody: Moody, home: P
 def test_what_another_sync_completes_is_left_to_it(moody: Moody, home: Path) -> None:
     kill_between(moody)
     (note,) = (home / ".tracelet" / "puts").rglob("*.json")
-    mine = {"holders": [{"host": current().host, "pid": current().pid, "started": current().started}], "until": 1e12}
+    mine = {
+        "holders": [{"host": current().host, "pid": current().pid, "started": current().started}],
+        "until": time.time() + 86400,
+    }
     note.with_suffix(".lease").write_text(json.dumps(mine))
     assert {one["reason"] for one in run_json("sync", code=1)["left"]} == {"another process is on it."}
 

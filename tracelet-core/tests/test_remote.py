@@ -174,7 +174,7 @@ def test_what_a_server_refuses_comes_out_as_tracelets_and_without_secrets(server
 @pytest.mark.parametrize(
     ("raised", "kind", "hint"),
     [
-        (FileNotFoundError("x"), ArtifactNotFound, "Check the address"),
+        (FileNotFoundError("x"), ArtifactNotFound, "check the address"),
         (PermissionError("x"), BackendAuthError, "Check the credentials"),
         (TimeoutError("x"), BackendUnavailable, "Check the address and the network"),
         (RuntimeError("x"), BackendUnavailable, "RuntimeError: x"),
