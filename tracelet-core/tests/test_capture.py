@@ -642,6 +642,8 @@ def test_a_file_that_grows_while_it_is_kept_is_kept_when_it_has_grown(run: Run, 
 
     thread = threading.Thread(target=grow)
     thread.start()
+    while path.stat().st_size == 20_000_000:
+        time.sleep(0.001)
     hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
     time.sleep(0.2)
     over.set()

@@ -122,7 +122,7 @@ def test_a_line_that_cannot_be_read_costs_itself_only(
     journal(tmp_path, lines)
     (left,) = leftovers(tmp_path, "x")
     assert [kept.number for kept in left.waiting] == waiting
-    assert caplog.text.count("cannot be read, and are skipped") == warned
+    assert caplog.text.count("unreadable: what is told there is not delivered") == warned
 
 
 def test_a_journal_that_says_nothing_of_its_run_is_told_and_passed_over(
