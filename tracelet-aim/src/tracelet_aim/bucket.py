@@ -25,6 +25,7 @@ from tracelet.plugin import (
     SealedArtifact,
     Stamp,
     hash_blob,
+    make_folder,
     redact,
     target_path,
 )
@@ -75,7 +76,7 @@ class BucketStorage:
         with self._translated():
             store = self._store()
             _at_once(one, sealed.manifest.payload)
-            self._scratch.mkdir(parents=True, exist_ok=True)
+            make_folder(self._scratch)
             with tempfile.TemporaryDirectory(dir=self._scratch) as name:
                 desk = Path(name)
                 (desk / MANIFEST_NAME).write_text(sealed.manifest.to_json())

@@ -110,7 +110,7 @@ class FolderStorage:
         try:
             check_manifest((own / MANIFEST_NAME).read_bytes(), manifest, self.shown(folder))
             for path in paths:
-                shutil.copyfile(own / object_name(path), target_path(dest, path))
+                shutil.copy(own / object_name(path), target_path(dest, path))
         except FileNotFoundError as error:
             raise ArtifactNotFound(
                 f"the bytes of {manifest.name!r} are not at {self.shown(folder)}: they were deleted, or this machine does "

@@ -22,7 +22,7 @@ from clearml import StorageManager
 from clearml.storage import helper as storage_helper
 
 from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
-from tracelet.plugin import ArtifactFile, FileChanged, copy_blob, hash_blob, redact, target_path
+from tracelet.plugin import ArtifactFile, FileChanged, copy_blob, hash_blob, make_folder, redact, target_path
 from tracelet_clearml.bounded import reach
 
 __all__ = ["Blob", "check_source", "download", "extract", "pack", "remove", "stage", "upload", "workspace"]
@@ -51,7 +51,7 @@ class Blob:
 def workspace(directory: Path) -> Iterator[Path]:
     """Give a folder of its own in the tracelet directory, for as long as the block lasts."""
     staging = directory / "staging"
-    staging.mkdir(parents=True, exist_ok=True)
+    make_folder(staging)
     with tempfile.TemporaryDirectory(prefix="clearml-", dir=staging, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -138,7 +138,7 @@ def download(blob: Blob, target: Path) -> None:
 
 def _copy(source: Path, target: Path, blob: Blob) -> None:
     try:
-        shutil.copyfile(source, target)
+        shutil.copy(source, target)
     except FileNotFoundError as error:
         raise ArtifactNotFound(
             f"{redact(blob.uri)} is gone, or is in a folder that this machine does not have."

@@ -41,7 +41,16 @@ from tracelet.core.entries import (
     check_name,
     check_path,
 )
-from tracelet.core.files import FileChanged, Stamp, atomic_write, copy_blob, discard, hash_blob, make_durable
+from tracelet.core.files import (
+    FileChanged,
+    Stamp,
+    atomic_write,
+    copy_blob,
+    discard,
+    hash_blob,
+    make_durable,
+    make_folder,
+)
 from tracelet.core.folders import FolderBackend, PendingCatalogue
 from tracelet.core.hookspecs import hookimpl
 from tracelet.core.manifest import Manifest
@@ -103,6 +112,7 @@ __all__ = [
     "hookimpl",
     "leave_claim",
     "make_durable",
+    "make_folder",
     "or_damage",
     "parse_ref",
     "physical_name",

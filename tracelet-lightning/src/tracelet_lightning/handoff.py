@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tracelet.plugin import ArtifactType, Detection, leave_claim
+from tracelet.plugin import ArtifactType, Detection, leave_claim, make_folder
 
 __all__ = ["collect", "leave"]
 
@@ -27,7 +27,7 @@ _CONTENT = "content"
 def leave(folder: Path, detection: Detection) -> None:
     """Keep a detection for the parent. Raises ``OSError`` where its file cannot be kept."""
     item = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}"
-    (item / _CONTENT).mkdir(parents=True)
+    make_folder(item / _CONTENT)
     source = detection.path
     place = claim = None
     if source is not None:
@@ -40,7 +40,7 @@ def leave(folder: Path, detection: Detection) -> None:
         elif source.is_dir():
             shutil.copytree(source, target)
         else:
-            shutil.copyfile(source, target)
+            shutil.copy(source, target)
     facts = {
         "file": None if source is None else source.name,
         "type": None if detection.type is None else detection.type.value,

@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 import attrs
 
 from tracelet.exceptions import ArtifactNotFound, IntegrityError
-from tracelet.plugin import MANIFEST_NAME, ArtifactFile, FileChanged, Manifest, redact, target_path
+from tracelet.plugin import MANIFEST_NAME, ArtifactFile, FileChanged, Manifest, make_folder, redact, target_path
 from tracelet_mlflow.errors import is_missing
 
 __all__ = ["PackRule", "Repository", "RunFiles", "at_once", "stored_path", "workspace"]
@@ -88,7 +88,7 @@ def at_once(call: Callable[[T], R], items: Iterable[T]) -> list[R]:
 def workspace(directory: Path) -> Iterator[Path]:
     """Give a folder of its own in the tracelet directory, for as long as the block lasts."""
     staging = directory / "staging"
-    staging.mkdir(parents=True, exist_ok=True)
+    make_folder(staging)
     with tempfile.TemporaryDirectory(prefix="mlflow-", dir=staging, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

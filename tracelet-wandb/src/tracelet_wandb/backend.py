@@ -18,6 +18,7 @@ from tracelet.plugin import (
     RunInfo,
     SealedArtifact,
     StoredArtifact,
+    make_folder,
     parse_ref,
 )
 from tracelet_wandb import WandbSettings, offline_runs
@@ -45,7 +46,7 @@ def open_backend(experiment: str, settings: WandbSettings, context: BackendConte
     own = set_up(context.sdk)
     folder = context.directory / "wandb"
     rows, files = (settings.table_rows, settings.media_files) if settings.media else (0, 0)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if is_offline(own, context.sdk):
         return OfflineBackend(experiment, folder, context.sdk, files=files, rows=rows)
     place = connect(own, settings.entity, project_name(experiment))

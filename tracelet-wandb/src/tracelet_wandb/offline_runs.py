@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from tracelet.plugin import make_folder
+
 __all__ = ["forget", "remember"]
 
 #: How W&B itself marks a run's file that is sent; ``wandb sync`` then leaves it alone.
@@ -14,7 +16,7 @@ _SENT = ".synced"
 def remember(folder: Path, run_file: Path, put_id: str, copies: list[str]) -> None:
     """Note that an artifact is in an offline run, and where the SDK keeps the copies of its files until it is sent."""
     notes = folder / run_file.stem
-    notes.mkdir(parents=True, exist_ok=True)
+    make_folder(notes)
     (notes / "run").write_text(str(run_file))
     (notes / f"{put_id}.waits").write_text("\n".join(copies))
     run_file.with_name(run_file.name + _SENT).unlink(missing_ok=True)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from tracelet.plugin import make_folder
+
 __all__ = ["Record", "recorded", "sweep"]
 
 
@@ -31,7 +33,7 @@ class Record:
 @contextlib.contextmanager
 def recorded(folder: Path) -> Iterator[Record]:
     """Keep a record of one upload in ``folder``; at the end of the block what is left of its copies goes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{uuid.uuid4().hex}.copies"
     with path.open("x+", encoding="utf-8", errors="surrogateescape") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,7 +30,7 @@ def physical_name(text: str) -> str:
 
 
 def target_path(folder: Path, path: str) -> Path:
-    """Return where the artifact's ``path`` goes under ``folder``, and make the folders above it.
+    """Return where the artifact's ``path`` goes under ``folder``, and make the folders above it, as open as that one.
 
     Raises :class:`UnsafePath` for a path that is not safe, or that a symbolic link in ``folder`` would
     lead out of it, and :class:`ArtifactError` where something else is in its way there.
@@ -39,7 +40,10 @@ def target_path(folder: Path, path: str) -> Path:
     if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(folder)):
         raise UnsafePath(f"{path!r}: a link in {folder} leads out of it. Choose another folder.")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        for above in reversed(target.relative_to(folder).parents[:-1]):
+            (folder / above).mkdir(mode, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise ArtifactError(f"{path!r}: a file in {folder} is in the way. Choose another folder.") from error
     if target.is_dir() and not target.is_symlink():

@@ -9,7 +9,7 @@ from tracelet.builtin.torch_save import TorchSettings
 from tracelet.builtin.torch_save.saves import SAVES
 from tracelet.builtin.torch_save.targets import Target
 from tracelet.builtin.torch_save.watching import unwatch, watch
-from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit
+from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, make_folder
 
 __all__ = ["TorchDetector"]
 
@@ -47,7 +47,7 @@ class TorchDetector:
             if not self._room(target.size_bytes()):
                 return
             path = self._workspace / uuid.uuid4().hex / target.path.name
-            path.parent.mkdir(parents=True)
+            make_folder(path.parent)
             target.write_to(path)
         emit(
             Detection(

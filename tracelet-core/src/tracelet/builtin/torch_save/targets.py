@@ -13,6 +13,8 @@ from typing import Any
 
 import attrs
 
+from tracelet.plugin import make_folder
+
 __all__ = ["Target", "file_target", "folder_target", "logger", "shared_folder_target"]
 
 logger = logging.getLogger("tracelet.automagic")
@@ -70,11 +72,12 @@ class Target:
         Raises ``OSError`` where they cannot be written.
         """
         if self.before is None:
+            path.touch(mode=0o600)  # who else may read the user's own file is not known here
             path.write_bytes(self.stream.getvalue())
             return
-        path.mkdir()
+        make_folder(path)
         for name in self._changed(self.before):
-            shutil.copyfile(self.path / name, path / name)
+            shutil.copy(self.path / name, path / name)
 
     def complete(self) -> bool:
         """Write out what the open file holds back, and say whether the bytes are where the target says.
