@@ -87,7 +87,7 @@ def journal(directory: Path, lines: list[Any]) -> Path:
         **HEAD,
         "owner": {"host": current().host, "pid": 999999, "started": "1"},
         "run": {"id": "a" * 32, "experiment": "x", "started_at": 1.0},
-        "folder": str(directory / "staging" / "a"),
+        "folder": str(directory / "staging" / "a~999999~1~host"),
     }
     text = [head if line == "head" else line for line in lines]
     return write(path, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in text))
