@@ -160,9 +160,8 @@ def short_write(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> None:
 
 def test_a_note_that_a_full_disk_cut_off_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = ProcessId(current().host, 999999, "1")
-    head = Head(
-        owner=gone, run=RunInfo("a" * 32, "x", 1.0), backends=["local"], routing="by-type", folder=tmp_path / "s"
-    )
+    run = RunInfo("a" * 32, "x", 1.0)
+    head = Head(owner=gone, run=run, backends=["local"], routing="by-type", folder=tmp_path / "s~999999~1~host")
     taken = Journal.begun(tmp_path, head)
     short_write(monkeypatch, {0, 3, 5})
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
