@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import zipfile
 from functools import partial
@@ -114,6 +115,16 @@ NETS = """
             self.linear = nn.Linear(3, 2)
         def forward(self, x):
             return torch.relu(self.linear(x))
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.third = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+            self.third.weight = self.second.weight
+            self.first.weight.requires_grad_(False)
+            self.norm = nn.BatchNorm1d(3)
+        def forward(self, x):
+            return self.norm(self.third(self.second(self.first(x))))
 
     class Scaled(Small):
         '''Holds a lambda.'''
@@ -437,9 +448,111 @@ class TestTorch:
         assert type(after) is torch.nn.Linear
         same(after(torch.tensor(ROWS)).tolist(), model(torch.tensor(ROWS)).tolist())
 
-    def test_a_lazy_module_has_no_weights_to_store(self, torch, tmp_path):
-        with pytest.raises(ValueError, match="call it on some data first"):
-            store("pytorch", torch.nn.LazyLinear(2), tmp_path / "m")
+    @pytest.mark.parametrize("how", ["cpu", "buffers", "disk", "both", "hook", "compiled"])
+    def test_what_accelerate_has_offloaded_is_gathered(self, torch, nets, tmp_path, how):
+        accelerate, here = import_module("accelerate"), torch.device("cpu")
+        model, rows, aside = nets.Tied().eval(), torch.tensor(ROWS), str(tmp_path / "aside")
+        want = model(rows).tolist()
+        if how == "disk":
+            model = accelerate.disk_offload(model, aside, execution_device=here)
+        elif how == "both":
+            places = {"first": "cpu", "second": "disk", "third": "disk", "norm": "cpu"}
+            model = accelerate.dispatch_model(model, places, main_device="cpu", offload_dir=aside, force_hooks=True)
+        elif how == "hook":
+            model, _ = accelerate.cpu_offload_with_hook(model, execution_device="cpu")
+        else:
+            model = accelerate.cpu_offload(model, execution_device=here, offload_buffers=how == "buffers")
+        if how == "compiled":
+            model = torch.compile(model, backend="eager")
+        after = load("pytorch", store("pytorch", model, tmp_path / "m"))
+        same(after(rows).tolist(), want)
+        # On disk each has a file of its own.
+        assert (after.second.weight is after.third.weight) is (how not in {"disk", "both"})
+        assert [after.first.weight.requires_grad, after.second.weight.requires_grad] == [False, True]
+        same(model(rows).tolist(), want)
+
+    def test_an_offloaded_module_with_a_forward_of_its_own_keeps_it(self, torch, nets, tmp_path):
+        model = nets.Small()
+        model.forward = torch.nn.functional.relu
+        hooked = import_module("accelerate").cpu_offload(model, execution_device=torch.device("cpu"))
+        after = load("pytorch", store("pytorch", hooked, tmp_path / "m"))
+        assert after(torch.tensor([-1.0])).tolist() == [0.0]
+
+    def test_what_cannot_be_copied_without_its_hooks_is_told_what_to_do(self, torch, nets, tmp_path):
+        model = nets.Small()
+        model.lock = threading.Lock()
+        hooked = import_module("accelerate").cpu_offload(model, execution_device=torch.device("cpu"))
+        with pytest.raises(ValueError, match=r"remove_hook_from_submodules\(model\) first"):
+            store("pytorch", hooked, tmp_path / "m")
+
+    @pytest.mark.parametrize(
+        ("spoil", "reason"),
+        [
+            (
+                "model.to('meta')",
+                "its parameter 'linear.weight' holds no values: it is on the meta device: load the weights",
+            ),
+            ("setattr(model.linear, 'bias', None) or model.linear.to('meta')", "its parameter 'linear.weight'"),
+            ("model.register_buffer('mean', torch.ones(2, device='meta'))", "its buffer 'mean' holds no values"),
+            ("model.register_buffer('m', torch.ones(2, device='meta'), persistent=False)", "its buffer 'm'"),
+            (
+                "setattr(model, 'kept', [torch.ones(2, device='meta')])",
+                r"a tensor of shape \(2,\) among its attributes",
+            ),
+            ("setattr(model, 'more', torch.nn.LazyLinear(2))", "'more.weight' .* lazy .*call it on some data first"),
+            ("setattr(model, 'more', torch.nn.LazyBatchNorm1d())", "'more.weight' .*call it on some data first"),
+            ("setattr(model, 'more', fake(lambda: torch.nn.Linear(1, 1)))", "'more.weight' .* outside FakeTensorMode"),
+            ("model.linear.weight.data.untyped_storage().resize_(0)", "its memory was given back, as FSDP does"),
+            ("setattr(model.linear, 'weight', partitioned())", "DeepSpeed has partitioned it: .*GatheredParameters"),
+            ("setattr(model, 'script', torch.jit.script(torch.nn.Linear(1, 1, device='meta')))", "'script.weight'"),
+        ],
+    )
+    def test_a_module_without_values_is_refused_by_the_name_of_what_lacks_them(
+        self, torch, nets, tmp_path, spoil, reason
+    ):
+        def fake(build):
+            with import_module("torch._subclasses.fake_tensor").FakeTensorMode():
+                return build()
+
+        def partitioned():
+            made = torch.nn.Parameter(torch.empty(0))
+            made.ds_id = 7
+            return made
+
+        model = nets.Small()
+        eval(spoil, {"model": model, "torch": torch, "fake": fake, "partitioned": partitioned})
+        with pytest.raises(ValueError, match=reason):
+            store("pytorch", model, tmp_path / "m")
+
+    @pytest.mark.parametrize("kind", ["one", "two"])
+    def test_one_processs_share_of_a_module_is_refused(self, torch, tmp_path, kind):
+        script = f"""
+            import sys, torch, torch.distributed as dist
+            from pathlib import Path
+            from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+            from tracelet.builtin.models import tracelet_serializers
+            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+            net = torch.nn.Sequential(torch.nn.Linear(2, 2))
+            if {kind!r} == "one":
+                net = FullyShardedDataParallel(net, device_id=torch.device("cpu"))
+            else:
+                fully_shard(net)
+            spec = {{spec.name: spec for spec in tracelet_serializers()}}["pytorch"]
+            try:
+                spec.dump(net, Path({str(tmp_path)!r}))
+            except ValueError as error:
+                print(error)
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=180
+        )
+        assert "it is one process's share. Gather the whole with " in done.stdout, done.stderr
+
+    def test_a_module_that_has_no_weights_by_design_is_stored(self, torch, tmp_path):
+        model = torch.nn.Sequential(torch.nn.ReLU())
+        model.none = torch.nn.Parameter(torch.empty(0))
+        after = load("pytorch", store("pytorch", model, tmp_path / "m"))
+        assert after(torch.tensor([-1.0])).tolist() == [0.0]
 
     def test_torchscript_needs_trust(self, torch, nets, tmp_path):
         folder = store("pytorch", torch.jit.trace(nets.Small(), torch.ones(1, 3)), tmp_path / "m")
@@ -721,6 +834,8 @@ class TestXGBoost:
     def test_a_wrapper_that_is_not_fitted_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match="fit"):
             store("xgboost", import_module("xgboost").XGBRegressor(), tmp_path / "m")
+        with pytest.raises(ValueError, match="the booster has not been trained"):
+            store("xgboost", import_module("xgboost").Booster(), tmp_path / "booster")
 
     def test_a_subclass_is_sent_to_another_serializer(self, tmp_path):
         class Own(import_module("xgboost").XGBRegressor):

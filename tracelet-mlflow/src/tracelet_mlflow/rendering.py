@@ -137,6 +137,8 @@ def _pytorch(model: Any, folder: Path) -> dict[str, Any]:
     pickling = "mlflow.pytorch.pickle_module"
     while attribute := _WRAPPERS.get(type(model).__name__):
         model = getattr(model, attribute)
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise TypeError("its weights are offloaded, and MLflow's form needs them in memory")
     data = folder / "data"
     data.mkdir()
     (data / "pickle_module_info.txt").write_text(pickling, encoding="utf-8")

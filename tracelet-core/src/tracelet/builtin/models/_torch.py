@@ -20,6 +20,7 @@ from typing import Any
 from tracelet.builtin.models._common import check_version, class_path, logger, read_facts, readable, write_facts
 from tracelet.builtin.models._torch_structure import StructureReader, StructureWriter
 from tracelet.builtin.models._torch_tensors import LoadedTensors, StoredTensors
+from tracelet.builtin.models._torch_weights import check_attributes, check_weights, gathered
 from tracelet.exceptions import ArtifactError, UnsafeContent
 
 __all__ = ["dump", "load"]
@@ -68,8 +69,8 @@ class _Unpickler(pickle.Unpickler):
 def dump(model: Any, folder: Path) -> None:
     """Write a module's weights and structure; what ``torch.compile`` or data parallelism put around it is left out.
 
-    Raises ``TypeError`` for what is no ``torch.nn.Module``, and ``ValueError`` for a lazy module that has
-    not seen any data yet.
+    What accelerate has offloaded is gathered. Raises ``TypeError`` for what is no ``torch.nn.Module``, and
+    ``ValueError`` for one with a parameter that holds no values.
     """
     torch = import_module("torch")
     while attribute := _WRAPPERS.get(class_path(type(model))):
@@ -78,13 +79,13 @@ def dump(model: Any, folder: Path) -> None:
         raise TypeError(
             f"a {type(model).__name__} is not a torch.nn.Module; store a state_dict as a file, with torch.save"
         )
+    model = gathered(torch, model)
+    check_weights(torch, model)
     if isinstance(model, torch.jit.ScriptModule):
         torch.jit.save(model, folder / _SCRIPT)
         write_facts(folder, model, torch, training=model.training)
         return
     state = model.state_dict(keep_vars=True)
-    if lazy := [name for name, value in state.items() if torch.nn.parameter.is_lazy(value)]:
-        raise ValueError(f"the module is lazy and not initialised ({', '.join(lazy)}): call it on some data first")
     torch.save(model.state_dict(), folder / _WEIGHTS)
     structure, why = _dump_structure(torch, model, state, folder)
     write_facts(folder, model, torch, training=model.training, structure=structure, why=why)
@@ -99,6 +100,7 @@ def _dump_structure(torch: Any, model: Any, state: dict[str, Any], folder: Path)
         except _UNSTORABLE as error:
             why = str(error)
             continue
+        check_attributes(torch, tensors.extra.values())
         (folder / name).write_bytes(content)
         if tensors.extra:
             torch.save(tensors.extra, folder / _EXTRA)

@@ -27,6 +27,8 @@ def dump(model: Any, folder: Path) -> None:
     xgboost = import_module("xgboost")
     kind = class_path(type(model))
     if kind == _BOOSTER:
+        if not _rounds(xgboost, model):
+            raise ValueError("the booster has not been trained: there is nothing in it yet")
         params = {}
     elif kind in _WRAPPERS:
         model.get_booster()
@@ -38,6 +40,13 @@ def dump(model: Any, folder: Path) -> None:
         )
     model.save_model(folder / _MODEL)
     write_facts(folder, model, xgboost, params=params)
+
+
+def _rounds(xgboost: Any, booster: Any) -> int:
+    try:
+        return int(booster.num_boosted_rounds())
+    except xgboost.core.XGBoostError:  # it does not know its features yet
+        return 0
 
 
 @readable()
