@@ -326,6 +326,39 @@ def test_what_was_damaged_on_its_way_is_fetched_once_more(logged: LoggedArtifact
     assert sorted(path.name for path in folder.iterdir()) == ["large", "small"]
 
 
+def test_what_a_backend_finds_damaged_itself_is_fetched_once_more(logged: LoggedArtifact, tmp_path: Path) -> None:
+    honest, refusals = logged._shelf, ["a zip of the artifact is damaged"]
+
+    def request(what: str, size: int | None = None, **arguments: Any) -> Any:
+        if refusals:
+            raise IntegrityError(refusals.pop())
+        return honest.request(what, size, **arguments)
+
+    folder = attrs.evolve(logged, shelf=attrs.evolve(honest, request=request)).download(tmp_path / "out")
+    assert (folder / "small").read_bytes() == b"small"
+
+
+def test_a_reference_that_was_damaged_on_its_way_is_fetched_once_more(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("tagging", Tagging, clobber=True)
+    fs, path = fsspec.core.url_to_fs("tagging://bucket/key")
+    fs.pipe_file(path, BYTES)
+    with Experiment("study", artifacts=True) as exp:
+        artifact = exp.create_artifact("data", ArtifactType.DATASET)
+        exp.log_artifact(artifact.add_reference("tagging://bucket/key", size_bytes=len(BYTES)))
+    honest, lengths = Tagging.get_file, [10, len(BYTES)]
+
+    def cut_off(self: Tagging, path: str, target: str, **more: Any) -> None:
+        honest(self, path, target, **more)
+        os.truncate(target, lengths.pop(0))
+
+    monkeypatch.setattr(Tagging, "get_file", cut_off)
+    folder = exp.get_artifact("data").download(tmp_path / "out", references=True)
+    Tagging.store.clear()
+    assert (folder / "references" / "key").read_bytes() == BYTES
+
+
 def test_a_line_that_damages_everything_is_told_from_bytes_that_were_changed(
     logged: LoggedArtifact, tmp_path: Path
 ) -> None:

@@ -376,9 +376,11 @@ class Outbox:
                     time.sleep(_SECOND_LOOK)
                 found = hash_blob(check_way(self.store.root, blob))
             except OSError as error:
-                raise IntegrityError(f"the bytes of {file.artifact_path!r} are gone from {self.store.root}.") from error
+                raise IntegrityError(
+                    f"the bytes of {file.artifact_path!r} are gone from {self.store.root}: log them again."
+                ) from error
             if found != file.sha256:
-                raise IntegrityError(f"the bytes of {file.artifact_path!r} in {blob} are damaged.")
+                raise IntegrityError(f"the bytes of {file.artifact_path!r} in {blob} are damaged: log them again.")
             sources[file.artifact_path] = blob
         rendered = self._file(parcel).with_suffix(".rendered")
         return SealedArtifact(

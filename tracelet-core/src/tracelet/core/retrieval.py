@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import shutil
@@ -123,11 +124,13 @@ class BackendShelf:
         aside = folder / f".tracelet-{uuid.uuid4().hex}"
         try:
             aside.mkdir(mode=0o700)
-            came = self._fetched(files, aside / "first", fetch)
-            damaged = [file for file in files if came[file.artifact_path] != file.sha256]
+            came: dict[str, str] = {}
+            with contextlib.suppress(IntegrityError):  # the backend, or its client, has found out by itself
+                came = self._fetched(files, aside / "first", fetch)
+            damaged = [file for file in files if came.get(file.artifact_path) != file.sha256]
             again = self._fetched(damaged, aside / "again", fetch) if damaged else {}
             for file in damaged:
-                _check(file, came[file.artifact_path], again[file.artifact_path], mend)
+                _check(file, came.get(file.artifact_path), again[file.artifact_path], mend)
             for file, target in zip(files, targets, strict=True):
                 (aside / ("again" if file in damaged else "first") / file.artifact_path).replace(target)
         except OSError as error:
@@ -195,7 +198,7 @@ class BackendShelf:
             _fetch_reference(reference, target_path(folder, path))
 
 
-def _check(file: ArtifactFile, first: str, again: str, mend: Callable[[ArtifactFile], str]) -> None:
+def _check(file: ArtifactFile, first: str | None, again: str, mend: Callable[[ArtifactFile], str]) -> None:
     """Raise where a file came damaged twice: the same both times is what is stored, and else the way is at fault."""
     if file.sha256 == again:
         return
@@ -222,11 +225,13 @@ def _fetch_reference(reference: ArtifactReference, target: Path) -> None:
             if reference.etag is not None and stat_uri(reference.uri).etag != reference.etag:
                 raise IntegrityError(_other_content(reference))
             fs, path = filesystem(reference.uri)
-            fs.get_file(path, str(partial))
-            sha256, seen = hash_file(partial)
-            if reference.size_bytes not in {None, seen.size_bytes} or reference.sha256 not in {None, sha256}:
-                raise IntegrityError(_other_content(reference))
-            partial.replace(target)
+            for _ in range(2):  # it may be damaged on its way
+                fs.get_file(path, str(partial))
+                sha256, seen = hash_file(partial)
+                if reference.size_bytes in {None, seen.size_bytes} and reference.sha256 in {None, sha256}:
+                    partial.replace(target)
+                    return
+            raise IntegrityError(_other_content(reference))
     finally:
         partial.unlink(missing_ok=True)
 
