@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 
 import pytest
 
@@ -14,7 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--figures", metavar="PAGE", help="write what they measured into this page")
 
 
-def pytest_configure() -> None:
-    """Take SIGINT back where whoever started the tests in the background has it ignored, as all their children would."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a state folder for the tests alone, and take SIGINT back where whoever started the tests in the background has it ignored, as all their children would."""
+    state = tempfile.TemporaryDirectory()
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name  # noqa: TID251 - of the tests' own processes
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

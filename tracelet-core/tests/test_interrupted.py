@@ -105,14 +105,17 @@ def test_a_put_of_which_one_delivery_waits_is_made_everywhere(moody: Moody, home
     with no_lanes_after():
         program(
             """
+            import threading
             from tracelet.core.outbox import Outbox
+            one_at_a_time = threading.Lock()
             exp = experiment("moody", "moody-dumb", deadline=30.0).start()
             honest = Outbox.add
 
             def once(outbox, sealed, parcel, holders=()):
-                if list(outbox.everything()):
-                    os._exit(9)
-                return honest(outbox, sealed, parcel, holders)
+                with one_at_a_time:
+                    if list(outbox.everything()):
+                        os._exit(9)
+                    return honest(outbox, sealed, parcel, holders)
 
             Outbox.add = once
             exp.log_artifact(artifact("thing"))

@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "load_plugin",
     "own_variable",
+    "state_folder",
     "unknown_variables",
     "variables",
 ]
@@ -353,6 +354,13 @@ def child_environment(extra: Mapping[str, str], defaults: Mapping[str, str], pat
 def own_variable(name: str) -> str:
     """Return one variable of Tracelet's own, or an empty text."""
     return os.environ.get(name, "")
+
+
+def state_folder() -> Path | None:
+    """Return where Tracelet keeps what is this user's, whatever the tracelet directory; None where they have no home."""
+    home = os.path.expanduser("~/.local/state")  # noqa: PTH111 - Path's raises where nobody knows the user
+    places = (Path(place) for place in (os.environ.get("XDG_STATE_HOME", ""), home))
+    return next((place / "tracelet" for place in places if place.is_absolute()), None)
 
 
 def unknown_variables(

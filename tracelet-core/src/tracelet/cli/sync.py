@@ -21,7 +21,12 @@ __all__ = ["sync"]
 @click.command()
 @tracelet_dir
 @as_json
-def sync(folder: str | None, as_json: bool) -> int:
+@click.option(
+    "--trust-addresses",
+    is_flag=True,
+    help="Send also what is for an address that no program of yours was set to; your credentials go with it.",
+)
+def sync(folder: str | None, as_json: bool, trust_addresses: bool) -> int:
     """Make every delivery that waits in the outbox, of all experiments, to all backends.
 
     Then backends are told what runs used, where they were away when it was to be noted. Nothing but a stall ends a delivery. The exit code is 1 when something is left, or was refused. Interrupting
@@ -32,7 +37,8 @@ def sync(folder: str | None, as_json: bool) -> int:
     # What a backend refuses is part of the report, and need not be said twice.
     logging.getLogger("tracelet.delivery").setLevel(logging.ERROR)
     with progress() as bar:
-        report = send(directory, settings, registry(), _Watch(bar, quiet=as_json or not bar.disable).see)
+        watch = _Watch(bar, quiet=as_json or not bar.disable)
+        report = send(directory, settings, registry(), watch.see, trust_addresses=trust_addresses)
     noted, unnoted = note_uses(directory, settings, registry())
     if as_json:
         tell_json(

@@ -16,7 +16,7 @@ from tracelet.exceptions import ConfigError, IntegrityError
 __all__ = ["check_directory", "check_tree", "check_way", "entries", "read_own"]
 
 #: Folders that are found by listing, and how many floors of them there are: a link there would lead all below it away.
-_LISTED = {"outbox": 1, "uses": 1, "captured": 0}
+_LISTED = {"outbox": 1, "uses": 1, "captured": 0, "puts": 0}
 
 
 def check_directory(directory: Path) -> None:

@@ -244,7 +244,7 @@ class Outbox:
         make_folder(target.parent)
         if sealed.rendered is not None and not target.with_suffix(".rendered").exists():
             partial = target.with_name(f"{target.stem}~{uuid.uuid4().hex}.rendered")
-            shutil.copytree(sealed.rendered, partial)
+            shutil.copytree(check_tree(sealed.rendered), partial)
             partial.rename(target.with_suffix(".rendered"))
         if holders:
             self._write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + 86400)

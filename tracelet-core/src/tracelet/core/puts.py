@@ -14,7 +14,9 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.entries import check_name
 from tracelet.core.files import atomic_write
+from tracelet.core.links import read_own
 from tracelet.core.outbox import Parcel, without_secrets
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
@@ -57,7 +59,10 @@ def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
     """Yield the puts of dead processes of this machine, oldest first."""
     for path in sorted((directory / "puts").glob("*/*.json"), key=lambda path: path.name):
         try:
-            put = converter().structure(json.loads(path.read_bytes()), Put)
+            put = converter().structure(json.loads(read_own(path)), Put)
+            put.parcel.manifest.check_sealed()
+            for name in (put.parcel.run.id, *put.targets):
+                check_name(name)
         except FileNotFoundError:
             continue  # it was completed meanwhile
         except (AttributeError, LookupError, TypeError, ValueError, ExceptionGroup, TraceletError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.addresses import Addresses
 from tracelet.core.backend import BackendContext, BackendSpec
 from tracelet.core.bounded import BoundedStore
 from tracelet.core.delivery import Courier, Reader, Sealer
@@ -123,9 +124,13 @@ class Wiring:
 
     def _courier(self, name: str, sdk: dict[str, Any]) -> Courier:
         own = without_secrets(sdk)
+        addresses = Addresses(sdk, self._plugin_settings[name])
+        addresses.note()
 
         def elsewhere(parcel: Parcel) -> Lane | None:
             return None if without_secrets(parcel.sdk) == own else self._lane(name, parcel.sdk)
 
         lane = self._lane(name, sdk)
-        return Courier(name, self._site.experiment, lane, self._site.outbox, self._site.settings, elsewhere)
+        return Courier(
+            name, self._site.experiment, lane, self._site.outbox, self._site.settings, elsewhere, addresses.check
+        )

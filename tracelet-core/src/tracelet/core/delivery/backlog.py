@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from typing import Any
 
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.line import Line
@@ -31,7 +32,13 @@ class Backlog:
     """
 
     def __init__(
-        self, backend: str, experiment: str, attempts: Attempts, outbox: Outbox, settings: TraceletSettings
+        self,
+        backend: str,
+        experiment: str,
+        attempts: Attempts,
+        outbox: Outbox,
+        settings: TraceletSettings,
+        check_address: Callable[[dict[str, Any]], None],
     ) -> None:
         self._backend = backend
         self._experiment = experiment
@@ -40,6 +47,7 @@ class Backlog:
         self._outbox = outbox
         self._clock = outbox.clock(experiment)
         self._settings = settings
+        self._check_address = check_address
         self._lock = threading.Lock()
         self._line = Line()
         #: What has come since the last listing began.
@@ -54,7 +62,8 @@ class Backlog:
         self._lost: list[str] = []
         #: By run: how many of its deliveries the backend will never take.
         self.refused: Counter[str] = Counter()
-        #: What the backend keeps on this machine for as long as this process is offline.
+        #: What waits on and holds nobody up: the backend keeps it on this machine while this process is offline, or it
+        #: is for an address that is none of the user's.
         self._kept: set[str] = set()
 
     def add(self, parcel: Parcel) -> None:
@@ -164,6 +173,15 @@ class Backlog:
             self._drop(key)
             if key in self._waiters:
                 self._lost.append(key)
+            return None
+        try:
+            self._check_address(parcel.sdk)
+        except BackendUnavailable as error:
+            _LOG.warning("%s: %r waits in the outbox, for %s", self._backend, parcel.manifest.name, error)
+            self._kept.add(key)
+            self._drop(key)
+            self._tell(key, Outcome(error=error, queued=True))
+            return None
         return parcel
 
     def redeliver(self, parcel: Parcel, *, unhurried: bool = False) -> Outcome:

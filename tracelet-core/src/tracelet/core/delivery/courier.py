@@ -69,14 +69,18 @@ class Courier:
         outbox: Outbox,
         settings: TraceletSettings,
         elsewhere: Callable[[Parcel], Lane | None] = lambda parcel: None,
+        check_address: Callable[[dict[str, Any]], None] = lambda sdk: None,
     ) -> None:
-        """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else."""
+        """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else.
+
+        ``check_address`` raises :class:`~tracelet.BackendUnavailable` where that is no address of the user's.
+        """
         self.backend = backend
         self.lane = lane
         self._outbox = outbox
         self._attempts = Attempts(lane, settings, elsewhere)
         self._patience = self._attempts.patience
-        self.backlog = Backlog(backend, experiment, self._attempts, outbox, settings)
+        self.backlog = Backlog(backend, experiment, self._attempts, outbox, settings, check_address)
         self._lineage = Lineage(backend, experiment, self._attempts, outbox)
         self._wake = threading.Condition()
         self._tasks: deque[Task] = deque()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import attrs
 
+from tracelet.core.addresses import Addresses
 from tracelet.core.backend import BackendContext
 from tracelet.core.delivery import all_at_once, beside
 from tracelet.core.journal import leftovers
@@ -76,6 +78,7 @@ def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> 
         _directory(directory, settings),
         _store(directory, settings),
         *_outbox(directory),
+        *_addresses(directory, plugins),
         *_uses(directory),
         *_variables(plugins),
         _routing(settings, plugins),
@@ -160,6 +163,22 @@ def _outbox(directory: Path) -> Iterator[Check]:
             f"{parcel.backend} refused {parcel.manifest.name!r} of {parcel.run.experiment!r}: {parcel.error}",
             f"Log it anew in a way that it takes, then delete {outbox.refusal(parcel)}.",
         )
+
+
+def _addresses(directory: Path, plugins: Registry) -> Iterator[Check]:
+    """What waits for an address that is none of the user's."""
+    places = {(one.backend, json.dumps(one.sdk, sort_keys=True)): one for one in Outbox(directory).everything()}
+    for parcel in places.values():
+        try:
+            spec = plugins.backends.get(parcel.backend)
+            Addresses(sdk_state(spec), load_plugin(spec.settings, spec.name)).check(parcel.sdk)
+        except BackendUnavailable as error:
+            detail = (
+                f"deliveries such as {parcel.manifest.name!r} of {parcel.run.experiment!r} to {parcel.backend} wait"
+            )
+            yield Check("addresses", Verdict.NOTE, detail, str(error))
+        except TraceletError:
+            continue  # what is wrong with the backend is said elsewhere
 
 
 def _uses(directory: Path) -> Iterator[Check]:

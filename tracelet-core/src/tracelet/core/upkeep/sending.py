@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from tracelet.core.addresses import Addresses
 from tracelet.core.backend import BackendContext, BackendSpec
 from tracelet.core.delivery import Courier, all_at_once
 from tracelet.core.drafts import drafted_at, parcels_of, seal_draft
@@ -20,7 +21,7 @@ from tracelet.core.lane import Lane, open_lane
 from tracelet.core.links import check_directory
 from tracelet.core.manager import ArtifactManager
 from tracelet.core.outbox import Outbox, Parcel
-from tracelet.core.plugins import Registry
+from tracelet.core.plugins import Registry, sdk_state
 from tracelet.core.processes import current
 from tracelet.core.puts import interrupted_puts
 from tracelet.core.store import open_store
@@ -81,17 +82,23 @@ class SyncReport:
 
 
 def sync(
-    directory: Path, settings: TraceletSettings, plugins: Registry, report: Callable[[Delivery], None]
+    directory: Path,
+    settings: TraceletSettings,
+    plugins: Registry,
+    report: Callable[[Delivery], None],
+    *,
+    trust_addresses: bool = False,
 ) -> SyncReport:
     """Make every delivery that waits in the directory's outbox, of all experiments, to all backends at once.
 
     Drafts of dead processes become deliveries first. A delivery ends only by a stall; of one name, in one
     experiment and backend, the older one goes first. ``report`` is told of every step, from several threads.
-    What fails stays, and is in the report with the reason. When it is interrupted, lanes are
+    What fails stays, and is in the report with the reason; so does what is for an address that no program of this user's
+    was set to, unless ``trust_addresses`` says to send that, too. When it is interrupted, lanes are
     ended, and what was in hand stays in the outbox.
     """
     check_directory(directory)
-    tour = _Tour(directory, settings, plugins, report)
+    tour = _Tour(directory, settings, plugins, report, trust_addresses=trust_addresses)
     tour.draft_captures()
     tour.seal_drafts()
     tour.complete_puts()
@@ -124,9 +131,16 @@ class _Tour:
     """One pass over an outbox."""
 
     def __init__(
-        self, directory: Path, settings: TraceletSettings, plugins: Registry, report: Callable[[Delivery], None]
+        self,
+        directory: Path,
+        settings: TraceletSettings,
+        plugins: Registry,
+        report: Callable[[Delivery], None],
+        *,
+        trust_addresses: bool,
     ) -> None:
         self.outbox = Outbox(directory)
+        self._trust_addresses = trust_addresses
         self._directory = directory
         self._settings = settings
         self._plugins = plugins
@@ -168,6 +182,8 @@ class _Tour:
         with Completion(self._directory, self._settings, self._plugins, self.outbox) as completion:
             for path, put in interrupted_puts(self._directory):
                 try:
+                    for parcel in put.parcels:
+                        self._check_address(parcel)
                     completion.complete(path, put)
                 except (TraceletError, OSError) as error:
                     self._reasons[path] = f"{sentence(error)} It is {path}."
@@ -194,6 +210,12 @@ class _Tour:
         self, spec: BackendSpec, own: attrs.AttrsInstance, group: list[Parcel], blocked: set[tuple[str, str]]
     ) -> None:
         experiment = group[0].run.experiment
+        try:
+            self._check_address(group[0])
+        except TraceletError as error:
+            for parcel in group:
+                self._leave(parcel, error)
+            return
         lane = open_lane(spec, experiment, own, BackendContext(self._directory, group[0].sdk))
         courier = Courier(spec.name, experiment, lane, self.outbox, self._settings)
         self._lanes[spec.name] = lane
@@ -209,6 +231,11 @@ class _Tour:
         finally:
             courier.close(time.monotonic() + self._settings.stop_timeout, failed=False)
             del self._lanes[spec.name]
+
+    def _check_address(self, parcel: Parcel) -> None:
+        if not self._trust_addresses:
+            spec = self._plugins.backends.get(parcel.backend)
+            Addresses(sdk_state(spec), load_plugin(spec.settings, spec.name)).check(parcel.sdk)
 
     def _deliver_one(self, courier: Courier, parcel: Parcel, blocked: set[tuple[str, str]]) -> None:
         place = (parcel.run.experiment, parcel.manifest.name)
