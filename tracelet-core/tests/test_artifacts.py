@@ -251,6 +251,31 @@ def test_a_folder_is_added_with_all_that_is_in_it(artifact: TraceletArtifact, ho
     assert {"more/here/b.txt", "more/here/deep/c.txt"} <= {file.artifact_path for file in artifact.files}
 
 
+@pytest.mark.parametrize("inside", ["", "deep", "deep/er"])
+def test_a_folder_without_a_file_is_refused(artifact: TraceletArtifact, home: Path, inside: str) -> None:
+    (home / "out" / inside).mkdir(parents=True)
+    with pytest.raises(ArtifactError, match=f"there is no file in '{home}/out': give a folder that has some"):
+        artifact.add_dir("out")
+    assert artifact.files == []
+
+
+def test_empty_folders_in_a_folder_are_left_out_with_one_warning(
+    artifact: TraceletArtifact, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(home / "out" / "f")
+    artifact.add_dir("out")
+    assert caplog.messages == []
+    (home / "out" / "logs").mkdir()
+    artifact.add_dir("out", "again")
+    (home / "out" / "tmp" / "deep").mkdir(parents=True)
+    artifact.add_dir("out", "more")
+    assert [file.artifact_path for file in artifact.files] == ["f", "again/f", "more/f"]
+    assert caplog.messages == [
+        f"results: '{home}/out/logs' is an empty folder, and left out: artifacts hold files.",
+        f"results: '{home}/out/logs' and 1 more are empty folders, and left out: artifacts hold files.",
+    ]
+
+
 def test_links_inside_a_folder_are_followed(artifact: TraceletArtifact, home: Path) -> None:
     write(home / "data" / "real" / "x", "x")
     (home / "data" / "again").symlink_to("real")

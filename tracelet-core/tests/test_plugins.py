@@ -350,7 +350,7 @@ def test_an_installed_plugin_is_used_by_its_name_in_another_process(shelf: Shelf
         from tracelet import ArtifactType, Experiment
         from tracelet.exceptions import PluginLoadError, UnknownPlugin
         with Experiment("x", artifacts=True, routing="first") as exp:
-            said = [list(exp.log_artifact(exp.create_artifact("a", ArtifactType.CONFIG)))]
+            said = [list(exp.log_artifact(exp.create_artifact("a", ArtifactType.CONFIG).add_object(1, "one")))]
         for name in ("sad", "frist"):
             try:
                 Experiment("x", routing=name)

@@ -122,7 +122,9 @@ def test_a_path_that_is_not_in_it_is_answered_with_the_nearest(
 
 def test_an_artifact_without_files_says_so(home: Path, tmp_path: Path) -> None:
     with study() as exp:
-        exp.log_artifact(exp.create_artifact("empty", ArtifactType.CUSTOM))
+        artifact = exp.create_artifact("empty", ArtifactType.CUSTOM)
+        artifact.metadata["note"] = "all there is"
+        exp.log_artifact(artifact)
     with pytest.raises(ArtifactNotFound, match="it has no files"):
         study().get_artifact("empty").download(paths=["x"])
 

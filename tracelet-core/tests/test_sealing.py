@@ -112,10 +112,27 @@ def test_a_snapshot_is_apart_from_the_users_files(artifact: TraceletArtifact, tm
     assert one.stamps == {}
 
 
-def test_an_empty_artifact_can_be_stored(artifact: TraceletArtifact, home: Path) -> None:
+def test_an_artifact_with_nothing_in_it_is_refused(artifact: TraceletArtifact, home: Path) -> None:
+    artifact.description = "of nothing"
+    artifact.metadata = {"preferred_backends": ["local"], "force_reference": True}  # which say how, and not what
+    with study() as exp:
+        for log in (exp.log_artifact, exp.submit_artifact):
+            with pytest.raises(
+                ArtifactError, match="there is nothing in 'thing': add a file, object, model or reference"
+            ):
+                log(artifact)
+        assert exp.list_artifacts() == []
+
+
+def test_metadata_alone_is_content(artifact: TraceletArtifact, home: Path) -> None:
+    artifact.metadata["accuracy"] = 0.9
     found = stored(artifact)
-    assert (found.files, found.size_bytes) == ([], 0)
+    assert (found.files, found.size_bytes, found.metadata) == ([], 0, {"accuracy": 0.9})
     assert list(found.download().iterdir()) == []
+
+
+def test_a_reference_alone_is_content(artifact: TraceletArtifact, home: Path) -> None:
+    assert [one.uri for one in stored(artifact.add_reference("s3://bucket/key")).references] == ["s3://bucket/key"]
 
 
 def test_metadata_that_json_cannot_hold_is_refused_when_it_is_logged(artifact: TraceletArtifact, home: Path) -> None:

@@ -48,6 +48,8 @@ __all__ = [
 
 
 _LOG = logging.getLogger("tracelet.artifacts")
+#: Metadata that says how an artifact is stored, and nothing of what it is.
+_DIRECTIONS = frozenset({"force_reference", "preferred_backends"})
 
 
 @attrs.frozen
@@ -113,19 +115,27 @@ class TraceletArtifact:
         """Add every file under a local folder, at its path relative to that folder.
 
         ``artifact_path`` is a folder in the artifact to put them under. Symbolic links are followed
-        only while they stay inside the folder. Raises as :meth:`add_file` does; an artifact to
-        which one file cannot be added gets none of them.
+        only while they stay inside the folder. Raises as :meth:`add_file` does, and where there is no file in it; an
+        artifact to which one file cannot be added gets none of them. Empty folders are left out, with a warning.
         """
         root = Path(check_place(local_path))
         if not os.path.isdir(root):  # noqa: PTH112 - it answers for paths that are too long, too
             raise ArtifactError(f"{str(root)!r} is not a folder: use add_file for a file.")
         prefix = "" if artifact_path is None else check_path(artifact_path) + "/"
-        self._add_sources(
-            [
-                self._file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None)
-                for source in itertools.islice(_walk(root), MOST_ENTRIES + 1)
-            ]
-        )
+        empty: list[Path] = []
+        found = [
+            self._file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None)
+            for source in itertools.islice(_walk(root, empty), MOST_ENTRIES + 1)
+        ]
+        if not found:
+            raise ArtifactError(f"there is no file in {str(root)!r}: give a folder that has some, or write them first.")
+        self._add_sources(found)
+        if empty:
+            more = f" and {len(empty) - 1} more" if empty[1:] else ""
+            self._warn(
+                f"{str(min(empty))!r}{more} {'are empty folders' if more else 'is an empty folder'}, and left out: artifacts "
+                "hold files."
+            )
         return self
 
     def add_object(
@@ -191,6 +201,15 @@ class TraceletArtifact:
             check_form(self._serializers, model_form(self._serializers, framework, model), model, f"model {name!r}")
         self._models[name] = _LiveModel(entry, model, input_example)
         return self
+
+    def check_content(self) -> None:
+        """Raise :class:`~tracelet.ArtifactError` where there is nothing to store: metadata alone is something."""
+        if not (
+            self._sources or self._objects or self._models or self._references or set(self._metadata) - _DIRECTIONS
+        ):
+            raise ArtifactError(
+                f"there is nothing in {self._name!r}: add a file, object, model or reference, or give it metadata."
+            )
 
     def _warn(self, text: str) -> None:
         """Say what is stored otherwise than it was given: now, and in the results."""
@@ -292,8 +311,8 @@ def _with_checksum(entry: ArtifactReference, uri: str) -> ArtifactReference:
     return attrs.evolve(entry, size_bytes=fact.size_bytes, etag=fact.etag, sha256=fact.sha256)
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Yield the files under ``root`` in order; links are followed only while they stay inside."""
+def _walk(root: Path, empty: list[Path]) -> Iterator[Path]:
+    """Yield the files under ``root`` in order, and note the empty folders; links are followed only while they stay inside."""
     inside = os.path.realpath(root)
     folders = [(root, frozenset({inside}))]
     while folders:
@@ -302,6 +321,8 @@ def _walk(root: Path) -> Iterator[Path]:
             entries = sorted(folder.iterdir())
         except OSError as error:
             raise ArtifactError(f"{str(folder)!r} cannot be read: {error.strerror or error}.") from error
+        if not entries:
+            empty.append(folder)
         for entry in entries:
             real = os.path.realpath(entry)
             if entry.is_symlink() and not Path(real).exists():

@@ -330,7 +330,7 @@ class ArtifactManager:
     ) -> Draft:
         staging = staging_folder(self._site.directory, put_id)
         try:
-            return prepare(
+            draft = prepare(
                 artifact,
                 put_id=put_id,
                 run_id=run.id,
@@ -341,6 +341,8 @@ class ArtifactManager:
                 snapshot=snapshot,
                 take=take,
             )
+            artifact.check_content()  # last: what else is wrong with it says more
+            return draft
         except FileChanged as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise ArtifactError(f"{error} It keeps changing: log it when it is written.") from error
