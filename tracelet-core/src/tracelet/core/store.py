@@ -216,13 +216,14 @@ class RemoteStore:
         key, note = self._key(sha256), f"{self._root}/whole/{sha256}"
         try:
             with reaching(self._url):
-                etag = etag_of(self._fs.info(key))
-                if etag and self._fs.exists(note) and self._fs.cat_file(note) == etag.encode():
+                info = self._fs.info(key)
+                etag, sized = etag_of(info), info["size"] in {None, size_bytes}
+                if sized and etag and self._fs.exists(note) and self._fs.cat_file(note) == etag.encode():
                     return True
-                digest, size = self._read(key)
+                whole = sized and self._hash(key) == sha256
         except ArtifactNotFound:
             return False
-        if digest != sha256 or size != size_bytes:
+        if not whole:
             _LOG.warning("%s does not hold the bytes of its name any more. They are brought anew.", self.uri(sha256))
             return False
         if etag:
@@ -231,13 +232,12 @@ class RemoteStore:
                 self._fs.pipe_file(note, etag.encode())
         return True
 
-    def _read(self, key: str) -> tuple[str, int]:
-        found, size = hashlib.sha256(), 0
+    def _hash(self, key: str) -> str:
+        found = hashlib.sha256()
         with self._fs.open(key, "rb", block_size=_LEAST_PART) as stream:
             while block := stream.read(_LEAST_PART):
                 found.update(block)
-                size += len(block)
-        return found.hexdigest(), size
+        return found.hexdigest()
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
         """See :class:`Store`. The source is compared with its stamp after the upload, or hashed again."""
