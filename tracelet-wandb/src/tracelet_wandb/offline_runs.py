@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from tracelet.plugin import make_folder
+from tracelet_wandb.staging import drop_copy
 
 __all__ = ["forget", "remember"]
 
@@ -32,12 +34,13 @@ def forget(folder: Path, put_id: str) -> None:
         note.replace(note.with_suffix(".sent"))
         if list(note.parent.glob("*.waits")):
             continue
-        run_file = Path((note.parent / "run").read_text())
-        if run_file.exists():
+        run_file = Path(os.path.realpath((note.parent / "run").read_text()))
+        # Another place than the SDK's folder beside this one is not ours to mark, whatever the note says.
+        if run_file.is_relative_to(os.path.realpath(folder.parent)) and run_file.exists():
             run_file.with_name(run_file.name + _SENT).touch()
         for sent in note.parent.glob("*.sent"):
             for copy in filter(None, sent.read_text().split("\n")):
-                Path(copy).unlink(missing_ok=True)
+                drop_copy(copy)
             sent.unlink()
         (note.parent / "run").unlink()
         with contextlib.suppress(OSError):

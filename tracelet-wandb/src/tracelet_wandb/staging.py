@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from wandb.sdk.artifacts.staging import get_staging_dir
+
 from tracelet.plugin import make_folder
 
-__all__ = ["Record", "recorded", "sweep"]
+__all__ = ["Record", "drop_copy", "recorded", "sweep"]
 
 
 class Record:
@@ -47,6 +50,8 @@ def recorded(folder: Path) -> Iterator[Record]:
 def sweep(folder: Path) -> Iterator[int]:
     """Remove what uploads of dead processes left; yield the bytes of each copy."""
     for path in folder.glob("*.copies"):
+        if path.is_symlink() or not path.is_file():
+            continue
         with contextlib.suppress(OSError), path.open("r+", encoding="utf-8", errors="surrogateescape") as stream:
             # Raises where a living process has it.
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,9 +61,19 @@ def sweep(folder: Path) -> Iterator[int]:
 def _cleared(path: Path, stream: IO[str]) -> Iterator[int]:
     stream.seek(0)
     for line in stream:
-        copy = Path(line.removesuffix("\n"))
-        with contextlib.suppress(FileNotFoundError):
-            size = copy.stat().st_size
-            copy.unlink()
-            yield size
+        yield drop_copy(line.removesuffix("\n"))
     path.unlink(missing_ok=True)
+
+
+def drop_copy(copy: str) -> int:
+    """Remove a copy of the SDK's; return its bytes.
+
+    What lies elsewhere is none, whatever a record says: the tracelet directory may have come from somebody else.
+    """
+    path, staging = Path(os.path.realpath(copy)), os.path.realpath(get_staging_dir())
+    if path.parent == Path(staging):
+        with contextlib.suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            return size
+    return 0

@@ -214,6 +214,10 @@ def _raise_unless_gone(error: OSError) -> None:
 class PendingCatalogue(FolderBackend):
     """What is not yet on a server, for an offline mode: its versions are marked as pending, for only the server gives any."""
 
+    def __init__(self, uri: str, root: Path, experiment: str) -> None:
+        """See :class:`FolderBackend`; ``root`` is in the tracelet directory, and no link there."""
+        super().__init__(uri, check_way(root.parent, root), experiment)
+
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
         return attrs.evolve(super().put(sealed, labels), pending=True)
