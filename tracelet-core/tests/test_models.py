@@ -960,16 +960,54 @@ class TestKeras:
             load("tensorflow", folder)
         same(load("tensorflow", folder, trust=True).predict(ROWS, verbose=0), 2 * ROWS)
 
-    def test_a_class_that_keras_does_not_know_is_to_be_registered(self, keras, tmp_path):
+    def test_classes_that_keras_does_not_know_are_told_when_they_are_stored_and_how_they_load(
+        self, keras, tmp_path, caplog
+    ):
         class Twice(keras.layers.Layer):
             def call(self, x):
                 return 2 * x
 
-        folder = store("tensorflow", dense(keras, Twice()), tmp_path / "m")
-        with pytest.raises(ConfigError, match="register_keras_serializable"):
+        def far(before, after):
+            return keras.ops.max(keras.ops.abs(before - after))
+
+        model = dense(keras, Twice())
+        model.compile("sgd", loss=far, metrics=[keras.losses.mean_squared_error])
+        folder = store("tensorflow", model, tmp_path / "m")
+        way = "load within keras.saving.custom_object_scope({'Twice': Twice, 'far': far}), or decorate them"
+        (warning,) = [one.getMessage() for one in caplog.records if one.name == "tracelet.models"]
+        assert f"Sequential loads only where its own classes and functions are: {way}" in warning
+        with pytest.raises(ConfigError) as caught:
             load("tensorflow", folder)
-        with keras.saving.custom_object_scope({"Twice": Twice}):
+        assert way in str(caught.value)
+        keras.saving.register_keras_serializable()(Twice)  # which is too late for what is stored
+        with pytest.raises(ConfigError):
+            load("tensorflow", folder)
+        with keras.saving.custom_object_scope({"Twice": Twice, "far": far}):
             same(load("tensorflow", folder).predict(ROWS, verbose=0), 2 * ROWS)
+
+    def test_a_registered_class_needs_its_import_alone(self, keras, tmp_path, caplog):
+        source = (
+            "import keras\n"
+            "@keras.saving.register_keras_serializable()\n"
+            "class Thrice(keras.layers.Layer):\n"
+            "    def call(self, x):\n"
+            "        return 3 * x\n"
+        )
+        (tmp_path / "thrice.py").write_text(source)
+        sys.path.insert(0, str(tmp_path))
+        model = dense(keras, import_module("thrice").Thrice())
+        sys.path.remove(str(tmp_path))
+        folder = store("tensorflow", model, tmp_path / "m")
+        assert "import the module of Custom>Thrice before loading" in caplog.text
+        job = ("tensorflow", folder, False, "model.predict(rows, verbose=0).tolist()")
+        (answer,) = elsewhere(tmp_path / "away", [job], setup="import thrice", path=[tmp_path], KERAS_BACKEND="torch")
+        np.testing.assert_allclose(answer, 3 * ROWS, rtol=1e-4)
+
+    def test_a_model_of_keras_own_parts_is_stored_without_a_word(self, keras, tmp_path, caplog):
+        model = dense(keras, keras.layers.Dense(2, activation="relu", kernel_regularizer="l2"))
+        model.compile("adam", loss=keras.losses.Huber(), metrics=["accuracy", keras.metrics.mean_squared_error])
+        store("tensorflow", model, tmp_path / "m")
+        assert [one for one in caplog.records if one.name == "tracelet.models"] == []
 
     @pytest.mark.parametrize(
         "layer",

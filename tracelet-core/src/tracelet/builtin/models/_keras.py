@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import ancestry, check_version, pack_again, readable, write_facts
+from tracelet.builtin.models._common import ancestry, check_version, logger, pack_again, readable, write_facts
 from tracelet.exceptions import ConfigError, UnsafeContent
 
 __all__ = ["KERAS_MODEL", "TENSORFLOW_MODULE", "dump", "load"]
@@ -36,6 +38,10 @@ def dump(model: Any, folder: Path) -> None:
         model.save(folder / _KERAS)
         pack_again(folder / _KERAS, {}, {"metadata.json": _undated})
         write_facts(folder, model, keras, backend=keras.config.backend())
+        if needed := _own_names(keras, folder / _KERAS):
+            logger.warning(
+                "%s loads only where its own classes and functions are: %s.", type(model).__name__, _how(needed)
+            )
         return
     if TENSORFLOW_MODULE not in classes:
         raise TypeError(f"{type(model).__name__} is neither a model of Keras 3 nor a tf.Module")
@@ -50,6 +56,50 @@ def dump(model: Any, folder: Path) -> None:
             "with tf.function and call it once, or give it an input_signature"
         )
     write_facts(folder, model, tensorflow)
+
+
+def _own_names(keras: Any, path: Path) -> list[str]:
+    """Name what a model is made of that is not Keras's own, as Keras looks for it: ``Twice``, ``Custom>Thrice``."""
+    with zipfile.ZipFile(path) as archive:
+        nodes = _nodes(json.loads(archive.read("config.json")))
+    rooms = (keras.losses, keras.metrics, keras.activations, keras.initializers, keras.regularizers, keras.constraints)
+    found = set()
+    for node in nodes:
+        name, module = node.get("registered_name") or node["class_name"], str(node.get("module") or "keras")
+        if node["class_name"] == "function":
+            name = str(node.get("config"))
+            if not any(hasattr(room, name) for room in rooms):
+                found.add(name)
+        elif module.partition(".")[0] not in {"keras", "builtins"}:
+            found.add(str(name))
+    return sorted(found)
+
+
+def _nodes(config: Any) -> Iterator[dict[str, Any]]:
+    """Every description of an object in a configuration, however deep."""
+    left = [config]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("class_name"), str):
+                yield value
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+
+
+def _how(names: list[str]) -> str:
+    """Say how a model is loaded that is made of these: what is registered comes by its import, the rest by a scope."""
+    ways = []
+    if registered := [name for name in names if ">" in name]:
+        ways.append(f"import the module of {', '.join(registered)} before loading")
+    if others := [name for name in names if ">" not in name]:
+        scope = ", ".join(f"{name!r}: {name}" for name in others)
+        ways.append(
+            f"load within keras.saving.custom_object_scope({{{scope}}}), or decorate them with "
+            "@keras.saving.register_keras_serializable() and store the model again"
+        )
+    return "; ".join(ways)
 
 
 def _undated(metadata: bytes) -> bytes:
@@ -89,8 +139,6 @@ def _load_keras(path: Path, trust: bool) -> Any:
             ) from error
         raise
     except TypeError as error:
-        raise ConfigError(
-            "Keras cannot rebuild this model. If it has classes or functions of your own, decorate them with "
-            "@keras.saving.register_keras_serializable() and import their module before loading. "
-            f"Keras says: {error}"
-        ) from error
+        needed = _own_names(keras, path)
+        advice = f"It is made of what is not Keras's own: {_how(needed)}. " if needed else ""
+        raise ConfigError(f"Keras cannot rebuild this model. {advice}Keras says: {error}") from error
