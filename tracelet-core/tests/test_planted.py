@@ -356,6 +356,19 @@ def test_garbage_is_collected_through_no_link(directory: Path, victim: Path, pla
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def test_garbage_that_is_no_file_stops_nobody(directory: Path, victim: Path) -> None:
+    drafts, blobs = directory / "outbox" / "trials" / "~drafts", directory / "objects" / "sha256" / "ab"
+    (drafts / ".loop.tmp").symlink_to(".loop.tmp")
+    (drafts / ".key.tmp").symlink_to(victim / "key")
+    os.mkfifo(drafts / ".pipe.tmp")
+    (blobs / ("ab" + "0" * 62)).mkdir(parents=True)
+    write(drafts / ".old.tmp", "rest")
+    age(directory / "outbox")
+    age(directory / "objects")
+    run("gc")
+    assert list(drafts.glob(".*.tmp")) == []
+
+
 def test_a_tracelet_directory_may_be_a_link_itself(directory: Path, tmp_path: Path) -> None:
     directory.rename(tmp_path / "scratch")
     directory.symlink_to(tmp_path / "scratch")
