@@ -124,6 +124,18 @@ def test_a_put_that_names_it_is_not_completed(planted: Moody, home: Path) -> Non
     assert not planted.place.exists()
 
 
+def test_a_put_that_names_a_way_up_as_its_backend_is_passed_over(planted: Moody, home: Path, tmp_path: Path) -> None:
+    directory = home / ".tracelet"
+    parcel = next(iter(Outbox(directory).everything()))
+    note = note_put(directory, {"moody-told": parcel})
+    plain = json.loads(note.read_text())
+    plain |= {"owner": converter().unstructure(DEAD), "targets": {"../../../way-up": {}}}
+    note.write_text(json.dumps(plain))
+    run("sync", code=1)
+    assert note.exists()
+    assert not (home / "way-up").exists()
+
+
 def test_what_the_users_own_program_was_set_to_is_known_to_every_later_one(
     here: Moody, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

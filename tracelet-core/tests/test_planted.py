@@ -188,6 +188,16 @@ def test_a_snapshot_that_is_a_link_is_not_delivered(directory: Path, victim: Pat
     assert stored() == ["other"]
 
 
+def test_a_rendering_that_holds_a_link_is_not_delivered_with_its_draft(directory: Path, victim: Path) -> None:
+    path = draft_of(directory, "loot")
+    folder = Path(json.loads(path.read_text())["draft"]["staging"])
+    change(path, lambda plain: plain["draft"].update(rendered={"local": str(folder / "rendered" / "local")}))
+    (directory / "staging" / folder.name / "rendered" / "local").mkdir(parents=True)
+    (directory / "staging" / folder.name / "rendered" / "local" / "a.txt").symlink_to(victim / "key")
+    assert "what is a link, or lies behind one" in run("sync", code=1)
+    assert stored() == ["other"]
+
+
 # -- deliveries
 
 
@@ -199,6 +209,7 @@ DELIVERIES: dict[str, Callable[[Any], Any]] = {
     "an order": lambda plain: plain.update(order=10**30),
     "no order": lambda plain: plain.update(order=None, queued_at=1e999),
     "a put": lambda plain: plain["manifest"].update(put_id="another"),
+    "no hash": lambda plain: plain["manifest"]["files"][0].update(sha256=None),
 }
 
 
@@ -304,6 +315,22 @@ def test_a_capture_that_is_a_link_is_not_delivered(directory: Path, victim: Path
         (folder / "0").unlink()
         (folder / "0").mkdir()
         (folder / "0" / "a.txt").symlink_to(victim / "key")
+    run("sync")
+    assert stored() == ["loot", "other"]
+
+
+def test_a_line_that_nests_for_ever_costs_itself_alone(directory: Path, victim: Path) -> None:
+    capture(directory, victim)
+    (journal,) = (directory / "captured").rglob("*.jsonl")
+    with journal.open("a") as stream:
+        stream.write("[" * 100_000 + "\n")
+    run("sync")
+    assert stored() == ["loot", "other", "seen"]
+
+
+@pytest.mark.parametrize("planted", ["[" * 100_000, "{}", '{"owner": 1e999}'], ids=["deep", "empty", "infinite"])
+def test_a_note_of_a_put_that_is_none_is_passed_over(directory: Path, planted: str) -> None:
+    write(directory / "puts" / "trials" / "0~put~bad.json", planted)
     run("sync")
     assert stored() == ["loot", "other"]
 

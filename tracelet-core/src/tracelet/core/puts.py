@@ -65,7 +65,7 @@ def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
                 check_name(name)
         except FileNotFoundError:
             continue  # it was completed meanwhile
-        except (AttributeError, LookupError, TypeError, ValueError, ExceptionGroup, TraceletError):
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError):
             _LOG.warning("%s is damaged, and is passed over: delete it.", path)
             continue
         if put.owner.host == current().host and not alive(put.owner):
