@@ -17,12 +17,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from watching import lane_processes
+from watching import at_this_pace, lane_processes, pace
 
 from tracelet.cli import main
 
 COMMAND = str(Path(sys.executable).with_name("tracelet"))
-LIMITS = {"TRACELET_DEADLINE": "5", "TRACELET_OPEN_TIMEOUT": "20", "TRACELET_STOP_TIMEOUT": "5"}
+#: Seconds, on a quiet machine.
+LIMITS = {"deadline": 5.0, "open_timeout": 20.0, "stop_timeout": 5.0}
 #: Long ago, for whatever has an age.
 OLD = time.time() - 30 * 86400
 
@@ -38,12 +39,15 @@ def artifact(name, text="content", kind=ArtifactType.CONFIG):
 
 def experiment(*backend, name="trials", **config):
     config = {"deadline": 5.0, "stop_timeout": 5.0, "routing": "all"} | config
+    pace = float(os.environ["TRACELET_TEST_PACE"])
+    config |= {limit: config[limit] * pace for limit in ("deadline", "open_timeout", "stop_timeout") if limit in config}
     return Experiment(name, backend=list(backend or ("moody",)), artifacts=True, config=ExperimentConfig(**config))
 """
 
 
 def environment(**variables: str) -> dict[str, str]:
-    return {**os.environ, **LIMITS, "COLUMNS": "200", **variables}
+    limits = {f"TRACELET_{name.upper()}": str(seconds) for name, seconds in at_this_pace(LIMITS).items()}
+    return {**os.environ, **limits, "TRACELET_TEST_PACE": str(pace()), "COLUMNS": "200", **variables}
 
 
 def begin(*arguments: str, env: Mapping[str, str] | None = None, **more: Any) -> subprocess.Popen[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,12 +17,14 @@ from typing import Any
 import hypothesis
 import pytest
 from commanding import LEAVE_THREE, STORE_THREE, program
-from watching import Moody, lane_processes, started
+from watching import Moody, at_this_pace, lane_processes, started
 
 from tracelet import Experiment, ExperimentConfig
 from tracelet.core.plugins import registry
 
 PLUGINS = Path(__file__).parent / "plugins"
+#: Seconds, on the busiest machine, for a lane that ends by itself.
+_ENDING = 60.0
 
 # Other tests' processes take their part of the machine: how long an example takes says nothing. Who waits for the result
 # gets fewer of them than CI.
@@ -111,7 +116,7 @@ def experiment(moody: Moody) -> Iterator[Callable[..., Experiment]]:
     made: list[Experiment] = []
 
     def make(*backend: str, name: str = "trials", **config: Any) -> Experiment:
-        limits = {"deadline": 1.5, "open_timeout": 20.0, "stop_timeout": 6.0} | config
+        limits = at_this_pace({"deadline": 1.5, "open_timeout": 20.0, "stop_timeout": 6.0} | config)
         exp = Experiment(name, backend=list(backend or ("moody",)), artifacts=True, config=ExperimentConfig(**limits))
         made.append(exp)
         return exp.start()
@@ -123,8 +128,18 @@ def experiment(moody: Moody) -> Iterator[Callable[..., Experiment]]:
 
 @pytest.fixture(autouse=True)
 def no_orphans() -> Iterator[None]:
-    """No test may leave a lane's process, or a child of one, behind."""
+    """No test may leave a lane's process, or a child of one, behind.
+
+    A lane whose program was killed finishes what it has in hand, and ends: that is waited for.
+    """
     before = set(lane_processes()) if started.count else set()
     count = started.count
     yield
-    assert started.count == count or set(lane_processes()) <= before
+    until = time.monotonic() + _ENDING
+    while started.count != count and (left := set(lane_processes()) - before):
+        if time.monotonic() > until:
+            for process in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            pytest.fail(f"the processes {sorted(left)} did not end by themselves")
+        time.sleep(0.05)
