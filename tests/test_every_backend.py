@@ -141,7 +141,7 @@ USE = """
 exp = Experiment("lineage", backend=BACKENDS, artifacts=True, routing="all").start()
 exp.log_artifact(made(exp, "data", ArtifactType.DATASET))
 used = exp.use_artifact("data")
-left = exp.flush(120)
+left = exp.flush(600)
 exp.stop()
 print(json.dumps([used.backend, used.digest, left]))
 """
@@ -247,9 +247,9 @@ print(json.dumps([len(results), sorted(results.queued), logged - began, time.mon
     )
     whole = time.monotonic() - began
     assert told[:2] == [0, sorted(TRACKERS)]
-    assert told[2] < 25, f"log_artifact took {told[2]:.1f} s"
-    assert told[3] < 25, f"stop took {told[3]:.1f} s"
-    assert whole < 90, f"the program took {whole:.1f} s"
+    assert programs.soon(told[2], 25), f"log_artifact took {told[2]:.1f} s"
+    assert programs.soon(told[3], 25), f"stop took {told[3]:.1f} s"
+    assert programs.soon(whole, 90), f"the program took {whole:.1f} s"
     dead()
     for _ in range(2):
         left = site(
@@ -257,7 +257,7 @@ print(json.dumps([len(results), sorted(results.queued), logged - began, time.mon
 import json
 from tracelet import Experiment
 with Experiment("outage", backend={TRACKERS}, artifacts=True) as exp:
-    print(json.dumps(exp.flush(120)))
+    print(json.dumps(exp.flush(600)))
 """,
             home,
         )

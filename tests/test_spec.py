@@ -414,7 +414,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 def test_what_is_printed_runs_and_another_process_finds_all_of_it(environ: dict[str, str], tmp_path: Path) -> None:
     program = programs.begin(LOGGED, tmp_path / "there", environ)
-    out, err = program.communicate(timeout=300)
+    out, err = program.communicate(timeout=600)
     assert program.returncode == 0, (out, err)
     first, *_, stats, last = out.splitlines()
     assert first == "Logged to 1 backends: ['mlflow']"

@@ -16,8 +16,10 @@ def made(exp, name="model", type=ArtifactType.MODEL, metadata=None, **files):
         artifact.add_file(path)
     return artifact
 
-def opened(name="trials", **config):
-    return Experiment(name, backend="aim", artifacts=True, config=ExperimentConfig(**config))
+def opened(name="trials", **limits):
+    pace = float(os.environ["TEST_PACE"])
+    config = ExperimentConfig(**{limit: seconds * pace for limit, seconds in limits.items()})
+    return Experiment(name, backend="aim", artifacts=True, config=config)
 """
 #: Logs one artifact; what became of it, whether it waits, and the seconds until then and until the end.
 LOG_ONE = """
@@ -33,7 +35,7 @@ print(json.dumps(done))
 #: Delivers what waits; how much is left, and every version with its content.
 FINISH = """
 exp = opened().start()
-left = exp.flush(60)
+left = exp.flush(600)
 exp.stop()
 print(json.dumps([left, [[one.version, open(one.download() / "weights").read()] for one in exp.list_artifacts()]]))
 """

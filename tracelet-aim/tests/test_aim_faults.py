@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from servers import programs
 from servers.aim_programs import DELIVERED, FINISH, LOG_ONE
 from servers.aim_server import AimServer
 from servers.s3_server import S3Server
@@ -32,8 +33,8 @@ def test_a_server_that_comes_up_later_gets_what_was_logged_once(own_server: AimS
     (kind, text), queued, logged, ended = program(LOG_ONE, home, TRACELET_AIM_REPO=own_server.address)
     assert (kind, queued) == ("BackendUnavailable", True)
     assert "start it with `aim server`" in text
-    assert logged < 20
-    assert ended < 35
+    assert programs.soon(logged, 20)
+    assert programs.soon(ended, 35)
     own_server.process.start()
     assert program(FINISH, home, TRACELET_AIM_REPO=own_server.address) == DELIVERED
     assert program(FINISH, home, TRACELET_AIM_REPO=own_server.address) == DELIVERED
@@ -61,8 +62,8 @@ def test_each_fault_is_told_apart_in_time_and_loses_nothing(
         assert told[0] == kind, told
         assert words in told[1]
         assert queued
-        assert logged < 20
-        assert ended < 35
+        assert programs.soon(logged, 20)
+        assert programs.soon(ended, 35)
         door.set("pass")
         assert program(FINISH.replace("opened(", name), home, TRACELET_AIM_REPO=address) == DELIVERED
 
@@ -99,12 +100,12 @@ def test_a_server_that_goes_away_in_the_middle_of_a_run_hangs_nothing(
     _wait_for(tmp_path / "logged")
     (own_server.process.kill if way == "killed" else own_server.process.stop)()
     (tmp_path / "gone").touch()
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=600)
     assert running.returncode == 0, err
     queued, logged, ended, left = json.loads(out.splitlines()[-1])
     assert queued == (["aim"] if then == "logs" else [])
-    assert logged < 20
-    assert ended < 35
+    assert programs.soon(logged, 20)
+    assert programs.soon(ended, 35)
     assert left == 0
     (own_server.process.start if way == "killed" else own_server.process.go_on)()
     stored = [["v1", "1" * 1000], ["v0", "0" * 1000]][then == "ends" :]
@@ -123,7 +124,7 @@ def test_the_end_of_a_server_leaves_no_port_bound(repo: Path) -> None:
     """Its process has a child that outlives it; the tests' helper ends both."""
     with AimServer(repo) as server:
         port = server.process.port
-    until = time.monotonic() + 10
+    until = time.monotonic() + 120
     while _answers(port):
         assert time.monotonic() < until, "the server's child is still there"
         time.sleep(0.05)
@@ -186,7 +187,7 @@ def test_a_killed_process_does_not_keep_the_others_from_aims_tables(repo: Path, 
     killed = program.begin(
         f"from filelock import SoftFileLock\nheld = SoftFileLock({str(lock)!r})\nheld.acquire()\nos.kill(os.getpid(), 9)"
     )
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=600)
     assert lock.exists()
     assert program(LOG_ONE.replace('b"1"', 'b"2"'), TRACELET_AIM_REPO=str(repo))[0] is None
 
@@ -222,7 +223,7 @@ except BackendUnavailable as error:
     )
     assert "held by another process" in told
     assert program(LOG_ONE, TRACELET_AIM_REPO=str(repo))[0] is None
-    holder.communicate(timeout=30)
+    holder.communicate(timeout=600)
 
 
 def test_bytes_do_not_stay_behind_on_a_machine_that_the_server_does_not_see(
@@ -287,7 +288,7 @@ def _answers(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait_for(path: Path, limit: float = 60.0) -> None:
+def _wait_for(path: Path, limit: float = 600.0) -> None:
     until = time.monotonic() + limit
     while not os.path.exists(path):
         assert time.monotonic() < until, f"{path} does not come"

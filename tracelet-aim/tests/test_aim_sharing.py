@@ -27,7 +27,7 @@ with opened() as exp:
     users = f"import aim\nrun = aim.Run(repo={str(repo)!r}, capture_terminal_logs=False)\nrun['mine'] = 1\nrun.close()\nprint('1')"
     running = [program.begin(ours.replace("NUMBER", f"b'{n}'"), TRACELET_AIM_REPO=str(repo)) for n in range(4)]
     running.append(program.begin(users))
-    outputs = [process.communicate(timeout=120) for process in running]
+    outputs = [process.communicate(timeout=600) for process in running]
     assert [process.returncode for process in running] == [0] * 5, outputs
     assert sorted(json.loads(out.splitlines()[-1]) for out, _ in outputs[:4]) == ["v0", "v1", "v2", "v3"]
     assert len(ask(repo, "repo.list_all_runs()")) == 5
@@ -41,14 +41,14 @@ from tracelet_aim.disk import DiskPlace
 for attempt in range(2):
     place = {str(tmp_path)!r} + f"/repo-{{attempt}}"
     open(f"{tmp_path}/ready-{{attempt}}-{{os.getpid()}}", "w").close()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while sum(name.startswith(f"ready-{{attempt}}-") for name in os.listdir({str(tmp_path)!r})) < 3:
         assert time.monotonic() < until
         time.sleep(0.001)
     assert DiskPlace(place).repo().list_all_runs() == []
 """
     running = [program.begin(code) for _ in range(3)]
-    outputs = [process.communicate(timeout=120) for process in running]
+    outputs = [process.communicate(timeout=600) for process in running]
     assert [process.returncode for process in running] == [0] * 3, outputs
 
 
@@ -155,7 +155,7 @@ with opened() as exp:
     lane.send_signal(signal.SIGKILL)
     lane.wait()
     results = exp.log_artifact(made(exp, weights=b"1"))
-    exp.flush(60)
+    exp.flush(600)
 print(json.dumps([first, [one.version for one in opened().list_artifacts()]]))
 """,
         home,
@@ -183,12 +183,12 @@ def test_a_repo_is_the_same_by_its_path_and_through_its_server(program: Any, ser
 exp = opened("both-ways").start()
 for number in range(6):
     exp.log_artifact(made(exp, weights=f"{os.getpid()} {number}".encode()))
-print(json.dumps(exp.flush(90)))
+print(json.dumps(exp.flush(600)))
 exp.stop()
 """
     ways = [str(server.folder), server.address]
     running = [program.begin(code, TRACELET_AIM_REPO=way) for way in ways]
-    outputs = [process.communicate(timeout=120) for process in running]
+    outputs = [process.communicate(timeout=600) for process in running]
     assert [(process.returncode, out.strip()) for process, (out, _) in zip(running, outputs, strict=True)] == [
         (0, "0")
     ] * 2
@@ -215,7 +215,7 @@ with place.writing("tracelet", "left") as tree:
         """
 exp = opened("left").start()
 exp.log_artifact(made(exp, weights=b"1"))
-exp.flush(60)
+exp.flush(600)
 exp.stop()
 print(json.dumps([one.version for one in opened("left").list_artifacts()]))
 """,
@@ -242,7 +242,7 @@ for age in (0, 7200):
     print([sum(backend.collect(time.time() - 3600)), left.exists()])
 """
     running = program.begin(collect)
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=600)
     assert out.splitlines() == ["[0, True]", "[1000, False]"], err
     read = "print(json.dumps([open(opened(n).get_artifact('model').download() / 'weights').read() for n in ('trials', 'others')]))"
     assert program(read, TRACELET_AIM_REPO=str(repo)) == ["1", "2"]

@@ -16,14 +16,15 @@ from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import ArtifactType
 
 QUEUED = """
-import json
+import json, os
 from pathlib import Path
 from tracelet import ArtifactType, Experiment, ExperimentConfig
+PACE = float(os.environ["TEST_PACE"])
 task = None
 if USERS:
     from clearml import Task
     task = Task.init("users-project", "will be over", reuse_last_task_id=False, auto_connect_frameworks=False)
-exp = Experiment(NAME, backend="clearml", artifacts=True, config=ExperimentConfig(deadline=15, stop_timeout=8))
+exp = Experiment(NAME, backend="clearml", artifacts=True, config=ExperimentConfig(deadline=15 * PACE, stop_timeout=8 * PACE))
 exp.start()
 artifact = exp.create_artifact("late", ArtifactType(KIND))
 Path("late.bin").write_bytes(b"late")

@@ -24,8 +24,9 @@ from tracelet.exceptions import (
 from tracelet.plugin import ArtifactType, Labels
 from tracelet.testing.driver import DriverDied
 
-#: Seconds that a server of the test's own settings gets for an answer.
-_SHORT = {"TRACELET_CLEARML_REQUEST_TIMEOUT": "2"}
+#: Seconds that a server gets for an answer, and a healthy one on a busy machine needs less than.
+_PATIENCE = 2 * programs.pace()
+_SHORT = {"TRACELET_CLEARML_REQUEST_TIMEOUT": str(_PATIENCE)}
 _BROKEN = ["500", "502", "503", "504", "429", "reset", "cut", "garbage", "hang"]
 _ANYWHERE = ["503", "reset", "garbage", "hang"]
 _MATRIX = [
@@ -51,11 +52,11 @@ def test_a_server_that_is_not_well_is_told_and_nothing_is_stored(
 ) -> None:
     """None of the SDK's endless loops is entered, and the same artifact can be stored when it is over."""
     sealed = hands.samples.seal("model", {"x": f"{match} {kind}".encode()})
-    server.fail({"match": match, "kind": kind, "times": 1000, "seconds": 4})
+    server.fail({"match": match, "kind": kind, "times": 1000, "seconds": 2 * _PATIENCE})
     began = time.monotonic()
     with pytest.raises(BackendUnavailable):
         strict.put(sealed)
-    assert time.monotonic() - began < 15
+    assert programs.soon(time.monotonic() - began, 15)
     server.fail()
     assert strict.find("model") is None
     delivered = strict.deliver(sealed, again=True)
@@ -75,7 +76,7 @@ def test_models_and_datasets_fail_as_loudly(
     began = time.monotonic()
     with pytest.raises(BackendUnavailable):
         strict.put(sealed)
-    assert time.monotonic() - began < 15
+    assert programs.soon(time.monotonic() - began, 15)
     server.fail()
     assert strict.find(kind) is None
     strict.deliver(sealed, again=True)
@@ -156,7 +157,7 @@ def test_a_file_server_that_is_not_there_is_told_at_once(hands: Hands, experimen
         began = time.monotonic()
         with pytest.raises(BackendUnavailable, match="file server"):
             desk.put(hands.samples.seal("model", {"x": b"1", "y": b"2", "z": b"3"}))
-        assert time.monotonic() - began < 5
+        assert programs.soon(time.monotonic() - began, 30)
         assert desk.list() == []
 
 
@@ -218,11 +219,11 @@ def test_a_server_that_is_not_well_at_the_login_is_told_in_time(
     hands: Hands, server: ClearmlServer, experiment: str, kind: str, error: type[Exception]
 ) -> None:
     """The SDK by itself tries 240 times, up to two minutes apart; and takes another server's page for wrong credentials."""
-    server.fail({"match": "auth.login", "kind": kind, "times": 1000, "seconds": 4})
+    server.fail({"match": "auth.login", "kind": kind, "times": 1000, "seconds": 2 * _PATIENCE})
     began = time.monotonic()
     with pytest.raises(error):
         hands.desk(experiment, "impatient", _SHORT)
-    assert time.monotonic() - began < 10
+    assert programs.soon(time.monotonic() - began, 10)
 
 
 def test_a_server_behind_a_proxy_is_reached_through_it(
@@ -287,16 +288,18 @@ def test_each_way_of_not_getting_in_says_what_to_do(
         began = time.monotonic()
         with pytest.raises(error, match=words) as told:
             hands.desk(experiment, role)
-        assert time.monotonic() - began < 20
+        assert programs.soon(time.monotonic() - began, 20)
         assert "test-secret-key" not in str(told.value)
         assert told.value.retryable
 
 
 LOGGING = """
-import json, time
+import json, os, time
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 
-exp = Experiment("troubled", backend="clearml", artifacts=True, config=ExperimentConfig(deadline=3, stop_timeout=3))
+PACE = float(os.environ["TEST_PACE"])
+
+exp = Experiment("troubled", backend="clearml", artifacts=True, config=ExperimentConfig(deadline=3 * PACE, stop_timeout=3 * PACE))
 exp.start()
 artifact = exp.create_artifact("data", ArtifactType.CUSTOM)
 artifact.add_object({"x": 1}, "x")
@@ -308,10 +311,12 @@ exp.stop()
 print(json.dumps([list(results), {k: type(e).__name__ for k, e in results.queued.items()}, took, time.monotonic() - began]))
 """
 TELLING = """
-import json
+import json, os
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 
-with Experiment("troubled", backend="clearml", artifacts=True, config=ExperimentConfig(deadline=15)) as exp:
+PACE = float(os.environ["TEST_PACE"])
+
+with Experiment("troubled", backend="clearml", artifacts=True, config=ExperimentConfig(deadline=15 * PACE)) as exp:
     artifact = exp.create_artifact("data", ArtifactType.CUSTOM)
     artifact.add_object({"x": 1}, "x")
     results = exp.log_artifact(artifact)
@@ -321,7 +326,7 @@ SENDING = """
 import json
 from tracelet import Experiment
 with Experiment("troubled", backend="clearml", artifacts=True) as exp:
-    left = exp.flush(60)
+    left = exp.flush(600)
     print(json.dumps([left, [(a.name, a.version) for a in exp.list_artifacts()]]))
 """
 
@@ -332,14 +337,14 @@ def test_with_every_server_dead_a_program_goes_on_and_a_later_one_delivers_once(
     environ = {**server.environ(tmp_path / "home"), "TRACELET_DIR": str(tmp_path / "tracelet")}
     stored, queued, took, ending = programs.run(LOGGING, tmp_path / "dead", environ)
     assert (stored, list(queued)) == ([], ["clearml"])
-    assert took < 6
-    assert ending < 6
+    assert programs.soon(took, 6)
+    assert programs.soon(ending, 6)
     with server:
         server.process.stop()
         stored, queued, took, ending = programs.run(LOGGING.replace('"x": 1', '"x": 2'), tmp_path / "frozen", environ)
         assert (stored, list(queued)) == ([], ["clearml"])
-        assert took < 6
-        assert ending < 6
+        assert programs.soon(took, 6)
+        assert programs.soon(ending, 6)
         assert not processes_with(environ["TRACELET_DIR"])
         server.process.go_on()
         left, listed = programs.run(SENDING, tmp_path / "later", environ)
@@ -351,17 +356,19 @@ def test_with_every_server_dead_a_program_goes_on_and_a_later_one_delivers_once(
 
 
 HANGING = """
-import json
+import json, os
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 
-exp = Experiment(NAME, backend="clearml", artifacts=True, config=ExperimentConfig(deadline=4, stop_timeout=40))
+PACE = float(os.environ["TEST_PACE"])
+
+exp = Experiment(NAME, backend="clearml", artifacts=True, config=ExperimentConfig(deadline=4 * PACE, stop_timeout=40 * PACE))
 exp.start()
 told = []
 for number in range(2):
     artifact = exp.create_artifact(f"data-{number}", ArtifactType.CUSTOM)
     artifact.add_object(number, "x")
     told.append(sorted(exp.log_artifact(artifact).queued))
-told.append(exp.flush(40))
+told.append(exp.flush(40 * PACE))
 exp.stop()
 print(json.dumps(told))
 """
@@ -372,7 +379,7 @@ def test_an_upload_that_hangs_ends_the_lane_and_not_the_run(
 ) -> None:
     """The next lane goes on in the same task, and ends it."""
     environ = {**server.environ(tmp_path / "home"), "TRACELET_DIR": str(tmp_path / "tracelet")}
-    server.fail({"match": "files.POST", "kind": "hang", "after": 1, "seconds": 30})
+    server.fail({"match": "files.POST", "kind": "hang", "after": 1})
     told = programs.run(HANGING.replace("NAME", repr(experiment)), tmp_path / "program", environ)
     assert told == [[], ["clearml"], 0]
     assert not processes_with(environ["TRACELET_DIR"])

@@ -51,7 +51,7 @@ for trouble in TROUBLES:
     took = time.monotonic() - began
     error = results.queued.get("mlflow")
     step(trouble + "-over")
-    report[trouble] = [type(error).__name__, str(error), took, exp.flush(60)]
+    report[trouble] = [type(error).__name__, str(error), took, exp.flush(600)]
 exp.stop()
 print(json.dumps(report))
 """
@@ -73,7 +73,7 @@ import json
 from tracelet import Experiment
 exp = Experiment(NAME, backend="mlflow", artifacts=True)
 with exp:
-    left = exp.flush(60)
+    left = exp.flush(600)
 print(json.dumps(left))
 """
 
@@ -107,7 +107,7 @@ print(json.dumps([found, hashlib.sha256((folder / "large.bin").read_bytes()).hex
 """
 
 
-def wait_for(path: Path, process: subprocess.Popen[str], limit: float = 120.0) -> None:
+def wait_for(path: Path, process: subprocess.Popen[str], limit: float = 600.0) -> None:
     until = time.monotonic() + limit
     while not path.exists():
         assert process.poll() is None, process.communicate()
@@ -147,7 +147,7 @@ def test_every_kind_of_trouble_is_told_in_time_and_made_good(
                 (folder / f"past-{step}").touch()
         report = programs.finish(process)
     assert {trouble: told[0] for trouble, told in report.items()} == TROUBLES
-    assert all(took < 10 for _, _, took, _ in report.values()), report
+    assert all(programs.soon(took, 10) for _, _, took, _ in report.values()), report
     assert {trouble: told[3] for trouble, told in report.items()} == dict.fromkeys(TROUBLES, 0)
     assert "MLFLOW_TRACKING_USERNAME" in report["401"][1]
     assert len(versions(client, "troubled", "data")) == 1 + len(TROUBLES)
@@ -223,7 +223,7 @@ def test_a_server_killed_in_the_middle_of_100_megabytes_gets_them_once(tmp_path:
         wicket.after(40_000_000, server.process.kill)
         took, error, message = programs.finish(process)
         assert error == "BackendUnavailable", message
-        assert took < 10 + 105 + 5
+        assert programs.soon(took, 10 + 105 + 5)
         server.process.start()
         assert programs.run(START.replace("NAME", "'large'"), tmp_path / "second", environ) == 0
         found, sha256 = programs.run(COMPARE, tmp_path / "third", environ)

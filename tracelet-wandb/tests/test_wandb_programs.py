@@ -65,7 +65,7 @@ def processes_of(environ: dict[str, str]) -> list[str]:
     return found
 
 
-def none_left(environ: dict[str, str], patience: float = 15.0) -> bool:
+def none_left(environ: dict[str, str], patience: float = 120.0) -> bool:
     until = time.monotonic() + patience
     while processes_of(environ) and time.monotonic() < until:
         time.sleep(0.1)
@@ -234,7 +234,7 @@ def test_each_trouble_has_an_error_of_its_own(environ: dict[str, str], tmp_path:
     told = {case: programs.finish(program) for case, program in begun.items()}
     for case, (_, kind, words) in TROUBLES.items():
         took, results, _ = told[case]
-        assert took < 30, case
+        assert programs.soon(took, 30), case
         assert results["queued"]["wandb"][0] == kind, (case, results)
         assert words in results["queued"]["wandb"][1], (case, results)
     assert none_left(environ)
@@ -247,7 +247,7 @@ def test_a_server_that_fails_is_said_to_fail(server: WandbServer, environ: dict[
         took, results, _ = run(ONCE, tmp_path / "program", {**environ, **SHORT})
     finally:
         server.fault()
-    assert took < 14
+    assert programs.soon(took, 14)
     assert results["queued"]["wandb"][0] == "BackendUnavailable"
     assert "500" in results["queued"]["wandb"][1]
 
@@ -269,7 +269,7 @@ def test_an_sdk_that_is_not_there_is_named(environ: dict[str, str], tmp_path: Pa
     assert "tracelet-core[wandb]" in results["queued"]["wandb"][1]
     again = """
     with Experiment("errors", backend="wandb", artifacts=True) as exp:
-        left = exp.flush(60)
+        left = exp.flush(600)
     print(json.dumps([left, [one.open("w.bin").read().decode() for one in exp.list_artifacts()][-1:]]))
     """
     assert run(again, tmp_path / "later", environ) == [0, ["weights"]]
@@ -282,7 +282,7 @@ def test_no_key_is_asked_for_on_a_terminal(environ: dict[str, str], tmp_path: Pa
     (folder / "program.py").write_text(HEAD + textwrap.dedent(ONCE))
     began = time.monotonic()
     shown = programs.on_a_terminal(["program.py"], folder, {**environ, **SHORT, "WANDB_API_KEY": ""}, 30)
-    assert time.monotonic() - began < 30
+    assert programs.soon(time.monotonic() - began, 30)
     assert b"wandb login" in shown
     assert b"Enter your choice" not in shown
     assert b"(1) Create" not in shown
@@ -302,12 +302,12 @@ def test_a_server_that_stops_answering_hangs_nothing(
     finally:
         server.fault()
     assert results["queued"]["wandb"][0] == "BackendUnavailable"
-    assert took < 12
-    assert whole < 20
+    assert programs.soon(took, 12)
+    assert programs.soon(whole, 20)
     assert none_left(environ)
     again = f"""
     with Experiment({experiment!r}, backend="wandb", artifacts=True) as exp:
-        left = exp.flush(60)
+        left = exp.flush(600)
     print(json.dumps([left, [one.version for one in exp.list_artifacts()], exp.get_artifact("model").open("w.bin").read().decode()]))
     """
     assert run(again, tmp_path / "later", environ) == [0, ["v0"], "weights"]
@@ -330,11 +330,11 @@ def test_a_dead_server_costs_a_prompt_exit_and_nothing_is_lost(
     finally:
         took = time.monotonic() - began
         server.start()
-    assert took < 45
+    assert programs.soon(took, 45)
     assert all(list(one["queued"]) == ["wandb"] for one in results)
     again = """
     with Experiment("dead", backend="wandb", artifacts=True) as exp:
-        left = exp.flush(60)
+        left = exp.flush(600)
     listed = [[one.version, list(one.aliases), one.open("w.bin").read().decode()] for one in exp.list_artifacts()]
     print(json.dumps([left, listed]))
     """

@@ -29,7 +29,8 @@ def break_server(match):
     body = json.dumps({{"faults": faults, "filters": "applied", "folds_case": False}}).encode()
     urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/_control/fault", body).read()
 
-config = ExperimentConfig(deadline=8.0, stop_timeout=4.0)
+pace = float(os.environ["TEST_PACE"])
+config = ExperimentConfig(deadline=8.0 * pace, stop_timeout=4.0 * pace)
 try:
     with Experiment({experiment!r}, backend="wandb", artifacts=True, config=config) as exp:
         assert exp.log_artifact(artifact(exp, 0)).ok
@@ -49,7 +50,7 @@ from tracelet import ArtifactType, Experiment
 
 try:
     with Experiment({experiment!r}, backend="wandb", artifacts=True) as exp:
-        left = exp.flush(60)
+        left = exp.flush(600)
         {end}
 except ZeroDivisionError:
     pass
@@ -117,7 +118,7 @@ def end_all():
         "\ndef artifact", f"{ending}\ndef artifact"
     )
     killed = programs.begin(code, tmp_path / "first", environ)
-    out, err = killed.communicate(timeout=60)
+    out, err = killed.communicate(timeout=600)
     assert (killed.returncode, out) == (-9, '["wandb"]'), err
     assert result(server, experiment) == ("running", None)
     if state != "running":
@@ -157,7 +158,7 @@ def test_a_programs_own_failure_is_told_though_it_delivered_for_another_one_last
     own = """open("w.bin", "w").write("mine")
         mine = exp.create_artifact("mine", ArtifactType.MODEL).add_file("w.bin")
         assert exp.log_artifact(mine).ok
-        left = exp.flush(60)
+        left = exp.flush(600)
         1 / 0"""
     left, listed = run(LATER, tmp_path / "later", environ, experiment=experiment, end=own)
     assert (left, sorted(content for _, content in listed)) == (0, ["mine", "weights 0", "weights 1"])
@@ -198,7 +199,7 @@ def test_a_run_whose_beginning_broke_off_is_begun_by_a_new_process(
 
     with Experiment("{name}", backend="wandb", artifacts=True) as exp:
         exp.log_artifact(exp.create_artifact("report", ArtifactType.REPORT).add_object(1, "x"))
-        left = exp.flush(60)
+        left = exp.flush(600)
         print(json.dumps([left, [one.version for one in exp.list_artifacts()]]))
     """
     server.fault("UpsertBucket", fault, 1)
