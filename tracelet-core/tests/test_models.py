@@ -448,7 +448,7 @@ class TestTorch:
         assert type(after) is torch.nn.Linear
         same(after(torch.tensor(ROWS)).tolist(), model(torch.tensor(ROWS)).tolist())
 
-    @pytest.mark.parametrize("how", ["cpu", "buffers", "disk", "both", "hook", "compiled"])
+    @pytest.mark.parametrize("how", ["cpu", "buffers", "disk", "both", "hook", "two hooks", "compiled"])
     def test_what_accelerate_has_offloaded_is_gathered(self, torch, nets, tmp_path, how):
         accelerate, here = import_module("accelerate"), torch.device("cpu")
         model, rows, aside = nets.Tied().eval(), torch.tensor(ROWS), str(tmp_path / "aside")
@@ -462,6 +462,9 @@ class TestTorch:
             model, _ = accelerate.cpu_offload_with_hook(model, execution_device="cpu")
         else:
             model = accelerate.cpu_offload(model, execution_device=here, offload_buffers=how == "buffers")
+        if how == "two hooks":
+            hooks = import_module("accelerate.hooks")
+            hooks.add_hook_to_module(model.second, hooks.ModelHook(), append=True)
         if how == "compiled":
             model = torch.compile(model, backend="eager")
         after = load("pytorch", store("pytorch", model, tmp_path / "m"))
@@ -548,6 +551,15 @@ class TestTorch:
             [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=180
         )
         assert "it is one process's share. Gather the whole with " in done.stdout, done.stderr
+
+    def test_a_tensor_that_is_made_of_others_has_values_where_they_have(self, torch, nets, tmp_path):
+        pair = import_module("torch.testing._internal.two_tensor").TwoTensor
+        model = nets.Small()
+        model.kept = torch.nn.Parameter(pair(torch.ones(2), torch.ones(2)))
+        assert (store("pytorch", model, tmp_path / "m") / "weights.pt").exists()
+        model.kept.a.untyped_storage().resize_(0)
+        with pytest.raises(ValueError, match="its parameter 'kept' holds no values: its memory was given back"):
+            store("pytorch", model, tmp_path / "emptied")
 
     def test_a_module_that_has_no_weights_by_design_is_stored(self, torch, tmp_path):
         model = torch.nn.Sequential(torch.nn.ReLU())

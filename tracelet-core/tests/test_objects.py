@@ -307,6 +307,13 @@ def test_an_object_that_changes_to_what_has_no_form_is_refused_when_it_is_logged
         exp.log_artifact(artifact)
 
 
+def test_a_key_that_means_something_in_manifests_is_refused_in_metadata_alone(exp: Experiment) -> None:
+    value = {"$float": "NaN"}
+    assert [back(exp, value, name) for name in TABLED] == [value, value]
+    with pytest.raises(ArtifactError, match=r"metadata\['it'\] has the key '\$float', which marks NaN"):
+        as_metadata(exp, value)
+
+
 def test_a_refused_object_leaves_the_artifact_as_it_was(exp: Experiment) -> None:
     artifact = thing(exp)
     for value, name in ((b"x", "json"), ({1}, "jsn"), (lambda: 0, "pickle"), ([], "sklearn")):

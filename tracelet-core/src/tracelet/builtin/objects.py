@@ -79,7 +79,7 @@ def _yaml_text(value: Any) -> str:
     if _FOLDED & set(text):
         text = yaml.safe_dump(plain, allow_unicode=False, sort_keys=False)
     # repr tells 1 from 1.0 and from True, and finds NaN equal to itself.
-    if repr(_from_yaml(text)) != repr(plain):
+    if repr(_from_yaml(text)) != repr(plain):  # pragma: no cover - no such value is known
         raise ValueError("YAML would give it back otherwise: use serializer='json'")
     return text
 
