@@ -427,11 +427,19 @@ def test_a_pickle_of_what_is_not_here_says_what_to_provide(content: bytes, tmp_p
         load("pickle", content, tmp_path)
 
 
-def test_a_plugins_serializer_that_fails_to_load_is_our_own_error(exp: Experiment) -> None:
-    """Pickles run whatever they say; what comes of that is told in the same way when it comes through an artifact."""
+def test_whatever_a_pickle_raises_is_our_own_error(exp: Experiment) -> None:
     exp.log_artifact(thing(exp).add_object(Bomb(), "it", "pickle"))
-    with pytest.raises(ArtifactError, match="ZeroDivisionError"):
+    with pytest.raises(ArtifactError, match=r"it.pkl does not hold an object that can be loaded: ZeroDivisionError"):
         exp.get_artifact("thing").load_object("it", trust=True)
+
+
+def test_whatever_a_plugin_raises_while_it_loads_is_our_own_error(home: Path, toys: types.ModuleType) -> None:
+    with Experiment("objects", artifacts=True) as exp:
+        exp.log_artifact(exp.create_artifact("net", ArtifactType.MODEL).add_model(toys.Line("broken")))
+        with pytest.raises(
+            ArtifactError, match="'model' of 'net' cannot be loaded: toys: ZeroDivisionError: there is no"
+        ):
+            exp.get_artifact("net").load_model()
 
 
 class Bomb:

@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 
 from servers import programs
 from servers.mlflow_server import MlflowServer
+from tracelet.plugin import ArtifactType, ModelInfo
+from tracelet_mlflow.rendering import render
 
 # MLflow's own code, where it opens a database
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -165,6 +167,15 @@ def test_rendering_leaves_the_users_process_as_it_was(written: Any) -> None:
     assert written["training"]
     assert written["weights"]
     assert written["files"] == [".tracelet", "predictions.pt", "program.py"]
+
+
+def test_weights_that_are_offloaded_have_no_form_of_mlflows(tmp_path: Path) -> None:
+    """The artifact has them all the same; MLflow's own form is left out, which the user is told."""
+    torch = pytest.importorskip("torch")
+    info = ModelInfo("model", "pytorch", "net", ArtifactType.MODEL, None, {}, None)
+    with pytest.raises(TypeError, match="its weights are offloaded"):
+        render(torch.nn.Linear(1, 1, device="meta"), info, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_costs_no_search_for_its_requirements(written: Any) -> None:
