@@ -17,7 +17,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from watching import at_this_pace, lane_processes, pace
+from pacing import at_this_pace, pace
+from watching import lane_processes
 
 from tracelet.cli import main
 
@@ -39,7 +40,7 @@ def artifact(name, text="content", kind=ArtifactType.CONFIG):
 
 def experiment(*backend, name="trials", **config):
     config = {"deadline": 5.0, "stop_timeout": 5.0, "routing": "all"} | config
-    pace = float(os.environ["TRACELET_TEST_PACE"])
+    pace = float(os.environ["TEST_PACE"])
     config |= {limit: config[limit] * pace for limit in ("deadline", "open_timeout", "stop_timeout") if limit in config}
     return Experiment(name, backend=list(backend or ("moody",)), artifacts=True, config=ExperimentConfig(**config))
 """
@@ -47,7 +48,7 @@ def experiment(*backend, name="trials", **config):
 
 def environment(**variables: str) -> dict[str, str]:
     limits = {f"TRACELET_{name.upper()}": str(seconds) for name, seconds in at_this_pace(LIMITS).items()}
-    return {**os.environ, **limits, "TRACELET_TEST_PACE": str(pace()), "COLUMNS": "200", **variables}
+    return {**os.environ, **limits, "TEST_PACE": str(pace()), "COLUMNS": "200", **variables}
 
 
 def begin(*arguments: str, env: Mapping[str, str] | None = None, **more: Any) -> subprocess.Popen[str]:

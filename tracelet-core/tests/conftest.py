@@ -17,7 +17,8 @@ from typing import Any
 import hypothesis
 import pytest
 from commanding import LEAVE_THREE, STORE_THREE, program
-from watching import Moody, at_this_pace, lane_processes, started
+from pacing import at_this_pace
+from watching import Moody, lane_processes, started
 
 from tracelet import Experiment, ExperimentConfig
 from tracelet.core.plugins import registry

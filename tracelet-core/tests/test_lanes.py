@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pacing import pace
 from watching import Moody, beside, lane_processes
 
 from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact
@@ -63,12 +64,12 @@ def test_a_backend_lives_in_a_process_of_its_own(moody: Moody, experiment: Make)
 @pytest.mark.parametrize(
     ("misdeed", "told"),
     [
-        ("hang", "did not answer within 1.5"),
-        ("stubborn", "did not answer within 1.5"),
+        ("hang", "did not answer within"),
+        ("stubborn", "did not answer within"),
         ("crash", "exit code 3"),
         ("crash", "its last words"),
         ("quit", "exit code 5"),
-        ("brood 1000", "did not answer within 1.5"),
+        ("brood 1000", "did not answer within"),
         ("away", "moody is out"),
         ("locked", "moody does not know you"),
         ("broken", "moody: ZeroDivisionError: moody divides"),
@@ -82,7 +83,7 @@ def test_what_a_put_does_not_finish_is_told_in_time_and_kept(
     moody.told(put=misdeed)
     began = time.monotonic()
     results = exp.log_artifact(artifact())
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 5 * exp.settings.deadline
     assert told in str(results.queued["moody"])
     assert not results
     assert not results.ok
@@ -146,7 +147,7 @@ def test_reading_from_a_backend_that_misbehaves_raises_in_time(
     began = time.monotonic()
     with pytest.raises(BackendUnavailable, match="moody"):
         calls[method]()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 8 * pace()
     moody.told()
     assert read_through_its_lane(exp) == "content"
 
@@ -161,7 +162,7 @@ def test_reads_do_not_wait_behind_an_upload(moody: Moody, experiment: Make) -> N
         time.sleep(0.01)
     began = time.monotonic()
     assert read_through_its_lane(exp) == "content"
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 0.9 * pace()
     assert future.result(10).ok
 
 
@@ -180,9 +181,9 @@ def test_a_lane_that_opens_slowly_does_not_keep_the_caller(moody: Moody, experim
     moody.told(open="sleep 2.5")
     began = time.monotonic()
     exp = experiment(deadline=0.5)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1 * pace()
     results = exp.log_artifact(artifact())
-    assert time.monotonic() - began < 2.4
+    assert time.monotonic() - began < 2.4 * pace()
     assert "still opening" in str(results.queued["moody"])
     moody.told()
     assert exp.flush(15) == 0
@@ -193,7 +194,7 @@ def test_a_lane_that_hangs_in_opening_is_ended_after_its_own_limit(moody: Moody,
     moody.told(open="hang")
     exp = experiment(open_timeout=1.6, deadline=3.0)
     results = exp.log_artifact(artifact())
-    assert "did not answer within 1.6" in str(results.queued["moody"])
+    assert f"did not answer within {exp.settings.open_timeout:g} s" in str(results.queued["moody"])
 
 
 @pytest.mark.parametrize("misdeed", ["hang", "stubborn", "crash", "broken"])
@@ -205,7 +206,7 @@ def test_stop_ends_in_time_whatever_the_backend_does(
     moody.told(stop=misdeed)
     began = time.monotonic()
     exp.stop()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 4 * exp.settings.stop_timeout
     assert not lane_processes()
     assert "did not end its run as it should" in caplog.text
 
@@ -221,7 +222,7 @@ def test_stop_with_a_delivery_that_hangs_leaves_it_in_the_outbox(
         time.sleep(0.01)
     began = time.monotonic()
     exp.stop()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 6 * pace()
     assert "1 delivery waits" in caplog.text
     assert "tracelet sync" in caplog.text
     assert "moody" in future.result(1).queued
@@ -237,7 +238,7 @@ def test_stop_while_a_lane_opens_does_not_wait_for_it(moody: Moody, experiment: 
     time.sleep(0.5)
     began = time.monotonic()
     exp.stop()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 3 * pace()
 
 
 def test_a_run_that_is_left_by_an_exception_is_told_so(moody: Moody, experiment: Make) -> None:
@@ -283,7 +284,7 @@ def test_a_program_that_forgets_to_stop_ends_promptly_and_loses_nothing(
     done = run("print(exp.log_artifact(artifact))")
     assert "queued" in done.stdout
     assert done.returncode == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 15 * pace()
     moody.told()
     exp = experiment()
     assert exp.flush() == 0

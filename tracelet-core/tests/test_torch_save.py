@@ -28,6 +28,7 @@ import pytest
 import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
+from pacing import pace
 from torch import save as early_save
 
 from tracelet.builtin.torch_save import TorchSettings
@@ -942,4 +943,4 @@ def test_an_import_of_something_else_costs_next_to_nothing(make: Callable[..., D
     began = time.perf_counter()
     for _ in range(10_000):
         finder.find_spec("colorsys", None)
-    assert (time.perf_counter() - began) / 10_000 < 20e-6
+    assert (time.perf_counter() - began) / 10_000 < 20e-6 * pace()

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import attrs
 
@@ -28,13 +28,14 @@ from tracelet.core.entries import (
     check_text,
     check_type,
 )
-from tracelet.core.forms import check_form, model_form, object_form
 from tracelet.core.manifest import Manifest
 from tracelet.core.plain import converter, plain_metadata
-from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import check_uri, stat_uri
 from tracelet.core.serializers import SerializerSpec
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, ConfigError
+
+if TYPE_CHECKING:
+    from tracelet.core.plugins import Catalogue
 
 __all__ = [
     "ArtifactFile",
@@ -151,6 +152,9 @@ class TraceletArtifact:
         if name in self._objects:
             raise ArtifactError(f"an object {name!r} is in {self._name!r} already: give this one another name.")
         if self._serializers is not None:
+            # Only who adds something pays for what knows the plugins.
+            from tracelet.core.forms import check_form, object_form
+
             check_form(self._serializers, object_form(self._serializers, serializer), obj, f"object {name!r}")
         self._objects[name] = _LiveObject(entry, obj)
         return self
@@ -198,6 +202,8 @@ class TraceletArtifact:
         if name in self._models:
             raise ArtifactError(f"a model {name!r} is in {self._name!r} already: give this one a name=.")
         if self._serializers is not None:
+            from tracelet.core.forms import check_form, model_form
+
             check_form(self._serializers, model_form(self._serializers, framework, model), model, f"model {name!r}")
         self._models[name] = _LiveModel(entry, model, input_example)
         return self
