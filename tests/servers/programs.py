@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import watching
+import pacing
 
 #: What a program has for its deeds by default, and what a test may give it, in seconds on a quiet machine.
 _LIMITS = {"TRACELET_DEADLINE": 30.0, "TRACELET_OPEN_TIMEOUT": 120.0, "TRACELET_STOP_TIMEOUT": 30.0}
@@ -25,7 +25,7 @@ _slowest = 1.0
 def pace() -> float:
     """How many times as long as on a quiet machine things take now."""
     global _slowest
-    now = min(watching.pace(), _SLOWEST)
+    now = min(pacing.pace(), _SLOWEST)
     _slowest = max(_slowest, now)
     return now
 

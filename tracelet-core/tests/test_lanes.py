@@ -156,14 +156,14 @@ def test_reads_do_not_wait_behind_an_upload(moody: Moody, experiment: Make) -> N
     exp = experiment()
     exp.log_artifact(artifact())
     read_through_its_lane(exp)
-    moody.told(put="sleep 1")
+    moody.told(put="held")
     future = exp.submit_artifact(artifact("big"))
     while len(moody.calls("put")) < 2:
         time.sleep(0.01)
-    began = time.monotonic()
     assert read_through_its_lane(exp) == "content"
-    assert time.monotonic() - began < 0.9 * pace()
-    assert future.result(10).ok
+    assert not future.done()
+    moody.told()
+    assert future.result(60).ok
 
 
 def test_a_lane_that_does_not_open_is_told_and_the_artifact_is_kept(moody: Moody, experiment: Make) -> None:
@@ -178,15 +178,12 @@ def test_a_lane_that_does_not_open_is_told_and_the_artifact_is_kept(moody: Moody
 
 
 def test_a_lane_that_opens_slowly_does_not_keep_the_caller(moody: Moody, experiment: Make) -> None:
-    moody.told(open="sleep 2.5")
-    began = time.monotonic()
-    exp = experiment(deadline=0.5)
-    assert time.monotonic() - began < 1 * pace()
+    moody.told(open="held")
+    exp = experiment(deadline=0.5, open_timeout=60.0)
     results = exp.log_artifact(artifact())
-    assert time.monotonic() - began < 2.4 * pace()
     assert "still opening" in str(results.queued["moody"])
     moody.told()
-    assert exp.flush(15) == 0
+    assert exp.flush(60) == 0
     assert read_back(exp) == "content"
 
 
@@ -194,7 +191,7 @@ def test_a_lane_that_hangs_in_opening_is_ended_after_its_own_limit(moody: Moody,
     moody.told(open="hang")
     exp = experiment(open_timeout=1.6, deadline=3.0)
     results = exp.log_artifact(artifact())
-    assert f"did not answer within {exp.settings.open_timeout:g} s" in str(results.queued["moody"])
+    assert f"did not answer within {exp.settings.open_timeout:.3g} s" in str(results.queued["moody"])
 
 
 @pytest.mark.parametrize("misdeed", ["hang", "stubborn", "crash", "broken"])
