@@ -49,13 +49,13 @@ def write(folder: Path, blocks: list[re.Match[str]]) -> None:
 def install(folder: Path, site: Path) -> dict[str, str]:
     """Install the folder as pip does; return the variables under which Python finds it."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--upgrade"]
-    subprocess.run([*command, "--target", str(site), str(folder)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, "--target", str(site), str(folder)], check=True, capture_output=True, timeout=1200)
     return {**os.environ, "PYTHONPATH": str(site)}
 
 
 def python(variables: dict[str, str], cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=variables, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, *arguments], cwd=cwd, env=variables, capture_output=True, text=True, timeout=1200, check=False
     )
 
 

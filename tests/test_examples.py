@@ -19,7 +19,7 @@ def run(name: str, folder: Path, *arguments: str, told: str = "", **environ: str
     """Run an example to its end; what it says on stderr is `told`, a pattern."""
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environ}, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env={**os.environ, **environ}, capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(told, done.stderr), done.stderr

@@ -24,7 +24,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip"]
     for source in (ROOT / "tracelet-core", SAMPLE):
         command = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder), str(source)]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
+        subprocess.run(command, check=True, capture_output=True, timeout=1200)
     place = folder / "venv"
     venv.create(place)
     python = place / "bin" / "python"
@@ -33,7 +33,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [*pip, "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", *wheels],
         check=True,
         capture_output=True,
-        timeout=300,
+        timeout=1200,
     )
     (site,) = place.glob("lib/python*/site-packages")
     # Dependencies come from here; a .pth line adds a folder, and not what that folder's own .pth files add.
@@ -49,7 +49,7 @@ def run(python: Path, cwd: Path, *arguments: str, **variables: str) -> str:
         env={**kept, **variables},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

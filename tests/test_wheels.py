@@ -19,7 +19,7 @@ NAMES = ("core", "mlflow", "wandb", "clearml", "aim", "lightning")
 
 def run(*command: str, cwd: Path) -> str:
     variables = {key: value for key, value in os.environ.items() if not key.startswith(("TRACELET_", "PYTHON", "COV"))}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=variables, timeout=600, check=False)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=variables, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -25,7 +25,7 @@ def run(folder: Path, program: str, *arguments: str, code: int | None = 0, **var
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
     )

@@ -17,7 +17,7 @@ with Experiment("cold", backend="mlflow", artifacts=True) as exp:
     artifact = exp.create_artifact("data", ArtifactType.CUSTOM)
     artifact.add_object(SALT, "x")
     results = exp.log_artifact(artifact)
-    left = exp.flush(60)
+    left = exp.flush(600)
 print(json.dumps([left, {name: str(error) for name, error in results.failed.items()}]))
 """
 

@@ -66,7 +66,7 @@ def command(arguments: list[str], environ: dict[str, str], folder: Path, expecte
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
     )
     assert done.returncode == expected, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -160,7 +160,7 @@ def test_the_next_run_that_is_online_delivers(server: WandbServer, environ: dict
     from tracelet import Experiment
 
     with Experiment({experiment!r}, backend="wandb", artifacts=True) as exp:
-        left = exp.flush(60)
+        left = exp.flush(600)
     print(json.dumps(left))
     """
     assert run(online, tmp_path / "online", environ, experiment="next-run") == 0
@@ -219,7 +219,7 @@ def test_a_kill_right_after_an_offline_log_loses_nothing(
     """
     program = textwrap.dedent(code).format()
     killed = programs.begin(program, tmp_path / "killed", {**environ, "WANDB_MODE": "offline"})
-    _, err = killed.communicate(timeout=60)
+    _, err = killed.communicate(timeout=1200)
     assert killed.returncode == -9, err
     tracelet_sync(environ, tmp_path)
     (version,) = server.project("killed")["collections"]["model"]["versions"]
