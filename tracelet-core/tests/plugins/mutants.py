@@ -317,6 +317,15 @@ class RelabelsNothing(LocalBackend):
         return stored
 
 
+class GivesAliasesInPlaceOfOthers(LocalBackend):
+    """test_names_given_afterwards_are_moved_or_refused"""
+
+    def relabel(self, stored, labels):
+        for alias in stored.aliases:
+            self.remove(f"{self._prefix}/aliases/{stored.manifest.name}/{alias}")
+        return super().relabel(stored, labels)
+
+
 class CollectsTooMuch(LocalBackend):
     """test_clearing_garbage_keeps_what_is_stored"""
 
@@ -655,6 +664,15 @@ class LeavesLatestDangling(LocalBackend):
 
     def _newest(self, name):
         return self._number(f"latest/{name}")
+
+
+class DeletesContent(LocalBackend):
+    """test_a_deleted_version_leaves_the_others_of_its_content"""
+
+    def delete(self, stored):
+        for one in self.list(name=stored.manifest.name, type=None):
+            if one.manifest.digest == stored.manifest.digest:
+                super().delete(one)
 
 
 class DeletesSharedBytes(LocalBackend):

@@ -244,8 +244,10 @@ class Versions(Workbench):
         assert sorted(moved.stored.aliases) == ["best", "new"]
         first = desk.relabel(present(desk.find("model", "v0")), Labels(None, ("best",)))
         assert (first.number, list(first.aliases)) == (0, ["best"])
-        carried = {stored.number: (stored.label, list(stored.aliases)) for stored in desk.list()}
-        assert carried == {0: (None, ["best"]), 1: ("1.0", ["new"])}
+        both = desk.relabel(present(desk.find("model", "v0")), Labels(None, ("old",)))
+        assert (both.number, sorted(both.aliases)) == (0, ["best", "old"])
+        carried = {stored.number: (stored.label, sorted(stored.aliases)) for stored in desk.list()}
+        assert carried == {0: (None, ["best", "old"]), 1: ("1.0", ["new"])}
         assert present(desk.find("model", "latest")).number == 1
 
     def test_a_deleted_version_is_gone_and_its_number_is_not_used_again(
@@ -277,6 +279,21 @@ class Versions(Workbench):
         assert desk.content(other, own_folder / "other") == {"shared": b"shared", "own": b"0"}
         assert [stored.number for stored in desk.list("model")] == [1]
         assert desk.put(samples.seal("model", {"own": b"3"})).number == 3
+
+    def test_a_deleted_version_leaves_the_others_of_its_content(
+        self, desk: Desk, samples: Samples, own_folder: Path, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability DELETE; content that came back is deleted once, where it was deleted once."""
+        if not can(Capability.DELETE):
+            return
+        for content in (b"0", b"1", b"0"):
+            desk.put(samples.seal("model", {"x": content}))
+        first = present(desk.find("model", "v0"))
+        desk.delete(first)
+        assert sorted(stored.number for stored in desk.list("model")) == [1, 2]
+        left = present(desk.find("model", f"sha256:{first.manifest.digest}"))
+        assert left.number == 2
+        assert desk.content(left, own_folder / "left") == {"x": b"0"}
 
     def test_a_label_of_a_deleted_version_is_not_given_to_other_content(
         self, desk: Desk, samples: Samples, can: Callable[[Capability], bool]
