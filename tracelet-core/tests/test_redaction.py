@@ -75,6 +75,10 @@ from tracelet.core.redaction import redact, redact_text, redacted
             "https://host/x?session=1&session_id=2&password1=3&bearer=4&sas=5&refreshtoken=6&sub-key=7",
             "https://host/x?sub-key=7",
         ),
+        (
+            "https://host/x?sid=1&creds=2&_xsrf=3&storage_key=4&oauth_verifier=5&ticket=ST-6&sign=7&traffic_sign=8",
+            "https://host/x?traffic_sign=8",
+        ),
         ("https://host/x#access_token=t&state=1", "https://host/x#state=1"),
         ("https://host/x#/page?access_token=t&state=1", "https://host/x#/page?state=1"),
         ("https://host/x;jsessionid=1A2B/y", "https://host/x/y"),

@@ -80,12 +80,18 @@ _ALL_HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 #: Secrets where a name ends in them: ``auth``, and ``session_id``, but not ``authSource``.
 _SECRET_WORDS = frozenset(
-    {"auth", "bearer", "delegation", "hmac", "jwt", "otp", "pass", "pw", "sas", "session", "sig", "phpsessid", "sessid"}
+    {
+        *("auth", "bearer", "cred", "creds", "delegation", "hmac", "jwt", "otp", "pass", "phpsessid", "pw", "sas"),
+        *("sessid", "session", "sid", "sig", "xsrf"),
+    }
 )
+#: Secrets where they are the whole name: not a ``traffic_sign``.
+_SECRET_NAMES = frozenset({"sign", "ticket"})
 _OF_A_SECRET = frozenset({"id", "key", "value", "data", "hash", "code", "string"})
 #: Secrets wherever a word of a name ends in them.
 _SECRET_ENDINGS = (
     *("accesskeyid", "authorization", "credential", "credentials", "googleaccessid", "jwt", "passcode", "passphrase"),
+    *("codeverifier", "oauthverifier"),
     *("passwd", "password", "pwd", "secret", "sessionid", "signature", "token"),
     # Whose key is a secret; another's, such as an object's, is an address.
     *(
@@ -109,7 +115,7 @@ _SECRET_ENDINGS = (
         "securitykey",
         "servicekey",
     ),
-    *("sharedkey", "signingkey", "sshkey", "subscriptionkey", "writekey"),
+    *("sharedkey", "signingkey", "sshkey", "storagekey", "subscriptionkey", "writekey"),
 )
 #: What is said about a secret is none.
 _ABOUT = frozenset(
@@ -321,6 +327,7 @@ def _names_a_secret(found: list[str]) -> bool:
         words.pop()
     return (
         not _SECRET_WORDS.isdisjoint(words[-1:])
+        or (len(words) == 1 and words[0] in _SECRET_NAMES)
         or "".join(words).endswith(_SECRET_ENDINGS)
         or any(word.endswith(_SECRET_ENDINGS) for word in words)
     )
