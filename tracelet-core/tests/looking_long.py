@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import pickle
 import re
@@ -155,6 +156,14 @@ PICKLES = {
     "one dict of tensors under every key": b"}(" + text("l") + b"}q\x01("
     + b"".join(text(f"t{n}") + b"ctorch._utils\n_rebuild_tensor\n)R" for n in range(1500)) + b"u"
     + b"".join(text(f"k{n}") + b"h\x01" for n in range(3000)) + b"u.",
+    "one list of many lists under every key": b"}(" + text("l") + b"](" + b"]" * 8000 + b"eq\x01"
+    + b"".join(text(f"k{n}") + b"h\x01" for n in range(8000)) + b"u.",
+    "one dict of many dicts under every key": b"}(" + text("epoch") + b"K\x01" + text("d") + b"}("
+    + b"".join(text(f"d{n}") + b"}" for n in range(6000)) + b"uq\x01"
+    + b"".join(text(f"model{n}") + b"h\x01" for n in range(6000)) + b"u.",
+    "one list of optimizers that never began under every key": b"}(" + text("l") + b"](" + b"}" * 300 + b"eq\x01"
+    + b"".join(text("".join(c.upper() if n >> i & 1 else c for i, c in enumerate("optimizers"))) + b"h\x01"
+    for n in range(1024)) + b"u.",
 }  # fmt: skip
 
 
@@ -201,6 +210,22 @@ def liars(folder: Path) -> Iterator[tuple[str, Path]]:
     yield "a terabyte of nothing", folder / "sparse.pt"
 
 
+def unpacking() -> bytes:
+    """An archive whose pickle says little, in a million bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02X\xff\xff\xff\x7f" + bytes(1_000_000))
+    return packed.getvalue()
+
+
+#: What a thousand files of one folder may have in them.
+FILLINGS = {
+    "space": b" " * 16_384,
+    "objects of JSON": b'{"a":[' + b"1," * 8000 + b"1]}",
+    "archives": unpacking(),
+}
+
+
 def folders(folder: Path) -> Iterator[tuple[str, Path]]:
     """Folders with as much in them, or as deep, as can be."""
     wide, deep, hostile = folder / "wide", folder / "deep", folder / "hostile"
@@ -217,4 +242,10 @@ def folders(folder: Path) -> Iterator[tuple[str, Path]]:
     for number in range(100):
         (hostile / f"{number}.pt").write_bytes(LEGACY + b"\x80\x02" + b"(" * 300_000)
     yield "a folder of files that cost as much as they can", hostile
+    for what, content in FILLINGS.items():
+        full = folder / what
+        full.mkdir()
+        for number in range(1000):
+            (full / str(number)).write_bytes(content)
+        yield f"a folder of {what}", full
     assert FOLDERS

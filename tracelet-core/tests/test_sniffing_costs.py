@@ -185,3 +185,15 @@ def test_parts_of_everything_in_any_order_raise_nothing(tmp_path: Path, head: by
     path = tmp_path / "file"
     path.write_bytes(head + b"".join(part[:2000] for part in parts))
     assert isinstance(tell_type(path), T)
+
+
+def test_a_folder_of_many_small_configurations_is_seen_whole(tmp_path: Path) -> None:
+    for number in range(900):
+        (tmp_path / str(number)).write_text(json.dumps({"lr": number, "layers": list(range(100))}))
+    assert tell_type(tmp_path) is T.CONFIG
+
+
+def test_what_an_archive_says_is_empty_is_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "state.pt", "w") as archive:
+        archive.writestr("state/data.pkl", b"")
+    assert tell_type(tmp_path / "state.pt") is T.CUSTOM

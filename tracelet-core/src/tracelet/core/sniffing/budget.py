@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 __all__ = ["Budget"]
@@ -16,3 +17,7 @@ class Budget:
     def spend(self) -> Iterator[int]:
         """Yield for as long as there are steps left; each that is taken is gone."""
         return self._steps
+
+    def take(self, steps: int) -> bool:
+        """Take so many steps at once; say whether there were as many."""
+        return sum(1 for _ in itertools.islice(self._steps, steps)) == steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tracelet.core.sniffing.pickles import Node
+from tracelet.core.sniffing.pickles import Node, told_once
 
 __all__ = ["COUNTERS", "MODEL_LIBRARIES", "PARTS", "WEIGHTS_WORDS", "is_model", "is_table", "is_training", "is_weights"]
 
@@ -57,7 +57,14 @@ def _is_state_dict(value: Any) -> bool:
         return False
     if isinstance(value.state, Node) and "_metadata" in value.state.keys:
         return True
-    return value.has_tensors_alone
+    return _has_tensors_alone(value)
+
+
+@told_once
+def _has_tensors_alone(node: Node) -> bool:
+    """A dict or a list of tensors, with one at least."""
+    every = len(node.keys) + len(node.items)
+    return 0 < every == sum(map(_is_tensor, node.inside))
 
 
 def is_module(value: Any) -> bool:
@@ -66,10 +73,11 @@ def is_module(value: Any) -> bool:
     return isinstance(state, Node) and {"_parameters", "_modules"} <= state.keys.keys()
 
 
+@told_once
 def is_weights(top: Node) -> bool:
     """Tell whether there are tensors and nothing else: one, a list of them, a state dict, or several of these."""
     if top.kind == "list":
-        return top.has_tensors_alone
+        return _has_tensors_alone(top)
     if _is_tensor(top) or _is_state_dict(top):
         return True
     values = top.keys.values() if top.kind == "dict" else ()
@@ -110,8 +118,18 @@ def _is_part(key: str, value: Any) -> bool:
     if not isinstance(value, Node):
         return False
     if value.kind == "list":
-        return any(map(_is_trainers, value.inside)) or (key in PARTS and any(map(_is_begun, value.inside)))
+        return _has_trainers(value) or (key in PARTS and _has_begun(value))
     return key in PARTS and (_is_begun(value) or _is_arrays(value))
+
+
+@told_once
+def _has_trainers(node: Node) -> bool:
+    return any(map(_is_trainers, node.inside))
+
+
+@told_once
+def _has_begun(node: Node) -> bool:
+    return any(map(_is_begun, node.inside))
 
 
 def _is_begun(value: Any) -> bool:
@@ -149,6 +167,7 @@ def _is_array(one: Node) -> bool:
     return made or _is_tensor(one)
 
 
+@told_once
 def is_model(top: Node) -> bool:
     """Tell whether it is a module of torch, an object of a library of models, or a dict that holds a module."""
     if is_module(top) or (top.kind == "dict" and any(map(is_module, top.keys.values()))):

@@ -30,6 +30,8 @@ _TAIL = 16
 MOST_FILES = 1000
 #: Entries of a folder, at any depth, that are listed.
 _MOST_ENTRIES = 10_000
+#: What it costs to begin to list a folder, in entries.
+_LISTING = 5
 #: Steps for a file, and for all files of a folder.
 _STEPS = 25_000
 FOLDERS_STEPS = 4 * _STEPS
@@ -37,6 +39,7 @@ FOLDERS_STEPS = 4 * _STEPS
 #: Control characters that no text has; tab, the ends of lines and pages, and escape are for text too.
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _WORDS = re.compile(r"[a-z]+")
+_NO_SPACE = re.compile(r"\S")
 #: What reading a broken archive raises.
 _BROKEN = (OSError, ValueError, OverflowError, struct.error, zlib.error)
 #: How torch's older format begins: a pickle, of whichever protocol, of the number 0x1950a86a20f9469cfc6c; two more
@@ -94,19 +97,22 @@ class FileLook:
         return None if _NO_TEXT.search(text) else text
 
     @functools.cached_property
+    def after_space(self) -> str:
+        """How it begins, as text, after white space; empty where it is no text."""
+        return (self.text or "").lstrip()
+
+    @functools.cached_property
     def after_prolog(self) -> str:
         """What follows white space, comments and declarations in the beginning of a text; empty where it is no text."""
-        text, at = self.text or "", 0
-        while True:
-            at = _past_space(text, at)
-            opening = next((one for one in _PROLOG if text.startswith(one, at)), None)
-            if opening is None:
-                return text[at:]
+        text, at = self.after_space, 0
+        while opening := next((one for one in _PROLOG if text.startswith(one, at)), None):
             closing = _PROLOG[opening]
             end = text.find(closing, at + len(opening))
             if end < 0:
                 return ""
-            at = end + len(closing)
+            more = _NO_SPACE.search(text, end + len(closing))
+            at = more.start() if more else len(text)
+        return text[at:]
 
     @functools.cached_property
     def archive(self) -> Archive:
@@ -136,7 +142,7 @@ class FileLook:
         try:
             with self.path.open("rb") as stream:
                 if entry is not None:
-                    return pickles.read(self.archive.begin(stream, entry, _PICKLE), self.budget)
+                    return pickles.read(self.archive.begin(stream, entry, _PICKLE, self.budget), self.budget)
                 if _LEGACY_TORCH.match(self.head):
                     return pickles.read(stream.read(_PICKLE), self.budget, number=3)
         except _BROKEN:
@@ -148,12 +154,6 @@ class FileLook:
         """The top object of a plain pickle of protocol 2 to 5, as far as it is seen in the beginning."""
         plain = _PLAIN_PICKLE.match(self.head) and not _LEGACY_TORCH.match(self.head)
         return pickles.read(self.head, self.budget) if plain else None
-
-
-def _past_space(text: str, at: int) -> int:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at
 
 
 @attrs.frozen
@@ -173,7 +173,7 @@ class FolderLook:
         names: list[str] = []
         files: list[Path] = []
         waiting = [path]
-        while waiting and len(files) <= MOST_FILES:
+        while waiting and len(files) <= MOST_FILES and budget.take(_LISTING):
             folder = waiting.pop()
             with os.scandir(folder) as entries:
                 for _, entry in zip(budget.spend(), entries, strict=False):

@@ -7,13 +7,14 @@ the same, whatever came before it, and none is read that the budget has no room 
 
 from __future__ import annotations
 
+import functools
 import pickletools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tracelet.core.sniffing.budget import Budget
 
-__all__ = ["Node", "read"]
+__all__ = ["Node", "read", "told_once"]
 
 _DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "builtins dict", "__builtin__ dict"})
 _TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
@@ -25,12 +26,12 @@ _LONGEST_TEXT = 1000
 class Node:
     """An object in a pickle: a ``dict``, a ``list`` (or tuple, or set), a ``tensor``, or one ``made`` of a class.
 
-    What a pickle holds once may stand in it at many places: what is told of a node as a whole is told once, when the
-    pickle has been read.
+    What a pickle holds once may stand in it at many places: what is told of a node as a whole is told once
+    (:func:`told_once`), when the pickle has been read.
     """
 
     # A pickle may hold as many as it has bytes, so they are made as quickly as can be.
-    __slots__ = ("_inside", "_tensors", "barren", "items", "keys", "kind", "of", "state")
+    __slots__ = ("_inside", "answers", "barren", "items", "keys", "kind", "of", "state")
 
     def __init__(self, kind: str, of: str = "", items: list[Any] | None = None) -> None:
         self.kind = kind
@@ -42,7 +43,8 @@ class Node:
         #: Whether it was looked through, with all that is in it, and has no array.
         self.barren = False
         self._inside: tuple[Node, ...] | None = None
-        self._tensors: bool | None = None
+        #: By question: what was told of it.
+        self.answers: dict[Question, bool] | None = None
 
     def put(self, pairs: list[Any]) -> None:
         """Take keys and values in turns; keys that are no text keep their values apart from each other."""
@@ -56,13 +58,22 @@ class Node:
             self._inside = tuple(one for one in (*self.keys.values(), *self.items) if isinstance(one, Node))
         return self._inside
 
-    @property
-    def has_tensors_alone(self) -> bool:
-        """Whether it is a dict or a list of tensors, with one at least."""
-        if self._tensors is None:
-            every = len(self.keys) + len(self.items)
-            self._tensors = 0 < every == sum(one.kind == "tensor" for one in self.inside)
-        return self._tensors
+
+Question = Callable[[Node], bool]
+
+
+def told_once(question: Question) -> Question:
+    """Make a question one that is answered once a node, at however many places the node is asked for."""
+
+    @functools.wraps(question)
+    def told(node: Node) -> bool:
+        if node.answers is None:
+            node.answers = {}
+        if question not in node.answers:
+            node.answers[question] = question(node)
+        return node.answers[question]
+
+    return told
 
 
 class _Global(str):

@@ -120,8 +120,8 @@ binary: Sign[FileLook] = Sign("content is no text", lambda look: look.text is No
 
 def starts_like(pattern: str, words: str) -> Sign[FileLook]:
     """Text that begins like this pattern, after white space, in whatever case."""
-    compiled = re.compile(rf"\s*+(?:{pattern})", re.IGNORECASE)
-    return Sign(f"text that begins with {words}", lambda look: compiled.match(look.text or "") is not None, (compiled,))
+    compiled = re.compile(rf"(?:{pattern})", re.IGNORECASE)
+    return Sign(f"text that begins with {words}", lambda look: compiled.match(look.after_space) is not None, (compiled,))
 
 
 def markup(pattern: str, words: str) -> Sign[FileLook]:
@@ -134,7 +134,7 @@ def markup(pattern: str, words: str) -> Sign[FileLook]:
     )
 
 
-_OBJECT = re.compile(r'\s*+\{\s*+(?:\}|"(?:[^"\\]|\\.)*+"\s*+:)')
+_OBJECT = re.compile(r'\{\s*+(?:\}|"(?:[^"\\]|\\.)*+"\s*+:)')
 
 
 def json_with(*keys: str) -> Sign[FileLook]:
@@ -143,14 +143,18 @@ def json_with(*keys: str) -> Sign[FileLook]:
     wanted = re.compile(rf'"(?:{"|".join(keys)})"\s*+:')
 
     def seen(look: FileLook) -> bool:
-        content = look.text or ""
+        content = look.after_space
         return _OBJECT.match(content) is not None and (not keys or wanted.search(content) is not None)
 
     return Sign(f"text that begins as a JSON object{has}", seen, (_OBJECT, wanted, *(f'{{"{key}":' for key in keys)))
 
 
+#: Bytes of JSON that are parsed at the cost of a step.
+_PARSED = 32
+
+
 def _is_one_object(look: FileLook) -> bool:
-    if look.size > len(look.head) or not _OBJECT.match(look.text or ""):
+    if look.size > len(look.head) or not _OBJECT.match(look.after_space) or not look.budget.take(look.size // _PARSED):
         return False
     try:
         json.loads(look.text or "")

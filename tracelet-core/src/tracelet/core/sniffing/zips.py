@@ -22,6 +22,8 @@ _END = 22 + 65_535
 _DIRECTORY = 1 << 20
 #: Entries that are read: each costs more than an opcode does.
 _ENTRIES = 10_000
+#: Bytes that are unpacked at the cost of a step.
+_UNPACKED = 200
 _WHOLE = 0xFFFFFFFF
 
 
@@ -57,14 +59,18 @@ class Archive:
         stream.seek(min(start, size))
         return cls(tuple(_entries(stream.read(min(length, _DIRECTORY)), budget)))
 
-    def begin(self, stream: BinaryIO, entry: Entry, most: int) -> bytes:
+    def begin(self, stream: BinaryIO, entry: Entry, most: int, budget: Budget) -> bytes:
         """Return the first bytes of an entry, so many at most; raises as :meth:`of` does, and ``zlib.error``."""
+        # An entry that says of itself that it is smaller than it is gives no more than it says.
+        wanted = min(entry.size, most)
+        if not wanted or not budget.take(wanted // _UNPACKED):
+            raise ValueError("it is empty, or more than may be looked at")
         stream.seek(entry.start)
         name, extra = struct.unpack_from("<HH", stream.read(30), 26)
         stream.seek(name + extra, 1)
         content = stream.read(min(entry.packed, most))
         if entry.method == 8:
-            content = zlib.decompressobj(-15).decompress(content, most)
+            content = zlib.decompressobj(-15).decompress(content, wanted)
         elif entry.method != 0:
             raise ValueError("it is packed in another way than zlib's")
         if len(content) == entry.size and zlib.crc32(content) != entry.crc:
