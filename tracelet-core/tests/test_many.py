@@ -144,6 +144,24 @@ def test_however_a_program_ends_it_warns_once_and_loses_nothing(home: Path, end:
     assert len(run_json("ls", "trials")["artifacts"]) == 60
 
 
+def test_a_user_who_interrupts_stop_is_told_what_waits(home: Path) -> None:
+    run = begin_program(
+        """
+        import signal
+        print("ready", flush=True)
+        exp = experiment("local", stop_timeout=100.0).start()
+        for number in range(300):
+            exp.submit_artifact(artifact("thing", str(number)))
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        exp.stop()
+        """
+    )
+    _, err = run.communicate("\n")
+    assert err.count("KeyboardInterrupt") == 1
+    assert err.count("deliveries wait in") == 1, err
+
+
 def test_what_waits_for_a_backend_that_is_away_is_warned_of_once(
     moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -187,7 +187,10 @@ class ArtifactManager:
             self._abandon_promises()
             left = self.waiting()
             self._wiring.cut()
-        refused = sum(courier.backlog.refused[run.id] for courier in wires.couriers.values())
+            # Also where the user interrupts: what waits is to be known of then, too.
+            self._tell_what_is_left(sum(courier.backlog.refused[run.id] for courier in wires.couriers.values()), left)
+
+    def _tell_what_is_left(self, refused: int, left: int) -> None:
         if refused:
             many_of_them = many(refused, "delivery", "deliveries")
             _LOG.warning("backends refused %s of this run: `tracelet doctor` says which, and why.", many_of_them)
