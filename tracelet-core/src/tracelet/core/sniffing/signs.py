@@ -121,7 +121,9 @@ binary: Sign[FileLook] = Sign("content is no text", lambda look: look.text is No
 def starts_like(pattern: str, words: str) -> Sign[FileLook]:
     """Text that begins like this pattern, after white space, in whatever case."""
     compiled = re.compile(rf"(?:{pattern})", re.IGNORECASE)
-    return Sign(f"text that begins with {words}", lambda look: compiled.match(look.after_space) is not None, (compiled,))
+    return Sign(
+        f"text that begins with {words}", lambda look: compiled.match(look.after_space) is not None, (compiled,)
+    )
 
 
 def markup(pattern: str, words: str) -> Sign[FileLook]:
