@@ -417,6 +417,7 @@ def test_a_file_may_be_of_any_size_before_it_is_large() -> None:
         pytest.param({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, 1, id="srun"),
         pytest.param({"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, 0, id="srun's first"),
         pytest.param({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, 1, id="srun in an allocation"),
+        pytest.param({"SLURM_PROCID": "1", "SLURM_NPROCS": "2"}, 1, id="srun by the older name of its size"),
         pytest.param({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, 0, id="a batch script of several tasks"),
         pytest.param({"SLURM_NTASKS": "4", "SLURM_JOB_ID": "7"}, 0, id="the shell of salloc"),
         pytest.param({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_ARRAY_TASK_ID": "3"}, 0, id="an array of jobs"),

@@ -25,7 +25,7 @@ _GLOBAL = (
 #: Slurm counts the tasks of a step. A batch script is no step, and its own processes all have the number 0.
 _SLURM = "SLURM_PROCID"
 #: What says that the tasks of a step are several, and so one job.
-_TOGETHER = ("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "WORLD_SIZE")
+_TOGETHER = ("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_STEP_NUM_TASKS", "WORLD_SIZE")
 #: Ranks on one machine, and of machines: where there is nothing better, the first on the first is the first of all.
 _LOCAL = ("LOCAL_RANK", "NODE_RANK", "MPI_LOCALRANKID")
 _NUMBER = re.compile(r"[0-9]{1,9}")
