@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -213,3 +214,9 @@ def test_who_has_no_home_remembers_nothing(here: Moody, monkeypatch: pytest.Monk
     own.check({"uri": "http://other"})
     with pytest.raises(BackendUnavailable):
         own.check({"uri": "http://another"})
+
+
+@pytest.mark.parametrize("text", ["/" * 300_000 + " ", "a.b" * 100_000 + "\n", ":" * 300_000])
+def test_a_long_text_is_looked_at_once(text: str) -> None:
+    with pytest.raises(BackendUnavailable) if " " not in text and "\n" not in text else contextlib.nullcontext():
+        Addresses({}, NoSettings()).check({"note": text})

@@ -23,14 +23,16 @@ from tracelet.settings import state_folder
 
 __all__ = ["Addresses"]
 
-#: A URL, a path, a host with its port or its domain.
-_ADDRESS = re.compile(r"\S*(?:[/\\:]|\w\.\w)\S*")
+#: What a URL, a path, and a host with its port or its domain have; a text with white space is none of these.
+_OF_ADDRESSES = re.compile(r"[/\\:]|\w\.\w")
+_SPACE = re.compile(r"\s")
 
 
 def _addresses(value: Any) -> Iterator[str]:
     """Yield the texts in plain data that could say where something is, without secrets."""
-    if isinstance(value, str) and _ADDRESS.fullmatch(value):
-        yield redact(value)
+    if isinstance(value, str):
+        if _OF_ADDRESSES.search(value) and not _SPACE.search(value):
+            yield redact(value)
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _addresses(item)
