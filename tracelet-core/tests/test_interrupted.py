@@ -166,6 +166,20 @@ def test_what_another_sync_completes_is_left_to_it(moody: Moody, home: Path) -> 
     assert {one["reason"] for one in run_json("sync", code=1)["left"]} == {"another process is on it."}
 
 
+def test_what_was_interrupted_in_several_experiments_is_completed_in_each(moody: Moody, home: Path) -> None:
+    kill_between(moody)
+    (note,) = (home / ".tracelet" / "puts").rglob("*.json")
+    plain = json.loads(note.read_text())
+    plain["parcel"]["run"]["experiment"] = "others"
+    other = note.parent.with_name("others") / note.name
+    other.parent.mkdir()
+    other.write_text(json.dumps(plain))
+    with no_lanes_after():
+        (delivered,) = run_json("sync")["delivered"]
+    assert (delivered["experiment"], delivered["backend"]) == ("trials", "moody")
+    assert not list((home / ".tracelet" / "puts").rglob("*.json"))
+
+
 def test_one_backend_needs_no_note(home: Path) -> None:
     program('with experiment("local") as exp: exp.log_artifact(artifact("thing"))')
     assert not (home / ".tracelet" / "puts").exists()

@@ -36,7 +36,8 @@ class Completion:
         self._settings = settings
         self._plugins = plugins
         self._outbox = outbox
-        self._lanes: dict[str, Lane] = {}
+        #: By backend: the lane in use, and what it is for. The lanes of a hundred dead processes are not held at once.
+        self._lanes: dict[str, tuple[str, Lane]] = {}
 
     def __enter__(self) -> Completion:
         return self
@@ -44,9 +45,12 @@ class Completion:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        until = time.monotonic() + self._settings.stop_timeout
-        for lane in self._lanes.values():
-            lane.close(max(0.0, until - time.monotonic()), failed=False)
+        for backend in list(self._lanes):
+            self._end(backend)
+
+    def _end(self, backend: str) -> None:
+        _, lane = self._lanes.pop(backend)
+        lane.close(self._settings.stop_timeout, failed=False)
 
     def complete(self, path: Path, put: Put) -> None:
         """Have the put delivered everywhere, or nowhere where no backend has it: its call had not returned.
@@ -119,11 +123,14 @@ class Completion:
         return SealedArtifact(parcel.manifest, {file.artifact_path: folder / file.artifact_path for file in files})
 
     def _lane(self, parcel: Parcel) -> Lane:
-        key = json.dumps([parcel.backend, parcel.run.experiment, parcel.sdk], sort_keys=True)
-        if key not in self._lanes:
+        purpose = json.dumps([parcel.run.experiment, parcel.sdk], sort_keys=True)
+        if parcel.backend in self._lanes and self._lanes[parcel.backend][0] != purpose:
+            self._end(parcel.backend)
+        if parcel.backend not in self._lanes:
             spec = self._plugins.backends.get(parcel.backend)
             own = load_plugin(spec.settings, parcel.backend)
             context = BackendContext(self._directory, parcel.sdk)
-            self._lanes[key] = open_lane(spec, parcel.run.experiment, own, context)
-        self._lanes[key].open(self._settings.open_timeout)
-        return self._lanes[key]
+            self._lanes[parcel.backend] = purpose, open_lane(spec, parcel.run.experiment, own, context)
+        _, lane = self._lanes[parcel.backend]
+        lane.open(self._settings.open_timeout)
+        return lane
