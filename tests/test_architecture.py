@@ -25,7 +25,7 @@ FLOORS = (
     {"plugin"},
     {"core.experiment", "core.upkeep"},
     {"core.manager"},
-    {"core.captures", "core.tally", "core.wiring"},
+    {"core.captures", "core.completing", "core.tally", "core.wiring"},
     {"core.bounded", "core.capture", "core.finding", "core.site"},
     {"core.keeping", "core.known"},
     {

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from commanding import begin_program, no_lanes_after, program, run, run_both, run_json, wait_until
 from watching import Moody
@@ -178,6 +179,50 @@ def test_what_was_interrupted_in_several_experiments_is_completed_in_each(moody:
         (delivered,) = run_json("sync")["delivered"]
     assert (delivered["experiment"], delivered["backend"]) == ("trials", "moody")
     assert not list((home / ".tracelet" / "puts").rglob("*.json"))
+
+
+LATER = """
+with experiment("local", "moody") as exp:
+    results = exp.log_artifact(artifact("thing", "third"))
+    assert results.ok, results
+"""
+
+
+def order(backend: str) -> list[str]:
+    """What the versions in a backend hold, oldest first."""
+    numbers = sorted(int(one["version"][1:]) if one["version"][0] == "v" else 1 for one in listed(backend))
+    folders = [Path(run("get", "trials", f"thing@v{number}", "--backend", backend).strip()) for number in numbers]
+    return [(folder / "thing.txt").read_text() for folder in folders]
+
+
+def listed(backend: str) -> list[dict[str, Any]]:
+    return run_json("ls", "trials", "--backend", backend)["artifacts"]
+
+
+def test_the_next_run_completes_it_before_anything_of_its_name(moody: Moody, home: Path) -> None:
+    kill_between(moody)
+    program(LATER)
+    assert order("local") == order("moody") == ["first", "second", "third"]
+    assert not list((home / ".tracelet" / "puts").rglob("*.json"))
+
+
+def test_what_came_meanwhile_stays_the_latest(moody: Moody, home: Path) -> None:
+    kill_between(moody)
+    (note,) = (home / ".tracelet" / "puts").rglob("*.json")
+    kept = note.rename(home / "note")
+    program(LATER)
+    kept.rename(note)
+    assert run_json("sync")["delivered"] == []
+    assert order("moody") == ["first", "third"]
+    assert not list((home / ".tracelet" / "puts").rglob("*.json"))
+
+
+def test_what_came_meanwhile_in_the_other_backend_alone_is_no_reason(moody: Moody, home: Path) -> None:
+    kill_between(moody)
+    program(LATER.replace('"local", "moody"', '"local"'))
+    (delivered,) = run_json("sync")["delivered"]
+    assert delivered["backend"] == "moody"
+    assert order("moody") == ["first", "second"]
 
 
 def test_one_backend_needs_no_note(home: Path) -> None:

@@ -18,6 +18,7 @@ import attrs
 from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
 from tracelet.core.backend import BackendSpec, Capability, Labels, RunInfo
 from tracelet.core.captures import Captures
+from tracelet.core.completing import Completion
 from tracelet.core.delivery import Courier, Outcome, Task, close_all, limit_for, run_ended, unwritable
 from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.files import FileChanged, make_folder
@@ -26,7 +27,7 @@ from tracelet.core.journal import Leftover
 from tracelet.core.links import check_directory
 from tracelet.core.outbox import Draft, Outbox, Parcel
 from tracelet.core.plugins import Catalogue, Registry
-from tracelet.core.puts import note_put
+from tracelet.core.puts import Put, interrupted_puts, note_put
 from tracelet.core.results import LogResults
 from tracelet.core.retrieval import BackendShelf
 from tracelet.core.sealing import finish, prepare
@@ -82,6 +83,8 @@ class ArtifactManager:
         self._unsealed: list[Path] = []
         #: What the drafts of the run at hand say whose they are; None while there is none.
         self._session: str | None = None
+        #: What dead processes were putting into several backends.
+        self._interrupted: dict[Path, Put] = {}
         self._wiring = Wiring(self._site, self._finish_draft)
         self._captures = Captures(self._site, self._submit)
         self._tally = Tally(self._site, lambda: self.store)
@@ -123,12 +126,22 @@ class ArtifactManager:
             wires = self._wires
             for courier in wires.couriers.values():
                 courier.start()
-            for draft in self._site.outbox.every_draft(self._site.experiment):
-                wires.sealer.add(draft)
+            self._interrupted = self._interrupted_puts(wires.couriers)
+            drafts = self._site.outbox.every_draft(self._site.experiment)
+            for path in sorted([*self._interrupted, *drafts], key=lambda path: path.name):
+                wires.sealer.add(path)
             self._captures.start()
         except BaseException:
             self.end(failed=True)
             raise
+
+    def _interrupted_puts(self, couriers: Mapping[str, Courier]) -> dict[Path, Put]:
+        """What a kill may have left in some of this run's backends: completed first, it is older than what comes."""
+        return {
+            path: put
+            for path, put in interrupted_puts(self._site.directory)
+            if put.parcel.run.experiment == self._site.experiment and put.targets.keys() <= couriers.keys()
+        }
 
     def draft_captures(self, left: Leftover) -> None:
         """Make drafts of what a dead process captured and did not submit, for whoever delivers drafts."""
@@ -411,8 +424,22 @@ class ArtifactManager:
             return {target.name: Outcome(error=unwritable(failure)) for target in targets}
         return {target.name: Outcome(error=error, queued=True) for target in targets}
 
+    def _complete(self, path: Path, put: Put, couriers: Mapping[str, Courier]) -> None:
+        """Queue what was interrupted for the backends that lack it."""
+        for parcel in put.parcels:
+            couriers[parcel.backend].check_address(parcel.sdk)
+        site = self._site
+        with Completion(site.directory, site.settings, site.plugins(), site.outbox) as completion:
+            completion.complete(path, put)
+        for courier in couriers.values():
+            courier.look_again()
+
     def _finish_draft(self, path: Path, couriers: Mapping[str, Courier]) -> None:
         """Hash a draft, and hand one delivery a backend to the couriers."""
+        put = self._interrupted.pop(path, None)
+        if put is not None:
+            self._complete(path, put, couriers)
+            return
         outcomes: dict[str, Future[Outcome]] = {}
         try:
             for parcel in seal_draft(path, self._site.outbox, self.store, self._limit_mb(), self._session):

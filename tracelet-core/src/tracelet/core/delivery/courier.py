@@ -80,6 +80,7 @@ class Courier:
         self._outbox = outbox
         self._attempts = Attempts(lane, settings, elsewhere)
         self._patience = self._attempts.patience
+        self.check_address = check_address
         self.backlog = Backlog(backend, experiment, self._attempts, outbox, settings, check_address)
         self._lineage = Lineage(backend, experiment, self._attempts, outbox)
         self._wake = threading.Condition()

@@ -14,6 +14,7 @@ import attrs
 
 from tracelet.core.addresses import Addresses
 from tracelet.core.backend import BackendContext, BackendSpec
+from tracelet.core.completing import Completion
 from tracelet.core.delivery import Courier, all_at_once
 from tracelet.core.drafts import drafted_at, parcels_of, seal_draft
 from tracelet.core.journal import leftovers
@@ -25,7 +26,6 @@ from tracelet.core.plugins import Registry, sdk_state
 from tracelet.core.processes import current
 from tracelet.core.puts import interrupted_puts
 from tracelet.core.store import open_store
-from tracelet.core.upkeep.completing import Completion
 from tracelet.core.words import sentence
 from tracelet.exceptions import TraceletError
 from tracelet.settings import TraceletSettings, load_plugin

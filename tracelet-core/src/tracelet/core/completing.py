@@ -66,6 +66,8 @@ class Completion:
             found = {parcel.backend: self._stored(parcel) for parcel in others}
             lacking = [parcel for parcel in others if found[parcel.backend] is None]
             having = [(parcel, stored) for parcel in others if (stored := found[parcel.backend]) is not None]
+            if having:
+                lacking = [parcel for parcel in lacking if not self._has_newer(parcel, *having[0])]
             if not queued and not having:
                 _LOG.info("%r was interrupted before any backend had it, and is forgotten.", put.parcel.manifest.name)
             elif lacking:
@@ -93,6 +95,20 @@ class Completion:
             return stored
         latest: StoredArtifact | None = lane.request("find", limit, name=manifest.name, ref="latest")
         return latest if latest is not None and latest.manifest.digest == manifest.digest else None
+
+    def _has_newer(self, lacking: Parcel, holder: Parcel, stored: StoredArtifact) -> bool:
+        """Whether a backend has got a later version meanwhile: the one that it lacks would come after that, and be the latest."""
+        name, limit = stored.manifest.name, self._settings.deadline
+        latest: StoredArtifact | None = self._lane(holder).request("find", limit, name=name, ref="latest")
+        if latest is None or latest.number <= stored.number:
+            return False
+        later = self._lane(lacking).request("find", limit, name=name, ref=f"put:{latest.manifest.put_id}") is not None
+        if later:
+            _LOG.warning(
+                "%s has got newer versions of %r meanwhile: %s of %s, whose call was interrupted, stays out of it.",
+                *(lacking.backend, name, stored.version, holder.backend),
+            )
+        return later
 
     def _queue(self, lacking: list[Parcel], queued: list[Parcel], having: list[tuple[Parcel, StoredArtifact]]) -> None:
         put_id = lacking[0].manifest.put_id
