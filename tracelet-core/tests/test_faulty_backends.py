@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pacing import at_this_pace, pace
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig, LogResults, TraceletArtifact
 from tracelet.core.plugins import registry
@@ -53,7 +54,8 @@ def logged(plugins: None) -> Callable[[str], tuple[LogResults, float]]:
 
     def log(backend: str) -> tuple[LogResults, float]:
         Path("x.txt").write_text("content")
-        config = ExperimentConfig(deadline=2.0, open_timeout=3.0, stop_timeout=2.0)
+        limits = at_this_pace({"deadline": 2.0, "open_timeout": 3.0, "stop_timeout": 2.0})
+        config = ExperimentConfig(**limits)
         began = time.monotonic()
         with Experiment("trials", backend=backend, artifacts=True, config=config) as exp:
             results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("x.txt"))
@@ -76,8 +78,8 @@ def test_the_table_of_the_faulty_ones_is_complete(plugins: None) -> None:
 @pytest.mark.parametrize("backend", ENDS)
 def test_nothing_is_lost_or_late(backend: str, logged: Callable[[str], tuple[LogResults, float]]) -> None:
     results, seconds = logged(backend)
-    # Opening, delivering and stopping have their limits, and what is beside them a second each.
-    assert seconds < 3 + 2 + 2 + 3
+    # Opening, delivering and stopping have their limits, and what is beside them is short; one that hangs takes 1,000 s.
+    assert seconds < 3 * (3 + 2 + 2 + 3) * pace()
     if ENDS[backend] is None:
         assert results.ok
     else:
@@ -85,7 +87,9 @@ def test_nothing_is_lost_or_late(backend: str, logged: Callable[[str], tuple[Log
     # What is stored by now, or still waits: once, and whole.
     waiting = list(Path(".tracelet/outbox/trials").glob("*/*.json"))
     assert [*stored(), *("content" for _ in waiting)] == ["content"]
-    assert bool(waiting) == (ENDS[backend] is not None and "after-put" not in backend)
+    # One that talks rubbish goes on until it is ended: it may have stored it by then.
+    if backend != "faulty-garbles":
+        assert bool(waiting) == (ENDS[backend] is not None and "after-put" not in backend)
 
 
 def test_one_that_is_away_gets_its_delivery_when_it_is_back(

@@ -363,7 +363,7 @@ def test_only_what_is_older_goes_before_a_delivery(moody: Moody, experiment: Mak
     lane = open_lane(spec, "trials", load_plugin(spec.settings, "moody-inline"), BackendContext(home / ".tracelet"))
     settings = TraceletSettings()
     attempts = Attempts(lane, settings, lambda one: None)
-    backlog = Backlog("moody-inline", "trials", attempts, Outbox(home / ".tracelet"), settings)
+    backlog = Backlog("moody-inline", "trials", attempts, Outbox(home / ".tracelet"), settings, lambda sdk: None)
     backlog.make_older(parcel)
     assert parcel.order is not None
     younger = attrs.evolve(parcel, order=parcel.order + 1)
