@@ -57,7 +57,9 @@ def tree(path: Path) -> dict[str, bytes]:
     return {one.relative_to(path).as_posix(): one.read_bytes() for one in sorted(path.rglob("*")) if one.is_file()}
 
 
-def load_damaged(name: str, path: Path, work: Path) -> list[str]:
+def load_damaged(
+    name: str, path: Path, work: Path
+) -> list[str]:  # pragma: no cover - its process ends as the serializer has it end
     """Load the files damaged in many ways; return what came of each that is no error of the documented kinds."""
     safe = registry().serializers.get(name).safe
     return [
@@ -67,7 +69,7 @@ def load_damaged(name: str, path: Path, work: Path) -> list[str]:
     ]
 
 
-def load_planted(name: str, path: Path, work: Path) -> list[str]:
+def load_planted(name: str, path: Path, work: Path) -> list[str]:  # pragma: no cover - as above
     """Load files in which code is planted, without trust; return where it ran."""
     marker = work / "the code ran"
     work.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ def load_planted(name: str, path: Path, work: Path) -> list[str]:
     return [what for what, planted in changed if ran(planted)]
 
 
-def _try_load(name: str, path: Path, trust: bool) -> str:
+def _try_load(name: str, path: Path, trust: bool) -> str:  # pragma: no cover - as above
     spec = registry().serializers.get(name)
     try:
         guarded("", spec.load, path, trust)
@@ -96,7 +98,7 @@ def _try_load(name: str, path: Path, trust: bool) -> str:
 
 def _each_changed(
     path: Path, work: Path, changes: Callable[[bytes], Iterator[tuple[str, bytes | None]]]
-) -> Iterator[tuple[str, Path]]:
+) -> Iterator[tuple[str, Path]]:  # pragma: no cover - as above
     """Give the files again and again, each time with one of them changed, or gone."""
     for inside, content in tree(path).items():
         for what, change in changes(content):
@@ -116,7 +118,7 @@ def _each_changed(
             yield f"{inside or path.name} {what}", copy
 
 
-def _damages(content: bytes) -> Iterator[tuple[str, bytes | None]]:
+def _damages(content: bytes) -> Iterator[tuple[str, bytes | None]]:  # pragma: no cover - as above
     yield "is gone", None
     for end in {len(content) // 2, len(content) - 1, min(7, len(content))}:
         yield f"ends after {end} bytes", content[:end]
@@ -126,7 +128,7 @@ def _damages(content: bytes) -> Iterator[tuple[str, bytes | None]]:
         yield f"is {foreign[:12]!r}…", foreign
 
 
-class _Planted:
+class _Planted:  # pragma: no cover - as above
     def __init__(self, marker: Path) -> None:
         self._marker = marker
 
@@ -134,7 +136,7 @@ class _Planted:
         return open, (str(self._marker), "w")
 
 
-def _plants(content: bytes, marker: Path) -> Iterator[tuple[str, bytes | None]]:
+def _plants(content: bytes, marker: Path) -> Iterator[tuple[str, bytes | None]]:  # pragma: no cover - as above
     for protocol in (0, 2, 4):
         code = pickle.dumps(_Planted(marker), protocol=protocol)
         yield f"is a pickle of protocol {protocol}", code
@@ -147,13 +149,13 @@ def _plants(content: bytes, marker: Path) -> Iterator[tuple[str, bytes | None]]:
     yield "is YAML that makes", f"!!python/object/new:builtins.open [{json.dumps(str(marker))}, w]".encode()
 
 
-def _array_of(code: bytes) -> bytes:
+def _array_of(code: bytes) -> bytes:  # pragma: no cover - as above
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + code
 
 
-def _zip_of(members: dict[str, bytes]) -> bytes:
+def _zip_of(members: dict[str, bytes]) -> bytes:  # pragma: no cover - as above
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         for name, content in members.items():
@@ -161,7 +163,7 @@ def _zip_of(members: dict[str, bytes]) -> bytes:
     return made.getvalue()
 
 
-def _zip_with(content: bytes, code: bytes) -> bytes | None:
+def _zip_with(content: bytes, code: bytes) -> bytes | None:  # pragma: no cover - as above
     """The same zip with code for each member that is no plain text."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return None

@@ -1,0 +1,161 @@
+"""Ways that are rarely taken: what others finish, put aside, or have never heard of."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from commanding import begin_program, run_json
+from watching import Moody
+
+from tracelet import ArtifactType, Experiment, TraceletArtifact, UnsafePath
+from tracelet.core.delivery import Sealer
+from tracelet.core.delivery import patience as patience_room
+from tracelet.core.delivery.patience import Patience
+from tracelet.core.entries import check_apart
+from tracelet.core.outbox import Outbox
+from tracelet.core.puts import interrupted_puts, note_put
+from tracelet.exceptions import ArtifactError
+from tracelet.plugin import check_name
+
+Make = Callable[..., Experiment]
+
+
+def test_what_was_left_alone_for_long_enough_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience_room, "_SHORTEST_RETRY", 0.0)
+    known = Patience()
+    for key in ("one", "two", "forgotten"):
+        known.postpone_shortly(key)
+    known.forget("forgotten")
+    assert list(known.rested()) == ["one", "two"]
+    assert list(known.rested()) == []
+
+
+def test_a_run_waits_for_the_draft_that_an_earlier_one_still_has_in_hand(tmp_path: Path) -> None:
+    done: list[str] = []
+    go_on, begun = threading.Event(), threading.Event()
+
+    def slowly(path: Path) -> None:
+        begun.set()
+        go_on.wait(60)
+        done.append(path.name)
+
+    first, second = Sealer(slowly), Sealer(lambda path: done.append(path.name))
+    first.add(tmp_path / "1~a~thing.json")
+    assert begun.wait(60)
+    first.close()
+    second.add(tmp_path / "2~b~thing.json")
+    threading.Timer(0.1, go_on.set).start()
+    assert second.settle(time.monotonic() + 60)
+    assert done == ["1~a~thing.json", "2~b~thing.json"]
+    second.close()
+
+
+@pytest.mark.parametrize("paths", [["a", "a"], ["a", "a/b"]], ids=["twice", "both"])
+def test_the_paths_of_a_whole_artifact_are_each_there_once(paths: list[str]) -> None:
+    with pytest.raises(ArtifactError, match="'a'"):
+        check_apart(paths)
+
+
+class Naming:
+    """Unpickled, it asks for a name that there cannot be."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return check_name, ("..",)
+
+
+def test_what_a_pickle_raises_that_is_our_own_comes_out_as_it_is(home: Path) -> None:
+    (home / "bad.pkl").write_bytes(pickle.dumps(Naming()))
+    with Experiment("rare", artifacts=True) as exp:
+        exp.log_artifact(exp.create_artifact("thing", ArtifactType.CUSTOM).add_object([1], "it", serializer="pickle"))
+    stored = exp.get_artifact("thing")
+    load = exp._artifact_manager.serializers.get("pickle").load
+    assert stored.load_object("it", trust=True) == [1]
+    with pytest.raises(UnsafePath):
+        load(home / "bad.pkl", True)
+
+
+def test_an_interrupted_put_of_another_machine_is_left_to_it(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    with experiment() as exp:
+        exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
+    (parcel,) = Outbox(home / ".tracelet").everything()
+    note = note_put(home / ".tracelet", {"moody": parcel, "local": attrs.evolve(parcel, backend="local")})
+    assert not list(interrupted_puts(home / ".tracelet"))
+    plain = json.loads(note.read_text())
+    plain["owner"] |= {"host": "elsewhere", "pid": 1}
+    note.write_text(json.dumps(plain))
+    assert not list(interrupted_puts(home / ".tracelet"))
+
+
+def test_doctor_asks_nothing_of_a_plugin_that_is_gone(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    with experiment() as exp:
+        exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
+    (path,) = (home / ".tracelet" / "outbox").rglob("*.json")
+    plain = json.loads(path.read_text()) | {"backend": "gone"}
+    there = home / ".tracelet" / "outbox" / "trials" / "gone"
+    there.mkdir()
+    (there / path.name).write_text(json.dumps(plain))
+    checks = {one["subject"]: one["verdict"] for one in run_json("doctor", "--backend", "local", code=1)["checks"]}
+    assert checks["backend gone"] == "wrong"
+
+
+def test_a_put_without_files_is_completed_too(moody: Moody, home: Path) -> None:
+    running = begin_program(
+        """
+        exp = experiment("local", "moody", deadline=600.0).start()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        only = TraceletArtifact("facts", ArtifactType.CONFIG)
+        only.metadata["loss"] = 0.5
+        exp.log_artifact(only)
+        """
+    )
+    moody.told(put="hang")
+    assert running.stdin is not None
+    running.stdin.write("\n")
+    running.stdin.flush()
+    while not moody.calls("put") or not listed("local"):
+        time.sleep(0.05)
+    lane = moody.calls("put")[-1]
+    running.kill()
+    running.communicate()
+    os.kill(lane, signal.SIGKILL)
+    moody.told()
+    (delivered,) = run_json("sync")["delivered"]
+    assert delivered["backend"] == "moody"
+    assert listed("moody")[0]["metadata"] == {"loss": 0.5}
+
+
+def listed(backend: str) -> list[dict[str, Any]]:
+    return run_json("ls", "trials", "--backend", backend)["artifacts"]
+
+
+def test_what_is_put_aside_is_told_also_where_it_could_be_read(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    with experiment() as exp:
+        exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
+    (path,) = (home / ".tracelet" / "outbox").rglob("*.json")
+    aside = path.rename(path.with_suffix(".damaged"))
+    assert [one.path for one in Outbox(home / ".tracelet").damaged()] == [aside]
+
+
+@pytest.mark.frameworks
+def test_a_model_is_looked_at_when_it_is_added(home: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    with Experiment("rare", artifacts=True) as exp:
+        exp.log_artifact(exp.create_artifact("thing", ArtifactType.MODEL).add_model(model, framework="sklearn"))
+        with pytest.raises(ArtifactError, match="no model of sklearn"):
+            exp.create_artifact("thing", ArtifactType.MODEL).add_model(object(), framework="sklearn")
