@@ -17,15 +17,22 @@ import pytest
 from commanding import begin_program, run_json
 from watching import Moody
 
-from tracelet import ArtifactType, Experiment, TraceletArtifact, UnsafePath
+from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact, UnsafePath
+from tracelet.core import journal as journal_room
+from tracelet.core.backend import BackendContext
 from tracelet.core.delivery import Sealer
 from tracelet.core.delivery import patience as patience_room
+from tracelet.core.delivery.attempts import Attempts
+from tracelet.core.delivery.backlog import Backlog
 from tracelet.core.delivery.patience import Patience
 from tracelet.core.entries import check_apart
+from tracelet.core.lane import open_lane
 from tracelet.core.outbox import Outbox
+from tracelet.core.plugins import registry
 from tracelet.core.puts import interrupted_puts, note_put
 from tracelet.exceptions import ArtifactError
 from tracelet.plugin import check_name
+from tracelet.settings import TraceletSettings, load_plugin
 
 Make = Callable[..., Experiment]
 
@@ -159,3 +166,36 @@ def test_a_model_is_looked_at_when_it_is_added(home: Path) -> None:
         exp.log_artifact(exp.create_artifact("thing", ArtifactType.MODEL).add_model(model, framework="sklearn"))
         with pytest.raises(ArtifactError, match="no model of sklearn"):
             exp.create_artifact("thing", ArtifactType.MODEL).add_model(object(), framework="sklearn")
+
+
+def test_what_vanishes_while_it_is_looked_at_is_nobodys(home: Path) -> None:
+    assert journal_room._read(home / "gone.jsonl") is None
+    assert Outbox(home / ".tracelet")._followed_nowhere(home / "gone.json") is None
+
+
+def test_a_run_that_was_never_begun_leaves_no_drafts(home: Path) -> None:
+    exp = Experiment("rare", artifacts=True)
+    exp._artifact_manager._leave_drafts()
+    assert not (home / ".tracelet").exists()
+
+
+def test_a_delivery_for_a_place_that_does_not_open_waits_by_itself(moody: Moody, experiment: Make, home: Path) -> None:
+    moody.told(put="away")
+    with experiment("moody-inline") as exp:
+        exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
+    outbox = Outbox(home / ".tracelet")
+    (parcel,) = outbox.everything()
+    spec = registry().backends.get("moody-inline")
+    settings = load_plugin(spec.settings, "moody-inline")
+    own, other = (open_lane(spec, "trials", settings, BackendContext(home / ".tracelet")) for _ in range(2))
+    attempts = Attempts(own, TraceletSettings(), lambda one: other)
+    backlog = Backlog("moody-inline", "trials", attempts, outbox, TraceletSettings(), lambda sdk: None)
+    moody.told(open="away")
+    with pytest.raises(BackendUnavailable, match="moody is out"):
+        backlog.redeliver(parcel)
+    assert not attempts.patience.rests
+    assert attempts.patience.rests_for(parcel.key)
+    # Whoever waited for it may have been told already.
+    backlog._lost.append(parcel.key)
+    backlog.look_up()
+    assert not backlog.lost
