@@ -73,6 +73,10 @@ class OfflineBackend:
         """See :class:`~tracelet.plugin.Deletes`. What ClearML's offline session has of it stays there."""
         self._catalogue.delete(stored)
 
+    def take_back(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.TakesBack`."""
+        self._catalogue.take_back(stored)
+
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`."""
         return self._catalogue.collect(older_than)

@@ -89,6 +89,10 @@ class OfflineBackend:
         """See :class:`~tracelet.plugin.Deletes`."""
         self._catalogue.delete(stored)
 
+    def take_back(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.TakesBack`."""
+        self._catalogue.take_back(stored)
+
     def record_input(self, stored: StoredArtifact) -> None:
         """W&B notes no inputs offline; what is logged from now on names the digest in its manifest."""
 

@@ -135,6 +135,7 @@ class Service:
                 )
             if latest is not None and self._covers(latest, manifest, labels):
                 return self._healed(self._relabelled(latest, labels), sealed, created=False)
+            _check_sources(sealed)
             self.begin(run)
             stored = self._version("put", self._backend.put(sealed, labels), manifest.name)
         self._check_unchanged(sealed, stored)
@@ -150,6 +151,7 @@ class Service:
             return None
         if recalled.manifest.digest == manifest.digest:
             return None
+        _check_sources(sealed)
         self.begin(run)
         return self._version_or_none("put_next", self._backend.put_next(sealed, labels), manifest.name)
 
@@ -293,19 +295,27 @@ class Service:
 
     def _check_unchanged(self, sealed: SealedArtifact, stored: StoredArtifact) -> None:
         """A file that changed before the end of the upload may be stored as something it is not."""
-        for path, known in sealed.stamps.items():
-            try:
-                same = known.matches(sealed.sources[path].stat())
-            except FileNotFoundError:
-                continue
-            if not same and path in {file.artifact_path for file in sealed.manifest.payload}:
-                # What another delivery had stored under the label is not this one's to delete.
-                if stored.manifest.put_id == sealed.manifest.put_id:
-                    self._undo(stored)
-                raise FileChanged(f"{str(sealed.sources[path])!r} changed while it was stored.")
+        try:
+            _check_sources(sealed)
+        except FileChanged:
+            # What another delivery had stored under the label is not this one's to delete.
+            if stored.manifest.put_id == sealed.manifest.put_id:
+                self._undo(stored)
+            raise
 
     def _undo(self, stored: StoredArtifact) -> None:
         if isinstance(self._backend, TakesBack):
             self._backend.take_back(stored)
         elif isinstance(self._backend, Deletes):
             self._backend.delete(stored)
+
+
+def _check_sources(sealed: SealedArtifact) -> None:
+    """Raise :class:`FileChanged` where a file is not the one that was hashed any more; one that is gone is told by who reads it."""
+    for path, known in sealed.stamps.items():
+        try:
+            same = known.matches(sealed.sources[path].stat())
+        except FileNotFoundError:
+            continue
+        if not same and path in {file.artifact_path for file in sealed.manifest.payload}:
+            raise FileChanged(f"{str(sealed.sources[path])!r} changed while it was stored.")
