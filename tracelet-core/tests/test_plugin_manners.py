@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import run_json
+from commanding import program, run_json
 from making import write
 
 from tracelet import ArtifactType, BackendError, Experiment, ExperimentConfig, TraceletArtifact
@@ -120,7 +120,7 @@ RUDE = {
 
 
 @pytest.mark.parametrize("manner", RUDE)
-def test_what_nobody_named_changes_nothing_of_what_a_program_does(manner: str, tmp_path: Path, home: Path) -> None:
+def test_what_nobody_named_changes_nothing_of_what_a_textdoes(manner: str, tmp_path: Path, home: Path) -> None:
     sklearn = pytest.importorskip("sklearn.linear_model")
     with stranger(tmp_path / "plugins", RUDE[manner]):
         model = sklearn.LinearRegression().fit([[0.0], [1.0]], [0, 1])
@@ -561,3 +561,22 @@ def test_a_form_of_its_own_that_fails_is_a_warning(
     ):
         assert exp.log_artifact(thing().add_model(model)).ok
     assert "odd has no form of its own for the model 'model': odd: ZeroDivisionError" in caplog.text
+
+
+def test_what_a_textprints_while_several_threads_look_for_plugins_is_printed(tmp_path: Path, home: Path) -> None:
+    text = """
+    import threading
+    from tracelet.core.plugins import registry
+    both = threading.Barrier(2)
+
+    def look():
+        both.wait()
+        registry()
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    [thread.start() for thread in threads]
+    print("meanwhile", flush=True)
+    [thread.join() for thread in threads]
+    print("after")
+    """
+    assert program(text) == "meanwhile\nafter\n"

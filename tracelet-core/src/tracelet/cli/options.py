@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tracelet.core.plugins import Registry, registry
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings
 
@@ -17,6 +20,7 @@ __all__ = [
     "backends",
     "directory_of",
     "existing_directory",
+    "installed",
     "readable_directory",
     "settings_of",
     "tracelet_dir",
@@ -43,10 +47,17 @@ def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSett
     if backend:
         given["backend"] = list(backend)
     settings = TraceletSettings(**given)
+    installed()
     twice = [name for name in settings.backend if settings.backend.count(name) > 1]
     if twice:
         raise ConfigError(f"backend {twice[0]!r} is named twice: name each once.")
     return settings
+
+
+def installed() -> Registry:
+    """Return what is installed. What a plugin prints while it is imported is no part of a command's output."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return registry()
 
 
 def directory_of(settings: TraceletSettings) -> Path:

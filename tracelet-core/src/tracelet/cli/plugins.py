@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from tracelet.cli.options import as_json
+from tracelet.cli.options import as_json, installed
 from tracelet.cli.screen import line, tell_json
 from tracelet.core.backend import BackendSpec
-from tracelet.core.plugins import Catalogue, PluginRecord, Registry, registry
+from tracelet.core.plugins import Catalogue, PluginRecord, Registry
 
 __all__ = ["plugins"]
 
@@ -22,7 +22,7 @@ def plugins(as_json: bool) -> None:
     A broken plugin that no setting names costs nothing: the exit code is 0. `tracelet doctor` judges those
     that are named.
     """
-    found = registry()
+    found = installed()
     told = [_plain(record, found) for record in found.records]
     if as_json:
         tell_json({"plugins": told})

@@ -12,7 +12,6 @@ import functools
 import json
 import logging
 import re
-import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points, metadata, requires
@@ -328,9 +327,11 @@ def _points_of(found: Distribution) -> list[EntryPoint]:
 
 @functools.cache
 def registry() -> Registry:
-    """Return what is installed; looked up once a process. What a plugin prints meanwhile is not the program's output."""
-    with contextlib.redirect_stdout(sys.stderr):
-        return discover(_installed())
+    """Return what is installed; looked up once a process.
+
+    What a plugin prints meanwhile is printed: the output of a program belongs to all its threads, and none may turn it away.
+    """
+    return discover(_installed())
 
 
 # -- calling what the user did not write
