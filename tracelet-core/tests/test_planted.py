@@ -271,8 +271,8 @@ def capture(directory: Path, victim: Path, **planted: Any) -> Path:
     )
     journal = Journal.begun(directory, head)
     journal.open()
-    detection = Detection(path=planted.get("path", Path("/work/seen.txt")), name="seen")
-    journal.kept(Kept(planted.get("number", 0), "/work/seen.txt", detection))
+    detection = Detection(path=planted.get("path", Path("/data/seen.txt")), name="seen")
+    journal.kept(Kept(planted.get("number", 0), "/data/seen.txt", detection))
     journal.let_go()
     write(folder / "0", "captured")
     return folder
@@ -290,7 +290,7 @@ def test_what_a_dead_process_captured_is_delivered_from_its_own_folder(directory
         {"folder": Path("/victim")},
         {"folder": Path("/a~b/..")},
         {"number": "../../../../victim/key"},
-        {"path": Path("/work/..")},
+        {"path": Path("/data/..")},
         {"path": Path("/")},
     ],
     ids=str,
