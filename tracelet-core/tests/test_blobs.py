@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from bags import Bag
 from making import write
 
 from tracelet.builtin.local import LocalBackend
 from tracelet.core import blobs as room
 from tracelet.exceptions import BackendError, VersionConflict
-from tracelet.plugin import ArtifactFile, ArtifactType, BlobBackend, Labels, Manifest, SealedArtifact
+from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
 
 Seal = Callable[..., SealedArtifact]
 RELEASE = Labels("1.0")
@@ -140,31 +140,6 @@ def test_healing_brings_only_what_the_version_holds(backend: LocalBackend, seal:
     stored, other = backend.put(seal(), Labels()), seal("other")
     backend.heal(stored, other)
     assert len([path for path in (tmp_path / "place" / "blobs").rglob("*") if path.is_file()]) == 1
-
-
-class Bag(BlobBackend):
-    """The five methods, and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__("bag://here", "trials")
-        self.blobs: dict[str, bytes] = {}
-
-    def create_exclusive(self, key: str, data: bytes) -> bool:
-        return self.blobs.setdefault(key, data) is data
-
-    def write(self, key: str, data: BinaryIO) -> None:
-        self.blobs[key] = data.read()
-
-    def read(self, key: str) -> BinaryIO:
-        if key not in self.blobs:
-            raise FileNotFoundError(key)
-        return io.BytesIO(self.blobs[key])
-
-    def keys(self, prefix: str) -> list[str]:
-        return [key for key in self.blobs if key.startswith(prefix)]
-
-    def remove(self, key: str) -> None:
-        self.blobs.pop(key, None)
 
 
 def test_a_bag_of_blobs_gets_back_what_it_lost(seal: Seal, tmp_path: Path) -> None:

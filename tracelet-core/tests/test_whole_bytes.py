@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import attrs
 import fsspec
 import pytest
+from bags import Bag
 from fsspec.implementations.memory import MemoryFileSystem
 from making import settle, write
 from watching import Moody
@@ -20,7 +20,7 @@ from watching import Moody
 from tracelet import ArtifactType, Experiment, ExperimentConfig, IntegrityError, LoggedArtifact
 from tracelet.core.store import LocalStore, RemoteStore, open_store
 from tracelet.exceptions import ArtifactNotFound
-from tracelet.plugin import ArtifactFile, BlobBackend, Labels, Manifest, SealedArtifact
+from tracelet.plugin import ArtifactFile, Labels, Manifest, SealedArtifact
 
 BYTES = b"0123456789" * 300
 SHA256 = hashlib.sha256(BYTES).hexdigest()
@@ -246,31 +246,6 @@ def test_a_blob_elsewhere_is_read_once_to_see_that_it_is_whole_and_known_by_its_
         reads.append(Tagging.reads)
     Tagging.store.clear()
     assert reads == [0, 1, 1, 1]
-
-
-class Bag(BlobBackend):
-    """The five methods, and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__("bag://here", "trials")
-        self.blobs: dict[str, bytes] = {}
-
-    def create_exclusive(self, key: str, data: bytes) -> bool:
-        return self.blobs.setdefault(key, data) is data
-
-    def write(self, key: str, data: BinaryIO) -> None:
-        self.blobs[key] = data.read()
-
-    def read(self, key: str) -> BinaryIO:
-        if key not in self.blobs:
-            raise FileNotFoundError(key)
-        return io.BytesIO(self.blobs[key])
-
-    def keys(self, prefix: str) -> list[str]:
-        return [key for key in self.blobs if key.startswith(prefix)]
-
-    def remove(self, key: str) -> None:
-        self.blobs.pop(key, None)
 
 
 @pytest.mark.parametrize("way", ["heal", "put"])
