@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-from tracelet.core import capture, limits, snapshots
+from tracelet.core import capture, files, limits, snapshots
 from tracelet.core.files import stamp
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import registry
@@ -630,26 +630,24 @@ def test_a_save_that_is_not_over_at_the_end_is_counted_and_told(
     assert "not everything was captured: 1 unfinished" in caplog.text
 
 
-def test_a_file_that_grows_while_it_is_kept_is_kept_when_it_has_grown(run: Run, hand: ModuleType, home: Path) -> None:
+def test_a_file_that_grows_while_it_is_kept_is_kept_when_it_has_grown(
+    run: Run, hand: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exp = run()
-    path = write(home / "x.bin", b"x" * 20_000_000)
-    over = threading.Event()
+    path = write(home / "x.bin", "begun")
+    more = [b" and grown", b" and done"]
 
-    def grow() -> None:
-        with path.open("ab", buffering=0) as stream:
-            while not over.wait(0.0001):
-                stream.write(b"x")
+    def grow(*_: object) -> bool:
+        # It is open by now, and none of its bytes is read.
+        if more:
+            with path.open("ab") as stream:
+                stream.write(more.pop(0))
+        return False
 
-    thread = threading.Thread(target=grow)
-    thread.start()
-    while path.stat().st_size == 20_000_000:
-        time.sleep(0.001)
+    monkeypatch.setattr(files, "_clone", grow)
     hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
-    time.sleep(0.2)
-    over.set()
-    thread.join()
     exp.stop()
-    assert [one.size_bytes for one in exp.list_artifacts()] == [path.stat().st_size]
+    assert contents(exp, "x-custom") == [b"begun and grown and done"]
 
 
 def test_a_folder_of_which_one_file_cannot_be_kept_leaves_nothing_behind(

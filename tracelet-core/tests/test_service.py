@@ -178,22 +178,49 @@ class Deleting(Touched):
     take_back = None  # type: ignore[assignment]
 
 
+class Fixed(Deleting):
+    relabel = None  # type: ignore[assignment]
+
+
 class Keeping(Deleting):
     delete = None  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize(("kind", "versions", "free"), [(Touched, 1, True), (Deleting, 1, False), (Keeping, 2, False)])
+@pytest.mark.parametrize(
+    ("kind", "versions", "holder", "free"),
+    [(Touched, 1, 0, True), (Deleting, 1, 0, False), (Fixed, 1, None, False), (Keeping, 2, 1, False)],
+)
 def test_a_put_whose_source_changed_meanwhile_is_undone_as_far_as_the_backend_can(
-    tmp_path: Path, kind: type[LocalBackend], versions: int, free: bool
+    tmp_path: Path, kind: type[LocalBackend], versions: int, holder: int | None, free: bool
 ) -> None:
     open_one = service(tmp_path, kind)
     open_one.deliver(one_file(tmp_path, "first"), Labels(None, ("best",)), RUN, False)
     with pytest.raises(FileChanged):
         open_one.deliver(one_file(tmp_path, "second", "new"), Labels("1.0", ("best",)), RUN, False)
     assert len(open_one.list("thing", None)) == versions
-    holder = open_one.find("thing", "best")
+    best = open_one.find("thing", "best")
+    assert (best and best.number) == holder
     if free:
-        assert holder is not None
-        assert holder.number == 0
         third = one_file(tmp_path, "first", "third")
         assert open_one.deliver(third, Labels("1.0"), RUN, False).stored.label == "1.0"
+
+
+class Moved(Deleting):
+    """Another process moves the alias while a put is undone."""
+
+    def delete(self, stored: StoredArtifact) -> None:
+        super().delete(stored)
+        self.relabel(
+            next(one for one in self.list(name="thing", type=None) if one.number == 1), Labels(None, ("best",))
+        )
+
+
+def test_an_alias_that_another_process_moved_meanwhile_stays_where_it_is(tmp_path: Path) -> None:
+    open_one = service(tmp_path, Moved)
+    open_one.deliver(one_file(tmp_path, "first"), Labels(None, ("best",)), RUN, False)
+    LocalBackend(tmp_path / "place", "trials").put(one_file(tmp_path, "other", "other"), Labels())
+    with pytest.raises(FileChanged):
+        open_one.deliver(one_file(tmp_path, "third", "new"), Labels(None, ("best",)), RUN, False)
+    best = open_one.find("thing", "best")
+    assert best is not None
+    assert best.number == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,7 @@ class Service:
             stored = self._labelled(manifest, labels.version)
             if stored is not None:
                 return self._healed(self._relabelled(stored, labels), sealed, created=False)
-        for alias in labels.aliases:
-            self._refuse_label_as_alias(manifest.name, alias)
+        holders = self._holders(manifest.name, labels.aliases)
         stored = self._put_next(sealed, labels, run)
         if stored is None:
             latest, known = self._latest(manifest.name)
@@ -138,7 +137,7 @@ class Service:
             _check_sources(sealed)
             self.begin(run)
             stored = self._version("put", self._backend.put(sealed, labels), manifest.name)
-        self._check_unchanged(sealed, stored)
+        self._check_unchanged(sealed, stored, holders)
         return Delivered(stored, stored.manifest.put_id == manifest.put_id)
 
     def _put_next(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact | None:
@@ -269,10 +268,15 @@ class Service:
             )
         return stored
 
-    def _refuse_label_as_alias(self, name: str, alias: str) -> None:
-        stored = self._readable(name, alias)
-        if stored is not None and stored.label == alias:
-            raise VersionConflict(f"{alias!r} is a version label of {name!r}, which never moves: choose another alias.")
+    def _holders(self, name: str, aliases: Iterable[str]) -> dict[str, StoredArtifact]:
+        """Return which version has each alias now; raises :class:`VersionConflict` where one is a label."""
+        found = {alias: self._readable(name, alias) for alias in aliases}
+        for alias, stored in found.items():
+            if stored is not None and stored.label == alias:
+                raise VersionConflict(
+                    f"{alias!r} is a version label of {name!r}, which never moves: choose another alias."
+                )
+        return {alias: stored for alias, stored in found.items() if stored is not None}
 
     def _covers(self, latest: StoredArtifact, manifest: Manifest, labels: Labels) -> bool:
         """Whether the newest version is this very content, and can take the label."""
@@ -293,21 +297,29 @@ class Service:
             )
         return self._version("relabel", self._backend.relabel(stored, labels), stored.manifest.name)
 
-    def _check_unchanged(self, sealed: SealedArtifact, stored: StoredArtifact) -> None:
+    def _check_unchanged(
+        self, sealed: SealedArtifact, stored: StoredArtifact, holders: Mapping[str, StoredArtifact]
+    ) -> None:
         """A file that changed before the end of the upload may be stored as something it is not."""
         try:
             _check_sources(sealed)
         except FileChanged:
             # What another delivery had stored under the label is not this one's to delete.
             if stored.manifest.put_id == sealed.manifest.put_id:
-                self._undo(stored)
+                self._undo(stored, holders)
             raise
 
-    def _undo(self, stored: StoredArtifact) -> None:
+    def _undo(self, stored: StoredArtifact, holders: Mapping[str, StoredArtifact]) -> None:
+        """Undo a put as far as the backend can; aliases go back to the versions that had them before it."""
         if isinstance(self._backend, TakesBack):
             self._backend.take_back(stored)
         elif isinstance(self._backend, Deletes):
             self._backend.delete(stored)
+            if isinstance(self._backend, MovesAliases):
+                for alias, holder in holders.items():
+                    # Another process may have moved it meanwhile.
+                    if self.find(holder.manifest.name, alias) is None:
+                        self._backend.relabel(holder, Labels(None, (alias,)))
 
 
 def _check_sources(sealed: SealedArtifact) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,24 @@ _STEP = 0.03
 _LONGEST_WATCH = 120.0
 
 
+class _Service(Service):
+    """Core's own; something may happen after its look at the files, and before the backend reads them."""
+
+    before_put: Callable[[], object] | None = None
+
+    def begin(self, run: RunInfo) -> None:
+        super().begin(run)
+        if self.before_put is not None:
+            self.before_put()
+
+
 @attrs.frozen
 class _Opened:
     """What the child holds: the backend, and the service that core would put around it."""
 
     spec: BackendSpec
     backend: Backend
-    service: Service
+    service: _Service
     run: RunInfo
 
 
@@ -62,7 +73,7 @@ def _open(key: str, name: str, experiment: str, directory: Path) -> None:
     backend = guarded(name, spec.open, experiment, settings, context)
     around = attrs.evolve(spec, open=lambda *_: backend)
     _OPENED[key] = _Opened(
-        spec, backend, Service(around, experiment, settings, context), RunInfo(key, experiment, time.time())
+        spec, backend, _Service(around, experiment, settings, context), RunInfo(key, experiment, time.time())
     )
 
 
@@ -111,6 +122,11 @@ def _put_and_die(  # pragma: no cover - a killed process measures nothing
     began = time.monotonic()
     _put(key, sealed, _NO_LABELS)
     return time.monotonic() - began
+
+
+def _deliver_changing(key: str, sealed: SealedArtifact, labels: Labels, changes: Mapping[Path, bytes]) -> Delivered:
+    _OPENED[key].service.before_put = lambda: [path.write_bytes(content) for path, content in changes.items()]
+    return _deliver(key, sealed, labels, False, None)
 
 
 def _deliver(key: str, sealed: SealedArtifact, labels: Labels, again: bool, run: str | None) -> Delivered:
@@ -222,6 +238,10 @@ class Desk:
     ) -> Delivered:
         """Store as core does: looked for first, with labels moved, and checked after; for the desk's own run, or another."""
         return self.driver.call(_deliver, self._key, sealed, labels, again, run)
+
+    def deliver_changing(self, sealed: SealedArtifact, labels: Labels, changes: Mapping[Path, bytes]) -> Delivered:
+        """As :meth:`deliver`, while the files at these paths get this content just before the backend is asked to put."""
+        return self.driver.call(_deliver_changing, self._key, sealed, labels, changes)
 
     def begin_watch_alias(self, name: str, alias: str, last: int) -> None:
         """Begin to look on while others put versions up to ``last``; ``driver.result()`` says when the alias was not on the newest."""
