@@ -80,7 +80,7 @@ def run_both(*arguments: str, code: int = 0, **variables: str) -> tuple[str, str
 
 def _run_apart(arguments: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, str, int]:
     command = [COMMAND, *arguments]
-    done = subprocess.run(command, env=environment(**variables), text=True, capture_output=True, timeout=90)
+    done = subprocess.run(command, env=environment(**variables), text=True, capture_output=True, timeout=180)
     return done.stdout, done.stderr, done.returncode
 
 
@@ -117,7 +117,7 @@ def program(text: str, *, code: int = 0, cwd: Path | None = None, **variables: s
         env=environment(**variables),
         text=True,
         capture_output=True,
-        timeout=90,
+        timeout=180,
     )
     assert done.returncode == code, (done.stdout, done.stderr)
     return done.stdout
@@ -139,7 +139,7 @@ def begin_program(text: str, **variables: str) -> subprocess.Popen[str]:
     return started
 
 
-def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it does not happen"

@@ -67,7 +67,7 @@ def elsewhere(script: str, *, cwd: Path, **environ: str) -> Any:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.rpartition("\n@")[2])

@@ -424,7 +424,7 @@ def test_what_is_cut_out_of_a_reference_is_told_and_stays_secret(
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [f"results: {said}"]
     with Experiment("study", artifacts=True) as exp:
         assert exp.log_artifact(artifact).warnings == [said]
-        assert exp.submit_artifact(artifact).result(20).warnings == [said]
+        assert exp.submit_artifact(artifact).result(60).warnings == [said]
         assert (
             exp.log_artifact(exp.create_artifact("plain", ArtifactType.DATASET).add_reference("s3://b/k")).warnings
             == []

@@ -473,7 +473,7 @@ def test_logging_tells_each_backend_and_submitting_promises_it() -> None:
         assert results["local"].version == "v1.2.0"
         promise = exp.submit_artifact(thing(exp, "other"), aliases=("a", "b"))
         assert isinstance(promise, Future)
-        assert promise.result(20)["local"].version == "v0"
+        assert promise.result(60)["local"].version == "v0"
         assert exp.flush(5) == 0
         assert exp.flush() == 0
         assert set(exp.get_artifact("other").aliases) == {"a", "b"}
@@ -641,6 +641,6 @@ exp = Experiment("ends", backend="moody", artifacts=True).start()
 assert exp.log_artifact(exp.create_artifact("thing", ArtifactType.CONFIG).add_object(1, "one")).ok
 {end}
 """
-    subprocess.run([sys.executable, "-c", script], cwd=home, capture_output=True, check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", script], cwd=home, capture_output=True, check=False, timeout=180)
     assert len(moody.calls(f"stop_failed_{failed}")) == 1
     assert not moody.calls(f"stop_failed_{not failed}")

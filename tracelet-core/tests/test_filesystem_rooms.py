@@ -233,7 +233,7 @@ def test_a_directory_is_watched_anew_each_time_that_it_is_another_one(
     assert observing.look() == [(place, True)]
     write(tmp_path / "aside" / "a.bin")
     write(Path(place.path, "b.bin"))
-    told = [news.get(timeout=10), news.get(timeout=10)]
+    told = [news.get(timeout=180), news.get(timeout=180)]
     assert told == [News(word, place, f"{place.path}/b.bin", True) for word in ("created", "complete")]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,24 +118,23 @@ def test_a_draft_for_a_backend_of_another_process_becomes_a_delivery_that_waits_
     assert [parcel.backend for parcel in Outbox(home / ".tracelet").everything()] == ["moody"]
 
 
+@pytest.fixture
+def growing(home: Path) -> Iterator[Path]:
+    """A file that another process writes to all the time."""
+    path = write(home / "growing.bin", b"x" * 100_000_000)
+    text = "import sys\nwith open(sys.argv[1], 'ab', buffering=0) as stream:\n    while True: stream.write(b'x')"
+    writer = subprocess.Popen([sys.executable, "-c", text, str(path)])
+    while path.stat().st_size == 100_000_000:
+        time.sleep(0.001)
+    yield path
+    writer.kill()
+    writer.wait()
+
+
 @pytest.mark.parametrize("call", ["log_artifact", "submit_artifact"])
-def test_a_file_that_never_stops_changing_is_misuse_and_leaves_nothing(home: Path, call: str) -> None:
-    path = write(home / "growing.bin", b"x" * 20_000_000)
-    over = threading.Event()
-
-    def grow() -> None:
-        with path.open("ab", buffering=0) as stream:
-            while not over.wait(0.0001):
-                stream.write(b"x")
-
-    thread = threading.Thread(target=grow)
+def test_a_file_that_never_stops_changing_is_misuse_and_leaves_nothing(home: Path, growing: Path, call: str) -> None:
     with Experiment("growing", artifacts=True) as exp:
-        thread.start()
-        try:
-            with pytest.raises(ArtifactError, match="It keeps changing: log it when it is written"):
-                getattr(exp, call)(exp.create_artifact("growing", ArtifactType.CUSTOM).add_file(path))
-        finally:
-            over.set()
-            thread.join()
+        with pytest.raises(ArtifactError, match="It keeps changing: log it when it is written"):
+            getattr(exp, call)(exp.create_artifact("growing", ArtifactType.CUSTOM).add_file(growing))
         assert exp.list_artifacts() == []
         assert [*(home / ".tracelet" / "staging").rglob("*.*")] == []

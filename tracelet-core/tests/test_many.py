@@ -170,7 +170,7 @@ def test_what_waits_for_a_backend_that_is_away_is_warned_of_once(
     Path("file.txt").write_text("content")
     things = [TraceletArtifact(f"thing{number}", ArtifactType.CONFIG).add_file("file.txt") for number in range(20)]
     futures = [exp.submit_artifact(thing) for thing in things]
-    assert all("moody is out" in str(future.result(20).queued["moody-inline"]) for future in futures)
+    assert all("moody is out" in str(future.result(60).queued["moody-inline"]) for future in futures)
     exp.stop()
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert sum("moody is out." in one for one in said) <= 2
@@ -285,7 +285,7 @@ def test_a_backend_that_asks_to_be_left_alone_for_a_moment_is_waited_for(moody: 
     )
     wait_until(lambda: len(moody.calls("put")) > 1)
     moody.told()
-    assert task.result(20)["moody"].version == "v0"
+    assert task.result(60)["moody"].version == "v0"
 
 
 def test_a_backend_that_asks_for_longer_than_a_delivery_may_take_gets_it_later(moody: Moody, experiment: Make) -> None:

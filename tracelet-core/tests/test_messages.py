@@ -145,7 +145,7 @@ def test_whatever_an_argument_is_it_is_taken_or_refused_in_plain_words(desk: Des
     ids=" ".join,
 )  # fmt: skip
 def test_the_command_says_what_is_wrong_in_one_line_and_in_plain_words(desk: Desk, arguments: list[str]) -> None:
-    done = subprocess.run([COMMAND, *arguments], env=environment(), capture_output=True, text=True, timeout=90)
+    done = subprocess.run([COMMAND, *arguments], env=environment(), capture_output=True, text=True, timeout=180)
     assert done.returncode in {1, 2}
     (line,) = (done.stderr or done.stdout).splitlines()
     assert not faults(line)

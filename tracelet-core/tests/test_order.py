@@ -48,9 +48,9 @@ def test_in_one_process_what_waits_and_what_is_logged_keep_their_order(moody: Mo
         + f"""
 with experiment("moody-inline") as exp:
     set_clock(7200)
-    exp.submit_artifact(artifact("thing", "a")).result(20)
+    exp.submit_artifact(artifact("thing", "a")).result(60)
     set_clock(3600)
-    exp.submit_artifact(artifact("thing", "b")).result(20)
+    exp.submit_artifact(artifact("thing", "b")).result(60)
     set_clock(0)
     assert exp.log_artifact(artifact("thing", "c")).queued
     set_clock(-3600)

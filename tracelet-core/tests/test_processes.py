@@ -19,7 +19,7 @@ from tracelet.core.processes import TOKEN, alive, current, end_family, family, i
 WAITING = "import sys, time; print('up', flush=True); sys.stdin.read()"
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     limit = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > limit:

@@ -822,7 +822,7 @@ def test_what_is_being_read_can_be_ended_from_another_thread(
             time.sleep(0.01)
         exp._artifact_manager.finder.kill()
         with pytest.raises(BackendUnavailable):
-            reading.result(10)
+            reading.result(60)
 
 
 def test_a_name_that_is_nowhere_is_said_so_even_when_one_cannot_list(two: Experiment, moody: Moody) -> None:

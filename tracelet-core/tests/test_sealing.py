@@ -521,7 +521,7 @@ def test_a_store_with_credentials_in_its_url_leaves_none_behind(home: Path) -> N
     with study(store=place, large_file_mb=KB) as exp:
         artifact = exp.create_artifact("secret", ArtifactType.CUSTOM).add_file("f")
         artifact.add_reference("https://me:hunter2@host/x?token=hunter2")
-        exp.submit_artifact(artifact).result(20)
+        exp.submit_artifact(artifact).result(60)
         found = exp.get_artifact("secret")
         assert (found.download() / "f").stat().st_size == 2000
     assert "hunter2" not in found.manifest.to_json()
@@ -589,7 +589,7 @@ def test_staging_is_empty_when_all_is_delivered(artifact: TraceletArtifact, home
     stored(artifact)
     with study() as exp:
         artifact.add_object(1, "more")
-        exp.submit_artifact(artifact).result(20)
+        exp.submit_artifact(artifact).result(60)
     assert list((home / ".tracelet" / "staging").iterdir()) == []
 
 
@@ -657,7 +657,7 @@ def test_a_full_disk_never_raises_into_training(home: Path, how: str) -> None:
         artifact = exp.create_artifact("a", ArtifactType.CUSTOM).add_file("f").add_object([1] * 200, "o")
         with full_disk(100):
             made = getattr(exp, how)(artifact)
-            results = made if how == "log_artifact" else made.result(10)
+            results = made if how == "log_artifact" else made.result(60)
         assert "the tracelet directory cannot be written" in str({**results.failed, **results.queued}["local"])
         assert exp.log_artifact(artifact).ok
 

@@ -917,7 +917,7 @@ def test_a_stop_in_the_middle_of_a_save_ends_it_well(make: Callable[..., Detecto
         def __reduce__(self) -> Any:
             stopping = threading.Thread(target=detector.stop)
             stopping.start()
-            stopping.join(5)
+            stopping.join(60)
             assert not stopping.is_alive()
             return (str, ())
 

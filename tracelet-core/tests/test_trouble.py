@@ -41,7 +41,7 @@ def full(*arguments: object, **named: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def eventually(holds: Callable[[], object], seconds: float = 20.0) -> bool:
+def eventually(holds: Callable[[], object], seconds: float = 60.0) -> bool:
     until = time.monotonic() + seconds
     while not holds() and time.monotonic() < until:
         time.sleep(0.01)
@@ -56,7 +56,7 @@ def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def slow(path: Path) -> object:
         if threading.current_thread().name == "tracelet-sealer":
-            go_on.wait(30)
+            go_on.wait(60)
         return honest(path)
 
     monkeypatch.setattr(sealing, "hash_file", slow)
@@ -74,7 +74,7 @@ def test_a_run_that_has_ended_is_not_begun_again_by_what_was_being_hashed(
     exp.stop()
     assert "1 delivery waits" in caplog.text
     hashing.set()
-    assert "the run ended before it was delivered" in str(future.result(20).queued["moody"])
+    assert "the run ended before it was delivered" in str(future.result(60).queued["moody"])
     assert not moody.calls("start")
     assert not lane_processes()
     later = experiment()
@@ -88,7 +88,7 @@ def test_what_is_on_its_way_when_a_run_ends_is_told_of(moody: Moody, experiment:
     futures = [exp.submit_artifact(made(name=name)) for name in ("one", "other")]
     assert eventually(lambda: moody.calls("put"))
     exp.stop()
-    assert all(future.result(5).queued["moody"] for future in futures)
+    assert all(future.result(60).queued["moody"] for future in futures)
 
 
 def test_what_is_left_includes_what_is_not_hashed_yet(moody: Moody, experiment: Make, hashing: threading.Event) -> None:
@@ -120,7 +120,7 @@ def test_a_full_disk_while_hashing_leaves_the_snapshot_and_says_so(
     exp = experiment("local")
     with monkeypatch.context() as patched:
         patched.setattr(Outbox, "add", full)
-        results = exp.submit_artifact(made()).result(20)
+        results = exp.submit_artifact(made()).result(60)
         assert "the tracelet directory cannot be written" in str(results.queued["local"])
         assert exp.flush(1) == 1
     assert exp.flush() == 0
@@ -157,7 +157,7 @@ def test_a_full_disk_while_an_outcome_is_noted_is_told(
         patched.setattr(Outbox, "add", Outbox.add)
         assert "cannot be written" in str(exp.log_artifact(made()).failed["moody"])
     future = exp.submit_artifact(made())
-    assert "moody is out" in str(future.result(20).queued["moody"])
+    assert "moody is out" in str(future.result(60).queued["moody"])
     with monkeypatch.context() as patched:
         patched.setattr(Outbox, "_write", full)
         assert exp.flush(2) == 1
@@ -181,7 +181,7 @@ def test_an_outbox_that_cannot_be_listed_for_a_moment_is_listed_again(
     monkeypatch.setattr(Outbox, "waiting", stale)
     first = exp.submit_artifact(made("first"))
     assert eventually(lambda: "Stale file handle" in caplog.text)
-    assert first.result(20).ok
+    assert first.result(60).ok
     assert exp.log_artifact(made("second"))["moody"].version == "v1"
 
 
@@ -285,7 +285,7 @@ def test_a_run_belongs_to_what_the_users_sdk_said_when_it_began(
         with exp:
             mind.append("begun in the run")
             assert exp.log_artifact(made("logged")).ok
-            assert exp.submit_artifact(made("submitted")).result(20).ok
+            assert exp.submit_artifact(made("submitted")).result(60).ok
             assert [one.version for one in exp.list_artifacts()] == ["v1", "v0"]
         assert {path.name for path in (home / ".tracelet").glob("minded-*")} == {"minded-1"}
     finally:
@@ -299,7 +299,7 @@ def test_threads_that_ask_at_once_share_what_they_ask_with(experiment: Make, mon
     honest = wiring._lay
 
     def late() -> object:
-        barrier.wait(10)
+        barrier.wait(60)
         return honest()
 
     monkeypatch.setattr(wiring, "_lay", late)

@@ -309,7 +309,7 @@ class TestClearing:
         age(directory / "lanes")
         assert swept(directory) == {"lane logs": (1, 5)}
         assert len(list((directory / "lanes").iterdir())) == 1
-        assert doctor.wait(30) == 0
+        assert doctor.wait(60) == 0
 
     def test_downloads_go_when_nobody_has_read_them_for_long(self, directory: Path) -> None:
         old = put(directory / "downloads" / "old" / "file")
@@ -505,7 +505,7 @@ class TestBesideOthers:
             subprocess.Popen([COMMAND, "gc", "--json"], env=environment(), text=True, stdout=subprocess.PIPE)
             for _ in range(2)
         ]
-        told = [json.loads(one.communicate(timeout=60)[0]) for one in both]
+        told = [json.loads(one.communicate(timeout=180)[0]) for one in both]
         assert [one.returncode for one in both] == [0, 0]
         counts = {
             kind: [one["count"] for each in told for one in each["swept"] if one["kind"] == kind] for kind in KINDS
