@@ -31,7 +31,7 @@ from tracelet.testing import DetectorContract
 pytestmark = pytest.mark.capture
 
 QUICK = {"interval": 0.05, "checks": 3, "max_wait": 1.0}
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class TestContract(DetectorContract):
