@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `reliability`, `launchers`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -14,6 +14,10 @@ PLUGINS = ("mlflow", "wandb", "clearml", "aim", "lightning")
 CORE_TESTS = "tracelet-core/tests"
 DISTRIBUTIONS = ("core", *PLUGINS)
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
+#: Frameworks and servers are for fewer workers: a large process is late with all that it starts.
+FEW = ("-n", "2", "--dist", "loadscope")
+#: Much of the time is spent waiting for deadlines: more workers than cores.
+MANY = ("-n", "4", "--dist", "worksteal")
 
 
 def group(*names: str) -> list[str]:
@@ -39,39 +43,48 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test, with branch coverage of the core."""
-    session.install(*group("frameworks", "formats"))
-    session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
-    # Hundreds of processes are started: none has to compile what another one has.
-    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    """Run every test."""
+    install_all(session)
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("coverage", "erase")
-    failed = [name for name, command in groups().items() if not passes(session, *command)]
-    session.run("coverage", "combine", silent=True)
-    # All is covered but, once in a while, a line that only a race's other outcome reaches: that is no reason to fail.
-    if not passes(session, "coverage", "report", "--precision=2", "--fail-under=99.9"):
-        failed.append("coverage of the core")
+    groups = {
+        **core_groups(),
+        "across distributions": ("tests", *FEW),
+        **{name: (f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope") for name in PLUGINS},
+    }
+    failed = [name for name, arguments in groups.items() if not passes(session, "pytest", *arguments)]
     if failed:
         session.error(f"these failed: {', '.join(failed)}")
 
 
-def groups() -> dict[str, tuple[str, ...]]:
-    """What the tests are run in, each with as many workers as suit it."""
-    measured = ("coverage", "run", "-m", "pytest", CORE_TESTS, "-m")
-    # Much of the time is spent waiting for deadlines: more workers than cores.
-    many = ("-n", "4", "--dist", "worksteal")
-    # Frameworks and servers are for fewer: a large process is late with all that it starts.
-    few = ("-n", "2", "--dist", "loadscope")
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure how much of the core its own tests run, branch by branch; measuring takes as long again as the tests."""
+    install_all(session)
+    session.run("coverage", "erase")
+    for arguments in core_groups().values():
+        session.run("coverage", "run", "-m", "pytest", *arguments)
+    session.run("coverage", "combine", silent=True)
+    # All is covered but, once in a while, a line that only a race's other outcome reaches: that is no reason to fail.
+    session.run("coverage", "report", "--precision=2", "--fail-under=99.9")
+
+
+def install_all(session: nox.Session) -> None:
+    """Install every distribution from its sources, and what its tests need."""
+    session.install(*group("frameworks", "formats"))
+    session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
+    # Hundreds of processes are started: none has to compile what another one has.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+
+
+def core_groups() -> dict[str, tuple[str, ...]]:
+    """What the core's own tests are run in, each with as many workers as suit it."""
     return {
-        "core": (*measured, "not kit and not frameworks and not capture", *many),
-        "capture": (*measured, "capture and not frameworks", *many),
-        "kit": (*measured, "kit", *few),
-        "frameworks": (*measured, "frameworks", *few),
-        # What these cover of the core is covered without them, and measuring slows every process that they start.
-        "across distributions": ("pytest", "tests", *few),
-        **{name: ("pytest", f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope") for name in PLUGINS},
+        "core": (CORE_TESTS, "-m", "not kit and not frameworks and not capture", *MANY),
+        "capture": (CORE_TESTS, "-m", "capture and not frameworks", *MANY),
+        "kit": (CORE_TESTS, "-m", "kit", *FEW),
+        "frameworks": (CORE_TESTS, "-m", "frameworks", *FEW),
     }
 
 

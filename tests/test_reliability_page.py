@@ -20,3 +20,14 @@ def test_every_test_that_the_page_names_is_there() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         assert not name or name in functions, f"{path} has no {name}"
+
+
+def test_the_last_long_run_made_every_kind_of_trouble_and_lost_nothing() -> None:
+    figures = PAGE.partition("<!-- figures -->")[2].partition("<!-- end of figures -->")[0]
+    assert sum(int(kills) for kills in re.findall(r"\| (\d+) kills,", figures)) >= 200
+    for kind in ("local", "fsfiles", "mlflow", "lane killed", "sync killed", "gc killed", "refused", "slow", "reset"):
+        assert kind in figures
+    for kind in ("corrupt", "a disk", "a tracelet directory damaged", "10,000 artifacts"):
+        assert kind in figures
+    bad = r"(\d+) (?:lost|wrong|doubled|out of order|in one backend alone|foreign errors|more threads|more open files)"
+    assert set(re.findall(bad, figures)) == {"0"}
