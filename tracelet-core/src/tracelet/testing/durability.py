@@ -106,7 +106,7 @@ class Durability(Workbench):
         (own_folder / "bad").write_bytes(b"head" + mark + b"tail")
         (own_folder / "good").write_bytes(b"good")
         program.call(programs.log, bench.experiment, bench.spec.name, [recipe])
-        changed = mark[::-1] if change == "all" else mark[:-1] + b"?"
+        changed = mark[::-1] if change == "all" else mark[:-1] + bytes([mark[-1] ^ 1])
         assert tamper(mark, changed) > 0, "the stored bytes are in no file of the place: override the fixture tamper"
         dest = own_folder / "got"
         reader = bench.driver("program-2")
