@@ -60,6 +60,7 @@ FLOORS = (
         "core.links",
         "core.processes",
         "core.remote",
+        "core.retry_after",
         "core.shapes",
         "core.words",
     },

@@ -18,7 +18,7 @@ import requests
 from aim.ext.transport.message_utils import decode_tree, encode_tree, pack_args, unpack_args
 
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable
-from tracelet.plugin import redact
+from tracelet.plugin import redact, seconds_asked
 from tracelet.settings import load
 
 __all__ = ["LIMITS", "MANY", "Calls", "Refused"]
@@ -161,6 +161,11 @@ class Calls:
             )
         if answer.status_code == 404:
             return self._stranger("HTTP status 404")
+        wait = seconds_asked(answer.headers.get("Retry-After"))
+        if wait:
+            return BackendUnavailable(
+                f"{self.shown} asks to wait {wait:.0f} s (HTTP status {answer.status_code}).", retry_after=wait
+            )
         return BackendUnavailable(
             f"{self.shown} is not well: HTTP status {answer.status_code}. See the server's output."
         )

@@ -21,7 +21,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.util import Retry
 
 from tracelet.exceptions import BackendUnavailable
-from tracelet.plugin import redact
+from tracelet.plugin import redact, seconds_asked
 from tracelet_clearml.errors import Away, Barred
 
 __all__ = ["bound", "reach"]
@@ -71,8 +71,7 @@ class _Bounded(requests.Session):
         except requests.RequestException as error:
             raise Away(f"ClearML at {place} does not answer ({type(error).__name__}: {error}).") from error
         if answer.status_code >= 500 or answer.status_code in {408, 429}:
-            asked = answer.headers.get("Retry-After", "")
-            wait = float(asked) if asked.isdecimal() else 0.0
+            wait = seconds_asked(answer.headers.get("Retry-After"))
             raise Away(
                 f"ClearML at {place} asks to wait {wait:.0f} s (HTTP status {answer.status_code})."
                 if wait

@@ -57,6 +57,7 @@ from tracelet.core.manifest import Manifest
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plain import plain_data
 from tracelet.core.redaction import redact
+from tracelet.core.retry_after import seconds_asked
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.sniffing import tell_type
@@ -119,6 +120,7 @@ __all__ = [
     "plain_data",
     "redact",
     "saving",
+    "seconds_asked",
     "share",
     "sound",
     "target_path",

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from urllib3.util import Retry
 
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
-from tracelet.plugin import redact
+from tracelet.plugin import redact, seconds_asked
 
 __all__ = ["code_of", "hear_waits", "is_missing", "translated"]
 
@@ -84,8 +84,7 @@ _increment = Retry.increment
 
 
 def _hearing(self: Retry, method: Any = None, url: Any = None, response: Any = None, *rest: Any, **named: Any) -> Retry:
-    said = str(response.headers.get("Retry-After", "")) if response is not None else ""
-    _Asked.seconds = float(said) if said.isdecimal() else 0.0
+    _Asked.seconds = seconds_asked(response.headers.get("Retry-After")) if response is not None else 0.0
     return _increment(self, method, url, response, *rest, **named)
 
 
