@@ -82,9 +82,10 @@ class Uses:
         for file in sorted(files):
             try:
                 use = _use(json.loads(read_own(file)[:_LONGEST]), file.parent.name)
-            except (OSError, ValueError, KeyError, TypeError, RecursionError, TraceletError):
+                own = self._file(use) == file
+            except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError, TraceletError):
                 continue
-            if self._file(use) == file:
+            if own:
                 yield use
 
 
