@@ -183,7 +183,8 @@ def users_of(*modules: str) -> set[str]:
 def test_threads_processes_and_entry_points_have_one_owner_each() -> None:
     assert users_of("subprocess") == {"core/lane.py"} | {path for path in users_of("subprocess") if "testing/" in path}
     threading = {room(CORE / path) for path in users_of("threading") if path.startswith("core/")}
-    assert threading == {"core.capture", "core.delivery"}
+    # A lane makes none: it asks whether an interruption can be the user's.
+    assert threading == {"core.capture", "core.delivery", "core.lane"}
     assert users_of("importlib.metadata.entry_points") == {"core/plugins.py"}
     assert {path for path in users_of("multiprocessing") if path.startswith("core/")} == set()
 
@@ -201,7 +202,7 @@ def test_only_settings_reads_the_environment() -> None:
 def test_only_the_boundaries_catch_everything() -> None:
     rooms = ("core/plugins.py", "core/lane.py", "core/remote.py", "core/capture.py", "worker.py")
     # Where classes of the user's own are asked for what is in them, or run as a pickle says.
-    asking = ("core/plain.py", "builtin/objects.py")
+    asking = ("core/plain.py", "core/words.py", "builtin/objects.py")
     allowed = {CORE / one for one in (*rooms, *asking)} | DETECTORS_GUARDS
     wrong = []
     for path in [*sources(), *plugin_sources()]:

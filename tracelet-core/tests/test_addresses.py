@@ -202,6 +202,17 @@ def test_any_other_address_wherever_it_stands_is_not(here: Moody, there: str, wh
         Addresses({}, Set()).check({"host": where(there)})
 
 
+@pytest.mark.parametrize(
+    "planted",
+    ["https://me:hunter2@evil.example/x", "me:hunter2@evil.example/x", "evil.example/x?token=hunter2", "a.b" * 90_000],
+)
+def test_an_address_is_told_without_its_secrets_and_not_at_length(here: Moody, planted: str) -> None:
+    with pytest.raises(BackendUnavailable, match="which no program of yours was set to") as told:
+        Addresses({}, Set()).check({"host": planted})
+    assert "hunter2" not in str(told.value)
+    assert len(str(told.value)) < 500
+
+
 def test_who_has_no_home_remembers_nothing(here: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/me")

@@ -496,7 +496,7 @@ def test_a_detector_that_nobody_named_is_a_warning_whatever_it_asks_for(
     assert said == "the detector 'hand' does not start: ConfigError: there is nothing to hold: give it a hand."
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("1 / 0"), SystemExit(3), AssertionError()])
+@pytest.mark.parametrize("error", [ZeroDivisionError("1 / 0"), SystemExit(3), AssertionError(), GeneratorExit()])
 def test_a_detector_that_cannot_be_made_is_one_warning_and_the_run_goes_on(
     run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:

@@ -20,7 +20,7 @@ from tracelet.testing import installed
 
 HEAD = """
 from tracelet.builtin.local import LocalBackend
-from tracelet.exceptions import ConfigError
+from tracelet.exceptions import BackendUnavailable, ConfigError, TraceletError
 from tracelet.plugin import BackendSpec, DetectorSpec, RoutingSpec, SerializerSpec, hookimpl
 """
 
@@ -338,6 +338,7 @@ def test_code_that_says_nothing_of_its_arguments_is_believed(tmp_path: Path, hom
 
 ANSWERS = {
     "1 / 0": "failed with ZeroDivisionError: division by zero",
+    "exit(3)": "failed with SystemExit: 3",
     "None": "failed with TypeError",
     "5": "failed with TypeError",
     "'local'": "chose 'local'",
@@ -445,15 +446,49 @@ class Points(LocalBackend):
         import attrs
         return attrs.evolve(super()._stored(*arguments), locator=object())
 
+class Numbers(LocalBackend):
+    def put(self, sealed, labels):
+        import attrs
+        return attrs.evolve(super().put(sealed, labels), **WRONG)
+
+class NumbersAll(LocalBackend):
+    def list(self, *, name, type):
+        import attrs
+        return [attrs.evolve(one, **WRONG) for one in super().list(name=name, type=type)]
+
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+class Unmade(BackendUnavailable):
+    def __init__(self):
+        pass
+
+class Away(BackendUnavailable):
+    pass
+
+class Mine(TraceletError):
+    pass
+
+def answering(error, answers):
+    error.answers = answers
+    return error
+
+class Raises(LocalBackend):
+    def put(self, sealed, labels):
+        if not (self._root / "mended").exists():
+            raise RAISED
+        return super().put(sealed, labels)
+
 def opens(kind):
     return lambda e, s, c: kind(c.directory / kind.__name__, e)
 """
 
 
 @contextlib.contextmanager
-def backend(folder: Path, spec: str) -> Iterator[None]:
+def backend(folder: Path, spec: str, more: str = "") -> Iterator[None]:
     """A stranger's backend, called ``odd``."""
-    source = f"{KINDS}\n@hookimpl\ndef tracelet_backends():\n    return [BackendSpec(name='odd', {spec})]"
+    source = f"{KINDS}\n{more}\n@hookimpl\ndef tracelet_backends():\n    return [BackendSpec(name='odd', {spec})]"
     write(folder / "stranger.py", HEAD + source)
     with installed(folder, {"stranger": "stranger"}):
         yield
@@ -502,6 +537,117 @@ def test_a_backend_that_answers_something_else_is_told_at_once(tmp_path: Path, h
         assert not results.queued
 
 
+FLAWS = {
+    "number='3'": "number is no whole number from 0 on",
+    "number=True": "number is no whole number from 0 on",
+    "number=10**30": "number is no whole number from 0 on",
+    "manifest=None": "manifest is no Manifest",
+    "uri=None": "uri is no text",
+    "label=5": "label is no text",
+    "aliases='best'": "aliases are no tuple of texts",
+    "aliases=(1,)": "aliases are no tuple of texts",
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_version_with_a_field_of_another_kind_is_told_at_once(tmp_path: Path, home: Path, flaw: str) -> None:
+    with (
+        backend(tmp_path / "plugins", "open=opens(Numbers), in_process=True", f"WRONG = dict({flaw})"),
+        Experiment("manners", backend="odd", artifacts=True) as exp,
+    ):
+        results = exp.log_artifact(thing())
+        assert is_final(results.failed["odd"])
+        assert f"put returned a StoredArtifact whose {FLAWS[flaw]}" in str(results.failed["odd"])
+
+
+def test_a_listing_with_a_field_of_another_kind_is_an_error(tmp_path: Path, home: Path) -> None:
+    with (
+        backend(tmp_path / "plugins", "open=opens(NumbersAll)", "WRONG = dict(number=1.5)"),
+        Experiment("manners", backend="odd", artifacts=True) as exp,
+    ):
+        exp.log_artifact(thing())
+        with pytest.raises(BackendError, match="list gave a StoredArtifact whose number is no whole number from 0 on"):
+            exp.list_artifacts()
+
+
+RAISED = {
+    "SystemExit(3)": "SystemExit: 3",
+    "KeyboardInterrupt()": "KeyboardInterrupt",
+    "GeneratorExit('mine')": "GeneratorExit: mine",
+    "BaseExceptionGroup('mine', [SystemExit()])": "BaseExceptionGroup: mine",
+    "Speechless()": "Speechless in put",
+    "BackendUnavailable('')": "BackendUnavailable in put",
+    "Unmade()": "Unmade in put",
+    "Mine('mine')": "mine",
+    "BackendUnavailable('mine', retry_after='soon')": "mine",
+    "BackendUnavailable('mine', retry_after=float('nan'))": "mine",
+    "answering(BackendUnavailable('mine'), None)": "mine",
+    "answering(BackendUnavailable('mine'), [1, 2])": "mine",
+}
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+@pytest.mark.parametrize("raised", RAISED)
+def test_whatever_a_backend_raises_is_told_and_later_deliveries_are_made(
+    tmp_path: Path, home: Path, raised: str, in_process: bool
+) -> None:
+    with (
+        backend(tmp_path / "plugins", f"open=opens(Raises), in_process={in_process}", f"RAISED = {raised}"),
+        Experiment("manners", backend="odd", artifacts=True) as exp,
+    ):
+        results = exp.log_artifact(thing())
+        assert RAISED[raised] in str(results.queued["odd"])
+        write(home / ".tracelet" / "Raises" / "mended", "")
+        assert exp.flush(60.0) == 0
+        assert [one.name for one in exp.list_artifacts()] == ["thing"]
+
+
+def test_a_kind_of_away_that_a_backend_made_itself_leaves_it_alone_for_a_while(tmp_path: Path, home: Path) -> None:
+    with (
+        backend(tmp_path / "plugins", "open=opens(Raises)", "RAISED = Away('mine', retry_after=1000.0)"),
+        Experiment("manners", backend="odd", artifacts=True) as exp,
+    ):
+        exp.log_artifact(thing())
+        assert "odd is away, and is asked again in " in str(exp.log_artifact(thing("other")).queued["odd"])
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "OSError('no way to https://me:hunter2@host/x?token=hunter2')",
+        "BackendUnavailable('no way to https://me:hunter2@host/x?token=hunter2')",
+    ],
+)
+def test_secrets_in_what_a_backend_raises_are_not_written_down(
+    tmp_path: Path, home: Path, caplog: pytest.LogCaptureFixture, raised: str
+) -> None:
+    with (
+        backend(tmp_path / "plugins", "open=opens(Raises), in_process=True", f"RAISED = {raised}"),
+        Experiment("manners", backend="odd", artifacts=True) as exp,
+    ):
+        results = exp.log_artifact(thing())
+        assert "no way to https://me@host/x" in str(results.queued["odd"])
+        exp.flush(0.1)
+    notes = [path.read_text() for path in (home / ".tracelet" / "outbox").rglob("*.json")]
+    assert "hunter2" not in " ".join([caplog.text, *notes])
+
+
+def test_secrets_in_the_last_words_of_a_lane_are_not_told(tmp_path: Path, home: Path) -> None:
+    source = """
+        import os, sys
+        class Dies(LocalBackend):
+            def put(self, sealed, labels):
+                sys.stderr.write("no way to https://me:hunter2@host/x\\n")
+                sys.stderr.flush()
+                os._exit(3)
+    """
+    with (
+        backend(tmp_path / "plugins", "open=opens(Dies)", textwrap.dedent(source)),
+        Experiment("manners", backend="odd", artifacts=True) as exp,
+    ):
+        assert "It wrote last: no way to https://me@host/x" in str(exp.log_artifact(thing()).queued["odd"])
+
+
 @pytest.mark.parametrize(("kind", "answer"), [("Lists", "returned None"), ("ListsJunk", "one of them is 'v1'")])
 def test_a_listing_of_something_else_is_an_error_that_names_the_backend(
     tmp_path: Path, home: Path, kind: str, answer: str
@@ -528,6 +674,7 @@ def test_an_answer_that_no_pipe_can_carry_is_told_at_once(tmp_path: Path, home: 
 
 CONTEXTS = {
     "1 / 0": "ZeroDivisionError",
+    "exit(3)": "SystemExit: 3",
     "None": "TypeError: None is no dict",
     "[1]": "TypeError",
     "{'run': {1, 2}}": "TypeError",

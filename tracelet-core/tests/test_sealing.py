@@ -271,21 +271,38 @@ def nothing(value: Any, path: Path) -> None:
     """A serializer that forgets to write."""
 
 
-def raising(error: Exception) -> Callable[[Any, Path], None]:
+def raising(error: BaseException) -> Callable[[Any, Path], None]:
     def dump(value: Any, path: Path) -> None:
         raise error
 
     return dump
 
 
-@pytest.mark.parametrize("error", [RuntimeError("deep inside"), OSError("deep inside"), KeyError("deep inside")])
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("deep inside"), OSError("deep inside"), KeyError("deep inside"), SystemExit("deep inside")],
+)
 def test_whatever_a_serializer_raises_is_an_artifact_error(
-    artifact: TraceletArtifact, tmp_path: Path, error: Exception
+    artifact: TraceletArtifact, tmp_path: Path, error: BaseException
 ) -> None:
     spec = SerializerSpec(name="mine", suffix=".x", dump=raising(error), load=print, safe=True)
     with pytest.raises(ArtifactError, match=r"the object 'o' cannot be stored as mine: .*deep inside") as caught:
         draft(artifact.add_object(1, "o", "mine"), tmp_path, spec)
     assert caught.value.__cause__ is error
+
+
+def test_a_serializer_that_raises_without_a_word_is_told_with_the_kind_of_it(
+    artifact: TraceletArtifact, tmp_path: Path
+) -> None:
+    spec = SerializerSpec(name="mine", suffix=".x", dump=raising(ValueError()), load=print, safe=True)
+    with pytest.raises(ArtifactError, match=r"cannot be stored as mine: ValueError in dump .*which says no more"):
+        draft(artifact.add_object(1, "o", "mine"), tmp_path, spec)
+
+
+def test_nobody_but_the_user_interrupts_a_serializer(artifact: TraceletArtifact, tmp_path: Path) -> None:
+    spec = SerializerSpec(name="mine", suffix=".x", dump=raising(KeyboardInterrupt()), load=print, safe=True)
+    with pytest.raises(KeyboardInterrupt):
+        draft(artifact.add_object(1, "o", "mine"), tmp_path, spec)
 
 
 def test_a_serializers_own_words_stay(artifact: TraceletArtifact, tmp_path: Path) -> None:

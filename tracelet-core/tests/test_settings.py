@@ -490,5 +490,25 @@ def test_a_watched_directory_may_say_more_than_its_path() -> None:
     assert rich == WatchedDirectory("out", "report", "run-{stem}")
     assert TraceletSettings(artifact_watch_dirs=[Path("a"), rich]).artifact_watch_dirs == ["a", rich]
     assert TraceletSettings(artifact_watch_dirs=rich).artifact_watch_dirs == [rich]
-    with pytest.raises(ConfigError, match="is no path"):
+    with pytest.raises(ConfigError, match="path=3 is no path"):
         WatchedDirectory(3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wrong"),
+    [
+        ("dir", 3, "dir=3 is no path"),
+        ("dir", b"x", "dir=b'x' is no path"),
+        ("dir", "a\0b", "dir has a character that no system takes in a path"),
+        ("store", "\ud800", "store has a character that no system takes in a path"),
+        ("artifact_watch_dirs", 3, "artifact_watch_dirs=3 is no list of directories"),
+        ("artifact_watch_dirs", [3], "artifact_watch_dirs=3 is no path"),
+        ("backend", 3, "backend=3 is no list of names"),
+        ("backend", ["local", 3], "is no list of names"),
+        ("capture_include", {}, "capture_include={} is no list of names"),
+        ("capture_exclude", [""], r"capture_exclude=\[''\] is no list of names"),
+    ],
+)
+def test_what_a_field_cannot_be_is_told_with_its_name(field: str, value: Any, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong):
+        TraceletSettings(**{field: value})

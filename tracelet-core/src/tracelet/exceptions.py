@@ -103,6 +103,12 @@ class BackendError(TraceletError):
     the backend asks to be left alone for, as an HTTP server does that answers 429.
     """
 
+    # Of the class, too, for a kind of a plugin's own that is made in another way.
+    backend: str = ""
+    retryable: bool = True
+    ends_lane: bool = False
+    retry_after: float = 0.0
+
     def __init__(
         self,
         message: str,

@@ -55,12 +55,29 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _place(value: object) -> str:
-    """A path or a URL, as text; no shell puts the home in place of ``~`` where a variable or a program says it."""
+def _place(value: Any) -> Any:
+    """A path or a URL, as text; no shell puts the home in place of ``~`` where a variable or a program says it.
+
+    What is none comes back as it is, for a validator, which knows the field.
+    """
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(path, str):
-        raise ConfigError(f"{value!r} is no path: give text or a pathlib.Path.")
-    return os.path.expanduser(path)  # noqa: PTH111 - it may be a URL
+    return os.path.expanduser(path) if isinstance(path, str) else value  # noqa: PTH111 - it may be a URL
+
+
+def _a_place(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{field.name}={value!r} is no path: give text or a pathlib.Path.")
+    if "\0" in value or not _encodable(value):
+        # It may be a URL with a password.
+        raise ConfigError(f"{field.name} has a character that no system takes in a path: correct it.")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _value(given: str | enum.Enum | None) -> str | None:
@@ -76,7 +93,7 @@ class WatchedDirectory:
     folders between) and ``{type}``; None names by folder, stem and type.
     """
 
-    path: str = attrs.field(converter=_place)
+    path: str = attrs.field(converter=_place, validator=_a_place)
     type: str | None = attrs.field(default=None, converter=_value)
     name: str | None = None
 
@@ -241,23 +258,33 @@ def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[Any], Any], None
     return check
 
 
-def _names(value: str | list[str] | tuple[str, ...]) -> list[str]:
-    """``"local"``, ``"mlflow,local"`` and ``["mlflow", "local"]`` are all lists of names."""
+def _names(value: Any) -> Any:
+    """``"local"``, ``"mlflow,local"`` and ``["mlflow", "local"]`` are all lists of names; what is none comes back as it is."""
     names = _words(value) if isinstance(value, str) else value
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
-        raise ConfigError(f"{value!r} is no list of names: give one such as ['local'].")
-    return list(names)
+    return list(names) if isinstance(names, (list, tuple)) else value
 
 
-def _directories(value: object) -> list[str | WatchedDirectory]:
-    """A list of paths and of :class:`WatchedDirectory`; or one of either, or text with commas."""
+def _some_names(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ConfigError(f"{field.name}={value!r} is no list of names: give one such as ['local'].")
+
+
+def _directories(value: Any) -> Any:
+    """A list of paths and of :class:`WatchedDirectory`; or one of either, or text with commas; what is none comes back as it is."""
     given = _words(value) if isinstance(value, str) else [value] if isinstance(value, WatchedDirectory) else value
-    if not isinstance(given, (list, tuple)):
-        raise ConfigError(f"{value!r} is no list of directories: give one such as ['./checkpoints'].")
-    return [one if isinstance(one, WatchedDirectory) else _place(one) for one in given]
+    return [_place(one) for one in given] if isinstance(given, (list, tuple)) else value
+
+
+def _some_directories(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, list):
+        raise ConfigError(f"{field.name}={value!r} is no list of directories: give one such as ['./checkpoints'].")
+    for one in value:
+        if not isinstance(one, WatchedDirectory):
+            _a_place(instance, field, one)
 
 
 def _local(instance: object, field: attrs.Attribute[Any], value: str) -> None:
+    _a_place(instance, field, value)
     if not value or "://" in value:
         raise ConfigError(f"{field.name}={value!r}: the tracelet directory is a local folder; a URL may be the store.")
 
@@ -283,27 +310,29 @@ class TraceletSettings:
     automagic_artifacts: bool = attrs.field(default=False, validator=_switch)
     watch_filesystem: bool = attrs.field(default=False, validator=_switch)
     #: Directories to watch, as they were given: paths, or :class:`WatchedDirectory` for more than that.
-    artifact_watch_dirs: list[str | WatchedDirectory] = attrs.field(factory=list, converter=_directories)
+    artifact_watch_dirs: list[str | WatchedDirectory] = attrs.field(
+        factory=list, converter=_directories, validator=_some_directories
+    )
     #: Seconds between two captures of one path; 0 captures every one.
     capture_min_interval: float = attrs.field(default=0.0, validator=_not_negative)
     #: Captures a minute, of all detectors; 0 is no limit.
     capture_max_per_minute: int = attrs.field(default=0, validator=_not_negative)
     #: Patterns (as of a shell) of the paths and file names that are captured; empty is all.
-    capture_include: list[str] = attrs.field(factory=list, converter=_names)
+    capture_include: list[str] = attrs.field(factory=list, converter=_names, validator=_some_names)
     #: Patterns of the paths and file names that are not.
-    capture_exclude: list[str] = attrs.field(factory=list, converter=_names)
+    capture_exclude: list[str] = attrs.field(factory=list, converter=_names, validator=_some_names)
     #: Of one path's versions that wait, keep the newest only; what the limits above hold back is then captured later.
     capture_latest_wins: bool = attrs.field(default=False, validator=_switch)
     #: The share of the disk's free space that captured bytes may take while they wait to be delivered.
     capture_disk_share: float = attrs.field(default=0.5, validator=_share)
     #: Names of the backends to use.
-    backend: list[str] = attrs.field(factory=lambda: ["local"], converter=_names)
+    backend: list[str] = attrs.field(factory=lambda: ["local"], converter=_names, validator=_some_names)
     #: Name of the routing policy.
     routing: str = attrs.field(default="by-type", validator=_named)
     #: The tracelet directory: staging, outbox and the embedded backend. Always local.
     dir: str = attrs.field(default=".tracelet", converter=_place, validator=_local)
     #: Where large files' bytes go: a directory or an fsspec URL. Empty: inside ``dir``.
-    store: str = attrs.field(default="", converter=_place)
+    store: str = attrs.field(default="", converter=_place, validator=_a_place)
     #: Files of more megabytes (1,000,000 bytes) than this become references.
     large_file_mb: float = attrs.field(default=100.0, validator=_positive)
     on_large: str = attrs.field(default="reference", validator=_one_of("reference", "upload"))

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from tracelet.core.files import atomic_write
-from tracelet.core.redaction import redact
+from tracelet.core.redaction import redact, redact_text
 from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import state_folder
 
@@ -26,6 +26,10 @@ __all__ = ["Addresses"]
 #: What a URL, a path, and a host with its port or its domain have; a text with white space is none of these.
 _OF_ADDRESSES = re.compile(r"[/\\:]|\w\.\w")
 _SPACE = re.compile(r"\s")
+#: What makes a URI of a host and what stands before it.
+_ANY = "address://"
+#: Characters of an address that are told.
+_LONGEST = 200
 
 
 def _addresses(value: Any) -> Iterator[str]:
@@ -63,9 +67,15 @@ class Addresses:
             note = _note(address)
             if address not in self._own and (note is None or not note.exists()):
                 raise BackendUnavailable(
-                    f"it is for {address!r}, which no program of yours was set to: `tracelet sync --trust-addresses` "
+                    f"it is for {_shown(address)!r}, which no program of yours was set to: `tracelet sync --trust-addresses` "
                     "sends it there with your credentials; delete it where you do not know it."
                 )
+
+
+def _shown(address: str) -> str:
+    """An address for a message: whoever planted it may have made it long, and it need not be a URI to hold a secret."""
+    clean = redact_text(redact(f"{_ANY}{address}").removeprefix(_ANY))
+    return clean if len(clean) <= _LONGEST else f"{clean[:_LONGEST]}…"
 
 
 def _note(address: str) -> Path | None:

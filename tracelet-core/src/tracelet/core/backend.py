@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
-from tracelet.core.entries import ArtifactType, check_name, time_field
+from tracelet.core.entries import LARGEST_SIZE, ArtifactType, check_name, time_field
 from tracelet.core.files import Stamp
 from tracelet.core.manifest import Manifest
 from tracelet.core.shapes import check_settings, takes
@@ -36,6 +36,7 @@ __all__ = [
     "StoredArtifact",
     "TakesBack",
     "check_label",
+    "flaw_of",
     "or_damage",
     "parse_ref",
     "sound",
@@ -161,6 +162,19 @@ class StoredArtifact:
     def version(self) -> str:
         """The caller's label, or ``v<number>``."""
         return self.label or f"v{self.number}"
+
+
+def flaw_of(stored: StoredArtifact) -> str:
+    """Say which field of a version that a plugin answers with is not what core goes by, and nothing where all are."""
+    sound = {
+        "manifest is no Manifest": isinstance(stored.manifest, Manifest),
+        "number is no whole number from 0 on": type(stored.number) is int and 0 <= stored.number <= LARGEST_SIZE,
+        "uri is no text": isinstance(stored.uri, str),
+        "label is no text": stored.label is None or isinstance(stored.label, str),
+        "aliases are no tuple of texts": isinstance(stored.aliases, (list, tuple))
+        and all(isinstance(alias, str) for alias in stored.aliases),
+    }
+    return next((flaw for flaw, is_sound in sound.items() if not is_sound), "")
 
 
 #: What a stored version that was changed is found out by.

@@ -39,7 +39,7 @@ from tracelet.core.results import LogResults
 from tracelet.core.shapes import misfit
 from tracelet.core.snapshots import Look, Outdated, content_of, discard, look_of, size_of, weight_of
 from tracelet.core.sniffing import tell_type
-from tracelet.core.words import many
+from tracelet.core.words import many, words_of
 from tracelet.exceptions import ArtifactError, ConfigError
 from tracelet.settings import TraceletSettings, WatchedDirectory, load_plugin
 
@@ -51,8 +51,6 @@ _AGAIN = 0.05
 _MINUTE = 60.0
 #: Seconds that a detector has for stopping, and submitting for what is not submitted, however late it is.
 _SHORTEST = 0.5
-#: What a detector may raise, and the training goes on.
-_TROUBLE = (Exception, SystemExit)
 _TOO_FAST = "capture_min_interval or capture_max_per_minute leaves it out"
 #: Takes an artifact of Tracelet's own files and the id of its put, which is the same when it is done again.
 Submit = Callable[[TraceletArtifact, Labels, str], "Future[LogResults]"]
@@ -150,7 +148,9 @@ class Capture:
             wrong = misfit(getattr(detector, "start", None), ("emit",)) or misfit(getattr(detector, "stop", None), ())
             if wrong:
                 raise TypeError(f"{detector!r} is no detector: {wrong}")
-        except _TROUBLE as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a detector raises, the training goes on
             self._warn_or_refuse(spec.name, error)
             return None
         return detector
@@ -159,7 +159,7 @@ class Capture:
         """A detector is never the end of the user's training; a setting that Tracelet's own cannot work with is the user's to correct."""
         if isinstance(error, ConfigError) and name in self._may_refuse:
             raise error
-        _LOG.warning("the detector %r does not start: %s: %s", name, type(error).__name__, error)
+        _LOG.warning("the detector %r does not start: %s", name, words_of(error))
 
     def start(self) -> None:
         """Start the detectors. Raises :class:`~tracelet.ConfigError` for what one cannot work with; then none runs."""
@@ -167,7 +167,9 @@ class Capture:
         for name, detector in self._detectors.items():
             try:
                 detector.start(self.emit)
-            except _TROUBLE as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever a detector raises, the training goes on
                 try:
                     self._warn_or_refuse(name, error)
                 except ConfigError:
@@ -411,7 +413,7 @@ class Capture:
     def _fail(self, detection: Detection, error: Exception) -> None:
         self._counts["failed"] += 1
         what = detection.path or type(detection.model).__name__
-        _LOG.warning("%s is not captured: %s: %s", what, type(error).__name__, error)
+        _LOG.warning("%s is not captured: %s", what, words_of(error))
 
     def _tell_once(self, what: str, message: str, *arguments: Any) -> None:
         if what not in self._warned:
@@ -476,8 +478,8 @@ class Capture:
     def _stop_one(self, name: str, detector: Detector) -> None:
         try:
             detector.stop()
-        except _TROUBLE as error:
-            _LOG.warning("the detector %r does not stop: %s: %s", name, type(error).__name__, error)
+        except BaseException as error:  # noqa: BLE001 - it is on a thread of its own, where nobody presses Ctrl-C
+            _LOG.warning("the detector %r does not stop: %s", name, words_of(error))
 
     @property
     def waiting(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from tracelet.core.lane import guarded
 from tracelet.core.plugins import Catalogue, recognise
 from tracelet.core.serializers import SerializerSpec
-from tracelet.core.words import sentence
+from tracelet.core.words import said_by, sentence, words_of
 from tracelet.exceptions import ArtifactError, BackendError, UnknownPlugin
 
 __all__ = ["check_form", "model_form", "model_serializer", "object_form", "unfit"]
@@ -56,8 +56,9 @@ def check_form(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, val
 
 def unfit(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, what: str, reason: object) -> str:
     """Say that a value cannot be stored, and what to do."""
+    why = said_by(reason) or words_of(reason) if isinstance(reason, BaseException) else reason
     return (
-        f"the {what} cannot be stored as {spec.name}: {sentence(reason)} Change it, or give another serializer= or framework=."
+        f"the {what} cannot be stored as {spec.name}: {sentence(why)} Change it, or give another serializer= or framework=."
         f"{serializers.whose(spec.name)}"
     )
 

@@ -20,12 +20,13 @@ import typing
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import IO, Any, Protocol, TypeVar
 
 import attrs
 
 from tracelet import exceptions
-from tracelet.core.backend import BackendContext, BackendSpec, StoredArtifact
+from tracelet.core.backend import BackendContext, BackendSpec, StoredArtifact, flaw_of
 from tracelet.core.files import FileChanged, create, make_folder
 from tracelet.core.plain import converter
 from tracelet.core.processes import (
@@ -39,6 +40,7 @@ from tracelet.core.processes import (
     owner_mark,
     process_id,
 )
+from tracelet.core.redaction import redact_text
 from tracelet.core.service import Service
 from tracelet.core.words import words_of
 from tracelet.exceptions import BackendError, BackendUnavailable, TraceletError
@@ -113,32 +115,55 @@ def operation(name: str) -> Operation:
 def guarded(backend: str, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Call a plugin's code; whatever it raises comes out as one of Tracelet's errors.
 
-    Its own :class:`TraceletError` passes as it is, with the backend's name; anything else is a
-    :class:`BackendError` that may pass, with the cause chained.
+    Its own :class:`TraceletError` passes as it is, with the backend's name; anything else, also what would end a
+    program, is a :class:`BackendError` that may pass, with the cause chained. The user's own interruption is none of
+    the plugin's.
     """
     try:
         return call(*arguments, **named)
-    except BackendError as error:
-        error.backend = error.backend or backend
+    except TraceletError as error:
+        _set_right(error, backend)
         raise
-    except TraceletError:
-        raise
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
+            raise
         raise BackendError(f"{backend}: {words_of(error)}", backend=backend) from error
+
+
+def _set_right(error: TraceletError, backend: str) -> None:
+    """See to it that what a plugin raised can be read as any error of Tracelet's, and holds no secret."""
+    text = str(error)
+    clean = redact_text(text) if text.strip() else f"{backend}: {words_of(error)}"
+    if clean != text:
+        error.args = (clean,)
+    answers = error.answers if isinstance(error.answers, (list, tuple)) else ()
+    error.answers = tuple(one for one in answers if isinstance(one, StoredArtifact) and not flaw_of(one))
+    if isinstance(error, BackendError):
+        error.backend = error.backend or backend
+        asked = error.retry_after
+        if not isinstance(asked, (int, float)) or not asked > 0:
+            error.retry_after = 0.0
 
 
 def error_to_wire(error: TraceletError) -> dict[str, Any]:
     """Return an error as plain data."""
     how = {name: getattr(error, name, False) for name in ("retryable", "ends_lane", "retry_after")}
     answers = converter().unstructure(tuple(error.answers), tuple[StoredArtifact, ...])
-    return {"type": type(error).__name__, "message": str(error), "answers": answers, **how}
+    return {"type": _known_kind(error).__name__, "message": str(error), "answers": answers, **how}
+
+
+def _known_kind(error: TraceletError) -> type:
+    """The nearest kind that is Tracelet's own: what a plugin makes of it is known on its side alone."""
+    return next(
+        kind for kind in type(error).__mro__ if kind is FileChanged or getattr(exceptions, kind.__name__, None) is kind
+    )
 
 
 def error_from_wire(data: dict[str, Any], backend: str) -> TraceletError:
-    """Return the error that :func:`error_to_wire` described; an unknown kind is a :class:`BackendError`."""
+    """Return the error that :func:`error_to_wire` described."""
     if data["type"] == FileChanged.__name__:
         return FileChanged(data["message"])
-    kind: type[TraceletError] = getattr(exceptions, data["type"], BackendError)
+    kind: type[TraceletError] = getattr(exceptions, data["type"])
     how = {name: data[name] for name in ("retryable", "ends_lane", "retry_after")}
     told = kind(data["message"], backend=backend, **how) if issubclass(kind, BackendError) else kind(data["message"])
     told.answers = converter().structure(data["answers"], tuple[StoredArtifact, ...])
@@ -363,7 +388,7 @@ class ProcessLane:
             lines = self._log().read_text(errors="replace").strip().splitlines()[-3:]
         except OSError:
             return ""
-        return f" It wrote last: {' / '.join(lines)[-500:]}" if lines else ""
+        return f" It wrote last: {redact_text(' / '.join(lines))[-500:]}" if lines else ""
 
     def _break(self, reason: str) -> None:
         self._kill()

@@ -25,6 +25,7 @@ from tracelet.core.entries import (
     time_field,
 )
 from tracelet.core.plain import converter, dumps
+from tracelet.core.words import sentence, words_of
 from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
 
 __all__ = ["MOST_BYTES", "ROUTING_KEYS", "Manifest"]
@@ -171,7 +172,7 @@ class Manifest:
             plain = text.decode() if isinstance(text, bytes) else text
             data = json.loads(plain, object_pairs_hook=_once, parse_constant=_no_number)
         except (RecursionError, ValueError) as error:
-            raise IntegrityError(f"a manifest is not JSON: {error}") from error
+            raise IntegrityError(f"a manifest is not JSON: {sentence(error)}") from error
         return cls.from_dict(data)
 
     @classmethod
@@ -193,7 +194,7 @@ class Manifest:
         except UnsafePath:
             raise
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise IntegrityError(f"a manifest cannot be read: {type(error).__name__}: {error}") from error
+            raise IntegrityError(f"a manifest cannot be read: {sentence(words_of(error))}") from error
         if data.get("digest") != digest:
             raise IntegrityError(
                 f"the manifest of {manifest.name!r} was changed: it bears another digest than its own."

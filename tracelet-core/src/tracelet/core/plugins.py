@@ -25,6 +25,7 @@ from tracelet.core.backend import BackendSpec
 from tracelet.core.detector import DetectorSpec
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.serializers import SerializerSpec
+from tracelet.core.words import sentence, words_of
 from tracelet.exceptions import PluginError, PluginLoadError, UnknownPlugin
 
 __all__ = ["Catalogue", "PluginRecord", "Registry", "choose", "discover", "recognise", "registry", "sdk_state"]
@@ -189,7 +190,7 @@ def _failure(record: PluginRecord, found: _Found) -> PluginLoadError | None:
     if not found.faults:
         return None
     first = found.faults[0]
-    reasons = "; ".join(dict.fromkeys(f"{type(error).__name__}: {error}".rstrip(".") for error in found.faults))
+    reasons = "; ".join(dict.fromkeys(words_of(error).rstrip(".") for error in found.faults))
     whole = " whole" if any(found.specs.values()) else ""
     failure = PluginLoadError(
         f"the plugin {record.name!r} of {record} does not load{whole}: {reasons}. Repair it, or uninstall it."
@@ -346,9 +347,11 @@ def choose(
     try:
         chosen = policy.route(summary, configured)
         names = [chosen] if isinstance(chosen, (str, bytes)) else list(chosen)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(
-            f"the routing policy {name!r} failed with {type(error).__name__}: {error}; {expected}{policies.whose(name)}"
+            f"the routing policy {name!r} failed with {words_of(error)}; {expected}{policies.whose(name)}"
         ) from error
     if not names or isinstance(chosen, (str, bytes)) or not all(one in configured for one in names):
         raise PluginError(f"the routing policy {name!r} chose {chosen!r}: {expected}{policies.whose(name)}")
@@ -367,13 +370,14 @@ def recognise(
 def _matches(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, value: object) -> bool:
     try:
         return bool(spec.matches(value))
-    except Exception as error:  # noqa: BLE001 - it is asked whether it wants what nobody gave it
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is asked whether it wants what nobody gave it
         _LOG.warning(
-            "the serializer %r cannot say whether a %s is its own, and is left out: %s: %s.%s",
+            "the serializer %r cannot say whether a %s is its own, and is left out: %s%s",
             spec.name,
             type(value).__name__,
-            type(error).__name__,
-            error,
+            sentence(words_of(error)),
             serializers.whose(spec.name),
         )
         return False
@@ -385,10 +389,11 @@ def sdk_state(spec: BackendSpec) -> dict[str, Any]:
         told: object = json.loads(json.dumps(spec.context()))
         if not isinstance(told, dict):
             raise TypeError(f"{told!r} is no dict")
-    except Exception as error:  # noqa: BLE001 - it is called beside the user's work, and is never the end of it
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is called beside the user's work, and is never the end of it
         _warn_once(
-            f"{spec.name} cannot tell what your own use of its SDK is set to, and goes by its variables: "
-            f"{type(error).__name__}: {error}"
+            f"{spec.name} cannot tell what your own use of its SDK is set to, and goes by its variables: {words_of(error)}"
         )
         return {}
     return told

@@ -26,6 +26,7 @@ from tracelet.core.plugins import Catalogue
 from tracelet.core.remote import filesystem, reaching, reads_this_machine, stat_uri
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.store import Store
+from tracelet.core.words import sentence
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,
@@ -98,7 +99,7 @@ class BackendShelf:
             return guarded(spec.name, spec.load, place, trust)
         except BackendError as error:
             raise ArtifactError(
-                f"{entry.name!r} of {artifact.name!r} cannot be loaded: {error}. Look at its files with download()."
+                f"{entry.name!r} of {artifact.name!r} cannot be loaded: {sentence(error)} Look at its files with download()."
                 f"{catalogue.whose(spec.name)}"
             ) from error.__cause__
 

@@ -24,6 +24,7 @@ from tracelet.core.backend import (
     SealedArtifact,
     StoredArtifact,
     TakesBack,
+    flaw_of,
 )
 from tracelet.core.entries import ArtifactType
 from tracelet.core.files import FileChanged
@@ -201,6 +202,8 @@ class Service:
         """Return what a method answered, where it is a version of that name; what is not will not be one later."""
         if not isinstance(answer, StoredArtifact):
             raise self._wrong(f"{method} must return a StoredArtifact, and returned {answer!r}")
+        if flaw := flaw_of(answer):
+            raise self._wrong(f"{method} returned a StoredArtifact whose {flaw}")
         if answer.manifest.name != name:
             raise self._wrong(f"{method} was asked about {name!r}, and answered about {answer.manifest.name!r}")
         return answer
@@ -214,6 +217,8 @@ class Service:
         for one in answer:
             if not isinstance(one, StoredArtifact):
                 raise self._wrong(f"list must return an iterable of StoredArtifact, and one of them is {one!r}")
+            if flaw := flaw_of(one):
+                raise self._wrong(f"list gave a StoredArtifact whose {flaw}")
             yield one
 
     def _wrong(self, what: str) -> BackendError:

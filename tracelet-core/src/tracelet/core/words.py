@@ -5,7 +5,12 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-__all__ = ["many", "sentence", "words_of"]
+from tracelet.core.redaction import redact_text
+
+__all__ = ["many", "said_by", "sentence", "words_of"]
+
+#: Characters of what somebody else's exception says that are looked at, and that are told.
+_READ, _TOLD = 20_000, 2_000
 
 
 def many(count: int, one: str, several: str) -> str:
@@ -19,9 +24,18 @@ def sentence(said: object) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def said_by(error: BaseException) -> str:
+    """Return what somebody else's exception says, without secrets and without end; nothing where it cannot say anything."""
+    try:
+        text = redact_text(str(error)[:_READ]).strip()
+    except Exception:  # noqa: BLE001 - it is asked for its words because something else went wrong
+        return ""
+    return text if len(text) <= _TOLD else f"{text[:_TOLD]}…"
+
+
 def words_of(error: BaseException) -> str:
     """Return the kind of an exception and what it says; where it says nothing, where it was raised."""
-    kind, text = type(error).__name__, str(error).strip()
+    kind, text = type(error).__name__, said_by(error)
     if text:
         return f"{kind}: {text}"
     frames = traceback.extract_tb(error.__traceback__)
