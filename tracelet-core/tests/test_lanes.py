@@ -68,7 +68,7 @@ def test_a_backend_lives_in_a_process_of_its_own(moody: Moody, experiment: Make)
         ("stubborn", "did not answer within"),
         ("crash", "exit code 3"),
         ("crash", "its last words"),
-        ("quit", "exit code 5"),
+        ("quit", "moody: SystemExit: 5"),
         ("brood 1000", "did not answer within"),
         ("away", "moody is out"),
         ("locked", "moody does not know you"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import attrs
@@ -17,13 +19,14 @@ from watching import Moody, lane_processes
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact
 from tracelet.core import sealing
 from tracelet.core.backend import BackendContext, Labels, RunInfo, SealedArtifact
-from tracelet.core.delivery import all_at_once
+from tracelet.core.delivery import Promise, all_at_once
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
 from tracelet.core.lane import open_lane
 from tracelet.core.outbox import Outbox, Parcel
 from tracelet.core.plugins import registry
 from tracelet.core.processes import current
+from tracelet.core.results import LogResults
 from tracelet.core.upkeep import collect, sync
 from tracelet.core.upkeep.checks import check_up
 from tracelet.settings import TraceletSettings, load_plugin
@@ -316,6 +319,66 @@ def test_where_no_thread_can_be_started_any_more_backends_are_asked_in_turn(monk
 
     monkeypatch.setattr(threading.Thread, "start", late)
     assert all_at_once({"a": lambda: 1, "b": lambda: 2}) == ({"a": 1, "b": 2}, {})
+
+
+# -- what the user hangs on a future
+
+SLOW = 60.0
+
+
+@pytest.mark.parametrize("name", ["thing", "other"])
+def test_a_callback_may_log_what_it_likes(moody: Moody, experiment: Make, name: str) -> None:
+    exp = experiment(deadline=SLOW)
+    logged: Future[LogResults] = Future()
+    exp.submit_artifact(made()).add_done_callback(
+        lambda _: logged.set_result(exp.log_artifact(made("of the callback", name)))
+    )
+    assert logged.result(SLOW / 2).ok
+
+
+def test_a_callback_may_end_the_run(moody: Moody, experiment: Make) -> None:
+    exp = experiment(stop_timeout=SLOW)
+    ended: Future[None] = Future()
+    exp.submit_artifact(made()).add_done_callback(lambda _: ended.set_result(exp.stop()))
+    ended.result(SLOW / 2)
+    assert exp.run_id is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_goes_on_for_ever_or_wants_to_exit_holds_nothing_up(moody: Moody, experiment: Make) -> None:
+    exp = experiment(deadline=SLOW)
+    over = threading.Event()
+    for callback in (lambda _: over.wait(), lambda _: sys.exit(3)):
+        future = exp.submit_artifact(made())
+        future.add_done_callback(callback)
+        assert future.result(SLOW).ok
+    assert exp.log_artifact(made("later")).ok
+    exp.stop()
+    over.set()
+
+
+def test_where_no_thread_can_be_started_any_more_a_callback_is_called_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def late(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    promise: Promise[int] = Promise()
+    called: list[int] = []
+    promise.add_done_callback(lambda done: called.append(done.result()))
+    monkeypatch.setattr(threading.Thread, "start", late)
+    promise.set_result(3)
+    assert called == [3]
+
+
+def test_whoever_waits_for_a_backend_that_is_left_alone_is_told_at_once(moody: Moody, experiment: Make) -> None:
+    exp = experiment("moody-inline")
+    moody.told(put="throttled 600")
+    exp.log_artifact(made())
+    told = exp.submit_artifact(made("other")).result(SLOW).queued["moody-inline"]
+    assert "asked again in" in str(told)
+    moody.told()
+    assert exp.flush(SLOW) == 0
 
 
 def test_reading_lanes_end_with_stop_where_no_run_is_on(

@@ -127,7 +127,9 @@ def guarded(backend: str, call: Callable[..., T], *arguments: Any, **named: Any)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
             raise
-        raise BackendError(f"{backend}: {words_of(error)}", backend=backend) from error
+        # After what would have ended its process, nobody knows what state its SDK is in.
+        ends = not isinstance(error, Exception)
+        raise BackendError(f"{backend}: {words_of(error)}", backend=backend, ends_lane=ends) from error
 
 
 def _set_right(error: TraceletError, backend: str) -> None:

@@ -19,7 +19,7 @@ from tracelet.core.artifacts import LoggedArtifact, TraceletArtifact
 from tracelet.core.backend import BackendSpec, Capability, Labels, RunInfo
 from tracelet.core.captures import Captures
 from tracelet.core.completing import Completion
-from tracelet.core.delivery import Courier, Outcome, Task, close_all, limit_for, run_ended, unwritable
+from tracelet.core.delivery import Courier, Outcome, Promise, Task, close_all, limit_for, run_ended, unwritable
 from tracelet.core.drafts import seal_draft, staging_folder
 from tracelet.core.files import FileChanged, make_folder
 from tracelet.core.finding import Finder
@@ -511,7 +511,7 @@ def _keep(promise: Future[LogResults], results: LogResults) -> None:
 
 
 def _with_warnings(promise: Future[LogResults], warnings: Collection[str]) -> Future[LogResults]:
-    told: Future[LogResults] = Future()
+    told: Promise[LogResults] = Promise()
     told.set_running_or_notify_cancel()
 
     def tell(done: Future[LogResults]) -> None:

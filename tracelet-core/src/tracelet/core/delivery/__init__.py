@@ -11,13 +11,14 @@ from tracelet.core.delivery.lineage import Lineage
 from tracelet.core.delivery.outcomes import Outcome, limit_for, run_ended, unwritable
 from tracelet.core.delivery.reader import Reader
 from tracelet.core.delivery.sealer import Sealer
-from tracelet.core.delivery.threads import all_at_once, beside
+from tracelet.core.delivery.threads import Promise, all_at_once, beside
 
 __all__ = [
     "Attempts",
     "Courier",
     "Lineage",
     "Outcome",
+    "Promise",
     "Reader",
     "Sealer",
     "Task",

@@ -119,7 +119,15 @@ class Courier:
                 outcome: Future[Outcome] = Future()
                 outcome.set_result(Outcome(error=run_ended(self.backend), queued=True, told=True))
                 return outcome
-            outcome = self.backlog.expect(parcel)
+            try:
+                self._patience.check(self.backend)
+            except TraceletError as error:
+                # It may rest for long: whoever waits is told now.
+                self.backlog.add(parcel)
+                outcome = Future()
+                outcome.set_result(Outcome(error=error, queued=True))
+            else:
+                outcome = self.backlog.expect(parcel)
             self._run()
         return outcome
 

@@ -9,9 +9,28 @@ from typing import TypeVar
 
 from tracelet.exceptions import TraceletError
 
-__all__ = ["all_at_once", "beside"]
+__all__ = ["Promise", "all_at_once", "beside"]
 
 T = TypeVar("T")
+
+
+class Promise(Future[T]):
+    """A future whose callbacks are the user's own: each runs on a thread of its own, and nothing waits for it.
+
+    On the thread that keeps the promise a callback that logs would wait for itself, and one that hangs hold up everything.
+    """
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """See :meth:`concurrent.futures.Future.add_done_callback`."""
+        super().add_done_callback(lambda done: _apart(lambda: fn(done)))
+
+
+def _apart(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=call, name="tracelet-callback", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        thread.run()  # Python 3.12 starts no thread at the interpreter's exit
 
 
 def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, TraceletError]]:
@@ -37,7 +56,9 @@ def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dic
     for thread in threads:
         if thread.ident is not None:
             thread.join()
-    return {name: given[name] for name in calls if name in given}, raised
+    return {name: given[name] for name in calls if name in given}, {
+        name: raised[name] for name in calls if name in raised
+    }
 
 
 def beside(call: Callable[[], T]) -> Future[T]:
