@@ -135,6 +135,13 @@ DRAFTS: dict[str, Callable[[Any, Path], Any]] = {
     "no files": lambda plain, victim: plain["draft"].update(sources={}),
     "a backend": lambda plain, victim: plain.update(targets={"../../../../victim": {}}),
     "an experiment": lambda plain, victim: plain["run"].update(experiment="../../victim"),
+    "an experiment that is no text": lambda plain, victim: plain["run"].update(experiment="\ud800"),
+    "a file that no system has": lambda plain, victim: plain["draft"]["sources"].update(
+        {"loot.txt": plain["draft"]["staging"] + "/files/\0"}
+    ),
+    "a file of no encoding": lambda plain, victim: plain["draft"]["sources"].update(
+        {"loot.txt": plain["draft"]["staging"] + "/files/\ud800"}
+    ),
     "a run": lambda plain, victim: plain["run"].update(id="../../victim"),
     "a put": lambda plain, victim: plain["draft"]["manifest"].update(put_id="another"),
     "a session": lambda plain, victim: plain.update(session="../../../../victim/key"),
@@ -206,6 +213,8 @@ DELIVERIES: dict[str, Callable[[Any], Any]] = {
     "another backend": lambda plain: plain.update(backend="mlflow"),
     "an experiment": lambda plain: plain["run"].update(experiment="../../victim"),
     "a run": lambda plain: plain["run"].update(id="../../victim"),
+    "an experiment that is no text": lambda plain: plain["run"].update(experiment="\ud800"),
+    "no experiment": lambda plain: plain["run"].update(experiment=None),
     "an order": lambda plain: plain.update(order=10**30),
     "no order": lambda plain: plain.update(order=None, queued_at=1e999),
     "a put": lambda plain: plain["manifest"].update(put_id="another"),

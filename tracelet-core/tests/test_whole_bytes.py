@@ -19,7 +19,7 @@ from watching import Moody
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig, IntegrityError, LoggedArtifact
 from tracelet.core.store import LocalStore, RemoteStore, open_store
-from tracelet.exceptions import ArtifactNotFound
+from tracelet.exceptions import ArtifactNotFound, BackendUnavailable
 from tracelet.plugin import ArtifactFile, Labels, Manifest, SealedArtifact
 
 BYTES = b"0123456789" * 300
@@ -237,6 +237,14 @@ def test_a_damaged_blob_of_a_store_elsewhere_is_brought_anew(
     assert [elsewhere.uri(SHA256) in warning for warning in warnings(caplog)] == [True]
 
 
+def test_a_folder_in_the_place_of_a_blob_elsewhere_is_told_and_takes_nothing_in_silence(
+    elsewhere: RemoteStore, tmp_path: Path
+) -> None:
+    elsewhere._fs.pipe_file(f"{elsewhere._key(SHA256)}/inner", b"")
+    with pytest.raises(BackendUnavailable, match=f"{SHA256} does not take a file: delete what is in its place"):
+        elsewhere.put(write(tmp_path / "source", BYTES), SHA256)
+
+
 def test_a_blob_elsewhere_is_read_once_to_see_that_it_is_whole_and_known_by_its_etag_then(tmp_path: Path) -> None:
     fsspec.register_implementation("tagging", Tagging, clobber=True)
     store, source = open_store("tagging://bucket/once", tmp_path), write(tmp_path / "source", BYTES)
@@ -352,5 +360,5 @@ def test_a_cut_blob_of_the_store_is_told_as_damaged_and_a_missing_one_as_missing
     with pytest.raises(IntegrityError, match=r"'large' has .* The store holds them: delete .* log the same content"):
         logged.download(home / "out")
     gone(blob)
-    with pytest.raises(ArtifactNotFound, match="were too large for the backend"):
+    with pytest.raises(ArtifactNotFound, match=r"are gone from the store: .* Log the same content again"):
         logged.download(home / "out")

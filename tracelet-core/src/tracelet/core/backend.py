@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
-from tracelet.core.entries import LARGEST_SIZE, ArtifactType, check_name, time_field
+from tracelet.core.entries import LARGEST_SIZE, ArtifactType, check_name, check_text, time_field
 from tracelet.core.files import Stamp
 from tracelet.core.manifest import Manifest
 from tracelet.core.shapes import check_settings, takes
@@ -96,12 +96,17 @@ def parse_ref(text: object) -> Ref:
         ) from None
 
 
+def _some_text(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if check_text(value, field.name) is None:
+        raise ArtifactError(f"{field.name}={value!r} is not text: give a str.")
+
+
 @attrs.frozen
 class RunInfo:
     """One run of an experiment."""
 
     id: str
-    experiment: str
+    experiment: str = attrs.field(validator=_some_text)
     #: Seconds since the epoch.
     started_at: float = attrs.field(validator=time_field)
 

@@ -7,6 +7,7 @@ import enum
 import functools
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
@@ -274,6 +275,13 @@ def _number(value: Any, kinds: type | tuple[type, ...]) -> Any:
     return value
 
 
+def _path(value: Any) -> Path:
+    path = Path(value)
+    if b"\0" in os.fsencode(path):
+        raise ValueError("no path has a NUL in it")
+    return path
+
+
 @functools.cache
 def converter() -> Converter:
     """Return the one converter between Tracelet's data classes and plain data.
@@ -288,7 +296,7 @@ def converter() -> Converter:
     made.register_structure_hook(int, lambda value, _: _number(value, int))
     made.register_structure_hook(float, lambda value, _: float(_number(value, (int, float))))
     made.register_structure_hook(bool, lambda value, _: bool(value))
-    made.register_structure_hook(Path, lambda value, _: Path(value))
+    made.register_structure_hook(Path, lambda value, _: _path(value))
     made.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), str)
     made.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _untagged(dict(value)))
     made.register_unstructure_hook_func(lambda kind: kind == dict[str, Any], _tagged)

@@ -266,6 +266,11 @@ def _is_there(target: Path, file: ArtifactFile) -> bool:
 
 
 def _elsewhere(reference: ArtifactReference, here: str) -> str:
+    if reference.uri == here:
+        return (
+            f"the bytes of {reference.path!r} are gone from the store: there is no {here}. Log the same content again, "
+            "which brings them back."
+        )
     place = urlsplit(reference.uri)
     where = f"on {place.netloc} at {unquote(place.path)}" if place.scheme == "file" else f"at {reference.uri}"
     return (

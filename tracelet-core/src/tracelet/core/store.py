@@ -33,7 +33,7 @@ from tracelet.core.files import (
 from tracelet.core.links import check_way, entries
 from tracelet.core.redaction import redact
 from tracelet.core.remote import etag_of, filesystem, reaching
-from tracelet.exceptions import ArtifactNotFound, ConfigError
+from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, ConfigError
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]
 
@@ -259,7 +259,10 @@ class RemoteStore:
                 self._fs.rm_file(partial)
             raise
         with reaching(self._url):
+            # Where a folder has the key's name, some clients move into it, and say nothing.
             self._fs.mv(partial, key)
+            if self._fs.info(key)["size"] not in {None, source.stat().st_size}:
+                raise BackendUnavailable(f"{self.uri(sha256)} does not take a file: delete what is in its place.")
 
     def fetch(self, sha256: str, dest: Path) -> None:
         """See :class:`Store`."""
