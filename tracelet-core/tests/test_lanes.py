@@ -346,6 +346,27 @@ def test_ctrl_c_in_the_middle_of_a_delivery_loses_nothing(moody: Moody, experime
     assert [one.version for one in exp.list_artifacts()] == ["v0"]
 
 
+@pytest.mark.parametrize("method", ["put", "fetch"])
+def test_what_a_backend_warns_of_is_warned_of_in_the_users_program(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    exp = experiment()
+    moody.told(**{method: "warn 2"})
+    assert exp.log_artifact(artifact()).ok
+    assert read_through_its_lane(exp) == "content"
+    of_the_lane = [(one.name, one.levelname, one.getMessage()) for one in caplog.records if "mood" in one.getMessage()]
+    assert of_the_lane == [("tracelet.moody", "WARNING", f"moody minds {number}") for number in range(2)]
+    assert "nobody asked" not in caplog.text
+
+
+def test_a_backend_that_warns_without_end_is_not_heard_to_the_end(
+    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    moody.told(put="warn 1000")
+    assert experiment().log_artifact(artifact()).ok
+    assert caplog.text.count("moody minds") == 20
+
+
 def test_a_lane_that_is_not_open_says_so(moody: Moody, experiment: Make) -> None:
     lane = experiment()._artifact_manager._wires.finder._readers["moody"].lane
     with pytest.raises(BackendError, match="its lane is not open"):

@@ -2,13 +2,15 @@
 
 It reads requests from stdin and answers on what was stdout when it started; whatever the SDK prints goes to
 stderr. It ignores SIGINT, which is for the user's program. When that program is gone, it finishes the
-request in hand, within the request's own limit, and ends with everything it started.
+request in hand, within the request's own limit, and ends with everything it started. What is warned of meanwhile on
+the loggers under ``tracelet`` goes with the answer, and is warned of in the user's program.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import select
@@ -32,6 +34,8 @@ __all__ = ["main"]
 
 #: Seconds for ending by itself once the user's program is gone.
 _LAST = 5.0
+#: An answer brings so many warnings at most, and of each so many characters.
+_MOST_WARNINGS, _LONGEST_WARNING = 20, 2_000
 
 
 class _Requests:
@@ -66,6 +70,26 @@ class _Requests:
         os._exit(1)  # pragma: no cover
 
 
+class _Warnings(logging.StreamHandler[Any]):
+    """Writes warnings to stderr, as they were without it, and keeps them for the answer at hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setLevel(logging.WARNING)
+        self._kept: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a warning, and keep it."""
+        super().emit(record)
+        if len(self._kept) < _MOST_WARNINGS:
+            self._kept.append((record.name, record.getMessage()[:_LONGEST_WARNING]))
+
+    def taken(self) -> list[tuple[str, str]]:
+        """Return those since the last answer."""
+        kept, self._kept = self._kept, []
+        return kept
+
+
 def _open(message: dict[str, Any]) -> Service:
     sys.path.extend(entry for entry in message["path"] if entry not in sys.path)
     hello = message["arguments"]
@@ -96,6 +120,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    warnings = _Warnings()
+    logging.getLogger("tracelet").addHandler(warnings)
     requests = _Requests()
     threading.Thread(target=requests.read, daemon=True).start()
     service: Service | None = None
@@ -115,6 +141,7 @@ def main() -> None:
             wrapped = BackendError(words_of(error))
             answer = json.dumps({"kind": "error", "error": error_to_wire(wrapped)})
         requests.until = None
+        answer = f'{answer[:-1]}, "warnings": {json.dumps(warnings.taken())}}}'
         if message["op"] == "stop":
             service = None
         try:

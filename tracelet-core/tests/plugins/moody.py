@@ -5,6 +5,7 @@ Each call is noted in the file ``calls``.
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -78,6 +79,11 @@ class Moody(BlobBackend):
                 raise ZeroDivisionError("moody divides")
             case "quit":
                 raise SystemExit(5)
+            case "warn":
+                for number in range(int(detail)):
+                    logging.getLogger("tracelet.moody").warning("moody minds %s", number)
+                logging.getLogger("tracelet.moody").info("moody is well")
+                logging.getLogger("another").warning("nobody asked")
             case "print":
                 print("chatter on stdout", flush=True)
 

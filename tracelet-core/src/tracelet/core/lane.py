@@ -10,6 +10,7 @@ import contextlib
 import enum
 import inspect
 import json
+import logging
 import os
 import selectors
 import subprocess
@@ -318,6 +319,7 @@ class ProcessLane:
             line = self._round_trip(json.dumps(message).encode() + b"\n", limit, stall=stall)
             answer = json.loads(line)
             kind = answer["kind"]
+            warnings = [(str(name), str(text)) for name, text in answer.get("warnings", ())]
         except BackendError as error:
             self._break(str(error))
             raise
@@ -331,6 +333,8 @@ class ProcessLane:
             # Interrupted in the middle of an exchange: what the child answers belongs to nobody any more.
             self._break("interrupted")
             raise
+        for name, text in warnings:
+            logging.getLogger(name).warning("%s", text)
         if kind == "error":
             told = error_from_wire(answer["error"], self._spec.name)
             if message["op"] == "open" or getattr(told, "ends_lane", False):
