@@ -17,7 +17,14 @@ _TOKENS = re.compile(
 
 
 class GraphQLError(Exception):
-    """What a server says of a request that it does not carry out."""
+    """What a server says of a request that it does not carry out.
+
+    ``status`` is the HTTP status that the answer has for this reason; None: the one that this server has for all others.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Unknown(GraphQLError):

@@ -1,4 +1,8 @@
-"""W&B's GraphQL, as far as its client uses it for runs and artifacts: each root field by its name."""
+"""W&B's GraphQL, as far as its client uses it for runs and artifacts: each root field by its name.
+
+Fields, arguments and types are those that the client asks for: ``sdk/artifacts/_generated``, ``apis/public``, and the
+requests that stand in its binary. What it never asks for is not here.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,27 @@ __all__ = ["Schema"]
 _COLLECTION = ("ArtifactCollection",)
 #: How many nodes a page has at most, whatever is asked for.
 LONGEST_PAGE = 1000
+#: What a current server offers of all that the client asks about (``ServerFeature`` in its ``wandb_internal.proto``):
+#: all of it that is about runs and artifacts. That one server has all of them is a guess.
+FEATURES = (
+    "LARGE_FILENAMES",
+    "ARTIFACT_TAGS",
+    "CLIENT_IDS",
+    "ARTIFACT_REGISTRY_SEARCH",
+    "STRUCTURED_CONSOLE_LOGS",
+    "ARTIFACT_COLLECTION_MEMBERSHIP_FILES",
+    "ARTIFACT_COLLECTION_MEMBERSHIP_FILE_DOWNLOAD_HANDLER",
+    "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION",
+    "INCLUDE_ARTIFACT_TYPES_IN_REGISTRY_CREATION",
+    "PROJECT_ARTIFACT_COLLECTION_MEMBERSHIP",
+    "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE",
+    "TOTAL_COUNT_IN_FILE_CONNECTION",
+    "ARTIFACT_COLLECTIONS_FILTERING_SORTING",
+    "ARTIFACT_V2_DOWNLOAD_HANDLER_SUPPORTS_ARTIFACT_ID",
+    "MARK_RUN_FILES_UPLOADED",
+    "FILESTREAM_GZIP",
+    "ARTIFACT_DIGEST_ALGORITHM",
+)
 
 
 class Schema:
@@ -33,7 +58,7 @@ class Schema:
             "Query",
             {
                 "viewer": self._viewer(),
-                "serverInfo": Node("ServerInfo", {"features": []}),
+                "serverInfo": Node("ServerInfo", {"features": self._features()}),
                 "entity": self._entity,
                 "project": self._project,
                 "model": self._project,
@@ -54,6 +79,7 @@ class Schema:
                 "createArtifactManifest": self._create_manifest,
                 "updateArtifactManifest": self._update_manifest,
                 "createArtifactFiles": self._create_files,
+                "completeMultipartUploadArtifact": self._complete_parts,
                 "commitArtifact": self._commit,
                 "useArtifact": self._use_artifact,
                 "addAliases": self._add_aliases,
@@ -65,6 +91,10 @@ class Schema:
         )
 
     # -- queries
+
+    def _features(self) -> list[Node]:
+        offered = FEATURES if self._state.current else ()
+        return [Node("ServerFeature", {"name": name, "isEnabled": True}) for name in offered]
 
     def _viewer(self) -> Node:
         entity = self._state.entities[0]
@@ -87,7 +117,7 @@ class Schema:
     def _entity(self, name: str) -> Node:
         """On a server of one's own an entity is in no organization."""
         found = self._state.entity(name)
-        return Node("Entity", {"name": found, "xxhashDigestsEnabled": False, "organization": None})
+        return Node("Entity", {"name": found, "xxhashDigestsEnabled": self._state.current, "organization": None})
 
     def _project(self, name: str | None = None, entityName: str | None = None) -> Node | None:
         found = self._state.project(entityName, name)
@@ -209,8 +239,8 @@ class Schema:
     def _collections_of(
         self, project: Project, kind: str | None, filters: str | None = None, order: str | None = None, **page: Any
     ) -> Node:
-        if filters is not None or order is not None:
-            raise Unknown("collections are not filtered or ordered here: serverInfo does not offer it")
+        if order is not None or (filters is not None and json.loads(filters)):
+            raise Unknown("collections are not filtered or ordered here: nobody asked for it")
         found = [one for one in project.collections.values() if kind in {None, one.type}]
         return _page("ArtifactCollection", [self._collection(project, one) for one in found], **page)
 
@@ -257,6 +287,8 @@ class Schema:
             raise GraphQLError("filters: unknown key")
         if self._filters == "ignored":
             wanted = {key: value for key, value in wanted.items() if key == "state"}
+        if self._filters == "without $regex" and "$regex" in (filters or ""):
+            wanted = _literally(wanted)
         if order not in {None, "-createdAt", "+createdAt", "createdAt", "-versionIndex"}:
             raise Unknown(f"order: unknown key {order!r}")
         found = [one for one in reversed(collection.versions) if _matches(one, wanted)]
@@ -297,7 +329,7 @@ class Schema:
                 "state": artifact.state,
                 "size": sum(sizes),
                 "digest": artifact.digest,
-                "digestAlgorithm": "MANIFEST_MD5",
+                "digestAlgorithm": artifact.digest_algorithm,
                 "commitHash": artifact.digest,
                 "fileCount": len(artifact.contents),
                 "createdAt": artifact.created_at,
@@ -354,7 +386,7 @@ class Schema:
         project = self._state.project(input["entityName"], input["projectName"])
         run = None if project is None else project.runs.get(input["runName"])
         if run is None:
-            raise GraphQLError("createRunFiles: run not found")
+            raise GraphQLError("createRunFiles: run not found", 404)
         files = [
             Node("File", {"name": path, "uploadUrl": self._upload(f"run:{run.id}:{path}")}) for path in input["files"]
         ]
@@ -384,29 +416,50 @@ class Schema:
     def _create_files(self, input: dict[str, Any]) -> Node:
         if input.get("storageLayout") != "V2":
             raise Unknown(f"createArtifactFiles: storageLayout {input.get('storageLayout')} is not known here")
-        nodes = []
-        for spec in input["artifactFiles"]:
-            left = set(spec) - {"artifactID", "name", "md5", "mimetype", "artifactManifestID", "uploadPartsInput"}
-            if left or spec.get("uploadPartsInput"):
-                raise Unknown(f"createArtifactFiles: {sorted(left) or 'upload in parts'} is not known here")
-            artifact = self._state.artifacts[spec["artifactID"]][2]
-            artifact.promised[spec["name"]] = spec["md5"]
-            there = (self._state.blobs / blob_name(spec["md5"])).exists()
-            nodes.append(
-                Node(
-                    "File",
-                    {
-                        "name": spec["name"],
-                        "displayName": spec["name"],
-                        "storagePath": f"wandb_artifacts/{blob_name(spec['md5'])}",
-                        "uploadUrl": None if there else self._upload(f"file:{spec['md5']}"),
-                        "uploadHeaders": [],
-                        "uploadMultipartUrls": None,
-                        "artifact": lambda artifact=artifact: self._artifact(artifact),
-                    },
-                )
+        return _payload(
+            "CreateArtifactFiles", files=_connection("File", [self._new_file(spec) for spec in input["artifactFiles"]])
+        )
+
+    def _new_file(self, spec: dict[str, Any]) -> Node:
+        """Where a file of a version goes; nowhere where its bytes are here."""
+        named = {"artifactID", "name", "md5", "mimetype", "artifactManifestID", "uploadPartsInput"}
+        left = set(spec) - named - ({"digest", "digestAlgorithm"} if self._state.current else set())
+        if left:
+            raise Unknown(f"createArtifactFiles: {sorted(left)} is not known here")
+        digest = spec.get("digest") or spec["md5"]
+        algorithm = self._state.artifacts[spec["artifactID"]][2].digest_algorithm.removeprefix("MANIFEST_")
+        birth, there = self._state.asked(spec["artifactID"], digest)
+        path = f"wandb_artifacts/{blob_name(digest)}"
+        parts = spec.get("uploadPartsInput")
+        return Node(
+            "File",
+            {
+                "name": spec["name"],
+                "displayName": spec["name"],
+                "storagePath": path,
+                "uploadUrl": None if there else self._upload(f"file:{algorithm}:{digest}"),
+                "uploadHeaders": [],
+                "uploadMultipartUrls": self._part_urls(path, digest, algorithm, parts) if parts and not there else None,
+                "artifact": lambda: self._artifact(birth),
+            },
+        )
+
+    def _part_urls(self, path: str, digest: str, algorithm: str, parts: list[dict[str, Any]]) -> Node:
+        upload = self._state.begin_parts(path, digest, algorithm, parts)
+        urls = [
+            Node(
+                "UploadUrlPart",
+                {"partNumber": one["partNumber"], "uploadUrl": self._upload(f"part:{upload}:{one['partNumber']}")},
             )
-        return _payload("CreateArtifactFiles", files=_connection("File", nodes))
+            for one in parts
+        ]
+        return Node("UploadMultipartUrls", {"uploadID": upload, "uploadUrlParts": urls})
+
+    def _complete_parts(self, input: dict[str, Any]) -> Node:
+        if input["completeMultipartAction"] != "Complete":
+            raise Unknown(f"completeMultipartUploadArtifact: {input['completeMultipartAction']} is not known here")
+        digest = self._state.complete_parts(input["uploadID"], input["storagePath"], input["completedParts"])
+        return _payload("CompleteMultipartUploadArtifact", digest=digest)
 
     def _commit(self, input: dict[str, Any]) -> Node:
         return _payload("CommitArtifact", artifact=self._artifact(self._state.commit(input["artifactID"])))
@@ -425,11 +478,14 @@ class Schema:
             raise Unknown(f"useArtifact: {sorted(left)} is not known here")
         project = self._state.project(input["entityName"], input["projectName"])
         if project is None or input["runName"] not in project.runs:
-            raise GraphQLError("useArtifact: run not found")
+            raise GraphQLError("useArtifact: run not found", 404)
+        artifact = self._state.artifacts[input["artifactID"]][2]
+        if artifact.state != "COMMITTED":
+            raise GraphQLError(f"useArtifact: the artifact is {artifact.state}, and not committed")
         run = project.runs[input["runName"]]
         if input["artifactID"] not in run.used:
             run.used.append(input["artifactID"])
-        return _payload("UseArtifact", artifact=self._artifact(self._state.artifacts[input["artifactID"]][2]))
+        return _payload("UseArtifact", artifact=self._artifact(artifact))
 
     def _add_aliases(self, input: dict[str, Any]) -> Node:
         self._state.add_aliases(input["artifactID"], input["aliases"])
@@ -502,6 +558,16 @@ def _page(
         edges.append(Node(f"{kind}Edge", {"node": node, "cursor": f"{number + 1}", **more}))
     info = Node("PageInfo", {"endCursor": f"{min(end, len(nodes))}", "hasNextPage": end < len(nodes)})
     return Node(f"{kind}Connection", {"edges": edges, "pageInfo": info, "totalCount": len(nodes)})
+
+
+def _literally(wanted: Any) -> Any:
+    """Conditions as a server reads them that takes `$regex` for a value like any other."""
+    if isinstance(wanted, dict):
+        return {
+            key: {"$in": [one]} if isinstance(one, dict) and "$regex" in one else _literally(one)
+            for key, one in wanted.items()
+        }
+    return [_literally(one) for one in wanted] if isinstance(wanted, list) else wanted
 
 
 def _matches(artifact: Artifact, wanted: dict[str, Any]) -> bool:

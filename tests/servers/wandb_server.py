@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import gzip
+import hashlib
 import json
 import re
 import socket
@@ -18,7 +20,7 @@ import threading
 import time
 import traceback
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,26 +44,27 @@ class _Fault:
 
     def __init__(self, match: str, action: str, times: int | None) -> None:
         self.match, self.action, self.times = re.compile(match), action, times
+        self.over = threading.Event()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, folder: Path) -> None:
+    def __init__(self, port: int, folder: Path, *, current: bool) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.state = State(folder, ENTITIES)
+        self.state = State(folder, ENTITIES, current=current)
         self.faults: list[_Fault] = []
         self.log: list[str] = []
         self.filters = "applied"
 
-    def fault(self, name: str) -> str:
+    def fault(self, name: str) -> _Fault | None:
         with self.state.lock:
             for fault in self.faults:
                 if fault.match.fullmatch(name) and fault.times != 0:
                     fault.times = None if fault.times is None else fault.times - 1
-                    return fault.action
-        return ""
+                    return fault
+        return None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], (BrokenPipeError, ConnectionResetError)):
@@ -82,10 +85,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(200, self._dump())
         if match := re.fullmatch(r"/storage/([\w-]+)", path):
             return self._blob("GET storage", match[1])
-        if match := re.match(r"/artifactsV2/[^/]+/[^/]+/[^/]+/[^/]+/[^/]*/([0-9a-f]{32})/.+", path):
+        # `_file_url` in sdk/artifacts/storage_policies/wandb_storage_policy.py: region, entity, project, collection, then
+        # the version's id where the server is a current one, the id of the version that brought the file, and its digest.
+        parts = 5 + self.server.state.current
+        if match := re.fullmatch(rf"/artifactsV2((?:/[^/]*){{{parts}}})/([0-9a-f]{{32}})/[^/]+", path):
             if not self._authorized():
                 return self._answer(401, b"no such key")
-            return self._blob("GET file", match[1])
+            return self._blob("GET file", match[2], [unquote(part) for part in match[1].split("/")[5:]])
         return self._unknown(f"GET {path}")
 
     def do_PUT(self) -> None:
@@ -107,12 +113,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.state.keep()
         except ValueError as error:
             return self._answer(400, str(error).encode())
-        return self._answer(200, b"")
+        return self._answer(200, b"", etag=hashlib.md5(body).hexdigest())
 
     def do_POST(self) -> None:
         path, body = urlsplit(self.path).path, self._body()
         if path == "/_control/fault":
             given = json.loads(body)
+            for fault in self.server.faults:
+                fault.over.set()
             self.server.faults = [_Fault(**one) for one in given["faults"]]
             self.server.filters = given["filters"]
             self.server.state.folds_case = given["folds_case"]
@@ -120,6 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/_control/states":
             with self.server.state.lock:
                 self.server.state.set_states(**json.loads(body))
+            return self._json(200, {})
+        if path == "/_control/deleted_run":
+            with self.server.state.lock:
+                self.server.state.delete_run(**json.loads(body))
             return self._json(200, {})
         if path == "/sdk/otel/v1/metrics":
             return self._answer(200, b"")
@@ -130,15 +142,18 @@ class _Handler(BaseHTTPRequestHandler):
         if match := re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", path):
             if self._faulty("file_stream"):
                 return None
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
             return self._file_stream([unquote(part) for part in match.groups()], json.loads(body))
         return self._unknown(f"POST {path}")
 
     def _graphql(self, message: dict[str, Any]) -> None:
-        name = "?"
+        name = field = "?"
         try:
             document = Document(message["query"])
             name = document.operations[0]["name"] or name
-            if self._faulty(name):
+            field = str(document.operations[0]["selection"][0]["key"])
+            if self._faulty(name, field):
                 return
             schema = Schema(self.server.state, self._address, filters=self.server.filters)
             mutates = document.operations[0]["kind"] == "mutation"
@@ -152,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         except GraphQLError as error:
             if isinstance(error, Unknown):
                 self._note(f"{name}: {error}")
-            self._json(200, {"data": None, "errors": [{"message": str(error), "path": [name]}]})
+            self._refuse(error.status or (400 if self.server.state.current else 200), str(error), field)
         except (KeyError, TypeError, ValueError, AttributeError):
             self._note(f"{name}: {traceback.format_exc()}")
             self._json(500, {"errors": [{"message": f"{name} failed"}]})
@@ -162,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         left -= {"x_shared", "stream_id", "streamId"}
         entity, project_name, run_name = path
         project = self.server.state.project(entity, project_name)
+        if project is not None and run_name in project.deleted:
+            return self._answer(404, b"the run was deleted")
         if left or project is None or run_name not in project.runs:
             return self._unknown(f"file_stream {path} {sorted(left)}")
         run = project.runs[run_name]
@@ -235,24 +252,35 @@ class _Handler(BaseHTTPRequestHandler):
     def _address(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server.server_address[1]}{path}"
 
-    def _faulty(self, name: str) -> bool:
+    def _faulty(self, name: str, field: str = "?") -> bool:
         """Note the request; carry out the fault that is set for it, and say whether that was the answer."""
-        return self._carried_out(self._fault(name))
+        return self._carried_out(self._fault(name), field)
 
-    def _fault(self, name: str) -> str:
+    def _fault(self, name: str) -> _Fault | None:
         self.server.log.append(name)
         fault = self.server.fault(name)
-        self._cuts = fault == "cut"
+        self._cuts = fault is not None and fault.action == "cut"
         return fault
 
-    def _carried_out(self, fault: str) -> bool:
-        kind, _, detail = fault.partition(":")
-        if kind == "cut":
+    def _refuse(self, status: int, text: str, field: str) -> None:
+        """Say no to an operation. The form is that of public reports, such as issue 9156 of wandb/wandb."""
+        data = None if status == 200 else {field: None}
+        self._json(status, {"errors": [{"message": text, "path": [field]}], "data": data})
+
+    def _carried_out(self, fault: _Fault | None, field: str = "?") -> bool:
+        if fault is None or fault.action == "cut":
             return False
+        kind, _, detail = fault.action.partition(":")
         if kind == "status":
             self._json(int(detail), {"errors": [{"message": f"a fault: {detail}"}]})
         elif kind == "error":
-            self._json(200, {"data": None, "errors": [{"message": detail}]})
+            self._refuse(200, detail, field)
+        elif kind == "refusal":
+            status, _, text = detail.partition(":")
+            self._refuse(int(status), text, field)
+        elif kind == "hold":
+            fault.over.wait(_HANG)
+            return False
         elif kind == "hang":
             time.sleep(_HANG)
         elif kind == "drop":
@@ -267,9 +295,13 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _blob(self, name: str, blob: str) -> None:
+    def _blob(self, name: str, blob: str, versions: Sequence[str] = ()) -> None:
+        """Give bytes; to those who name versions only where each of them has these."""
         if self._faulty(name):
             return None
+        known = [self.server.state.artifacts.get(one) for one in versions]
+        if not all(one is not None and blob in one[2].blobs() for one in known):
+            return self._answer(404, b"no such file in that version")
         path = self.server.state.blobs / blob
         if not path.is_file():
             return self._answer(404, b"no such file")
@@ -296,8 +328,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, status: int, content: Any) -> None:
         self._answer(status, json.dumps(content).encode(), "application/json")
 
-    def _answer(self, status: int, body: bytes, kind: str = "application/octet-stream") -> None:
+    def _answer(self, status: int, body: bytes, kind: str = "application/octet-stream", *, etag: str = "") -> None:
         self.send_response(status)
+        if etag:
+            self.send_header("ETag", f'"{etag}"')
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -314,11 +348,13 @@ class _Handler(BaseHTTPRequestHandler):
 class WandbServer(ServerProcess):
     """The server in a process of its own; ``kill()`` and ``start()`` again go on with what it held."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, current: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.current = current
         port = free_port()
         command = [sys.executable, "-m", "servers.wandb_server", "--folder", str(folder), "--port", str(port)]
+        command += ["--current"] if current else []
         tests = str(Path(__file__).parents[1])
         super().__init__(command, port, "/_control/ready", folder / "server.log", {"PYTHONPATH": tests})
 
@@ -351,16 +387,30 @@ class WandbServer(ServerProcess):
     ) -> None:
         """Let requests whose names match fail: ``status:503``, ``error:text``, ``hang``, ``drop``, ``cut`` or ``slow:2``.
 
-        ``drop`` ends the connection before anything is done; ``cut`` in the middle, where a query is carried out and half
+        ``error`` is told with the status 200, ``refusal:403:text`` with another one. ``hold`` is no failure: the request
+        waits until faults are set anew, and is then carried out. ``drop`` ends the connection before anything is done; ``cut`` in the middle, where a query is carried out and half
         of its answer is sent, and half of an upload is taken.
 
-        Names are those of GraphQL operations, ``PUT file``, ``PUT manifest``, ``PUT run``, ``GET file``, ``GET storage``
-        and ``file_stream``. Without arguments nothing fails any more. ``filters`` of versions are ``applied``, ``ignored``
-        or ``refused``; ``folds_case`` makes names that differ in case only the same.
+        Names are those of GraphQL operations, ``PUT file``, ``PUT part``, ``PUT manifest``, ``PUT run``, ``GET file``,
+        ``GET storage`` and ``file_stream``. Without arguments nothing fails any more. ``filters`` of versions are ``applied``,
+        ``ignored``, ``refused`` or applied ``without $regex``; ``folds_case`` makes names that differ in case only the same.
         """
         faults = [{"match": match, "action": action, "times": times}] if match else []
-        body = json.dumps({"faults": faults, "filters": filters, "folds_case": folds_case}).encode()
-        with urllib.request.urlopen(f"{self.url}/_control/fault", body, timeout=10) as answer:
+        self._tell("fault", {"faults": faults, "filters": filters, "folds_case": folds_case})
+
+    def delete_run(self, project: str, run: str) -> None:
+        """Do what somebody does on the web page: the run is gone, and its id is not given again for days."""
+        self._tell("deleted_run", {"project_name": project, "name": run})
+
+    def wait_for(self, name: str, count: int = 1) -> None:
+        """Wait until so many requests of a name have come since the server began."""
+        until = time.monotonic() + _HANG
+        while self.look()["log"].count(name) < count:
+            assert time.monotonic() < until, f"{name} does not come"
+            time.sleep(0.05)
+
+    def _tell(self, what: str, content: dict[str, Any]) -> None:
+        with urllib.request.urlopen(f"{self.url}/_control/{what}", json.dumps(content).encode(), timeout=10) as answer:
             answer.read()
 
     def set_states(self, project: str, *, runs: str | None = None, version: tuple[str, int, str] | None = None) -> None:
@@ -369,9 +419,7 @@ class WandbServer(ServerProcess):
         ``runs`` is what its running runs become: ``crashed`` five minutes after their last sign of life, ``killed`` when
         somebody stops them. ``version`` is a collection, a number and the state of that version, such as ``DELETED``.
         """
-        body = json.dumps({"project": project, "runs": runs, "version": version}).encode()
-        with urllib.request.urlopen(f"{self.url}/_control/states", body, timeout=10) as answer:
-            answer.read()
+        self._tell("states", {"project": project, "runs": runs, "version": version})
 
     def look(self) -> dict[str, Any]:
         """Return all that the server holds, and the names of the requests that it had."""
@@ -387,9 +435,9 @@ class WandbServer(ServerProcess):
 
 
 @contextmanager
-def wandb_server(folder: Path) -> Iterator[WandbServer]:
+def wandb_server(folder: Path, *, current: bool = False) -> Iterator[WandbServer]:
     """Run a server for the length of a block; at its end nothing may have been asked that it does not know."""
-    server = WandbServer(folder)
+    server = WandbServer(folder, current=current)
     server.start()
     try:
         yield server
@@ -405,8 +453,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--folder", type=Path, required=True)
     arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--current", action="store_true")
     given = arguments.parse_args()
-    server = _Server(given.port, given.folder)
+    server = _Server(given.port, given.folder, current=given.current)
     threading.current_thread().name = f"wandb-{server.server_address[1]}"
     server.serve_forever(poll_interval=0.05)
 

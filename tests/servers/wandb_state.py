@@ -1,9 +1,38 @@
 """What a W&B server remembers: projects, runs, collections, versions, and the bytes, which are files of a folder.
 
-Rules, each as W&B documents it or as its client relies on it: a collection has one type; a version gets its number when
-it is committed; content equal to the newest version's is that version; ``latest`` and any alias is on one version of a
-collection; an alias that is given again moves; a deleted version's number is not used again; a portfolio holds links to
-versions of other collections, under numbers and aliases of its own; an entity is found in any case, and written in its own.
+The server is closed; each rule here has the place where it can be known from, or is called a guess. ``WB-n`` is issue or
+pull request n of the public repository wandb/wandb, ``core/`` and ``sdk/`` are its folders.
+
+Runs
+    * A run that is not there is made by ``upsertBucket``: ``core/internal/runupserter``, ``InitRun``.
+    * An id that was deleted answers HTTP 409, "was previously created and deleted": WB-4897, WB-4948, WB-10669; it is free
+      again after some seven days: WB-6395. Its run is null to queries, and its versions stay where the user did not ask
+      for their end, too: WB-4816. That an artifact, an input or a stream of such a run is refused with 404 is a guess.
+    * An entity that is not there answers HTTP 404, "not found during upsertBucket": public reports of it are many.
+    * An entity is found in any case, and written in its own: a guess, from how ``sdk/artifacts`` compares them.
+Versions
+    * A collection has one type: ``sdk/wandb_run.py``, ``_assert_can_log_artifact``.
+    * A version gets its number when it is committed, and a number is not used again: WB-4260, WB-2828.
+    * Content equal to any committed version's is that version, with the new aliases: the documentation's words are "if
+      nothing changed"; that older versions count, too, is a guess to the unkind side.
+    * A file that the collection has already is not uploaded again, and is told with the version that it came with:
+      ``core/pkg/artifacts/saver.go``, ``processFiles``.
+    * Of two versions of a collection that bring the same new file the one that is committed later is refused with HTTP
+      409, and creating it anew helps: WB-4260, WB-4272; the words are those of WB-1407. That the collection is the bound,
+      and not the project, is a guess.
+    * A refused version stays PENDING, is not found by name, is listed where its state is asked for (WB-4401), and can be
+      deleted: the last is a guess.
+    * ``useArtifact`` of what is not committed is refused: the words are a guess.
+Aliases
+    * ``latest`` and any alias is on one version of a collection, and moves when it is given again: documentation.
+    * ``latest`` vanishes with the version that has it (pull request 528 of wandb/weave: clients must do without); a server
+      of the older kind here moves it to the newest one that is left, which is a guess.
+    * A version with aliases is not deleted without being told so: WB-2751.
+    * A portfolio holds links to versions of other collections, under numbers and aliases of its own: documentation.
+Bytes
+    * An upload in parts: ``core/pkg/artifacts/saver.go``, ``uploadMultipart``, and S3's own rules: parts of 5 MiB or more
+      but for the last, an ETag for each, which is its MD5, and all of them told at the end.
+    * Digests are MD5, or XXH128 where an artifact says so and the server is a current one: ``sdk/lib/hashutil.py``.
 """
 
 from __future__ import annotations
@@ -17,9 +46,12 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from servers.graphql import GraphQLError, Unknown
 
@@ -30,6 +62,8 @@ _PROJECT = re.compile(r"[^/\\#?%:\r\n]{1,128}")
 _TYPE = re.compile(r"[-\w]+([ ]*[-.\w]+)*")
 _VERSION = re.compile(r"v([0-9]+)")
 MOST_KEYS = 100
+#: S3's own bound.
+SMALLEST_PART = 5 << 20
 
 
 def now() -> str:
@@ -41,9 +75,15 @@ def blob_name(md5: str) -> str:
     return base64.b64decode(md5).hex()
 
 
-def _check(condition: object, message: str) -> None:
+def _check(condition: object, message: str, status: int | None = None) -> None:
     if not condition:
-        raise GraphQLError(message)
+        raise GraphQLError(message, status)
+
+
+def _digest(data: bytes, algorithm: str) -> str:
+    """The digest of a file in base64, as the SDK makes it."""
+    found = xxhash.xxh128(data).digest() if algorithm == "XXH128" else hashlib.md5(data).digest()
+    return base64.b64encode(found).decode()
 
 
 @dataclass
@@ -73,12 +113,17 @@ class Artifact:
     number: int | None = None
     state: str = "PENDING"
     manifest_id: str | None = None
-    #: Path in the artifact to md5 in base64, of what the client said that it would upload.
-    promised: dict[str, str] = field(default_factory=dict)
+    digest_algorithm: str = "MANIFEST_MD5"
+    #: Digest of each file that the client asked about, and the id of the version that brought it: its own where it is new.
+    births: dict[str, str] = field(default_factory=dict)
     contents: dict[str, dict[str, Any]] = field(default_factory=dict)
     manifest_blob: str = ""
     tags: list[str] = field(default_factory=list)
     updated_at: str | None = None
+
+    def blobs(self) -> set[str]:
+        """The names of its files' blobs."""
+        return {blob_name(entry["digest"]) for entry in self.contents.values() if "ref" not in entry}
 
 
 @dataclass
@@ -106,14 +151,30 @@ class Project:
     number: int
     runs: dict[str, Run] = field(default_factory=dict)
     collections: dict[str, Collection] = field(default_factory=dict)
+    #: The ids of runs that somebody deleted.
+    deleted: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Parts:
+    """An upload in parts that is under way."""
+
+    #: Part number to MD5 in hex, as the client said.
+    expected: dict[int, str]
+    path: str
+    digest: str
+    algorithm: str
+    given: dict[int, bytes] = field(default_factory=dict)
 
 
 class State:
     """Everything, behind one lock; kept in a file so that a server that is started again goes on."""
 
-    def __init__(self, folder: Path, entities: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, entities: tuple[str, ...], *, current: bool = False) -> None:
+        """``current``: a server of today, with all that it offers; else one that offers nothing to clients that ask."""
         self.folder = folder
         self.entities = entities
+        self.current = current
         #: Whether names that differ in case only are the same, as they are in some databases.
         self.folds_case = False
         self.blobs = folder / "blobs"
@@ -124,14 +185,14 @@ class State:
         self.manifests: dict[str, dict[str, str]] = {}
         #: A token in an upload's URL to where the bytes go.
         self.uploads: dict[str, str] = {}
-        self.requests: dict[str, int] = {}
+        self.parts: dict[str, Parts] = {}
         self.unknown: list[str] = []
         self._kept = folder / "state.pickle"
         with contextlib.suppress(FileNotFoundError):
             self.__dict__.update(pickle.loads(self._kept.read_bytes()))
 
     def keep(self) -> None:
-        kept = ("projects", "artifacts", "manifests", "uploads", "unknown")
+        kept = ("projects", "artifacts", "manifests", "uploads", "parts", "unknown")
         with self.lock:
             self._kept.write_bytes(pickle.dumps({name: getattr(self, name) for name in kept}))
 
@@ -154,7 +215,7 @@ class State:
 
     def make_project(self, entity: str | None, name: str) -> Project:
         entity = self.entity(entity)
-        _check(entity in self.entities, f"entity {entity} not found during upsertModel")
+        _check(entity in self.entities, f"entity {entity} not found during upsertBucket", 404)
         _check(_PROJECT.fullmatch(name), f"invalid project name {name!r}")
         known = self.project(entity, name)
         return known or self.projects.setdefault(
@@ -165,12 +226,16 @@ class State:
         given = {key: value for key, value in values.items() if value is not None}
         if given.get("id"):
             known = [(p, r) for p in self.projects.values() for r in p.runs.values() if r.id == given["id"]]
-            _check(known, f"no run has the id {given['id']}")
+            _check(known, f"run {given['id']} was previously created and deleted; try a new run name", 409)
             project, run = known[0]
         else:
             project = self.make_project(given.get("entityName"), given["modelName"])
             run_name = given.get("name") or uuid.uuid4().hex[:8]
             _check(0 < len(run_name) <= 128 and not re.search(r"[/\\#?%:]", run_name), f"invalid run id {run_name!r}")
+            told = (
+                f"run {project.entity}/{project.name}/{run_name} was previously created and deleted; try a new run name"
+            )
+            _check(run_name not in project.deleted, told, 409)
             inserted = run_name not in project.runs
             if inserted:
                 project.runs[run_name] = Run(f"run-{uuid.uuid4().hex[:8]}", run_name, len(project.runs) + 1)
@@ -181,6 +246,13 @@ class State:
         run.values |= {key: given[key] for key in given if key not in {"entityName", "modelName", "name", "id"}}
         return project, run, False
 
+    def delete_run(self, project_name: str, name: str) -> None:
+        """Do what somebody does on the web page; versions of the run stay."""
+        (project,) = [one for one in self.projects.values() if one.name == project_name]
+        del project.runs[name]
+        project.deleted.add(name)
+        self.keep()
+
     # -- writing a version
 
     def create(self, given: dict[str, Any]) -> Artifact:
@@ -188,7 +260,7 @@ class State:
         _check(project, "project not found")
         assert project is not None
         run = given.pop("runName", None)
-        _check(run in project.runs, f"run {run} not found")
+        _check(run in project.runs, f"run {run} not found", 404)
         name, kind = given.pop("artifactCollectionName"), given.pop("artifactTypeName")
         _check(_NAME.fullmatch(name), f"invalid artifact name {name!r}")
         _check(_TYPE.fullmatch(kind) and len(kind) <= 128, f"invalid artifact type {kind!r}")
@@ -203,13 +275,14 @@ class State:
             collection = project.collections[name] = Collection(f"seq-{uuid.uuid4().hex[:8]}", name, kind)
         _check(not collection.portfolio, f"artifact {name} is a portfolio")
         _check(collection.type == kind, f"artifact {name} exists with the type {collection.type}")
-        _check(given.pop("digestAlgorithm", "MANIFEST_MD5") == "MANIFEST_MD5", "another digest than MD5")
-        deduplicates = given.pop("enableDigestDeduplication", False)
-        newest = self.version(collection, "latest")
-        if deduplicates and newest is not None and newest.state == "COMMITTED" and newest.digest == digest:
-            for alias in aliases:
-                collection.aliases[alias] = newest.id
-            return newest
+        algorithm = given.pop("digestAlgorithm", "MANIFEST_MD5")
+        known = {"MANIFEST_MD5", "MANIFEST_XXH128"} if self.current else {"MANIFEST_MD5"}
+        _check(algorithm in known, f"unknown digest algorithm {algorithm}")
+        if given.pop("enableDigestDeduplication", False):
+            for same in [one for one in collection.versions if one.state == "COMMITTED" and one.digest == digest][-1:]:
+                for alias in aliases:
+                    collection.aliases[alias] = same.id
+                return same
         made = Artifact(
             id=base64.b64encode(f"Artifact:{len(self.artifacts) + 1}".encode()).decode(),
             type=kind,
@@ -220,6 +293,7 @@ class State:
             client_id=given.pop("clientID", "") or "",
             wanted_aliases=aliases,
             created_at=now(),
+            digest_algorithm=algorithm,
         )
         made.tags = [tag["tagName"] for tag in given.pop("tags", None) or []]
         silent = {"sequenceClientID", "distributedID", "historyStep", "ttlDurationSeconds"}
@@ -236,10 +310,32 @@ class State:
         _check(alias and len(alias) <= 128 and not re.search(r"[/:]", alias), f"invalid alias {alias!r}")
         return alias
 
+    def asked(self, artifact_id: str, digest: str) -> tuple[Artifact, bool]:
+        """Note that a version has a file; return the version that brought it, and whether its bytes are here."""
+        _, collection, artifact = self._one(artifact_id)
+        birth = self._brought(collection, digest) or artifact
+        artifact.births[digest] = birth.id
+        return birth, birth is not artifact and (self.blobs / blob_name(digest)).exists()
+
+    @staticmethod
+    def _brought(collection: Collection, digest: str) -> Artifact | None:
+        return next(
+            (
+                one
+                for one in collection.versions
+                if one.state == "COMMITTED"
+                and any(birth == one.id for had, birth in one.births.items() if had == digest)
+            ),
+            None,
+        )
+
     def commit(self, artifact_id: str) -> Artifact:
         _, collection, artifact = self._one(artifact_id)
         if artifact.state == "COMMITTED":
             return artifact
+        for digest, birth in artifact.births.items():
+            told = f"conflict detected for file digest {digest}, rebase required"
+            _check(birth != artifact.id or self._brought(collection, digest) is None, told, 409)
         manifest = self.manifests.get(artifact.manifest_id or "")
         _check(manifest and manifest["blob"], "commitArtifact: the manifest is not uploaded")
         assert manifest is not None
@@ -262,10 +358,15 @@ class State:
         """Take an upload; its bytes must be the promised ones."""
         kind, _, what = self.uploads[token].partition(":")
         if kind == "file":
-            found = base64.b64encode(hashlib.md5(data).digest()).decode()
-            if found != what:
-                raise ValueError("the md5 of an upload is not the promised one")
-            self._write(blob_name(what), data)
+            algorithm, _, digest = what.partition(":")
+            if _digest(data, algorithm) != digest:
+                raise ValueError(f"the {algorithm} of an upload is not the promised one")
+            self._write(blob_name(digest), data)
+        elif kind == "part":
+            upload, _, number = what.partition(":")
+            if hashlib.md5(data).hexdigest() != self.parts[upload].expected[int(number)]:
+                raise ValueError("BadDigest: the MD5 of a part is not the promised one")
+            self.parts[upload].given[int(number)] = data
         elif kind == "manifest":
             name = f"manifest-{what}"
             self._write(name, data)
@@ -278,6 +379,28 @@ class State:
                         name = f"run-{hashlib.sha256(f'{run}/{path}'.encode()).hexdigest()[:32]}"
                         self._write(name, data)
                         known.files[path] = name
+
+    def begin_parts(self, path: str, digest: str, algorithm: str, parts: Sequence[dict[str, Any]]) -> str:
+        upload = f"upload{len(self.parts) + 1}"
+        self.parts[upload] = Parts({int(one["partNumber"]): one["hexMD5"] for one in parts}, path, digest, algorithm)
+        return upload
+
+    def complete_parts(self, upload: str, path: str, told: Sequence[dict[str, Any]]) -> str:
+        """Put the parts together. A part is named by the ETag that its answer had, as S3 wants it."""
+        known = self.parts.get(upload)
+        _check(known is not None and known.path == path, f"NoSuchUpload: {upload}", 404)
+        assert known is not None
+        etags = {int(one["partNumber"]): one["hexMD5"].strip('"') for one in told}
+        _check(etags == known.expected, "InvalidPart: not every part is there as it was given")
+        numbers = sorted(known.given)
+        _check(numbers == list(range(1, len(known.expected) + 1)), "InvalidPart: a part was not uploaded")
+        small = [number for number in numbers[:-1] if len(known.given[number]) < SMALLEST_PART]
+        _check(not small, "EntityTooSmall: a part that is not the last has less than 5 MiB")
+        data = b"".join(known.given[number] for number in numbers)
+        _check(_digest(data, known.algorithm) == known.digest, "the digest of the whole is not the promised one")
+        self._write(blob_name(known.digest), data)
+        del self.parts[upload]
+        return known.digest
 
     def _write(self, name: str, data: bytes) -> None:
         partial = self.blobs / f"{name}.{uuid.uuid4().hex}.tmp"
@@ -366,7 +489,7 @@ class State:
         artifact.state = "DELETED"
         collection.versions.remove(artifact)
         left = [one for one in collection.versions if one.state == "COMMITTED"]
-        if "latest" in mine and left:
+        if "latest" in mine and left and not self.current:
             collection.aliases["latest"] = max(left, key=lambda one: one.number or 0).id
         return artifact
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,14 @@ except ZeroDivisionError:
 finally:
     break_server("")
 print(json.dumps(list(queued)))
+"""
+#: What programs log of their own accord, for those that are to print it.
+LISTEN = """
+import logging
+heard = []
+listener = logging.Handler()
+listener.emit = lambda record: heard.append(record.getMessage())
+logging.getLogger("tracelet").addHandler(listener)
 """
 #: A later program that has nothing of its own, and ends in its own way.
 LATER = """
@@ -208,3 +217,87 @@ def test_a_run_whose_beginning_broke_off_is_begun_by_a_new_process(
     finally:
         server.fault()
     assert result(server, f"broken-{fault}") == ("finished", 0)
+
+
+# -- runs that somebody deleted
+
+
+def test_what_waits_for_a_run_that_was_deleted_goes_to_one_that_names_it(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """W&B gives the id to no run for days: nothing would ever be delivered to it."""
+    experiment = "deleted"
+    assert run(FIRST, tmp_path / "first", environ, experiment=experiment, end="pass") == ["wandb"]
+    (old,) = server.project(experiment)["runs"]
+    server.delete_run(experiment, old["name"])
+    later = LISTEN + LATER.replace("[left, listed]", "[left, listed, heard]")
+    *stored, heard = run(later, tmp_path / "later", environ, experiment=experiment, end="pass")
+    assert stored == STORED
+    (new,) = server.project(experiment)["runs"]
+    assert (new["name"], new["state"], new["exit_code"]) == (f"{old['name']}-2", "finished", 0)
+    told = json.loads(new["values"]["config"])["tracelet"]["value"]
+    assert (told["run"], told["instead_of"]) == (old["name"], [f"somebody/{experiment}/{old['name']}"])
+    assert old["name"] in new["values"]["notes"]
+    assert [line for line in heard if "was deleted on W&B" in line and line.endswith(f"{new['name']}.")] == heard
+
+
+def test_a_run_that_is_deleted_while_it_is_on_loses_nothing_that_comes_later(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Artifacts and inputs go to the run that takes its place, and that one is deleted, too; what is there stays."""
+    code = """
+    import json, os, urllib.request
+    from pathlib import Path
+    from tracelet import ArtifactType, Experiment
+
+    def ask(what, content=None):
+        data = None if content is None else json.dumps(content).encode()
+        return json.loads(urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/_control/" + what, data).read())
+
+    def delete_the_run():
+        (project,) = [one for one in ask("state")["projects"] if one["name"] == "while-on"]
+        (run,) = project["runs"]
+        ask("deleted_run", {{"project_name": "while-on", "name": run["name"]}})
+        return run["name"]
+
+    def log(exp, number):
+        Path("w.bin").write_text(f"weights {{number}}")
+        return exp.log_artifact(exp.create_artifact("model", ArtifactType.MODEL).add_file("w.bin"))
+
+    with Experiment("while-on", backend="wandb", artifacts=True) as exp:
+        results = [log(exp, 0)]
+        names = [delete_the_run()]
+        results.append(log(exp, 1))
+        names.append(delete_the_run())
+        exp.use_artifact("model", "v0")
+        results.append(log(exp, 2))
+    print(json.dumps([names, [one["wandb"].version for one in results], len(exp.list_artifacts())]))
+    """
+    names, versions, listed = run(code, tmp_path / "program", environ)
+    assert (versions, listed) == (["v0", "v1", "v2"], 3)
+    project = server.project("while-on")
+    (last,) = project["runs"]
+    assert [*names, last["name"]] == [names[0], f"{names[0]}-2", f"{names[0]}-3"]
+    assert [one["run"] for one in project["collections"]["model"]["versions"]] == [*names, last["name"]]
+    assert last["used"] == [project["collections"]["model"]["versions"][0]["id"]]
+    assert (last["state"], last["exit_code"]) == ("finished", 0)
+
+
+def test_a_refusal_that_has_other_reasons_begins_no_other_run(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The run is there: what the server refused waits."""
+    code = """
+    import json
+    from tracelet import ArtifactType, Experiment
+
+    with Experiment("refused", backend="wandb", artifacts=True) as exp:
+        queued = exp.log_artifact(exp.create_artifact("report", ArtifactType.REPORT).add_object(1, "x")).queued
+    print(json.dumps(list(queued)))
+    """
+    server.fault("CreateArtifact", "error:not now")
+    try:
+        assert run(code, tmp_path / "program", environ) == ["wandb"]
+    finally:
+        server.fault()
+    assert len(server.project("refused")["runs"]) == 1

@@ -84,7 +84,7 @@ class WandbBackend:
             if taken.manifest.digest != manifest.digest:
                 raise _conflict(taken, labels.version)
             return taken
-        artifact = self._logged(sealed, labels)
+        artifact = self._runs.write(lambda run: self._logged(run, sealed, labels))
         self._versions.remember(artifact, manifest)
         if labels.version:
             artifact = self._settled(artifact, sealed, labels)
@@ -144,9 +144,13 @@ class WandbBackend:
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`: W&B draws its own lineage from this."""
-        run = self._runs.begun()
-        with translated(self._place.server):
-            run.use_artifact(self._place.path(stored.manifest.name, f"v{stored.number}"))
+        path = self._place.path(stored.manifest.name, f"v{stored.number}")
+
+        def use(run: wandb.Run) -> None:
+            with translated(self._place.server):
+                run.use_artifact(path)
+
+        self._runs.write(use)
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: copies of uploads that were killed, and bytes that wait no longer."""
@@ -155,12 +159,11 @@ class WandbBackend:
 
     # -- steps
 
-    def _logged(self, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
+    def _logged(self, run: wandb.Run, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
         """Upload and commit. With a label, aliases are moved when it is sure that the label is this version's."""
         with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
             with translated(self._place.server):
                 artifact = build(sealed, labels.version, record.add, Path(made))
-            run = self._runs.begun()
             with translated(self._place.server):
                 try:
                     logged = run.log_artifact(artifact, aliases=[] if labels.version else list(labels.aliases))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import wandb
@@ -15,7 +17,7 @@ from wandb.errors import CommError
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable
 from tracelet.plugin import RunInfo
 from tracelet_wandb.connection import Place, run_settings
-from tracelet_wandb.errors import translated
+from tracelet_wandb.errors import is_deleted_run, translated
 from tracelet_wandb.program import Program
 
 __all__ = ["Runs", "begin_offline", "finish"]
@@ -28,6 +30,10 @@ _ENDS = {"finished": False, "failed": True}
 #: What the SDK has for a process that is one of several in a run.
 _SHARED: dict[str, Any] = {"mode": "shared", "x_label": "tracelet"}
 _NOT_OURS_TO_END: dict[str, Any] = {"x_primary": False, "x_update_finish_state": False}
+#: So many runs of one id may be deleted, one after the other.
+_MOST_DELETED = 20
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -66,6 +72,9 @@ class Runs:
 
     What was left by an earlier program is delivered into that program's run. Its result is that program's: it stays
     finished, or failed, and a run that nobody ended is not ended by a delivery.
+
+    W&B gives the id of a run that somebody deleted to no other one for days. What belongs to such a run goes to one whose
+    id is that one's with a number, and which names it.
     """
 
     def __init__(self, place: Place, program: Program, sdk: dict[str, Any], folder: Path) -> None:
@@ -76,10 +85,23 @@ class Runs:
         self._folder = folder
         self._info: RunInfo | None = None
         self._parts: list[_Part] = []
+        #: Ids that W&B gives to no run.
+        self._deleted: set[str] = set()
 
     def turn_to(self, info: RunInfo) -> None:
         """Take another run for the one at hand; W&B's is begun with the first thing that is put into it."""
         self._info = info
+
+    def write(self, deed: Callable[[wandb.Run], T]) -> T:
+        """Do something in the run at hand; where that turns out to be deleted, do it in the one that takes its place."""
+        try:
+            return deed(self.begun())
+        except (BackendUnavailable, BackendAuthError):
+            raise
+        except BackendError:
+            if not self._is_gone():
+                raise
+        return deed(self.begun())
 
     def begun(self) -> wandb.Run:
         """Return the run at hand, and begin it, or go on with it, where that was not done yet.
@@ -115,50 +137,92 @@ class Runs:
         """
         place, sdk = self._place, self._sdk
         joins = sdk.get("mode") == "shared" and (sdk.get("entity"), sdk.get("project")) == (place.entity, place.project)
-        name = str(sdk["run"]) if joins else info.id
-        with translated(place.server):
-            known = self._look(name)
-            own = not joins and self._is_own(info, known)
-            failed = None if own else False if known is None else known.failed
-            config = _config(info, sdk, self._program.token if own else None)
-            more = _SHARED if joins else {"mode": "online"}
+        names = [*([str(sdk["run"])] if joins else []), info.id]
+        names += [f"{info.id}-{number}" for number in range(2, _MOST_DELETED)]
+        deleted: list[str] = []
+        for name in names:
+            part = None if name in self._deleted else self._begin_as(name, info, deleted, joins=joins and not deleted)
+            if part is not None:
+                if deleted:
+                    told = ", ".join(place.path(one) for one in deleted)
+                    _LOG.warning("%s was deleted on W&B: what belongs to that run goes to the run %s.", told, name)
+                return part
+            self._deleted.add(name)
+            deleted.append(name)
+        raise BackendError(
+            f"W&B at {place.server} says of {len(names)} runs, from {names[0]!r} to {names[-1]!r}, that they were deleted.",
+            retryable=False,
+        )
+
+    def _begin_as(self, name: str, info: RunInfo, deleted: list[str], *, joins: bool) -> _Part | None:
+        """Begin a run under an id; None where that one was deleted. It names those that were ``deleted`` before it."""
+        place = self._place
+        known = self._look(name)
+        own = not joins and self._is_own(info, known)
+        failed = None if own else False if known is None else known.failed
+        config = _config(info, self._sdk, self._program.token if own else None)
+        more = _SHARED if joins else {"mode": "online"}
+        notes = None
+        if deleted:
+            config["instead_of"] = [place.path(one) for one in deleted]
+            notes = f"Takes the place of {', '.join(deleted)}, deleted on W&B, for what was logged in it and not yet stored."
+        fresh = known is None and not joins
         try:
             with translated(place.server):
                 run = wandb.init(
                     entity=place.entity,
                     project=place.project,
                     id=name,
+                    notes=notes if fresh else None,
                     resume=None if joins else "allow",
                     reinit="create_new",
-                    config=None if joins or known is not None else {"tracelet": config},
+                    config={"tracelet": config} if fresh else None,
                     settings=run_settings(
                         self._folder, **more, **({} if own or failed is not None else _NOT_OURS_TO_END)
                     ),
                 )
         except BackendError as error:
+            if is_deleted_run(error):
+                return None
             # The SDK's service has the run all the same: of every later attempt it says that it is in use, or hangs.
             error.ends_lane = True
             raise
         return _Part(run, info.id, own, failed, {} if joins else config if known is None else known.config)
 
+    def _is_gone(self) -> bool:
+        """Whether the run at hand is not on the server any more. Then it is given up, and another one takes its place."""
+        parts = [one for one in self._parts if self._info is not None and one.id == self._info.id]
+        try:
+            if not parts or self._ask(parts[0].run.id) is not None:
+                return False
+        except BackendError:
+            return False
+        self._deleted.add(parts[0].run.id)
+        with contextlib.suppress(BackendError):
+            self._end(parts, failed=False)
+        return True
+
     def _look(self, name: str) -> _Known | None:
         """Ask the server for a run; None where it is not there, or the server does not tell."""
-        # The client keeps what it was told the first time.
-        self._place.api.flush()  # type: ignore[no-untyped-call]
         try:
-            with translated(self._place.server):
-                try:
-                    found = self._place.api.run(self._place.path(name))
-                except CommError as error:
-                    if isinstance(error.exc, RunNotFoundError):
-                        return None
-                    raise
+            return self._ask(name)
         except (BackendUnavailable, BackendAuthError):
             raise
         except BackendError as error:
             # How a run has ended is not worth a delivery.
             _LOG.warning("W&B does not say how the run %s is: %s", name, error)
             return None
+
+    def _ask(self, name: str) -> _Known | None:
+        # The client keeps what it was told the first time.
+        self._place.api.flush()  # type: ignore[no-untyped-call]
+        with translated(self._place.server):
+            try:
+                found = self._place.api.run(self._place.path(name))
+            except CommError as error:
+                if isinstance(error.exc, RunNotFoundError):
+                    return None
+                raise
         config = found.config.get("tracelet")
         return _Known(str(found.state), config if isinstance(config, dict) else {})
 
