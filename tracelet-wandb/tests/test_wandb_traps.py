@@ -318,6 +318,50 @@ def test_finding_asks_no_more_for_many_versions_than_for_few(
     assert len(lab.server.look()["log"]) - before <= 4
 
 
+# -- several writers
+
+
+def test_writers_that_bring_the_same_new_file_do_not_stand_in_each_others_way(
+    lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """W&B commits the first and refuses the others, who must begin anew: nothing that was refused is left."""
+    shared = uuid.uuid4().bytes * 1000
+    first, second = ({"shared": shared, "own": f"{number}".encode()} for number in range(2))
+    held = samples.seal("model", first)
+    before = lab.server.look()["log"].count("CommitArtifact")
+    lab.server.fault("CommitArtifact", "hold", 1)
+    try:
+        desk.begin_put_many([(held, Labels())], time.time())
+        lab.server.wait_for("CommitArtifact", before + 1)
+        other = lab.desk(experiment, lab.reader)
+        assert other.put(samples.seal("model", second)).number == 0
+    finally:
+        lab.server.fault()
+    (put,) = desk.driver.result()
+    assert put.number == 1
+    assert other.content(put, tmp_path / "got") == first
+    versions = lab.server.project(experiment)["collections"]["model"]["versions"]
+    assert [(one["number"], one["state"]) for one in versions] == [(0, "COMMITTED"), (1, "COMMITTED")]
+    other.close()
+
+
+def test_a_conflict_without_end_is_told_and_leaves_nothing(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+) -> None:
+    """Others were first each time: it may be tried again later, and then it is stored once."""
+    sealed = samples.seal("model", {"x": b"1"})
+    lab.server.fault("CommitArtifact", "refusal:409:conflict detected for file digest abc, rebase required")
+    try:
+        with pytest.raises(BackendError, match="rebase required") as told:
+            desk.put(sealed)
+    finally:
+        lab.server.fault()
+    assert told.value.retryable
+    assert lab.server.project(experiment)["collections"]["model"]["versions"] == []
+    assert reading.list() == []
+    assert desk.deliver(sealed, again=True).stored.number == 0
+
+
 # -- bytes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from tracelet.plugin import (
 from tracelet_wandb import WandbSettings, offline_runs
 from tracelet_wandb.connection import Place, connect, is_offline, set_up
 from tracelet_wandb.downloads import bring, is_noted
-from tracelet_wandb.errors import translated
+from tracelet_wandb.errors import is_conflict, translated
 from tracelet_wandb.media import show
 from tracelet_wandb.names import project_name
 from tracelet_wandb.notes import with_label
@@ -39,6 +40,8 @@ __all__ = ["WandbBackend", "open_backend"]
 
 #: Seconds that the SDK waits for an upload, where the lane's own limit does not end it before.
 _LONGEST = 86_400
+#: Attempts at a version that other writers' versions conflict with: each conflict is one that somebody else won.
+_CONFLICTS = 10
 
 
 def open_backend(experiment: str, settings: WandbSettings, context: BackendContext) -> Backend:
@@ -160,18 +163,35 @@ class WandbBackend:
     # -- steps
 
     def _logged(self, run: wandb.Run, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
-        """Upload and commit. With a label, aliases are moved when it is sure that the label is this version's."""
-        with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
-            with translated(self._place.server):
-                artifact = build(sealed, labels.version, record.add, Path(made))
-            with translated(self._place.server):
+        """Upload and commit; from the start again where other writers were first with a file that this brings, too."""
+        for left in reversed(range(_CONFLICTS)):
+            with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
+                with translated(self._place.server):
+                    artifact = build(sealed, labels.version, record.add, Path(made))
                 try:
-                    logged = run.log_artifact(artifact, aliases=[] if labels.version else list(labels.aliases))
-                except ValueError as error:
-                    raise ArtifactError(
-                        f"W&B at {self._place.server} cannot take {sealed.manifest.name!r}: {error} Choose another name."
-                    ) from error
-                logged.wait(_LONGEST)
+                    return self._committed(run, artifact, sealed, labels)
+                except BackendError as error:
+                    if not is_conflict(error):
+                        raise
+                    # What cannot be deleted now is nobody's version, and no reason not to try again.
+                    with contextlib.suppress(BackendError):
+                        self._versions.undo(artifact)
+                    if not left:
+                        raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _committed(
+        self, run: wandb.Run, artifact: wandb.Artifact, sealed: SealedArtifact, labels: Labels
+    ) -> wandb.Artifact:
+        """Log a version. With a label, aliases are moved when it is sure that the label is this version's."""
+        with translated(self._place.server):
+            try:
+                logged = run.log_artifact(artifact, aliases=[] if labels.version else list(labels.aliases))
+            except ValueError as error:
+                raise ArtifactError(
+                    f"W&B at {self._place.server} cannot take {sealed.manifest.name!r}: {error} Choose another name."
+                ) from error
+            logged.wait(_LONGEST)
         if logged.state != "COMMITTED" or logged.source_name.partition(":")[0] != sealed.manifest.name:
             raise BackendError(f"W&B at {self._place.server} did not commit {sealed.manifest.name!r} ({logged.state}).")
         return logged

@@ -15,13 +15,15 @@ from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
 from tracelet.plugin import redact
 
-__all__ = ["is_absent", "is_deleted_run", "status_of", "translated"]
+__all__ = ["is_absent", "is_conflict", "is_deleted_run", "status_of", "translated"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: How a W&B server says that an account may not, in answers whose status is 200.
 _MAY_NOT = re.compile(r"permission denied|not logged in|relogin|unauthori[sz]ed|forbidden|HTTP 40[13]", re.IGNORECASE)
 #: How a server says that a run's id was a deleted run's: in these words, or by a status that it has for nothing else there.
 _DELETED_RUN = re.compile(r"previously created and deleted|\bHTTP 4(?:09|10)\b|returned error 4(?:09|10)\b")
+#: How the server says that another writer's version brought one of the same new files first.
+_CONFLICT = re.compile(r"commitArtifact: returned error 409\b|rebase required")
 #: How wandb-core says that nobody answered, or that the server failed, after its own retries. Go writes EOF so.
 _AWAY = re.compile(
     r"giving up|dial tcp|connection refused|connection reset|i/o timeout|deadline exceeded|no such host|"
@@ -55,6 +57,14 @@ def is_deleted_run(error: BaseException) -> bool:
     W&B keeps such ids for some days; its client tries again, and then says that it gives up, as if nobody answered.
     """
     return any(_DELETED_RUN.search(str(one)) for one in _chain(error))
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Tell whether a version was not committed because another one brought a file of it in that moment.
+
+    The client tries nothing again then; made anew from the start, the version finds the file there.
+    """
+    return any(_CONFLICT.search(str(one)) for one in _chain(error))
 
 
 def status_of(error: BaseException) -> int | None:

@@ -26,6 +26,10 @@ __all__ = ["Versions"]
 _VERSION = re.compile(r"v[0-9]+")
 _STORED = "COMMITTED"
 _PAGE = 100
+_SERVERS_ID = "query ClientIDMapping($id: ID!) { clientIDMapping(clientID: $id) { serverID } }"
+_DELETION = """
+mutation DeleteArtifact($id: ID!) { deleteArtifact(input: {artifactID: $id, deleteAliases: true}) { artifact { id } } }
+"""
 #: Queries at once.
 _WIDTH = 8
 
@@ -144,6 +148,17 @@ class Versions:
             with TemporaryDirectory() as folder:
                 file.download(root=folder, replace=True).close()
                 return Manifest.from_json((Path(folder) / MANIFEST_NAME).read_bytes())
+
+    def undo(self, begun: wandb.Artifact) -> None:
+        """Delete what was begun for a version and was not committed; nothing else finds or removes it.
+
+        The client cannot show what is not committed, and knows its id on the server by another one of its own alone.
+        """
+        query = self._place.api._service_api.execute_graphql
+        with translated(self._place.server):
+            found = query(_SERVERS_ID, {"id": begun._client_id})["clientIDMapping"]
+            if found is not None:
+                query(_DELETION, {"id": found["serverID"]})
 
     def remember(self, artifact: wandb.Artifact, manifest: Manifest) -> None:
         """Keep the manifest of a version that was just stored."""
