@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -448,6 +450,70 @@ def test_a_lane_that_was_never_opened_has_nothing_to_end(moody: Moody, home: Pat
     lane.kill()
     lane.close(1.0, failed=True)
     assert (lane.state, lane.processes()) == (LaneState.CLOSED, [])
+
+
+def begun(call: Callable[[], object]) -> Future[object]:
+    """What becomes of a call on a thread of its own."""
+    answer: Future[object] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return answer
+
+
+def test_a_lane_that_is_ended_before_its_process_begins_does_not_begin_one(moody: Moody, home: Path) -> None:
+    lane = moody_lane(home)
+    logs, at_the_log, ended = home / ".tracelet" / "lanes", threading.Event(), threading.Event()
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and Path(os.fsdecode(str(arguments[0]))).parent == logs and not at_the_log.is_set():
+            at_the_log.set()
+            ended.wait(60)
+
+    sys.addaudithook(watch)
+    opening = begun(lambda: lane.open(60.0))
+    assert at_the_log.wait(60)
+    lane.kill()
+    ended.set()
+    assert isinstance(opening.exception(60), BackendUnavailable)
+    assert (lane.processes(), moody.calls("open"), list(logs.iterdir())) == ([], [], [])
+    with pytest.raises(BackendUnavailable, match="was ended"):
+        lane.open(60.0)
+
+
+@pytest.mark.parametrize(
+    "end", [lambda lane: lane.kill(), lambda lane: lane.close(0.0, failed=True)], ids=["kill", "close"]
+)
+def test_a_lane_that_another_thread_ends_while_it_opens_is_told_as_one_that_ended(
+    moody: Moody, home: Path, end: Callable[[Lane], object]
+) -> None:
+    lane = moody_lane(home)
+    moody.told(open="hang")
+    opening = begun(lambda: lane.open(600.0))
+    until = time.monotonic() + 60
+    while not moody.calls("open") and time.monotonic() < until:
+        time.sleep(0.01)
+    end(lane)
+    assert isinstance(opening.exception(60), BackendUnavailable)
+    lane.close(0.0, failed=True)
+    assert lane.processes() == []
+
+
+def test_a_program_that_raises_at_once_ends_a_lane_that_still_opens(
+    moody: Moody, experiment: Make, recwarn: pytest.WarningsRecorder
+) -> None:
+    """No thread of its own ends in an error that nobody sees: pytest would warn of one."""
+    moody.told(open="hang")
+    before = set(lane_processes())
+    with pytest.raises(ZeroDivisionError), experiment():
+        raise ZeroDivisionError
+    assert set(lane_processes()) <= before
+    assert not [one for one in recwarn if issubclass(one.category, pytest.PytestUnhandledThreadExceptionWarning)]
 
 
 def test_a_fork_of_the_program_that_outlives_it_does_not_keep_its_lane(moody: Moody, home: Path) -> None:

@@ -16,6 +16,7 @@ import selectors
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 import typing
 import uuid
@@ -89,7 +90,7 @@ class Lane(Protocol):
         ...
 
     def kill(self) -> None:
-        """End its processes, from any thread: the request under way fails at once."""
+        """End its processes for good, from any thread: the request under way fails at once, and so does every later one."""
         ...
 
     def close(self, limit: float, *, failed: bool) -> None:
@@ -221,6 +222,11 @@ class ProcessLane:
             "context": converter().unstructure(context),
         }
         self._logs = context.directory / "lanes"
+        #: Held while the child is begun or given up: it may be ended from any thread, also one that is not there yet.
+        self._guard = threading.Lock()
+        #: Held while somebody reads and writes on its pipes: they are not closed before.
+        self._talk = threading.Lock()
+        self._ends = False
         self._child: subprocess.Popen[bytes] | None = None
         self._token = ""
         self._buffer = b""
@@ -235,8 +241,7 @@ class ProcessLane:
         """See :class:`Lane`."""
         if self.state is LaneState.READY and self._child is not None and self._child.poll() is None:
             return
-        if self._child is not None:
-            self._kill()
+        self._kill()
         self.state = LaneState.OPENING
         self._spawn()
         # Where Tracelet and the plugins are is for this process's sys.path to say, not for the child's.
@@ -261,8 +266,11 @@ class ProcessLane:
 
     def kill(self) -> None:
         """See :class:`Lane`."""
-        if self._token:
-            end_family(self._token)
+        with self._guard:
+            self._ends = True
+            token = self._token
+        if token:
+            end_family(token)
 
     def close(self, limit: float, *, failed: bool) -> None:
         """See :class:`Lane`."""
@@ -270,7 +278,7 @@ class ProcessLane:
         try:
             if self.state is LaneState.READY and self._child is not None and self._child.poll() is None:
                 self.request("stop", limit, failed=failed)
-                self._pipes()[0].close()
+                _pipes_of(self._child)[0].close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._child.wait(max(0.0, min(_GRACE, until - time.monotonic())))
         finally:
@@ -289,18 +297,9 @@ class ProcessLane:
         try:
             make_folder(self._logs.parent, shared=False)
             make_folder(self._logs)
-            with create(self._log()) as log:
-                self._child = subprocess.Popen(
-                    # -P: a file in the user's folder must not stand in for a module of the SDK's.
-                    [sys.executable, "-P", "-m", "tracelet.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    start_new_session=True,
-                    env=child_environment(
-                        {TOKEN: self._token, OWNER: owner_mark(current())}, self._spec.environ, _own_path()
-                    ),
-                )
+            with create(self._log()) as log, self._guard:
+                if not self._ends:
+                    self._child = self._new_child(log)
         except OSError as error:
             self._break(f"its process cannot be started: {error}")
             raise BackendError(
@@ -308,8 +307,22 @@ class ProcessLane:
                 "written.",
                 backend=self._spec.name,
             ) from error
-        for pipe in self._pipes():
+        if self._child is None:
+            self._log().unlink(missing_ok=True)
+
+    def _new_child(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(
+            # -P: a file in the user's folder must not stand in for a module of the SDK's.
+            [sys.executable, "-P", "-m", "tracelet.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            env=child_environment({TOKEN: self._token, OWNER: owner_mark(current())}, self._spec.environ, _own_path()),
+        )
+        for pipe in _pipes_of(child):
             os.set_blocking(pipe.fileno(), False)
+        return child
 
     def _log(self) -> Path:
         return self._logs / f"{self._spec.name}-{self._token}.log"
@@ -344,7 +357,14 @@ class ProcessLane:
 
     def _round_trip(self, data: bytes, limit: float, *, stall: bool) -> bytes:
         """Send a line and wait for the one that answers it."""
-        stdin, stdout = self._pipes()
+        with self._talk:
+            child = self._child
+            if child is None:
+                raise self._ended()
+            return self._talk_to(child, data, limit, stall=stall)
+
+    def _talk_to(self, child: subprocess.Popen[bytes], data: bytes, limit: float, *, stall: bool) -> bytes:
+        stdin, stdout = _pipes_of(child)
         until = time.monotonic() + limit
         moved = io_bytes(self._token) if stall else 0
         with selectors.DefaultSelector() as selector:
@@ -363,7 +383,7 @@ class ProcessLane:
                     )
                 for key, _ in selector.select(left):
                     if key.fileobj is stdout:
-                        self._receive(stdout)
+                        self._receive(child, stdout)
                         continue
                     data = _send(stdin, data)
                     if not data:
@@ -371,15 +391,13 @@ class ProcessLane:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        assert self._child is not None
-        return _pipes_of(self._child)
+    def _ended(self) -> BackendUnavailable:
+        return BackendUnavailable(f"{self._spec.name}'s process was ended.", backend=self._spec.name)
 
-    def _receive(self, stdout: IO[bytes]) -> None:
+    def _receive(self, child: subprocess.Popen[bytes], stdout: IO[bytes]) -> None:
         block = os.read(stdout.fileno(), 1 << 16)
         if not block:
-            assert self._child is not None
-            code = _exit_code(self._child)
+            code = _exit_code(child)
             raise BackendUnavailable(
                 f"{self._spec.name}'s process ended in the middle of a request ({code}).{self._last_words()}",
                 backend=self._spec.name,
@@ -402,15 +420,17 @@ class ProcessLane:
         self.reason = reason
 
     def _kill(self) -> None:
-        child, self._child = self._child, None
+        with self._guard:
+            child, self._child = self._child, None
         if child is None:
             return
         child.kill()
         end_family(self._token)
         child.wait()
-        for pipe in _pipes_of(child):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        with self._talk:
+            for pipe in _pipes_of(child):
+                with contextlib.suppress(OSError):
+                    pipe.close()
         self._log().unlink(missing_ok=True)
 
 
