@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 
-def log_natively(project: str, name: str, kind: str, content: bytes, aliases: list[str] | None = None) -> str:
+def log_natively(
+    project: str, name: str, kind: str, content: bytes, aliases: list[str] | None = None, algorithm: str = "MD5"
+) -> str:
     """Log an artifact of one file; return its version."""
     import wandb
 
     source = Path("native.bin").absolute()
     source.write_bytes(content)
     run = wandb.init(project=project, reinit="create_new")
-    artifact = wandb.Artifact(name, type=kind)
+    artifact = wandb.Artifact(name, type=kind, digest_algorithm=algorithm)
     artifact.add_file(str(source), "native.bin")
     version = str(run.log_artifact(artifact, aliases=aliases or []).wait().version)
     run.finish()

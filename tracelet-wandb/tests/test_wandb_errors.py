@@ -55,6 +55,25 @@ def test_a_server_that_says_no_is_a_matter_of_credentials(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ('{"errors":[{"message":"too much"},{"message":"by far"}],"data":{"createArtifact":null}}', "too much; by far"),
+        ("<html>no</html>", "<html>no</html>"),
+        ('{"detail": "no"}', '{"detail": "no"}'),
+        ("x" * 1000, f"{'x' * 400}…"),
+    ],
+)
+@pytest.mark.parametrize(
+    "told_by", ["returned error 413: ", "POST http://h giving up after 3 attempt(s)\nwhile retrying: HTTP 402: "]
+)
+def test_a_final_refusal_has_the_servers_words_and_no_more(answer: str, words: str, told_by: str) -> None:
+    """Whatever form they have, and also where the client tried again before it said so."""
+    error = told(ValueError(f"ArtifactSaver.createArtifact: {told_by}{answer}"))
+    assert str(error).endswith(f"refuses this: {words}")
+    assert not error.retryable
+
+
+@pytest.mark.parametrize(
     ("text", "away"),
     [
         ('Post "http://127.0.0.1:1/graphql": EOF', True),

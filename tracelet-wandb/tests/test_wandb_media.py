@@ -97,3 +97,33 @@ def test_every_table_of_an_artifact_is_shown(server: WandbServer, environ: dict[
         "rows/d.tsv": ("table-file", 1),
     }
     assert "does not show its 'c.json'" in told
+
+
+def test_tables_are_shown_whatever_the_length_of_their_names(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """W&B stores them as artifacts whose names have the run's besides: two long names that begin and end alike stay two."""
+    code = f"""
+    import json, os
+    from pathlib import Path
+    from tracelet import ArtifactType, Experiment
+
+    long = ["s" * 60 + middle + "e" * 60 for middle in "ab"]
+    path = "folder/" * 20 + "rows.csv"
+    Path(path).parent.mkdir(parents=True)
+    Path(path).write_text("x,y\\n1,2\\n")
+    Path("b.csv").write_text("x\\n1\\n")
+    with Experiment("long", backend="wandb", artifacts=True) as exp:
+        for name in ("n" * 91, "n" * 92, *long):
+            assert exp.log_artifact(exp.create_artifact(name, ArtifactType.SAMPLE).add_file("b.csv")).ok
+        several = exp.create_artifact("m" * 128, ArtifactType.SAMPLE).add_file("b.csv").add_file(path, path)
+        assert exp.log_artifact(several).ok
+        {TOLD}
+    print(json.dumps(told))
+    """
+    assert programs.run(textwrap.dedent(code), tmp_path / "program", environ) == ""
+    seen = shown(server, "long")
+    assert {one["_type"] for one in seen.values()} == {"table-file"}
+    assert len(seen) == 6
+    assert "n" * 91 in seen
+    assert [name for name in seen if name.startswith("m")][-1].endswith("rows.csv")

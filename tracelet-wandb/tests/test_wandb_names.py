@@ -5,9 +5,10 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from wandb.sdk.artifacts._internal_artifact import InternalArtifact
 
 from tracelet.plugin import ArtifactFile, ArtifactReference, ArtifactType, Manifest
-from tracelet_wandb.names import file_name, file_names, project_name, reference_names
+from tracelet_wandb.names import file_name, file_names, project_name, reference_names, table_name
 
 EXPERIMENTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=200)
 #: What W&B's client refuses in a project's name.
@@ -78,3 +79,16 @@ def test_references_have_names_of_their_own_beside_the_files() -> None:
     everything = [*names, *file_names(manifest).values(), "tracelet.json", "folder"]
     assert len(set(everything)) == len(everything)
     assert all(part not in {"", ".", ".."} for name in names for part in name.split("/"))
+
+
+@given(
+    st.lists(st.text("abc/.é", min_size=1, max_size=300), min_size=2, max_size=10, unique=True),
+    st.text("abc0-9", min_size=1, max_size=36),
+)
+def test_different_tables_have_different_names_that_fit_the_artifacts_that_the_client_makes_of_them(
+    names: list[str], run: str
+) -> None:
+    """By the client's own rules for them."""
+    tables = [table_name(name, run) for name in names]
+    assert len(set(tables)) == len(names)
+    assert all(len(InternalArtifact(f"run-{run}-{table}", "run_table").name) <= 128 for table in tables)

@@ -17,7 +17,14 @@ from servers import programs
 from servers import wandb_user as user
 from servers.wandb_server import WandbServer, wandb_server
 from tracelet import ArtifactType
-from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendAuthError,
+    BackendError,
+    BackendUnavailable,
+    IntegrityError,
+)
 from tracelet.plugin import Labels, StoredArtifact
 from tracelet.testing.desk import Desk
 from tracelet.testing.driver import Driver
@@ -42,10 +49,14 @@ class Lab:
         return Desk(driver or self.writer, uuid.uuid4().hex, "wandb", experiment, self.folder / uuid.uuid4().hex)
 
 
+#: For what may differ between a server of today and one that offers its clients nothing.
+BOTH = pytest.mark.parametrize("lab", ["current", "plain"], indirect=True)
+
+
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("lab")
-    with wandb_server(folder / "server") as server:
+    with wandb_server(folder / "server", current=getattr(request, "param", "current") == "current") as server:
         drivers = []
         for role in ("writer", "reader", "user"):
             environ = server.environ(folder / f"home-{role}")
@@ -123,6 +134,7 @@ def test_wandbs_own_user_sees_an_ordinary_artifact(
     assert shown["run"] == run["name"]
 
 
+@BOTH
 def test_the_sdks_own_download_gives_the_same_bytes(
     lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
@@ -134,6 +146,7 @@ def test_the_sdks_own_download_gives_the_same_bytes(
     assert got == {"a.bin": b"1" * 1000, "d/b.bin": b"2" * 1000}
 
 
+@BOTH
 def test_lineage_is_wandbs_own(lab: Lab, desk: Desk, samples: Samples, experiment: str) -> None:
     """What is used is an input of the run, and what is logged is its output."""
     stored = desk.put(samples.seal("data", {"x": b"1"}))
@@ -143,6 +156,16 @@ def test_lineage_is_wandbs_own(lab: Lab, desk: Desk, samples: Samples, experimen
     (run,) = project["runs"]
     assert run["used"] == [version["id"]]
     assert version["run"] == run["name"]
+
+
+def test_the_use_of_a_version_that_is_gone_is_not_tried_for_ever(
+    lab: Lab, desk: Desk, samples: Samples, experiment: str
+) -> None:
+    """W&B refuses the use of what is not committed, or not any more."""
+    stored = desk.put(samples.seal("data", {"x": b"1"}))
+    lab.server.set_states(experiment, version=("data", 0, "DELETED"))
+    with pytest.raises(ArtifactNotFound, match="gone"):
+        desk.record_input(stored)
 
 
 # -- names and aliases
@@ -162,6 +185,7 @@ def test_an_alias_that_looks_like_a_version_fools_nobody(
     assert all(not one.aliases for one in reading.list())
 
 
+@BOTH
 def test_a_version_like_alias_does_not_hide_the_true_version(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
@@ -183,6 +207,7 @@ def test_code_may_have_the_names_that_wandb_keeps_for_its_own(desk: Desk, readin
     assert reading.list("source-main", ArtifactType.CODE)[0].manifest.type is ArtifactType.CODE
 
 
+@BOTH
 def test_a_name_that_wandb_has_with_another_type_is_refused(
     lab: Lab, desk: Desk, samples: Samples, experiment: str
 ) -> None:
@@ -192,6 +217,7 @@ def test_a_name_that_wandb_has_with_another_type_is_refused(
         desk.put(samples.seal("results", {"x": b"1"}))
 
 
+@BOTH
 def test_names_that_the_server_takes_for_one_are_refused(lab: Lab, samples: Samples, experiment: str) -> None:
     """On a server that does not tell cases apart, ``model`` and ``MODEL`` would share their versions."""
     lab.server.fault(folds_case=True)
@@ -209,6 +235,7 @@ def test_names_that_the_server_takes_for_one_are_refused(lab: Lab, samples: Samp
         lab.server.fault()
 
 
+@BOTH
 def test_what_somebody_logs_without_tracelet_is_not_ours(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
 ) -> None:
@@ -220,6 +247,47 @@ def test_what_somebody_logs_without_tracelet_is_not_ours(
     assert found(reading.find("model")).manifest == put.manifest
     assert reading.find("model", "v1") is None
     assert reading.find("model", "theirs") is None
+    assert found(reading.find("model", f"put:{put.manifest.put_id}")).number == 0
+    assert desk.put(samples.seal("model", {"x": b"2"}, type=ArtifactType.MODEL)).number == 2
+
+
+@BOTH
+def test_content_that_some_older_version_has_is_a_version_of_its_own(
+    lab: Lab, desk: Desk, samples: Samples, experiment: str
+) -> None:
+    """W&B gives its own users the version that has the same content already; a put is found by its own one."""
+    contents = (b"1", b"2", b"1")
+    native = [lab.user.call(user.log_natively, experiment, "theirs", "model", content) for content in contents]
+    assert native == ["v0", "v1", "v0"]
+    assert [desk.put(samples.seal("ours", {"x": content})).number for content in contents] == [0, 1, 2]
+
+
+@BOTH
+def test_the_newest_that_is_left_is_found_where_the_newest_was_deleted(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples
+) -> None:
+    """W&B's own ``latest`` may be gone with it, and every way of finding still finds."""
+    first, second = samples.seal("model", {"x": b"1"}), samples.seal("model", {"x": b"2"})
+    desk.put(first, Labels("1.0", ("best",)))
+    desk.delete(desk.put(second))
+    digest, put_id = first.manifest.digest, first.manifest.put_id
+    for ref in ("latest", "v0", "1.0", "best", f"sha256:{digest}", f"sha256:{digest[:8]}", f"put:{put_id}"):
+        assert found(reading.find("model", ref)).number == 0, ref
+    assert reading.find("model", f"put:{second.manifest.put_id}") is None
+    assert desk.put(samples.seal("model", {"x": b"3"})).number == 2
+    assert found(reading.find("model")).number == 2
+
+
+def test_what_somebody_logs_with_another_digest_hinders_nothing(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+) -> None:
+    """A server of today takes digests by XXH128, and a collection may have both."""
+    put = desk.put(samples.seal("model", {"x": b"1"}, type=ArtifactType.MODEL))
+    assert lab.user.call(user.log_natively, experiment, "model", "model", b"theirs", [], "XXH128") == "v1"
+    got = lab.user.call(user.download, path_of(experiment, "model", "v1"), tmp_path / "native")
+    assert got == {"native.bin": b"theirs"}
+    assert [one.number for one in reading.list()] == [0]
+    assert reading.content(found(reading.find("model")), tmp_path / "got") == {"x": b"1"}
     assert found(reading.find("model", f"put:{put.manifest.put_id}")).number == 0
     assert desk.put(samples.seal("model", {"x": b"2"}, type=ArtifactType.MODEL)).number == 2
 
@@ -249,6 +317,7 @@ def test_metadata_beyond_wandbs_limits_is_kept_in_the_manifest(
     assert len(shown["long"]) < 10_000
 
 
+@BOTH
 def test_a_version_whose_metadata_somebody_replaced_is_still_found(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
@@ -278,7 +347,7 @@ def test_a_note_that_describes_another_artifact_is_not_believed(
 # -- finding without a walk
 
 
-@pytest.mark.parametrize("filters", ["applied", "ignored", "refused"])
+@pytest.mark.parametrize("filters", ["applied", "ignored", "refused", "without $regex"])
 def test_every_version_is_found_whatever_the_server_makes_of_filters(
     lab: Lab, samples: Samples, experiment: str, filters: str
 ) -> None:
@@ -299,6 +368,7 @@ def test_every_version_is_found_whatever_the_server_makes_of_filters(
         lab.server.fault()
 
 
+@BOTH
 def test_finding_asks_no_more_for_many_versions_than_for_few(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples
 ) -> None:
@@ -318,9 +388,40 @@ def test_finding_asks_no_more_for_many_versions_than_for_few(
     assert len(lab.server.look()["log"]) - before <= 4
 
 
+# -- refusals
+
+
+@pytest.mark.parametrize("status", [400, 402, 413])
+def test_what_the_server_will_never_take_is_final_and_told_in_its_words(
+    lab: Lab, desk: Desk, samples: Samples, status: int
+) -> None:
+    """As it is, until somebody pays, or for its length: no later attempt helps."""
+    lab.server.fault("CreateArtifact", f"refusal:{status}:storage limit of the team exceeded")
+    try:
+        with pytest.raises(BackendError, match="refuses this: storage limit of the team exceeded$") as told:
+            desk.put(samples.seal("model", {"x": b"1"}))
+    finally:
+        lab.server.fault()
+    assert not told.value.retryable
+
+
+@pytest.mark.parametrize("operation", ["CreateArtifact", "CreateArtifactFiles", "CommitArtifact", "DeleteArtifact"])
+def test_a_server_that_may_not_is_a_matter_of_credentials_whatever_words_it_has(
+    lab: Lab, desk: Desk, samples: Samples, operation: str
+) -> None:
+    stored, more = desk.put(samples.seal("model", {"x": b"1"})), samples.seal("model", {"x": b"2"})
+    lab.server.fault(operation, "refusal:403:no")
+    try:
+        with pytest.raises(BackendAuthError, match="WANDB_API_KEY"):
+            desk.delete(stored) if operation == "DeleteArtifact" else desk.put(more)
+    finally:
+        lab.server.fault()
+
+
 # -- several writers
 
 
+@BOTH
 def test_writers_that_bring_the_same_new_file_do_not_stand_in_each_others_way(
     lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
@@ -365,6 +466,7 @@ def test_a_conflict_without_end_is_told_and_leaves_nothing(
 # -- bytes
 
 
+@BOTH
 def test_a_cache_that_holds_other_bytes_is_seen_through(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path
 ) -> None:
@@ -475,6 +577,7 @@ def test_bytes_that_are_gone_from_the_server_are_said_to_be(
 # -- what the server has besides
 
 
+@BOTH
 def test_a_version_that_somebody_linked_to_a_portfolio_is_there_once(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
 ) -> None:
@@ -495,6 +598,7 @@ def test_a_version_that_somebody_linked_to_a_portfolio_is_there_once(
     assert reading.find("model", "theirs") is None
 
 
+@BOTH
 def test_a_version_that_was_deleted_and_is_still_found_is_not_given_as_stored(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
 ) -> None:

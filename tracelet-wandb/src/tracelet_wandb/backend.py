@@ -10,7 +10,15 @@ from typing import Any
 
 import wandb
 
-from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, IntegrityError, VersionConflict
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendAuthError,
+    BackendError,
+    BackendUnavailable,
+    IntegrityError,
+    VersionConflict,
+)
 from tracelet.plugin import (
     ArtifactType,
     Backend,
@@ -153,7 +161,14 @@ class WandbBackend:
             with translated(self._place.server):
                 run.use_artifact(path)
 
-        self._runs.write(use)
+        try:
+            self._runs.write(use)
+        except (BackendUnavailable, BackendAuthError):
+            raise
+        except BackendError:
+            # W&B refuses the use of what is deleted, in words of its own.
+            self._of(stored)
+            raise
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: copies of uploads that were killed, and bytes that wait no longer."""

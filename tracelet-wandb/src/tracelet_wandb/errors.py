@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,14 @@ __all__ = ["is_absent", "is_conflict", "is_deleted_run", "status_of", "translate
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: How a W&B server says that an account may not, in answers whose status is 200.
-_MAY_NOT = re.compile(r"permission denied|not logged in|relogin|unauthori[sz]ed|forbidden|HTTP 40[13]", re.IGNORECASE)
+_MAY_NOT = re.compile(
+    r"permission denied|not logged in|relogin|unauthori[sz]ed|forbidden|(?:HTTP|returned error|status code:?) 40[13]\b",
+    re.IGNORECASE,
+)
+#: How the server says that it will never take a version: as it is, until it is paid for, or for its length.
+_REFUSED = re.compile(r"createArtifact: .*?\b(?:returned error|HTTP) (?:400|402|413)\b[^:]*:\s*(.*)", re.DOTALL)
 #: How a server says that a run's id was a deleted run's: in these words, or by a status that it has for nothing else there.
-_DELETED_RUN = re.compile(r"previously created and deleted|\bHTTP 4(?:09|10)\b|returned error 4(?:09|10)\b")
+_DELETED_RUN = re.compile(r"previously (?:created and )?deleted|\bHTTP 4(?:09|10)\b|returned error 4(?:09|10)\b")
 #: How the server says that another writer's version brought one of the same new files first.
 _CONFLICT = re.compile(r"commitArtifact: returned error 409\b|rebase required")
 #: How wandb-core says that nobody answered, or that the server failed, after its own retries. Go writes EOF so.
@@ -109,6 +115,8 @@ def _translation(error: Exception, place: str) -> BackendError:
             f"there are no credentials for W&B at {place}: run `wandb login`, or set WANDB_API_KEY; "
             "WANDB_MODE=offline needs none."
         )
+    if refused := _REFUSED.search(text):
+        return BackendError(f"W&B at {place} refuses this: {_words_of(refused[1])}", retryable=False)
     if status in {401, 403} or _MAY_NOT.search(text):
         return BackendAuthError(
             f"W&B at {place} does not let us in: check WANDB_API_KEY and the entity. It said: {said}"
@@ -124,6 +132,15 @@ def _translation(error: Exception, place: str) -> BackendError:
     if isinstance(error, away):
         return BackendUnavailable(f"W&B at {place} does not answer: {said}")
     return BackendError(f"W&B at {place}: {type(error).__name__}: {said}")
+
+
+def _words_of(answer: str) -> str:
+    """What the server said in an answer to a GraphQL request; the answer itself where it has another form."""
+    try:
+        said = "; ".join(str(one["message"]) for one in json.loads(answer)["errors"])
+    except (ValueError, TypeError, KeyError):
+        said = answer
+    return f"{said[:_LONGEST]}{'…' if len(said) > _LONGEST else ''}"
 
 
 def _disk(error: BaseException, text: str) -> BackendError | None:

@@ -18,6 +18,7 @@ import wandb
 from PIL.Image import DecompressionBombError
 
 from tracelet.plugin import ArtifactFile, ArtifactType, SealedArtifact
+from tracelet_wandb.names import table_name
 
 __all__ = ["show"]
 
@@ -73,9 +74,10 @@ def show(run: wandb.Run, sealed: SealedArtifact, folder: Path, *, files: int, ro
     try:
         with TemporaryDirectory(dir=folder) as scratch:
             shown = list(islice(_shown(sealed, Path(scratch), rows), files))
-            if sealed.manifest.type is ArtifactType.SAMPLE and len(shown) > 1:
+            if sealed.manifest.type is ArtifactType.SAMPLE:
                 # W&B takes several tables, and shows them, under names of their own alone.
-                run.log({f"{name}/{path}": table for path, table in shown})
+                several = len(shown) > 1
+                run.log({table_name(f"{name}/{path}" if several else name, run.id): table for path, table in shown})
             elif shown:
                 run.log({name: [one for _, one in shown] if len(shown) > 1 else shown[0][1]})
     except _FAULTS as error:

@@ -9,7 +9,16 @@ from urllib.parse import unquote, urlsplit
 
 from tracelet.plugin import MANIFEST_NAME, ArtifactType, Manifest
 
-__all__ = ["TYPES", "artifact_type", "file_name", "file_names", "project_name", "reference_names", "types_of"]
+__all__ = [
+    "TYPES",
+    "artifact_type",
+    "file_name",
+    "file_names",
+    "project_name",
+    "reference_names",
+    "table_name",
+    "types_of",
+]
 
 #: What W&B refuses in a project's name, and the character that marks what was encoded.
 _NOT_IN_PROJECTS = re.compile(r"[/\\#?%:~\x00-\x1f\x7f-\x9f]|^\s|\s$")
@@ -18,6 +27,8 @@ _NOT_IN_FILES = re.compile(r"[#?%~]")
 #: Projects of W&B's own.
 _RESERVED = re.compile(r"wandb-registry-.*|model-registry", re.DOTALL)
 _LONGEST = 128
+#: The client writes these otherwise in an artifact's name, and adds so many characters of its own then.
+_NOT_IN_ARTIFACTS, _CHANGED = re.compile(r"[^a-zA-Z0-9_.-]"), 7
 #: W&B keeps artifacts of the type ``code`` whose names begin so for itself.
 _CODE_PREFIX = "source-"
 _OTHER_CODE = "source-code"
@@ -41,6 +52,20 @@ def project_name(experiment: str) -> str:
     if len(name) > _LONGEST:
         name = f"{name[:90]}~-{hashlib.sha256(experiment.encode()).hexdigest()[:32]}"
     return name
+
+
+def table_name(name: str, run: str) -> str:
+    """Return the name under which a table is shown on a run: its own, where W&B can hold it.
+
+    The client stores each table as an artifact ``run-<id of the run>-<name>``, and refuses what is too long for one. A
+    name that is too long has a part of its sha256 in its middle; its end, which tells the most, stays.
+    """
+    most = _LONGEST - len(f"run-{run}-") - (_CHANGED if _NOT_IN_ARTIFACTS.search(name) else 0)
+    if len(name) <= most:
+        return name
+    mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}-"
+    end = (most - len(mark)) // 2
+    return f"{name[: most - len(mark) - end]}{mark}{name[-end:]}"
 
 
 def types_of(kind: ArtifactType) -> frozenset[str]:

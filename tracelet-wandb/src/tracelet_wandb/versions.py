@@ -180,13 +180,12 @@ class Versions:
     ) -> list[StoredArtifact]:
         """Ask for versions whose notes fit.
 
-        W&B's filters are not documented for projects. The query asks for the newest version besides: an answer without
-        it shows that this server does not filter in this way, and then every version is looked at.
+        W&B's filters are not documented for projects. The query asks for the newest version besides, in the same way: an
+        answer without it shows that this server does not filter so, and then every version is looked at.
         """
-        known = None if newest is None else note_in(newest.metadata).get("put_id")
-        if newest is not None and isinstance(known, str):
-            wanted = {f"metadata.{KEY}.{key}": value for key, value in condition.items()}
-            filters = {"state": _STORED, "$or": [wanted, {f"metadata.{KEY}.put_id": known}]}
+        if newest is not None and (proof := _of_this_one(newest, condition)) is not None:
+            either = [{f"metadata.{KEY}.{key}": value for key, value in one.items()} for one in (condition, proof)]
+            filters = {"state": _STORED, "$or": either}
             try:
                 answer = list(self._of(newest.type, name, filters))
             except BackendError:
@@ -232,6 +231,15 @@ class Versions:
 def number_of(artifact: wandb.Artifact) -> int:
     """Return the number that the server gave; an alias such as ``v7`` makes ``version`` say otherwise."""
     return int(artifact.source_version[1:])
+
+
+def _of_this_one(version: wandb.Artifact, condition: Mapping[str, object]) -> dict[str, object] | None:
+    """A condition that this version fits, with the same operators as another one; None where its note does not serve."""
+    by_prefix = any(isinstance(value, dict) for value in condition.values())
+    known = note_in(version.metadata).get("digest" if by_prefix else "put_id")
+    if not isinstance(known, str):
+        return None
+    return {"digest": {"$regex": f"^{known}"}} if by_prefix else {"put_id": known}
 
 
 def _present(pages: Iterable[T]) -> Iterator[T]:
