@@ -164,7 +164,8 @@ class Parts:
     path: str
     digest: str
     algorithm: str
-    given: dict[int, bytes] = field(default_factory=dict)
+    #: Those that are here, each a file of its own.
+    given: set[int] = field(default_factory=set)
 
 
 class State:
@@ -366,7 +367,8 @@ class State:
             upload, _, number = what.partition(":")
             if hashlib.md5(data).hexdigest() != self.parts[upload].expected[int(number)]:
                 raise ValueError("BadDigest: the MD5 of a part is not the promised one")
-            self.parts[upload].given[int(number)] = data
+            self._write(f"{upload}-{number}", data)
+            self.parts[upload].given.add(int(number))
         elif kind == "manifest":
             name = f"manifest-{what}"
             self._write(name, data)
@@ -394,11 +396,14 @@ class State:
         _check(etags == known.expected, "InvalidPart: not every part is there as it was given")
         numbers = sorted(known.given)
         _check(numbers == list(range(1, len(known.expected) + 1)), "InvalidPart: a part was not uploaded")
-        small = [number for number in numbers[:-1] if len(known.given[number]) < SMALLEST_PART]
+        parts = [self.blobs / f"{upload}-{number}" for number in numbers]
+        small = [part for part in parts[:-1] if part.stat().st_size < SMALLEST_PART]
         _check(not small, "EntityTooSmall: a part that is not the last has less than 5 MiB")
-        data = b"".join(known.given[number] for number in numbers)
+        data = b"".join(part.read_bytes() for part in parts)
         _check(_digest(data, known.algorithm) == known.digest, "the digest of the whole is not the promised one")
         self._write(blob_name(known.digest), data)
+        for part in parts:
+            part.unlink()
         del self.parts[upload]
         return known.digest
 

@@ -17,7 +17,7 @@ import pytest
 from pacing import pace
 from watching import Moody, beside, lane_processes
 
-from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact
+from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact, TraceletError
 from tracelet.core import lane as lane_room
 from tracelet.core.backend import BackendContext
 from tracelet.core.lane import Lane, LaneState, open_lane
@@ -459,7 +459,7 @@ def begun(call: Callable[[], object]) -> Future[object]:
     def work() -> None:
         try:
             answer.set_result(call())
-        except BaseException as error:
+        except (TraceletError, AssertionError) as error:
             answer.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()

@@ -398,7 +398,7 @@ def test_what_the_server_will_never_take_is_final_and_told_in_its_words(
     """As it is, until somebody pays, or for its length: no later attempt helps."""
     lab.server.fault("CreateArtifact", f"refusal:{status}:storage limit of the team exceeded")
     try:
-        with pytest.raises(BackendError, match="refuses this: storage limit of the team exceeded$") as told:
+        with pytest.raises(BackendError, match=r"refuses this: storage limit of the team exceeded$") as told:
             desk.put(samples.seal("model", {"x": b"1"}))
     finally:
         lab.server.fault()
