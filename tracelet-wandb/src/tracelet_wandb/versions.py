@@ -156,7 +156,7 @@ class Versions:
         """
         query = self._place.api._service_api.execute_graphql
         with translated(self._place.server):
-            found = query(_SERVERS_ID, {"id": begun._client_id})["clientIDMapping"]
+            found: dict[str, str] | None = query(_SERVERS_ID, {"id": begun._client_id})["clientIDMapping"]
             if found is not None:
                 query(_DELETION, {"id": found["serverID"]})
 
