@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -695,6 +695,51 @@ def test_what_takes_for_ever_to_submit_is_left_to_the_next_run_and_told(
     assert "1 capture was not submitted in time: a later run does that, or `tracelet sync`." in caplog.text
     assert len([*(home / ".tracelet" / "captured").rglob("*.jsonl")]) == 1
     over.set()
+
+
+@pytest.mark.parametrize("told", [None, "x.bin", 3])
+def test_what_is_no_detection_is_a_warning_and_nothing_to_whoever_trains(
+    run: Run, hand: ModuleType, caplog: pytest.LogCaptureFixture, told: Any
+) -> None:
+    run()
+    hand.show(told)
+    assert f"a detector told of a {type(told).__name__}, which is no Detection: it is not captured." in caplog.text
+
+
+class Weighed:
+    """A model that raises something when it is asked for its parameters."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def parameters(self) -> Any:
+        raise self.error
+
+
+def test_a_model_that_wants_to_exit_while_it_is_weighed_is_a_warning(
+    run: Run, hand: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    run()
+    hand.show(Detection(model=Weighed(SystemExit(3)), type=ArtifactType.MODEL, name="toy"))
+    assert "Weighed is not captured: SystemExit: 3" in caplog.text
+
+
+@pytest.mark.parametrize("moment", ["made", "started", "seen"])
+def test_the_users_own_interruption_is_kept_from_nobody(run: Run, hand: ModuleType, moment: str) -> None:
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    if moment == "made":
+        hand.kind = interrupted
+    elif moment == "started":
+        hand.kind = lambda context: SimpleNamespace(start=lambda emit: interrupted(), stop=lambda: None)
+
+    def train() -> None:
+        run()
+        hand.show(Detection(model=Weighed(KeyboardInterrupt()), type=ArtifactType.MODEL, name="toy"))
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
 
 
 def test_a_model_that_is_seen_alive_comes_back_alive(run: Run, hand: ModuleType, toys: ModuleType) -> None:

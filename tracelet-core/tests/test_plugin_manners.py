@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -535,6 +535,45 @@ def test_a_backend_that_answers_something_else_is_told_at_once(tmp_path: Path, h
         with pytest.raises(BackendError, match=ANSWERED[kind]):
             raise results.failed["odd"]
         assert not results.queued
+
+
+INTERRUPTED = """
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+@hookimpl
+def tracelet_backends():
+    return [BackendSpec(name="odd", open=opens(LocalBackend), context=interrupted)]
+
+@hookimpl
+def tracelet_routing():
+    return [RoutingSpec(name="odd", route=interrupted)]
+
+@hookimpl
+def tracelet_serializers():
+    return [SerializerSpec(name="odd", matches=interrupted, dump=interrupted, load=interrupted, safe=True)]
+"""
+
+
+def logged_by(policy: str) -> None:
+    with Experiment("manners", routing=policy, artifacts=True) as exp:
+        exp.log_artifact(thing())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: logged_by("odd"),
+        lambda: Experiment("manners", backend="odd", artifacts=True).start(),
+        lambda: Experiment("manners", artifacts=True).create_artifact("net", ArtifactType.MODEL).add_model(object()),
+    ],
+    ids=["policy", "context", "serializer"],
+)
+def test_the_users_own_interruption_is_no_fault_of_a_plugins(
+    tmp_path: Path, home: Path, asked: Callable[[], object]
+) -> None:
+    with stranger(tmp_path / "plugins", textwrap.dedent(KINDS) + INTERRUPTED), pytest.raises(KeyboardInterrupt):
+        asked()
 
 
 FLAWS = {

@@ -305,6 +305,39 @@ def test_nobody_but_the_user_interrupts_a_serializer(artifact: TraceletArtifact,
         draft(artifact.add_object(1, "o", "mine"), tmp_path, spec)
 
 
+LINKS: dict[str, Callable[[Path, Path], Any]] = {
+    "a link": lambda path, mine: path.symlink_to(mine),
+    "a second name": lambda path, mine: path.hardlink_to(mine),
+    "a pipe": lambda path, mine: os.mkfifo(path),
+    "a folder": lambda path, mine: write(path / "a", "x"),
+}
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_what_a_serializer_links_to_is_not_stored_for_it_would_change_later(
+    artifact: TraceletArtifact, tmp_path: Path, kind: str
+) -> None:
+    mine = write(tmp_path / "mine", "of the user")
+    spec = SerializerSpec(
+        name="mine", suffix=".x", dump=lambda value, path: LINKS[kind](path, mine), load=print, safe=True
+    )
+    with pytest.raises(ArtifactError, match="its serializer wrote a link, or what is no file"):
+        draft(artifact.add_object(1, "o", "mine"), tmp_path, spec)
+
+
+@pytest.mark.parametrize("kind", ["a link", "a second name"])
+def test_a_model_with_a_link_in_it_is_not_stored(artifact: TraceletArtifact, tmp_path: Path, kind: str) -> None:
+    mine = write(tmp_path / "mine", "of the user")
+
+    def dump(value: Any, path: Path) -> None:
+        write(path / "deep" / "config", "x")
+        LINKS[kind](path / "deep" / "weights", mine)
+
+    spec = SerializerSpec(name="hub", dump=dump, load=print, safe=True)
+    with pytest.raises(ArtifactError, match="its serializer wrote a link, or what is no file"):
+        draft(artifact.add_model(object(), "hub"), tmp_path, spec)
+
+
 def test_a_serializers_own_words_stay(artifact: TraceletArtifact, tmp_path: Path) -> None:
     spec = SerializerSpec(name="mine", suffix=".x", dump=raising(ConfigError("install it")), load=print, safe=True)
     with pytest.raises(ConfigError, match=r"^install it$"):

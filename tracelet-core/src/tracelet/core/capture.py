@@ -184,6 +184,12 @@ class Capture:
 
     def emit(self, detection: Detection) -> None:
         """Keep what a detector saw. Raises nothing: what goes wrong is a warning."""
+        if not isinstance(detection, Detection):
+            self._counts["failed"] += 1
+            _LOG.warning(
+                "a detector told of a %s, which is no Detection: it is not captured.", type(detection).__name__
+            )
+            return
         try:
             if self._forked:
                 self._tell_once(
@@ -191,7 +197,9 @@ class Capture:
                 )
             elif self._open:
                 self._take(self._plain(detection))
-        except Exception as error:  # noqa: BLE001 - nor is what it saw
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - nor is what it saw
             self._fail(detection, error)
         finally:
             # By now it was taken, or is not to be.
@@ -410,7 +418,7 @@ class Capture:
         self._counts[why] += 1
         _LOG.debug("%s is not captured: %s.", what, reason)
 
-    def _fail(self, detection: Detection, error: Exception) -> None:
+    def _fail(self, detection: Detection, error: BaseException) -> None:
         self._counts["failed"] += 1
         what = detection.path or type(detection.model).__name__
         _LOG.warning("%s is not captured: %s", what, words_of(error))

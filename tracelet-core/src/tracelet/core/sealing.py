@@ -123,6 +123,18 @@ def _dump(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, value: A
         raise ArtifactError(unfit(serializers, spec, what, error.__cause__ or error)) from error.__cause__
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         raise ArtifactError(unfit(serializers, spec, what, "its serializer wrote nothing"))
+    # What else has a name for a file can change it, and what is stored with it.
+    folder = spec.suffix is None
+    if not all(_is_of_its_own(one, folder) for one in (path, *(path.rglob("*") if folder else ()))):
+        wrong = "its serializer wrote a link, or what is no file, and must write files of their own"
+        raise ArtifactError(unfit(serializers, spec, what, wrong))
+
+
+def _is_of_its_own(path: Path, may_be_folder: bool) -> bool:
+    status = path.lstat()
+    if stat.S_ISDIR(status.st_mode):
+        return may_be_folder
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def _prepare_model(
