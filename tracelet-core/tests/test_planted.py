@@ -438,6 +438,32 @@ def test_a_version_that_is_a_link_is_told_of_and_hides_no_other(directory: Path,
     assert [one.name for one in told.value.answers] == ["other"]
 
 
+def test_a_version_that_is_a_pipe_is_told_of_waited_for_by_nobody_and_hides_no_other(directory: Path) -> None:
+    run("sync")
+    (manifest,) = (directory / "local" / "trials" / "versions" / "loot").iterdir()
+    manifest.unlink()
+    os.mkfifo(manifest)
+    with pytest.raises(IntegrityError, match="is no regular file: delete it") as told:
+        stored()
+    assert [one.name for one in told.value.answers] == ["other"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
+@pytest.mark.parametrize("place", ["latest/loot", "aliases/loot/best"])
+def test_a_note_of_the_catalogue_that_is_no_file_is_waited_for_by_nobody(
+    directory: Path, place: str, make: Callable[[Path], None]
+) -> None:
+    run("sync")
+    note = directory / "local" / "trials" / place
+    note.unlink(missing_ok=True)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    make(note)
+    exp = Experiment("trials", artifacts=True)
+    with pytest.raises(IntegrityError, match="is no regular file: delete it"):
+        exp.get_artifact("loot", "latest" if "latest" in place else "best")
+    assert exp.get_artifact("other").download()
+
+
 def test_a_download_goes_through_no_link(directory: Path, victim: Path) -> None:
     run("sync")
     loot = Experiment("trials", artifacts=True).get_artifact("loot")

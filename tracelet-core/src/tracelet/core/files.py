@@ -39,6 +39,7 @@ __all__ = [
     "make_names_durable",
     "make_way",
     "mark",
+    "open_regular",
     "same_readers",
     "share",
     "stamp",
@@ -95,14 +96,17 @@ def hash_stream(stream: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BinaryIO:
     """Open a file to read; where it is a FIFO or a device by now, that is an ``OSError`` and no endless wait."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    stream = os.fdopen(os.open(path, flags), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return stream
+    file = os.open(path, flags)
+    kind = os.fstat(file).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(file, "rb")
+    os.close(file)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def hash_file(path: Path) -> tuple[str, Stamp]:
@@ -110,7 +114,7 @@ def hash_file(path: Path) -> tuple[str, Stamp]:
 
     Raises :class:`FileChanged` where the file changes meanwhile, ``OSError`` where there is no regular file.
     """
-    with _open_regular(path) as stream:
+    with open_regular(path) as stream:
         before = stamp(os.fstat(stream.fileno()))
         digest = hash_stream(stream)
         # Some files, such as those of /proc, never have the size that they say.
@@ -124,7 +128,7 @@ def hash_blob(path: Path) -> str:
 
     Raises ``OSError`` where there is no regular file.
     """
-    with _open_regular(path) as stream:
+    with open_regular(path) as stream:
         return hash_stream(stream)
 
 
@@ -162,7 +166,7 @@ def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
     Raises :class:`FileChanged` where the source changes meanwhile, ``OSError`` where it is no regular file. What goes
     wrong with the source bears its name as the error's ``filename``; what goes wrong with writing does not.
     """
-    with _open_regular(source) as reader, create_own(target) as writer:
+    with open_regular(source) as reader, create_own(target) as writer:
         status = os.fstat(reader.fileno())
         before = stamp(status)
         if not _clone(reader, writer):  # pragma: no branch - reflinks are for btrfs, xfs and their like

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -28,6 +29,7 @@ from tracelet.core.files import (
     make_names_durable,
     make_way,
     mark,
+    open_regular,
     same_readers,
 )
 from tracelet.core.links import check_way
@@ -105,7 +107,13 @@ class FolderBackend(BlobBackend):
 
     def read(self, key: str) -> BinaryIO:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        return check_way(self._root, self._root / key).open("rb")
+        path = check_way(self._root, self._root / key)
+        try:
+            return open_regular(path)
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.EISDIR}:
+                raise IntegrityError(f"{path} is no regular file: delete it.") from error
+            raise
 
     def keys(self, prefix: str) -> Iterator[str]:
         """See :class:`~tracelet.plugin.BlobBackend`."""
