@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `oldest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `oldest`, `newest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -11,6 +11,8 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 PROJECT = nox.project.load_toml("pyproject.toml")
 PLUGINS = ("mlflow", "wandb", "clearml", "aim", "lightning")
+#: Plugins whose package on PyPI is of their own name.
+TRACKERS = ("mlflow", "wandb", "clearml", "aim")
 CORE_TESTS = "tracelet-core/tests"
 DISTRIBUTIONS = ("core", *PLUGINS)
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
@@ -121,6 +123,20 @@ def oldest(session: nox.Session) -> None:
     then = ("lightning==2.0.0", "pytorch-lightning==2.0.0", "setuptools<81", "lightning-cloud==0.5.32")
     session.install(*then, torch, "pillow", "-e", "./tracelet-core", "-e", "./tracelet-lightning", *group("test"))
     session.run("pytest", "tracelet-lightning/tests", "-n", "2", "--dist", "loadscope", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("tracker", TRACKERS)
+def newest(session: nox.Session, tracker: str) -> None:
+    """Run a tracker's tests with its newest release, whatever our ceiling is; made to be run every week."""
+    install_all(session)
+    # pip says which of our bounds is overstepped, and goes on.
+    session.install("--upgrade", tracker)
+    told = session.run(
+        "python", "-c", f"from importlib.metadata import version; print(version({tracker!r}))", silent=True
+    )
+    if not passes(session, "pytest", f"tracelet-{tracker}/tests", "-n", "3", "--dist", "loadscope", *session.posargs):
+        session.error(f"{tracker} {str(told).strip()} breaks what is said to have failed above")
 
 
 @nox.session

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import tomllib
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import wandb
+from packaging.requirements import Requirement
 
+SOURCES = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
 #: Module and name in it, and who needs it.
 NAMES = {
     "wandb.sdk.lib.service.service_token:clear_service_in_env": "connection.py",
     "wandb.sdk.lib.service.service_connection:WandbApiFailedError": "errors.py",
     "wandb.sdk.artifacts.exceptions:WaitTimeoutError": "errors.py",
     "wandb.sdk.artifacts.artifact_manifest_entry:ArtifactManifestEntry": "uploads.py",
+    "wandb.sdk.artifacts.staging:get_staging_dir": "staging.py",
     "wandb.sdk.lib.paths:LogicalPath": "uploads.py",
     "wandb.apis.public.runs:RunNotFoundError": "runs.py",
-    "wandb.sdk.wandb_setup:singleton": "runs.py",
     "wandb.errors:AuthenticationError": "errors.py",
     "wandb.errors:CommError": "errors.py",
+    "wandb.errors:Error": "errors.py",
     "wandb.errors:UsageError": "errors.py",
 }
+#: Attributes of the SDK's objects whose names begin with an underscore, and who needs them.
+ATTRIBUTES = {"_client_id": "versions.py", "_service_api": "versions.py"}
 #: Settings that a run is begun with, or that the lane's environment has as ``WANDB__…``.
 SETTINGS = (
     "x_primary",
@@ -62,6 +70,63 @@ def test_a_setting_that_we_set_is_one(name: str) -> None:
     """The SDK ignores a variable that it does not know, and so would the lane."""
     known = {*wandb.Settings.model_fields, *wandb.Settings.model_computed_fields}
     assert name in known, f"SDK {wandb.__version__} has no setting {name}: look what runs and the lane need instead"
+
+
+def test_every_name_that_we_import_is_named_here() -> None:
+    """What is imported from the SDK's modules, whole modules by what is used of them."""
+    imported = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("wandb"):
+                imported |= {f"{node.module}:{one.name}" for one in node.names}
+    modules = {f"{module.rpartition('.')[0]}:{module.rpartition('.')[2]}" for module, _, _ in map(_parted, NAMES)}
+    missing = imported - set(NAMES) - modules
+    assert not missing, f"name {sorted(missing)} in NAMES, and who needs it"
+
+
+def _parted(place: str) -> tuple[str, str, str]:
+    return place.partition(":")
+
+
+def test_every_private_attribute_that_we_touch_is_named_here() -> None:
+    """Of objects that are not our own."""
+    touched = {
+        node.attr
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
+        if not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"})
+    }
+    assert touched <= set(ATTRIBUTES), f"name {sorted(touched - set(ATTRIBUTES))} in ATTRIBUTES, and who needs it"
+
+
+def test_an_artifact_has_an_id_of_its_own_before_the_server_knows_it() -> None:
+    """By it alone what was begun and refused is found."""
+    made = wandb.Artifact("model", "model")
+    assert isinstance(getattr(made, "_client_id", None), str), (
+        f"versions.py needs Artifact._client_id: look what createArtifact is sent as clientID by SDK {wandb.__version__}"
+    )
+
+
+def test_requests_of_our_own_can_be_sent() -> None:
+    """The public API has none for what is not committed."""
+    from wandb.apis.public.service_api import ServiceApi
+
+    assert "self._service_api" in inspect.getsource(wandb.Api), (
+        f"versions.py needs Api._service_api: look how SDK {wandb.__version__} sends a request"
+    )
+    assert list(inspect.signature(ServiceApi.execute_graphql).parameters)[1:3] == ["query", "variables"]
+
+
+def test_the_newest_release_that_we_have_tried_is_a_ceiling() -> None:
+    """Private names changed several times in a year: a release that nobody has tried is not taken by itself."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    (own,) = [one for one in map(Requirement, project["dependencies"]) if one.name == "wandb"]
+    major, minor = map(int, wandb.__version__.split(".")[:2])
+    assert own.specifier.contains(wandb.__version__)
+    assert not own.specifier.contains(f"{major}.{minor + 1}.0"), (
+        "the ceiling in tracelet-wandb/pyproject.toml is not the next minor of the SDK that these tests run with"
+    )
 
 
 def test_every_private_variable_of_the_lane_is_named_here() -> None:
