@@ -8,6 +8,7 @@ import os
 import pickle
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,7 @@ from tracelet.core.artifacts import (
     ArtifactReference,
     ArtifactType,
 )
+from tracelet.core.outbox import Outbox
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,
@@ -393,6 +395,45 @@ def test_a_reference_may_have_any_scheme(artifact: TraceletArtifact, uri: str) -
 def test_the_size_of_a_reference_is_a_whole_number_of_64_bits(artifact: TraceletArtifact, size: Any) -> None:
     with pytest.raises(ArtifactError, match=r"is not a size: give a whole number of bytes below 2\*\*63"):
         artifact.add_reference("s3://b/k", size)
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda artifact, path: artifact.add_file(path, description="a\0b"),
+        lambda artifact, path: artifact.add_object(1, "one", description="a\0b"),
+        lambda artifact, path: artifact.add_model(object(), "toys", description="a\0b"),
+        lambda artifact, path: artifact.add_reference("s3://b/k", description="a\0b"),
+        lambda artifact, path: artifact.add_reference("s3://b/k\0"),
+        lambda artifact, path: setattr(artifact, "description", "a\0b"),
+        lambda artifact, path: TraceletArtifact("x", ArtifactType.CODE, "a\0b"),
+    ],
+    ids=["file", "object", "model", "reference", "address", "description", "artifact"],
+)
+def test_text_that_no_database_takes_is_refused_where_it_is_added(
+    artifact: TraceletArtifact, tmp_path: Path, add: Callable[[TraceletArtifact, Path], Any]
+) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("content")
+    before = artifact.to_dict()
+    with pytest.raises(
+        ArtifactError, match=r"NUL character, which trackers cannot store: take it out|control character"
+    ):
+        add(artifact, path)
+    assert artifact.to_dict() == before
+
+
+@pytest.mark.parametrize("value", ["a\0b", {"a\0": 1}, 2**63, [-(2**63) - 1]], ids=["text", "key", "large", "low"])
+def test_metadata_that_no_database_takes_is_refused_and_never_waits(
+    artifact: TraceletArtifact, home: Path, value: Any
+) -> None:
+    artifact.metadata = {"x": value}
+    with Experiment("study", artifacts=True) as exp:
+        for log in (exp.log_artifact, exp.submit_artifact):
+            with pytest.raises(ArtifactError, match=r"metadata\['x'\].*trackers cannot store"):
+                log(artifact)
+        assert exp.flush() == 0
+    assert list(Outbox(home / ".tracelet").everything()) == []
 
 
 def test_the_largest_reference_there_may_be_is_logged_and_listed(artifact: TraceletArtifact, home: Path) -> None:

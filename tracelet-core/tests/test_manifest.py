@@ -626,15 +626,27 @@ def _circle() -> dict[str, Any]:
         (Path("\udcff"), "not valid Unicode"),
         (10**4001, "more than 4000 digits"),
         (_circle(), "holds itself"),
+        (2**63, r"metadata\['x'\] is a whole number of more than 64 bits, .* give it as text"),
+        ([np.uint64(2**64 - 1)], r"metadata\['x'\]\[0\] is a whole number of more than 64 bits"),
+        (np.array([-(2**63) - 1], dtype=object), r"\[0\] is a whole number of more than 64 bits"),
+        ({"a": ["b\0c"]}, r"metadata\['x'\]\['a'\]\[0\] has a NUL character, .* take it out"),
+        ({"a\0b": 1}, "has the key .* has a NUL character"),
+        (Path("a\0b"), "has a NUL character"),
     ],
 )
-def test_what_json_cannot_give_back_is_refused_with_its_place(value: Any, reason: str) -> None:
+def test_what_cannot_be_given_back_or_stored_by_a_tracker_is_refused_with_its_place(value: Any, reason: str) -> None:
     with pytest.raises(ArtifactError, match=reason):
         plain_metadata({"x": value})
 
 
-def test_the_longest_number_and_the_deepest_nesting_that_are_taken_survive() -> None:
-    deep: Any = -(10**4000) + 1
+def test_what_an_earlier_release_stored_of_such_things_is_still_read() -> None:
+    document = manifest(description="a\0b", metadata={"large": 10**4000 - 1, "nul": "a\0b", "k\0": 1}).to_json()
+    assert Manifest.from_json(document).metadata["large"] == 10**4000 - 1
+    assert Manifest.from_json(document).to_json() == document
+
+
+def test_the_largest_number_and_the_deepest_nesting_that_are_taken_survive() -> None:
+    deep: Any = -(2**63)
     for _ in range(60):
         deep = {"d": [deep]} if isinstance(deep, int) else {"d": deep}
     assert Manifest.from_json(manifest(metadata=plain_metadata(deep)).to_json()).metadata == deep

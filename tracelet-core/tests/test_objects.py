@@ -120,7 +120,7 @@ TABLE: list[tuple[Any, Any]] = [
     (frozenset([(1, 2), (0, 1)]), [[0, 1], [1, 2]]),
     ({"b", 1}, [1, "b"]),
     ([True, 1, 1.0, None], [True, 1, 1.0, None]),
-    ([math.inf, -0.0, 1e300, 10**3999], [math.inf, -0.0, 1e300, 10**3999]),
+    ([math.inf, -0.0, 1e300, 2**63 - 1, -(2**63)], [math.inf, -0.0, 1e300, 2**63 - 1, -(2**63)]),
 ]
 
 
@@ -134,6 +134,11 @@ def test_what_has_a_plain_form_comes_back_as_it(exp: Experiment, value: Any, wan
     found = exp.get_artifact("thing")
     for one in (found.load_object("as-json"), found.load_object("as-yaml"), found.metadata["it"]):
         assert repr(one) == repr(want)
+
+
+def test_an_object_is_a_file_and_may_hold_what_no_database_takes(exp: Experiment) -> None:
+    for name in TABLED:
+        assert back(exp, [10**3999, -(2**63) - 1, "a\0b"], name) == [10**3999, -(2**63) - 1, "a\0b"]
 
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16", "int64"])

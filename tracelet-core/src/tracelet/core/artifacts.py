@@ -22,10 +22,10 @@ from tracelet.core.entries import (
     ArtifactType,
     check_count,
     check_name,
+    check_new_text,
     check_path,
     check_paths,
     check_place,
-    check_text,
     check_type,
 )
 from tracelet.core.manifest import Manifest
@@ -85,7 +85,7 @@ class TraceletArtifact:
     ) -> None:
         self._name = check_name(name)
         self._type = check_type(artifact_type)
-        self._description = check_text(description, "description")
+        self._description = check_new_text(description, "description")
         self._metadata: dict[str, Any] = {}
         self._sources: dict[str, tuple[ArtifactFile, Path]] = {}
         self._folders: set[str] = set()
@@ -148,7 +148,7 @@ class TraceletArtifact:
         :class:`~tracelet.ArtifactError` where the name is taken, where there is no such serializer, and for what would
         not come back equal: it says which key that is under.
         """
-        entry = ArtifactObject(name, serializer, description=description)
+        entry = ArtifactObject(name, serializer, description=check_new_text(description, "description"))
         if name in self._objects:
             raise ArtifactError(f"an object {name!r} is in {self._name!r} already: give this one another name.")
         if self._serializers is not None:
@@ -172,7 +172,7 @@ class TraceletArtifact:
         """
         found = check_uri(uri)
         clean = found.uri
-        entry = ArtifactReference(clean, size_bytes, description)
+        entry = ArtifactReference(clean, size_bytes, check_new_text(description, "description"))
         if clean in self._references:
             raise ArtifactError(f"{clean!r} is in {self._name!r} already: one reference to a place is enough.")
         self._references[clean] = _with_checksum(entry, uri) if checksum else entry
@@ -196,7 +196,7 @@ class TraceletArtifact:
         ``models/<name>/input_example.json``, or ``.npy`` or ``.npz`` for arrays: it is content as all else is. Raises
         :class:`~tracelet.ArtifactError` for what is no model of that framework, or of any, and where the name is taken.
         """
-        entry = ArtifactModel(name, framework, description=description)
+        entry = ArtifactModel(name, framework, description=check_new_text(description, "description"))
         if model is None:
             raise ArtifactError("add_model got None: give the model object itself.")
         if name in self._models:
@@ -239,7 +239,7 @@ class TraceletArtifact:
 
     @description.setter
     def description(self, value: str | None) -> None:
-        self._description = check_text(value, "description")
+        self._description = check_new_text(value, "description")
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -299,7 +299,9 @@ class TraceletArtifact:
             raise ArtifactError(f"{str(source)!r} is not a regular file: only files can be stored.")
         if not os.access(source, os.R_OK):
             raise ArtifactError(f"{str(source)!r} cannot be read: check its permissions.")
-        return ArtifactFile(artifact_path, status.st_size, description=description), source
+        return ArtifactFile(
+            artifact_path, status.st_size, description=check_new_text(description, "description")
+        ), source
 
     def _add_sources(self, found: list[tuple[ArtifactFile, Path]]) -> None:
         check_count(len(self._sources) + len(found))

@@ -33,6 +33,7 @@ __all__ = [
     "check_count",
     "check_digests",
     "check_name",
+    "check_new_text",
     "check_path",
     "check_paths",
     "check_place",
@@ -221,6 +222,17 @@ def check_text(value: object, what: str) -> str | None:
     except UnicodeEncodeError:
         raise ArtifactError(f"{what}={value!r} is not valid Unicode: take the lone surrogate out.") from None
     return value
+
+
+def check_new_text(value: object, what: str) -> str | None:
+    """Return ``value`` as :func:`check_text` does, where it is to be stored; raises also for NUL, which no database takes.
+
+    What was stored once, where that was possible, is still read.
+    """
+    text = check_text(value, what)
+    if text is not None and "\0" in text:
+        raise ArtifactError(f"{what}={_shown(text)} has a NUL character, which trackers cannot store: take it out.")
+    return text
 
 
 def name_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:

@@ -28,6 +28,8 @@ _FLOAT_TAG = "$float"
 _DEEPEST = 64
 _MOST_VALUES = 5_000_000
 _LONGEST_INT = 10**4000
+#: Whole numbers of a tracker's database are from minus this one on, and below it.
+_INT_BOUND = 2**63
 #: How many numbers of an array are a list; more of them are better off in a file.
 _LARGEST_ARRAY = 10_000
 #: How many steps to a value a message gives, at either end.
@@ -67,7 +69,7 @@ def plain_data(value: Any, *, number_keys: bool = False) -> Any:
 def plain_metadata(value: Any) -> Any:
     """Return ``value`` as :func:`plain_data` does; raises :class:`ArtifactError`, which names the key."""
     try:
-        return _Table((str,), reserved=_FLOAT_TAG).plain(value)
+        return _Table((str,), reserved=_FLOAT_TAG, storable=True).plain(value)
     except _Unfit as unfit:
         raise ArtifactError(f"{unfit.where('metadata')} {unfit}. Or add it with add_object or add_file.") from unfit
     except Exception as error:
@@ -81,6 +83,8 @@ class _Table:
     keys: tuple[type, ...]
     #: A key that means something else where this is stored.
     reserved: str | None = None
+    #: Whether the databases of trackers are to take it, and not only a file.
+    storable: bool = False
     left: int = _MOST_VALUES
 
     def plain(self, value: Any, depth: int = _DEEPEST) -> Any:
@@ -96,7 +100,7 @@ class _Table:
             return self.plain(value.value, depth - 1)
         for kinds, form in _SCALARS:
             if isinstance(value, kinds):
-                return form(value)
+                return self._scalar(form(value))
         if isinstance(value, Mapping):
             return self._mapping(value, value.items(), depth)
         if isinstance(value, (list, tuple)):
@@ -114,6 +118,13 @@ class _Table:
             if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
                 return self._array(value, depth)
         raise _no_form(value)
+
+    def _scalar(self, plain: Any) -> Any:
+        if self.storable and isinstance(plain, str) and "\0" in plain:
+            raise _Unfit("has a NUL character, which trackers cannot store: take it out")
+        if self.storable and isinstance(plain, int) and not -_INT_BOUND <= plain < _INT_BOUND:
+            raise _Unfit("is a whole number of more than 64 bits, which trackers cannot store: give it as text")
+        return plain
 
     def _items(self, values: Any, depth: int) -> list[Any]:
         made = []
