@@ -1,12 +1,17 @@
-"""What is noted of one version: its tags, by which ClearML finds it, and its text, which is all there is to know.
+"""What is noted of one version: its head, in the name by which ClearML finds it, and its text, which is all there is to know.
 
-A record is a task in a hidden project below the experiment's. It begins as a claim of a number; the manifest and the
-tag :data:`STORED` come to it in one request, last of all, and what has none does not exist.
+A record is a task in a hidden project below the experiment's. It begins as a claim of a number; the manifest comes to it
+together with the word that it is stored, in one request, last of all, and what is not stored does not exist.
+
+What people of that server choose from are its tags, those of hidden tasks among them: so there are none. Earlier
+releases had them; such a record is read, found by them, and loses them when it is changed.
 """
 
 from __future__ import annotations
 
+import enum
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,110 +19,101 @@ import attrs
 
 from tracelet.exceptions import IntegrityError
 from tracelet.plugin import Labels, Manifest
+from tracelet_clearml.names import entity_name
 
-__all__ = [
-    "GONE",
-    "RECORD",
-    "STORED",
-    "Body",
-    "Head",
-    "alias_tag",
-    "digest_tags",
-    "label_tag",
-    "name_tag",
-    "put_tag",
-    "read_body",
-    "spent_tag",
-    "type_tag",
-    "version_tag",
-]
+__all__ = ["OLD_RECORD", "Body", "Head", "State", "Wanted", "configuration", "read_body"]
 
-RECORD = "tracelet.record"
-#: Its manifest is there.
-STORED = "tracelet.stored"
-#: Given up, or deleted; its number is not used again.
-GONE = "tracelet.gone"
+#: The tag of every record of an earlier release, and those that said how far it was.
+OLD_RECORD = "tracelet.record"
+_OLD_STORED, _OLD_GONE = "tracelet.stored", "tracelet.gone"
+#: How much of a digest such a record had as a tag.
+_OLD_PREFIX = 6
 #: The one item of a record's configuration.
 ITEM = "tracelet"
-#: How much of a digest a reference must give at least.
-_PREFIX = 6
+_NAME = re.compile(r"(?P<entity>[^ ]+) (?P<claimed>[0-9]{10})(?: ;(?P<facts>.*);)?")
 
 
-def name_tag(name: str) -> str:
-    """The tag of every record of a name."""
-    return f"tracelet.name:{name}"
+class State(enum.Enum):
+    """How far a record is."""
 
-
-def type_tag(kind: str) -> str:
-    """The tag of every record of a type."""
-    return f"tracelet.type:{kind}"
-
-
-def put_tag(put_id: str) -> str:
-    """The tag of the record of a put."""
-    return f"tracelet.put:{put_id}"
-
-
-def version_tag(number: int) -> str:
-    """The tag of the record that is this version."""
-    return f"tracelet.version:{number}"
-
-
-def label_tag(label: str) -> str:
-    """The tag of the record that has a label, or claims it."""
-    return f"tracelet.label:{label}"
-
-
-def spent_tag(label: str) -> str:
-    """The tag of a deleted version's record, which says what its label was: that is not given to other content."""
-    return f"tracelet.spent:{label}"
-
-
-def alias_tag(alias: str) -> str:
-    """The tag of every record that an alias was ever moved to."""
-    return f"tracelet.alias:{alias}"
-
-
-def digest_tags(digest: str) -> tuple[str, str]:
-    """The tags of the records of a digest, and of all digests that begin like it."""
-    return f"tracelet.digest:{digest}", f"tracelet.digest:{digest[:_PREFIX]}"
-
-
-def prefix_tag(prefix: str) -> str:
-    """The tag of every record whose digest begins with at least six digits of ``prefix``."""
-    return f"tracelet.digest:{prefix if len(prefix) == 64 else prefix[:_PREFIX]}"
+    #: A put is, or was, under way.
+    OPEN = "open"
+    STORED = "stored"
+    #: Given up, or deleted; its number is not used again.
+    GONE = "gone"
 
 
 @attrs.frozen
 class Head:
-    """The part of a record that its tags tell."""
+    """The part of a record that is found without reading it."""
 
     id: str
     #: The server's own time, as text that sorts.
     created: str
-    tags: tuple[str, ...]
+    #: The artifact's name.
+    name: str
+    #: The number that its writer asked for, one above all that it saw.
+    claimed: int
+    state: State
+    type: str = ""
+    #: The put that made it.
+    put_id: str = ""
+    digest: str = ""
+    #: The number of the version: its own, or kept for it; -1 where an earlier release has only claimed one.
+    number: int = -1
+    #: The label that it has, or claims; where it is gone, the one that is not given to other content.
+    label: str | None = None
+    #: The aliases that were moved here, each with the number of that move.
+    moves: Mapping[str, int] = attrs.field(factory=dict)
+    #: Whether an earlier release wrote it.
+    old: bool = False
 
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> Head:
         """Read a task of the index."""
-        return cls(str(task["id"]), str(task.get("created") or ""), tuple(task.get("tags") or ()))
+        key, created = str(task["id"]), str(task.get("created") or "")
+        found = _NAME.fullmatch(str(task.get("name") or ""))
+        if found is None or found["facts"] is None:
+            return _from_tags(key, created, tuple(task.get("tags") or ()))
+        state, _, rest = found["facts"].partition(";")
+        moves: dict[str, int] = {}
+        facts: dict[str, str] = {}
+        for fact in rest.split(";"):
+            kind, _, value = fact.partition(":")
+            if kind == "moved":
+                number, _, alias = value.partition(":")
+                moves[alias] = int(number)
+            else:
+                facts[kind] = value
+        return cls(
+            key,
+            created,
+            found["entity"].rstrip("~"),
+            int(found["claimed"]),
+            State(state),
+            facts.get("type", ""),
+            facts.get("put", ""),
+            facts.get("sha256", ""),
+            int(facts.get("number", -1)),
+            facts.get("label"),
+            moves,
+        )
 
-    def _values(self, kind: str) -> list[str]:
-        prefix = f"tracelet.{kind}:"
-        return [tag.removeprefix(prefix) for tag in self.tags if tag.startswith(prefix)]
-
-    def _number(self, kind: str) -> int:
-        return max((int(value) for value in self._values(kind) if value.isdecimal()), default=-1)
+    @classmethod
+    def claim(cls, manifest: Manifest, labels: Labels, number: int) -> Head:
+        """Return the head of a claim that is still to be made."""
+        named = (manifest.name, number, State.OPEN, manifest.type.value, manifest.put_id, manifest.digest)
+        return cls("", "", *named, number, labels.version)
 
     @property
-    def claimed(self) -> int:
-        """The number that its writer asked for, one above all that it saw."""
-        return self._number("claimed")
-
-    @property
-    def number(self) -> int:
-        """The number of the version; -1 until it is stored."""
-        return self._number("version")
+    def title(self) -> str:
+        """The name of its task: that of the artifact, the number that sorts it, and all else that it is found by."""
+        facts = {"type": self.type, "put": self.put_id, "sha256": self.digest}
+        facts |= {"number": str(self.number)} if self.number >= 0 else {}
+        facts |= {"label": self.label} if self.label is not None else {}
+        told = [f"{kind}:{value}" for kind, value in facts.items() if value]
+        told += [f"moved:{number}:{alias}" for alias, number in self.moves.items()]
+        return f"{entity_name(self.name)} {self.claimed:010d} ;{';'.join([self.state.value, *told])};"
 
     @property
     def order(self) -> tuple[int, str, str]:
@@ -125,69 +121,96 @@ class Head:
         return self.claimed, self.created, self.id
 
     @property
+    def rank(self) -> tuple[int, tuple[int, str, str]]:
+        """Its place among versions."""
+        return self.number, self.order
+
+    @property
     def is_stored(self) -> bool:
         """Whether the version exists."""
-        return STORED in self.tags and GONE not in self.tags
+        return self.state is State.STORED
 
     @property
     def is_open(self) -> bool:
         """Whether a put is, or was, under way."""
-        return STORED not in self.tags and GONE not in self.tags
+        return self.state is State.OPEN
 
-    @property
-    def name(self) -> str:
-        """The artifact's name."""
-        return next(iter(self._values("name")), "")
-
-    @property
-    def put_id(self) -> str:
-        """The put that made it."""
-        return next(iter(self._values("put")), "")
-
-    @property
-    def digest(self) -> str:
-        """The artifact's digest."""
-        return max(self._values("digest"), key=len, default="")
-
-    @property
-    def label(self) -> str | None:
-        """The label that it has, or claims."""
-        return next(iter(self._values("label")), None)
-
-    @property
-    def moves(self) -> dict[str, int]:
-        """The aliases that were moved here, each with the number of that move."""
-        pairs = (value.partition(":") for value in self._values("moved"))
-        found: dict[str, int] = {}
-        for number, _, alias in pairs:
-            found[alias] = max(int(number), found.get(alias, -1))
-        return found
-
-    def with_moves(self, moves: Mapping[str, int], label: str | None = None) -> tuple[str, ...]:
-        """Return its tags with aliases moved here, and maybe a label."""
-        kept = [tag for tag in self.tags if not any(tag.endswith(f":{alias}") and _is_move(tag) for alias in moves)]
-        new = [tag for alias, number in moves.items() for tag in (alias_tag(alias), f"tracelet.moved:{number}:{alias}")]
-        return tuple(dict.fromkeys([*kept, *new, *([label_tag(label)] if label else [])]))
-
-    def without_moves(self, aliases: Iterable[str]) -> tuple[str, ...]:
-        """Return its tags without what they say of aliases that went elsewhere."""
+    def without(self, aliases: Iterable[str]) -> Head:
+        """Return it without what it says of aliases that went elsewhere."""
         gone = set(aliases)
-        return tuple(
-            tag
-            for tag in self.tags
-            if tag not in {alias_tag(alias) for alias in gone} and not (_is_move(tag) and tag.split(":", 2)[2] in gone)
-        )
+        return attrs.evolve(self, moves={one: number for one, number in self.moves.items() if one not in gone})
 
 
-def _is_move(tag: str) -> bool:
-    return tag.startswith("tracelet.moved:")
+def _from_tags(key: str, created: str, tags: tuple[str, ...]) -> Head:
+    """Read a record of an earlier release."""
+    told: dict[str, list[str]] = {}
+    for tag in tags:
+        kind, _, value = tag.removeprefix("tracelet.").partition(":")
+        told.setdefault(kind, []).append(value)
+
+    def number(kind: str) -> int:
+        return max((int(value) for value in told.get(kind, ()) if value.isdecimal()), default=-1)
+
+    state = State.GONE if _OLD_GONE in tags else State.STORED if _OLD_STORED in tags else State.OPEN
+    moves: dict[str, int] = {}
+    for value in told.get("moved", ()):
+        moved, _, alias = value.partition(":")
+        moves[alias] = max(int(moved), moves.get(alias, -1))
+    labels = told.get("spent" if state is State.GONE else "label", [])
+    return Head(
+        key,
+        created,
+        next(iter(told.get("name", ())), ""),
+        number("claimed"),
+        state,
+        next(iter(told.get("type", ())), ""),
+        next(iter(told.get("put", ())), ""),
+        max(told.get("digest", ()), key=len, default=""),
+        number("version"),
+        next(iter(labels), None),
+        moves,
+        old=True,
+    )
 
 
-def claim_tags(manifest: Manifest, labels: Labels, number: int) -> tuple[str, ...]:
-    """Return the tags of a claim."""
-    own = [RECORD, name_tag(manifest.name), type_tag(manifest.type.value), put_tag(manifest.put_id)]
-    own += [f"tracelet.claimed:{number}", *digest_tags(manifest.digest)]
-    return (*own, label_tag(labels.version)) if labels.version else tuple(own)
+@attrs.frozen
+class Wanted:
+    """What records are looked for; None and empty is any."""
+
+    name: str | None = None
+    state: State | None = State.STORED
+    type: str | None = None
+    put_id: str | None = None
+    #: A digest, or six digits or more of its beginning.
+    digest: str | None = None
+    number: int | None = None
+    label: str | None = None
+    alias: str | None = None
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression that the names of such records match; where there is no state, those of earlier ones, too."""
+        entity = re.escape(entity_name(self.name)) if self.name is not None else "[^ ]+"
+        begins = f"^{entity} [0-9]{{{10}}}"
+        if self.state is None:
+            return f"{begins}( |$)"
+        # In the order of a title.
+        facts = {"type": self.type, "put": self.put_id, "sha256": self.digest, "number": self.number, "label": self.label}
+        told = {kind: re.escape(str(value)) for kind, value in facts.items() if value is not None}
+        rest = [f"{kind}:{value}{'[0-9a-f]*' if kind == 'sha256' else ''};" for kind, value in told.items()]
+        rest += [f"moved:[0-9]+:{re.escape(self.alias)};"] if self.alias is not None else []
+        return f"{begins} ;{self.state.value};{''.join(f'(.*;)?{fact}' for fact in rest)}"
+
+    @property
+    def old_tags(self) -> list[str]:
+        """The tags that such records of earlier releases have."""
+        state = {State.STORED: [_OLD_STORED], State.GONE: [_OLD_GONE]}.get(self.state or State.OPEN, [])
+        label = "spent" if self.state is State.GONE else "label"
+        digest = self.digest if self.digest is None or len(self.digest) == 64 else self.digest[:_OLD_PREFIX]
+        asked = {"name": self.name, "type": self.type, "put": self.put_id, "digest": digest}
+        asked |= {"version": self.number, label: self.label, "alias": self.alias}
+        told = [f"tracelet.{kind}:{value}" for kind, value in asked.items() if value is not None]
+        return ["__$all", OLD_RECORD, *state, *told]
 
 
 @attrs.frozen

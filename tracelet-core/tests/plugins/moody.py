@@ -30,7 +30,7 @@ class Moody(BlobBackend):
         super().__init__(place.as_uri(), experiment)
         self._place = place
 
-    def _do(self, method: str) -> None:
+    def _do(self, method: str, metadata=None) -> None:
         with (self._place / "calls").open("a") as calls:
             calls.write(f"{method} {os.getpid()}\n")
         mood = self._place / "mood"
@@ -65,6 +65,8 @@ class Moody(BlobBackend):
                 for new_session in (False, True):
                     subprocess.Popen(["sleep", "987"], start_new_session=new_session)
                 time.sleep(float(detail or 0))
+            case "picky" if (metadata or {}).get("rejected"):
+                raise BackendUnavailable("moody answers 500")
             case "away":
                 raise BackendUnavailable("moody is out")
             case "throttled":
@@ -91,7 +93,7 @@ class Moody(BlobBackend):
         self._do("start")
 
     def put(self, sealed, labels):
-        self._do("put")
+        self._do("put", sealed.manifest.metadata)
         stored = super().put(sealed, labels)
         self._do("after_put")
         return stored

@@ -30,6 +30,8 @@ class Attempts:
         self._ended = threading.Event()
         #: How many succeeded.
         self.delivered = 0
+        #: By delivery that failed: how many had succeeded then.
+        self._failed: dict[str, int] = {}
         self._settings = settings
         self._elsewhere = elsewhere
         #: The lane of deliveries of another process, and what the SDK said there.
@@ -74,17 +76,25 @@ class Attempts:
                 break
             except TraceletError as error:
                 if not self._waits_for(error, began + seconds):
-                    self._note_trouble(error, began, lane)
+                    if not self._is_its_own(parcel) or _asks_to_wait(error):
+                        self._note_trouble(error, began, lane)
                     raise
                 again = True
         if lane is self.lane:
             self.patience.note_success()
         self.delivered += 1
+        self._failed.pop(parcel.key, None)
         return answer
+
+    def _is_its_own(self, parcel: Parcel) -> bool:
+        """Whether others were delivered since this one failed last: then the backend is not away."""
+        before = self._failed.get(parcel.key, self.delivered)
+        self._failed[parcel.key] = self.delivered
+        return before < self.delivered
 
     def _waits_for(self, error: TraceletError, until: float) -> bool:
         """Wait as long as a backend asks to be left alone, if that is over by then (monotonic); say whether it was."""
-        asked = error.retry_after if isinstance(error, BackendError) else 0.0
+        asked = _asks_to_wait(error)
         return 0.0 < asked < until - time.monotonic() and not self._ended.wait(asked)
 
     def kill(self) -> None:
@@ -110,3 +120,8 @@ class Attempts:
         """What another process's deliveries meet is their own trouble."""
         if lane is self.lane:
             self.patience.note_trouble(error, began)
+
+
+def _asks_to_wait(error: TraceletError) -> float:
+    """How many seconds a backend asks to be left alone for."""
+    return error.retry_after if isinstance(error, BackendError) else 0.0

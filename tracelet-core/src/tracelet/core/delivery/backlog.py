@@ -23,6 +23,8 @@ from tracelet.settings import TraceletSettings
 __all__ = ["Backlog"]
 
 _LOG = logging.getLogger("tracelet.delivery")
+#: After so many attempts that failed, what comes behind in its name is tried right after it: the fault may be its own.
+_STUBBORN = 3
 
 
 class Backlog:
@@ -65,6 +67,8 @@ class Backlog:
         #: What waits on and holds nobody up: the backend keeps it on this machine while this process is offline, or it
         #: is for an address that is none of the user's.
         self._kept: set[str] = set()
+        #: What waits on and holds nobody up, for the backend takes others: until everything is tried again.
+        self._aside: set[str] = set()
 
     def add(self, parcel: Parcel) -> None:
         """Take note of a delivery that this process has put into the outbox."""
@@ -107,6 +111,7 @@ class Backlog:
         """Hold nothing up any more, and look at what others have changed meanwhile."""
         with self._lock:
             self._patience.hurry()
+            self._aside.clear()
             self._line.release_all()
         self.doubt()
         with contextlib.suppress(OSError):  # the courier looks again
@@ -121,8 +126,9 @@ class Backlog:
             self._come.clear()
         keys = self._outbox.waiting(self._experiment, self._backend)
         with self._lock:
-            self._line.become({*keys, *self._come} - self._kept)
-            self._lost = [key for key in asked if key not in self._line and key not in self._kept]
+            left_out = self._kept | self._aside
+            self._line.become({*keys, *self._come} - left_out)
+            self._lost = [key for key in asked if key not in self._line and key not in left_out]
         self._listed, self._others = True, others
 
     def _next(self) -> str | None:
@@ -146,26 +152,70 @@ class Backlog:
             try:
                 self.redeliver(parcel)
             except TraceletError as error:
+                if self.is_stubborn(parcel) and self._takes_another(parcel):
+                    self.set_aside(parcel, error)
+                    continue
                 # The younger ones of its name wait behind it; other names need not.
                 self._tell_many(self._line.of(parcel.manifest.name), error)
                 if self._patience.rests:
                     self._tell_many(list(self._waiters), error)
                     raise
 
-    def make_older(self, parcel: Parcel) -> None:
-        """Make what waits of a delivery's name and is older than it; raise where that has to wait on."""
+    def make_older(self, parcel: Parcel) -> tuple[Parcel, TraceletError] | None:
+        """Make what waits of a delivery's name and is older than it; raise where that has to wait on.
+
+        Returns what failed once more, and why, where the delivery is tried all the same: if the backend takes it, that one
+        is to be set aside.
+        """
         if self.outdated:
             self.look()
-        while (key := self._line.oldest(parcel.manifest.name)) is not None and key < parcel.key:
+        failed: tuple[Parcel, TraceletError] | None = None
+        after = ""
+        while (key := self._line.oldest(parcel.manifest.name, after)) is not None and key < parcel.key:
             older = self._load(key)
             if older is None:
+                continue
+            if failed is not None and older.attempts >= _STUBBORN:
+                after = key
                 continue
             try:
                 self.redeliver(older)
             except TraceletError as error:
+                if failed is None and self.is_stubborn(older):
+                    failed, after = (older, error), key
+                    continue
                 if self._patience.rests:
                     self._tell_many(list(self._waiters), error)
                 raise
+        return failed
+
+    def is_stubborn(self, parcel: Parcel) -> bool:
+        """Whether a delivery has just failed, as often before: the fault may be its own."""
+        noted = self._outbox.load(self._experiment, self._backend, parcel.key)
+        return noted is not None and noted.attempts > parcel.attempts and noted.attempts >= _STUBBORN
+
+    def _takes_another(self, parcel: Parcel) -> bool:
+        """Try the next one of a delivery's name right after that has failed; say whether the backend has taken it."""
+        after = parcel.key
+        while (key := self._line.oldest(parcel.manifest.name, after)) is not None:
+            after = key
+            younger = self._load(key)
+            if younger is None or younger.attempts >= _STUBBORN:
+                continue
+            try:
+                return self.redeliver(younger).delivered is not None
+            except TraceletError:
+                return False
+        return False
+
+    def set_aside(self, parcel: Parcel, why: TraceletError) -> None:
+        """Let one wait on that failed again and again while the backend took what came after it: it holds nobody up."""
+        self._aside.add(parcel.key)
+        self._drop(parcel.key)
+        _LOG.warning(
+            "%s takes others, and not this %r: it waits on in the outbox, and what was logged after it goes first (%s)",
+            *(self._backend, parcel.manifest.name, why),
+        )
 
     def _load(self, key: str) -> Parcel | None:
         parcel = self._outbox.load(self._experiment, self._backend, key)

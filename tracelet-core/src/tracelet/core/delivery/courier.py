@@ -250,8 +250,10 @@ class Courier:
             self._patience.check(self.backend)
             self._attempts.open(self.lane)
             # What was queued before under this name is older: it goes first, or this one waits behind it.
-            self.backlog.make_older(task.parcel)
+            failed = self.backlog.make_older(task.parcel)
             delivered = self._attempts.deliver(task.sealed, task.parcel, self.lane, again=False)
+            if failed is not None:
+                self.backlog.set_aside(*failed)
             outcome = self.backlog.outcome(task.parcel, delivered)
         except TraceletError as error:
             outcome = Outcome(error=error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
 from tracelet.exceptions import TraceletError
@@ -32,9 +32,11 @@ class Line:
         """Return what waits of a name, oldest first."""
         return list(self._names.get(name, ()))
 
-    def oldest(self, name: str) -> str | None:
-        """Return the oldest of a name."""
-        return next(iter(self._names.get(name, ())), None)
+    def oldest(self, name: str, after: str = "") -> str | None:
+        """Return the oldest of a name that is younger than the key ``after``."""
+        keys = self._names.get(name, [])
+        place = bisect_right(keys, after)
+        return keys[place] if place < len(keys) else None
 
     def obstacle(self, key: str) -> TraceletError | None:
         """Return why an older one of a key's name is held up, or None where nothing is."""

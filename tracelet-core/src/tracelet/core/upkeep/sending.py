@@ -248,7 +248,8 @@ class _Tour:
         try:
             outcome = courier.backlog.redeliver(parcel, unhurried=True)
         except (TraceletError, OSError) as error:
-            blocked.add(place)
+            if not courier.backlog.is_stubborn(parcel):
+                blocked.add(place)
             self._leave(parcel, error)
             return
         if outcome.delivered is None:
