@@ -30,16 +30,16 @@ DEEPEST = 10
 SCHEMA, DATA, TAKEN, TOO_DEEP, NAMELESS, NO_EVENTS = 12, 800, 801, 409, 407, 131
 #: Tasks that take no events.
 _LOCKED = {"publishing", "published"}
-_LISTS = ("id", "project", "parent", "status", "type", "tags", "system_tags", "user", "task", "framework")
-_PATTERNS = ("name", "basename", "description", "comment", "uri")
+_LISTS = ("id", "project", "parent", "status", "type", "tags", "system_tags", "user", "task", "framework", "uri")
+_PATTERNS = ("name", "basename", "description", "comment")
 _NO_FILTERS = {
     *("only_fields", "order_by", "page", "page_size", "search_hidden", "search_text", "method", "size", "scroll_id"),
     *("refresh_scroll", "allow_public", "include_stats", "shallow_search", "check_own_contents", "last_metrics"),
 }
 
 
-#: Tags that say what only one version of a name is.
-_OF_ONE_VERSION = tuple(f"tracelet.{kind}:" for kind in ("label", "claimed", "version", "alias", "moved"))
+#: What a record says of only one version of a name.
+_OF_ONE_VERSION = ("number:", "label:", "moved:")
 
 
 class Refused(Exception):
@@ -197,13 +197,14 @@ class Documents:
     def multiply(self, key: str, count: int) -> None:
         """Copy a record of a version so often, each as the version after the one before."""
         pattern = json.dumps(self.kinds["tasks"][key])
-        put = next(tag for tag in self.kinds["tasks"][key]["tags"] if tag.startswith("tracelet.put:")).split(":")[1]
+        title = self.kinds["tasks"][key]["name"]
+        put = title.partition(";put:")[2].partition(";")[0]
         for number in range(1, count + 1):
             text = pattern.replace(put, uuid.uuid4().hex).replace(key, uuid.uuid4().hex)
             made = json.loads(text) | {"created": now()}
-            made["name"] = f"{made['name'][:-10]}{number:010d}"
-            made["tags"] = [tag for tag in made["tags"] if not tag.startswith(_OF_ONE_VERSION)]
-            made["tags"] += [f"tracelet.claimed:{number}", f"tracelet.version:{number}"]
+            entity, _, *facts = made["name"].replace(" ", ";").strip(";").split(";")
+            kept = [fact for fact in facts if fact and not fact.startswith(_OF_ONE_VERSION)]
+            made["name"] = f"{entity} {number:010d} ;{';'.join([*kept, f'number:{number}'])};"
             self.kinds["tasks"][made["id"]] = made | {"last_update": now()}
 
     def new(self, kind: str, **fields: Any) -> Document:
@@ -270,9 +271,49 @@ def projects_create(db: Documents, body: Body) -> Document:
 @endpoint("projects.update")
 def projects_update(db: Documents, body: Body) -> Document:
     found = db.get("projects", body["project"])
+    before = found["name"]
     found |= {key: value for key, value in body.items() if key in {"name", "description", "tags", "system_tags"}}
     db.save("projects", found)
+    for one in below(db, before):
+        db.save("projects", {**one, "name": found["name"] + one["name"].removeprefix(before)})
     return {"updated": 1, "fields": {}}
+
+
+def below(db: Documents, name: str) -> list[Document]:
+    return [one for one in db.kinds["projects"].values() if one["name"].startswith(f"{name}/")]
+
+
+@endpoint("projects.delete")
+def projects_delete(db: Documents, body: Body) -> Document:
+    """``delete_project`` in the server's ``apiserver/bll/project/project_cleanup.py``: what is in it goes, or has no project."""
+    found = db.get("projects", body["project"])
+    gone = {one["id"] for one in (found, *below(db, found["name"]))}
+    for kind in ("tasks", "models"):
+        inside = [one for one in db.kinds[kind].values() if one.get("project") in gone]
+        if inside and not body.get("force"):
+            raise Refused(400, 402, "Project has associated tasks: use force=true")
+        for one in inside:
+            if body.get("delete_contents"):
+                db.drop(kind, one["id"])
+            else:
+                db.save(kind, {**one, "project": None})
+    for key in gone:
+        db.drop("projects", key)
+    return {"deleted": len(gone)}
+
+
+def tags_in(db: Documents, kinds: tuple[str, ...], body: Body) -> Document:
+    """``_get_tags_from_db`` in the server's ``apiserver/bll/organization/tags_cache.py``: of hidden projects below, too."""
+    names = [db.get("projects", key)["name"] for key in body.get("projects") or []]
+    within = {one["id"] for name in names for one in below(db, name)} | set(body.get("projects") or [])
+    found = [one for kind in kinds for one in db.kinds[kind].values() if not within or one.get("project") in within]
+    fields = ("tags", "system_tags") if body.get("include_system") else ("tags",)
+    return {field: sorted({tag for one in found for tag in one.get(field) or []}) for field in fields}
+
+
+ENDPOINTS["projects.get_task_tags"] = lambda db, body: tags_in(db, ("tasks",), body)
+ENDPOINTS["projects.get_model_tags"] = lambda db, body: tags_in(db, ("models",), body)
+ENDPOINTS["organization.get_tags"] = lambda db, body: tags_in(db, ("tasks", "models"), body)
 
 
 # -- models
@@ -290,8 +331,8 @@ def _model_fields(db: Documents, body: Body) -> Document:
     fields = {key: value for key, value in body.items() if key in _MODEL_FIELDS and value is not None}
     if "name" in fields:
         fields["name"] = named(fields)
-    if fields.get("project"):
-        db.get("projects", fields["project"])
+    if fields.get("project") and fields["project"] not in db.kinds["projects"]:
+        raise Refused(400, SCHEMA, "Validation error (Invalid project ids)")
     if fields.get("task"):
         db.get("tasks", fields["task"])
     return fields
@@ -345,8 +386,18 @@ def models_delete(db: Documents, body: Body) -> Document:
 
 @endpoint("models.add_or_update_metadata")
 def models_add_or_update_metadata(db: Documents, body: Body) -> Document:
+    """``edit_metadata`` in the server's ``apiserver/bll/model/metadata.py``: where it adds, a key may be a field's name."""
     found = db.get("models", body["model"])
-    found["metadata"] |= {one["key"]: one for one in body["metadata"]}
+    items = {one["key"].strip(): one for one in body["metadata"]}
+    if "" in items:
+        raise Refused(400, SCHEMA, "Validation error (Empty key is not allowed)")
+    if body.get("replace_metadata"):
+        found["metadata"] = {}
+    elif {"type", "key", "value"} & set(items):
+        raise Refused(400, DATA, "Data validation error (StringField only accepts string values): type")
+    elif "S" in items:
+        raise Refused(500, 100, "General data error: metadata S")
+    found["metadata"] |= items
     db.save("models", found)
     return {"updated": 1}
 

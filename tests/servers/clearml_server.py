@@ -68,15 +68,23 @@ class State:
                     fault["after"] -= 1
                     continue
                 fault["times"] = fault.get("times", 1) - 1
-                if fault["kind"] != "becomes":
+                if fault["kind"] == "becomes":
+                    self.set_status(fault["task"], fault["status"])
+                elif fault["kind"] == "vanishes":
+                    self.delete_project(fault["project"])
+                else:
                     return fault
-                self.set_status(fault["task"], fault["status"])
         return None
 
     def set_status(self, key: str, status: str) -> None:
         """Give a task a status behind everybody's back."""
         with self.documents.lock:
             self.documents.save("tasks", {**self.documents.get("tasks", key), "status": status})
+
+    def delete_project(self, key: str) -> None:
+        """Delete a project with all that is in it behind everybody's back."""
+        with self.documents.lock:
+            ENDPOINTS["projects.delete"](self.documents, {"project": key, "force": True, "delete_contents": True})
 
     def note(self, name: str, **more: Any) -> None:
         with self.lock:
@@ -155,6 +163,8 @@ class Api(Handler):
                 self.envelope(
                     name, 400, fault.get("code", DATA), "Data validation error (String value is too long): name", {}
                 )
+            elif fault["kind"] == "envelope":
+                self.envelope(name, 500, 100, "General data error: Invalid document", {})
             else:
                 self.suffer(fault)
             return

@@ -65,10 +65,10 @@ def _fields(db: Documents, body: Body) -> Document:
     fields = {key: copy.deepcopy(value) for key, value in body.items() if key in _FIELDS and value is not None}
     if "name" in fields:
         fields["name"] = named(fields)
-    if "project" in fields:
-        db.get("projects", fields["project"])
-    if fields.get("parent"):
-        db.get("tasks", fields["parent"])
+    # `parse_from_call` in the server's ``apiserver/database/utils.py``.
+    for field, kind in (("project", "projects"), ("parent", "tasks")):
+        if fields.get(field) and fields[field] not in db.kinds[kind]:
+            raise Refused(400, 16, f"Invalid value for fields (expecting {field.capitalize()} id): {fields[field]}")
     _sorted_artifacts(fields)
     return fields
 

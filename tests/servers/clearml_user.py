@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,50 @@ def dataset(project: str, name: str, version: str) -> dict[str, Any]:
         "content": _tree(found.get_local_copy()),
         "own": sorted(path for path, entry in found.file_entries_dict.items() if entry.parent_dataset_id == found.id),
     }
+
+
+def _client() -> Any:
+    from clearml.backend_api.session.client import APIClient
+
+    return APIClient()
+
+
+def _project(name: str) -> str:
+    (found,) = _client().projects.get_all(name=f"^{re.escape(name)}$", search_hidden=True)
+    return str(found.id)
+
+
+def rename_project(name: str, new: str) -> None:
+    """Give a project another name, as its page does."""
+    _client().projects.update(project=_project(name), name=new)
+
+
+def archive_project(name: str) -> None:
+    """Put a project into the archive, as its page does."""
+    _client().projects.update(project=_project(name), system_tags=["archived"])
+
+
+def delete_project(name: str, *, contents: bool) -> None:
+    """Delete a project, and what is in it or not, as its page does."""
+    _client().projects.delete(project=_project(name), force=True, delete_contents=contents)
+
+
+def edit_task(key: str, **fields: Any) -> None:
+    """Change a task's fields, whatever its status."""
+    _client().tasks.edit(task=key, force=True, **fields)
+
+
+def delete_task(key: str) -> None:
+    """Delete a task."""
+    _client().tasks.delete(task=key, force=True)
+
+
+def tags_to_choose(project: str) -> dict[str, list[str]]:
+    """The tags that the web application gives people to choose from: in a project, and everywhere; and those for machines."""
+    client, key = _client(), _project(project)
+    told = [*client.projects.get_task_tags(projects=[key]).tags, *client.projects.get_model_tags(projects=[key]).tags]
+    answer = client.session.send_request("organization", "get_tags", json={"include_system": True}).json()["data"]
+    return {"project": told, "everywhere": answer["tags"], "system": answer["system_tags"]}
 
 
 _HANDLES: dict[str, Any] = {}

@@ -173,14 +173,17 @@ def test_a_file_server_that_does_not_let_us_in_is_not_one_without_the_file(
 
 
 @pytest.mark.parametrize("code", [12, 16, 407, 409, 800])
-def test_what_clearml_does_not_take_is_not_tried_again(
+def test_a_request_that_clearml_does_not_take_is_no_fault_of_the_artifact(
     hands: Hands, server: ClearmlServer, strict: Any, code: int
 ) -> None:
-    """The error says that it is the name, and not the server, that has to change."""
+    """It is kept, and stored by whatever version of either knows better."""
     server.fail({"match": "tasks.create", "kind": "invalid", "code": code})
-    with pytest.raises(ArtifactError, match="choose another name"):
-        strict.put(hands.samples.seal("model", {"x": b"1"}))
+    sealed = hands.samples.seal("model", {"x": b"1"})
+    with pytest.raises(BackendError, match="no fault of the artifact's") as told:
+        strict.put(sealed)
+    assert told.value.retryable
     assert strict.find("model") is None
+    assert strict.deliver(sealed, again=True).created
 
 
 @pytest.mark.parametrize(("levels", "kind"), [(11, "custom"), (10, "custom"), (9, "dataset")])

@@ -50,6 +50,14 @@ class Api:
         answer = self.session.send_request(service, action, version=self._versions[service], json=asked)
         return _data(f"{service}.{action}", answer)
 
+    def gone(self, service: str, action: str, **asked: Any) -> None:
+        """Send a request that takes something away; what is not there, or not for us to take, is no error."""
+        try:
+            self.call(service, action, **asked)
+        except BackendError as error:
+            if error.retryable and type(error) is not BackendError:
+                raise
+
     def pages(self, service: str, **asked: Any) -> Iterator[dict[str, Any]]:
         """Yield every document that a ``get_all`` finds, whatever their number."""
         page = 0
@@ -72,7 +80,7 @@ class Api:
         The SDK chooses the same way in ``Task.get_output_log_web_page``.
         """
         kind = "tasks" if Session.check_min_api_server_version("2.31") else "experiments"
-        return f"{self.web.rstrip('/')}/projects/{project}/{kind}/{task}/artifacts"
+        return f"{self.web.rstrip('/')}/projects/{project or '*'}/{kind}/{task}/artifacts"
 
     @property
     def web(self) -> str:

@@ -6,12 +6,20 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
 from clearml.backend_api import Session
 
-from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError, TraceletError
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendAuthError,
+    BackendError,
+    BackendUnavailable,
+    IntegrityError,
+    TraceletError,
+    VersionConflict,
+)
 from tracelet.plugin import (
     ArtifactType,
     BackendContext,
@@ -29,7 +37,7 @@ from tracelet.plugin import (
 from tracelet_clearml import samples
 from tracelet_clearml.api import Api
 from tracelet_clearml.blobs import Blob, download, extract, remove, upload, workspace
-from tracelet_clearml.catalogue import Catalogue, Claim, Found
+from tracelet_clearml.catalogue import Catalogue, Claim, Found, NumberTaken
 from tracelet_clearml.dataset_shelf import DatasetShelf, Parent
 from tracelet_clearml.errors import translated
 from tracelet_clearml.lineage import note_input
@@ -39,7 +47,7 @@ from tracelet_clearml.projects import Projects
 from tracelet_clearml.records import Body, read_body
 from tracelet_clearml.runs import Home, Runs
 from tracelet_clearml.settings import ClearmlSettings
-from tracelet_clearml.shelves import Place, TaskShelf, Title, Uploads
+from tracelet_clearml.shelves import Place, TaskShelf, Title, Traces, Uploads
 
 __all__ = ["ClearmlBackend"]
 
@@ -72,6 +80,7 @@ class ClearmlBackend:
     def start(self, run: RunInfo) -> None:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
+            self._projects.forget()
             self._runs.home(run)
         self._run = run
 
@@ -83,27 +92,51 @@ class ClearmlBackend:
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
-            claim = self._catalogue.claim(sealed.manifest, labels)
-            if isinstance(claim, Found):
-                return self._stored(claim)
-            with self._giving_up(claim):
-                home = self._home()
-                place = self._store(sealed, labels, claim, home)
-                body = self._body(sealed.manifest, place, home)
-                found = self._catalogue.commit(claim, sealed.manifest, labels, body)
-            self._show(found, sealed.manifest, place)
+            self._projects.forget()
+            traces = Traces()
+            try:
+                found = self._put(sealed, labels, traces)
+            except NumberTaken:
+                found = self._put(sealed, labels, traces)
+            except (ArtifactError, BackendError) as error:
+                if isinstance(error, (VersionConflict, BackendUnavailable, BackendAuthError)):
+                    raise
+                if not self._projects.have_changed():
+                    raise
+                # Somebody has deleted the project meanwhile, or renamed it: there is another one now, or none.
+                traces.take_back()
+                found = self._put(sealed, labels, traces)
             self._waiting.forget(sealed.manifest.name, sealed.manifest.put_id)
             return self._stored(found)
+
+    def _put(self, sealed: SealedArtifact, labels: Labels, traces: Traces) -> Found:
+        manifest = sealed.manifest
+        claim = self._catalogue.claim(manifest, labels)
+        if isinstance(claim, Found):
+            return claim
+        with self._giving_up(claim, traces), translated():
+            home = self._home()
+            place = self._store(sealed, labels, claim, home, traces)
+            body = self._body(manifest, place, home, traces)
+            found = self._catalogue.commit(claim, manifest, labels, body)
+        if found.head.id != claim.head.id:
+            # Another writer has stored the same content meanwhile, under the same label.
+            self._give_up(claim, traces)
+        else:
+            self._show(found, manifest, place)
+        return found
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
+            self._projects.forget()
             found = self._catalogue.find(name, ref)
             return None if found is None else self._stored(found)
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
+            self._projects.forget()
             yield from sound(
                 map(
                     or_damage(self._stored, lambda one: f"{one.head.name!r} v{one.head.number}"),
@@ -133,6 +166,7 @@ class ClearmlBackend:
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.MovesAliases`."""
         with translated():
+            self._projects.forget()
             return self._stored(self._catalogue.relabel(self._found(stored).head, labels))
 
     def delete(self, stored: StoredArtifact) -> None:
@@ -142,27 +176,25 @@ class ClearmlBackend:
         """
         place = Place.from_plain(stored.locator["place"])
         with translated():
+            self._projects.forget()
             self._catalogue.forget(self._found(stored).head)
             if place.kind == "dataset":
                 return
             if place.kind == "model":
-                self._gone("models", "delete", model=place.entity, force=True)
-            elif place.keys:
-                artifacts = [{"key": key, "mode": "output"} for key in place.keys]
-                if not self._runs.change(
-                    place.task, lambda task: self._gone("tasks", "delete_artifacts", task=task, artifacts=artifacts)
-                ):
-                    _LOG.warning(
-                        "%r v%d is deleted, and the ClearML task %s still lists it: it has ended, and ClearML changes no "
-                        "such task. Its files are gone.",
-                        *(stored.manifest.name, stored.number, place.task),
-                    )
+                self._api.gone("models", "delete", model=place.entity, force=True)
+            elif place.keys and not self._tasks.drop(place.task, place.keys):
+                _LOG.warning(
+                    "%r v%d is deleted, and the ClearML task %s still lists it: it has ended, and ClearML changes no "
+                    "such task. Its files are gone.",
+                    *(stored.manifest.name, stored.number, place.task),
+                )
             for blob in place.blobs:
                 remove(blob)
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`."""
         with translated():
+            self._projects.forget()
             note_input(self._api, self._runs, self._home(), stored, Place.from_plain(stored.locator["place"]))
 
     def collect(self, older_than: float) -> Iterator[int]:
@@ -171,16 +203,14 @@ class ClearmlBackend:
 
     # -- storing
 
-    def _store(self, sealed: SealedArtifact, labels: Labels, claim: Claim, home: Home) -> Place:
-        manifest = sealed.manifest
-        number = claim.head.claimed
-        key = f"{manifest.name}.v{number}" if claim.alone else f"{manifest.name}.v{number}.{manifest.put_id[:8]}"
-        title = Title(key, labels.version or f"v{number}")
+    def _store(self, sealed: SealedArtifact, labels: Labels, claim: Claim, home: Home, traces: Traces) -> Place:
+        manifest, number = sealed.manifest, claim.head.number
+        title = Title(f"{manifest.name}.v{number}", labels.version or f"v{number}", claim)
         if manifest.type is ArtifactType.DATASET:
-            return self._datasets.store(sealed, title, home, self._parents(manifest))
+            return self._datasets.store(sealed, title, home, traces, self._parents(manifest))
         if manifest.type in MODELS and manifest.payload:
-            return self._models.store(sealed, title, home)
-        return self._tasks.store(sealed, title, home)
+            return self._models.store(sealed, title, home, traces)
+        return self._tasks.store(sealed, title, home, traces)
 
     def _show(self, found: Found, manifest: Manifest, place: Place) -> None:
         """Show its media; that is a view of what is stored by now, and no reason to say that it is not."""
@@ -204,26 +234,32 @@ class ClearmlBackend:
                 found[place.entity] = Parent(stored.manifest, place)
         return tuple(found.values())
 
-    def _body(self, manifest: Manifest, place: Place, home: Home) -> Body:
+    def _body(self, manifest: Manifest, place: Place, home: Home, traces: Traces) -> Body:
         text = manifest.to_json()
         if len(text) <= _INLINE:
             return Body(place.to_plain(), manifest=manifest.to_dict())
         with workspace(self._directory) as desk:
             note = desk / "tracelet.json"
             note.write_text(text, encoding="utf-8")
-            title = Title(manifest.name, "")
-            uri = upload(note, f"{self._uploads.folder(home, manifest, title)}/tracelet.json")
+            uri = f"{self._uploads.folder(home, manifest, manifest.name)}/tracelet.json"
             blob = Blob(uri, note.stat().st_size, hash_blob(note), ())
+            traces.add(lambda: remove(blob))
+            blob = attrs.evolve(blob, uri=upload(note, uri))
         return Body(place.to_plain(), aside=attrs.asdict(blob))
 
     @contextlib.contextmanager
-    def _giving_up(self, claim: Claim) -> Iterator[None]:
-        """Give the claim up where what fails is not the server: with that one it waits for the next attempt."""
+    def _giving_up(self, claim: Claim, traces: Traces) -> Iterator[None]:
+        """Give the claim up, and what was stored, where it fails for good; else the next attempt finds all of it."""
         try:
             yield
-        except (FileChanged, OSError, ValueError):
-            self._catalogue.abandon(claim)
+        except (FileChanged, OSError, TraceletError, ValueError) as error:
+            if isinstance(error, NumberTaken) or not (isinstance(error, BackendError) and error.retryable):
+                self._give_up(claim, traces)
             raise
+
+    def _give_up(self, claim: Claim, traces: Traces) -> None:
+        traces.take_back()
+        self._catalogue.abandon(claim)
 
     def _home(self) -> Home:
         if self._run is None:
@@ -258,10 +294,3 @@ class ClearmlBackend:
         if found is None:
             raise ArtifactNotFound(f"{stored.manifest.name!r} {stored.version} is gone from ClearML.")
         return found
-
-    def _gone(self, service: str, action: str, **asked: Any) -> None:
-        try:
-            self._api.call(service, action, **asked)
-        except BackendError as error:
-            if error.retryable and type(error) is not BackendError:
-                raise

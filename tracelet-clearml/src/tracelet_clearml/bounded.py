@@ -31,6 +31,8 @@ _CONNECT = 5.0
 #: Bytes a second that an upload must reach on top of the time for an answer.
 _SLOWEST = 100_000
 _PORTS = {"http": 80, "https": 443}
+#: Characters of what a server says that are told on.
+_LONGEST = 600
 
 
 def reach(url: str, what: str) -> None:
@@ -75,12 +77,22 @@ class _Bounded(requests.Session):
             raise Away(
                 f"ClearML at {place} asks to wait {wait:.0f} s (HTTP status {answer.status_code})."
                 if wait
-                else f"ClearML at {place} is not well: HTTP status {answer.status_code}.",
+                else f"ClearML at {place} is not well: HTTP status {answer.status_code}{_said(answer)}.",
                 wait,
             )
         if answer.status_code in {401, 403} and not self.logs_in:
             raise Barred(f"{place} is not for us to use: HTTP status {answer.status_code}.")
         return answer
+
+
+def _said(answer: requests.Response) -> str:
+    """What the API server says went wrong in it, where it does."""
+    if not answer.headers.get("Content-Type", "").startswith("application/json"):
+        return ""
+    try:
+        return f", {redact(str(answer.json()['meta']['result_msg']))[:_LONGEST]}"
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 def _verbatim(answer: requests.Response, **_: Any) -> None:

@@ -13,16 +13,20 @@ from clearml.backend_interface.task.development.worker import DevWorker
 from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import FileChanged, Manifest, SealedArtifact, target_path
 from tracelet_clearml.api import Api
-from tracelet_clearml.blobs import Blob, stage, workspace
+from tracelet_clearml.blobs import Blob, remove, stage, workspace
 from tracelet_clearml.errors import Away
 from tracelet_clearml.names import entity_name
 from tracelet_clearml.runs import Home
-from tracelet_clearml.shelves import Place, Title, Uploads, facts
+from tracelet_clearml.shelves import Place, Title, Traces, Uploads, facts, shown
 
 __all__ = ["DatasetShelf", "Parent"]
 
 #: ClearML looks at every ancestor when a dataset is made: beyond so many a version begins a new line.
 _DEEPEST = 5
+#: Characters of a description that ClearML is given: the manifest has all.
+_LONGEST_COMMENT = 10_000
+#: Statuses of what is not finished.
+_UNFINISHED = frozenset({"created", "in_progress", "failed", "stopped"})
 
 
 @attrs.frozen
@@ -57,7 +61,9 @@ class DatasetShelf:
         self._uploads = uploads
         self._output_uri = output_uri or None
 
-    def store(self, sealed: SealedArtifact, title: Title, home: Home, parents: tuple[Parent, ...] = ()) -> Place:
+    def store(
+        self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces, parents: tuple[Parent, ...] = ()
+    ) -> Place:
         """See :class:`~tracelet_clearml.shelves.Shelf`. Raises where ClearML does not show the dataset afterwards."""
         manifest = sealed.manifest
         parents = tuple(one for one in parents if one.place.depth < _DEEPEST)
@@ -70,9 +76,10 @@ class DatasetShelf:
                 parent_datasets=[one.place.entity for one in parents],
                 dataset_version=title.version,
                 output_uri=self._output_uri,
-                description=manifest.description,
+                description=shown(manifest.description, _LONGEST_COMMENT) or None,
             )
             key = str(dataset.id)
+            traces.add(lambda: self._delete(key))
             kept = self._fill(dataset, sealed, parents)
             dataset.set_metadata({**facts(manifest, title), "manifest": manifest.to_dict()}, ui_visible=False)
             self._api.call("tasks", "edit", task=key, parent=home.task_id, force=True)
@@ -81,7 +88,10 @@ class DatasetShelf:
             self._give_up()
             raise
         depth = 1 + max((one.place.depth for one in parents), default=-1)
-        return self._found(key, manifest, kept, depth)
+        place = self._found(key, manifest, kept, depth)
+        if title.claim.again:
+            self._sweep(place, title)
+        return place
 
     def _fill(self, dataset: Any, sealed: SealedArtifact, parents: tuple[Parent, ...]) -> Mapping[str, Blob]:
         """Add every file; return the blobs of those that are not stored again."""
@@ -131,6 +141,30 @@ class DatasetShelf:
             for blob in kept.values()
         }
         return Place("dataset", key, str(task.get("project") or ""), (*own, *older.values()), entity=key, depth=depth)
+
+    def _sweep(self, place: Place, title: Title) -> None:
+        """Delete what earlier attempts of the same put have left: datasets of its version, and those that have none yet."""
+        claim = title.claim
+        fields = ["id", "created", "status", "tags", "runtime.version"]
+        for one in self._api.pages("tasks", project=[place.project], only_fields=fields):
+            tagged = "tracelet" in (one.get("tags") or ()) or one.get("status") == "created"
+            if one["id"] == place.entity or not tagged or str(one.get("created")) < claim.head.created:
+                continue
+            version = (one.get("runtime") or {}).get("version")
+            # A number is nobody else's; a label may be of another writer with the same content, who is at work as well.
+            ours = version == title.version and (claim.head.label is None or claim.alone)
+            begun = version is None and claim.alone and one.get("status") in _UNFINISHED
+            if ours or begun:
+                self._delete(str(one["id"]))
+
+    def _delete(self, key: str) -> None:
+        """Delete a dataset that nothing came of, and its files."""
+        found = self._api.call("tasks", "get_all", id=[key], only_fields=["id", "execution.artifacts"])["tasks"]
+        artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
+        self._api.gone("tasks", "delete", task=key, force=True)
+        for uri in {str(one.get("uri")) for one in artifacts}:
+            if key in uri:
+                remove(Blob(uri, 0, "", ()))
 
     def _give_up(self) -> None:
         """Let ClearML's users see that this one was not finished; the SDK would say for ever that it is at work."""

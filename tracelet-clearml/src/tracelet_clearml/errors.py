@@ -20,6 +20,8 @@ _LONGEST = 600
 #: ClearML's own numbers (``apiserver/apierrors/errors.conf`` of its server) for what it does not take: a request, a
 #: field, the name of a project, a path of more than ten, and a value that its database does not take.
 _INVALID = frozenset({12, 16, 407, 409, 800})
+#: What only an experiment's name decides.
+_BY_NAME = "projects.create"
 #: A task's status does not allow it; or the status was changed by somebody else in that moment.
 _STATUS = frozenset({110, 121})
 _CREDENTIALS = (
@@ -59,10 +61,15 @@ def refused(endpoint: str, status: int, code: int, message: str) -> TraceletErro
         return BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} {said}")
     if status >= 500 or status in {408, 429}:
         return BackendUnavailable(f"ClearML failed: {said}")
-    if status == 400 and code in _INVALID:
+    if status == 400 and code in _INVALID and endpoint.startswith(_BY_NAME):
         return ArtifactError(
-            "ClearML does not take the experiment or the artifact as it is: choose another name, label or description, "
-            f"or fewer levels ('/') in the experiment's name. It said: {said}"
+            "ClearML does not take the experiment as it is: choose another name, or fewer levels ('/') in it. "
+            f"It said: {said}"
+        )
+    if status == 400 and code in _INVALID:
+        return BackendError(
+            "ClearML does not take what tracelet-clearml sent, which is no fault of the artifact's: it is kept, and sent "
+            f"again. Report it, please, with what ClearML said: {said}"
         )
     if status == 400 and code in _STATUS:
         return WrongStatus(f"ClearML does not let the task be changed: {said}")
@@ -86,7 +93,8 @@ def translated() -> Iterator[None]:
         raise BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} It said: {_text(error)}") from error
     except SendError as error:
         meta = error.result.meta
-        raise refused(str(meta.endpoint), meta.result_code, meta.result_subcode or 0, str(meta.result_msg)) from error
+        endpoint = str(getattr(meta.endpoint, "name", meta.endpoint))
+        raise refused(endpoint, meta.result_code, meta.result_subcode or 0, str(meta.result_msg)) from error
     except ConfigurationError as error:
         raise BackendError(f"ClearML's configuration cannot be read: {_text(error)}", retryable=False) from error
     except requests.RequestException as error:

@@ -12,13 +12,15 @@ from tracelet_clearml.api import Api
 from tracelet_clearml.blobs import Blob
 from tracelet_clearml.names import entity_name, file_name
 from tracelet_clearml.runs import Home, Runs
-from tracelet_clearml.shelves import Place, Title, Uploads, facts
+from tracelet_clearml.shelves import Place, Title, Traces, Uploads, facts, shown
 
 __all__ = ["MODELS", "ModelShelf"]
 
 MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.WEIGHTS})
 #: What ClearML's SDK knows a package by, which it unpacks.
 _PACKAGE = "package"
+#: Characters of a description, and of a framework's name, that ClearML is given: the manifest has all.
+_LONGEST_COMMENT, _LONGEST_FRAMEWORK = 10_000, 100
 _FRAMEWORKS = {
     "pytorch": "PyTorch",
     "torch": "PyTorch",
@@ -40,11 +42,23 @@ class ModelShelf:
         self._uploads = uploads
         self._runs = runs
 
-    def store(self, sealed: SealedArtifact, title: Title, home: Home) -> Place:
+    def store(self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces) -> Place:
         """See :class:`~tracelet_clearml.shelves.Shelf`. Raises where ClearML does not show the model afterwards."""
         manifest = sealed.manifest
-        folder = self._uploads.folder(home, manifest, title)
-        blob = self._upload(sealed, folder, title)
+        folder = self._uploads.folder(home, manifest, title.key)
+        blob = self._upload(sealed, folder, title, traces)
+        key = (self._left(blob) if title.claim.again else None) or self._create(manifest, blob, title, home)
+        traces.add(lambda: self._api.gone("models", "delete", model=key, force=True))
+        noted = {name.strip().replace(".", "_"): value for name, value in facts(manifest, title).items()}
+        # The whole of it: where ClearML adds to what a model has, it takes a key such as `type` for a part of the model.
+        items = [{"key": name, "type": "str", "value": value} for name, value in noted.items()]
+        self._api.call("models", "add_or_update_metadata", model=key, metadata=items, replace_metadata=True)
+        link = {"name": title.key, "model": key, "type": "output"}
+        home = self._runs.write(home, lambda task: self._api.call("tasks", "add_or_update_model", task=task, **link))
+        self._check(key, blob, title, home)
+        return Place("model", home.task_id, home.project_id, (blob,), entity=key)
+
+    def _create(self, manifest: Manifest, blob: Blob, title: Title, home: Home) -> str:
         # Not by the SDK's own OutputModel: it leaves a model without its task where that has ended, and says nothing.
         made = self._api.call(
             "models",
@@ -55,20 +69,16 @@ class ModelShelf:
             project=home.project_id,
             tags=["tracelet", manifest.type.value, title.version],
             system_tags=[_PACKAGE] if blob.zipped else [],
-            comment=manifest.description,
+            comment=shown(manifest.description, _LONGEST_COMMENT),
             framework=_framework(manifest, blob.uri),
             labels={},
         )
-        key = str(made["id"])
-        noted = [
-            {"key": name.replace(".", "_"), "type": "str", "value": value}
-            for name, value in facts(manifest, title).items()
-        ]
-        self._api.call("models", "add_or_update_metadata", model=key, metadata=noted)
-        link = {"name": title.key, "model": key, "type": "output"}
-        home = self._runs.write(home, lambda task: self._api.call("tasks", "add_or_update_model", task=task, **link))
-        self._check(key, blob, title, home)
-        return Place("model", home.task_id, home.project_id, (blob,), entity=key)
+        return str(made["id"])
+
+    def _left(self, blob: Blob) -> str | None:
+        """Return the model that an earlier attempt has made for the same file, or None."""
+        found = self._api.call("models", "get_all", uri=[blob.uri], only_fields=["id"])["models"]
+        return str(found[0]["id"]) if found else None
 
     def _check(self, key: str, blob: Blob, title: Title, home: Home) -> None:
         """Believe only what ClearML shows: the model, and that it is its task's."""
@@ -78,20 +88,20 @@ class ModelShelf:
         if not found or found[0].get("uri") != blob.uri or all(one.get("model") != key for one in linked):
             raise BackendUnavailable(f"ClearML says that it has the model {title.key}, and does not show it.")
 
-    def _upload(self, sealed: SealedArtifact, folder: str, title: Title) -> Blob:
+    def _upload(self, sealed: SealedArtifact, folder: str, title: Title, traces: Traces) -> Blob:
         payload = sealed.manifest.payload
         if len(payload) == 1:
             path = payload[0].artifact_path
             suffix = Path(path).suffix
             uri = f"{folder}/{title.key}{'.' + file_name(suffix) if suffix else ''}"
-            return self._uploads.one(payload[0], sealed.sources[path], uri)
-        return self._uploads.packed(payload, sealed.sources, f"{folder}/{title.key}.zip")
+            return self._uploads.one(payload[0], sealed.sources[path], uri, traces)
+        return self._uploads.packed(payload, sealed.sources, f"{folder}/{title.key}.zip", traces)
 
 
 def _framework(manifest: Manifest, uri: str) -> str | None:
     """The framework as ClearML spells it: what the caller says, or what the file's name tells."""
     told = manifest.metadata.get("clearml_framework") or next((one.framework for one in manifest.models), None)
     if told:
-        return _FRAMEWORKS.get(str(told).lower(), str(told))
+        return _FRAMEWORKS.get(str(told).lower(), shown(str(told), _LONGEST_FRAMEWORK))
     found, _ = Framework._get_file_ext(framework=None, filename=uri)
     return str(found) if found else None

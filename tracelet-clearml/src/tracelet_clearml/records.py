@@ -75,29 +75,10 @@ class Head:
         found = _NAME.fullmatch(str(task.get("name") or ""))
         if found is None or found["facts"] is None:
             return _from_tags(key, created, tuple(task.get("tags") or ()))
-        state, _, rest = found["facts"].partition(";")
-        moves: dict[str, int] = {}
-        facts: dict[str, str] = {}
-        for fact in rest.split(";"):
-            kind, _, value = fact.partition(":")
-            if kind == "moved":
-                number, _, alias = value.partition(":")
-                moves[alias] = int(number)
-            else:
-                facts[kind] = value
-        return cls(
-            key,
-            created,
-            found["entity"].rstrip("~"),
-            int(found["claimed"]),
-            State(state),
-            facts.get("type", ""),
-            facts.get("put", ""),
-            facts.get("sha256", ""),
-            int(facts.get("number", -1)),
-            facts.get("label"),
-            moves,
-        )
+        try:
+            return cls(key, created, found["entity"].rstrip("~"), int(found["claimed"]), **_facts(found["facts"]))
+        except ValueError:  # somebody has changed it: it is nothing's record
+            return cls(key, created, "", -1, State.OPEN)
 
     @classmethod
     def claim(cls, manifest: Manifest, labels: Labels, number: int) -> Head:
@@ -139,6 +120,23 @@ class Head:
         """Return it without what it says of aliases that went elsewhere."""
         gone = set(aliases)
         return attrs.evolve(self, moves={one: number for one, number in self.moves.items() if one not in gone})
+
+
+def _facts(text: str) -> dict[str, Any]:
+    """Read what follows the number in a title."""
+    state, _, rest = text.partition(";")
+    told = [fact.partition(":")[::2] for fact in rest.split(";")]
+    facts = {kind: value for kind, value in told if kind != "moved"}
+    moved = [value.partition(":")[::2] for kind, value in told if kind == "moved"]
+    return {
+        "state": State(state),
+        "type": facts.get("type", ""),
+        "put_id": facts.get("put", ""),
+        "digest": facts.get("sha256", ""),
+        "number": int(facts.get("number", -1)),
+        "label": facts.get("label"),
+        "moves": {alias: int(number) for number, alias in moved},
+    }
 
 
 def _from_tags(key: str, created: str, tags: tuple[str, ...]) -> Head:
@@ -195,7 +193,13 @@ class Wanted:
         if self.state is None:
             return f"{begins}( |$)"
         # In the order of a title.
-        facts = {"type": self.type, "put": self.put_id, "sha256": self.digest, "number": self.number, "label": self.label}
+        facts = {
+            "type": self.type,
+            "put": self.put_id,
+            "sha256": self.digest,
+            "number": self.number,
+            "label": self.label,
+        }
         told = {kind: re.escape(str(value)) for kind, value in facts.items() if value is not None}
         rest = [f"{kind}:{value}{'[0-9a-f]*' if kind == 'sha256' else ''};" for kind, value in told.items()]
         rest += [f"moved:[0-9]+:{re.escape(self.alias)};"] if self.alias is not None else []
@@ -207,7 +211,12 @@ class Wanted:
         state = {State.STORED: [_OLD_STORED], State.GONE: [_OLD_GONE]}.get(self.state or State.OPEN, [])
         label = "spent" if self.state is State.GONE else "label"
         digest = self.digest if self.digest is None or len(self.digest) == 64 else self.digest[:_OLD_PREFIX]
-        asked = {"name": self.name, "type": self.type, "put": self.put_id, "digest": digest}
+        asked: dict[str, str | int | None] = {
+            "name": self.name,
+            "type": self.type,
+            "put": self.put_id,
+            "digest": digest,
+        }
         asked |= {"version": self.number, label: self.label, "alias": self.alias}
         told = [f"tracelet.{kind}:{value}" for kind, value in asked.items() if value is not None]
         return ["__$all", OLD_RECORD, *state, *told]

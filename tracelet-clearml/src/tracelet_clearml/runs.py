@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +25,8 @@ __all__ = ["Home", "Runs"]
 
 _LOG = logging.getLogger("tracelet.clearml")
 _FIELDS = ["id", "name", "project", "status", "status_reason", "status_message", "type", "tags"]
-_RUN = "tracelet.run:"
+#: The beginning of a tag that an earlier release gave to the tasks of its runs.
+_OLD_RUN = "tracelet.run:"
 #: What follows an experiment's name in that of a run's task.
 _SHOWN_ID = 8
 #: So many tasks of one run are looked at: more than one where some take nothing any more.
@@ -33,9 +35,9 @@ _TASKS = 20
 _PING = 600.0
 
 
-def run_tag(run_id: str) -> str:
-    """The tag of the task of one of Tracelet's runs, for people and for ClearML's search."""
-    return f"{_RUN}{run_id}"
+def _note(run: str, task: str = "") -> str:
+    """The name of the hidden task that says which task a run has, or its beginning: a tag would be there for people to choose."""
+    return f";run:{run};task:{task}{';' if task else ''}"
 
 
 @attrs.frozen
@@ -61,6 +63,8 @@ class Home:
     @property
     def takes(self) -> bool:
         """Whether something can be put into it, if need be after it was opened."""
+        if self.made and not self.project_id:  # its project was deleted: nobody would find it
+            return False
         return self.status.name in WRITABLE or (self.made and self.status.name in ENDED)
 
 
@@ -107,7 +111,7 @@ class Runs:
             task = self._task(task_id)
             if task is None:
                 return True
-            home = Home.of(task, made=any(str(tag).startswith(_RUN) for tag in task.get("tags") or ()))
+            home = Home.of(task, made=self._is_made(task))
             if not home.takes:
                 return False
             try:
@@ -164,9 +168,29 @@ class Runs:
 
     def _earlier(self, run: RunInfo) -> list[Mapping[str, Any]]:
         """The tasks that other processes, or an earlier lane, made for the same run."""
-        tags = ["__$all", run_tag(run.id)]
-        asked = {"tags": tags, "only_fields": _FIELDS, "order_by": ["created"], "page": 0, "page_size": _TASKS}
-        return list(self._api.call("tasks", "get_all", project=[self._projects.visible()], **asked)["tasks"])
+        keys = [name.rpartition(":")[2].rstrip(";") for name in self._notes(f"^{re.escape(_note(run.id))}")]
+        asked: dict[str, Any] = {"only_fields": _FIELDS, "order_by": ["created"], "page": 0, "page_size": _TASKS}
+        found = self._api.call("tasks", "get_all", id=keys, **asked)["tasks"] if keys else []
+        places = self._projects.visibles()
+        if places:
+            tags = ["__$all", f"{_OLD_RUN}{run.id}"]
+            found += self._api.call("tasks", "get_all", project=places, tags=tags, **asked)["tasks"]
+        return list(found)
+
+    def _notes(self, pattern: str) -> list[str]:
+        """The names of the hidden tasks that say which task a run has."""
+        places = self._projects.indexes()
+        if not places:
+            return []
+        asked = {"only_fields": ["id", "name"], "order_by": ["created"], "page": 0, "page_size": _TASKS}
+        found = self._api.call("tasks", "get_all", project=places, name=pattern, **asked)["tasks"]
+        return [str(one["name"]) for one in found]
+
+    def _is_made(self, task: Mapping[str, Any]) -> bool:
+        """Whether Tracelet made a task, for whichever run."""
+        if any(str(tag).startswith(_OLD_RUN) for tag in task.get("tags") or ()):
+            return True
+        return bool(self._notes(f"^;run:[^;]+;task:{re.escape(str(task['id']))};"))
 
     def _make(self, run: RunInfo, before: Mapping[str, Any] | None) -> Home:
         """Make a task; ``before`` is one that the run has, and that takes nothing any more."""
@@ -184,8 +208,10 @@ class Runs:
             # People who look for the artifacts at that task are led here.
             more = {"parent": before["id"]}
             note += f" What came after the task {before['id']} ({before.get('name')}) was {before.get('status')}."
-        tags = ["tracelet", run_tag(run.id)]
-        self._api.call("tasks", "edit", task=key, tags=tags, comment=note, force=True, **more)
+        self._api.call("tasks", "edit", task=key, tags=["tracelet"], comment=note, force=True, **more)
+        place, told = self._projects.index(), "Where Tracelet finds the task of a run. Leave it as it is."
+        named = {"name": _note(run.id, key), "type": "custom", "system_tags": ["hidden"], "comment": told}
+        self._api.call("tasks", "create", project=place, **named)
         begin(self._api, key)
         return Home.of(self._expect(key, {"in_progress"}), made=True, ours=True, run=run)
 
