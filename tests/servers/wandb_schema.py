@@ -2,6 +2,10 @@
 
 Fields, arguments and types are those that the client asks for: ``sdk/artifacts/_generated``, ``apis/public``, and the
 requests that stand in its binary. What it never asks for is not here.
+
+Versions are filtered by their state as ``apis/public/artifacts.py`` of the client does it by default. That they are filtered by
+keys of their metadata, too, with ``$regex``, ``$in`` and ``$or``, is a guess: it is documented of a registry's versions alone.
+Hence the server can do without, in each way that there is.
 """
 
 from __future__ import annotations
@@ -423,10 +427,10 @@ class Schema:
     def _new_file(self, spec: dict[str, Any]) -> Node:
         """Where a file of a version goes; nowhere where its bytes are here."""
         named = {"artifactID", "name", "md5", "mimetype", "artifactManifestID", "uploadPartsInput"}
-        left = set(spec) - named - ({"digest", "digestAlgorithm"} if self._state.current else set())
-        if left:
-            raise Unknown(f"createArtifactFiles: {sorted(left)} is not known here")
-        digest = spec.get("digest") or spec["md5"]
+        named |= {"digest"} if self._state.current else set()
+        if set(spec) != named:
+            raise Unknown(f"createArtifactFiles: {sorted(set(spec) ^ named)} is not known here, or left out")
+        digest = spec["digest"] if self._state.current else spec["md5"]
         algorithm = self._state.artifacts[spec["artifactID"]][2].digest_algorithm.removeprefix("MANIFEST_")
         birth, there = self._state.asked(spec["artifactID"], digest)
         path = f"wandb_artifacts/{blob_name(digest)}"
@@ -437,7 +441,7 @@ class Schema:
                 "name": spec["name"],
                 "displayName": spec["name"],
                 "storagePath": path,
-                "uploadUrl": None if there else self._upload(f"file:{algorithm}:{digest}"),
+                "uploadUrl": None if there else self._upload(f"file:{spec['md5']}:{algorithm}:{digest}"),
                 "uploadHeaders": [],
                 "uploadMultipartUrls": self._part_urls(path, digest, algorithm, parts) if parts and not there else None,
                 "artifact": lambda: self._artifact(birth),

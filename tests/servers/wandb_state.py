@@ -6,8 +6,8 @@ pull request n of the public repository wandb/wandb, ``core/`` and ``sdk/`` are 
 Runs
     * A run that is not there is made by ``upsertBucket``: ``core/internal/runupserter``, ``InitRun``.
     * An id that was deleted answers HTTP 409, "was previously created and deleted": WB-4897, WB-4948, WB-10669; it is free
-      again after some seven days: WB-6395. Its run is null to queries, and its versions stay where the user did not ask
-      for their end, too: WB-4816. That an artifact, an input or a stream of such a run is refused with 404 is a guess.
+      again after some seven days: WB-6395, and issue 875 of mozilla/translations. Its run is null to queries, and its
+      versions stay where the user did not ask for their end, too: WB-4816. That an artifact, an input or a stream of such a run is refused with 404 is a guess.
     * An entity that is not there answers HTTP 404, "not found during upsertBucket": public reports of it are many.
     * An entity is found in any case, and written in its own: a guess, from how ``sdk/artifacts`` compares them.
 Versions
@@ -32,7 +32,12 @@ Aliases
 Bytes
     * An upload in parts: ``core/pkg/artifacts/saver.go``, ``uploadMultipart``, and S3's own rules: parts of 5 MiB or more
       but for the last, an ETag for each, which is its MD5, and all of them told at the end.
-    * Digests are MD5, or XXH128 where an artifact says so and the server is a current one: ``sdk/lib/hashutil.py``.
+    * Digests are MD5, or XXH128 where an artifact says so: ``sdk/lib/hashutil.py``. A client of a current server tells both of
+      each file, and of one that does not say that it has such digests the MD5 alone: seen of the client of 0.31.0. That
+      both are checked is a guess.
+Refusals
+    * ``errors`` with the path of the field, ``data`` with null in its place, and an HTTP status: 403 for "permission denied"
+      (WB-9156), 404, 409. That every other refusal of a current server is 400, and of an older one 200, is a guess.
 """
 
 from __future__ import annotations
@@ -359,9 +364,9 @@ class State:
         """Take an upload; its bytes must be the promised ones."""
         kind, _, what = self.uploads[token].partition(":")
         if kind == "file":
-            algorithm, _, digest = what.partition(":")
-            if _digest(data, algorithm) != digest:
-                raise ValueError(f"the {algorithm} of an upload is not the promised one")
+            md5, algorithm, digest = what.split(":")
+            if _digest(data, "MD5") != md5 or _digest(data, algorithm) != digest:
+                raise ValueError(f"the MD5 or the {algorithm} of an upload is not the promised one")
             self._write(blob_name(digest), data)
         elif kind == "part":
             upload, _, number = what.partition(":")

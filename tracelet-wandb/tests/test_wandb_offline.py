@@ -45,7 +45,7 @@ print(json.dumps([sorted(listed), got.open("w.bin").read().decode(), got.pending
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
-    with wandb_server(tmp_path_factory.mktemp("server")) as server:
+    with wandb_server(tmp_path_factory.mktemp("server"), current=True) as server:
         yield server
 
 

@@ -71,7 +71,7 @@ STORED = [0, [["v1", "weights 1"], ["v0", "weights 0"]]]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WandbServer]:
-    with wandb_server(tmp_path_factory.mktemp("server")) as server:
+    with wandb_server(tmp_path_factory.mktemp("server"), current=True) as server:
         yield server
 
 

@@ -179,7 +179,8 @@ class WandbBackend:
 
     def _logged(self, run: wandb.Run, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
         """Upload and commit; from the start again where other writers were first with a file that this brings, too."""
-        for left in reversed(range(_CONFLICTS)):
+        conflicts = 0
+        while True:
             with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
                 with translated(self._place.server):
                     artifact = build(sealed, labels.version, record.add, Path(made))
@@ -191,9 +192,9 @@ class WandbBackend:
                     # What cannot be deleted now is nobody's version, and no reason not to try again.
                     with contextlib.suppress(BackendError):
                         self._versions.undo(artifact)
-                    if not left:
+                    conflicts += 1
+                    if conflicts == _CONFLICTS:
                         raise
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _committed(
         self, run: wandb.Run, artifact: wandb.Artifact, sealed: SealedArtifact, labels: Labels
