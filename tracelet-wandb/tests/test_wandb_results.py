@@ -31,7 +31,8 @@ def break_server(match):
     urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/_control/fault", body).read()
 
 pace = float(os.environ["TEST_PACE"])
-config = ExperimentConfig(deadline=8.0 * pace, stop_timeout=4.0 * pace)
+# The server fails at once: a long deadline costs nothing, and the first artifact has to arrive.
+config = ExperimentConfig(deadline=30.0 * pace, stop_timeout=4.0 * pace)
 try:
     with Experiment({experiment!r}, backend="wandb", artifacts=True, config=config) as exp:
         assert exp.log_artifact(artifact(exp, 0)).ok
