@@ -6,12 +6,14 @@ of a run cannot be changed, and whoever tries to is told: that is how names, ver
 
     root   param  name/<name>        the run of that name
            param  run/<id>           the MLflow run that belongs to one of Tracelet's runs
-    name   tags   tracelet.name, tracelet.type
+    name   tags   tracelet.type; tracelet.name, set when the root knows the run: what has none is nobody's
            param  v3                 the put that claimed v3
            tag    v3                 the record of v3, set last: what has none does not exist
            param  label/<label>      the version and digest that took the label
            tag    label/<label>      another version of the same digest that has it now
            tag    alias/<alias>      the version that the alias is now
+
+MLflow's pages leave the experiment out of their list, and its runs have ended: nothing runs there.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ _ROOT = "tracelet.root"
 _NAME = "tracelet.name"
 _TYPE = "tracelet.type"
 _PAGE = 1000
-_NOTE = "Where Tracelet finds the artifacts of the experiment {name!r}. Leave it as it is."
+_NOTE = "mlflow.note.content"
+_LEAVE = "Leave it as it is."
+#: MLflow's own experiments that are not for people have it: its page of all experiments shows those that have none.
+_UNLISTED = "mlflow.experiment.isGateway"
 
 
 def key(kind: str, text: str) -> str:
@@ -53,6 +58,8 @@ class Entry:
     run_id: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
+    #: Whether MLflow shows it as one that still runs.
+    is_running: bool
 
     @property
     def name(self) -> str:
@@ -113,7 +120,18 @@ def _is_version(name: str) -> bool:
 
 
 def _entry(run: Run) -> Entry:
-    return Entry(run.info.run_id, run.data.params, run.data.tags)
+    return Entry(run.info.run_id, run.data.params, run.data.tags, run.info.status == "RUNNING")
+
+
+@attrs.frozen
+class _Place:
+    """Where an index is."""
+
+    experiment_id: str
+    #: The run above all others.
+    root: str
+    #: Whether MLflow's pages leave it out; those of earlier releases they did not.
+    is_unlisted: bool
 
 
 class Index:
@@ -123,7 +141,7 @@ class Index:
         self._client = client
         self._experiment = experiment
         self._title = f"{experiment}.tracelet"
-        self._place: tuple[str, str] | None = None
+        self._place: _Place | None = None
         #: By name: what was last read of it.
         self._seen: dict[str, Entry] = {}
 
@@ -149,12 +167,13 @@ class Index:
         place = self._found()
         if place is None:
             return
-        wanted = {_NAME: name, _TYPE: type.value if type is not None else None}
-        parts = [f"tags.`{tag}` = '{value}'" for tag, value in wanted.items() if value is not None]
-        text = " AND ".join(parts) or f"tags.`{_NAME}` != ''"
+        parts = [f"tags.`{_NAME}` != ''" if name is None else f"tags.`{_NAME}` = '{name}'"]
+        if type is not None:
+            parts.append(f"tags.`{_TYPE}` = '{type.value}'")
+        text = " AND ".join(parts)
         page = None
         while True:
-            runs = self._client.search_runs([place[0]], text, max_results=_PAGE, page_token=page)
+            runs = self._client.search_runs([place.experiment_id], text, max_results=_PAGE, page_token=page)
             for run in runs:
                 # Not every database minds upper and lower case; and one that lost its race names no claim.
                 if name in {None, run.data.tags[_NAME]} and run.data.tags.get("tracelet.lost") is None:
@@ -168,18 +187,29 @@ class Index:
 
         Good enough for claiming: whoever claims what others have claimed since is told.
         """
-        found = self._seen.get(name) or self.entry(name)
-        if found is not None:
-            return found
-        experiment, root = self._made()
-        tags = {_NAME: name, _TYPE: type.value, "mlflow.runName": name}
-        made = self._client.create_run(experiment, tags=tags).info.run_id
-        owner = self.take(root, key("name", name), made)
+        found = self._seen.get(name) or self.entry(name) or self._new(name, type)
+        if found.is_running:
+            self._client.set_terminated(found.run_id)
+            found = attrs.evolve(found, is_running=False)
+        self._seen[name] = found
+        return found
+
+    def _new(self, name: str, type: ArtifactType) -> Entry:
+        """Make a run for a name; where another process has made one meanwhile, that one is the name's."""
+        place = self._made()
+        note = f"The versions of the artifact {name!r} of the experiment {self._experiment!r}. {_LEAVE}"
+        tags = {_TYPE: type.value, "mlflow.runName": name, _NOTE: note}
+        run = self._client.create_run(place.experiment_id, tags=tags)
+        made = run.info.run_id
+        owner = self.take(place.root, key("name", name), made)
         if owner != made:
-            self._client.set_tag(made, "tracelet.lost", "true")
             self._client.delete_run(made)
-        self._seen[name] = _entry(self._client.get_run(owner))
-        return self._seen[name]
+            run = self._client.get_run(owner)
+        if _NAME not in run.data.tags:
+            # Only now: whoever looked for the name before would have put versions into a run that nobody finds.
+            self._client.set_tag(owner, _NAME, name)
+        found = _entry(run)
+        return attrs.evolve(found, tags={**found.tags, _NAME: name})
 
     # -- versions and labels
 
@@ -236,12 +266,11 @@ class Index:
 
     def run_of(self, run_id: str) -> str | None:
         """Return the MLflow run that belongs to one of Tracelet's runs, or None."""
-        _, root = self._made()
-        return self._client.get_run(root).data.params.get(key("run", run_id))
+        return self._client.get_run(self._made().root).data.params.get(key("run", run_id))
 
     def claim_run(self, run_id: str, candidate: str) -> str:
         """Let an MLflow run belong to one of Tracelet's, unless another one does; return the one that does."""
-        return self.take(self._made()[1], key("run", run_id), candidate)
+        return self.take(self._made().root, key("run", run_id), candidate)
 
     # -- claims
 
@@ -260,7 +289,7 @@ class Index:
 
     # -- the experiment of the index
 
-    def _found(self) -> tuple[str, str] | None:
+    def _found(self) -> _Place | None:
         if self._place is None:
             experiment = self._client.get_experiment_by_name(self._title)
             if experiment is None:
@@ -275,19 +304,20 @@ class Index:
                     f"the MLflow experiment {self._title!r} is somebody's own, and artifacts of {self._experiment!r} would "
                     "be found by one of that name: use another experiment's name."
                 )
-            self._place = experiment.experiment_id, experiment.tags[_ROOT]
+            self._place = _Place(experiment.experiment_id, experiment.tags[_ROOT], _UNLISTED in experiment.tags)
         return self._place
 
-    def _made(self) -> tuple[str, str]:
+    def _made(self) -> _Place:
         """Make the experiment whole under a name of its own, and then give it the name that only one can have."""
         found = self._found()
         if found is not None:
-            return found
+            return self._unlisted(found)
+        note = f"Where Tracelet finds the artifacts of the experiment {self._experiment!r}. {_LEAVE}"
         candidate = self._client.create_experiment(
-            f"{self._title}.{uuid.uuid4().hex[:12]}",
-            tags={"mlflow.note.content": _NOTE.format(name=self._experiment)},
+            f"{self._title}.{uuid.uuid4().hex[:12]}", tags={_NOTE: note, _UNLISTED: "true"}
         )
-        root = self._client.create_run(candidate, tags={"mlflow.runName": "root"}).info.run_id
+        root = self._client.create_run(candidate, tags={"mlflow.runName": "root", _NOTE: note}).info.run_id
+        self._client.set_terminated(root)
         self._client.set_experiment_tag(candidate, _ROOT, root)
         try:
             self._client.rename_experiment(candidate, self._title)
@@ -297,5 +327,13 @@ class Index:
             if found is None:
                 raise
             return found
-        self._place = candidate, root
+        self._place = _Place(candidate, root, is_unlisted=True)
         return self._place
+
+    def _unlisted(self, place: _Place) -> _Place:
+        """Take an index that an earlier release made out of people's sight."""
+        if not place.is_unlisted:
+            self._client.set_terminated(place.root)
+            self._client.set_experiment_tag(place.experiment_id, _UNLISTED, "true")
+            place = self._place = attrs.evolve(place, is_unlisted=True)
+        return place
