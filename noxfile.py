@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `oldest`, `newest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `oldest`, `newest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -105,6 +105,13 @@ def launchers(session: nox.Session) -> None:
     (torch,) = (line for line in group("frameworks") if line.startswith("torch=="))
     session.install(torch, "numpy", "-e", "./tracelet-core", *group("test"))
     session.run("pytest", "tests/launchers", *session.posargs)
+
+
+@nox.session
+def deployments(session: nox.Session) -> None:
+    """Use MLflow on PostgreSQL, with passwords, and behind TLS and a path; what is not installed is said, and fails."""
+    session.install("-e", CORE, "-e", "./tracelet-mlflow", *group("test", "demo", "deployments"))
+    session.run("pytest", "tests/deployments", *FEW, *session.posargs)
 
 
 @nox.session

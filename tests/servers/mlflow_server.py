@@ -5,24 +5,33 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import sqlite3
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+
+from sqlalchemy import Connection, create_engine, text
 
 from servers.processes import ServerProcess, free_port
 
 
 class MlflowServer:
-    """On sqlite in a folder. Artifacts go through it, to that folder or to `artifacts`, unless it is not `proxied`."""
+    """On sqlite in a folder, or on the database `store`. Artifacts go through it, to that folder or to `artifacts`, unless it is not `proxied`."""
 
     def __init__(
-        self, folder: Path, *, artifacts: str = "", proxied: bool = True, environ: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        artifacts: str = "",
+        proxied: bool = True,
+        store: str = "",
+        options: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        self.database = folder / "mlflow.db"
+        #: Its database, as SQLAlchemy has it.
+        self.store = store or f"sqlite:///{folder / 'mlflow.db'}"
         self.artifacts = folder / "artifacts"
         place = artifacts or str(self.artifacts)
         where = (
@@ -34,7 +43,7 @@ class MlflowServer:
         self.process = ServerProcess(
             [
                 *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-                *("--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}", *where),
+                *("--workers", "1", "--backend-store-uri", self.store, *where, *options),
             ],
             port,
             "/health",
@@ -53,20 +62,37 @@ class MlflowServer:
         self.process.kill()
 
 
-def replace_manifests(database: Path, old: bytes, new: bytes) -> int:
-    """Replace bytes in the manifests that Tracelet's index holds; return in how many."""
+def replace_manifests(store: str, old: bytes, new: bytes) -> int:
+    """Replace bytes in the manifests that Tracelet's index holds in a database; return in how many."""
     changed = 0
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        rows = connection.execute("SELECT run_uuid, key, value FROM tags WHERE key GLOB 'v[0-9]*'").fetchall()
+    with _database(store) as connection:
+        rows = connection.execute(text("SELECT run_uuid, key, value FROM tags WHERE key LIKE 'v%'")).fetchall()
         for run, key, value in rows:
-            record = json.loads(value)
-            text = zlib.decompress(base64.b64decode(record["manifest"])) if "manifest" in record else b""
-            if old in text:
-                record["manifest"] = base64.b64encode(zlib.compress(text.replace(old, new))).decode()
-                place = "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?"
-                connection.execute(place, (json.dumps(record), run, key))
+            record = json.loads(value) if key[1:].isdecimal() else {}
+            manifest = zlib.decompress(base64.b64decode(record["manifest"])) if "manifest" in record else b""
+            if old in manifest:
+                record["manifest"] = base64.b64encode(zlib.compress(manifest.replace(old, new))).decode()
+                place = text("UPDATE tags SET value = :value WHERE run_uuid = :run AND key = :key")
+                connection.execute(place, {"value": json.dumps(record), "run": run, "key": key})
                 changed += 1
     return changed
+
+
+def runs_of(store: str) -> list[tuple[object, ...]]:
+    """Every run of a database and how it is, and every experiment."""
+    with _database(store) as connection:
+        asked = ("SELECT run_uuid, status, end_time FROM runs", "SELECT name, lifecycle_stage FROM experiments")
+        return sorted((tuple(row) for one in asked for row in connection.execute(text(one))), key=repr)
+
+
+@contextlib.contextmanager
+def _database(store: str) -> Iterator[Connection]:
+    engine = create_engine(store)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def replace_files(folder: Path, old: bytes, new: bytes) -> int:

@@ -16,6 +16,7 @@ class Wicket:
 
     `pass`, `refused`, `hang`, an HTTP status such as `503` that answers every one, or what becomes of the answers: `slow`, a few
     bytes at a time; `reset`, broken off in the middle; `corrupt`, one bit of every block changed.
+    `requests` has the first line of each one that went through.
     """
 
     def __init__(self, behind: int) -> None:
@@ -23,6 +24,8 @@ class Wicket:
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._after: tuple[int, Callable[[], None]] | None = None
+        self._damage: tuple[bytes, int] | None = None
+        self.requests: list[str] = []
         self.port = 0
         self.mode = "pass"
 
@@ -33,6 +36,10 @@ class Wicket:
     def after(self, count: int, call: Callable[[], None]) -> None:
         """Call once when so many more bytes have gone to the server."""
         self._after = (count, call)
+
+    def damage(self, what: bytes, times: int) -> None:
+        """Change the last bit of these bytes on their way to the server, so often as they come by."""
+        self._damage = what, times
 
     def set(self, mode: str) -> None:
         """Change what happens, to connections that are open as well."""
@@ -94,6 +101,18 @@ class Wicket:
                 client.sendall(answer.encode())
         self._open.discard(client)
 
+    def _request(self, block: bytes) -> bytes:
+        """Note a request that begins here, and return what goes to the server."""
+        line, _, _ = block.partition(b"\r\n")
+        if line.endswith(b" HTTP/1.1"):
+            self.requests.append(line.decode("latin-1").removesuffix(" HTTP/1.1"))
+        if self._damage is not None:
+            what, times = self._damage
+            if times and what in block:
+                self._damage = what, times - 1
+                return block.replace(what, what[:-1] + bytes([what[-1] ^ 1]))
+        return block
+
     def _answer(self, block: bytes, client: socket.socket) -> bool:
         """Send a part of an answer; say whether there may be more of it."""
         if self.mode == "slow":
@@ -117,7 +136,7 @@ class Wicket:
         with contextlib.suppress(OSError):
             while block := source.recv(1 << 16):
                 if inwards:
-                    target.sendall(block)
+                    target.sendall(self._request(block))
                 elif not self._answer(block, target):
                     return
                 if inwards and self._after is not None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from servers.mlflow_server import MlflowServer, replace_files, replace_manifests
+from servers.mlflow_server import MlflowServer, replace_files, replace_manifests, runs_of
 from servers.s3_server import S3Server
 from tracelet.testing import BackendContract
 
 URI = "TRACELET_MLFLOW_TRACKING_URI"
-
-
-def runs_of(database: Path) -> list[tuple[str, ...]]:
-    """Every run of a database and how it is, and every experiment."""
-    with sqlite3.connect(database) as connection:
-        runs = connection.execute("SELECT run_uuid, status, end_time FROM runs").fetchall()
-        return sorted([*runs, *connection.execute("SELECT name, lifecycle_stage FROM experiments").fetchall()])
 
 
 class OnMlflow(BackendContract):
@@ -46,7 +38,7 @@ class TestOnSqlite(OnMlflow):
     @pytest.fixture
     def tamper(self, environ: Mapping[str, str]) -> Callable[[bytes, bytes], int]:
         database = Path(environ[URI].removeprefix("sqlite:///"))
-        return lambda old, new: replace_manifests(database, old, new) + replace_files(database.parent, old, new)
+        return lambda old, new: replace_manifests(environ[URI], old, new) + replace_files(database.parent, old, new)
 
 
 class TestOnAServer(OnMlflow):
@@ -57,11 +49,11 @@ class TestOnAServer(OnMlflow):
 
     @pytest.fixture
     def tamper(self, server: MlflowServer) -> Callable[[bytes, bytes], int]:
-        return lambda old, new: replace_manifests(server.database, old, new) + replace_files(server.artifacts, old, new)
+        return lambda old, new: replace_manifests(server.store, old, new) + replace_files(server.artifacts, old, new)
 
     @pytest.fixture
     def footprint(self, server: MlflowServer) -> Callable[[], object]:
-        return lambda: runs_of(server.database)
+        return lambda: runs_of(server.store)
 
 
 class TestOnAServerWithABucket(OnMlflow):
@@ -76,8 +68,8 @@ class TestOnAServerWithABucket(OnMlflow):
 
     @pytest.fixture
     def tamper(self, s3_server: MlflowServer, bucket: S3Server) -> Callable[[bytes, bytes], int]:
-        return lambda old, new: replace_manifests(s3_server.database, old, new) + bucket.replace(old, new)
+        return lambda old, new: replace_manifests(s3_server.store, old, new) + bucket.replace(old, new)
 
     @pytest.fixture
     def footprint(self, s3_server: MlflowServer) -> Callable[[], object]:
-        return lambda: runs_of(s3_server.database)
+        return lambda: runs_of(s3_server.store)

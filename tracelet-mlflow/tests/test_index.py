@@ -41,6 +41,10 @@ def seen(server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
+def an_index(client: MlflowClient, experiment: str) -> Index:
+    return Index(client, experiment, is_served=True)
+
+
 def runs_of(client: MlflowClient) -> list[Any]:
     return list(client.search_runs([client.get_experiment_by_name("seen.tracelet").experiment_id]))
 
@@ -88,23 +92,23 @@ def test_many_that_name_one_artifact_at_once_agree_where_its_versions_are(client
     everybody = threading.Barrier(6)
 
     def name(_: int) -> tuple[Entry, Entry | None]:
-        index = Index(client, "raced")
+        index = an_index(client, "raced")
         everybody.wait()
         entry = index.ensure("data", ArtifactType.DATASET)
-        return entry, Index(client, "raced").entry("data")
+        return entry, an_index(client, "raced").entry("data")
 
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(name, range(6)))
     (run_id,) = {entry.run_id for pair in found for entry in pair if entry is not None}
     assert all(later is not None for _, later in found)
-    assert [entry.run_id for entry in Index(client, "raced").entries()] == [run_id]
+    assert [entry.run_id for entry in an_index(client, "raced").entries()] == [run_id]
 
 
 def test_a_name_that_a_process_left_half_made_is_made_whole_by_the_next_one(client: MlflowClient) -> None:
     """Its run is the root's already, and is not found by its name yet."""
-    first = Index(client, "halved")
+    first = an_index(client, "halved")
     made = first.ensure("data", ArtifactType.DATASET)
     client.delete_tag(made.run_id, "tracelet.name")
-    assert list(Index(client, "halved").entries()) == []
-    assert Index(client, "halved").ensure("data", ArtifactType.DATASET).run_id == made.run_id
-    assert [entry.name for entry in Index(client, "halved").entries(type=ArtifactType.DATASET)] == ["data"]
+    assert list(an_index(client, "halved").entries()) == []
+    assert an_index(client, "halved").ensure("data", ArtifactType.DATASET).run_id == made.run_id
+    assert [entry.name for entry in an_index(client, "halved").entries(type=ArtifactType.DATASET)] == ["data"]

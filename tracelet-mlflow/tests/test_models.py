@@ -273,6 +273,71 @@ def test_requirements_are_given(client: MlflowClient, tmp_path: Path) -> None:
     assert {f"mlflow=={mlflow.__version__}", f"scikit-learn=={sklearn.__version__}"} <= set(requirements)
 
 
+def test_a_file_that_both_forms_of_a_model_have_is_stored_once(
+    client: MlflowClient, written: Any, server: MlflowServer
+) -> None:
+    """It is MLflow's own, in the model; the artifact's other files are in the run."""
+    for name, file in (("logistic", "model.skops"), ("xgb-wrapper", "model.ubj"), ("xgb.booster", "model.ubj")):
+        version = client.get_model_version_by_alias(name, "best")
+        run = client.get_run(version.run_id)
+        folder = server.artifacts / run.info.experiment_id
+        ours = {path.name for path in (folder / version.run_id / "artifacts" / name).rglob("*") if path.is_file()}
+        theirs = {path.name for path in (folder / "models" / version.tags["tracelet.model_id"]).rglob("*")}
+        assert ours >= {"model.json", "tracelet.json"}
+        assert file in theirs - ours
+
+
+USED = """
+import json, os
+from pathlib import Path
+from sklearn.linear_model import LinearRegression
+from tracelet import ArtifactType, Experiment
+
+Path("model.pth").write_bytes(b"weights")
+with Experiment("made-here", backend="mlflow", artifacts=True) as exp:
+    line = exp.create_artifact("used-line", ArtifactType.MODEL)
+    line.add_model(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]))
+    line.metadata["force_reference"] = True
+    exp.log_artifact(line).raise_for_errors()
+    for name, kind in (("used-file", ArtifactType.CHECKPOINT), ("used-rows", ArtifactType.DATASET)):
+        artifact = exp.create_artifact(name, kind).add_file("model.pth")
+        artifact.metadata.update({"epoch": 3, "stage": "warm-up"})
+        exp.log_artifact(artifact).raise_for_errors()
+runs = []
+for _ in range(2):
+    with Experiment("made-here", backend="mlflow", artifacts=True) as exp:
+        for name in ("used-line", "used-file", "used-rows"):
+            exp.use_artifact(name)
+    runs.append(exp.run_id)
+predicted = exp.get_artifact("used-line").load_model().predict([[2.0]])[0]
+print(json.dumps([runs, float(predicted)]))
+"""
+
+
+def test_a_model_that_a_run_uses_is_one_of_its_models(server: MlflowServer, tmp_path: Path) -> None:
+    """MLflow's form of it, or, for files that have none, a model of MLflow's whose files are elsewhere: one for all runs.
+
+    What is no model is a dataset. A model's file that is too large for the artifact is MLflow's all the same.
+    """
+    ours, predicted = programs.run(USED, tmp_path / "program", {"MLFLOW_TRACKING_URI": server.url})
+    assert predicted == pytest.approx(4.0)
+    client = MlflowClient(tracking_uri=server.url)
+    experiment = client.get_experiment_by_name("made-here").experiment_id
+    line = client.get_model_version("used-line", "1").tags["tracelet.model_id"]
+    assert "model.skops" in {Path(info.path).name for info in client.list_logged_model_artifacts(line)}
+    used = []
+    for ours_id in ours:
+        (found,) = client.search_runs([experiment], f"tags.`tracelet.run_id` = '{ours_id}'")
+        run = client.get_run(found.info.run_id)
+        used.append({one.model_id for one in run.inputs.model_inputs})
+        assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["used-rows"]
+    assert used[0] == used[1]
+    (elsewhere,) = used[0] - {line}
+    model = client.get_logged_model(elsewhere)
+    assert (model.name, model.status, model.params) == ("used-file", "READY", {"stage": "warm-up"})
+    assert model.tags["mlflow.model.isExternal"] == "true"
+
+
 INTERRUPTED = """
 import json, time, uuid
 from pathlib import Path

@@ -37,6 +37,9 @@ class MlflowSettings:
     pack_over: int = attrs.field(default=100, validator=_at_least(0))
     #: Files of at most this many kilobytes (1,000 bytes) are small.
     pack_file_kb: int = attrs.field(default=1000, validator=_at_least(0))
+    #: Files of at most this many megabytes (1,000,000 bytes) that go up through a server are read back; of larger ones the
+    #: size is compared.
+    read_back_mb: int = attrs.field(default=100, validator=_at_least(0))
     #: Enter models, checkpoints and weights in the Model Registry.
     register: bool = True
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tracelet.exceptions import AmbiguousVersion, ArtifactError, VersionConflict
+from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendUnavailable, VersionConflict
 from tracelet.plugin import (
     ArtifactType,
     Backend,
@@ -34,9 +34,9 @@ from tracelet_mlflow.connection import Connection, tracking_uri
 from tracelet_mlflow.errors import hear_waits, translated
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
 from tracelet_mlflow.index import Entry, Index, key
-from tracelet_mlflow.notes import Notes, note_input
+from tracelet_mlflow.notes import Notes, note_dataset, note_models
 from tracelet_mlflow.records import Record, digest_of
-from tracelet_mlflow.registry import Registry
+from tracelet_mlflow.registry import Registry, shared_paths
 from tracelet_mlflow.runs import Home, Runs
 
 __all__ = ["MlflowBackend", "open_backend"]
@@ -49,7 +49,9 @@ def open_backend(experiment: str, settings: MlflowSettings, context: BackendCont
     """Connect to MLflow; raises :class:`~tracelet.BackendUnavailable` where it is not there."""
     hear_waits()
     uri = tracking_uri(settings.tracking_uri, context.sdk.get("tracking_uri"))
-    return MlflowBackend(experiment, settings, context, Connection(uri))
+    return MlflowBackend(
+        experiment, settings, context, Connection(uri, settings.read_back_mb * 1_000_000, context.directory)
+    )
 
 
 @attrs.frozen
@@ -81,11 +83,11 @@ class MlflowBackend:
     def _opened(self) -> _Rooms:
         if self._rooms is None:
             connection, sdk = self._connection, self._context.sdk
-            index = Index(connection.client, self._experiment)
+            index = Index(connection.client, self._experiment, is_served=connection.is_served)
             self._rooms = _Rooms(
                 index,
                 Runs(connection.client, index, self._experiment, sdk, connection.artifact_location),
-                Registry(connection.client, self._experiment, self._context.directory),
+                Registry(connection.client, self._experiment, self._context.directory, connection.model_repository),
                 Notes(connection.client, connection.shown),
             )
         return self._rooms
@@ -133,19 +135,29 @@ class MlflowBackend:
             if resumed and number in entry.records:
                 return self._stored(entry, number)
             record = self._record(manifest, home, number)
-            self._files(record).upload(manifest, sealed.sources)
-            _check_unchanged(sealed)
+            registers = self._registers(manifest)
+            self._upload(record, sealed, shared_paths(sealed) if registers else ())
             if labels.version:
                 taken = self._settle_label(entry, number, manifest.digest, labels.version)
                 if taken is not None:
                     return taken
-            if self._settings.register and manifest.type in _MODELS:
-                models = registry.add(sealed, home, number, f"{home.artifact_uri}/{record.folder}", resumed=resumed)
-                record = attrs.evolve(record, models=models)
-                registry.name(models, labels, number)
-            index.set(entry, {**self._pointers(number, labels), f"v{number}": record.to_text()})
+            if registers:
+                added = registry.add(sealed, home, number, f"{home.artifact_uri}/{record.folder}", resumed=resumed)
+                record = attrs.evolve(record, models=added.models, shared=added.shared)
+                registry.name(added.models, labels, number)
+            index.commit(entry, number, record.to_text(), self._pointers(number, labels))
             rooms.notes.add(home.run_id, manifest, number, labels.version)
+            rooms.notes.add_models(entry.run_id, record.models, manifest, number)
             return _stored(record, number, labels.version, labels.aliases, manifest)
+
+    def _upload(self, record: Record, sealed: SealedArtifact, shared: Collection[str]) -> None:
+        try:
+            self._files(record).upload(sealed.manifest, sealed.sources, shared)
+        except BackendUnavailable:
+            # What changed meanwhile does not arrive as it is, either.
+            _check_unchanged(sealed)
+            raise
+        _check_unchanged(sealed)
 
     def recall(self, name: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Recalls`: an answer of MLflow's is as long as there are versions."""
@@ -217,7 +229,16 @@ class MlflowBackend:
         assert self._run is not None
         with translated(self._connection.shown):
             home = self._opened.runs.home(self._run)
-            note_input(self._connection.client, home.run_id, stored, Record.from_text(stored.locator).models)
+            client = self._connection.client
+            models = Record.from_text(stored.locator).models.values()
+            known = [model["model_id"] for model in models if "model_id" in model]
+            if known or self._registers(stored.manifest):
+                note_models(client, home.run_id, known or [self._opened.registry.stand_in(stored, home)])
+            else:
+                note_dataset(client, home.run_id, stored)
+
+    def _registers(self, manifest: Manifest) -> bool:
+        return self._settings.register and manifest.type in _MODELS
 
     def _record(self, manifest: Manifest, home: Home, number: int) -> Record:
         rule = None if home.is_local else PackRule(self._settings.pack_over, self._settings.pack_file_kb * 1000)
@@ -233,8 +254,13 @@ class MlflowBackend:
         )
 
     def _files(self, record: Record) -> RunFiles:
+        connection = self._connection
         return RunFiles(
-            self._connection.repository(record.artifact_uri), record.folder, record.packs, self._context.directory
+            connection.repository(record.artifact_uri),
+            record.folder,
+            record.packs,
+            self._context.directory,
+            {path: (connection.model_repository(place), name) for path, (place, name) in record.shared.items()},
         )
 
     def _settle_label(

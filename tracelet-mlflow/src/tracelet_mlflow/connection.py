@@ -26,6 +26,7 @@ from tracelet.exceptions import BackendUnavailable, ConfigError
 from tracelet.plugin import redact
 from tracelet_mlflow.errors import translated
 from tracelet_mlflow.files import Repository
+from tracelet_mlflow.readback import ReadBack, is_served
 
 __all__ = ["Connection", "tracking_uri"]
 
@@ -54,17 +55,27 @@ def tracking_uri(*choices: object) -> str:
 class Connection:
     """One MLflow, opened when it is first needed."""
 
-    def __init__(self, uri: str) -> None:
-        """Raise :class:`~tracelet.BackendUnavailable` where no server answers, or no database can be."""
+    def __init__(self, uri: str, read_back: int, directory: Path) -> None:
+        """Raise :class:`~tracelet.BackendUnavailable` where no server answers, or no database can be.
+
+        Files of up to ``read_back`` bytes that go through a server are read back; ``directory`` is where temporary files may be.
+        """
         self.uri = uri
+        self._read_back = read_back
+        self._directory = directory
         #: The address for people: without credentials.
         self.shown = redact(uri)
         self._repositories: dict[str, Repository] = {}
         self._file = Path(unquote(uri.removeprefix(_SQLITE))) if uri.startswith(_SQLITE) else None
         if self._file is not None:
             self._check_folder(self._file)
-        elif urlsplit(uri).scheme in {"http", "https"}:
+        elif self.is_served:
             self._check_server()
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it is a server."""
+        return is_served(self.uri)
 
     @property
     def is_empty(self) -> bool:
@@ -92,8 +103,13 @@ class Connection:
     def repository(self, artifact_uri: str) -> Repository:
         """Return what stores and fetches the files of a run; one for each address."""
         if artifact_uri not in self._repositories:
-            self._repositories[artifact_uri] = get_artifact_repository(artifact_uri, tracking_uri=self.uri)
+            self._repositories[artifact_uri] = self.model_repository(artifact_uri)
         return self._repositories[artifact_uri]
+
+    def model_repository(self, artifact_uri: str) -> Repository:
+        """Return what stores and fetches the files of a model; it is not kept, for each model has an address of its own."""
+        found = get_artifact_repository(artifact_uri, tracking_uri=self.uri)
+        return ReadBack(found, self._read_back, self._directory) if is_served(found.artifact_uri) else found
 
     def _check_folder(self, file: Path) -> None:
         there = next(folder for folder in file.parents if folder.exists() or folder == folder.parent)

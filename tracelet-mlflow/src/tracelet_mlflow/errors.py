@@ -126,6 +126,11 @@ def _translation(error: Exception, place: str) -> BackendError | None:
             )
         if status is not None and (status >= 500 or status in {408, 429}):
             return BackendUnavailable(f"MLflow at {place} failed with HTTP status {status}: {said}")
+        if isinstance(one, requests.exceptions.SSLError):
+            return BackendUnavailable(
+                f"MLflow at {place} has a certificate that nothing here vouches for: set MLFLOW_TRACKING_SERVER_CERT_PATH to "
+                f"the file of who signed it. {said}"
+            )
         if isinstance(one, (requests.ConnectionError, requests.Timeout)):
             return BackendUnavailable(f"MLflow at {place} does not answer: is the server running? {said}")
     if code_of(error) in _PASSING_CODES:

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -98,8 +98,8 @@ class Repository(Protocol):
 
     artifact_uri: str
 
-    def log_artifact(self, local_file: str, artifact_path: str) -> None:
-        """Store a file, under its own name, in a folder."""
+    def log_artifact(self, local_file: str, artifact_path: str | None) -> None:
+        """Store a file, under its own name, in a folder, or beside all folders."""
         ...
 
     def download_artifacts(self, artifact_path: str, dst_path: str) -> str:
@@ -114,15 +114,23 @@ class Repository(Protocol):
 class RunFiles:
     """The files of one version: a folder among the artifacts of an MLflow run."""
 
-    def __init__(self, repository: Repository, folder: str, packs: PackRule | None, directory: Path) -> None:
-        """``directory`` is where temporary files may be."""
+    def __init__(
+        self,
+        repository: Repository,
+        folder: str,
+        packs: PackRule | None,
+        directory: Path,
+        shared: Mapping[str, tuple[Repository, str]] | None = None,
+    ) -> None:
+        """``directory`` is where temporary files may be; ``shared`` has the place of each file that is not in the folder."""
+        self._shared = shared or {}
         self._repository = repository
         self._folder = folder
         self._packs = packs
         self._directory = directory
 
-    def upload(self, manifest: Manifest, sources: dict[str, Path]) -> None:
-        """Store every file, and the manifest after them.
+    def upload(self, manifest: Manifest, sources: dict[str, Path], shared: Collection[str] = ()) -> None:
+        """Store every file but those that are ``shared``, and the manifest after them.
 
         Raises :class:`~tracelet.plugin.FileChanged` where a file is not there.
         """
@@ -130,12 +138,13 @@ class RunFiles:
         if gone:
             raise FileChanged(f"{gone[0]!r} is not there any more.")
         with workspace(self._directory) as desk:
-            packs = self._packs.plan(manifest.payload) if self._packs is not None else []
+            payload = [file for file in manifest.payload if file.artifact_path not in shared]
+            packs = self._packs.plan(payload) if self._packs is not None else []
             packed = {file.artifact_path for files in packs for file in files}
             jobs: list[Callable[[], None]] = []
             for number, files in enumerate(packs):
                 jobs.append(lambda number=number, files=files: self._upload_pack(desk, number, files, sources))  # type: ignore[misc]
-            for number, file in enumerate(manifest.payload):
+            for number, file in enumerate(payload):
                 path = file.artifact_path
                 if path not in packed:
                     jobs.append(lambda number=number, path=path: self._upload(desk, number, path, sources[path]))  # type: ignore[misc]
@@ -147,11 +156,12 @@ class RunFiles:
     def read_manifest(self) -> Manifest:
         """Fetch the manifest."""
         with workspace(self._directory) as desk:
-            return Manifest.from_json(self._download(MANIFEST_NAME, desk).read_bytes())
+            return Manifest.from_json(_download(self._repository, f"{self._folder}/{MANIFEST_NAME}", desk).read_bytes())
 
     def fetch(self, payload: Collection[ArtifactFile], paths: Collection[str], dest: Path) -> None:
         """Write files under ``dest``, each at its path."""
-        packs = self._packs.plan(payload) if self._packs is not None else []
+        here = [file for file in payload if file.artifact_path not in self._shared]
+        packs = self._packs.plan(here) if self._packs is not None else []
         number_of = {file.artifact_path: number for number, files in enumerate(packs) for file in files}
         sizes = {file.artifact_path: file.size_bytes for file in payload}
         with workspace(self._directory) as desk:
@@ -159,12 +169,13 @@ class RunFiles:
             def one(path: str) -> None:
                 # A folder for each, for the names of two paths may differ in ways that a folder does not keep apart.
                 with tempfile.TemporaryDirectory(dir=desk) as own:
-                    got = self._download(stored_path(path), Path(own))
+                    repository, name = self._shared.get(path, (self._repository, f"{self._folder}/{stored_path(path)}"))
+                    got = _download(repository, name, Path(own))
                     shutil.move(got, target_path(dest, path))
 
             def pack(number: int) -> None:
                 wanted = {path: sizes[path] for path in paths if number_of.get(path) == number}
-                _unpack(self._download(_pack_name(number), desk), wanted, dest)
+                _unpack(_download(self._repository, f"{self._folder}/{_pack_name(number)}", desk), wanted, dest)
 
             at_once(one, [path for path in paths if path not in number_of])
             at_once(pack, sorted({number_of[path] for path in paths if path in number_of}))
@@ -189,15 +200,16 @@ class RunFiles:
         self._repository.log_artifact(str(pack), self._folder)
         pack.unlink()
 
-    def _download(self, name: str, desk: Path) -> Path:
-        try:
-            return Path(self._repository.download_artifacts(f"{self._folder}/{name}", str(desk)))
-        except Exception as error:
-            if is_missing(error):
-                raise ArtifactNotFound(
-                    f"{self._folder}/{name} is gone from {redact(self._repository.artifact_uri)}: was the run deleted?"
-                ) from error
-            raise
+
+def _download(repository: Repository, path: str, desk: Path) -> Path:
+    try:
+        return Path(repository.download_artifacts(path, str(desk)))
+    except Exception as error:
+        if is_missing(error):
+            raise ArtifactNotFound(
+                f"{path} is gone from {redact(repository.artifact_uri)}: was the run or the model deleted?"
+            ) from error
+        raise
 
 
 def _pack_name(number: int) -> str:

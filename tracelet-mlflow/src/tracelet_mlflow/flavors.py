@@ -36,6 +36,8 @@ class Recipe:
     python: str
     #: How the arrays of ``example/inputs.npz`` and ``example/outputs.npz`` were arranged.
     example: dict[str, Any] | None
+    #: By path in the payload: the path in the artifact of the very same file.
+    shared: dict[str, str] = attrs.Factory(dict)
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -28,7 +28,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from tracelet.exceptions import BackendError
+from tracelet.exceptions import BackendError, BackendUnavailable
 from tracelet.plugin import ArtifactType
 from tracelet_mlflow.errors import code_of
 
@@ -38,6 +38,8 @@ _ROOT = "tracelet.root"
 _NAME = "tracelet.name"
 _TYPE = "tracelet.type"
 _PAGE = 1000
+#: How often a record is sent that does not arrive as it is.
+_ATTEMPTS = 2
 _NOTE = "mlflow.note.content"
 _LEAVE = "Leave it as it is."
 #: MLflow's own experiments that are not for people have it: its page of all experiments shows those that have none.
@@ -137,8 +139,9 @@ class _Place:
 class Index:
     """The index of one experiment."""
 
-    def __init__(self, client: MlflowClient, experiment: str) -> None:
+    def __init__(self, client: MlflowClient, experiment: str, *, is_served: bool) -> None:
         self._client = client
+        self._is_served = is_served
         self._experiment = experiment
         self._title = f"{experiment}.tracelet"
         self._place: _Place | None = None
@@ -236,6 +239,28 @@ class Index:
         if self.take(entry.run_id, key("label", label), mine) == mine:
             return number, digest
         return _entry(self._client.get_run(entry.run_id)).label_owner(label)
+
+    def commit(self, entry: Entry, number: int, record: str, pointers: Mapping[str, str]) -> None:
+        """Set the record of a version, and what points at it: now it exists.
+
+        Raises :class:`~tracelet.BackendUnavailable` where a server has another record then than was sent.
+        """
+        name = f"v{number}"
+        for _ in range(_ATTEMPTS):
+            self.set(entry, {**pointers, name: record})
+            if not self._is_served or not self._is_other(entry, name, record):
+                return
+        self.forget(entry, number)
+        raise BackendUnavailable(
+            f"the record of {entry.name!r} {name} was sent {_ATTEMPTS} times and did not arrive in MLflow as it is: something "
+            "between here and there changes what is sent. It is tried again later."
+        )
+
+    def _is_other(self, entry: Entry, name: str, record: str) -> bool:
+        """Whether MLflow has another text there. It has all about a name for an answer, so it is asked what it seldom has."""
+        place = self._made()
+        other = f"attributes.run_id = '{entry.run_id}' AND tags.`{name}` != '{record}'"
+        return bool(self._client.search_runs([place.experiment_id], other, max_results=1))
 
     def set(self, entry: Entry, tags: Mapping[str, str]) -> None:
         """Set tags of a name, all at once."""

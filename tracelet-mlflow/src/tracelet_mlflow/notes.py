@@ -1,20 +1,23 @@
-"""What people see of an artifact in MLflow's own pages: tags of the run, and its inputs."""
+"""What people see of an artifact in MLflow's own pages: tags and metrics of the run, metrics of models, and inputs."""
 
 from __future__ import annotations
 
 import json
 import logging
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, RunTag
 
 from tracelet.exceptions import TraceletError
 from tracelet.plugin import Manifest, StoredArtifact
+from tracelet_mlflow.columns import measures
 from tracelet_mlflow.errors import translated
 
-__all__ = ["Notes", "note_input"]
+__all__ = ["Notes", "note_dataset", "note_models"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 
@@ -22,14 +25,20 @@ _LOG = logging.getLogger("tracelet.mlflow")
 _LONGEST = 5000
 #: MLflow's own limit for the digest of a dataset.
 _DIGEST = 36
-#: How many tags MLflow takes at once.
-_BATCH = 100
 #: Seconds in which what there is to tag is gathered.
 _PAUSE = 0.5
 
 
+@attrs.define
+class _Due:
+    """What a run is still to get."""
+
+    tags: dict[str, str] = attrs.Factory(dict)
+    metrics: list[Metric] = attrs.Factory(list)
+
+
 class Notes:
-    """Tags of runs for people, set behind the caller's back: nothing is found by them."""
+    """Tags and metrics for people, set behind the caller's back: nothing is found by them."""
 
     def __init__(self, client: MlflowClient, place: str) -> None:
         """``place`` is MLflow's address, without secrets."""
@@ -38,16 +47,35 @@ class Notes:
         self._pool = ThreadPoolExecutor(1, "tracelet-mlflow-notes")
         self._lock = threading.Lock()
         self._finishing = threading.Event()
-        #: By run: the tags that it is still to get.
-        self._due: dict[str, dict[str, str]] = {}
+        #: By run.
+        self._due: dict[str, _Due] = {}
 
     def add(self, run_id: str, manifest: Manifest, number: int, label: str | None) -> None:
-        """Tag a run with what was stored there: one tag for each name, of its newest version in this run."""
+        """Tell a run what was stored there: a tag for each name, of its newest version in this run, and its numbers."""
         with self._lock:
-            if not self._due:
-                self._pool.submit(self._set)
-            tags = self._due.setdefault(run_id, {})
-            tags[f"tracelet.artifact.{manifest.name}"] = _text(manifest, number, label)
+            due = self._of(run_id)
+            due.tags[f"tracelet.artifact.{manifest.name}"] = _text(manifest, number, label)
+            due.metrics += _metrics(manifest, number, f"{manifest.name}/")
+
+    def add_models(self, run_id: str, models: Mapping[str, Mapping[str, str]], manifest: Manifest, number: int) -> None:
+        """Give the numbers to an artifact's models.
+
+        MLflow has no metric without a run: ``run_id`` is one where no metric of somebody else's can bear the same name.
+        """
+        found = [
+            metric
+            for model in models.values()
+            if "model_id" in model
+            for metric in _metrics(manifest, number, "", model["model_id"])
+        ]
+        if found:
+            with self._lock:
+                self._of(run_id).metrics += found
+
+    def _of(self, run_id: str) -> _Due:
+        if not self._due:
+            self._pool.submit(self._set)
+        return self._due.setdefault(run_id, _Due())
 
     def finish(self) -> None:
         """Wait until every tag is set, or is not going to be."""
@@ -61,14 +89,21 @@ class Notes:
         self._finishing.wait(_PAUSE)
         with self._lock:
             due, self._due = self._due, {}
-        for run_id, tags in due.items():
-            found = [RunTag(name, text) for name, text in tags.items()]
+        for run_id, one in due.items():
             try:
                 with translated(self._place):
-                    for start in range(0, len(found), _BATCH):
-                        self._client.log_batch(run_id, tags=found[start : start + _BATCH])
+                    self._client.log_batch(
+                        run_id, metrics=one.metrics, tags=[RunTag(name, text) for name, text in one.tags.items()]
+                    )
             except TraceletError as error:
-                _LOG.warning("the run %s has not got all of its tags %s: %s", run_id, ", ".join(tags), error)
+                what = ", ".join([*one.tags, *sorted({metric.key for metric in one.metrics})])
+                _LOG.warning("the run %s has not got all that people see of %s: %s", run_id, what, error)
+
+
+def _metrics(manifest: Manifest, number: int, prefix: str, model_id: str | None = None) -> list[Metric]:
+    when = int(manifest.created_at * 1000)
+    found = measures(manifest.metadata, prefix)
+    return [Metric(name, value, when, number, model_id=model_id) for name, value in found.items()]
 
 
 def _text(manifest: Manifest, number: int, label: str | None) -> str:
@@ -90,14 +125,14 @@ def _text(manifest: Manifest, number: int, label: str | None) -> str:
     return text
 
 
-def note_input(client: MlflowClient, run_id: str, stored: StoredArtifact, models: dict[str, dict[str, str]]) -> None:
-    """Note that a run uses a version: its models as models, anything else as a dataset."""
+def note_models(client: MlflowClient, run_id: str, model_ids: list[str]) -> None:
+    """Note that a run uses models."""
+    client.log_inputs(run_id, models=[LoggedModelInput(model_id) for model_id in model_ids])
+
+
+def note_dataset(client: MlflowClient, run_id: str, stored: StoredArtifact) -> None:
+    """Note that a run uses a version, which is no model, as a dataset."""
     manifest = stored.manifest
-    if models:
-        inputs = [LoggedModelInput(model["model_id"]) for model in models.values() if "model_id" in model]
-        if inputs:
-            client.log_inputs(run_id, models=inputs)
-            return
     source = json.dumps({"uri": stored.uri, "name": manifest.name, "version": stored.version})
     dataset = Dataset(manifest.name, manifest.digest[:_DIGEST], "tracelet", source)
     tags = [InputTag("mlflow.data.context", manifest.type.value), InputTag("tracelet.digest", manifest.digest)]

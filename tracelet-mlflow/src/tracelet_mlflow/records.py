@@ -36,10 +36,13 @@ class Record:
     models: dict[str, dict[str, str]]
     #: None where it is too long for a tag: then the manifest beside the files is read.
     manifest: Manifest | None
+    #: By path in the artifact, for files that are not in the folder, as MLflow's form of a model has them, too: where
+    #: the artifacts of that are, and the file's path there.
+    shared: dict[str, tuple[str, str]] = attrs.Factory(dict)
 
     def to_text(self) -> str:
         """Return the record as text of fewer than 8,000 characters."""
-        plain: dict[str, Any] = attrs.asdict(self, filter=lambda field, _: field.name != "manifest")
+        plain: dict[str, Any] = attrs.asdict(self, filter=_is_written)
         if self.manifest is not None:
             packed = zlib.compress(self.manifest.to_json().encode(), 9)
             full = _text({**plain, "manifest": base64.b64encode(packed).decode()})
@@ -53,18 +56,24 @@ class Record:
         try:
             plain = json.loads(text)
             packs, packed = plain.pop("packs"), plain.pop("manifest", None)
+            shared = {path: (place, name) for path, (place, name) in plain.pop("shared", {}).items()}
             manifest = None
             if packed is not None:
                 unpacker = zlib.decompressobj()
                 content = unpacker.decompress(base64.b64decode(packed, validate=True), _LARGEST)
                 manifest = Manifest.from_json(content)
-            return cls(packs=None if packs is None else PackRule(**packs), manifest=manifest, **plain)
+            return cls(packs=None if packs is None else PackRule(**packs), manifest=manifest, shared=shared, **plain)
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
             raise IntegrityError(f"a record of a version in MLflow cannot be read: {error}") from error
 
 
+def _is_written(field: attrs.Attribute[Any], value: Any) -> bool:
+    return field.name != "manifest" and (field.name != "shared" or bool(value))
+
+
 def _text(plain: dict[str, Any]) -> str:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    # Without the sign that ends a text where MLflow is asked whether it has this one.
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).replace("'", "\\u0027")
 
 
 def digest_of(text: str) -> str:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.exceptions import MlflowException
 
-from tracelet.plugin import Labels, Manifest, SealedArtifact
+from tracelet.plugin import Labels, Manifest, SealedArtifact, StoredArtifact
+from tracelet_mlflow.columns import parameters
 from tracelet_mlflow.errors import code_of
-from tracelet_mlflow.files import workspace
+from tracelet_mlflow.files import Repository, at_once, workspace
 from tracelet_mlflow.flavors import Recipe, build, read_recipe
 from tracelet_mlflow.runs import Home
 
-__all__ = ["Registry"]
+__all__ = ["Added", "Registry", "shared_paths"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 _PUT = "tracelet.put_id"
@@ -33,33 +35,51 @@ _NOT_IN_ALIASES = re.compile(r"[^\w-]", re.ASCII)
 _NOT_IN_MODEL_NAMES = re.compile(r"[/:.%\"']")
 
 
+@attrs.frozen
+class Added:
+    """What MLflow has of an artifact's models."""
+
+    #: By model: its id, and its name and version in the Model Registry, where it is there.
+    models: dict[str, dict[str, str]]
+    #: By path in the artifact, for each file that MLflow's form of a model has, too: where it is, and its path there.
+    shared: dict[str, tuple[str, str]]
+
+
+def shared_paths(sealed: SealedArtifact) -> frozenset[str]:
+    """Return the paths of the files that MLflow's form of the artifact's models has, too."""
+    recipes = [read_recipe(folder) for folder in _rendered(sealed).values()]
+    return frozenset(path for recipe in recipes for path in _shared(recipe, sealed.manifest))
+
+
 class Registry:
     """The models of one experiment's artifacts in MLflow and its Model Registry."""
 
-    def __init__(self, client: MlflowClient, experiment: str, directory: Path) -> None:
-        """``directory`` is where temporary files may be."""
+    def __init__(
+        self, client: MlflowClient, experiment: str, directory: Path, repository: Callable[[str], Repository]
+    ) -> None:
+        """``directory`` is where temporary files may be, ``repository`` gives what stores the files of a model."""
         self._client = client
         self._experiment = experiment
         self._directory = directory
+        self._repository = repository
 
-    def add(
-        self, sealed: SealedArtifact, home: Home, number: int, files: str, *, resumed: bool
-    ) -> dict[str, dict[str, str]]:
+    def add(self, sealed: SealedArtifact, home: Home, number: int, files: str, *, resumed: bool) -> Added:
         """Log and register the models of an artifact, or its plain files, at ``files``, where it has none.
 
-        Returns by model what it is called in MLflow. ``resumed`` says that an earlier attempt may have done some
-        of it.
+        ``resumed`` says that an earlier attempt may have done some of it.
         """
         manifest = sealed.manifest
         rendered = _rendered(sealed)
         if not rendered:
             tags = self._tags(manifest, number, "")
-            return {"": self._registered(manifest.name, files, home, tags, manifest.description, None, resumed=resumed)}
-        found = {}
+            made = self._registered(manifest.name, files, home, tags, manifest.description, None, resumed=resumed)
+            return Added({"": made}, {})
+        found, shared = {}, {}
         for model, folder in rendered.items():
             tags = self._tags(manifest, number, model)
             recipe = read_recipe(folder)
             logged = self._logged(recipe, folder, manifest, home, tags, resumed=resumed)
+            shared.update({path: (logged.artifact_location, name) for path, name in _shared(recipe, manifest).items()})
             entry = next(one for one in manifest.models if one.name == model)
             found[model] = {
                 "model_id": logged.model_id,
@@ -73,7 +93,7 @@ class Registry:
                     resumed=resumed,
                 ),
             }
-        return found
+        return Added(found, shared)
 
     def name(self, models: Mapping[str, Mapping[str, str]], labels: Labels, number: int) -> None:
         """Let aliases of the Model Registry point at an artifact's models; the exact label is a tag."""
@@ -94,6 +114,21 @@ class Registry:
             if "model_id" in model:
                 _unless_missing(self._client.delete_logged_model, model["model_id"])
 
+    def stand_in(self, stored: StoredArtifact, home: Home) -> str:
+        """Return the id of MLflow's model for files that have no form of MLflow's, where a run uses them.
+
+        It is one whose files are elsewhere, as MLflow calls it; the first run of an experiment that uses them makes it.
+        """
+        manifest = stored.manifest
+        tags = {**self._tags(manifest, stored.number, ""), "mlflow.model.isExternal": "true"}
+        logged = self._logged_before(home, tags)
+        if logged is None:
+            logged = self._client.create_logged_model(
+                home.experiment_id, name=_model_name(manifest), tags=tags, params=parameters(manifest.metadata)
+            )
+            self._client.finalize_logged_model(logged.model_id, "READY")
+        return str(logged.model_id)
+
     def _tags(self, manifest: Manifest, number: int, model: str) -> dict[str, str]:
         return {
             "tracelet.experiment": self._experiment,
@@ -112,18 +147,26 @@ class Registry:
         if logged is None:
             logged = self._client.create_logged_model(
                 home.experiment_id,
-                name=_NOT_IN_MODEL_NAMES.sub("-", manifest.name),
+                name=_model_name(manifest),
                 source_run_id=home.run_id,
                 tags=tags,
+                params=parameters(manifest.metadata),
                 model_type=recipe.framework,
             )
         if logged.status != "READY":
             with workspace(self._directory) as desk:
                 build(recipe, folder, desk / "model", model_id=logged.model_id, run_id=home.run_id)
-                self._client.log_model_artifacts(logged.model_id, str(desk / "model"))
+                self._upload(desk / "model", self._repository(logged.artifact_location))
             self._client.log_outputs(home.run_id, [LoggedModelOutput(logged.model_id, step=0)])
             self._client.finalize_logged_model(logged.model_id, "READY")
         return logged
+
+    def _upload(self, folder: Path, repository: Repository) -> None:
+        def one(path: Path) -> None:
+            above = path.parent.relative_to(folder).as_posix()
+            repository.log_artifact(str(path), None if above == "." else above)
+
+        at_once(one, sorted(path for path in folder.rglob("*") if path.is_file()))
 
     def _logged_before(self, home: Home, tags: dict[str, str]) -> LoggedModel | None:
         wanted = " AND ".join(f"tags.`{name}` = '{tags[name]}'" for name in (_PUT, _MODEL))
@@ -191,6 +234,16 @@ def _rendered(sealed: SealedArtifact) -> dict[str, Path]:
         return {}
     folders = {folder.name: folder for folder in sorted(sealed.rendered.iterdir()) if folder.is_dir()}
     return dict(sorted(folders.items(), key=lambda item: item[0] != _MAIN))
+
+
+def _shared(recipe: Recipe, manifest: Manifest) -> dict[str, str]:
+    """By path in the artifact: the path in MLflow's form of a model. What is large is not the artifact's own any more."""
+    own = {file.artifact_path for file in manifest.payload}
+    return {path: name for name, path in recipe.shared.items() if path in own}
+
+
+def _model_name(manifest: Manifest) -> str:
+    return _NOT_IN_MODEL_NAMES.sub("-", manifest.name)
 
 
 def _registered_name(artifact: str, model: str, every: Iterable[str]) -> str:

@@ -2,7 +2,8 @@
 
 MLflow promises to load what its earlier versions stored, so the layout of its flavors is stable, and it is
 written here by hand: importing MLflow would cost the user's process seconds and memory at the first model,
-and its ``save_model`` looks for the model's requirements with pip. What needs MLflow itself, ``MLmodel`` with the
+and its ``save_model`` looks for the model's requirements with pip. A file that the artifact has, too, is taken
+from there, and stored once. What needs MLflow itself, ``MLmodel`` with the
 signature, is added at delivery, in the lane, by ``flavors.build``.
 """
 
@@ -12,6 +13,7 @@ import importlib
 import importlib.metadata
 import json
 import logging
+import os
 import platform
 import shutil
 from collections.abc import Callable
@@ -41,7 +43,7 @@ def render(model: Any, info: ModelInfo, dest: Path) -> None:
     try:
         payload = dest / "payload"
         payload.mkdir()
-        recipe = write(model, payload)
+        recipe = write(model, payload, info)
         recipe["requirements"] += [found for name in _ENVIRONMENT_PACKAGES if (found := _pinned(name))]
         example = take_example(model, info, dest / "example") if info.input_example is not None else None
         facts = {"framework": info.framework, "python": platform.python_version(), "example": example, **recipe}
@@ -66,8 +68,24 @@ def _class_of(model: Any) -> str:
     return f"{type(model).__module__}.{type(model).__name__}"
 
 
-def _sklearn(model: Any, folder: Path) -> dict[str, Any]:
-    stored = _dump_estimator(model, folder, ("sklearn.",))
+def _take(info: ModelInfo, name: str, target: Path) -> str | None:
+    """Have the artifact's own file of a name in the payload, too; return its path in the artifact, where it has one."""
+    path = next((path for path in info.files if path.endswith(f"/{name}")), None)
+    if path is not None:
+        _link(info.files[path], target)
+    return path
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a filesystem without links
+        shutil.copyfile(source, target)
+
+
+def _sklearn(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
+    own = _take(info, "model.skops", folder / "model.skops")
+    stored = _dump_estimator(model, folder, ("sklearn.",), is_there=own is not None)
     conf = {
         "pickled_model": stored["path"],
         "sklearn_version": importlib.metadata.version("scikit-learn"),
@@ -77,11 +95,14 @@ def _sklearn(model: Any, folder: Path) -> dict[str, Any]:
     }
     function = {"model_path": stored["path"], "predict_fn": "predict"} if hasattr(model, "predict") else None
     needed = [_pinned("scikit-learn"), _pinned(stored["format"])]
-    return {"flavor": "sklearn", "conf": conf, "pyfunc": function, "requirements": needed}
+    shared = {"model.skops": own} if own is not None and stored["format"] == "skops" else {}
+    return {"flavor": "sklearn", "conf": conf, "pyfunc": function, "requirements": needed, "shared": shared}
 
 
-def _xgboost(model: Any, folder: Path) -> dict[str, Any]:
-    model.save_model(folder / "model.ubj")
+def _xgboost(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
+    own = _take(info, "model.ubj", folder / "model.ubj")
+    if own is None:
+        model.save_model(folder / "model.ubj")
     conf = {
         "xgb_version": importlib.import_module("xgboost").__version__,
         "data": "model.ubj",
@@ -90,10 +111,16 @@ def _xgboost(model: Any, folder: Path) -> dict[str, Any]:
         "code": None,
     }
     needed = [_pinned("xgboost", "xgboost-cpu"), *filter(None, [_pinned("scikit-learn")])]
-    return {"flavor": "xgboost", "conf": conf, "pyfunc": {"data": "model.ubj"}, "requirements": needed}
+    return {
+        "flavor": "xgboost",
+        "conf": conf,
+        "pyfunc": {"data": "model.ubj"},
+        "requirements": needed,
+        "shared": {} if own is None else {"model.ubj": own},
+    }
 
 
-def _lightgbm(model: Any, folder: Path) -> dict[str, Any]:
+def _lightgbm(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
     lightgbm = importlib.import_module("lightgbm")
     needed = [_pinned("lightgbm")]
     if isinstance(model, lightgbm.Booster):
@@ -113,12 +140,16 @@ def _lightgbm(model: Any, folder: Path) -> dict[str, Any]:
     return {"flavor": "lightgbm", "conf": conf, "pyfunc": {"data": stored["path"]}, "requirements": needed}
 
 
-def _dump_estimator(model: Any, folder: Path, known: tuple[str, ...]) -> dict[str, Any]:
-    """Store an estimator by skops where it can hold all of it, else by cloudpickle, as MLflow does on request."""
+def _dump_estimator(model: Any, folder: Path, known: tuple[str, ...], *, is_there: bool = False) -> dict[str, Any]:
+    """Store an estimator by skops where it can hold all of it, else by cloudpickle, as MLflow does on request.
+
+    ``is_there`` says that skops has stored it already.
+    """
     try:
         skops = importlib.import_module("skops.io")
         path = folder / "model.skops"
-        skops.dump(model, path)
+        if not is_there:
+            skops.dump(model, path)
         trusted = skops.get_untrusted_types(file=path)
         if all(name.startswith(known) for name in trusted):
             return {"path": path.name, "format": "skops", "trusted": trusted}
@@ -131,7 +162,7 @@ def _dump_estimator(model: Any, folder: Path, known: tuple[str, ...]) -> dict[st
     return {"path": "model.pkl", "format": "cloudpickle", "trusted": None}
 
 
-def _pytorch(model: Any, folder: Path) -> dict[str, Any]:
+def _pytorch(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
     """By cloudpickle, with or without an example: MLflow's other form, ``pt2``, fixes the shapes of its inputs."""
     torch = importlib.import_module("torch")
     pickling = "mlflow.pytorch.pickle_module"
@@ -160,14 +191,16 @@ def _pytorch(model: Any, folder: Path) -> dict[str, Any]:
     }
 
 
-def _keras(model: Any, folder: Path) -> dict[str, Any]:
+def _keras(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
     keras = importlib.import_module("keras")
     if not isinstance(model, keras.Model):
         raise TypeError("MLflow's keras flavor is for Keras models: a tf.Module has none here")
     data = folder / "data"
     data.mkdir()
     (data / "keras_module.txt").write_text("keras", encoding="utf-8")
-    model.save(data / "model.keras")
+    own = _take(info, "model.keras", data / "model.keras")
+    if own is None:
+        model.save(data / "model.keras")
     backend = keras.backend.backend()
     conf = {
         "data": "data",
@@ -176,10 +209,11 @@ def _keras(model: Any, folder: Path) -> dict[str, Any]:
         "save_exported_model": False,
     }
     needed = [_pinned("keras"), *filter(None, [_pinned(backend, f"{backend}-cpu")])]
-    return {"flavor": "keras", "conf": conf, "pyfunc": {}, "requirements": needed}
+    shared = {} if own is None else {"data/model.keras": own}
+    return {"flavor": "keras", "conf": conf, "pyfunc": {}, "requirements": needed, "shared": shared}
 
 
-_WRITERS: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
+_WRITERS: dict[str, Callable[[Any, Path, ModelInfo], dict[str, Any]]] = {
     "sklearn": _sklearn,
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,

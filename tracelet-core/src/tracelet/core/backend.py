@@ -413,3 +413,5 @@ class ModelInfo:
     description: str | None
     metadata: dict[str, Any]
     input_example: Any = None
+    #: The model as the artifact has it, by path in the artifact: what the tracker's form has in common with it, it can take.
+    files: Mapping[str, Path] = attrs.field(factory=dict)

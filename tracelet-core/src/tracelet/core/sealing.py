@@ -78,7 +78,8 @@ def prepare(
     for model in artifact._models.values():
         entry = _prepare_model(model.entry, model.model, model.input_example, staging, serializers)
         models.append(entry)
-        sources.update({file.artifact_path: staging / file.artifact_path for file in entry.files})
+        written = {file.artifact_path: staging / file.artifact_path for file in entry.files}
+        sources.update(written)
         info = ModelInfo(
             entry.name,
             entry.framework or "",
@@ -87,6 +88,7 @@ def prepare(
             entry.description or artifact.description,
             metadata,
             model.input_example,
+            written,
         )
         for target in targets:
             rendered.update(_render(target, model.model, info, staging))

@@ -1,0 +1,81 @@
+"""Uploads through MLflow's server, each looked at there: the server says no word of what it has stored.
+
+It gives no checksum, and over plain HTTP nothing else notices a byte that changes on its way. So what is not too
+large is read back and compared, and of what is larger the size.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from mlflow.entities import FileInfo
+
+from tracelet.exceptions import BackendUnavailable
+from tracelet_mlflow.errors import is_missing
+from tracelet_mlflow.files import Repository, workspace
+
+__all__ = ["ReadBack", "Readable", "is_served"]
+
+_LOG = logging.getLogger("tracelet.mlflow")
+#: How often a file is sent that does not arrive as it is.
+_ATTEMPTS = 2
+
+
+class Readable(Repository, Protocol):
+    """What of MLflow's artifact repositories is used to look at what was stored."""
+
+    def list_artifacts(self, path: str | None) -> list[FileInfo]:
+        """Return what is in a folder."""
+        ...
+
+    def _download_file(self, remote_file_path: str, local_path: str) -> None:
+        """Fetch one file. MLflow asks it of every repository; what is public asks first whether the file is a folder."""
+        ...
+
+
+def is_served(uri: str) -> bool:
+    """Tell whether an address is that of a server of MLflow's."""
+    return urlsplit(uri).scheme in {"http", "https"}
+
+
+class ReadBack:
+    """A repository behind a server, as one that notices what does not arrive as it was sent."""
+
+    def __init__(self, repository: Readable, limit: int, directory: Path) -> None:
+        """Files of up to ``limit`` bytes are read back; ``directory`` is where temporary files may be."""
+        self.artifact_uri = repository.artifact_uri
+        self.download_artifacts = repository.download_artifacts
+        self.delete_artifacts = repository.delete_artifacts
+        self._repository = repository
+        self._limit = limit
+        self._directory = directory
+
+    def log_artifact(self, local_file: str, artifact_path: str | None) -> None:
+        """Store a file, under its own name, in a folder; raises ``BackendUnavailable`` where something else arrives."""
+        name = "/".join(filter(None, (artifact_path, Path(local_file).name)))
+        for _ in range(_ATTEMPTS):
+            self._repository.log_artifact(local_file, artifact_path)
+            if self._is_there(Path(local_file), artifact_path, name):
+                return
+            _LOG.warning("%s did not arrive in MLflow as it was sent.", name)
+        raise BackendUnavailable(
+            f"{name} was sent {_ATTEMPTS} times and did not arrive in MLflow as it is: something between here and there, or "
+            "the server's disk, changes what is sent. It is tried again later."
+        )
+
+    def _is_there(self, file: Path, folder: str | None, name: str) -> bool:
+        size = file.stat().st_size
+        if size > self._limit:
+            return any(info.path == name and info.file_size == size for info in self._repository.list_artifacts(folder))
+        with workspace(self._directory) as desk:
+            try:
+                self._repository._download_file(name, str(desk / "back"))
+            except Exception as error:
+                if is_missing(error):
+                    return False
+                raise
+            return filecmp.cmp(file, desk / "back", shallow=False)
