@@ -443,6 +443,10 @@ def test_a_model_is_rendered_for_the_backend_that_wants_it(artifact: TraceletArt
     assert [info.description for info in seen] == ["of the model", "of the artifact"]
     assert [info.input_example for info in seen] == [[1], None]
     assert seen[0].metadata == {"a": [1]}
+    assert [dict(info.files) for info in seen] == [
+        {file.artifact_path: made.sources[file.artifact_path] for file in model.files} for model in made.manifest.models
+    ]
+    assert all(path.is_file() for info in seen for path in info.files.values())
 
 
 @pytest.mark.parametrize("half", [False, True])
