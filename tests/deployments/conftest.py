@@ -35,6 +35,8 @@ def with_passwords(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploym
         "[mlflow]\ndefault_permission = READ\n"
         f"database_uri = sqlite:///{folder / 'auth.db'}\nadmin_username = {USER}\nadmin_password = {PASSWORD}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        # Or each request takes a tenth of a second to hash the password.
+        "auth_cache_ttl_seconds = 60\n"
     )
     environ = {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": "for tests alone"}
     with MlflowServer(folder, options=("--app-name", "basic-auth"), environ=environ) as server:
