@@ -308,7 +308,7 @@ for _ in range(2):
     with Experiment("made-here", backend="mlflow", artifacts=True) as exp:
         for name in ("used-line", "used-file", "used-rows"):
             exp.use_artifact(name)
-    runs.append(exp.run_id)
+        runs.append(exp.run_id)
 predicted = exp.get_artifact("used-line").load_model().predict([[2.0]])[0]
 print(json.dumps([runs, float(predicted)]))
 """
