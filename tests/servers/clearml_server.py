@@ -8,139 +8,27 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import gzip
 import json
-import mimetypes
 import re
-import secrets
-import shutil
-import socket
 import sys
 import threading
-import time
 import urllib.request
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from servers import clearml_tasks
-from servers.clearml_documents import DATA, ENDPOINTS, Documents, Refused, Unknown
+from servers import clearml_events, clearml_models, clearml_projects, clearml_tasks
+from servers.clearml_documents import DATA, ENDPOINTS, Refused, Unknown
+from servers.clearml_files import Files
+from servers.clearml_http import KEY, SECRET, Handler, State, is_token, new_token
 from servers.processes import ServerProcess, free_port
 
-KEY, SECRET = "test-access-key", "test-secret-key"
+#: Each adds its endpoints.
+ROOMS = (clearml_events, clearml_models, clearml_projects, clearml_tasks)
 _PATH = re.compile(r"/(?:v(?P<version>[0-9.]+)/)?(?P<name>[a-z_]+\.[a-z_]+)")
-_BLOCK = 1 << 20
-#: What Flask's compression packs, and from how many bytes on.
-_SQUEEZED, _SMALL = ("text/", "application/json"), 500
-
-
-def _token() -> str:
-    """A JSON web token with what the SDK reads in it; nobody checks its signature."""
-
-    def part(data: dict[str, Any]) -> str:
-        return base64.urlsafe_b64encode(json.dumps(data).encode()).rstrip(b"=").decode()
-
-    claims = {"exp": int(time.time()) + 86400, "api_version": "2.34", "server_version": "2.3.0", "feature_set": "basic"}
-    return f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}.{secrets.token_urlsafe(32)}"
-
-
-class State:
-    """What both servers share: documents, files, tokens, the faults to come, and the calls that came."""
-
-    def __init__(self, folder: Path) -> None:
-        self.documents = Documents(folder / "documents")
-        self.files = folder / "files"
-        self.files.mkdir(parents=True, exist_ok=True)
-        self.faults: list[dict[str, Any]] = []
-        self.calls: list[dict[str, Any]] = []
-        self.lock = threading.Lock()
-
-    def fault(self, name: str) -> dict[str, Any] | None:
-        """The fault that this call meets: its `match` fits, `after` calls went well, and `times` are left."""
-        with self.lock:
-            for fault in self.faults:
-                if not re.search(fault["match"], name) or fault.get("times", 1) <= 0:
-                    continue
-                if fault.get("after", 0) > 0:
-                    fault["after"] -= 1
-                    continue
-                fault["times"] = fault.get("times", 1) - 1
-                if fault["kind"] == "becomes":
-                    self.set_status(fault["task"], fault["status"])
-                elif fault["kind"] == "vanishes":
-                    self.delete_project(fault["project"])
-                else:
-                    return fault
-        return None
-
-    def set_status(self, key: str, status: str) -> None:
-        """Give a task a status behind everybody's back."""
-        with self.documents.lock:
-            self.documents.save("tasks", {**self.documents.get("tasks", key), "status": status})
-
-    def delete_project(self, key: str) -> None:
-        """Delete a project with all that is in it behind everybody's back."""
-        with self.documents.lock:
-            ENDPOINTS["projects.delete"](self.documents, {"project": key, "force": True, "delete_contents": True})
-
-    def note(self, name: str, **more: Any) -> None:
-        with self.lock:
-            self.calls.append({"name": name, **more})
-
-
-class Handler(BaseHTTPRequestHandler):
-    """What both servers do alike."""
-
-    protocol_version = "HTTP/1.1"
-    # One packet an answer: without these each costs 40 ms, for which no client is to blame.
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    state: State
-    side: str
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """The calls are kept in the state."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):
-            return lambda: self.serve(name.removeprefix("do_"))
-        raise AttributeError(name)
-
-    def serve(self, method: str) -> None:
-        raise NotImplementedError
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-    def answer(self, status: int, data: bytes, kind: str = "application/json") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def suffer(self, fault: dict[str, Any]) -> None:
-        """Fail as it was ordered."""
-        if fault["kind"] == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            self.close_connection = True
-        elif fault["kind"] == "hang":
-            time.sleep(fault.get("seconds", 600))
-            self.close_connection = True
-        elif fault["kind"] == "cut":
-            self.send_response(200)
-            self.send_header("Content-Length", "100000")
-            self.end_headers()
-            self.wfile.write(b"{")
-            self.close_connection = True
-        elif fault["kind"] == "garbage":
-            self.answer(200, b"<html>a proxy's login page</html>", "text/html")
-        else:
-            self.answer(int(fault["kind"]), b"the server is not well", "text/plain")
 
 
 class Api(Handler):
@@ -183,15 +71,17 @@ class Api(Handler):
     def run(self, name: str, body: bytes, *, forget: bool) -> dict[str, Any]:
         documents = self.state.documents
         kind, _, proof = (self.headers.get("Authorization") or "").partition(" ")
-        if name == "auth.login":
-            known = kind == "Basic" and base64.b64decode(proof).decode() == f"{KEY}:{SECRET}"
-            if not known and kind != "Bearer":
-                raise Refused(401, 22, "Unauthorized (invalid credentials)")
-            return {"token": _token()}
-        if kind != "Bearer":
+        # `get_auth_func` and what it gives, in `apiserver/service_repo/auth/auth.py`.
+        if not kind:
             raise Refused(401, 20, "Unauthorized (missing credentials)")
+        if kind == "Basic" and base64.b64decode(proof).decode() != f"{KEY}:{SECRET}":
+            raise Refused(401, 22, "Unauthorized (invalid credentials)")
+        if kind == "Bearer" and not is_token(proof):
+            raise Refused(401, 30, "Invalid token (invalid jwt token)")
+        if name == "auth.login":
+            return {"token": new_token()}
         if name not in ENDPOINTS:
-            raise Unknown(400, 0, f"endpoint {name}")
+            raise Unknown(404, 0, f"Unable to find endpoint for name {name}")
         if self.headers.get("Content-Type") == "application/json-lines":
             asked: dict[str, Any] = {"events": [json.loads(line) for line in body.splitlines()]}
         else:
@@ -240,100 +130,6 @@ class Api(Handler):
                 path.write_bytes(content.replace(old, new))
                 changed += 1
         return changed
-
-
-class Files(Handler):
-    """The file server: `POST` of a form with one file, whose field's name is its path; `GET`, `HEAD`, `DELETE`."""
-
-    side = "files"
-
-    def serve(self, method: str) -> None:
-        name = f"files.{method}"
-        path = unquote(urlsplit(self.path).path)
-        fault = self.state.fault(name)
-        self.state.note(name, path=path, fault=fault["kind"] if fault else None)
-        if fault is not None and fault["kind"] != "lie":
-            if fault["kind"] != "hang":
-                self.drain()
-            self.suffer(fault)
-        elif not (self.headers.get("Authorization") or "").startswith("Bearer "):
-            self.drain()
-            self.answer(401, b"unauthorized", "text/plain")
-        elif method == "POST":
-            self.receive(forget=fault is not None)
-        elif method in {"GET", "HEAD"}:
-            self.give(self.place(path))
-        elif method == "DELETE":
-            self.place(path).unlink(missing_ok=True)
-            self.answer(200, b"{}")
-        else:
-            self.state.note(name, unknown=True)
-            self.answer(405, b"", "text/plain")
-
-    def place(self, path: str) -> Path:
-        target = self.state.files / path.lstrip("/")
-        if ".." in target.parts:
-            raise ValueError(f"{path} leads out of the folder")
-        return target
-
-    def drain(self) -> None:
-        left = int(self.headers.get("Content-Length") or 0)
-        while left > 0:
-            left -= len(self.rfile.read(min(_BLOCK, left)) or b"x" * left)
-
-    def receive(self, *, forget: bool) -> None:
-        """One part: its head, then its bytes, then the closing boundary."""
-        boundary = self.headers["Content-Type"].partition("boundary=")[2].strip('"').encode()
-        left = int(self.headers["Content-Length"])
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            line = self.rfile.readline()
-            head += line
-            left -= len(line)
-        name = re.search(rb'name="([^"]*)"', head)
-        assert name is not None, head
-        left -= len(boundary) + 8
-        path = name[1].decode()
-        target = self.place(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{uuid.uuid4().hex}")
-        with partial.open("wb") as stream:
-            while left > 0 and (block := self.rfile.read(min(_BLOCK, left))):
-                stream.write(block)
-                left -= len(block)
-        tail = self.rfile.read(len(boundary) + 8)
-        if tail != b"\r\n--" + boundary + b"--\r\n":
-            partial.unlink()
-            self.state.note("files.POST", unknown=True, refused="not one whole file")
-            self.close_connection = True
-            return
-        if forget:
-            partial.unlink()
-        else:
-            partial.replace(target)
-        self.answer(200, json.dumps([path]).encode())
-
-    def give(self, path: Path) -> None:
-        if not path.is_file():
-            self.answer(404, b"not found", "text/plain")
-            return
-        # As Flask serves files: a name says how its bytes are packed, and text is packed for who takes it so.
-        kind, packed = mimetypes.guess_type(path.name)
-        squeezed = b""
-        if packed is None and (kind or "").startswith(_SQUEEZED) and path.stat().st_size >= _SMALL:
-            packed = "gzip" if "gzip" in (self.headers.get("Accept-Encoding") or "") else None
-            squeezed = gzip.compress(path.read_bytes()) if packed else b""
-        self.send_response(200)
-        self.send_header("Content-Type", kind or "application/octet-stream")
-        if packed is not None:
-            self.send_header("Content-Encoding", packed)
-        self.send_header("Content-Length", str(len(squeezed) or path.stat().st_size))
-        self.end_headers()
-        if self.command == "GET" and squeezed:
-            self.wfile.write(squeezed)
-        elif self.command == "GET":
-            with path.open("rb") as stream:
-                shutil.copyfileobj(stream, self.wfile, _BLOCK)
 
 
 class _Server(ThreadingHTTPServer):
@@ -391,6 +187,13 @@ class ClearmlServer:
         its answer is lost), `invalid` (refuses what it was given, with the number `code`), or `becomes` (`task` gets `status` before it is done).
         """
         self.ask("/__faults", list(faults))
+
+    def token(self) -> str:
+        """What a client is let in with: both servers look whether it is theirs."""
+        proof = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
+        request = urllib.request.Request(f"{self.api_url}/auth.login", b"{}", {"Authorization": f"Basic {proof}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(json.load(answer)["data"]["token"])
 
     def dump(self) -> dict[str, Any]:
         """Everything that the API server holds."""

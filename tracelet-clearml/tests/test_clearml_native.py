@@ -292,6 +292,6 @@ def test_the_address_of_a_version_can_be_followed(hands: Hands, server: ClearmlS
     assert page.startswith(f"{server.api_url}/projects/")
     assert stored.uri == f"{page.removesuffix('/output/log')}/artifacts"
     (blob,) = stored.locator["place"]["blobs"]
-    request = urllib.request.Request(blob["uri"], headers={"Authorization": "Bearer x"})
+    request = urllib.request.Request(blob["uri"], headers={"Authorization": f"Bearer {server.token()}"})
     with urllib.request.urlopen(request) as answer:
         assert answer.read() == b"1"
