@@ -84,6 +84,10 @@ def test_what_is_too_much_or_holds_itself_is_bounded() -> None:
     assert isinstance(facts.plain(10**5000), float)
 
 
+def test_text_has_no_character_that_a_tracker_does_not_store() -> None:
+    assert facts.plain({"a\0b": ["c\0", "\ud800"]}) == {"a?b": ["c?", "?"]}
+
+
 def test_every_artifact_says_where_the_training_was(package: str, tmp_path: Path, watching: Any) -> None:
     pl = importlib.import_module(package)
 

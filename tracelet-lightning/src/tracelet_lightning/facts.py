@@ -92,7 +92,7 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if isinstance(value, int):
         return int(value) if abs(value) < 2**63 else float(min(max(value, -(2**1000)), 2**1000))
     if isinstance(value, (str, PurePath)):
-        return str(value)[:_LONGEST].encode(errors="replace").decode()
+        return _text(value)
     if isinstance(value, argparse.Namespace):
         value = vars(value)
     shape = getattr(value, "shape", None)
@@ -104,10 +104,15 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
         )
     if depth and isinstance(value, Mapping):
         items = value.items()
-        return {str(key)[:_LONGEST]: _plain(item, depth - 1, left) for key, item in items if left[0] > 0}
+        return {_text(key): _plain(item, depth - 1, left) for key, item in items if left[0] > 0}
     if depth and isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)):
         return [_plain(item, depth - 1, left) for item in value if left[0] > 0]
     return _told(value)
+
+
+def _text(value: object) -> str:
+    """A value in words, without the characters that no tracker stores."""
+    return str(value)[:_LONGEST].encode(errors="replace").decode().replace("\0", "?")
 
 
 def _numel(value: Any) -> int:
