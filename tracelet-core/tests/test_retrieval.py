@@ -460,6 +460,19 @@ def test_a_backend_that_fails_where_there_is_room_is_what_failed(logged: LoggedA
     assert contents(tmp_path / "out") == {}
 
 
+def test_bytes_that_are_in_another_store_are_told_with_where_that_is(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home / "f", b"x" * 2000)
+    with study(large_file_mb=0.001) as exp:
+        exp.log_artifact(exp.create_artifact("large", ArtifactType.CUSTOM).add_file("f"))
+    monkeypatch.setenv("TRACELET_STORE", str(tmp_path / "another"))
+    with pytest.raises(
+        ArtifactNotFound, match="too large for the backend, and are .*; they are not at .*another.* Set TRACELET_STORE"
+    ):
+        study().get_artifact("large").download(tmp_path / "out")
+
+
 def test_a_blob_of_the_store_that_was_changed_is_told_to_be_deleted(
     home: Path, tmp_path: Path, memory: Callable[[str, bytes], str]
 ) -> None:
@@ -478,7 +491,7 @@ def test_a_blob_of_the_store_that_was_changed_is_told_to_be_deleted(
     assert f"{place} and log the same content again." in str(caught.value)
     assert contents(tmp_path / "out") == {}
     place.unlink()
-    with pytest.raises(ArtifactNotFound, match="Set TRACELET_STORE"):
+    with pytest.raises(ArtifactNotFound, match="gone from the store.* Log the same content again"):
         found.download(tmp_path / "out")
     with exp:
         exp.log_artifact(exp.create_artifact("large", ArtifactType.CUSTOM).add_file("f", "again"))

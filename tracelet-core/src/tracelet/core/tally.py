@@ -12,6 +12,7 @@ from tracelet.core.results import LogResult, LogResults
 from tracelet.core.site import Site
 from tracelet.core.store import Store
 from tracelet.core.words import sentence
+from tracelet.exceptions import TraceletError
 
 __all__ = ["Tally", "skipped"]
 
@@ -56,11 +57,14 @@ class Tally:
 
     def _tell_queued(self, name: str, outcome: Outcome) -> None:
         """Warn of a delivery that waits; of many that wait for the same reason once, until one is made."""
-        reason = sentence(outcome.error)
+        assert outcome.error is not None
+        # While a backend is left alone each error says for how long, and what it comes from stays the same.
+        cause = outcome.error.__cause__
+        reason = sentence(cause if isinstance(cause, TraceletError) else outcome.error)
         again = outcome.told or self._said.get(name) == reason
         self._said[name] = reason
         level = logging.INFO if again else logging.WARNING
-        _LOG.log(level, "%s: %s Queued in %s.", name, reason, self._site.outbox.root)
+        _LOG.log(level, "%s: %s Queued in %s.", name, sentence(outcome.error), self._site.outbox.root)
 
     def _result(self, name: str, stored: StoredArtifact, *, created: bool) -> LogResult:
         return LogResult(

@@ -66,7 +66,8 @@ class Patience:
             return
         left = max(0.0, self._retry_at - time.monotonic())
         kind = BackendAuthError if isinstance(self._trouble, BackendAuthError) else BackendUnavailable
-        raise kind(f"{backend} is away, and is asked again in {left:.0f} s ({self._trouble})", backend=backend)
+        said = f"{backend} is away, and is asked again in {left:.0f} s ({self._trouble})"
+        raise kind(said, backend=backend) from self._trouble
 
     def note_trouble(self, error: TraceletError, began: float) -> None:
         """Leave the backend alone for a while, after an attempt that began then."""
