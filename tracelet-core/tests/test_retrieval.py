@@ -468,7 +468,7 @@ def test_bytes_that_are_in_another_store_are_told_with_where_that_is(
         exp.log_artifact(exp.create_artifact("large", ArtifactType.CUSTOM).add_file("f"))
     monkeypatch.setenv("TRACELET_STORE", str(tmp_path / "another"))
     with pytest.raises(
-        ArtifactNotFound, match="too large for the backend, and are .*; they are not at .*another.* Set TRACELET_STORE"
+        ArtifactNotFound, match=r"too large for the backend, and are .*; they are not at .*another.* Set TRACELET_STORE"
     ):
         study().get_artifact("large").download(tmp_path / "out")
 
@@ -491,7 +491,7 @@ def test_a_blob_of_the_store_that_was_changed_is_told_to_be_deleted(
     assert f"{place} and log the same content again." in str(caught.value)
     assert contents(tmp_path / "out") == {}
     place.unlink()
-    with pytest.raises(ArtifactNotFound, match="gone from the store.* Log the same content again"):
+    with pytest.raises(ArtifactNotFound, match=r"gone from the store.* Log the same content again"):
         found.download(tmp_path / "out")
     with exp:
         exp.log_artifact(exp.create_artifact("large", ArtifactType.CUSTOM).add_file("f", "again"))
