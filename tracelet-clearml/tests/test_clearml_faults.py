@@ -364,7 +364,7 @@ from tracelet import ArtifactType, Experiment, ExperimentConfig
 
 PACE = float(os.environ["TEST_PACE"])
 
-exp = Experiment(NAME, backend="clearml", artifacts=True, config=ExperimentConfig(deadline=4 * PACE, stop_timeout=40 * PACE))
+exp = Experiment(NAME, backend="clearml", artifacts=True, config=ExperimentConfig(deadline=10 * PACE, stop_timeout=40 * PACE))
 exp.start()
 told = []
 for number in range(2):
