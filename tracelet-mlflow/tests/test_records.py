@@ -15,7 +15,7 @@ from tracelet_mlflow.records import Record, digest_of
 
 #: As the first release wrote it.
 FIRST = (
-    '{"artifact_uri":"/work/mlruns/2/4cad5b82325c4e22a35959a39a560ba2/artifacts","digest":"91c1402ff8017ba0c7170792'
+    '{"artifact_uri":"/srv/mlruns/2/4cad5b82325c4e22a35959a39a560ba2/artifacts","digest":"91c1402ff8017ba0c7170792'
     'df6c0163b5e5898e585e48184091e24ede3e9b72","folder":"line/v0","manifest":"eNqVU0mO2zAQvPsVhs6Gw33JV4KB0Ww2Y421G'
     "BKNwBn47yFpxzGC5DAXSr0Vq9Slj822w4UgUzxA7r5uufXaaaYU20vLtWdqV1oirbj059zPU+npYDv0E3Wt0n+ntQ52niNXTKTkGLcBGFpumfU"
     "iJoOMGxk0aeddOTQpx51inpNQFEmSD1Y0uNQPtBa0b2816qfzJf8JR8oQIUNJfGy2hQbiZQG8lpjt9a6m5sJx7H/S0mhGGLvN9tZm50hDgyptd"
