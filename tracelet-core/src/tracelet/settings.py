@@ -24,6 +24,7 @@ __all__ = [
     "NoSettings",
     "TraceletSettings",
     "WatchedDirectory",
+    "can_be_path",
     "child_environment",
     "environment",
     "global_rank",
@@ -67,17 +68,17 @@ def _place(value: Any) -> Any:
 def _a_place(instance: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str):
         raise ConfigError(f"{field.name}={value!r} is no path: give text or a pathlib.Path.")
-    if "\0" in value or not _encodable(value):
+    if not can_be_path(value):
         # It may be a URL with a password.
         raise ConfigError(f"{field.name} has a character that no system takes in a path: correct it.")
 
 
-def _encodable(text: str) -> bool:
+def can_be_path(text: str) -> bool:
+    """Whether a system can have a path of that text: NUL ends one, and a lone surrogate is in none."""
     try:
-        os.fsencode(text)
+        return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def _value(given: str | enum.Enum | None) -> str | None:

@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from tracelet.exceptions import ArtifactError, UnsafePath
+from tracelet.settings import can_be_path
 
 __all__ = [
     "LARGEST_SIZE",
@@ -102,17 +103,9 @@ def check_place(place: object) -> str:
     text = os.fspath(place) if isinstance(place, (str, os.PathLike)) else None
     if not isinstance(text, str):
         raise ArtifactError(f"{place!r} is no path: give text or a pathlib.Path.")
-    if "\0" in text or not _encodable(text):
+    if not can_be_path(text):
         raise ArtifactError(f"{text!r} cannot be the path of a file: no system takes such characters. Correct it.")
     return os.path.abspath(text)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_type(kind: object) -> ArtifactType:

@@ -7,7 +7,6 @@ import enum
 import functools
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from tracelet.exceptions import ArtifactError
+from tracelet.settings import can_be_path
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -288,8 +288,8 @@ def _number(value: Any, kinds: type | tuple[type, ...]) -> Any:
 
 def _path(value: Any) -> Path:
     path = Path(value)
-    if b"\0" in os.fsencode(path):
-        raise ValueError("no path has a NUL in it")
+    if not can_be_path(str(path)):
+        raise ValueError("no system has such a path")
     return path
 
 
