@@ -134,14 +134,14 @@ def main() -> None:
                 service = _open(message)
             else:
                 value = _serve(service, message)
-            answer = f'{{"kind": "value", "value": {value}}}'
+            told = f'"kind": "value", "value": {value}'
         except TraceletError as error:
-            answer = json.dumps({"kind": "error", "error": error_to_wire(error)})
+            told = f'"kind": "error", "error": {json.dumps(error_to_wire(error))}'
         except Exception as error:  # noqa: BLE001 - the boundary: the other side is told, whatever it was
             wrapped = BackendError(words_of(error))
-            answer = json.dumps({"kind": "error", "error": error_to_wire(wrapped)})
+            told = f'"kind": "error", "error": {json.dumps(error_to_wire(wrapped))}'
         requests.until = None
-        answer = f'{answer[:-1]}, "warnings": {json.dumps(warnings.taken())}}}'
+        answer = f'{{{told}, "warnings": {json.dumps(warnings.taken())}}}'
         if message["op"] == "stop":
             service = None
         try:
