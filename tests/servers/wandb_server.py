@@ -133,6 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.state.lock:
                 self.server.state.delete_run(**json.loads(body))
             return self._json(200, {})
+        if path == "/_control/deleted_project":
+            with self.server.state.lock:
+                self.server.state.delete_project(**json.loads(body))
+            return self._json(200, {})
         if path == "/sdk/otel/v1/metrics":
             return self._answer(200, b"")
         if not self._authorized():
@@ -177,9 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
         left -= {"x_shared", "stream_id", "streamId"}
         entity, project_name, run_name = path
         project = self.server.state.project(entity, project_name)
-        if project is not None and run_name in project.deleted:
+        if project is None or run_name in project.deleted:
             return self._answer(404, b"the run was deleted")
-        if left or project is None or run_name not in project.runs:
+        if left or run_name not in project.runs:
             return self._unknown(f"file_stream {path} {sorted(left)}")
         run = project.runs[run_name]
         with self.server.state.lock:

@@ -8,6 +8,9 @@ Runs
     * An id that was deleted answers HTTP 409, "was previously created and deleted": WB-4897, WB-4948, WB-10669; it is free
       again after some seven days: WB-6395, and issue 875 of mozilla/translations. Its run is null to queries, and its
       versions stay where the user did not ask for their end, too: WB-4816. That an artifact, an input or a stream of such a run is refused with 404 is a guess.
+    * A project that was deleted is null to queries and not found by mutations, with its runs and versions, and
+      ``upsertBucket`` makes a new one of that name: a guess.
+    * That ``upsertBucket`` has 409 also for what two do to a run at once is a guess from the client, which tries it again.
     * An entity that is not there answers HTTP 404, "not found during upsertBucket": public reports of it are many.
     * An entity is found in any case, and written in its own: a guess, from how ``sdk/artifacts`` compares them.
 Versions
@@ -257,6 +260,13 @@ class State:
         (project,) = [one for one in self.projects.values() if one.name == project_name]
         del project.runs[name]
         project.deleted.add(name)
+        self.keep()
+
+    def delete_project(self, name: str) -> None:
+        """Do what somebody does on the web page."""
+        (project,) = [one for one in self.projects.values() if one.name == name]
+        del self.projects[project.entity, project.name]
+        self.artifacts = {one: known for one, known in self.artifacts.items() if known[0] is not project}
         self.keep()
 
     # -- writing a version

@@ -7,6 +7,9 @@ import errno
 import pytest
 import requests
 from wandb.errors import CommError
+from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
+from wandb.sdk.mailbox.mailbox import MailboxClosedError
+from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
 
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable
 from tracelet_wandb.errors import translated
@@ -93,3 +96,30 @@ def test_a_connection_that_this_machine_forbids_is_no_folder() -> None:
     """A firewall's refusal is a PermissionError inside an error of requests."""
     refused = PermissionError(errno.EPERM, "Operation not permitted")
     assert isinstance(told(requests.ConnectionError("no route"), refused), BackendUnavailable)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MailboxClosedError(),
+        HandleAbandonedError(),
+        WandbServiceConnectionError("no service"),
+        ConnectionResetError("Connection lost"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+        CommError("Failed to execute API request: the service process is not running."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_client_that_lost_its_own_process_is_of_no_use_any_more(error: Exception) -> None:
+    """It does not begin another one by itself; and it may wrap what was behind it, without a word."""
+    for one in (told(error), told(CommError("", error), error)):
+        assert isinstance(one, BackendUnavailable)
+        assert one.ends_lane
+        assert "own process" in str(one)
+
+
+def test_a_server_that_ends_a_connection_is_another_matter() -> None:
+    """The client's own process is there as before."""
+    one = told(requests.ConnectionError("aborted"), ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
+    assert isinstance(one, BackendUnavailable)
+    assert not one.ends_lane

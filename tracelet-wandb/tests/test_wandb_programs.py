@@ -343,6 +343,52 @@ def test_a_dead_server_costs_a_prompt_exit_and_nothing_is_lost(
     assert run(again, tmp_path / "again", environ) == [0, expected]
 
 
+@pytest.mark.parametrize("when", ["between", "during"])
+def test_a_client_whose_own_process_is_killed_is_begun_anew(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path, when: str
+) -> None:
+    """As the system does where memory is short: the same program stores what it logs then, once."""
+    code = f"""
+    import psutil, threading, urllib.request
+
+    def end_the_core():
+        if {when == "during"}:
+            while b'"CommitArtifact"' not in urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/_control/state").read():
+                time.sleep(0.05)
+        found = [one for one in psutil.Process().children(recursive=True) if one.name() == "wandb-core"]
+        for one in found:
+            one.kill()
+        return len(found)
+
+    with Experiment("core-{when}", backend="wandb", artifacts=True) as exp:
+        if {when == "between"}:
+            assert exp.log_artifact(artifact(exp, content=b"1")).ok
+            ended = [end_the_core()]
+        else:
+            ended = []
+            thread = threading.Thread(target=lambda: ended.append(end_the_core()))
+            thread.start()
+        results = exp.log_artifact(artifact(exp, content=b"2"))
+        left = exp.flush(600)
+        again = exp.log_artifact(artifact(exp, content=b"3"))
+        stored = [one.open("w.bin").read().decode() for one in exp.list_artifacts()]
+    print(json.dumps([ended, told(results), left, list(again), stored]))
+    """
+    if when == "during":
+        server.kill()
+        server.start()
+        server.fault("CommitArtifact", "hang", 1)
+    try:
+        ended, results, left, again, stored = run(code, tmp_path / "program", environ)
+    finally:
+        server.fault()
+    assert ended == [1]
+    assert all(kind == "BackendUnavailable" for kind, _ in results["queued"].values()), results
+    assert (left, again) == (0, ["wandb"])
+    assert stored == (["3", "2", "1"] if when == "between" else ["3", "2"])
+    assert none_left(environ)
+
+
 # -- media
 
 MEDIA = """

@@ -284,6 +284,79 @@ def test_a_run_that_is_deleted_while_it_is_on_loses_nothing_that_comes_later(
     assert (last["state"], last["exit_code"]) == ("finished", 0)
 
 
+def test_all_that_waits_for_one_deleted_run_goes_to_one(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Of several programs, whoever delivers it; each is told once."""
+    experiment = "deleted-once"
+    waiting = "queued += [list(exp.log_artifact(artifact(exp, n)).queued) for n in (2, 3)]"
+    code = FIRST.replace("return made", "made.metadata['n'] = number\n    return made")
+    queued = run(code, tmp_path / "first", environ, experiment=experiment, end=f"queued = list(queued); {waiting}")
+    assert queued == ["wandb", ["wandb"], ["wandb"]]
+    (old,) = server.project(experiment)["runs"]
+    server.delete_run(experiment, old["name"])
+    for number in range(2):
+        own = f"""open("w.bin", "w").write("mine {number}")
+        assert exp.log_artifact(exp.create_artifact("mine", ArtifactType.MODEL).add_file("w.bin")).ok"""
+        later = LISTEN + LATER.replace("left = exp.flush(600)", f"{own}\n        left = exp.flush(600)")
+        later = later.replace("[left, listed]", "[left, heard]")
+        left, heard = run(later, tmp_path / f"later-{number}", environ, experiment=experiment, end=own)
+        assert (left, len([line for line in heard if "was deleted on W&B" in line])) == (0, 1 - number)
+    runs = [one["name"] for one in server.project(experiment)["runs"]]
+    assert (runs.count(f"{old['name']}-2"), len(runs)) == (1, 3)
+    versions = server.project(experiment)["collections"]["model"]["versions"]
+    assert [one["run"] for one in versions] == [old["name"], *[f"{old['name']}-2"] * 3]
+
+
+def test_a_project_that_is_deleted_while_a_run_is_on_is_made_again(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """For what comes later, and the same program lists what is there now."""
+    code = """
+    import json, os, urllib.request
+    from pathlib import Path
+    from tracelet import ArtifactType, Experiment
+
+    def log(exp, number):
+        Path("w.bin").write_text(f"weights {{number}}")
+        return exp.log_artifact(exp.create_artifact("model", ArtifactType.MODEL).add_file("w.bin"))
+
+    with Experiment("deleted-project", backend="wandb", artifacts=True) as exp:
+        results = [log(exp, 0)]
+        data = json.dumps({{"name": "deleted-project"}}).encode()
+        urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/_control/deleted_project", data).read()
+        listed = [len(exp.list_artifacts())]
+        results += [log(exp, 1), log(exp, 2)]
+        listed.append([[one.version, one.open("w.bin").read().decode()] for one in exp.list_artifacts()])
+    print(json.dumps([[one["wandb"].version for one in results], listed]))
+    """
+    versions, listed = run(code, tmp_path / "program", environ)
+    assert versions == ["v0", "v0", "v1"]
+    assert listed == [0, [["v1", "weights 2"], ["v0", "weights 1"]]]
+    project = server.project("deleted-project")
+    (name,) = {one["run"] for one in project["collections"]["model"]["versions"]}
+    assert [one["state"] for one in project["runs"] if one["name"] == name] == ["finished"]
+
+
+def test_a_status_that_a_deleted_run_has_too_is_not_taken_for_one(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The client itself tries 409 again, as what two processes do to one run at once: the run is there, and stays the run."""
+    experiment = "in-use"
+    assert run(FIRST, tmp_path / "first", environ, experiment=experiment, end="pass") == ["wandb"]
+    server.fault("UpsertBucket", "refusal:409:the run was changed meanwhile", 3)
+    try:
+        later = LISTEN + LATER.replace("[left, listed]", "[left, listed, heard]")
+        # A delivery that the server did not take waits for the next time.
+        later = later.replace("left = exp", "exp.flush(600)\n        left = exp")
+        *stored, heard = run(later, tmp_path / "later", environ, experiment=experiment, end="pass")
+    finally:
+        server.fault()
+    assert stored == STORED
+    assert not [line for line in heard if "was deleted" in line]
+    assert len(server.project(experiment)["runs"]) == 1
+
+
 def test_a_refusal_that_has_other_reasons_begins_no_other_run(
     server: WandbServer, environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,9 @@ SOURCES = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
 NAMES = {
     "wandb.sdk.lib.service.service_token:clear_service_in_env": "connection.py",
     "wandb.sdk.lib.service.service_connection:WandbApiFailedError": "errors.py",
+    "wandb.sdk.lib.service.service_token:WandbServiceConnectionError": "errors.py",
+    "wandb.sdk.mailbox.mailbox:MailboxClosedError": "errors.py",
+    "wandb.sdk.mailbox.mailbox_handle:HandleAbandonedError": "errors.py",
     "wandb.sdk.artifacts.exceptions:WaitTimeoutError": "errors.py",
     "wandb.sdk.artifacts.artifact_manifest_entry:ArtifactManifestEntry": "uploads.py",
     "wandb.sdk.artifacts.staging:get_staging_dir": "staging.py",
@@ -52,7 +56,33 @@ SETTINGS = (
     "sagemaker_disable",
     "sync_dir",
     "sync_file",
+    # Of the user's own runs, and taken away from ours.
+    "sweep_id",
+    "sweep_param_path",
+    "run_id",
+    "resume",
+    "resume_from",
+    "fork_from",
+    "launch",
+    # As documented.
+    "base_url",
+    "console",
+    "disable_code",
+    "disable_git",
+    "mode",
+    "root_dir",
+    "save_code",
+    "silent",
+    "symlink",
 )
+#: Words by which an error is known, where the SDK has no class for it, and the module that says so.
+WORDS = {
+    "the service process is not running": "wandb.sdk.lib.service.service_connection",
+    "the service process is busy": "wandb.sdk.lib.service.service_connection",
+    "Unable to parse": "wandb.apis.public.artifacts",
+    "not found under entity": "wandb.sdk.artifacts.artifact",
+    "not found in": "wandb.sdk.artifacts.artifact",
+}
 
 
 @pytest.mark.parametrize("place", NAMES)
@@ -70,6 +100,40 @@ def test_a_setting_that_we_set_is_one(name: str) -> None:
     """The SDK ignores a variable that it does not know, and so would the lane."""
     known = {*wandb.Settings.model_fields, *wandb.Settings.model_computed_fields}
     assert name in known, f"SDK {wandb.__version__} has no setting {name}: look what runs and the lane need instead"
+
+
+def test_every_setting_that_we_set_is_named_here() -> None:
+    """Given to a run or to the SDK, or set on what it has; a pair of braces with one for a run has its name, too."""
+    touched = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"Settings", "run_settings"}:
+                touched |= {one.arg for one in node.keywords if one.arg is not None}
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "settings":
+                        touched.add(target.attr)
+            elif isinstance(node, ast.Dict):
+                keys = {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+                touched |= keys if any(key.startswith("x_") for key in keys) else set()
+    assert touched <= set(SETTINGS), f"name {sorted(touched - set(SETTINGS))} in SETTINGS"
+    assert touched >= {"x_primary", "sweep_param_path", "disable_git"}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_words_that_we_know_an_error_by_are_the_sdks(words: str) -> None:
+    said = re.sub(r'"\s*\+?\s*f?"', "", inspect.getsource(import_module(WORDS[words])))
+    assert words in said, f"errors.py and versions.py need {words!r}: look how SDK {wandb.__version__} says it"
+
+
+def test_an_answer_that_failed_has_its_status() -> None:
+    """Which is the server's own, and not the words of whoever passed it on."""
+    from wandb.proto.wandb_api_pb2 import ApiErrorResponse
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+
+    failed = WandbApiFailedError("no", ApiErrorResponse(message="no", http_status=403))
+    assert failed.response is not None
+    assert failed.response.http_status == 403, "errors.status_of needs it"
 
 
 def test_every_name_that_we_import_is_named_here() -> None:

@@ -421,6 +421,49 @@ def test_a_server_that_may_not_is_a_matter_of_credentials_whatever_words_it_has(
         lab.server.fault()
 
 
+@pytest.mark.parametrize(
+    ("operation", "refusal"),
+    list(
+        product(
+            ("CreateArtifactManifest", "CreateArtifactFiles", "CommitArtifact"),
+            ("error:", "refusal:403:", "refusal:413:"),
+        )
+    ),
+)
+def test_a_version_that_the_server_refuses_on_the_way_leaves_nothing(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, operation: str, refusal: str
+) -> None:
+    """Whatever the step and the status: nothing else finds or removes what was begun. Later it is stored once."""
+    first = desk.put(samples.seal("model", {"x": b"0"}), Labels(None, ("best",)))
+    sealed = samples.seal("model", {"x": uuid.uuid4().bytes})
+    lab.server.fault(operation, f"{refusal}it cannot be done")
+    try:
+        with pytest.raises(BackendError, match="it cannot be done") as told:
+            desk.put(sealed, Labels(None, ("best",)))
+    finally:
+        lab.server.fault()
+    assert told.value.retryable
+    versions = lab.server.project(experiment)["collections"]["model"]["versions"]
+    assert [(one["number"], one["state"]) for one in versions] == [(0, "COMMITTED")]
+    assert found(reading.find("model", "best")).number == first.number
+    assert desk.deliver(sealed, Labels(None, ("best",)), again=True).stored.aliases == ("best",)
+
+
+def test_a_version_that_is_committed_is_not_undone_for_what_fails_afterwards(
+    lab: Lab, desk: Desk, reading: Desk, samples: Samples
+) -> None:
+    """The client asks for it once more: it is there, and the next attempt finds it."""
+    sealed = samples.seal("model", {"x": b"1"})
+    lab.server.fault("ArtifactByID", "error:not now")
+    try:
+        with pytest.raises(BackendError, match="not now"):
+            desk.put(sealed, Labels(None, ("best",)))
+    finally:
+        lab.server.fault()
+    assert found(reading.find("model", "best")).number == 0
+    assert desk.deliver(sealed, Labels(None, ("best",)), again=True).stored.number == 0
+
+
 # -- several writers
 
 

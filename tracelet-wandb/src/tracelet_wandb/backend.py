@@ -187,13 +187,12 @@ class WandbBackend:
                 try:
                     return self._committed(run, artifact, sealed, labels)
                 except BackendError as error:
-                    if not is_conflict(error):
-                        raise
-                    # What cannot be deleted now is nobody's version, and no reason not to try again.
-                    with contextlib.suppress(BackendError):
-                        self._versions.undo(artifact)
-                    conflicts += 1
-                    if conflicts == _CONFLICTS:
+                    conflicts += is_conflict(error)
+                    if not isinstance(error, BackendUnavailable):
+                        # Nobody else removes it. What cannot be deleted now, either, is nobody's version all the same.
+                        with contextlib.suppress(BackendError):
+                            self._versions.undo(artifact)
+                    if not is_conflict(error) or conflicts == _CONFLICTS:
                         raise
 
     def _committed(

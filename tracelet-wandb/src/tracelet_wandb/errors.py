@@ -12,11 +12,14 @@ import requests
 from wandb.errors import AuthenticationError, CommError, Error, UsageError
 from wandb.sdk.artifacts.exceptions import WaitTimeoutError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
+from wandb.sdk.mailbox.mailbox import MailboxClosedError
+from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
 
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
 from tracelet.plugin import redact
 
-__all__ = ["is_absent", "is_conflict", "is_deleted_run", "status_of", "translated"]
+__all__ = ["is_absent", "is_conflict", "is_deleted_run", "is_refused_run", "status_of", "translated"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: How a W&B server says that an account may not, in answers whose status is 200.
@@ -26,8 +29,10 @@ _MAY_NOT = re.compile(
 )
 #: How the server says that it will never take a version: as it is, until it is paid for, or for its length.
 _REFUSED = re.compile(r"createArtifact: .*?\b(?:returned error|HTTP) (?:400|402|413)\b[^:]*:\s*(.*)", re.DOTALL)
-#: How a server says that a run's id was a deleted run's: in these words, or by a status that it has for nothing else there.
-_DELETED_RUN = re.compile(r"previously (?:created and )?deleted|\bHTTP 4(?:09|10)\b|returned error 4(?:09|10)\b")
+#: How a server says that a run's id was a deleted run's: in these words, or by this status.
+_DELETED_RUN = re.compile(r"previously (?:created and )?deleted|\bHTTP 410\b|returned error 410\b")
+#: And the status that comes with those words, which it may also have for what two do to a run at once.
+_REFUSED_RUN = re.compile(r"\bHTTP 409\b|returned error 409\b")
 #: How the server says that another writer's version brought one of the same new files first.
 _CONFLICT = re.compile(r"commitArtifact: returned error 409\b|rebase required")
 #: How wandb-core says that nobody answered, or that the server failed, after its own retries. Go writes EOF so.
@@ -38,6 +43,9 @@ _AWAY = re.compile(
 )
 #: How the SDK says that its own service hangs, which it does not get over.
 _HANGS = re.compile(r"service process is busy", re.IGNORECASE)
+#: How it says that this service, which is a process of its own, is gone. A server's end of a connection is told by requests.
+_GONE = (HandleAbandonedError, MailboxClosedError, WandbServiceConnectionError, ConnectionError)
+_NOT_RUNNING = re.compile(r"service process is not running", re.IGNORECASE)
 #: How wandb-core says that this machine's disk does not let it.
 _CORES_DISK = re.compile(
     r"\b(?:open|openat|mkdir|mkdirat|rename|link|symlink|unlink|write|chmod|create|copy_file_range|fork/exec) (/[^:\n]+): "
@@ -63,6 +71,11 @@ def is_deleted_run(error: BaseException) -> bool:
     W&B keeps such ids for some days; its client tries again, and then says that it gives up, as if nobody answered.
     """
     return any(_DELETED_RUN.search(str(one)) for one in _chain(error))
+
+
+def is_refused_run(error: BaseException) -> bool:
+    """Tell whether a run could not be begun because it was deleted, or because another process writes to it as well."""
+    return any(_REFUSED_RUN.search(str(one)) for one in _chain(error))
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -100,7 +113,15 @@ def translated(place: str) -> Iterator[None]:
         yield
     except TraceletError:
         raise
-    except (Error, WandbApiFailedError, WaitTimeoutError, requests.RequestException, ValueError, OSError) as error:
+    except (
+        Error,
+        WandbApiFailedError,
+        WaitTimeoutError,
+        requests.RequestException,
+        ValueError,
+        OSError,
+        *_GONE,
+    ) as error:
         raise _translation(error, place) from error
 
 
@@ -110,6 +131,11 @@ def _translation(error: Exception, place: str) -> BackendError:
     status = status_of(error)
     if (disk := _disk(error, text)) is not None:
         return disk
+    if _is_alone(error):
+        return BackendUnavailable(
+            f"W&B's client lost its own process on this machine, which is started anew: {said or type(error).__name__}",
+            ends_lane=True,
+        )
     if isinstance(error, UsageError) and "API key" in text:
         return BackendAuthError(
             f"there are no credentials for W&B at {place}: run `wandb login`, or set WANDB_API_KEY; "
@@ -132,6 +158,14 @@ def _translation(error: Exception, place: str) -> BackendError:
     if isinstance(error, away):
         return BackendUnavailable(f"W&B at {place} does not answer: {said}")
     return BackendError(f"W&B at {place}: {type(error).__name__}: {said}")
+
+
+def _is_alone(error: BaseException) -> bool:
+    """Whether the SDK lost its own service, to which it has a connection as to a server."""
+    chain = list(_chain(error))
+    if any(isinstance(one, requests.RequestException) for one in chain):
+        return False
+    return any(isinstance(one, _GONE) or _NOT_RUNNING.search(str(one)) for one in chain)
 
 
 def _words_of(answer: str) -> str:

@@ -27,6 +27,8 @@ _NOT_IN_FILES = re.compile(r"[#?%~]")
 #: Projects of W&B's own.
 _RESERVED = re.compile(r"wandb-registry-.*|model-registry", re.DOTALL)
 _LONGEST = 128
+#: Bytes that every file system takes in the name of a file, but for what the client adds to a table's: a step and a digest.
+_LONGEST_FILE = 200
 #: The client writes these otherwise in an artifact's name, and adds so many characters of its own then.
 _NOT_IN_ARTIFACTS, _CHANGED = re.compile(r"[^a-zA-Z0-9_.-]"), 7
 #: W&B keeps artifacts of the type ``code`` whose names begin so for itself.
@@ -57,15 +59,17 @@ def project_name(experiment: str) -> str:
 def table_name(name: str, run: str) -> str:
     """Return the name under which a table is shown on a run: its own, where W&B can hold it.
 
-    The client stores each table as an artifact ``run-<id of the run>-<name>``, and refuses what is too long for one. A
-    name that is too long has a part of its sha256 in its middle; its end, which tells the most, stays.
+    The client stores each table as an artifact ``run-<id of the run>-<name>``, and refuses what is too long for one; and in
+    a file of that name, with more at its end. A name that is too long has a part of its sha256 in its middle; its end,
+    which tells the most, stays.
     """
     most = _LONGEST - len(f"run-{run}-") - (_CHANGED if _NOT_IN_ARTIFACTS.search(name) else 0)
-    if len(name) <= most:
+    if len(name) <= most and all(len(part.encode()) <= _LONGEST_FILE for part in name.split("/")):
         return name
     mark = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}-"
     end = (most - len(mark)) // 2
-    return f"{name[: most - len(mark) - end]}{mark}{name[-end:]}"
+    start, rest = name.encode()[: most - len(mark) - end], name.encode()[-end:]
+    return f"{start.decode(errors='ignore')}{mark}{rest.decode(errors='ignore')}"
 
 
 def types_of(kind: ArtifactType) -> frozenset[str]:

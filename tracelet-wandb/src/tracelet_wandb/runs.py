@@ -17,7 +17,7 @@ from wandb.errors import CommError
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable
 from tracelet.plugin import RunInfo
 from tracelet_wandb.connection import Place, run_settings
-from tracelet_wandb.errors import is_deleted_run, translated
+from tracelet_wandb.errors import is_deleted_run, is_refused_run, translated
 from tracelet_wandb.program import Program
 
 __all__ = ["Runs", "begin_offline", "finish"]
@@ -87,6 +87,8 @@ class Runs:
         self._parts: list[_Part] = []
         #: Ids that W&B gives to no run.
         self._deleted: set[str] = set()
+        #: Runs that were said to take the place of deleted ones.
+        self._told: set[str] = set()
 
     def turn_to(self, info: RunInfo) -> None:
         """Take another run for the one at hand; W&B's is begun with the first thing that is put into it."""
@@ -143,7 +145,8 @@ class Runs:
         for name in names:
             part = None if name in self._deleted else self._begin_as(name, info, deleted, joins=joins and not deleted)
             if part is not None:
-                if deleted:
+                if deleted and name not in self._told:
+                    self._told.add(name)
                     told = ", ".join(place.path(one) for one in deleted)
                     _LOG.warning("%s was deleted on W&B: what belongs to that run goes to the run %s.", told, name)
                 return part
@@ -182,7 +185,7 @@ class Runs:
                     ),
                 )
         except BackendError as error:
-            if is_deleted_run(error):
+            if is_deleted_run(error) or (is_refused_run(error) and self._look(name) is None):
                 return None
             # The SDK's service has the run all the same: of every later attempt it says that it is in use, or hangs.
             error.ends_lane = True

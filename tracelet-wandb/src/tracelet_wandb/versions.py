@@ -27,6 +27,7 @@ _VERSION = re.compile(r"v[0-9]+")
 _STORED = "COMMITTED"
 _PAGE = 100
 _SERVERS_ID = "query ClientIDMapping($id: ID!) { clientIDMapping(clientID: $id) { serverID } }"
+_STATE = "query ArtifactState($id: ID!) { artifact(id: $id) { state } }"
 _DELETION = """
 mutation DeleteArtifact($id: ID!) { deleteArtifact(input: {artifactID: $id, deleteAliases: true}) { artifact { id } } }
 """
@@ -157,7 +158,10 @@ class Versions:
         query = self._place.api._service_api.execute_graphql
         with translated(self._place.server):
             found: dict[str, str] | None = query(_SERVERS_ID, {"id": begun._client_id})["clientIDMapping"]
-            if found is not None:
+            if found is None:
+                return
+            known: dict[str, str] | None = query(_STATE, {"id": found["serverID"]})["artifact"]
+            if known is not None and known["state"] != _STORED:
                 query(_DELETION, {"id": found["serverID"]})
 
     def remember(self, artifact: wandb.Artifact, manifest: Manifest) -> None:
