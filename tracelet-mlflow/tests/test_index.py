@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from servers import programs
 from servers.mlflow_server import MlflowServer
+from tracelet.exceptions import BackendError
 from tracelet.plugin import ArtifactType
 from tracelet_mlflow.index import Entry, Index
 
@@ -112,3 +116,41 @@ def test_a_name_that_a_process_left_half_made_is_made_whole_by_the_next_one(clie
     assert list(an_index(client, "halved").entries()) == []
     assert an_index(client, "halved").ensure("data", ArtifactType.DATASET).run_id == made.run_id
     assert [entry.name for entry in an_index(client, "halved").entries(type=ArtifactType.DATASET)] == ["data"]
+
+
+def remove_for_good(client: MlflowClient, server: MlflowServer, title: str) -> None:
+    """What an administrator does with what was deleted."""
+    experiment = client.get_experiment_by_name(title).experiment_id
+    client.delete_experiment(experiment)
+    place = ["--backend-store-uri", server.store, "--tracking-uri", server.url]
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", *place, "--experiment-ids", experiment], check=True, capture_output=True
+    )
+
+
+def test_an_index_that_was_removed_for_good_is_not_remembered(client: MlflowClient, server: MlflowServer) -> None:
+    """Whoever had looked at it looks for the one there is now, and makes it where there is none."""
+    first, second = an_index(client, "removed"), an_index(client, "removed")
+    entry = first.ensure("data", ArtifactType.DATASET)
+    for index in (first, second):
+        assert index.entry("data") is not None
+    assert first.claim(entry, "one", next_alone=False) == (0, False)
+    remove_for_good(client, server, "removed.tracelet")
+    with pytest.raises(MlflowException):
+        first.claim(entry, "two", next_alone=False)
+    assert second.entry("data") is None
+    assert list(second.entries()) == []
+    entry = first.ensure("data", ArtifactType.DATASET)
+    assert first.claim(entry, "two", next_alone=False) == (0, False)
+    assert [one.name for one in second.entries()] == ["data"]
+
+
+def test_a_run_of_the_index_that_somebody_deleted_is_told(client: MlflowClient) -> None:
+    """With what brings it back: nothing can be stored under that name without it."""
+    index = an_index(client, "one-run")
+    entry = index.ensure("data", ArtifactType.DATASET)
+    client.delete_run(entry.run_id)
+    with pytest.raises(BackendError, match=f"mlflow runs restore --run-id {entry.run_id}"):
+        index.claim(entry, "one", next_alone=False)
+    client.restore_run(entry.run_id)
+    assert index.claim(entry, "one", next_alone=False) == (0, False)

@@ -382,3 +382,37 @@ def test_an_interrupted_delivery_registers_a_model_once(server: MlflowServer, tm
     experiment = client.get_experiment_by_name("interrupted").experiment_id
     (model,) = client.search_logged_models([experiment])
     assert version.tags["tracelet.model_id"] == model.model_id
+
+
+NAMED = """
+import json, os
+from mlflow import MlflowClient
+from sklearn.linear_model import LinearRegression
+from tracelet import ArtifactType, Experiment
+
+def log(exp, content, **names):
+    artifact = exp.create_artifact("named", ArtifactType.MODEL)
+    artifact.add_model(LinearRegression().fit([[0.0], [1.0]], [0.0, content]))
+    results = exp.log_artifact(artifact, **names)
+    return results["mlflow"].version if results.ok else str(results.queued)
+
+client = MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+with Experiment("named", backend="mlflow", artifacts=True) as exp:
+    told = [log(exp, 1.0, aliases=["Latest", "LATEST.", "a.b"])]
+    there = sorted(client.get_registered_model("named").aliases)
+    client.delete_registered_model("named")
+    told.append(log(exp, 1.0, version="1.0", aliases=["best"]))
+    told.append(log(exp, 2.0, aliases=["best"]))
+    told.append(sorted(exp.get_artifact("named", "v0").aliases))
+print(json.dumps([told, there, [one.version for one in client.search_model_versions("name = 'named'")]]))
+"""
+
+
+def test_what_the_registry_keeps_for_itself_or_has_no_more_holds_up_no_model(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    """Its own alias `latest`, in any case; and a registered model that somebody deleted does not get the names."""
+    told, there, left = programs.run(NAMED, tmp_path, {"MLFLOW_TRACKING_URI": server.url})
+    assert told == ["v0", "1.0", "v1", ["LATEST.", "Latest", "a.b"]]
+    assert there == ["LATEST-", "Latest-", "a-b"]
+    assert left == ["1"]

@@ -19,7 +19,20 @@ __all__ = ["code_of", "hear_waits", "is_missing", "translated"]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: ``An error occurred (AccessDenied) when calling …``, as botocore says it.
 _AWS_CODE = re.compile(r"\((\w+)\) when calling")
-_AUTH_CODES = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"})
+_AUTH_CODES = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
+#: What is wrong with TLS, by what OpenSSL says of it; the first that fits.
+_OF_TLS = (
+    (re.compile("mismatch"), "has a certificate for another host: give the address that is in it."),
+    (
+        re.compile("expired|not yet valid"),
+        "has a certificate that is not valid today: renew it, or set the clock right.",
+    ),
+    (
+        re.compile("CERTIFICATE_VERIFY_FAILED"),
+        "has a certificate that nothing here vouches for: set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of who signed it.",
+    ),
+    (re.compile(""), "does not speak TLS: does its address begin with http:// and not with https://?"),
+)
 _AWS_AUTH = frozenset(
     {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401", "403"}
 )
@@ -119,7 +132,12 @@ def _translation(error: Exception, place: str) -> BackendError | None:
         aws, status = _aws(one), _status(one)
         if aws is not None:
             return _aws_translation(*aws, place, f"{type(one).__name__}: {one}")
-        if status in {401, 403} or code_of(one) in _AUTH_CODES:
+        if status == 403 or code_of(one) == "PERMISSION_DENIED":
+            return BackendAuthError(
+                f"MLflow at {place} does not let this user do that: look at MLFLOW_TRACKING_USERNAME. Who logs needs EDIT on the "
+                f"experiment and on its index, the experiment of that name with .tracelet. It said: {said}"
+            )
+        if status == 401 or code_of(one) in _AUTH_CODES:
             return BackendAuthError(
                 f"MLflow at {place} does not let us in: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
                 f"MLFLOW_TRACKING_TOKEN. It said: {said}"
@@ -127,10 +145,8 @@ def _translation(error: Exception, place: str) -> BackendError | None:
         if status is not None and (status >= 500 or status in {408, 429}):
             return BackendUnavailable(f"MLflow at {place} failed with HTTP status {status}: {said}")
         if isinstance(one, requests.exceptions.SSLError):
-            return BackendUnavailable(
-                f"MLflow at {place} has a certificate that nothing here vouches for: set MLFLOW_TRACKING_SERVER_CERT_PATH to "
-                f"the file of who signed it. {said}"
-            )
+            wrong = next(told for words, told in _OF_TLS if words.search(str(one)))
+            return BackendUnavailable(f"MLflow at {place} {wrong} {said}")
         if isinstance(one, (requests.ConnectionError, requests.Timeout)):
             return BackendUnavailable(f"MLflow at {place} does not answer: is the server running? {said}")
     if code_of(error) in _PASSING_CODES:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 
 import attrs
@@ -44,6 +45,10 @@ _NOTE = "mlflow.note.content"
 _LEAVE = "Leave it as it is."
 #: MLflow's own experiments that are not for people have it: its page of all experiments shows those that have none.
 _UNLISTED = "mlflow.experiment.isGateway"
+#: How MLflow calls what nobody has deleted.
+_ACTIVE = "active"
+#: And how it says that something is not there.
+_ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 def key(kind: str, text: str) -> str:
@@ -153,13 +158,40 @@ class Index:
     def entry(self, name: str) -> Entry | None:
         """Return what is known about a name now, or None."""
         seen = self._seen.get(name)
-        if seen is not None:
-            found: Entry | None = _entry(self._client.get_run(seen.run_id))
-        else:
+        found = None if seen is None else self._again(seen)
+        if found is None:
             found = next(self.entries(name=name), None)
         if found is not None:
             self._seen[name] = found
         return found
+
+    def _again(self, seen: Entry) -> Entry | None:
+        """Return what is known now where something was before; None where it was deleted."""
+        try:
+            with self._remembering():
+                run = self._client.get_run(seen.run_id)
+        except MlflowException as error:
+            if code_of(error) != _ABSENT:
+                raise
+            return None
+        if run.info.lifecycle_stage != _ACTIVE:
+            self._forget()
+            return None
+        return _entry(run)
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Look anew for the experiment after something of it turned out to be gone for good."""
+        try:
+            yield
+        except MlflowException as error:
+            if code_of(error) == _ABSENT:
+                self._forget()
+            raise
+
+    def _forget(self) -> None:
+        self._place = None
+        self._seen.clear()
 
     def recalled(self, name: str) -> Entry | None:
         """Return what was known about a name when it was last read or written, or None."""
@@ -167,6 +199,21 @@ class Index:
 
     def entries(self, *, name: str | None = None, type: ArtifactType | None = None) -> Iterator[Entry]:
         """Yield what is known about every name, or those of a name or type, as MLflow finds them."""
+        known = self._place
+        found = self._searched(name, type)
+        first = next(found, None)
+        if first is None and known is not None:
+            # In an experiment that was deleted nothing is found, either.
+            self._place = None
+            if self._found() == known:
+                return
+            self._forget()
+            yield from self._searched(name, type)
+        elif first is not None:
+            yield first
+            yield from found
+
+    def _searched(self, name: str | None, type: ArtifactType | None) -> Iterator[Entry]:
         place = self._found()
         if place is None:
             return
@@ -291,7 +338,8 @@ class Index:
 
     def run_of(self, run_id: str) -> str | None:
         """Return the MLflow run that belongs to one of Tracelet's runs, or None."""
-        return self._client.get_run(self._made().root).data.params.get(key("run", run_id))
+        with self._remembering():
+            return self._client.get_run(self._made().root).data.params.get(key("run", run_id))
 
     def claim_run(self, run_id: str, candidate: str) -> str:
         """Let an MLflow run belong to one of Tracelet's, unless another one does; return the one that does."""
@@ -302,15 +350,31 @@ class Index:
     def take(self, run_id: str, name: str, value: str) -> str:
         """Set a parameter that nobody has set yet; return its value, which is another's where that one was first."""
         try:
-            self._client.log_param(run_id, name, value)
+            with self._remembering():
+                self._client.log_param(run_id, name, value)
         except MlflowException as error:
             if code_of(error) not in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}:
                 raise
-            owner = self._client.get_run(run_id).data.params.get(name)
+            run = self._client.get_run(run_id)
+            if run.info.lifecycle_stage != _ACTIVE:
+                raise self._lost(run) from error
+            owner = run.data.params.get(name)
             if owner is None:
                 raise
             return owner
         return value
+
+    def _lost(self, run: Run) -> BackendError:
+        """The error where a run of the index was deleted, by itself or with its experiment."""
+        self._forget()
+        try:
+            self._found()
+        except BackendError as error:
+            return error
+        return BackendError(
+            f"the run {run.info.run_id} of the MLflow experiment {self._title!r}, by which artifacts are found, was deleted: "
+            f"`mlflow runs restore --run-id {run.info.run_id}` brings it back."
+        )
 
     # -- the experiment of the index
 
@@ -319,7 +383,7 @@ class Index:
             experiment = self._client.get_experiment_by_name(self._title)
             if experiment is None:
                 return None
-            if experiment.lifecycle_stage != "active":
+            if experiment.lifecycle_stage != _ACTIVE:
                 raise BackendError(
                     f"the MLflow experiment {self._title!r}, by which artifacts are found, was deleted: "
                     f"`mlflow experiments restore -x {experiment.experiment_id}` brings it back."

@@ -33,6 +33,14 @@ _MODEL = "tracelet.model"
 _MAIN = "model"
 _NOT_IN_ALIASES = re.compile(r"[^\w-]", re.ASCII)
 _NOT_IN_MODEL_NAMES = re.compile(r"[/:.%\"']")
+#: The Model Registry gives this alias itself, in any case.
+_RESERVED = "latest"
+#: Characters that its database takes, where that is one that minds: all of it is in the manifest.
+_LONGEST_NAME, _LONGEST_DESCRIPTION = 256, 5000
+#: How it says that it is not there, or that a model cannot be in it.
+_NO_REGISTRY = frozenset({"INVALID_PARAMETER_VALUE", "FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"})
+#: How it says that a registered model is another user's to change, or that somebody deleted it.
+_SOMEBODY_ELSES = frozenset({"PERMISSION_DENIED", "RESOURCE_DOES_NOT_EXIST"})
 
 
 @attrs.frozen
@@ -101,10 +109,15 @@ class Registry:
             if "name" not in model:
                 continue
             name, version = model["name"], model["version"]
-            if labels.version:
-                self._client.set_model_version_tag(name, version, "tracelet.label", labels.version)
-            for label in filter(None, (labels.version, *labels.aliases)):
-                self._client.set_registered_model_alias(name, _NOT_IN_ALIASES.sub("-", label), version)
+            try:
+                if labels.version:
+                    self._client.set_model_version_tag(name, version, "tracelet.label", labels.version)
+                for label in filter(None, (labels.version, *labels.aliases)):
+                    self._client.set_registered_model_alias(name, _alias(label), version)
+            except MlflowException as error:
+                if code_of(error) not in _SOMEBODY_ELSES:
+                    raise
+                _LOG.warning("%r version %s of the Model Registry does not get its names: %s", name, version, error)
 
     def remove(self, models: Mapping[str, Mapping[str, str]]) -> None:
         """Delete models that :meth:`add` made."""
@@ -189,7 +202,7 @@ class Registry:
             if version is None:
                 version = self._register(name, source, home, tags, description, model_id)
         except MlflowException as error:
-            if code_of(error) not in {"INVALID_PARAMETER_VALUE", "FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"}:
+            if code_of(error) not in _NO_REGISTRY | _SOMEBODY_ELSES:
                 raise
             _LOG.warning("%r is stored, and the Model Registry does not take it: %s", name, error)
             return {}
@@ -221,7 +234,7 @@ class Registry:
             source,
             home.run_id,
             tags=tags,
-            description=description,
+            description=description and description[:_LONGEST_DESCRIPTION],
             await_creation_for=0,
             model_id=model_id,
         )
@@ -248,7 +261,12 @@ def _model_name(manifest: Manifest) -> str:
 
 def _registered_name(artifact: str, model: str, every: Iterable[str]) -> str:
     """The first model of an artifact bears the artifact's name, others their own name besides."""
-    return artifact if model == next(iter(every)) else f"{artifact}.{model}"
+    return artifact if model == next(iter(every)) else f"{artifact}.{model}"[:_LONGEST_NAME]
+
+
+def _alias(label: str) -> str:
+    alias = _NOT_IN_ALIASES.sub("-", label)
+    return f"{alias}-" if alias.lower() == _RESERVED else alias
 
 
 def _unless_missing(call: Any, *arguments: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +18,16 @@ from tracelet_mlflow.index import Index
 
 __all__ = ["Home", "Runs"]
 
+_LOG = logging.getLogger("tracelet.mlflow")
 #: On each MLflow run: the id of Tracelet's run, for people and for MLflow's search.
 RUN_TAG = "tracelet.run_id"
 #: On each MLflow run that was made here: the user's process that it was made for. Its lane may be another one by the end.
 _PROCESS_TAG = "tracelet.process"
+#: On each that takes the place of others, which somebody deleted: theirs.
+_INSTEAD_TAG = "tracelet.instead_of"
+_NOTE = "mlflow.note.content"
+#: So many MLflow runs of one of Tracelet's may be deleted, one after the other.
+_MOST_DELETED = 20
 
 
 @attrs.frozen
@@ -40,7 +47,11 @@ class Home:
 
 
 class Runs:
-    """The MLflow runs of one experiment that this process puts artifacts into."""
+    """The MLflow runs of one experiment that this process puts artifacts into.
+
+    MLflow takes files into a run that somebody deleted, and its ``gc`` removes them with it. What belongs to such a run
+    goes to one that takes its place, and names it.
+    """
 
     def __init__(
         self, client: MlflowClient, index: Index, experiment: str, sdk: dict[str, Any], location: str | None
@@ -55,12 +66,15 @@ class Runs:
         self._homes: dict[str, tuple[RunInfo, Home]] = {}
 
     def home(self, run: RunInfo) -> Home:
-        """Return the MLflow run of one of Tracelet's runs; it is made where there is none yet."""
-        if run.id not in self._homes:
-            known = self._index.run_of(run.id)
-            home = self._known(known) if known is not None else self._new(run)
-            self._homes[run.id] = run, home
-        return self._homes[run.id][1]
+        """Return the MLflow run of one of Tracelet's runs as it is now; it is made where there is none, or none any more."""
+        known = self._homes.get(run.id)
+        home = None if known is None else self._standing(known[1].run_id)
+        if home is None:
+            # One that was deleted is nobody's to end.
+            self._homes.pop(run.id, None)
+            home = self._found(run)
+        self._homes[run.id] = run, home
+        return home
 
     def end(self, *, failed: bool) -> None:
         """End the runs that were made for this process. ``failed`` is about the last one: others only had something to deliver."""
@@ -69,41 +83,72 @@ class Runs:
         for number, (_, home) in enumerate(homes, 1):
             if home.ours:
                 last = number == len(homes)
-                self._client.set_terminated(home.run_id, "FAILED" if failed and last else "FINISHED")
+                self._terminate(home, "FAILED" if failed and last else "FINISHED")
 
-    def _new(self, run: RunInfo) -> Home:
-        home = self._users(run) or self._make(run)
-        owner = self._index.claim_run(run.id, home.run_id)
-        if owner != home.run_id:
-            if home.ours:
-                self._client.delete_run(home.run_id)
-            return self._known(owner)
-        if not home.ours:
-            self._client.set_tag(home.run_id, RUN_TAG, run.id)
-        return home
-
-    def _known(self, run_id: str) -> Home:
-        run = self._client.get_run(run_id)
-        return _home(run, ours=run.data.tags.get(_PROCESS_TAG) == self._process)
-
-    def _users(self, run: RunInfo) -> Home | None:
-        """The run that is active in the user's process, where it is one of that process's own runs that begins."""
-        active = self._sdk.get("run_id")
-        if not active or run.started_at < self._sdk.get("since", 0.0):
-            return None
+    def _terminate(self, home: Home, status: str) -> None:
         try:
-            return _home(self._client.get_run(active), ours=False)
+            self._client.set_terminated(home.run_id, status)
+        except MlflowException:
+            # Nobody needs to end what was deleted.
+            if self._standing(home.run_id) is not None:
+                raise
+
+    def _found(self, run: RunInfo) -> Home:
+        """The run that is known for one of Tracelet's, or the one that takes its place; both may have to be made."""
+        deleted: list[str] = []
+        for name in (run.id, *(f"{run.id}-{number}" for number in range(2, _MOST_DELETED))):
+            owner = self._index.run_of(name) or self._new(run, name, deleted)
+            home = self._standing(owner)
+            if home is not None:
+                if deleted:
+                    told = ", ".join(deleted)
+                    _LOG.warning("%s was deleted in MLflow: what belongs to that run goes to the run %s.", told, owner)
+                return home
+            deleted.append(owner)
+        raise BackendError(f"{len(deleted)} runs in MLflow of one run were deleted, the last is {deleted[-1]}.")
+
+    def _new(self, run: RunInfo, name: str, deleted: list[str]) -> str:
+        """Attach to the user's run, or make one; return the id of the one that is known under a name from now on."""
+        users = None if deleted else self._users(run)
+        home = users or self._make(run, deleted)
+        owner = self._index.claim_run(name, home.run_id)
+        if owner != home.run_id and users is None:
+            self._client.delete_run(home.run_id)
+        elif owner == home.run_id and users is not None:
+            self._client.set_tag(home.run_id, RUN_TAG, run.id)
+        return owner
+
+    def _standing(self, run_id: str) -> Home | None:
+        """A run as it is now; None where it was deleted, or is not in this MLflow."""
+        try:
+            run = self._client.get_run(run_id)
         except MlflowException as error:
             if code_of(error) != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return None  # it is in another MLflow than the one that TRACELET_MLFLOW_TRACKING_URI names
+            return None
+        if run.info.lifecycle_stage != "active":
+            return None
+        return _home(run, ours=run.data.tags.get(_PROCESS_TAG) == self._process)
 
-    def _make(self, run: RunInfo) -> Home:
-        made = self._client.create_run(
-            self._experiment_id(),
-            start_time=int(run.started_at * 1000),
-            tags={RUN_TAG: run.id, _PROCESS_TAG: self._process},
-        )
+    def _users(self, run: RunInfo) -> Home | None:
+        """The run that is active in the user's process, where it is one of that process's own runs that begins.
+
+        It may be in another MLflow than the one that TRACELET_MLFLOW_TRACKING_URI names.
+        """
+        active = self._sdk.get("run_id")
+        if not active or run.started_at < self._sdk.get("since", 0.0):
+            return None
+        return self._standing(active)
+
+    def _make(self, run: RunInfo, deleted: list[str]) -> Home:
+        tags = {RUN_TAG: run.id, _PROCESS_TAG: self._process}
+        if deleted:
+            told = ", ".join(deleted)
+            tags |= {
+                _INSTEAD_TAG: told,
+                _NOTE: f"Takes the place of {told}, deleted in MLflow, for what was logged in it and not yet stored.",
+            }
+        made = self._client.create_run(self._experiment_id(), start_time=int(run.started_at * 1000), tags=tags)
         return _home(made, ours=True)
 
     def _experiment_id(self) -> str:
