@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import importlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,6 @@ __all__ = [
     "log_threaded",
     "modules",
 ]
-
-#: Seconds that a reading lane gets to end.
-_ENDING = 20.0
 
 
 @attrs.frozen
@@ -81,34 +78,27 @@ def log_threaded(experiment: str, backend: str, recipes: Sequence[Recipe]) -> in
         return exp.flush(120.0)
 
 
-@contextlib.contextmanager
-def _reading(experiment: str, backend: str) -> Iterator[Experiment]:
-    """An experiment without a run; its reading lane ends with the block."""
-    exp = _experiment(experiment, backend)
-    try:
-        yield exp
-    finally:
-        exp._artifact_manager.finder.close(time.monotonic() + _ENDING)
+@functools.cache
+def _reader(experiment: str, backend: str) -> Experiment:
+    """An experiment without a run; its reading lane ends with the program."""
+    return _experiment(experiment, backend)
 
 
 def get(experiment: str, backend: str, name: str, version: str = "latest") -> dict[str, Any]:
     """Get an artifact without a run and return what it says of itself."""
-    with _reading(experiment, backend) as exp:
-        return exp.get_artifact(name, version).to_dict()
+    return _reader(experiment, backend).get_artifact(name, version).to_dict()
 
 
 def listing(experiment: str, backend: str, type: ArtifactType | None = None) -> list[dict[str, Any]]:
     """List artifacts without a run."""
-    with _reading(experiment, backend) as exp:
-        return [artifact.to_dict() for artifact in exp.list_artifacts(type)]
+    return [artifact.to_dict() for artifact in _reader(experiment, backend).list_artifacts(type)]
 
 
 def download(
     experiment: str, backend: str, name: str, dest: Path, version: str = "latest", paths: Sequence[str] | None = None
 ) -> None:
     """Get an artifact without a run and download it, verified."""
-    with _reading(experiment, backend) as exp:
-        exp.get_artifact(name, version).download(dest, paths)
+    _reader(experiment, backend).get_artifact(name, version).download(dest, paths)
 
 
 def modules() -> set[str]:
