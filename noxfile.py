@@ -14,6 +14,8 @@ PLUGINS = ("mlflow", "wandb", "clearml", "aim", "lightning")
 #: Plugins whose package on PyPI is of their own name.
 TRACKERS = ("mlflow", "wandb", "clearml", "aim")
 CORE_TESTS = "tracelet-core/tests"
+#: Frameworks make a process large and late: only those who test them load them.
+FRAMEWORKS = "tracelet-core/tests/frameworks"
 DISTRIBUTIONS = ("core", *PLUGINS)
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
 #: Frameworks and servers are for fewer workers: a large process is late with all that it starts.
@@ -83,10 +85,10 @@ def install_all(session: nox.Session) -> None:
 def core_groups() -> dict[str, tuple[str, ...]]:
     """What the core's own tests are run in, each with as many workers as suit it."""
     return {
-        "core": (CORE_TESTS, "-m", "not kit and not frameworks and not capture", *MANY),
-        "capture": (CORE_TESTS, "-m", "capture and not frameworks", *MANY),
-        "kit": (CORE_TESTS, "-m", "kit", *FEW),
-        "frameworks": (CORE_TESTS, "-m", "frameworks", *FEW),
+        "core": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "not kit and not capture", *MANY),
+        "capture": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "capture", *MANY),
+        "kit": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "kit", *FEW),
+        "frameworks": (FRAMEWORKS, *FEW),
     }
 
 

@@ -157,17 +157,6 @@ def test_what_is_put_aside_is_told_also_where_it_could_be_read(moody: Moody, exp
     assert [one.path for one in Outbox(home / ".tracelet").damaged()] == [aside]
 
 
-@pytest.mark.frameworks
-def test_a_model_is_looked_at_when_it_is_added(home: Path) -> None:
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    with Experiment("rare", artifacts=True) as exp:
-        exp.log_artifact(exp.create_artifact("thing", ArtifactType.MODEL).add_model(model, framework="sklearn"))
-        with pytest.raises(ArtifactError, match="no model of sklearn"):
-            exp.create_artifact("thing", ArtifactType.MODEL).add_model(object(), framework="sklearn")
-
-
 def test_what_vanishes_while_it_is_looked_at_is_nobodys(home: Path) -> None:
     assert journal_room._read(home / "gone.jsonl") is None
     assert Outbox(home / ".tracelet")._followed_nowhere(home / "gone.json") is None

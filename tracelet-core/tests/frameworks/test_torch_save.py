@@ -39,7 +39,6 @@ from tracelet.plugin import ArtifactType, Detection, Detector, DetectorContext, 
 from tracelet.testing import DetectorContract
 
 pytestmark = [
-    pytest.mark.frameworks,
     pytest.mark.filterwarnings(
         "ignore:.*torch.jit.*deprecated:DeprecationWarning",
         "ignore:torch.distributed is disabled:UserWarning",

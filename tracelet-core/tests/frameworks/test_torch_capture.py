@@ -20,8 +20,6 @@ from making import elsewhere
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 from tracelet.core.artifacts import LoggedArtifact
 
-pytestmark = pytest.mark.frameworks
-
 Run = Callable[..., Experiment]
 
 

@@ -16,8 +16,6 @@ import torch
 from tracelet.core.artifacts import ArtifactType as T
 from tracelet.core.sniffing import tell_type
 
-pytestmark = pytest.mark.frameworks
-
 os.environ["KERAS_BACKEND"] = "torch"
 
 

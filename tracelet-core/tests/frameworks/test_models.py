@@ -17,6 +17,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from tracelet import ArtifactType, Experiment
 from tracelet.builtin.models import tracelet_serializers
 from tracelet.exceptions import ArtifactError, ConfigError, UnsafeContent
 
@@ -26,7 +27,6 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 # The frameworks warn about themselves and each other.
 pytestmark = [
-    pytest.mark.frameworks,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 
@@ -700,6 +700,14 @@ class TestLightning:
 
 
 class TestSklearn:
+    def test_a_model_is_looked_at_when_it_is_added(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        model = classifier("LogisticRegression").fit(ROWS, LABELS)
+        with Experiment("rare", artifacts=True) as exp:
+            exp.log_artifact(exp.create_artifact("thing", ArtifactType.MODEL).add_model(model, framework="sklearn"))
+            with pytest.raises(ArtifactError, match="no model of sklearn"):
+                exp.create_artifact("thing", ArtifactType.MODEL).add_model(object(), framework="sklearn")
+
     def test_models_predict_the_same_in_another_process(self, tmp_path):
         ensemble, pipeline = import_module("sklearn.ensemble"), import_module("sklearn.pipeline")
         scaler = import_module("sklearn.preprocessing").StandardScaler()
