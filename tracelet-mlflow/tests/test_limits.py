@@ -189,9 +189,9 @@ absurd = text.replace('"size_bytes": 1', '"size_bytes": 1' + "0" * 400)
 assert absurd != text
 packed = base64.b64encode(zlib.compress(absurd.encode())).decode()
 told = []
+exp = Experiment("versions", backend="mlflow", artifacts=True)
 for record in (json.dumps({**plain, "manifest": packed}), "5", "[" * 5000, '{"digest": ' + "9" * 5000 + "}"):
     client.set_tag(run.info.run_id, "v1", record)
-    exp = Experiment("versions", backend="mlflow", artifacts=True)
     try:
         exp.list_artifacts()
     except IntegrityError as error:
