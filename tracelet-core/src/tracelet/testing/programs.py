@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import sys
@@ -23,6 +22,7 @@ __all__ = [
     "Recipe",
     "context_of",
     "download",
+    "end_reading",
     "get",
     "listing",
     "load_plugin",
@@ -30,6 +30,10 @@ __all__ = [
     "log_threaded",
     "modules",
 ]
+
+#: Seconds that a reading lane gets to end.
+_ENDING = 20.0
+_readers: dict[tuple[str, str], Experiment] = {}
 
 
 @attrs.frozen
@@ -78,10 +82,16 @@ def log_threaded(experiment: str, backend: str, recipes: Sequence[Recipe]) -> in
         return exp.flush(120.0)
 
 
-@functools.cache
 def _reader(experiment: str, backend: str) -> Experiment:
-    """An experiment without a run; its reading lane ends with the program."""
-    return _experiment(experiment, backend)
+    """An experiment without a run; its reading lane lives until :func:`end_reading`, for it costs a start of the SDK."""
+    return _readers.setdefault((experiment, backend), _experiment(experiment, backend))
+
+
+def end_reading() -> None:
+    """End the lanes that were read through."""
+    for exp in _readers.values():
+        exp._artifact_manager.finder.close(time.monotonic() + _ENDING)
+    _readers.clear()
 
 
 def get(experiment: str, backend: str, name: str, version: str = "latest") -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 
 from tracelet.core.backend import BackendSpec, Capability
 from tracelet.core.plugins import PluginRecord, registry
+from tracelet.testing import programs
 from tracelet.testing.desk import Desk
 from tracelet.testing.driver import Driver
 from tracelet.testing.guard import Contract
@@ -89,6 +90,9 @@ class Bench:
             driver.kill()
         for desk in self._desks:
             desk.close()
+        for (role, _), driver in self.drivers.items():
+            if role.startswith("program"):
+                driver.call(programs.end_reading)
 
 
 class Workbench(Contract):
