@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import os
 import re
 import shutil
 import uuid
@@ -22,6 +23,8 @@ _SQUEEZED = {
     *("application/json", "application/xml", "image/svg+xml"),
 }
 _SMALL = 500
+#: Bytes of a file's name that a disk takes.
+_LONGEST_NAME = 255
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -29,13 +32,22 @@ class Files(Handler):
     """`POST` of a form with one file, whose field's name is its path; `GET`, `HEAD`, `DELETE`."""
 
     side = "files"
+    #: Whether what is asked is done, and its answer is lost.
+    is_lost = False
+
+    def answer(self, status: int, data: bytes, kind: str = "application/json") -> None:
+        if self.is_lost:
+            self.suffer({"kind": "reset"})
+        else:
+            super().answer(status, data, kind)
 
     def serve(self, method: str) -> None:
         name = f"files.{method}"
         path = unquote(urlsplit(self.path).path)
         fault = self.state.fault(name)
         self.state.note(name, path=path, fault=fault["kind"] if fault else None)
-        if fault is not None and fault["kind"] != "lie":
+        self.is_lost = fault is not None and fault["kind"] == "lost"
+        if fault is not None and fault["kind"] not in {"lie", "lost"}:
             if fault["kind"] != "hang":
                 self.drain()
             self.suffer(fault)
@@ -45,7 +57,7 @@ class Files(Handler):
             self.drain()
             self.answer(401, b"unauthorized", "text/plain")
         elif method == "POST" and path == "/":
-            self.receive(forget=fault is not None)
+            self.receive(forget=fault is not None and not self.is_lost)
         elif method in {"GET", "HEAD"}:
             self.give(self.place(path))
         elif method == "DELETE":
@@ -99,6 +111,11 @@ class Files(Handler):
         if target is None:
             self.rfile.read(left + len(boundary) + 8)
             self.answer(404, b"not found", "text/plain")
+            return
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in target.parts):
+            # Its `mkdir` or `save` raises, and nothing catches that.
+            self.rfile.read(left + len(boundary) + 8)
+            self.answer(500, b"Internal Server Error", "text/html")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{uuid.uuid4().hex}")

@@ -18,7 +18,7 @@ from servers.clearml_documents import ENDPOINTS, Documents
 
 KEY, SECRET = "test-access-key", "test-secret-key"
 #: What tokens are signed with; the true server has one in its configuration, too, so that they outlive it.
-_SIGN = b"the stand-in's own"
+_SIGN = bytearray(b"the stand-in's own")
 
 
 def _part(data: bytes) -> str:
@@ -34,6 +34,11 @@ def new_token() -> str:
     claims = {"exp": int(time.time()) + 86400, "api_version": "2.34", "server_version": "2.3.0", "feature_set": "basic"}
     text = ".".join(_part(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
     return f"{text}.{_signature(text)}"
+
+
+def expire() -> None:
+    """Let no token that was given be good any more."""
+    _SIGN.append(1)
 
 
 def is_token(token: str) -> bool:
@@ -55,6 +60,7 @@ class State:
 
     def fault(self, name: str) -> dict[str, Any] | None:
         """The fault that this call meets: its `match` fits, `after` calls went well, and `times` are left."""
+        wait = 0.0
         with self.lock:
             for fault in self.faults:
                 if not re.search(fault["match"], name) or fault.get("times", 1) <= 0:
@@ -67,8 +73,13 @@ class State:
                     self.set_status(fault["task"], fault["status"])
                 elif fault["kind"] == "vanishes":
                     self.delete_project(fault["project"])
+                elif fault["kind"] == "slow":
+                    wait += fault["seconds"]
+                elif fault["kind"] == "renamed":
+                    self.rename_project(fault["project"], fault["name"])
                 else:
                     return fault
+        time.sleep(wait)
         return None
 
     def set_status(self, key: str, status: str) -> None:
@@ -80,6 +91,11 @@ class State:
         """Delete a project with all that is in it behind everybody's back."""
         with self.documents.lock:
             ENDPOINTS["projects.delete"](self.documents, {"project": key, "force": True, "delete_contents": True})
+
+    def rename_project(self, key: str, name: str) -> None:
+        """Give a project another name behind everybody's back."""
+        with self.documents.lock:
+            ENDPOINTS["projects.update"](self.documents, {"project": key, "name": name})
 
     def note(self, name: str, **more: Any) -> None:
         with self.lock:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from servers import clearml_events, clearml_models, clearml_projects, clearml_tasks
 from servers.clearml_documents import DATA, ENDPOINTS, Refused, Unknown
 from servers.clearml_files import Files
-from servers.clearml_http import KEY, SECRET, Handler, State, is_token, new_token
+from servers.clearml_http import KEY, SECRET, Handler, State, expire, is_token, new_token
 from servers.processes import ServerProcess, free_port
 
 #: Each adds its endpoints.
@@ -116,6 +116,8 @@ class Api(Handler):
                 clearml_tasks.watchdog(state.documents, asked)
             elif path == "/__status":
                 state.set_status(*asked)
+            elif path == "/__expire":
+                expire()
             elif path == "/__multiply":
                 state.documents.multiply(*asked)
             elif path != "/__ready":
@@ -184,7 +186,9 @@ class ClearmlServer:
         """Order faults: `match` (of `tasks.edit`, `files.POST`, …), `kind`, and maybe `times`, `after`, `seconds`.
 
         A kind is an HTTP status, or `reset`, `hang`, `cut`, `garbage`, `lie` (says OK, does nothing), `lost` (does it, and
-        its answer is lost), `invalid` (refuses what it was given, with the number `code`), or `becomes` (`task` gets `status` before it is done).
+        its answer is lost), `invalid` (refuses what it was given, with the number `code`), or, before it is done, `becomes` (`task`
+        gets `status`), `vanishes` (`project` is deleted) or `renamed` (`project` gets another `name`);
+        a `slow` call is done after so many `seconds`.
         """
         self.ask("/__faults", list(faults))
 

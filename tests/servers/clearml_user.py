@@ -149,3 +149,8 @@ def import_session(archive: Path) -> dict[str, dict[str, Any]]:
     key = Task.import_offline_session(str(archive))
     assert key is not None
     return task_artifacts(key)
+
+
+def add_artifact(task_id: str, entry: dict[str, Any]) -> None:
+    """Put an entry into a task, as any program can."""
+    _client().tasks.add_or_update_artifacts(task=task_id, artifacts=[entry], force=True)

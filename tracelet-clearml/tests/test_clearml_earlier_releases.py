@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
@@ -10,7 +11,7 @@ from servers import clearml_user
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
 from tracelet.exceptions import VersionConflict
-from tracelet.plugin import ArtifactType, Labels, StoredArtifact
+from tracelet.plugin import ArtifactType, Labels, StoredArtifact, hash_blob
 from tracelet.testing.desk import Desk
 
 
@@ -111,3 +112,23 @@ def test_a_run_that_it_began_goes_on_in_its_task(hands: Hands, server: ClearmlSe
     hands.desk(experiment, "successor", run=run).put(hands.samples.seal("net", {"x": b"2"}))
     assert [one["id"] for one in hands.user.call(clearml_user.tasks, experiment)] == [task["id"]]
     assert set(hands.user.call(clearml_user.task_artifacts, task["id"])) == {"net.v0", "net.v1"}
+
+
+def test_a_long_manifest_that_it_stored_beside_the_record_is_read(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """The file had the manifest alone, and the record where everything is."""
+    sealed = hands.samples.seal("wide", {"x": b"1"}, metadata={"long": "x" * 300_000})
+    stored = hands.desk(experiment).put(sealed)
+    record = server.dump()["tasks"][stored.locator["record"]]
+    body = json.loads(record["configuration"]["tracelet"]["value"])
+    (beside,) = (server.files / experiment).rglob("tracelet.json")
+    beside.write_text(sealed.manifest.to_json())
+    aside = {**body["whole"], "size_bytes": beside.stat().st_size, "sha256": hash_blob(beside)}
+    old = {"place": stored.locator["place"], "manifest": None, "aside": aside}
+    text = {"name": "tracelet", "type": "json", "value": json.dumps(old)}
+    hands.user.call(clearml_user.edit_task, record["id"], configuration={"tracelet": text})
+    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"1"}
+    found = hands.desk(experiment, "reader").find("wide")
+    assert found is not None
+    assert found.manifest == sealed.manifest

@@ -244,6 +244,18 @@ def test_a_server_behind_a_proxy_is_reached_through_it(
     assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"1"}
 
 
+def test_a_token_that_is_over_is_no_refusal(tmp_path: Path) -> None:
+    """The SDK gets a new one, and asks again with the old one."""
+    with ClearmlServer(tmp_path / "server") as server, Hands(server, tmp_path / "hands") as hands:
+        desk = hands.desk("renewed")
+        for number, kind in enumerate((ArtifactType.CUSTOM, ArtifactType.DATASET, ArtifactType.MODEL)):
+            server.ask("/__expire")
+            desk.put(hands.samples.seal(f"data-{number}", {"x": b"1"}, type=kind))
+        server.ask("/__expire")
+        assert len(desk.list()) == 3
+        assert server.strangers() == []
+
+
 def test_a_dataset_that_was_given_up_is_not_said_to_be_at_work(
     hands: Hands, server: ClearmlServer, experiment: str, tmp_path: Path
 ) -> None:

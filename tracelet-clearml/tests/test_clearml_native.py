@@ -163,6 +163,32 @@ def test_a_new_file_with_a_parents_bytes_is_not_lost(hands: Hands, experiment: s
     assert hands.user.call(clearml_user.dataset, experiment, "twins", "v1")["content"] == second
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["the first", "the one before"])
+@pytest.mark.parametrize("how", ["deleted", "reset"])
+def test_a_dataset_whose_ancestor_is_gone_begins_a_new_line(
+    hands: Hands, server: ClearmlServer, experiment: str, which: int, how: str
+) -> None:
+    """The SDK goes back to the first of them, and makes none where one is missing."""
+    desk = hands.desk(experiment)
+    content: dict[str, bytes] = {}
+    stored = []
+    for number in range(2):
+        content[f"{number}.csv"] = b"%d" % number
+        stored.append(desk.put(hands.samples.seal("flowers", content, type=ArtifactType.DATASET)))
+    key = stored[which].locator["place"]["entity"]
+    if how == "deleted":
+        hands.user.call(clearml_user.delete_task, key)
+    else:
+        server.set_status(key, "created")
+    content["2.csv"] = b"2"
+    sealed = hands.samples.seal("flowers", content, type=ArtifactType.DATASET)
+    assert desk.put(sealed).number == 2
+    desk.close()
+    assert hands.content(hands.desk(experiment, "reader"), sealed) == content
+    got = hands.user.call(clearml_user.dataset, experiment, "flowers", "v2")
+    assert got["content"] == content
+
+
 def test_a_dataset_keeps_old_files_odd_names_and_empty_files(hands: Hands, experiment: str) -> None:
     files = {".hidden": b"1", "ünï [x]*?.txt": b"2", "empty": b"", "old": b"3"}
     sealed = hands.samples.seal("odd", files, type=ArtifactType.DATASET)

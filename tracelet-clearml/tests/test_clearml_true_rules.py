@@ -65,6 +65,16 @@ def test_any_metadata_is_stored_and_shown(
         assert "" not in {key.strip() for key in shown}
 
 
+def test_a_blank_around_a_key_does_not_make_it_one_of_ours(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """ClearML takes no notice of it: the user's would say another version, type and digest."""
+    metadata = {key: "theirs" for own in ("version", "type", "digest") for key in (own, f" {own}", f"{own}\t")}
+    hands.desk(experiment).put(hands.samples.seal("net", {"x": b"1"}, type=ArtifactType.MODEL, metadata=metadata))
+    (model,) = _models(server, experiment)
+    assert [item["key"] for item in model["metadata"].values() if item["value"] == "theirs"] == []
+
+
 def test_any_references_are_stored_and_the_first_are_shown(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
@@ -189,6 +199,26 @@ def test_a_project_that_goes_in_the_middle_of_a_put_is_made_again(
     sealed = hands.samples.seal("net", {"x": b"2"}, type=ArtifactType.MODEL)
     assert desk.put(sealed).number == 0
     assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"2"}
+
+
+@pytest.mark.parametrize("match", ["tasks.create", "files.POST", "tasks.edit"])
+@EVERY_KIND
+def test_a_project_that_is_renamed_in_the_middle_of_a_put_is_made_again(
+    hands: Hands, server: ClearmlServer, experiment: str, match: str, kind: ArtifactType
+) -> None:
+    """What was logged is listed, and not under the other name, where what was stored before goes on."""
+    desk = hands.desk(experiment)
+    first = hands.samples.seal("net", {"x": b"1"}, type=kind)
+    desk.put(first)
+    (project,) = [one["id"] for one in server.dump()["projects"].values() if one["name"] == experiment]
+    server.fail({"match": match, "kind": "renamed", "project": project, "name": f"{experiment}-old"})
+    sealed = hands.samples.seal("net", {"x": b"2"}, type=kind)
+    assert desk.put(sealed).number == 0
+    assert [one.manifest for one in desk.list()] == [sealed.manifest]
+    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"2"}
+    elsewhere = hands.desk(f"{experiment}-old", "elsewhere")
+    assert [one.manifest for one in elsewhere.list()] == [first.manifest]
+    assert hands.content(elsewhere, first) == {"x": b"1"}
 
 
 def test_a_name_that_clearml_does_not_take_is_said_to_be_one(

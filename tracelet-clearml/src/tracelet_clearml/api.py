@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from clearml.backend_api import Session
@@ -25,10 +27,25 @@ PAGE = 500
 _HIDDEN = frozenset({"projects", "tasks"})
 
 
+class _Session(Session):
+    """The SDK's session, in which what the SDK makes can be marked, and a token that is over is no refusal."""
+
+    #: What every task that is made now says besides.
+    mark: Mapping[str, Any] = MappingProxyType({})
+
+    def send_request(self, service: str, action: str, *args: Any, **named: Any) -> Any:
+        """Send a request; where the token is not good any more, once again with a new one."""
+        if self.mark and (service, action) == ("tasks", "create"):
+            named["json"] = {**named["json"], **self.mark}
+        answer = super().send_request(service, action, *args, **named)
+        # The SDK gets a new token by then, and asks with the old one.
+        return super().send_request(service, action, *args, **named) if answer.status_code == 401 else answer
+
+
 class Api:
     """Requests to ClearML's API server, of one session that the SDK uses as well."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: _Session) -> None:
         self.session = session
         #: The address for people, without credentials.
         self.place = redact(session.host)
@@ -67,6 +84,15 @@ class Api:
             if len(found) < PAGE:
                 return
             page += 1
+
+    @contextlib.contextmanager
+    def marking(self, **mark: Any) -> Iterator[None]:
+        """Give these fields to every task that is made in the block, by the SDK as well, from its first moment on."""
+        self.session.mark = mark
+        try:
+            yield
+        finally:
+            self.session.mark = _Session.mark
 
     def send_events(self, many: list[dict[str, Any]]) -> None:
         """Send events, all at once; raises as :meth:`call` does."""
@@ -122,7 +148,7 @@ def connect(limit: float) -> Api:
     else:
         reach(host, "API server")
     try:
-        session = Session(worker=f"tracelet-{socket.gethostname()}")
+        session = _Session(worker=f"tracelet-{socket.gethostname()}")
     except ValueError as error:
         if type(error) is not ValueError:
             raise

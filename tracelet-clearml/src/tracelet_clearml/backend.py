@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 from clearml.backend_api import Session
@@ -53,7 +54,7 @@ __all__ = ["ClearmlBackend"]
 
 _LOG = logging.getLogger("tracelet.clearml")
 
-#: Manifests of more characters than this are stored as a file: one request may bring five of them.
+#: Records of more characters than this are stored as a file: one request may bring many of them.
 _INLINE = 250_000
 #: So many inputs become parents of a dataset.
 _PARENTS = 4
@@ -106,6 +107,13 @@ class ClearmlBackend:
                 # Somebody has deleted the project meanwhile, or renamed it: there is another one now, or none.
                 traces.take_back()
                 found = self._put(sealed, labels, traces)
+            else:
+                if self._projects.have_changed():
+                    # What was stored went elsewhere with the project, under another name: nobody would find it here.
+                    if found.head.put_id == sealed.manifest.put_id:
+                        self._catalogue.abandon(found.head)
+                        traces.take_back()
+                    found = self._put(sealed, labels, traces)
             self._waiting.forget(sealed.manifest.name, sealed.manifest.put_id)
             return self._stored(found)
 
@@ -235,9 +243,10 @@ class ClearmlBackend:
         return tuple(found.values())
 
     def _body(self, manifest: Manifest, place: Place, home: Home, traces: Traces) -> Body:
-        text = manifest.to_json()
+        body = Body(place.to_plain(), manifest=manifest.to_dict())
+        text = body.text
         if len(text) <= _INLINE:
-            return Body(place.to_plain(), manifest=manifest.to_dict())
+            return body
         with workspace(self._directory) as desk:
             note = desk / "tracelet.json"
             note.write_text(text, encoding="utf-8")
@@ -245,7 +254,7 @@ class ClearmlBackend:
             blob = Blob(uri, note.stat().st_size, hash_blob(note), ())
             traces.add(lambda: remove(blob))
             blob = attrs.evolve(blob, uri=upload(note, uri))
-        return Body(place.to_plain(), aside=attrs.asdict(blob))
+        return Body(attrs.evolve(place, blobs=(), keys=()).to_plain(), whole=attrs.asdict(blob))
 
     @contextlib.contextmanager
     def _giving_up(self, claim: Claim, traces: Traces) -> Iterator[None]:
@@ -259,7 +268,7 @@ class ClearmlBackend:
 
     def _give_up(self, claim: Claim, traces: Traces) -> None:
         traces.take_back()
-        self._catalogue.abandon(claim)
+        self._catalogue.abandon(claim.head)
 
     def _home(self) -> Home:
         if self._run is None:
@@ -270,6 +279,8 @@ class ClearmlBackend:
 
     def _stored(self, found: Found) -> StoredArtifact:
         body = read_body(found.task)
+        if body.whole is not None:
+            body = Body.of(self._beside(body.whole))
         place = Place.from_plain(body.place)
         uri = self._api.task_page(place.project, place.task)
         if place.kind == "model":
@@ -284,10 +295,14 @@ class ClearmlBackend:
             return Manifest.from_dict(body.manifest)
         if body.aside is None:
             raise IntegrityError("a record in ClearML has no manifest.")
+        return Manifest.from_json(self._beside(body.aside))
+
+    def _beside(self, blob: Mapping[str, Any]) -> bytes:
+        """Return what a record names as the place of its text."""
         with workspace(self._directory) as desk:
             target = desk / "tracelet.json"
-            download(Blob(**{**body.aside, "paths": ()}), target)
-            return Manifest.from_json(target.read_bytes())
+            download(Blob(**{**blob, "paths": ()}), target)
+            return target.read_bytes()
 
     def _found(self, stored: StoredArtifact) -> Found:
         found = self._catalogue.find(stored.manifest.name, f"put:{stored.manifest.put_id}")

@@ -8,12 +8,16 @@ sessions that one function of the SDK makes, so that is the one place to end it:
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.pool import ThreadPool
 from typing import Any
 from urllib.parse import urlsplit
 
 import clearml.backend_api.session.session as api_session
+import clearml.backend_interface.metrics.interface as metrics
 import clearml.storage.helper as storage_helper
 import requests
 from clearml.backend_api.utils import get_http_session_with_retry
@@ -24,7 +28,7 @@ from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import redact, seconds_asked
 from tracelet_clearml.errors import Away, Barred
 
-__all__ = ["bound", "reach"]
+__all__ = ["bound", "heard", "reach"]
 
 #: Seconds for a server to accept a connection.
 _CONNECT = 5.0
@@ -85,6 +89,35 @@ class _Bounded(requests.Session):
         return answer
 
 
+#: What ended the work of threads of the SDK's.
+_UNHEARD: list[Away] = []
+
+
+def _living(work: Callable[..., object], *given: Any) -> object:
+    try:
+        return work(*given)
+    except Away as away:
+        _UNHEARD.append(away)
+        raise ConnectionError(str(away)) from away
+
+
+class _Pool(ThreadPool):
+    """Threads that live on: work whose thread was ended by :class:`Away` is never over, and the SDK waits for it."""
+
+    def map_async(self, func: Callable[..., object], *named: Any, **more: Any) -> Any:
+        """Begin work in threads."""
+        return super().map_async(functools.partial(_living, func), *named, **more)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """Raise, after the block, what ended the work of the SDK's threads in it: they tell nobody."""
+    _UNHEARD.clear()
+    yield
+    if _UNHEARD:
+        raise _UNHEARD[0]
+
+
 def _said(answer: requests.Response) -> str:
     """What the API server says went wrong in it, where it does."""
     if not answer.headers.get("Content-Type", "").startswith("application/json"):
@@ -126,5 +159,6 @@ def bound(limit: float) -> None:
 
         return bounded
 
+    vars(metrics)["ThreadPool"] = _Pool
     vars(api_session)["get_http_session_with_retry"] = make(logs_in=True)
     vars(storage_helper)["get_http_session_with_retry"] = make(logs_in=False)

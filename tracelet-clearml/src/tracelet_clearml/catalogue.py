@@ -22,11 +22,11 @@ __all__ = ["Catalogue", "Claim", "Found", "NumberTaken"]
 
 _HEAD = ["id", "created", "name", "tags"]
 _WHOLE = [*_HEAD, "configuration"]
-#: A record's name begins with the number that it asks for, so that the order of names is the order of versions.
+#: A record's name begins with its number, or the one that it asks for, so that the order of names is that of versions.
 _NEWEST_FIRST = ["-name"]
-#: The newest version is looked for among so many: writers at once may have got other numbers than they asked for.
+#: The newest version is looked for among so many: an earlier release left those of writers at once as they had asked.
 _NEAR = 5
-#: So many claims can bear on the next one.
+#: So many of the newest records are looked at for the next number.
 _RECENT = 50
 #: So often a number is looked for that nobody else has.
 _TRIES = 20
@@ -47,8 +47,6 @@ class Claim:
     head: Head
     #: Whether an earlier attempt of the same put made it, and may have left something.
     again: bool
-    #: Whether no other put of the name is, or was, under way.
-    alone: bool
 
 
 @attrs.frozen
@@ -72,12 +70,13 @@ class Catalogue:
     # -- claiming
 
     def claim(self, manifest: Manifest, labels: Labels) -> Claim | Found:
-        """Claim a number, and the label; or return the version of the same content that has the label.
+        """Claim a number, and the label; or return the version that the put has made, or that has the label and the same content.
 
         Raises :class:`VersionConflict` where the label belongs to other content.
         """
         known = self._claims(manifest.name)
-        taken = self._taken(manifest, labels.version)
+        done = next((head for head in known if head.put_id == manifest.put_id and head.is_stored), None)
+        taken = done or self._taken(manifest, labels.version)
         if taken is not None:
             return self._of(taken)
         mine = next((head for head in known if head.put_id == manifest.put_id and head.is_open), None)
@@ -102,7 +101,7 @@ class Catalogue:
         for _ in range(_TRIES):
             others = [head for head in known if head.id != mine.id]
             if mine.number >= 0 and not _must_yield(mine, others):
-                return Claim(mine, again, alone=not any(head.is_open for head in others))
+                return Claim(mine, again)
             number = _next_number(mine, known)
             self._write(attrs.evolve(mine, number=number))
             known, mine = self._see(mine.name, mine.id)
@@ -120,16 +119,17 @@ class Catalogue:
         if any(head.is_stored and head.number == mine.number and head.id != mine.id for head in known):
             raise NumberTaken(f"v{mine.number} of {mine.name!r} was stored by another writer in that moment.")
         moves = {alias: 1 + self._last_move(manifest.name, alias) for alias in labels.aliases}
-        stored = attrs.evolve(mine, state=State.STORED, moves=moves)
+        # From now on its name sorts by the number that it has: writers at once have all asked for the same one.
+        stored = attrs.evolve(mine, state=State.STORED, claimed=mine.number, moves=moves)
         self._write(stored, configuration=configuration(body))
         found = self._of(stored)
         if not found.head.is_stored or found.head.number != mine.number:
             raise BackendUnavailable(f"ClearML says that it has {manifest.name!r}, and does not show it.")
         return found
 
-    def abandon(self, claim: Claim) -> None:
+    def abandon(self, head: Head) -> None:
         """Give a claim up; its number stays a gap."""
-        self._write(attrs.evolve(claim.head, state=State.GONE, label=None))
+        self._write(attrs.evolve(head, state=State.GONE, label=None))
 
     def _see(self, name: str, key: str) -> tuple[list[Head], Head]:
         """Return the claims of a name, and one of them that was just written."""
@@ -173,13 +173,16 @@ class Catalogue:
         return owners[0] if owners else None
 
     def _claims(self, name: str) -> list[Head]:
-        """The newest claims of a name, whatever became of them: all that can bear on the next one."""
+        """The newest claims of a name, whatever became of them, and all that are open: what can bear on the next one."""
         # The names of records of earlier releases begin in the same way.
         found = self._ask(name=Wanted(name, None).pattern, only_fields=_HEAD, page=0, page_size=_RECENT)
-        heads = [head for head in map(Head.of, found) if head.name == name]
-        if any(head.old for head in heads):
+        heads = {head.id: head for head in map(Head.of, found) if head.name == name}
+        if len(found) == _RECENT:
+            # A put that takes long, or was killed, has asked for a number before many others.
+            heads |= {head.id: head for head in self._heads(Wanted(name, State.OPEN))}
+        if any(head.old for head in heads.values()):
             self._old = True
-        return sorted(heads, key=lambda head: head.order)
+        return sorted(heads.values(), key=lambda head: head.order)
 
     # -- naming
 

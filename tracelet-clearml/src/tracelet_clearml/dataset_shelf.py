@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,10 +12,11 @@ import clearml.datasets.dataset as sdk
 from clearml import Dataset
 from clearml.backend_interface.task.development.worker import DevWorker
 
-from tracelet.exceptions import BackendUnavailable
+from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.plugin import FileChanged, Manifest, SealedArtifact, target_path
 from tracelet_clearml.api import Api
 from tracelet_clearml.blobs import Blob, remove, stage, workspace
+from tracelet_clearml.bounded import heard
 from tracelet_clearml.errors import Away
 from tracelet_clearml.names import entity_name
 from tracelet_clearml.runs import Home
@@ -21,12 +24,16 @@ from tracelet_clearml.shelves import Place, Title, Traces, Uploads, facts, shown
 
 __all__ = ["DatasetShelf", "Parent"]
 
+_LOG = logging.getLogger("tracelet.clearml")
+
 #: ClearML looks at every ancestor when a dataset is made: beyond so many a version begins a new line.
 _DEEPEST = 5
 #: Characters of a description that ClearML is given: the manifest has all.
 _LONGEST_COMMENT = 10_000
-#: Statuses of what is not finished.
-_UNFINISHED = frozenset({"created", "in_progress", "failed", "stopped"})
+#: What the SDK raises where something that it looks for is gone.
+_LOST = (AttributeError, LookupError, TypeError, ValueError)
+#: By which a dataset is known as one of a put, however far that came; people do not see it.
+_MARK = "tracelet_put"
 
 
 @attrs.frozen
@@ -65,33 +72,50 @@ class DatasetShelf:
         self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces, parents: tuple[Parent, ...] = ()
     ) -> Place:
         """See :class:`~tracelet_clearml.shelves.Shelf`. Raises where ClearML does not show the dataset afterwards."""
-        manifest = sealed.manifest
         parents = tuple(one for one in parents if one.place.depth < _DEEPEST)
-        _Pinger.last = None
         try:
-            dataset = Dataset.create(
-                dataset_name=entity_name(manifest.name),
-                dataset_project=self._uploads.project,
-                dataset_tags=["tracelet"],
-                parent_datasets=[one.place.entity for one in parents],
-                dataset_version=title.version,
-                output_uri=self._output_uri,
-                description=shown(manifest.description, _LONGEST_COMMENT) or None,
+            place = self._stored(sealed, title, home, traces, parents)
+        except _LOST as error:
+            if not parents or isinstance(error, TraceletError):
+                raise
+            # The SDK goes back to the first of them; people delete datasets, and abort them.
+            _LOG.warning(
+                "%r begins a new line of datasets in ClearML: one that it comes from is not as it was (%s).",
+                *(sealed.manifest.name, error),
             )
-            key = str(dataset.id)
-            traces.add(lambda: self._delete(key))
-            kept = self._fill(dataset, sealed, parents)
-            dataset.set_metadata({**facts(manifest, title), "manifest": manifest.to_dict()}, ui_visible=False)
-            self._api.call("tasks", "edit", task=key, parent=home.task_id, force=True)
-            dataset.finalize()
+            traces.take_back()
+            place = self._stored(sealed, title, home, traces, ())
+        if title.claim.again:
+            self._sweep(sealed.manifest, place.entity)
+        return place
+
+    def _stored(
+        self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces, parents: tuple[Parent, ...]
+    ) -> Place:
+        manifest = sealed.manifest
+        _Pinger.last = None
+        traces.add(lambda: self._sweep(manifest))
+        try:
+            with heard(), self._api.marking(runtime={_MARK: manifest.put_id}):
+                dataset = Dataset.create(
+                    dataset_name=entity_name(manifest.name),
+                    dataset_project=self._uploads.project,
+                    dataset_tags=["tracelet"],
+                    parent_datasets=[one.place.entity for one in parents],
+                    dataset_version=title.version,
+                    output_uri=self._output_uri,
+                    description=shown(manifest.description, _LONGEST_COMMENT) or None,
+                )
+                key = str(dataset.id)
+                kept = self._fill(dataset, sealed, parents)
+                dataset.set_metadata({**facts(manifest, title), "manifest": manifest.to_dict()}, ui_visible=False)
+                self._api.call("tasks", "edit", task=key, parent=home.task_id, force=True)
+                dataset.finalize()
         except (Exception, Away):
             self._give_up()
             raise
         depth = 1 + max((one.place.depth for one in parents), default=-1)
-        place = self._found(key, manifest, kept, depth)
-        if title.claim.again:
-            self._sweep(place, title)
-        return place
+        return self._found(key, manifest, kept, depth)
 
     def _fill(self, dataset: Any, sealed: SealedArtifact, parents: tuple[Parent, ...]) -> Mapping[str, Blob]:
         """Add every file; return the blobs of those that are not stored again."""
@@ -142,19 +166,13 @@ class DatasetShelf:
         }
         return Place("dataset", key, str(task.get("project") or ""), (*own, *older.values()), entity=key, depth=depth)
 
-    def _sweep(self, place: Place, title: Title) -> None:
-        """Delete what earlier attempts of the same put have left: datasets of its version, and those that have none yet."""
-        claim = title.claim
-        fields = ["id", "created", "status", "tags", "runtime.version"]
-        for one in self._api.pages("tasks", project=[place.project], only_fields=fields):
-            tagged = "tracelet" in (one.get("tags") or ()) or one.get("status") == "created"
-            if one["id"] == place.entity or not tagged or str(one.get("created")) < claim.head.created:
-                continue
-            version = (one.get("runtime") or {}).get("version")
-            # A number is nobody else's; a label may be of another writer with the same content, who is at work as well.
-            ours = version == title.version and (claim.head.label is None or claim.alone)
-            begun = version is None and claim.alone and one.get("status") in _UNFINISHED
-            if ours or begun:
+    def _sweep(self, manifest: Manifest, kept: str = "") -> None:
+        """Delete every dataset that attempts of a put have left, however far they came, but the one that is kept."""
+        name = f"^{re.escape(entity_name(manifest.name))}$"
+        asked = {f"runtime.{_MARK}": manifest.put_id, "only_fields": ["id", f"runtime.{_MARK}"]}
+        for one in list(self._api.pages("tasks", name=name, **asked)):
+            # A server that knows no such question answers with all there are.
+            if one["id"] != kept and (one.get("runtime") or {}).get(_MARK) == manifest.put_id:
                 self._delete(str(one["id"]))
 
     def _delete(self, key: str) -> None:

@@ -228,23 +228,36 @@ class Body:
 
     #: Where the files are, plain data that :mod:`~tracelet_clearml.shelves` reads.
     place: dict[str, Any]
-    #: The manifest, or the blob that holds it where it is large.
     manifest: dict[str, Any] | None = None
+    #: The blob that holds the manifest, in a record of an earlier release.
     aside: dict[str, Any] | None = None
+    #: The blob that holds all of this text where it is long; the place has no more than people need then.
+    whole: dict[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """All of it, as text."""
+        return json.dumps(attrs.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def of(cls, text: str | bytes) -> Body:
+        """Read a text. Raises :class:`~tracelet.IntegrityError` where it is none."""
+        try:
+            data = json.loads(text)
+            return cls(dict(data["place"]), data["manifest"], data["aside"], data.get("whole"))
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise IntegrityError(f"a record in ClearML was changed, and cannot be read: {error}") from error
 
 
 def configuration(body: Body) -> dict[str, Any]:
     """Return a record's text as ClearML keeps it: an item of a task's configuration."""
-    text = json.dumps(attrs.asdict(body), ensure_ascii=False)
-    return {ITEM: {"name": ITEM, "type": "json", "value": text, "description": "Leave it as it is."}}
+    return {ITEM: {"name": ITEM, "type": "json", "value": body.text, "description": "Leave it as it is."}}
 
 
 def read_body(task: Mapping[str, Any]) -> Body:
     """Read a record's text. Raises :class:`~tracelet.IntegrityError` where it is none."""
     try:
-        data = json.loads(task["configuration"][ITEM]["value"])
-        return Body(dict(data["place"]), data["manifest"], data["aside"])
-    except (LookupError, RecursionError, TypeError, ValueError) as error:
-        raise IntegrityError(
-            f"the record {task.get('id')} in ClearML was changed, and cannot be read: {error}"
-        ) from error
+        text = task["configuration"][ITEM]["value"]
+    except (LookupError, TypeError) as error:
+        raise IntegrityError(f"the record {task.get('id')} in ClearML has lost its text ({error}).") from error
+    return Body.of(text)

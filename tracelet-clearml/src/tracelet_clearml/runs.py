@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -27,10 +28,15 @@ _LOG = logging.getLogger("tracelet.clearml")
 _FIELDS = ["id", "name", "project", "status", "status_reason", "status_message", "type", "tags"]
 #: The beginning of a tag that an earlier release gave to the tasks of its runs.
 _OLD_RUN = "tracelet.run:"
+#: By which a task is known as a run's before there is a note of it.
+_MARK = "tracelet_run"
 #: What follows an experiment's name in that of a run's task.
 _SHOWN_ID = 8
 #: So many tasks of one run are looked at: more than one where some take nothing any more.
 _TASKS = 20
+#: Characters of a task, or of its artifacts alone, from which on a run goes on in another: ClearML's database takes no
+#: document over 16 MB, and each put brings up to one of them.
+_FULL = 6_000_000
 #: Seconds after which the server is told again that a run goes on; after two hours of silence it stops its task.
 _PING = 600.0
 
@@ -79,6 +85,8 @@ class Runs:
         self._sdk = sdk
         self._homes: dict[str, tuple[RunInfo, Home]] = {}
         self._pinged: dict[str, float] = {}
+        #: By task, its size when it was last looked at.
+        self._sizes: dict[str, int] = {}
 
     def home(self, run: RunInfo) -> Home:
         """Return the task of one of Tracelet's runs, as it is now; it is made where there is none that takes anything."""
@@ -88,8 +96,15 @@ class Runs:
             # The server's watchdog stops tasks that it has not heard of for hours: this run goes on.
             begin(self._api, home.task_id)
             home = attrs.evolve(home, status=Status("in_progress"))
+        if known is not None and known[1].ours and self._is_full(known[1]):
+            with contextlib.suppress(WrongStatus):
+                self._api.call("tasks", "completed", task=known[1].task_id)
         self._homes[run.id] = run, home
         return home
+
+    def note_size(self, home: Home, content: object) -> None:
+        """Note how large a task is by now: ``content`` is all of it, or the part that grows."""
+        self._sizes[home.task_id] = max(len(json.dumps(content)), self._sizes.get(home.task_id, 0))
 
     def write(self, home: Home, act: Callable[[str], object]) -> Home:
         """Do something to a run's task; return the task that it was done to.
@@ -142,16 +157,25 @@ class Runs:
 
     def _found(self, run: RunInfo) -> Home:
         users = self._users(run)
-        if users is not None and Home.of(users, made=False).takes:
+        if users is not None and self._takes(Home.of(users, made=False)):
             return Home.of(users, made=False, run=run)
         earlier = self._earlier(run)
         for task in earlier:
             home = Home.of(task, made=True, run=run)
-            if home.takes:
+            if self._takes(home):
                 # An earlier lane of this very program may have been ended in the middle: its task is this one's to end.
                 ours = home.status.name not in {"completed", "failed"} and self._is_this_programs(run)
                 return attrs.evolve(home, ours=ours)
         return self._make(run, users or (earlier[-1] if earlier else None))
+
+    def _takes(self, home: Home) -> bool:
+        """Whether something can be put into a task, and there is room for it."""
+        if home.takes and home.task_id not in self._sizes:
+            self.note_size(home, self._api.call("tasks", "get_all", id=[home.task_id])["tasks"])
+        return home.takes and not self._is_full(home)
+
+    def _is_full(self, home: Home) -> bool:
+        return self._sizes.get(home.task_id, 0) >= _FULL
 
     def _users(self, run: RunInfo) -> Mapping[str, Any] | None:
         """The task of the user's process, where it is one of that process's own runs that begins."""
@@ -194,26 +218,41 @@ class Runs:
 
     def _make(self, run: RunInfo, before: Mapping[str, Any] | None) -> Home:
         """Make a task; ``before`` is one that the run has, and that takes nothing any more."""
-        self._projects.visible()
-        made: Any = Task.create(
-            project_name=self._projects.name,
-            task_name=f"{self._experiment} {run.id[:_SHOWN_ID]}",
-            task_type="training",
-            detect_repository=False,
-        )
-        key = str(made.id)
+        key = self._begun(run) or self._created(run)
         note = f"Tracelet's run {run.id} of {self._experiment!r}."
         more = {}
         if before is not None:
             # People who look for the artifacts at that task are led here.
             more = {"parent": before["id"]}
-            note += f" What came after the task {before['id']} ({before.get('name')}) was {before.get('status')}."
+            why = "full" if self._is_full(Home.of(before, made=False)) else before.get("status")
+            note += f" What came after the task {before['id']} ({before.get('name')}) was {why}."
         self._api.call("tasks", "edit", task=key, tags=["tracelet"], comment=note, force=True, **more)
         place, told = self._projects.index(), "Where Tracelet finds the task of a run. Leave it as it is."
         named = {"name": _note(run.id, key), "type": "custom", "system_tags": ["hidden"], "comment": told}
         self._api.call("tasks", "create", project=place, **named)
         begin(self._api, key)
         return Home.of(self._expect(key, {"in_progress"}), made=True, ours=True, run=run)
+
+    def _begun(self, run: RunInfo) -> str | None:
+        """Return a task of a run that somebody has made, and nothing more: they were ended in that moment."""
+        asked = {f"runtime.{_MARK}": run.id, "status": ["created"], "only_fields": ["id", f"runtime.{_MARK}"]}
+        places = self._projects.visibles()
+        for task in self._api.pages("tasks", project=places, **asked) if places else ():
+            # A server that knows no such question answers with all there are.
+            if (task.get("runtime") or {}).get(_MARK) == run.id:
+                return str(task["id"])
+        return None
+
+    def _created(self, run: RunInfo) -> str:
+        self._projects.visible()
+        with self._api.marking(runtime={_MARK: run.id}):
+            made: Any = Task.create(
+                project_name=self._projects.name,
+                task_name=f"{self._experiment} {run.id[:_SHOWN_ID]}",
+                task_type="training",
+                detect_repository=False,
+            )
+        return str(made.id)
 
     # -- looking
 
@@ -226,7 +265,7 @@ class Runs:
             self._pinged[home.task_id] = time.monotonic()
             self._api.call("tasks", "ping", task=home.task_id)
         again = Home.of(task, made=home.made, ours=home.ours, run=home.run)
-        return again if again.takes else None
+        return again if self._takes(again) else None
 
     def _act(self, home: Home, act: Callable[[str], object]) -> None:
         if home.status.name in WRITABLE:

@@ -36,6 +36,8 @@ _LONGEST_VALUE = 500
 _MOST_VALUES = 50
 _LONGEST_VALUES = 8000
 _LONGEST_PREVIEW = 2000
+#: So many stored files of one artifact have entries of their own.
+_MOST_ENTRIES = 100
 #: So many references of one artifact have entries of their own, if their addresses are no longer than that.
 _MOST_LINKS = 100
 _LONGEST_LINK = 2000
@@ -148,11 +150,12 @@ def facts(manifest: Manifest, title: Title) -> dict[str, str]:
     told: dict[str, str] = {}
     left = _LONGEST_VALUES
     for name, value in manifest.metadata.items():
-        key, text = shown(name), shown(str(value), _LONGEST_VALUE)
+        # ClearML takes no empty key, and no notice of what is blank around one: it must not become one of ours.
+        key, text = shown(name).strip(), shown(str(value), _LONGEST_VALUE)
         left -= len(key) + len(text)
         if left < 0 or len(told) == _MOST_VALUES:
             break
-        if key.strip():  # ClearML takes no other keys
+        if key:
             told[key] = text
     return told | own
 
@@ -204,7 +207,7 @@ class TaskShelf:
         links = [link for link in links if len(link[1]) <= _LONGEST_LINK][:_MOST_LINKS]
         alone = len(blobs) + len(manifest.references) == 1
         entries: list[dict[str, Any]] = []
-        for blob in blobs:
+        for blob in blobs[:_MOST_ENTRIES]:
             inside = "" if alone or blob.zipped else f"/{blob.paths[0]}"
             entry = _entry(f"{title.key}{inside}", blob.uri, blob.size_bytes, blob.sha256, told)
             kind = "application/zip" if blob.zipped else mimetypes.guess_type(blob.paths[0])[0]
@@ -241,6 +244,7 @@ class TaskShelf:
         asked = {"only_fields": ["id", "execution.artifacts"]}
         found = self._api.call("tasks", "get_all", id=[home.task_id], **asked)["tasks"]
         artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
+        self._runs.note_size(home, artifacts)
         there = {(one["key"], one.get("uri"), one.get("hash") or None) for one in artifacts}
         if not {(entry["key"], entry["uri"], entry.get("hash")) for entry in entries} <= there:
             raise BackendUnavailable(
