@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -74,13 +75,15 @@ class Keeper:
         self.ends: list[bool] = []
         self.all: list[Kept] = []
         self.detector: Any = None
+        self._lock = threading.Lock()
 
     def emit(self, detection: Detection) -> None:
-        place = None
-        if detection.path is not None:
-            place = self.folder / str(len(self.all)) / detection.path.name
-            (shutil.copytree if detection.path.is_dir() else self._copy)(detection.path, place)
-        self.all.append(Kept(detection, place))
+        with self._lock:
+            place = None
+            if detection.path is not None:
+                place = self.folder / str(len(self.all)) / detection.path.name
+                (shutil.copytree if detection.path.is_dir() else self._copy)(detection.path, place)
+            self.all.append(Kept(detection, place))
 
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
