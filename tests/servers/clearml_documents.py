@@ -20,6 +20,8 @@ from typing import Any
 Body = dict[str, Any]
 Document = dict[str, Any]
 
+#: Whose everything is, but for what is public.
+COMPANY = "c"
 #: The largest document that the database takes.
 LARGEST = 16 * 1024 * 1024
 #: The fewest characters of a name (`apiserver/database/model/*.py`), and of each part of a project's.
@@ -195,7 +197,7 @@ class Documents:
             self.kinds["tasks"][made["id"]] = made | {"last_update": now()}
 
     def new(self, kind: str, **fields: Any) -> Document:
-        made = {"id": uuid.uuid4().hex, "created": now(), "company": "c", "user": "u", **fields}
+        made = {"id": uuid.uuid4().hex, "created": now(), "company": COMPANY, "user": "u", **fields}
         return self.save(kind, made)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servers.clearml_documents import (
+    COMPANY,
     DATA,
     SCHEMA,
     Body,
@@ -48,8 +49,8 @@ def _fields(body: Body) -> Document:
 def models_create(db: Documents, body: Body) -> Document:
     """`create` in `apiserver/services/models.py`."""
     required(body, "name", "uri")
-    if body.get("project") and body["project"] not in db.kinds["projects"]:
-        # `validate_id` in `apiserver/database/model/__init__.py`.
+    if body.get("project") and db.kinds["projects"].get(body["project"], {}).get("company") != COMPANY:
+        # `validate_id` in `apiserver/database/model/base.py`: a public project is nobody's.
         raise Refused(400, SCHEMA, "Validation error (Invalid project ids)")
     if body.get("task"):
         db.get("tasks", body["task"])

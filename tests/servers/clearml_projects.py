@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servers.clearml_documents import (
+    COMPANY,
     SCHEMA,
     SHORTEST,
     TAKEN,
@@ -17,7 +18,7 @@ from servers.clearml_queries import fits, select, visible
 
 #: The most levels of projects within projects (`max_depth` in `apiserver/bll/project/project_bll.py`).
 DEEPEST = 10
-_HAS_TASKS, _HAS_MODELS, _NAMELESS, _ELSEWHERE, _TOO_DEEP = 402, 405, 407, 408, 409
+_HAS_TASKS, _HAS_MODELS, _NAMELESS, _ELSEWHERE, _TOO_DEEP, _PUBLIC = 402, 405, 407, 408, 409, 414
 
 
 def _parts(name: str) -> list[str]:
@@ -35,10 +36,18 @@ def _long_enough(parts: list[str]) -> None:
         raise Refused(400, SCHEMA, "Validation error (Project name cannot be blank)")
 
 
+def _named(db: Documents, name: str) -> Document | None:
+    """`_get_writable_project_from_name` in `apiserver/bll/project/sub_projects.py`."""
+    found = next((one for one in db.kinds["projects"].values() if one["name"] == name), None)
+    if found is not None and found["company"] != COMPANY:
+        raise Refused(400, _PUBLIC, "Cannot create project. Public project with the same name already exists")
+    return found
+
+
 def _ensure(db: Documents, parts: list[str], fields: Document) -> Document:
     """`_ensure_project` in `apiserver/bll/project/sub_projects.py`: what is above is made, too."""
     name = "/".join(parts)
-    found = next((one for one in db.kinds["projects"].values() if one["name"] == name), None)
+    found = _named(db, name)
     if found is not None:
         return found
     above = _ensure(db, parts[:-1], {}) if len(parts) > 1 else None
@@ -65,11 +74,19 @@ def projects_get_by_id(db: Documents, body: Body) -> Document:
 def projects_create(db: Documents, body: Body) -> Document:
     """`ProjectBLL.create` in `apiserver/bll/project/project_bll.py`."""
     parts = _parts(str(body.get("name") or ""))
-    if any(one["name"] == "/".join(parts) for one in db.kinds["projects"].values()):
+    if _named(db, "/".join(parts)) is not None:
         raise Refused(400, TAKEN, "Project with the same name already exists")
     _long_enough(parts)
     fields = {**tags_of(body), "description": body.get("description") or ""}
     return {"id": _ensure(db, parts, fields)["id"]}
+
+
+@endpoint("projects.make_public")
+def projects_make_public(db: Documents, body: Body) -> Document:
+    """`GetMixin.set_public` in `apiserver/database/model/base.py`."""
+    for key in body["ids"]:
+        db.save("projects", {**db.get("projects", key), "company": ""})
+    return {"updated": len(body["ids"])}
 
 
 @endpoint("projects.update")

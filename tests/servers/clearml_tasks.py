@@ -10,6 +10,7 @@ import copy
 from typing import Any
 
 from servers.clearml_documents import (
+    COMPANY,
     DATA,
     ENDPOINTS,
     SCHEMA,
@@ -42,7 +43,7 @@ _TYPES = {
     *("optimizer", "service", "qc", "custom"),
 }
 _SIDES = {"input", "output"}
-_UNDELETABLE = 123
+_UNDELETABLE, _UNWRITABLE = 123, 21
 #: The mark of what is gone (`deleted_prefix` in `apiserver/bll/task/utils.py`).
 _DELETED = "__DELETED__"
 _STATUS = 110
@@ -130,6 +131,9 @@ def tasks_create(db: Documents, body: Body) -> Document:
     required(body, "name", "type")
     one_of(body, "type", _TYPES)
     fields = _fields(db, body)
+    if fields.get("project") and db.get("projects", fields["project"])["company"] != COMPANY:
+        # `get_for_writing` in `apiserver/database/model/base.py`.
+        raise Refused(403, _UNWRITABLE, "Forbidden (modification not allowed) (cannot modify public project(s))")
     empty: Document = {"execution": {"artifacts": []}, "script": {}, "hyperparams": {}, "configuration": {}}
     empty |= {"models": {"input": [], "output": []}, "runtime": {}, "status": "created", "tags": [], "system_tags": []}
     empty["output"] = {"destination": fields.pop("output_dest")} if body.get("output_dest") else {}

@@ -154,3 +154,13 @@ def import_session(archive: Path) -> dict[str, dict[str, Any]]:
 def add_artifact(task_id: str, entry: dict[str, Any]) -> None:
     """Put an entry into a task, as any program can."""
     _client().tasks.add_or_update_artifacts(task=task_id, artifacts=[entry], force=True)
+
+
+def make_public(name: str) -> None:
+    """Show a project to everybody on the server, as those of ClearML's examples are."""
+    _client().projects.make_public(ids=[_project(name)])
+
+
+def make_project(name: str) -> None:
+    """Make a project, as its page does."""
+    _client().projects.create(name=name, description="")

@@ -16,7 +16,7 @@ from tracelet.plugin import ArtifactType, Labels
 KINDS = (ArtifactType.CUSTOM, ArtifactType.MODEL, ArtifactType.DATASET)
 CONTENT = {"x": b"1", "y": b"2"}
 #: Those that change nothing: what was cut off there is what was cut off at the next.
-_LOOKS = r"tasks\.get_all|tasks\.get_by_id|projects\.get|models\.get|files\.(GET|HEAD)|tasks\.ping|events"
+_LOOKS = r"auth|tasks\.get_all|tasks\.get_by_id|projects\.get|models\.get|files\.(GET|HEAD)|tasks\.ping|events"
 _CHANGES = rf"^(?!{_LOOKS})"
 
 

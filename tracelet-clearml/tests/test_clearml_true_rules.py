@@ -10,7 +10,7 @@ import pytest
 from servers import clearml_user
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
-from tracelet.exceptions import ArtifactError, BackendError, BackendUnavailable, VersionConflict
+from tracelet.exceptions import ArtifactError, BackendAuthError, BackendError, BackendUnavailable, VersionConflict
 from tracelet.plugin import ArtifactType, Labels
 from tracelet.testing.driver import DriverDied
 
@@ -186,6 +186,26 @@ def test_an_archived_project_is_still_the_experiments(hands: Hands, experiment: 
     hands.user.call(clearml_user.archive_project, experiment)
     assert desk.put(hands.samples.seal("data", {"x": b"2"})).number == 1
     assert [one.version for one in hands.desk(experiment, "reader").list()] == ["v1", "v0"]
+
+
+@EVERY_KIND
+def test_a_run_whose_project_becomes_public_goes_on(hands: Hands, experiment: str, kind: ArtifactType) -> None:
+    """ClearML makes no new models there, and changes those that there are."""
+    desk = hands.desk(experiment)
+    desk.put(hands.samples.seal("net", {"x": b"1"}, type=kind))
+    hands.user.call(clearml_user.make_public, experiment)
+    sealed = hands.samples.seal("net", {"x": b"2"}, type=kind)
+    assert desk.put(sealed).number == 1
+    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"2"}
+
+
+def test_a_project_that_is_public_is_said_to_be_so(hands: Hands, experiment: str) -> None:
+    """Credentials are no help there: nobody's are."""
+    hands.user.call(clearml_user.make_project, experiment)
+    hands.user.call(clearml_user.make_public, experiment)
+    with pytest.raises(BackendAuthError, match="a project that is public: choose another name") as told:
+        hands.desk(experiment).put(hands.samples.seal("net", {"x": b"1"}))
+    assert "ACCESS_KEY" not in str(told.value)
 
 
 @pytest.mark.parametrize("match", ["tasks.create", "models.create", "tasks.add_or_update_model"])

@@ -18,8 +18,11 @@ __all__ = ["Away", "Barred", "WrongStatus", "refused", "translated"]
 
 _LONGEST = 600
 #: ClearML's own numbers (``apiserver/apierrors/errors.conf`` of its server) for what it does not take: a request, a
-#: field, the name of a project, a path of more than ten, and a value that its database does not take.
-_INVALID = frozenset({12, 16, 407, 409, 800})
+#: field, the name of a project, a path of more than ten, a name that is a public project's, and a value that its database
+#: does not take.
+_INVALID = frozenset({12, 16, 407, 409, 414, 800})
+#: HTTP's number and ClearML's of what is everybody's to see, and nobody's to change.
+_PUBLIC = (403, 21)
 #: What only an experiment's name decides.
 _BY_NAME = "projects.create"
 #: A task's status does not allow it; or the status was changed by somebody else in that moment.
@@ -57,6 +60,11 @@ def refused(endpoint: str, status: int, code: int, message: str) -> TraceletErro
     ``status`` is HTTP's, ``code`` ClearML's own number below it.
     """
     said = f"{endpoint} answered {status}/{code}: {message[:_LONGEST]}"
+    if (status, code) == _PUBLIC:
+        return BackendAuthError(
+            "ClearML lets nobody put anything into a project that is public: choose another name for the experiment, or "
+            f"have the project made private. It said: {said}"
+        )
     if status in {401, 403}:
         return BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} {said}")
     if status >= 500 or status in {408, 429}:

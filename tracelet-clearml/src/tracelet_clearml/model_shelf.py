@@ -47,9 +47,14 @@ class ModelShelf:
         manifest = sealed.manifest
         folder = self._uploads.folder(home, manifest, title.key)
         blob = self._upload(sealed, folder, title, traces)
-        key = (self._left(blob) if title.claim.again else None) or self._create(manifest, blob, title, home)
+        key = self._left(blob) if title.claim.again else None
+        if key is None:
+            key = self._create(manifest, blob, title, home)
         traces.add(lambda: self._api.gone("models", "delete", model=key, force=True))
-        noted = {name.strip().replace(".", "_"): value for name, value in facts(manifest, title).items()}
+        if home.project_id:
+            # Not when it is made: a project that has become public is refused there, and not here.
+            self._api.call("models", "edit", model=key, project=home.project_id)
+        noted = {name.replace(".", "_"): value for name, value in facts(manifest, title).items()}
         # The whole of it: where ClearML adds to what a model has, it takes a key such as `type` for a part of the model.
         items = [{"key": name, "type": "str", "value": value} for name, value in noted.items()]
         self._api.call("models", "add_or_update_metadata", model=key, metadata=items, replace_metadata=True)
@@ -66,7 +71,6 @@ class ModelShelf:
             name=entity_name(manifest.name),
             uri=blob.uri,
             task=home.task_id,
-            project=home.project_id,
             tags=["tracelet", manifest.type.value, title.version],
             system_tags=[_PACKAGE] if blob.zipped else [],
             comment=shown(manifest.description, _LONGEST_COMMENT),
