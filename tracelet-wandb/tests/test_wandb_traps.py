@@ -449,6 +449,23 @@ def test_a_version_that_the_server_refuses_on_the_way_leaves_nothing(
     assert desk.deliver(sealed, Labels(None, ("best",)), again=True).stored.aliases == ("best",)
 
 
+@pytest.mark.parametrize("where", ["PUT file", "PUT manifest"])
+@pytest.mark.parametrize("answer", ["refusal:403:Request has expired", "refusal:400:EntityTooLarge", "drop"])
+def test_a_storage_that_does_not_take_a_file_is_told_and_leaves_nothing(
+    lab: Lab, desk: Desk, samples: Samples, experiment: str, where: str, answer: str
+) -> None:
+    """It is no matter of the account at W&B, whose own server is up; each attempt would leave an unfinished version."""
+    sealed = samples.seal("model", {"x": uuid.uuid4().bytes})
+    lab.server.fault(where, answer)
+    try:
+        with pytest.raises(BackendUnavailable, match="the storage of W&B"):
+            desk.put(sealed)
+    finally:
+        lab.server.fault()
+    assert lab.server.project(experiment)["collections"]["model"]["versions"] == []
+    assert desk.deliver(sealed, again=True).stored.number == 0
+
+
 def test_a_version_that_is_committed_is_not_undone_for_what_fails_afterwards(
     lab: Lab, desk: Desk, reading: Desk, samples: Samples
 ) -> None:

@@ -33,7 +33,7 @@ from tracelet.plugin import (
 from tracelet_wandb import WandbSettings, offline_runs
 from tracelet_wandb.connection import Place, connect, is_offline, set_up
 from tracelet_wandb.downloads import bring, is_noted
-from tracelet_wandb.errors import is_conflict, translated
+from tracelet_wandb.errors import is_conflict, is_upload, translated
 from tracelet_wandb.media import show
 from tracelet_wandb.names import project_name
 from tracelet_wandb.notes import with_label
@@ -188,7 +188,7 @@ class WandbBackend:
                     return self._committed(run, artifact, sealed, labels)
                 except BackendError as error:
                     conflicts += is_conflict(error)
-                    if not isinstance(error, BackendUnavailable):
+                    if not isinstance(error, BackendUnavailable) or is_upload(error):
                         # Nobody else removes it. What cannot be deleted now, either, is nobody's version all the same.
                         with contextlib.suppress(BackendError):
                             self._versions.undo(artifact)

@@ -19,7 +19,7 @@ from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
 from tracelet.plugin import redact
 
-__all__ = ["is_absent", "is_conflict", "is_deleted_run", "is_refused_run", "status_of", "translated"]
+__all__ = ["is_absent", "is_conflict", "is_deleted_run", "is_refused_run", "is_upload", "status_of", "translated"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: How a W&B server says that an account may not, in answers whose status is 200.
@@ -41,6 +41,8 @@ _AWAY = re.compile(
     r"timed out|did not respond in time|status code: 5\d\d|HTTP 5\d\d|HTTP 429|failed to upload|run initialization has timed out|(?-i:\bEOF\b)",
     re.IGNORECASE,
 )
+#: How wandb-core says that an upload failed: to a storage that is another server than W&B's own, or that nobody asked for long.
+_UPLOAD = re.compile(r"ArtifactSaver\.(?:uploadFiles: most remaining uploads|uploadManifest: )")
 #: How the SDK says that its own service hangs, which it does not get over.
 _HANGS = re.compile(r"service process is busy", re.IGNORECASE)
 #: How it says that this service, which is a process of its own, is gone. A server's end of a connection is told by requests.
@@ -106,6 +108,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
+def is_upload(error: BaseException) -> bool:
+    """Tell whether the server began a version, and its storage did not take a file of it."""
+    return any(_UPLOAD.search(str(one)) for one in _chain(error))
+
+
 @contextmanager
 def translated(place: str) -> Iterator[None]:
     """Raise what the SDK raises inside as one of Tracelet's errors; ``place`` is the server's address."""
@@ -140,6 +147,11 @@ def _translation(error: Exception, place: str) -> BackendError:
         return BackendAuthError(
             f"there are no credentials for W&B at {place}: run `wandb login`, or set WANDB_API_KEY; "
             "WANDB_MODE=offline needs none."
+        )
+    if _UPLOAD.search(text):
+        return BackendUnavailable(
+            f"the storage of W&B at {place} did not take a file (it is away, does not want it, or its address for it was valid "
+            f"too short a time): {said}"
         )
     if refused := _REFUSED.search(text):
         return BackendError(f"W&B at {place} refuses this: {_words_of(refused[1])}", retryable=False)
