@@ -87,6 +87,18 @@ def test_a_backend_that_cannot_heal_is_left_in_peace_and_another_way_is_told(tmp
     assert open_one.remedy(stored, "file") == "Log it again with another description, which makes a new version"
 
 
+def test_a_backend_that_brings_back_what_is_gone_alone_promises_no_more(tmp_path: Path) -> None:
+    """It does not look at the bytes that are there."""
+
+    class Unlooking(LocalBackend):
+        def place(self, stored: StoredArtifact, path: str) -> str:
+            return ""
+
+    open_one = service(tmp_path, Unlooking)
+    stored = open_one.deliver(one_file(tmp_path), Labels(), RUN, False).stored
+    assert open_one.remedy(stored, "file") == "Log it again with another description, which makes a new version"
+
+
 def test_a_put_whose_manifest_was_damaged_is_stored_again(tmp_path: Path) -> None:
     """A second delivery of it finds nothing that can be read: the bytes must not be lost for that."""
     open_one = service(tmp_path, LocalBackend)

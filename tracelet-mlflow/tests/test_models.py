@@ -416,3 +416,24 @@ def test_what_the_registry_keeps_for_itself_or_has_no_more_holds_up_no_model(
     assert told == ["v0", "1.0", "v1", ["LATEST.", "Latest", "a.b"]]
     assert there == ["LATEST-", "Latest-", "a-b"]
     assert left == ["1"]
+
+
+PROMPT = """
+import json, mlflow
+from sklearn.linear_model import LinearRegression
+from tracelet import ArtifactType, Experiment
+
+mlflow.genai.register_prompt("greeting", "Hello {{name}}")
+with Experiment("prompts", backend="mlflow", artifacts=True) as exp:
+    artifact = exp.create_artifact("greeting", ArtifactType.MODEL)
+    artifact.add_model(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]))
+    results = exp.log_artifact(artifact, aliases=["best"])
+    predicted = exp.get_artifact("greeting", "best").load_model().predict([[2.0]])[0]
+print(json.dumps([list(results), float(predicted), mlflow.genai.load_prompt("prompts:/greeting@latest").template]))
+"""
+
+
+def test_a_prompt_of_the_same_name_stays_a_prompt(server: MlflowServer, tmp_path: Path) -> None:
+    """MLflow has prompts and models under one roof, and would take the model for the newest version of the prompt."""
+    told = programs.run(PROMPT, tmp_path, {"MLFLOW_TRACKING_URI": server.url})
+    assert told == [["mlflow"], pytest.approx(4.0), "Hello {{name}}"]

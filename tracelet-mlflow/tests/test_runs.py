@@ -246,6 +246,45 @@ def test_an_experiment_that_is_deleted_while_a_run_is_on_is_told_and_can_be_rest
     assert contents == [["a-custom", f"v{number}", number + 1] for number in range(3)]
 
 
+REMOVED = (
+    MEANWHILE
+    + """
+import subprocess, sys
+from tracelet.exceptions import ArtifactNotFound
+
+def store(exp):
+    artifact = exp.create_artifact("a-dataset", ArtifactType.DATASET).add_object("content", "x")
+    for number in range(101):
+        artifact.add_object(number, f"many-{number}")
+    return exp.log_artifact(artifact)["mlflow"]
+
+told = []
+with Experiment("removed", backend="mlflow", artifacts=True) as exp:
+    gone = store(exp).uri.split("/")[1]
+client.delete_run(gone)
+place = ["--backend-store-uri", STORE, "--tracking-uri", os.environ["MLFLOW_TRACKING_URI"]]
+subprocess.run([sys.executable, "-m", "mlflow", "gc", *place, "--run-ids", gone], check=True, capture_output=True)
+with Experiment("removed", backend="mlflow", artifacts=True) as exp:
+    try:
+        exp.get_artifact("a-dataset").load_object("x")
+    except ArtifactNotFound:
+        told.append("gone")
+    told += [[store(exp).version, store(exp).created] for _ in range(2)]
+print(json.dumps([told, contents(exp), exp.get_artifact("a-dataset").load_object("many-100")]))
+"""
+)
+
+
+def test_content_that_was_removed_with_a_deleted_run_is_stored_when_it_is_logged_again(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    """Its version is still known: nothing was sent, and it was said to be there."""
+    code = REMOVED.replace("STORE", repr(server.store))
+    told, contents, last = programs.run(code, tmp_path, {"MLFLOW_TRACKING_URI": server.url})
+    assert told == ["gone", ["v0", False], ["v0", False]]
+    assert (contents, last) == ([["a-dataset", "v0", "content"]], 100)
+
+
 def test_credentials_in_the_address_are_nowhere_to_be_read(tmp_path: Path) -> None:
     """Not in errors, logs, statistics or the outbox."""
     environ = {"MLFLOW_TRACKING_URI": "http://me:hunter2@127.0.0.1:9", "TRACELET_STOP_TIMEOUT": "3"}

@@ -16,6 +16,7 @@ from tracelet.plugin import (
     BackendContext,
     Deletes,
     FileChanged,
+    Heals,
     Labels,
     Manifest,
     MovesAliases,
@@ -199,6 +200,26 @@ class MlflowBackend:
         with translated(self._connection.shown):
             self._files(record).fetch(stored.manifest.payload, paths, dest)
 
+    def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
+        """See :class:`~tracelet.plugin.Heals`: MLflow's ``gc`` removes the files of a run that was deleted, and no version."""
+        record, manifest = Record.from_text(stored.locator), stored.manifest
+        with translated(self._connection.shown):
+            # What is a reference today, and was a file then, cannot be brought back.
+            brings = {file.artifact_path for file in manifest.payload} <= sealed.sources.keys()
+            if not brings or self._files(record).is_there():
+                return
+            sources = {file.artifact_path: sealed.sources[file.artifact_path] for file in manifest.payload}
+            # What a model of MLflow's had of them may be gone, too.
+            whole = attrs.evolve(record, shared={}, manifest=manifest)
+            self._files(whole).upload(manifest, sources)
+            _check_unchanged(sealed)
+            index = self._opened.index
+            index.commit(index.ensure(manifest.name, manifest.type), stored.number, whole.to_text(), {})
+
+    def place(self, stored: StoredArtifact, path: str) -> str:
+        """See :class:`~tracelet.plugin.Heals`: to look at all bytes would be to fetch them."""
+        return ""
+
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.MovesAliases`; the Model Registry's aliases move, too."""
         index, registry = self._opened.index, self._opened.registry
@@ -339,5 +360,5 @@ def _check_unchanged(sealed: SealedArtifact) -> None:
 
 if TYPE_CHECKING:
 
-    def _fits(backend: MlflowBackend) -> tuple[Backend, MovesAliases, Deletes, Recalls, RecordsInputs]:
-        return backend, backend, backend, backend, backend
+    def _fits(backend: MlflowBackend) -> tuple[Backend, MovesAliases, Deletes, Recalls, RecordsInputs, Heals]:
+        return backend, backend, backend, backend, backend, backend

@@ -144,6 +144,12 @@ def _translation(error: Exception, place: str) -> BackendError | None:
             )
         if status is not None and (status >= 500 or status in {408, 429}):
             return BackendUnavailable(f"MLflow at {place} failed with HTTP status {status}: {said}")
+        if status is not None and status >= 400:
+            # Others may well be taken.
+            way = " What stands before it takes no request that long: let it (nginx: client_max_body_size)." * (
+                status == 413
+            )
+            return BackendError(f"MLflow at {place} refused with HTTP status {status}.{way} It said: {said}")
         if isinstance(one, requests.exceptions.SSLError):
             wrong = next(told for words, told in _OF_TLS if words.search(str(one)))
             return BackendUnavailable(f"MLflow at {place} {wrong} {said}")

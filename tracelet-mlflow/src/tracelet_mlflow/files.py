@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import attrs
+from mlflow.entities import FileInfo
 
 from tracelet.exceptions import ArtifactNotFound, IntegrityError
 from tracelet.plugin import MANIFEST_NAME, ArtifactFile, FileChanged, Manifest, make_folder, redact, target_path
@@ -106,6 +107,10 @@ class Repository(Protocol):
         """Fetch a file to the same path under a folder, and return where it is."""
         ...
 
+    def list_artifacts(self, path: str | None) -> list[FileInfo]:
+        """Return what is in a folder."""
+        ...
+
     def delete_artifacts(self, artifact_path: str) -> None:
         """Delete a folder."""
         ...
@@ -152,6 +157,11 @@ class RunFiles:
             note = desk / MANIFEST_NAME
             note.write_text(manifest.to_json(), encoding="utf-8")
             self._repository.log_artifact(str(note), self._folder)
+
+    def is_there(self) -> bool:
+        """Tell whether they are stored: the manifest comes last, and whoever removes them removes all."""
+        name = f"{self._folder}/{MANIFEST_NAME}"
+        return any(info.path == name for info in self._repository.list_artifacts(self._folder))
 
     def read_manifest(self) -> Manifest:
         """Fetch the manifest."""

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from mlflow.entities import FileInfo
-
 from tracelet.exceptions import BackendUnavailable
 from tracelet_mlflow.errors import is_missing
 from tracelet_mlflow.files import Repository, workspace
@@ -27,10 +25,6 @@ _ATTEMPTS = 2
 
 class Readable(Repository, Protocol):
     """What of MLflow's artifact repositories is used to look at what was stored."""
-
-    def list_artifacts(self, path: str | None) -> list[FileInfo]:
-        """Return what is in a folder."""
-        ...
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         """Fetch one file. MLflow asks it of every repository; what is public asks first whether the file is a folder."""
@@ -49,6 +43,7 @@ class ReadBack:
         """Files of up to ``limit`` bytes are read back; ``directory`` is where temporary files may be."""
         self.artifact_uri = repository.artifact_uri
         self.download_artifacts = repository.download_artifacts
+        self.list_artifacts = repository.list_artifacts
         self.delete_artifacts = repository.delete_artifacts
         self._repository = repository
         self._limit = limit

@@ -70,6 +70,8 @@ class Registry:
         self._experiment = experiment
         self._directory = directory
         self._repository = repository
+        #: Names of registered models that are models.
+        self._models: set[str] = set()
 
     def add(self, sealed: SealedArtifact, home: Home, number: int, files: str, *, resumed: bool) -> Added:
         """Log and register the models of an artifact, or its plain files, at ``files``, where it has none.
@@ -228,6 +230,10 @@ class Registry:
         except MlflowException as error:
             if code_of(error) != "RESOURCE_ALREADY_EXISTS":
                 raise
+            if name not in self._models:
+                # A prompt may have the name, and would get the model for its newest version: asked for as a model, it is none.
+                self._client.get_registered_model(name)
+        self._models.add(name)
         # `models:/…` as the source would be looked up in MLflow's global state, which is not set here.
         made = self._client.create_model_version(
             name,

@@ -334,7 +334,10 @@ class Heals(Protocol):
         ...
 
     def place(self, stored: StoredArtifact, path: str) -> str:
-        """Return where the bytes at this path of the artifact are, for a message; without credentials."""
+        """Return where the bytes at this path of the artifact are, for a message; without credentials.
+
+        An empty text, where ``heal`` brings back what is gone and does not look at the bytes of what is there.
+        """
         ...
 
 

@@ -180,8 +180,9 @@ class Service:
 
     def remedy(self, stored: StoredArtifact, path: str) -> str:
         """Say where the damaged bytes at a path of a version are, and what puts them right."""
-        if isinstance(self._backend, Heals):
-            return f"They are {self._backend.place(stored, path)}: log the same content again, which puts them right"
+        place = self._backend.place(stored, path) if isinstance(self._backend, Heals) else ""
+        if place:
+            return f"They are {place}: log the same content again, which puts them right"
         return "Log it again with another description, which makes a new version"
 
     def record_input(self, stored: StoredArtifact, run: RunInfo) -> None:
