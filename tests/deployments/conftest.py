@@ -16,13 +16,16 @@ USER, PASSWORD = "admin", "correct-horse-battery"
 
 
 @pytest.fixture(scope="session")
-def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def database() -> Iterator[postgres.Postgres]:
     needs(commands=postgres.NEEDED, how="On Debian: apt-get install postgresql")
     needs(modules=("psycopg2",), how="The session `deployments` of nox installs it")
-    with (
-        postgres.postgres() as address,
-        MlflowServer(tmp_path_factory.mktemp("on-postgres"), store=address) as server,
-    ):
+    with postgres.postgres() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def on_postgres(database: postgres.Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with MlflowServer(tmp_path_factory.mktemp("on-postgres"), store=database.address) as server:
         yield Deployment(server, {"MLFLOW_TRACKING_URI": server.url})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import ssl
@@ -14,9 +15,12 @@ _NOT_PASSED_ON = frozenset({"connection", "transfer-encoding", "keep-alive", "co
 
 
 class Front:
-    """`https://127.0.0.1:<port>/<path>` for `http://127.0.0.1:<behind>`; whoever has `certificate` trusts it."""
+    """`https://127.0.0.1:<port>/<path>` for `http://127.0.0.1:<behind>`; whoever has `certificate` trusts it.
 
-    def __init__(self, folder: Path, behind: int, path: str) -> None:
+    It takes requests of up to `largest` bytes.
+    """
+
+    def __init__(self, folder: Path, behind: int, path: str, *, largest: int = 1 << 40) -> None:
         folder.mkdir()
         self.certificate = folder / "certificate.pem"
         key = folder / "key.pem"
@@ -28,7 +32,7 @@ class Front:
             check=True,
             capture_output=True,
         )
-        made = type("Handler", (_Handler,), {"behind": behind, "prefix": f"/{path}"})
+        made = type("Handler", (_Handler,), {"behind": behind, "prefix": f"/{path}", "largest": largest})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), made)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
@@ -51,18 +55,34 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     behind = 0
     prefix = ""
+    largest = 0
 
     def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
+        if len(body) > self.largest:
+            self._answer(413, {}, b"Request Entity Too Large")
+            return
         if not self.path.startswith(f"{self.prefix}/"):
             self._answer(404, {}, b"nothing is here")
             return
-        server = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=600)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}}
-        server.request(self.command, self.path.removeprefix(self.prefix), body, headers)
-        answer = server.getresponse()
-        self._answer(answer.status, dict(answer.getheaders()), answer.read())
-        server.close()
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in _NOT_PASSED_ON | {"host"}}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.behind, timeout=600)) as server:
+            server.request(self.command, self.path.removeprefix(self.prefix), body, headers)
+            with server.getresponse() as answer:
+                status, told, content = answer.status, dict(answer.getheaders()), answer.read()
+        # Only now: the client may be gone.
+        self._answer(status, told, content)
+
+    def _body(self) -> bytes:
+        """As clients send it: an empty file comes in chunks, of which there are none."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
