@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `oldest`, `newest`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `oldest`, `newest`, `other_server`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -146,6 +146,14 @@ def newest(session: nox.Session, tracker: str) -> None:
     )
     if not passes(session, "pytest", f"tracelet-{tracker}/tests", "-n", "3", "--dist", "loadscope", *session.posargs):
         session.error(f"{tracker} {str(told).strip()} breaks what is said to have failed above")
+
+
+@nox.session
+def other_server(session: nox.Session) -> None:
+    """Run W&B's tests against the kind of stand-in server that each of them does not meet among the tests."""
+    install_all(session)
+    session.env["TRACELET_TEST_WANDB_OTHER_MODE"] = "1"
+    session.run("pytest", "tracelet-wandb/tests", "-n", "3", "--dist", "loadscope", *session.posargs)
 
 
 @nox.session
