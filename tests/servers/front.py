@@ -11,6 +11,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from servers.bodies import read_body
+
 _NOT_PASSED_ON = frozenset({"connection", "transfer-encoding", "keep-alive", "content-length"})
 
 
@@ -58,7 +60,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     largest = 0
 
     def _pass(self) -> None:
-        body = self._body()
+        body = read_body(self)
         if len(body) > self.largest:
             self._answer(413, {}, b"Request Entity Too Large")
             return
@@ -72,17 +74,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 status, told, content = answer.status, dict(answer.getheaders()), answer.read()
         # Only now: the client may be gone.
         self._answer(status, told, content)
-
-    def _body(self) -> bytes:
-        """As clients send it: an empty file comes in chunks, of which there are none."""
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts = []
-        while size := int(self.rfile.readline(), 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(parts)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

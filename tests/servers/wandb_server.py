@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from servers.bodies import read_body
 from servers.graphql import Document, GraphQLError, Unknown, execute
 from servers.processes import ServerProcess, free_port
 from servers.wandb_schema import Schema
@@ -97,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         if not (match := re.fullmatch(r"/upload/([\w-]+)", urlsplit(self.path).path)):
-            self._body()
+            read_body(self)
             return self._unknown(f"PUT {self.path}")
         kind = self.server.state.uploads[match[1]].partition(":")[0]
         length = int(self.headers.get("Content-Length") or 0)
@@ -117,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, b"", etag=hashlib.md5(body).hexdigest())
 
     def do_POST(self) -> None:
-        path, body = urlsplit(self.path).path, self._body()
+        path, body = urlsplit(self.path).path, read_body(self)
         if path == "/_control/fault":
             given = json.loads(body)
             for fault in self.server.faults:
@@ -311,16 +312,6 @@ class _Handler(BaseHTTPRequestHandler):
         if not path.is_file():
             return self._answer(404, b"no such file")
         return self._answer(200, path.read_bytes())
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            parts = []
-            while size := int(self.rfile.readline(), 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _unknown(self, what: str) -> None:
         self._note(what)
