@@ -84,7 +84,9 @@ def log_threaded(experiment: str, backend: str, recipes: Sequence[Recipe]) -> in
 
 def _reader(experiment: str, backend: str) -> Experiment:
     """An experiment without a run; its reading lane lives until :func:`end_reading`, for it costs a start of the SDK."""
-    return _readers.setdefault((experiment, backend), _experiment(experiment, backend))
+    if (experiment, backend) not in _readers:
+        _readers[experiment, backend] = _experiment(experiment, backend)
+    return _readers[experiment, backend]
 
 
 def end_reading() -> None:
