@@ -61,6 +61,7 @@ FLOORS = (
         "core.processes",
         "core.remote",
         "core.retry_after",
+        "core.schemas",
         "core.shapes",
         "core.words",
     },

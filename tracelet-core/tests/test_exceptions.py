@@ -21,6 +21,7 @@ PARENTS = {
     "ArtifactNotFound": ("TraceletError", LookupError),
     "AmbiguousVersion": ("TraceletError", LookupError),
     "IntegrityError": ("TraceletError", Exception),
+    "NewerFormat": ("TraceletError", Exception),
     "PluginError": ("TraceletError", Exception),
     "UnknownPlugin": ("PluginError", LookupError),
     "PluginLoadError": ("PluginError", Exception),

@@ -9,6 +9,7 @@ TraceletError
 ├─ ArtifactNotFound(LookupError)     no such artifact, version, file or object
 ├─ AmbiguousVersion(LookupError)     the reference means different content in two backends
 ├─ IntegrityError                    the bytes are not what the manifest says
+├─ NewerFormat                       a later release wrote it: upgrade
 ├─ PluginError
 │  ├─ UnknownPlugin(LookupError)     no installed distribution provides that name
 │  └─ PluginLoadError                it is installed, and does not load
@@ -31,6 +32,7 @@ __all__ = [
     "BackendUnavailable",
     "ConfigError",
     "IntegrityError",
+    "NewerFormat",
     "PluginError",
     "PluginLoadError",
     "TraceletError",
@@ -80,6 +82,10 @@ class AmbiguousVersion(TraceletError, LookupError):
 
 class IntegrityError(TraceletError):
     """The bytes, or the manifest, that came back are not the ones that were stored."""
+
+
+class NewerFormat(TraceletError):
+    """A later release of Tracelet wrote it, in a form that this one does not know: upgrade. It is whole, and is left as it is."""
 
 
 class PluginError(TraceletError):

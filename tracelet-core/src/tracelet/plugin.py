@@ -59,6 +59,7 @@ from tracelet.core.plain import plain_data
 from tracelet.core.redaction import redact
 from tracelet.core.retry_after import seconds_asked
 from tracelet.core.routing import ArtifactSummary, RoutingSpec
+from tracelet.core.schemas import check_schema
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.sniffing import tell_type
 from tracelet.settings import NoSettings, WatchedDirectory
@@ -107,6 +108,7 @@ __all__ = [
     "atomic_write",
     "check_name",
     "check_path",
+    "check_schema",
     "copy_blob",
     "discard",
     "hash_blob",

@@ -14,7 +14,7 @@ from tracelet.core.entries import LARGEST_SIZE, ArtifactType, check_name, check_
 from tracelet.core.files import Stamp
 from tracelet.core.manifest import Manifest
 from tracelet.core.shapes import check_settings, takes
-from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
+from tracelet.exceptions import ArtifactError, IntegrityError, NewerFormat, UnsafePath
 from tracelet.settings import NoSettings
 
 __all__ = [
@@ -182,30 +182,30 @@ def flaw_of(stored: StoredArtifact) -> str:
     return next((flaw for flaw, is_sound in sound.items() if not is_sound), "")
 
 
-#: What a stored version that was changed is found out by.
-Damage = IntegrityError | UnsafePath
+#: Why a stored version cannot be read: it was changed, or a later release wrote it.
+Damage = IntegrityError | UnsafePath | NewerFormat
 
 
 def or_damage(read: Callable[[S], T], called: Callable[[S], str]) -> Callable[[S], T | Damage]:
-    """Return what reads as ``read`` does, and gives what is damaged as its error, with what it is ``called``."""
+    """Return what reads as ``read`` does, and gives what cannot be read as its error, with what it is ``called``."""
 
     def attempt(one: S) -> T | Damage:
         try:
             return read(one)
-        except (IntegrityError, UnsafePath) as error:
+        except (IntegrityError, UnsafePath, NewerFormat) as error:
             return type(error)(f"{called(one)}: {error}")
 
     return attempt
 
 
 def sound(found: Iterable[T | Damage]) -> Iterator[T]:
-    """Yield what is sound, so that one damaged version does not hide the others; then raise the first error.
+    """Yield what is sound, so that one version that cannot be read does not hide the others; then raise the first error.
 
     The other errors are in its notes.
     """
     damaged: list[Damage] = []
     for one in found:
-        if isinstance(one, (IntegrityError, UnsafePath)):
+        if isinstance(one, Damage):
             damaged.append(one)
         else:
             yield one

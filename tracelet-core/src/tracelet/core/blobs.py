@@ -40,6 +40,7 @@ from tracelet.exceptions import (
     ArtifactNotFound,
     BackendError,
     IntegrityError,
+    NewerFormat,
     UnsafePath,
     VersionConflict,
 )
@@ -351,6 +352,8 @@ class BlobBackend(abc.ABC):
                 manifest = Manifest.from_json(b"".join(blocks))
         except FileNotFoundError:
             return None
+        except NewerFormat as error:
+            raise NewerFormat(f"{error} It is {self._uri}/{key}.") from error
         except (IntegrityError, UnsafePath) as error:
             raise self._damaged(key, error) from error
         if manifest.name != key.split("/")[-2]:

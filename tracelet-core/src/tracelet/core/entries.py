@@ -1,7 +1,7 @@
 """What an artifact is made of, and the rules for names, paths and text.
 
 What comes back from a backend is untrusted input, so the rules are checked in the data classes
-themselves, when writing and when reading.
+themselves, when writing and when reading. ``extra`` of each is what a later release wrote and this one has no field for.
 """
 
 from __future__ import annotations
@@ -308,6 +308,7 @@ class ArtifactFile:
     size_bytes: int = attrs.field(converter=_whole, validator=_size)
     sha256: str | None = attrs.field(default=None, validator=_sha256)
     description: str | None = attrs.field(default=None, validator=text_field)
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, hash=False)
 
 
 @attrs.frozen
@@ -323,6 +324,7 @@ class ArtifactObject:
     size_bytes: int | None = attrs.field(default=None, converter=_whole, validator=_size)
     sha256: str | None = attrs.field(default=None, validator=_sha256)
     description: str | None = attrs.field(default=None, validator=text_field)
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, hash=False)
 
 
 @attrs.frozen
@@ -336,6 +338,7 @@ class ArtifactModel:
     framework: str | None = attrs.field(default=None, validator=_optional_name)
     files: tuple[ArtifactFile, ...] = ()
     description: str | None = attrs.field(default=None, validator=text_field)
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, hash=False)
 
 
 @attrs.frozen
@@ -353,6 +356,7 @@ class ArtifactReference:
     sha256: str | None = attrs.field(default=None, validator=_sha256)
     etag: str | None = attrs.field(default=None, validator=text_field)
     path: str | None = attrs.field(default=None, validator=_optional_path)
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, hash=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.uri, str) or not self.uri:

@@ -33,7 +33,7 @@ from tracelet.core.files import (
     same_readers,
 )
 from tracelet.core.links import check_way
-from tracelet.exceptions import IntegrityError, UnsafePath
+from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 
 __all__ = ["FolderBackend", "PendingCatalogue"]
 
@@ -140,12 +140,12 @@ class FolderBackend(BlobBackend):
                     yield freed
 
     def _needed(self) -> set[str | None] | None:
-        """The blobs that manifests name, of all experiments; None where a manifest cannot be read."""
+        """The blobs that manifests name, of all experiments; None where one cannot be read."""
         needed: set[str | None] | None = set()
         for path in self._root.glob("*/versions/*/v*.json"):
             try:
                 manifest = self._read_manifest(self._key_of(path))
-            except (IntegrityError, UnsafePath) as error:
+            except (IntegrityError, UnsafePath, NewerFormat) as error:
                 _LOG.warning("bytes are kept that may be garbage: %s", error)
                 needed = None
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -24,16 +24,23 @@ from tracelet.core.entries import (
     text_field,
     time_field,
 )
-from tracelet.core.plain import converter, dumps
+from tracelet.core.plain import converter, dumps, is_deeper
+from tracelet.core.schemas import check_schema
 from tracelet.core.words import sentence, words_of
 from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
 
-__all__ = ["MOST_BYTES", "ROUTING_KEYS", "Manifest"]
+__all__ = ["MOST_BYTES", "ROUTING_KEYS", "Manifest", "identity"]
 
 #: Metadata that says where an artifact goes, not what it is: no part of the digest.
 ROUTING_KEYS = ("preferred_backends", "force_reference")
 
 _SCHEMA = 1
+#: Where a later release puts what does not make the artifact another one, in a manifest or an entry.
+_NOTES = "notes"
+#: What a document has besides the manifest's own fields.
+_WRAPPING = frozenset({"schema", "digest"})
+#: What is not of the artifact itself, but of this copy of it: no part of the digest.
+_OF_THE_COPY = frozenset({"digest", "name", "put_id", "created_at", "run_id", _NOTES})
 #: Bytes of a manifest, and levels of its metadata, that are read; half of them are written at most.
 MOST_BYTES = 128 << 20
 _DEEPEST = 128
@@ -58,6 +65,8 @@ class Manifest:
     references: tuple[ArtifactReference, ...] = ()
     #: Digests of the artifacts that the run had used.
     inputs: tuple[str, ...] = attrs.field(default=(), validator=check_digests)
+    #: What a later release wrote and this one has no field for.
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
         check_count(sum(map(len, (self.files, self.objects, self._of_models, self.references))))
@@ -87,7 +96,7 @@ class Manifest:
     def stored(self) -> tuple[ArtifactFile, ...]:
         """Every file whose bytes are in Tracelet's own store."""
         return tuple(
-            ArtifactFile(ref.path, ref.size_bytes or 0, ref.sha256, ref.description)
+            ArtifactFile(ref.path, ref.size_bytes or 0, ref.sha256, ref.description, extra=ref.extra)
             for ref in self.references
             if ref.path is not None
         )
@@ -120,25 +129,9 @@ class Manifest:
         Taken over canonical JSON (sorted keys, no white space, UTF-8) of type, description,
         metadata, entries, references and inputs; not of name, time, run or routing keys, nor of the
         order in which things were added. A file counts the same whether a backend or Tracelet's store
-        holds its bytes.
+        holds its bytes. See :func:`identity`.
         """
-        made = {file.artifact_path for file in (*self._of_objects, *self._of_models)}
-        files = sorted(
-            (*self.files, *(file for file in self.stored if file.artifact_path not in made)),
-            key=lambda file: file.artifact_path,
-        )
-        what = {
-            "schema": _SCHEMA,
-            "type": self.type.value,
-            "description": self.description,
-            "metadata": {key: value for key, value in self.metadata.items() if key not in ROUTING_KEYS},
-            "files": [attrs.asdict(file) for file in files],
-            "objects": [attrs.asdict(item) for item in sorted(self.objects, key=lambda item: item.name)],
-            "models": [attrs.asdict(model) for model in sorted(self.models, key=lambda model: model.name)],
-            "references": sorted((attrs.asdict(ref) for ref in self.references if ref.path is None), key=dumps),
-            "inputs": sorted(self.inputs),
-        }
-        return hashlib.sha256(dumps(what).encode()).hexdigest()
+        return hashlib.sha256(dumps(identity(converter().unstructure(self))).encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the manifest as JSON text; :meth:`from_json` reads it back.
@@ -155,16 +148,15 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as plain data that JSON can hold, with its digest and schema."""
-        plain: dict[str, Any] = converter().unstructure(self)
-        return {"schema": _SCHEMA, "digest": self.digest, **plain}
+        return {"schema": _SCHEMA, "digest": self.digest, **converter().unstructure(self)}
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
         """Read what :meth:`to_json` wrote.
 
-        Raises :class:`UnsafePath` for a name or path that must not be followed, and
-        :class:`IntegrityError` for anything else that is not a manifest, or not the one whose
-        digest it bears, or longer than any that is written.
+        Raises :class:`UnsafePath` for a name or path that must not be followed, :class:`NewerFormat` for the
+        manifest of a later release that this one must not guess at, and :class:`IntegrityError` for anything else
+        that is not a manifest, or not the one whose digest it bears, or longer than any that is written.
         """
         if len(text) > MOST_BYTES:
             raise IntegrityError(f"a manifest has {len(text):,} bytes, and {MOST_BYTES:,} are the most that are read.")
@@ -178,17 +170,19 @@ class Manifest:
     @classmethod
     def from_dict(cls, data: Any) -> Manifest:
         """Read what :meth:`to_dict` gave; raises as :meth:`from_json` does."""
-        if not isinstance(data, dict) or data.get("schema") != _SCHEMA or isinstance(data["schema"], bool):
-            raise IntegrityError(
-                f"a manifest of schema {_SCHEMA} was expected: this is not one, or a later Tracelet's."
-            )
+        if not isinstance(data, dict) or "schema" not in data:
+            raise IntegrityError("it is no manifest: it has no schema.")
+        try:
+            check_schema(data, _SCHEMA, "a manifest")
+        except ValueError as error:
+            raise IntegrityError(f"it is no manifest: {sentence(error)}") from error
         listed = (data.get(kind) for kind in ("files", "objects", "models", "references"))
         if sum(len(entries) for entries in listed if isinstance(entries, list)) > MOST_ENTRIES:
             raise IntegrityError(f"a manifest lists more than {MOST_ENTRIES:,} entries, which no artifact has.")
-        if _is_deeper(data.get("metadata"), _DEEPEST):
+        if is_deeper(data.get("metadata"), _DEEPEST):
             raise IntegrityError(f"the metadata of a manifest is nested more than {_DEEPEST} levels deep.")
         try:
-            manifest = converter().structure(data, cls)
+            manifest = converter().structure({key: value for key, value in data.items() if key not in _WRAPPING}, cls)
             digest = manifest.digest
             manifest.check_sealed()
         except UnsafePath:
@@ -208,6 +202,45 @@ class Manifest:
             raise ValueError("a file or an object has no path, size or sha256")
 
 
+def identity(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the digest is taken of: a manifest's document without what is only of this copy of the artifact.
+
+    Args:
+        document: A manifest as plain data, as :meth:`Manifest.to_dict` gives it. A field that this release does not
+            know is part of the identity, but for ``notes``.
+
+    Returns:
+        Plain data. The digest is the sha256 of its canonical JSON. A file whose bytes are in Tracelet's own store is a file
+        like any other there. ``docs/format.md`` describes it.
+
+    """
+    objects = sorted(map(_essence, document["objects"]), key=lambda item: item["name"])
+    models = sorted(map(_essence, document["models"]), key=lambda item: item["name"])
+    made = {file["artifact_path"] for file in (*objects, *(file for model in models for file in model["files"]))}
+    references = [*map(_essence, document["references"])]
+    stored = [_as_file(ref) for ref in references if ref["path"] is not None and ref["path"] not in made]
+    return {
+        **{key: value for key, value in document.items() if key not in _OF_THE_COPY},
+        "schema": 1,
+        "metadata": {key: value for key, value in document["metadata"].items() if key not in ROUTING_KEYS},
+        "files": sorted((*map(_essence, document["files"]), *stored), key=lambda file: file["artifact_path"]),
+        "objects": objects,
+        "models": [{**model, "files": [*map(_essence, model["files"])]} for model in models],
+        "references": sorted((ref for ref in references if ref["path"] is None), key=dumps),
+        "inputs": sorted(document["inputs"]),
+    }
+
+
+def _essence(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != _NOTES}
+
+
+def _as_file(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """The file that a reference to Tracelet's own store stands for: where it is, is not what it is."""
+    file = {key: value for key, value in reference.items() if key not in {"uri", "etag", "path"}}
+    return {**file, "artifact_path": reference["path"], "size_bytes": reference["size_bytes"] or 0}
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object, each of whose keys stands once: readers differ in which of two they take."""
     made = dict(pairs)
@@ -218,15 +251,3 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number of JSON")
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    level = [value]
-    for _ in range(most):
-        level = [inner for outer in level for inner in _within(outer)]
-    return bool(level)
-
-
-def _within(value: Any) -> Iterator[Any]:
-    if isinstance(value, (dict, list)):
-        yield from value.values() if isinstance(value, dict) else value

@@ -7,7 +7,7 @@ import enum
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from tracelet.settings import can_be_path
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["converter", "dumps", "plain_data", "plain_metadata"]
+__all__ = ["converter", "dumps", "is_deeper", "plain_data", "plain_metadata"]
 
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _FLOAT_TAG = "$float"
@@ -293,12 +293,53 @@ def _path(value: Any) -> Path:
     return path
 
 
+def is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether plain data is nested more than so many levels deep, without recursion."""
+    level = [value]
+    for _ in range(levels):
+        level = [inner for outer in level for inner in _within(outer)]
+    return bool(level)
+
+
+def _within(value: Any) -> Iterator[Any]:
+    if isinstance(value, (dict, list)):
+        yield from value.values() if isinstance(value, dict) else value
+
+
+def _carries(kind: Any) -> bool:
+    return attrs.has(kind) and "extra" in attrs.fields_dict(kind)
+
+
+def _carrying(made: Converter, kind: Any) -> tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]:
+    """How a class with a field ``extra`` is read and written: what it has no field for is kept in that, and written again."""
+    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+    read = make_dict_structure_fn(kind, made, _cattrs_detailed_validation=False, extra=override(omit=True))
+    write = make_dict_unstructure_fn(kind, made, extra=override(omit=True))
+    known = set(attrs.fields_dict(kind)) - {"extra"}
+
+    def structure(data: Any, _: Any) -> Any:
+        value = read(data, kind)
+        unknown = data.keys() - known
+        if not unknown:
+            return value
+        extra = {key: data[key] for key in unknown}
+        if is_deeper(extra, _DEEPEST):
+            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+        return attrs.evolve(value, extra=extra)
+
+    def unstructure(value: Any) -> Any:
+        return {**write(value), **value.extra} if value.extra else write(value)
+
+    return structure, unstructure
+
+
 @functools.cache
 def converter() -> Converter:
     """Return the one converter between Tracelet's data classes and plain data.
 
-    Enums are their values, tuples lists, non-finite floats in metadata a tagged object, and
-    unknown keys are left out.
+    Enums are their values, tuples lists, non-finite floats in metadata a tagged object. Unknown keys are kept where a
+    class has the field ``extra``, and else left out.
     """
     from cattrs.preconf.json import make_converter
 
@@ -311,4 +352,6 @@ def converter() -> Converter:
     made.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), str)
     made.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _untagged(dict(value)))
     made.register_unstructure_hook_func(lambda kind: kind == dict[str, Any], _tagged)
+    made.register_structure_hook_factory(_carries, lambda kind: _carrying(made, kind)[0])
+    made.register_unstructure_hook_factory(_carries, lambda kind: _carrying(made, kind)[1])
     return made

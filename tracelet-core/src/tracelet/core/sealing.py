@@ -210,7 +210,12 @@ def finish(draft: Draft, *, store: Store, limit_mb: float | None) -> SealedArtif
             _keep(store, draft.sources[file.artifact_path], sha256, known, before.put_id)
             large.append(
                 ArtifactReference(
-                    store.uri(sha256), seen.size_bytes, file.description, sha256=sha256, path=file.artifact_path
+                    store.uri(sha256),
+                    seen.size_bytes,
+                    file.description,
+                    sha256=sha256,
+                    path=file.artifact_path,
+                    extra=file.extra,
                 )
             )
         elif known is not None:

@@ -34,6 +34,7 @@ from tracelet.exceptions import (
     ArtifactError,
     BackendError,
     IntegrityError,
+    NewerFormat,
     PluginError,
     TraceletError,
     UnsafePath,
@@ -43,8 +44,8 @@ from tracelet.exceptions import (
 __all__ = ["Delivered", "Service"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
-#: What reading a manifest raises that is not what was written.
-_DAMAGED = (IntegrityError, UnsafePath)
+#: What reading a version raises that was changed, or that a later release wrote.
+_DAMAGED = (IntegrityError, UnsafePath, NewerFormat)
 
 
 @attrs.frozen
