@@ -559,7 +559,7 @@ def test_the_notes_of_a_later_release_are_carried_and_do_not_make_it_another_art
 
 
 def test_a_field_of_a_later_release_counts_the_same_wherever_its_bytes_are() -> None:
-    held = manifest(files=(ArtifactFile("a", 1, SHA, extra={"mode": 1}),))
+    held = manifest(files=(ArtifactFile("a", 1, SHA, extra={"mode": 1}),), references=())
     reference = ArtifactReference("s3://x/a", 1, sha256=SHA, path="a", extra={"mode": 1})
     stored = manifest(files=(), references=(reference,))
     assert held.digest == stored.digest
