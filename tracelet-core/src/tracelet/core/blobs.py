@@ -4,6 +4,7 @@ Give it five small methods and inherit versions, labels, aliases, commit order a
 the experiment's own prefix (names are safe as they are; the experiment's is encoded):
 
     blobs/sha256/ab/abcd…                the bytes, once for each content, shared by all experiments
+    <experiment>/catalogue.json          the schema of all this
     <experiment>/claims/<name>/v3        made exclusively: who may write v3
     <experiment>/puts/<put-id>           the claim of a put, so that a second delivery finds the first
     <experiment>/digests/<name>/<digest>/v3
@@ -17,9 +18,11 @@ the experiment's own prefix (names are safe as they are; the experiment's is enc
 from __future__ import annotations
 
 import abc
+import contextlib
 import hashlib
 import io
 import itertools
+import json
 import logging
 import re
 import shutil
@@ -34,6 +37,7 @@ from tracelet.core.entries import ArtifactFile, ArtifactType
 from tracelet.core.files import FileChanged, Stamp
 from tracelet.core.manifest import MOST_BYTES, Manifest
 from tracelet.core.paths import physical_name, target_path
+from tracelet.core.schemas import check_schema
 from tracelet.core.store import blob_key
 from tracelet.exceptions import (
     AmbiguousVersion,
@@ -49,6 +53,8 @@ __all__ = ["BlobBackend", "blob_of"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 
+_SCHEMA = 1
+_CATALOGUE = "catalogue.json"
 #: A longer number is nobody's.
 _VERSION_KEY = re.compile(r"v([0-9]{1,18})\.json")
 _NUMBER = re.compile(r"v?([0-9]{1,18})")
@@ -67,6 +73,8 @@ class BlobBackend(abc.ABC):
         """``uri`` is where the blobs are, for people to read; it holds no credentials."""
         self._uri = uri.rstrip("/")
         self._prefix = physical_name(experiment)
+        #: Whether the catalogue is known to be one that can be read, and to say its schema.
+        self._is_known = self._is_begun = False
 
     @abc.abstractmethod
     def create_exclusive(self, key: str, data: bytes) -> bool:
@@ -125,6 +133,7 @@ class BlobBackend(abc.ABC):
         """See :class:`~tracelet.plugin.Backend`."""
         manifest = sealed.manifest
         name = manifest.name
+        self._begin_catalogue()
         number = self._claim(manifest)
         self._write_files(sealed, manifest.payload)
         if labels.version:
@@ -163,6 +172,7 @@ class BlobBackend(abc.ABC):
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""
+        self._check_catalogue()
         wanted = parse_ref(ref)
         number: int | None
         if wanted.number is not None:
@@ -190,6 +200,7 @@ class BlobBackend(abc.ABC):
         yield from sound(self._every(name, type))
 
     def _every(self, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact | Damage]:
+        self._check_catalogue()
         numbers: dict[str, list[int]] = {}
         for owner, leaf in self._parts("versions/" if name is None else f"versions/{name}/", 2):
             if match := _VERSION_KEY.fullmatch(leaf):
@@ -247,6 +258,27 @@ class BlobBackend(abc.ABC):
         for label in [key.rpartition("/")[2] for key in self._keys(f"labelled/{name}/v{number}/")]:
             self.remove(f"{self._prefix}/labels/{name}/{label}")
             self.remove(f"{self._prefix}/labelled/{name}/v{number}/{label}")
+
+    def _check_catalogue(self) -> None:
+        """Raise :class:`~tracelet.NewerFormat` where a later release keeps versions in another way here."""
+        if not self._is_known:
+            self.check_catalogue_at(f"{self._prefix}/{_CATALOGUE}")
+            self._is_known = True
+
+    def _begin_catalogue(self) -> None:
+        self._check_catalogue()
+        if not self._is_begun:
+            self.create_exclusive(f"{self._prefix}/{_CATALOGUE}", json.dumps({"schema": _SCHEMA}).encode())
+            self._is_begun = True
+
+    def check_catalogue_at(self, key: str) -> None:
+        """Raise :class:`~tracelet.NewerFormat` where the catalogue of an experiment, with its schema at a key, is a later release's."""
+        # Each manifest has a schema of its own: where this file is lost or damaged, nothing else is.
+        with (
+            contextlib.suppress(FileNotFoundError, AttributeError, RecursionError, ValueError),
+            self.read(key) as stream,
+        ):
+            check_schema(json.loads(stream.read(_BLOCK)), _SCHEMA, f"{self._uri}/{key.rpartition('/')[0]}")
 
     def _stored(
         self, manifest: Manifest, number: int, label: str | None, aliases: tuple[str, ...] | None

@@ -20,6 +20,8 @@ import attrs
 
 from tracelet.core.files import create, make_folder
 from tracelet.core.processes import ProcessId, alive, current
+from tracelet.core.schemas import SCHEMA, check_schema
+from tracelet.exceptions import NewerFormat
 
 __all__ = ["being_saved", "leave_claim", "saving", "share", "unshare"]
 
@@ -117,7 +119,7 @@ def _write(folder: Path, paths: Iterable[str], owner: tuple[object, ...] | None)
     file = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
     part = file.with_suffix(".part")
     with create(part) as writer:
-        writer.write(json.dumps({"owner": owner, "paths": sorted(paths)}).encode())
+        writer.write(json.dumps({"schema": SCHEMA, "owner": owner, "paths": sorted(paths)}).encode())
     return part.replace(file)
 
 
@@ -128,7 +130,8 @@ def _noted() -> Iterator[frozenset[str]]:
         except FileNotFoundError:
             continue
         for file in (folder / name for name in names if name.endswith(_SUFFIX)):
-            with contextlib.suppress(OSError):  # deleted meanwhile
+            with contextlib.suppress(OSError, NewerFormat):  # deleted meanwhile, or of a later release
                 said = json.loads(file.read_text(encoding="utf-8"))
+                check_schema(said, SCHEMA, str(file))
                 if said["owner"] is None or alive(ProcessId(*said["owner"])):
                     yield frozenset(said["paths"])

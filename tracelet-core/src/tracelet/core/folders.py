@@ -39,7 +39,7 @@ __all__ = ["FolderBackend", "PendingCatalogue"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 #: Notes that only save a search: they need not outlive a power cut.
-_FOUND_AGAIN = frozenset({"claims", "digests", "labelled", "latest", "puts"})
+_FOUND_AGAIN = frozenset({"catalogue.json", "claims", "digests", "labelled", "latest", "puts"})
 
 
 class FolderBackend(BlobBackend):
@@ -142,6 +142,12 @@ class FolderBackend(BlobBackend):
     def _needed(self) -> set[str | None] | None:
         """The blobs that manifests name, of all experiments; None where one cannot be read."""
         needed: set[str | None] | None = set()
+        for path in self._root.glob("*/catalogue.json"):
+            try:
+                self.check_catalogue_at(self._key_of(path))
+            except (IntegrityError, NewerFormat) as error:
+                _LOG.warning("bytes are kept that may be garbage: %s", error)
+                needed = None
         for path in self._root.glob("*/versions/*/v*.json"):
             try:
                 manifest = self._read_manifest(self._key_of(path))

@@ -32,8 +32,9 @@ from tracelet.core.links import read_own
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
+from tracelet.core.schemas import SCHEMA, check_schema
 from tracelet.core.words import many
-from tracelet.exceptions import IntegrityError, TraceletError
+from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
 
 __all__ = ["Captured", "Head", "Journal", "Kept", "Leftover", "leftovers"]
 
@@ -112,7 +113,7 @@ class Journal:
         try:
             if new:
                 share(self._path)
-                self._write(converter().unstructure(self._head), b"")
+                self._write({"schema": SCHEMA, **converter().unstructure(self._head)}, b"")
         except OSError:
             self.let_go()
             self._path.unlink()
@@ -198,7 +199,10 @@ def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftov
 
 
 def _read(path: Path) -> Leftover | None:
-    """Read a journal; a line that cannot be read costs itself only. None where there is none, or none of its own."""
+    """Read a journal; a line that cannot be read costs itself only.
+
+    None where there is none, none of its own, or that of a later release.
+    """
     try:
         lines = read_own(path).split(b"\n")
     except FileNotFoundError:
@@ -209,7 +213,11 @@ def _read(path: Path) -> Leftover | None:
     ended, cut = lines[:-1], lines[-1]
     notes = [note for line in ended if line and (note := _parsed(line)) is not None]
     reading = _Reading()
-    bad = sum(bool(line) for line in ended) - len(notes) + sum(not reading.take(note) for note in notes)
+    try:
+        bad = sum(bool(line) for line in ended) - len(notes) + sum(not reading.take(note) for note in notes)
+    except NewerFormat as error:
+        _LOG.warning("%s: %s", path, error)
+        return None
     if reading.head is None:
         if notes or bad or cut:
             _LOG.warning("%s does not say whose captures it is about: they are not delivered.", path)
@@ -243,9 +251,10 @@ class _Reading:
         self._ended: dict[int, Kept] = {}
 
     def take(self, note: dict[str, Any]) -> bool:
-        """Take a note in; False for one that says nothing."""
+        """Take a note in; False for one that says nothing. Raises :class:`NewerFormat` where a later release took the notes."""
         try:
             if "owner" in note:
+                check_schema(note, SCHEMA, "this journal of captures")
                 self.head = self.head or converter().structure(note, Head)
             elif "done" in note:
                 self._end(note)
@@ -253,6 +262,8 @@ class _Reading:
                 self.over = True
             else:
                 self.waiting[note["number"]] = Kept(note["number"], note["key"], _detection(note))
+        except NewerFormat:
+            raise
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError):
             return False
         return True

@@ -39,8 +39,9 @@ from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
 from tracelet.core.redaction import redact
+from tracelet.core.schemas import SCHEMA, check_schema, is_newer
 from tracelet.core.store import LocalStore
-from tracelet.exceptions import IntegrityError, TraceletError
+from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
 
 __all__ = ["Damaged", "Draft", "DraftFile", "Outbox", "Parcel", "drafted_name", "without_secrets"]
 
@@ -51,6 +52,8 @@ T = TypeVar("T")
 #: Seconds.
 _SECOND_LOOK = 0.2
 _ORDER = re.compile(r"[0-9]{1,20}")
+#: Who holds what this release cannot read; on no machine that could be asked.
+_NOBODY = ProcessId("", 0, "")
 _SESSION = re.compile(r"[A-Za-z0-9_.~-]{0,255}")
 
 
@@ -106,30 +109,29 @@ class _Lease:
 
 @attrs.frozen
 class Damaged:
-    """A delivery that cannot be read, as far as its place tells what it was."""
+    """Something unfinished that cannot be read, as far as its place tells what it is."""
 
     path: Path
+    experiment: str
+    #: Empty where it is for all of a run's backends.
+    backend: str
+    name: str
     reason: str = "is damaged"
-
-    @property
-    def experiment(self) -> str:
-        """The experiment's name."""
-        return unquote(self.path.parent.parent.name)
-
-    @property
-    def backend(self) -> str:
-        """The backend that it was for; empty for a draft."""
-        return "" if self.path.parent.name == _DRAFTS else self.path.parent.name
-
-    @property
-    def name(self) -> str:
-        """The artifact's name."""
-        return drafted_name(self.path)
+    #: Whether a later release wrote it: then it is whole.
+    newer: bool = False
 
     @property
     def advice(self) -> str:
         """What is wrong, and what to do."""
+        if self.newer:
+            return f"{self.path} was written by a later Tracelet: upgrade tracelet with its plugins."
         return f"{self.path} {self.reason}: put back a good copy, or delete it, and what it was to deliver with it."
+
+
+def _damaged(path: Path, reason: str = "is damaged", *, newer: bool = False) -> Damaged:
+    """Describe a delivery, or a draft, that cannot be read."""
+    backend = "" if path.parent.name == _DRAFTS else path.parent.name
+    return Damaged(path, unquote(path.parent.parent.name), backend, drafted_name(path), reason, newer)
 
 
 @attrs.frozen
@@ -170,13 +172,22 @@ def _names(folder: Path) -> list[str]:
 
 
 def _parsed(path: Path, kind: type[T]) -> T:
-    """Read one of the outbox's own files; raises :class:`IntegrityError` where it is damaged, or a link."""
+    """Read one of the outbox's own files.
+
+    Raises :class:`IntegrityError` where it is damaged, or a link, and :class:`NewerFormat` where a later release wrote it.
+    """
     try:
-        return converter().structure(json.loads(read_own(path)), kind)
+        plain = json.loads(read_own(path))
+        check_schema(plain, SCHEMA, str(path))
+        return converter().structure(plain, kind)
     except IntegrityError as error:
-        raise _Unusable(Damaged(path, "is a link, or no regular file")) from error
+        raise _Unusable(_damaged(path, "is a link, or no regular file")) from error
     except (AttributeError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise _Unusable(Damaged(path)) from error
+        raise _Unusable(_damaged(path)) from error
+
+
+def _text(record: Any) -> bytes:
+    return json.dumps({"schema": SCHEMA, **converter().unstructure(record)}).encode()
 
 
 class _Unusable(IntegrityError):
@@ -188,7 +199,7 @@ class _Unusable(IntegrityError):
 
 
 def _astray(path: Path) -> _Unusable:
-    return _Unusable(Damaged(path, "names a place that is not its own"))
+    return _Unusable(_damaged(path, "names a place that is not its own"))
 
 
 def _check_names(path: Path, run: RunInfo, backends: Iterable[str]) -> None:
@@ -223,6 +234,8 @@ class Outbox:
         self.store = LocalStore(directory)
         self._clocks: dict[str, Clock] = {}
         self._sessions: set[str] = set()
+        #: What the log has told of.
+        self._told: set[Path] = set()
 
     def clock(self, experiment: str) -> Clock:
         """Return what gives each submission to an experiment its place in their order."""
@@ -248,7 +261,7 @@ class Outbox:
             partial.rename(target.with_suffix(".rendered"))
         if holders:
             self._write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + 86400)
-        self._write(parcel)
+        atomic_write(target, json.dumps(self._plain(parcel)).encode())
         return parcel
 
     def waiting(self, experiment: str, backend: str, name: str | None = None) -> list[str]:
@@ -267,13 +280,13 @@ class Outbox:
 
     def _readable(self, files: Iterable[Path]) -> Iterator[Parcel]:
         for path in sorted(files, key=lambda path: path.name):
-            with contextlib.suppress(IntegrityError):
+            with contextlib.suppress(IntegrityError, NewerFormat):
                 parcel = self._read(path)
                 if parcel is not None:
                     yield parcel
 
     def damaged(self) -> Iterator[Damaged]:
-        """Yield the deliveries and drafts that cannot be read, and are not made for that."""
+        """Yield the deliveries and drafts that cannot be read, and are not made for that; then :meth:`newer`."""
         for path in sorted(self.root.glob("*/*/*"), key=lambda path: path.name):
             read = self._followed_nowhere if path.parent.name == _DRAFTS else self._read
             try:
@@ -281,9 +294,19 @@ class Outbox:
                     read(path)
             except _Unusable as error:
                 yield error.damaged
+            except NewerFormat:
+                yield _damaged(path, newer=True)
             else:
                 if path.suffix == ".damaged":
-                    yield Damaged(path)
+                    yield _damaged(path)
+        yield from self.newer()
+
+    def newer(self) -> Iterator[Damaged]:
+        """Yield the interrupted puts and the journals of captures that a later release wrote."""
+        puts, journals = self._directory.glob("puts/*/*.json"), self._directory.glob("captured/*/*.jsonl")
+        for path in sorted((*puts, *journals), key=lambda path: path.name):
+            if is_newer(path):
+                yield Damaged(path, unquote(path.parent.name), "", drafted_name(path), newer=True)
 
     def size_bytes(self) -> int:
         """Return how many bytes wait; what several backends wait for is there once."""
@@ -315,13 +338,18 @@ class Outbox:
     def load(self, experiment: str, backend: str, key: str) -> Parcel | None:
         """Return a delivery, or None where another process has made it meanwhile.
 
-        One that cannot be read is put aside, so that those behind it go on.
+        One that is damaged is put aside, and one of a later release is left as it is, so that those behind it go on.
         """
         return self._or_aside(self._folder(experiment, backend) / f"{key}.json", self._read)
 
     def _or_aside(self, path: Path, read: Callable[[Path], T | None]) -> T | None:
         try:
             return read(path)
+        except NewerFormat as error:
+            if path not in self._told:
+                self._told.add(path)
+                _LOG.warning("%s", error)
+            return None
         except IntegrityError as error:
             _LOG.error("%s It is put aside, as %s.", error, path.with_suffix(".damaged"))
             path.rename(path.with_suffix(".damaged"))
@@ -395,13 +423,14 @@ class Outbox:
 
     def failed(self, parcel: Parcel, error: TraceletError, *, final: bool) -> None:
         """Note why an attempt failed; a final failure is kept apart, and is not tried again."""
-        noted = attrs.evolve(parcel, attempts=parcel.attempts + 1, error=str(error))
+        file = self._file(parcel)
+        noted = {**self._plain(parcel), **self._known(file), "attempts": parcel.attempts + 1, "error": str(error)}
         try:
             if final:
-                atomic_write(self._file(parcel).with_suffix(".refused"), self._text(noted))
-                self._file(parcel).unlink(missing_ok=True)
+                atomic_write(file.with_suffix(".refused"), json.dumps(noted).encode())
+                file.unlink(missing_ok=True)
             else:
-                self._write(noted)
+                atomic_write(file, json.dumps(noted).encode())
         finally:
             self.release(parcel)
 
@@ -432,7 +461,7 @@ class Outbox:
             make_folder(target.parent)
             self._write_lease(lease, [current()], time.time() + 86400)
         # Its process may be killed at once; a power cut before it is sealed, some moments later, is not provided for.
-        atomic_write(target, json.dumps(converter().unstructure(content)).encode(), durable=False)
+        atomic_write(target, _text(content), durable=False)
         return target
 
     def every_draft(self, experiment: str | None = None) -> list[Path]:
@@ -472,6 +501,7 @@ class Outbox:
         """Return a draft, or None where another process has finished it meanwhile.
 
         Its files are those of its folder in this directory's staging, wherever the directory was when they were made.
+        Raises :class:`IntegrityError` for one that is damaged, and :class:`NewerFormat` for one of a later release.
         """
         try:
             found = _parsed(path, DraftFile)
@@ -513,13 +543,13 @@ class Outbox:
             for folder in found.draft.rendered.values():
                 check_tree(check_way(self._directory, folder))
         except IntegrityError as error:
-            raise _Unusable(Damaged(path, "is to deliver what is a link, or lies behind one")) from error
+            raise _Unusable(_damaged(path, "is to deliver what is a link, or lies behind one")) from error
         return found
 
     def _draft(self, path: Path) -> DraftFile | None:
         try:
             return self.load_draft(path)
-        except IntegrityError:
+        except (IntegrityError, NewerFormat):
             return None
 
     def blobs(self) -> set[str]:
@@ -538,12 +568,16 @@ class Outbox:
     def _file(self, parcel: Parcel) -> Path:
         return self._folder(parcel.run.experiment, parcel.backend) / f"{parcel.key}.json"
 
-    def _text(self, parcel: Parcel) -> bytes:
-        plain = converter().unstructure(attrs.evolve(parcel, sdk=without_secrets(parcel.sdk)))
-        return json.dumps(plain).encode()
+    def _plain(self, parcel: Parcel) -> dict[str, Any]:
+        return {"schema": SCHEMA, **converter().unstructure(attrs.evolve(parcel, sdk=without_secrets(parcel.sdk)))}
 
-    def _write(self, parcel: Parcel) -> None:
-        atomic_write(self._file(parcel), self._text(parcel))
+    def _known(self, file: Path) -> dict[str, Any]:
+        """What a delivery's file says, with what a later release has put there; nothing where there is none."""
+        with contextlib.suppress(OSError, IntegrityError, RecursionError, ValueError):
+            known = json.loads(read_own(file))
+            if isinstance(known, dict):
+                return known
+        return {}
 
     def _read(self, path: Path) -> Parcel | None:
         try:
@@ -553,7 +587,7 @@ class Outbox:
         try:
             found.manifest.check_sealed()
         except ValueError as error:
-            raise _Unusable(Damaged(path)) from error
+            raise _Unusable(_damaged(path)) from error
         try:
             _check_names(path, found.run, [found.backend])
             if self._file(found).with_suffix(path.suffix) != path:
@@ -563,17 +597,24 @@ class Outbox:
         return found
 
     def _lease(self, path: Path) -> _Lease | None:
-        """Read a lease; one that is not there, or was cut off by the end of its machine, is nobody's."""
+        """Read a lease; one that is not there, or was cut off by the end of its machine, is nobody's.
+
+        One of a later release is somebody's for a day, for it cannot be told whose.
+        """
         try:
             return _parsed(path, _Lease)
         except (FileNotFoundError, IntegrityError):
+            return None
+        except NewerFormat:
+            with contextlib.suppress(FileNotFoundError):
+                return _Lease((_NOBODY,), path.lstat().st_mtime + 86400)
             return None
 
     def _write_lease(self, lease: Path, holders: Sequence[ProcessId], until: float) -> bool:
         partial = lease.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             with create(partial) as writer:
-                writer.write(json.dumps(converter().unstructure(_Lease(tuple(holders), until))).encode())
+                writer.write(_text(_Lease(tuple(holders), until)))
             os.link(partial, lease)
         except FileExistsError:
             return False

@@ -21,7 +21,8 @@ from tracelet.core.outbox import Parcel, without_secrets
 from tracelet.core.paths import physical_name
 from tracelet.core.plain import converter
 from tracelet.core.processes import ProcessId, alive, current
-from tracelet.exceptions import TraceletError
+from tracelet.core.schemas import SCHEMA, check_schema
+from tracelet.exceptions import NewerFormat, TraceletError
 
 __all__ = ["Put", "interrupted_puts", "note_put"]
 
@@ -51,20 +52,25 @@ def note_put(directory: Path, parcels: Mapping[str, Parcel]) -> Path:
     put = Put(current(), attrs.evolve(first, sdk={}), targets)
     path = directory / "puts" / physical_name(first.run.experiment) / f"{first.key}.json"
     # A power cut that takes the note away takes a put with it that had not returned.
-    atomic_write(path, json.dumps(converter().unstructure(put)).encode(), durable=False)
+    atomic_write(path, json.dumps({"schema": SCHEMA, **converter().unstructure(put)}).encode(), durable=False)
     return path
 
 
 def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
-    """Yield the puts of dead processes of this machine, oldest first."""
+    """Yield the puts of dead processes of this machine, oldest first, but for those of a later release."""
     for path in sorted((directory / "puts").glob("*/*.json"), key=lambda path: path.name):
         try:
-            put = converter().structure(json.loads(read_own(path)), Put)
+            plain = json.loads(read_own(path))
+            check_schema(plain, SCHEMA, str(path))
+            put = converter().structure(plain, Put)
             put.parcel.manifest.check_sealed()
             for name in (put.parcel.run.id, *put.targets):
                 check_name(name)
         except FileNotFoundError:
             continue  # it was completed meanwhile
+        except NewerFormat as error:
+            _LOG.warning("%s", error)
+            continue
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError):
             _LOG.warning("%s is damaged, and is passed over: delete it.", path)
             continue

@@ -17,11 +17,11 @@ from tracelet.core.entries import check_name
 from tracelet.core.files import atomic_write
 from tracelet.core.links import read_own
 from tracelet.core.paths import physical_name
+from tracelet.core.schemas import SCHEMA, check_schema
 from tracelet.exceptions import TraceletError
 
 __all__ = ["Use", "Uses"]
 
-_SCHEMA = 1
 _LONGEST = 10_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -52,7 +52,7 @@ class Uses:
     def add(self, use: Use) -> None:
         """Keep a use until it is noted. Raises ``OSError``."""
         plain = {
-            "schema": _SCHEMA,
+            "schema": SCHEMA,
             "experiment": use.run.experiment,
             "run": {"id": use.run.id, "started_at": use.run.started_at},
             "name": use.name,
@@ -90,8 +90,9 @@ class Uses:
 
 
 def _use(plain: Any, backend: str) -> Use:
+    check_schema(plain, SCHEMA, "this use")
     run = RunInfo(check_name(plain["run"]["id"], "run"), plain["experiment"], float(plain["run"]["started_at"]))
     parse_ref(plain["ref"])
-    if plain["schema"] != _SCHEMA or not _DIGEST.fullmatch(plain["digest"]) or not math.isfinite(run.started_at):
+    if not _DIGEST.fullmatch(plain["digest"]) or not math.isfinite(run.started_at):
         raise ValueError(plain)
     return Use(check_name(backend, "backend"), run, check_name(plain["name"]), plain["ref"], plain["digest"])

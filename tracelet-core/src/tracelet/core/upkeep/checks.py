@@ -31,6 +31,7 @@ from tracelet.exceptions import (
     BackendUnavailable,
     ConfigError,
     IntegrityError,
+    NewerFormat,
     PluginError,
     TraceletError,
 )
@@ -154,7 +155,8 @@ def _outbox(directory: Path) -> Iterator[Check]:
         detail = f"{puts} on the way to several backends when the process was killed, and may be in some of them only"
         yield Check("interrupted", Verdict.NOTE, detail, "`tracelet sync` completes that.")
     for one in outbox.damaged():
-        detail = f"a delivery of {one.name!r} of {one.experiment!r} is damaged, and is not made"
+        why = "was written by a later Tracelet" if one.newer else "is damaged"
+        detail = f"a delivery of {one.name!r} of {one.experiment!r} {why}, and is not made"
         yield Check("damaged", Verdict.WRONG, detail, one.advice)
     for parcel in outbox.refused():
         yield Check(
@@ -193,7 +195,7 @@ def _asked(directory: Path, settings: TraceletSettings) -> list[str]:
     outbox = Outbox(directory)
     waited_for = {parcel.backend for parcel in outbox.everything()}
     for path in outbox.every_draft():
-        with contextlib.suppress(IntegrityError):
+        with contextlib.suppress(IntegrityError, NewerFormat):
             found = outbox.load_draft(path)
             waited_for |= set(found.targets if found is not None else ())
     return list(dict.fromkeys([*settings.backend, *sorted(waited_for)]))

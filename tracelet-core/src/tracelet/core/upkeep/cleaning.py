@@ -26,7 +26,7 @@ from tracelet.core.links import check_directory, entries
 from tracelet.core.outbox import Outbox
 from tracelet.core.plugins import Registry
 from tracelet.core.processes import alive, current, family
-from tracelet.exceptions import IntegrityError, TraceletError
+from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["SHORTEST_AGE", "Collected", "Swept", "collect"]
@@ -82,7 +82,7 @@ def collect(directory: Path, settings: TraceletSettings, plugins: Registry, olde
     for kind, freed in kinds.items():
         try:
             swept.append(_swept(kind, freed))
-        except IntegrityError as error:
+        except (IntegrityError, NewerFormat) as error:
             failed[kind] = str(error)  # nobody can tell what it needs: all of this kind stays
     for name in settings.backend:
         try:
@@ -102,6 +102,8 @@ def _swept(kind: str, freed: Iterable[int]) -> Swept:
 def _staging(directory: Path, outbox: Outbox, older_than: float) -> Iterator[int]:
     """Folders of dead processes that no draft and no capture needs; in this order, for only a living one writes those."""
     orphans = [folder for folder in entries(directory / "staging") if not _owned(folder) and _last(folder) < older_than]
+    for newer in outbox.newer() if orphans else ():
+        raise NewerFormat(newer.advice)
     drafts = [outbox.load_draft(path) for path in outbox.every_draft()]
     needed = {found.draft.staging.name for found in drafts if found is not None}
     needed |= {left.head.folder.name for left in leftovers(directory)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
 import json
@@ -27,7 +28,7 @@ from tracelet.core.processes import current
 from tracelet.core.puts import interrupted_puts
 from tracelet.core.store import open_store
 from tracelet.core.words import sentence
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import NewerFormat, TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["Delivery", "DeliveryState", "SyncReport", "sync"]
@@ -336,7 +337,9 @@ class _Tour:
         here = current().host
         found = []
         for path in self.outbox.every_draft():
-            draft = self.outbox.load_draft(path)
+            draft = None
+            with contextlib.suppress(NewerFormat):  # it is among what cannot be read
+                draft = self.outbox.load_draft(path)
             if draft is None:
                 continue
             host = draft.owner.host
