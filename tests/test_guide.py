@@ -52,7 +52,7 @@ def test_the_guides_code_runs_as_printed(elsewhere: Path, capsys: pytest.Capture
             exp.log_artifact(space["model_artifact"], version="v1.2.0")
         if "Chain operations" in block:
             report = space["artifact"]
-        if "get_stats" in block:
+        if "exp.stats()" in block:
             assert "'backends': {'local'" in capsys.readouterr().out
         if "Use references for very large" in block:
             exp.log_artifact(space["artifact"])

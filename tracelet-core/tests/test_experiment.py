@@ -84,6 +84,7 @@ def test_troubleshooting_works_as_it_is_printed() -> None:
     stats = exp._artifact_manager.get_stats()
     assert stats["enabled"] is True
     assert list(stats["backends"]) == ["local"]
+    assert exp.stats() == stats
     assert exp._is_framework_available("pytorch_lightning") in {True, False}
 
 

@@ -260,6 +260,21 @@ class Experiment:
         """Get an artifact and note that this run uses it: what the run logs from now on has it as an input."""
         return self._artifacts().use(self.get_artifact(name, version, backend))
 
+    def stats(self) -> dict[str, Any]:
+        """Return what this process knows of the run and its deliveries. No backend is asked.
+
+        Returns:
+            Plain data: ``enabled``, ``experiment``, ``run``, ``writes``, ``directory``, ``store``, ``routing``,
+            ``large_file_mb``, ``on_large``; ``backends`` with the state of each, the reason where it is broken, and what
+            waits and what was delivered; ``counts`` of this process; ``capture``; ``outbox`` with what waits and what was
+            refused. Sizes are in megabytes where their name says so.
+
+        Example:
+            >>> Experiment("trials", artifacts=True).stats()["outbox"]
+            {'waiting': 0, 'refused': 0}
+        """
+        return self._artifact_manager.get_stats()
+
     def _artifacts(self) -> ArtifactManager:
         if not self.settings.enable_artifacts:
             raise ConfigError(
