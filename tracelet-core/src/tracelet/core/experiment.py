@@ -272,6 +272,7 @@ class Experiment:
         Example:
             >>> Experiment("trials", artifacts=True).stats()["outbox"]
             {'waiting': 0, 'refused': 0}
+
         """
         return self._artifact_manager.get_stats()
 
