@@ -58,6 +58,7 @@ FLOORS = (
         "core.examples",
         "core.files",
         "core.links",
+        "core.media",
         "core.processes",
         "core.remote",
         "core.retry_after",

@@ -22,8 +22,21 @@ from typing import Any
 
 import attrs
 
-from tracelet.exceptions import AmbiguousVersion, IntegrityError, UnsafePath, VersionConflict
-from tracelet.plugin import ArtifactType, Damage, Labels, Manifest, check_name, check_path, or_damage, parse_ref, sound
+from tracelet.exceptions import IntegrityError, UnsafePath
+from tracelet.plugin import (
+    ArtifactType,
+    Damage,
+    Labels,
+    Manifest,
+    check_name,
+    check_path,
+    label_conflict,
+    look_up,
+    of_digest,
+    or_damage,
+    parse_ref,
+    sound,
+)
 from tracelet_aim.trees import Tree
 
 __all__ = [
@@ -94,13 +107,13 @@ def settle(tree: Tree, manifest: Manifest, label: str | None) -> Entry | None:
 
     Raises :class:`~tracelet.exceptions.VersionConflict` where other content has it.
     """
-    owner = None if label is None else _labelled(tree, manifest.name, label)
+    if label is None:
+        return None
+    owner = _labelled(tree, manifest.name, label)
     found = None if owner is None else entry(tree, manifest.name, owner)
     digest = _digest_of_deleted(tree, manifest.name, label) if found is None else found.record.manifest.digest
     if digest not in {None, manifest.digest}:
-        raise VersionConflict(
-            f"{manifest.name!r} {label!r} is v{owner}, which has other content: a label belongs to one content."
-        )
+        raise label_conflict(manifest.name, label, None if found is None else owner)
     return found
 
 
@@ -153,27 +166,14 @@ def forget(tree: Tree, name: str, number: int) -> list[str]:
 
 def find(tree: Tree, name: str, ref: str) -> Entry | None:
     """Return the version that ``ref`` means, by a few look-ups. Raises as :func:`~tracelet.plugin.parse_ref` does."""
-    wanted = parse_ref(ref)
-    number: int | None
-    if wanted.number is not None:
-        number = wanted.number
-    elif wanted.put_id is not None:
-        owner = tree.get("puts", wanted.put_id)
-        number = int(owner[1]) if owner is not None and owner[0] == name else None
-    elif wanted.digest is not None:
-        return _of_digest(tree, name, wanted.digest)
-    elif wanted.label is not None:
-        number = _labelled(tree, name, wanted.label)
-        found = None if number is None else entry(tree, name, number)
-        if found is not None:
-            return found
-        number = _holder(tree, name, wanted.label)
-    else:
-        return _newest(tree, name)
-    found = None if number is None else entry(tree, name, number)
-    if found is not None and wanted.put_id not in {None, found.record.manifest.put_id}:
-        return None
-    return found
+    return look_up(
+        parse_ref(ref),
+        latest=partial(_newest, tree, name),
+        number=partial(entry, tree, name),
+        label=partial(_named, tree, name),
+        digest=partial(_of_digest, tree, name),
+        put_id=partial(_of_put, tree, name),
+    )
 
 
 def entry(tree: Tree, name: str, number: int) -> Entry | None:
@@ -229,8 +229,8 @@ def _labelled(tree: Tree, name: str, label: str) -> int | None:
     return None if found is None else int(found[0] if isinstance(found, list) else found)
 
 
-def _digest_of_deleted(tree: Tree, name: str, label: str | None) -> str | None:
-    found = None if label is None else tree.get("labels", name, label)
+def _digest_of_deleted(tree: Tree, name: str, label: str) -> str | None:
+    found = tree.get("labels", name, label)
     return str(found[1]) if isinstance(found, list) else None
 
 
@@ -282,16 +282,28 @@ def _newest(tree: Tree, name: str) -> Entry | None:
     return None
 
 
-def _of_digest(tree: Tree, name: str, prefix: str) -> Entry | None:
-    found: dict[str, Entry] = {}
-    for digest in tree.keys("digests", name):
-        if not str(digest).startswith(prefix):
-            continue
-        own = entry(tree, name, int(tree.get("digests", name, digest)))
-        # An older version of the content may be left where the newest was deleted.
-        own = own or next((one for one in entries(tree, name, None) if one.record.manifest.digest == digest), None)
-        if own is not None:
-            found[str(digest)] = own
-    if len(found) > 1:
-        raise AmbiguousVersion(f"sha256:{prefix} is the beginning of {len(found)} digests of {name!r}: give more.")
-    return next(iter(found.values()), None)
+def _named(tree: Tree, name: str, label: str) -> Entry | None:
+    owner = _labelled(tree, name, label)
+    found = None if owner is None else entry(tree, name, owner)
+    if found is not None:
+        return found
+    holder = _holder(tree, name, label)
+    return None if holder is None else entry(tree, name, holder)
+
+
+def _of_put(tree: Tree, name: str, put_id: str) -> Entry | None:
+    owner = tree.get("puts", put_id)
+    found = entry(tree, name, int(owner[1])) if owner is not None and owner[0] == name else None
+    return found if found is not None and found.record.manifest.put_id == put_id else None
+
+
+def _of_digest(tree: Tree, name: str, beginning: str) -> Entry | None:
+    digests = [str(digest) for digest in tree.keys("digests", name) if str(digest).startswith(beginning)]
+    held = ((digest, _with_digest(tree, name, digest)) for digest in digests)
+    return of_digest(name, beginning, ((digest, one) for digest, one in held if one is not None))
+
+
+def _with_digest(tree: Tree, name: str, digest: str) -> Entry | None:
+    own = entry(tree, name, int(tree.get("digests", name, digest)))
+    # An older version of the content may be left where the newest was deleted.
+    return own or next((one for one in entries(tree, name, None) if one.record.manifest.digest == digest), None)

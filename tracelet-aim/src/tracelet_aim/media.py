@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +13,7 @@ import attrs
 from aim import Audio, Figure, Image, Text
 from PIL import Image as Pillow
 
-from tracelet.plugin import ArtifactFile, ArtifactType, SealedArtifact
+from tracelet.plugin import MEDIA_FAULTS, ArtifactFile, ArtifactType, SealedArtifact
 
 __all__ = ["Shown", "media"]
 
@@ -30,26 +28,8 @@ _READ = {ArtifactType.REPORT, ArtifactType.CONFIG, ArtifactType.CODE, ArtifactTy
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 _AUDIO = {".wav": "wav", ".mp3": "mp3", ".flac": "flac"}
 _TEXTS = frozenset({".txt", ".md", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".py", ".sh", ".csv", ".html"})
-#: What a file that is not what its name says, or is damaged, makes Pillow's decoders, Aim and Plotly raise: some of
-#: these are no kind of the others.
-_UNREADABLE = (
-    struct.error,
-    zlib.error,
-    Pillow.DecompressionBombError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+#: What Pillow, Aim and Plotly raise for a file that is damaged, or is not what its name says.
+_UNREADABLE: tuple[type[Exception], ...] = (*MEDIA_FAULTS, Pillow.DecompressionBombError)
 
 
 @attrs.frozen

@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from tracelet.exceptions import AmbiguousVersion, BackendError, BackendUnavailable, VersionConflict
-from tracelet.plugin import ArtifactType, Labels, Manifest, parse_ref
+from tracelet.exceptions import BackendError, BackendUnavailable
+from tracelet.plugin import ArtifactType, Labels, Manifest, label_conflict, look_up, of_digest, parse_ref
 from tracelet_clearml.api import PAGE, Api
 from tracelet_clearml.projects import Projects
 from tracelet_clearml.records import OLD_RECORD, Body, Head, State, Wanted, configuration
@@ -72,7 +72,7 @@ class Catalogue:
     def claim(self, manifest: Manifest, labels: Labels) -> Claim | Found:
         """Claim a number, and the label; or return the version that the put has made, or that has the label and the same content.
 
-        Raises :class:`VersionConflict` where the label belongs to other content.
+        Raises :class:`~tracelet.exceptions.VersionConflict` where the label belongs to other content.
         """
         known = self._claims(manifest.name)
         done = next((head for head in known if head.put_id == manifest.put_id and head.is_stored), None)
@@ -110,7 +110,7 @@ class Catalogue:
     def commit(self, claim: Claim, manifest: Manifest, labels: Labels, body: Body) -> Found:
         """Make the version exist; or return the one of the same content that took the label meanwhile.
 
-        Raises :class:`VersionConflict` where other content took it, and :class:`NumberTaken`.
+        Raises :class:`~tracelet.exceptions.VersionConflict` where other content took it, and :class:`NumberTaken`.
         """
         known, taken = self._settled(claim, manifest, labels.version)
         if taken is not None:
@@ -161,15 +161,10 @@ class Catalogue:
         owners = self._heads(Wanted(manifest.name, label=label))
         for head in owners:
             if head.digest != manifest.digest:
-                raise VersionConflict(
-                    f"{manifest.name!r} {label!r} is v{head.number}, which has other content: a label belongs to one "
-                    "content. Choose a new label."
-                )
+                raise label_conflict(manifest.name, label, head.number)
         spent = [] if owners else self._heads(Wanted(manifest.name, State.GONE, label=label))
         if any(head.digest != manifest.digest for head in spent):
-            raise VersionConflict(
-                f"{manifest.name!r} {label!r} was other content, which is deleted: a label belongs to one content. Choose a new label."
-            )
+            raise label_conflict(manifest.name, label)
         return owners[0] if owners else None
 
     def _claims(self, name: str) -> list[Head]:
@@ -191,7 +186,7 @@ class Catalogue:
         if labels.version and labels.version != head.label:
             taken = [other for other in self._heads(Wanted(head.name, label=labels.version)) if other.id != head.id]
             if taken:
-                raise VersionConflict(f"{head.name!r} {labels.version!r} is v{taken[0].number}: choose a new label.")
+                raise label_conflict(head.name, labels.version, taken[0].number)
         moves = {alias: 1 + self._last_move(head.name, alias) for alias in labels.aliases}
         for _ in range(3):
             now = self._of(head).head
@@ -222,17 +217,14 @@ class Catalogue:
 
     def find(self, name: str, ref: str) -> Found | None:
         """Return the record that ``ref`` means, or None; one request, and one more for each of its aliases."""
-        wanted = parse_ref(ref)
-        if wanted.label is not None:
-            return self._first(Wanted(name, label=wanted.label)) or self._by_alias(name, wanted.label)
-        if wanted.number is not None:
-            return self._first(Wanted(name, number=wanted.number))
-        if wanted.put_id is not None:
-            return self._first(Wanted(name, put_id=wanted.put_id))
-        if wanted.digest is not None:
-            return self._by_digest(name, wanted.digest)
-        near = self._whole(Wanted(name), page_size=_NEAR)
-        return self._found(max(near, key=lambda task: Head.of(task).rank, default=None))
+        return look_up(
+            parse_ref(ref),
+            latest=lambda: self._newest(name),
+            number=lambda number: self._first(Wanted(name, number=number)),
+            label=lambda label: self._first(Wanted(name, label=label)) or self._by_alias(name, label),
+            digest=lambda beginning: self._by_digest(name, beginning),
+            put_id=lambda put_id: self._first(Wanted(name, put_id=put_id)),
+        )
 
     def every(self, name: str | None, type: ArtifactType | None) -> Iterator[Found]:
         """Yield every record of a version, or those of a name or type, newest first within a name."""
@@ -253,14 +245,13 @@ class Catalogue:
         owner = max(holders, key=lambda head: (head.moves.get(alias, -1), head.order), default=None)
         return None if owner is None else self._of(owner)
 
-    def _by_digest(self, name: str, prefix: str) -> Found | None:
-        fitting = [task for task in self._whole(Wanted(name, digest=prefix)) if Head.of(task).digest.startswith(prefix)]
-        digests = {Head.of(task).digest for task in fitting}
-        if len(digests) > 1:
-            raise AmbiguousVersion(
-                f"sha256:{prefix} is the beginning of {len(digests)} digests of {name!r}: give more."
-            )
-        return self._found(max(fitting, key=lambda task: Head.of(task).rank, default=None))
+    def _newest(self, name: str) -> Found | None:
+        near = self._whole(Wanted(name), page_size=_NEAR)
+        return self._found(max(near, key=lambda task: Head.of(task).rank, default=None))
+
+    def _by_digest(self, name: str, beginning: str) -> Found | None:
+        fitting = sorted(self._whole(Wanted(name, digest=beginning)), key=lambda task: Head.of(task).rank, reverse=True)
+        return self._found(of_digest(name, beginning, ((Head.of(task).digest, task) for task in fitting)))
 
     def _first(self, wanted: Wanted) -> Found | None:
         return self._found(min(self._whole(wanted), key=lambda task: Head.of(task).rank, default=None))

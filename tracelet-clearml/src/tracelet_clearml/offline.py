@@ -5,17 +5,9 @@ Its versions are marked as pending, for only the server gives versions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from tracelet.plugin import (
-    ArtifactType,
-    Labels,
-    PendingCatalogue,
-    RunInfo,
-    SealedArtifact,
-    StoredArtifact,
-)
+from tracelet.plugin import Labels, PendingCatalogue, RunInfo, SealedArtifact, StoredArtifact
 from tracelet_clearml.offline_session import OfflineSession
 
 __all__ = ["OfflineBackend", "OfflineCatalogue"]
@@ -29,12 +21,12 @@ class OfflineCatalogue(PendingCatalogue):
         super().__init__(f"clearml-offline://{root}", root, experiment)
 
 
-class OfflineBackend:
+class OfflineBackend(OfflineCatalogue):
     """The catalogue, and every artifact also in an offline session of ClearML's own."""
 
     def __init__(self, experiment: str, directory: Path, user_task: str) -> None:
         """``user_task`` is the id of the offline task that the user's own process has, or empty."""
-        self._catalogue = OfflineCatalogue(directory, experiment)
+        super().__init__(directory, experiment)
         self._session = OfflineSession(experiment, directory, user_task)
         self._run: RunInfo | None = None
 
@@ -48,38 +40,7 @@ class OfflineBackend:
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
-        stored = self._catalogue.put(sealed, labels)
+        stored = super().put(sealed, labels)
         if self._run is not None and stored.manifest.put_id == sealed.manifest.put_id:
             self._session.note(sealed, stored, self._run)
         return stored
-
-    def find(self, name: str, ref: str) -> StoredArtifact | None:
-        """See :class:`~tracelet.plugin.Backend`."""
-        return self._catalogue.find(name, ref)
-
-    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
-        """See :class:`~tracelet.plugin.Backend`."""
-        return self._catalogue.list(name=name, type=type)
-
-    def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
-        """See :class:`~tracelet.plugin.Backend`."""
-        self._catalogue.fetch(stored, paths, dest)
-
-    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
-        """See :class:`~tracelet.plugin.MovesAliases`."""
-        return self._catalogue.relabel(stored, labels)
-
-    def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`. What ClearML's offline session has of it stays there."""
-        self._catalogue.delete(stored)
-
-    def take_back(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.TakesBack`."""
-        self._catalogue.take_back(stored)
-
-    def collect(self, older_than: float) -> Iterator[int]:
-        """See :class:`~tracelet.plugin.Collects`."""
-        return self._catalogue.collect(older_than)
-
-    def record_input(self, stored: StoredArtifact) -> None:
-        """ClearML notes no inputs offline; what is logged from now on names the digest in its manifest."""

@@ -24,6 +24,9 @@ from tracelet.core.backend import (
     SealedArtifact,
     StoredArtifact,
     TakesBack,
+    label_conflict,
+    look_up,
+    of_digest,
     or_damage,
     parse_ref,
     sound,
@@ -54,6 +57,7 @@ from tracelet.core.files import (
 from tracelet.core.folders import FolderBackend, PendingCatalogue
 from tracelet.core.hookspecs import hookimpl
 from tracelet.core.manifest import Manifest
+from tracelet.core.media import MEDIA_FAULTS
 from tracelet.core.paths import physical_name, target_path
 from tracelet.core.plain import plain_data
 from tracelet.core.redaction import redact
@@ -62,10 +66,12 @@ from tracelet.core.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.schemas import check_schema
 from tracelet.core.serializers import SerializerSpec
 from tracelet.core.sniffing import tell_type
+from tracelet.core.words import causes
 from tracelet.settings import NoSettings, WatchedDirectory
 
 __all__ = [
     "MANIFEST_NAME",
+    "MEDIA_FAULTS",
     "ArtifactFile",
     "ArtifactModel",
     "ArtifactObject",
@@ -106,6 +112,7 @@ __all__ = [
     "TakesBack",
     "WatchedDirectory",
     "atomic_write",
+    "causes",
     "check_name",
     "check_path",
     "check_schema",
@@ -113,9 +120,12 @@ __all__ = [
     "discard",
     "hash_blob",
     "hookimpl",
+    "label_conflict",
     "leave_claim",
+    "look_up",
     "make_durable",
     "make_folder",
+    "of_digest",
     "or_damage",
     "parse_ref",
     "physical_name",

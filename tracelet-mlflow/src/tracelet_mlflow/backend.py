@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendUnavailable, VersionConflict
+from tracelet.exceptions import ArtifactError, BackendUnavailable
 from tracelet.plugin import (
     ArtifactType,
     Backend,
@@ -26,6 +26,9 @@ from tracelet.plugin import (
     RunInfo,
     SealedArtifact,
     StoredArtifact,
+    label_conflict,
+    look_up,
+    of_digest,
     or_damage,
     parse_ref,
     sound,
@@ -294,9 +297,7 @@ class MlflowBackend:
         index = self._opened.index
         owner, content = index.claim_label(entry, label, number, digest)
         if content != digest:
-            raise VersionConflict(
-                f"{entry.name!r} {label!r} is v{owner}, which has other content: a label belongs to one content."
-            )
+            raise label_conflict(entry.name, label, owner)
         if owner == number or keep:
             return None
         now = index.entry(entry.name)
@@ -324,29 +325,20 @@ def _stored(
 
 
 def _number(entry: Entry, wanted: Ref) -> int | None:
-    if wanted.number is not None:
-        return wanted.number
-    if wanted.put_id is not None:
-        return next((number for number, put_id in entry.claims.items() if put_id == wanted.put_id), None)
-    if wanted.digest is not None:
-        return _number_of_digest(entry, wanted.digest)
-    if wanted.label is not None:
-        number = entry.labels.get(wanted.label)
-        return number if number in entry.records else entry.aliases.get(wanted.label)
-    return next(iter(entry.records), None)
+    digests = ((digest_of(text), number) for number, text in entry.records.items())
+    return look_up(
+        wanted,
+        latest=lambda: next(iter(entry.records), None),
+        number=lambda number: number,
+        label=lambda label: _number_of_label(entry, label),
+        digest=lambda beginning: of_digest(entry.name, beginning, digests),
+        put_id=lambda wanted: next((number for number, put_id in entry.claims.items() if put_id == wanted), None),
+    )
 
 
-def _number_of_digest(entry: Entry, prefix: str) -> int | None:
-    found: dict[str, int] = {}
-    for number, text in entry.records.items():
-        digest = digest_of(text)
-        if digest.startswith(prefix):
-            found.setdefault(digest, number)
-    if len(found) > 1:
-        raise AmbiguousVersion(
-            f"sha256:{prefix} is the beginning of {len(found)} digests of {entry.name!r}: give more."
-        )
-    return next(iter(found.values()), None)
+def _number_of_label(entry: Entry, label: str) -> int | None:
+    number = entry.labels.get(label)
+    return number if number in entry.records else entry.aliases.get(label)
 
 
 def _check_unchanged(sealed: SealedArtifact) -> None:

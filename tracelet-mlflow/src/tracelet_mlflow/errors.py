@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from urllib3.util import Retry
 
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
-from tracelet.plugin import redact, seconds_asked
+from tracelet.plugin import causes, redact, seconds_asked
 
 __all__ = ["code_of", "hear_waits", "is_missing", "translated"]
 
@@ -56,15 +56,6 @@ def code_of(error: BaseException) -> str:
     return str(error.error_code) if isinstance(error, MlflowException) else ""
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
 def _status(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     return response.status_code if isinstance(response, requests.Response) else None
@@ -80,7 +71,7 @@ def _aws(error: BaseException) -> tuple[str, str] | None:
 
 def is_missing(error: BaseException) -> bool:
     """Tell whether an error of a download says that the file is not there."""
-    for one in _chain(error):
+    for one in causes(error):
         aws = _aws(one)
         if _status(one) == 404 or isinstance(one, FileNotFoundError) or (aws and aws[1] in {"404", "NoSuchKey"}):
             return True
@@ -128,7 +119,7 @@ def translated(place: str) -> Iterator[None]:
 def _translation(error: Exception, place: str) -> BackendError | None:
     text = _URL.sub(lambda match: redact(match[0]), str(error)).strip()
     said = f"{text[:_LONGEST]}{'…' if len(text) > _LONGEST else ''}"
-    for one in _chain(error):
+    for one in causes(error):
         aws, status = _aws(one), _status(one)
         if aws is not None:
             return _aws_translation(*aws, place, f"{type(one).__name__}: {one}")

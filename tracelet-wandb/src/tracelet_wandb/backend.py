@@ -27,6 +27,7 @@ from tracelet.plugin import (
     RunInfo,
     SealedArtifact,
     StoredArtifact,
+    label_conflict,
     make_folder,
     parse_ref,
 )
@@ -93,7 +94,7 @@ class WandbBackend:
         manifest = sealed.manifest
         if labels.version and (taken := self._versions.find(manifest.name, parse_ref(labels.version))) is not None:
             if taken.manifest.digest != manifest.digest:
-                raise _conflict(taken, labels.version)
+                raise label_conflict(manifest.name, labels.version, taken.number)
             return taken
         artifact = self._runs.write(lambda run: self._logged(run, sealed, labels))
         self._versions.remember(artifact, manifest)
@@ -137,7 +138,7 @@ class WandbBackend:
         if labels.version and labels.version != stored.label:
             taken = self._versions.find(manifest.name, parse_ref(labels.version))
             if taken is not None and taken.number != stored.number:
-                raise _conflict(taken, labels.version)
+                raise label_conflict(manifest.name, labels.version, taken.number)
             self._save(artifact, metadata=with_label(artifact.metadata, manifest, labels.version))
             if self._is_lost(stored.number, manifest.name, manifest.digest, labels.version):
                 self._save(artifact, metadata=with_label(artifact.metadata, manifest, stored.label))
@@ -258,10 +259,3 @@ class WandbBackend:
                 f"{stored.manifest.name!r} v{stored.number} is gone from W&B at {self._place.server}, or was replaced."
             )
         return found
-
-
-def _conflict(taken: StoredArtifact, label: str) -> VersionConflict:
-    return VersionConflict(
-        f"{taken.manifest.name!r} {label!r} is v{taken.number}, which has other content: a label belongs to one content. "
-        "Choose another label."
-    )

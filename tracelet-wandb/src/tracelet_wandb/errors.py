@@ -17,7 +17,7 @@ from wandb.sdk.mailbox.mailbox import MailboxClosedError
 from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
 
 from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, TraceletError
-from tracelet.plugin import redact
+from tracelet.plugin import causes, redact
 
 __all__ = ["is_absent", "is_conflict", "is_deleted_run", "is_refused_run", "is_upload", "status_of", "translated"]
 
@@ -72,12 +72,12 @@ def is_deleted_run(error: BaseException) -> bool:
 
     W&B keeps such ids for some days; its client tries again, and then says that it gives up, as if nobody answered.
     """
-    return any(_DELETED_RUN.search(str(one)) for one in _chain(error))
+    return any(_DELETED_RUN.search(str(one)) for one in causes(error))
 
 
 def is_refused_run(error: BaseException) -> bool:
     """Tell whether a run could not be begun because it was deleted, or because another process writes to it as well."""
-    return any(_REFUSED_RUN.search(str(one)) for one in _chain(error))
+    return any(_REFUSED_RUN.search(str(one)) for one in causes(error))
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -85,12 +85,12 @@ def is_conflict(error: BaseException) -> bool:
 
     The client tries nothing again then; made anew from the start, the version finds the file there.
     """
-    return any(_CONFLICT.search(str(one)) for one in _chain(error))
+    return any(_CONFLICT.search(str(one)) for one in causes(error))
 
 
 def status_of(error: BaseException) -> int | None:
     """Return the HTTP status behind an error, if there is one."""
-    for one in _chain(error):
+    for one in causes(error):
         response = getattr(one, "response", None)
         if isinstance(response, requests.Response):
             return response.status_code
@@ -99,18 +99,9 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
 def is_upload(error: BaseException) -> bool:
     """Tell whether the server began a version, and its storage did not take a file of it."""
-    return any(_UPLOAD.search(str(one)) for one in _chain(error))
+    return any(_UPLOAD.search(str(one)) for one in causes(error))
 
 
 @contextmanager
@@ -164,7 +155,7 @@ def _translation(error: Exception, place: str) -> BackendError:
             f"W&B at {place} does not answer as it should: is it up? The SDK said: {said}",
             ends_lane=_HANGS.search(text) is not None,
         )
-    if all(isinstance(one, AuthenticationError) for one in _chain(error)):
+    if all(isinstance(one, AuthenticationError) for one in causes(error)):
         return BackendAuthError(f"W&B's key is not one: {said} Set WANDB_API_KEY, or run `wandb login`.")
     away = (AuthenticationError, requests.ConnectionError, requests.Timeout, WaitTimeoutError, TimeoutError)
     if isinstance(error, away):
@@ -174,7 +165,7 @@ def _translation(error: Exception, place: str) -> BackendError:
 
 def _is_alone(error: BaseException) -> bool:
     """Whether the SDK lost its own service, to which it has a connection as to a server."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     if any(isinstance(one, requests.RequestException) for one in chain):
         return False
     return any(isinstance(one, _GONE) or _NOT_RUNNING.search(str(one)) for one in chain)
@@ -191,7 +182,7 @@ def _words_of(answer: str) -> str:
 
 def _disk(error: BaseException, text: str) -> BackendError | None:
     """The error where this machine's own disk is what is behind it, and no server; None elsewhere."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     if any(isinstance(one, (requests.RequestException, ConnectionError, TimeoutError)) for one in chain):
         return None
     of_core = _CORES_DISK.search(text)

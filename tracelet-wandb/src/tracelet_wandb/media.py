@@ -6,8 +6,6 @@ import csv
 import json
 import logging
 import shutil
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -17,7 +15,7 @@ from typing import Any
 import wandb
 from PIL.Image import DecompressionBombError
 
-from tracelet.plugin import ArtifactFile, ArtifactType, SealedArtifact
+from tracelet.plugin import MEDIA_FAULTS, ArtifactFile, ArtifactType, SealedArtifact
 from tracelet_wandb.names import table_name
 
 __all__ = ["show"]
@@ -38,28 +36,8 @@ _MAKERS: dict[ArtifactType, tuple[tuple[frozenset[str], Callable[[str, str], Any
         (_PAGES, lambda path, caption: wandb.Html(Path(path).read_text(errors="replace"), inject=False)),
     ),
 }
-#: What the SDK, Pillow and the readers of tables raise for what cannot be shown; damaged files make Pillow's decoders
-#: raise nearly anything, and some of these are no kind of the others.
-_FAULTS = (
-    wandb.Error,
-    csv.Error,
-    struct.error,
-    zlib.error,
-    DecompressionBombError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+#: What the SDK, Pillow and the readers of tables raise for what cannot be shown.
+_FAULTS: tuple[type[Exception], ...] = (*MEDIA_FAULTS, wandb.Error, csv.Error, DecompressionBombError)
 
 
 def show(run: wandb.Run, sealed: SealedArtifact, folder: Path, *, files: int, rows: int) -> None:

@@ -7,7 +7,6 @@ the server gives versions. W&B's offline run holds no versions and cannot be rea
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,14 +14,7 @@ from typing import Any
 import wandb
 
 from tracelet.exceptions import TraceletError
-from tracelet.plugin import (
-    ArtifactType,
-    Labels,
-    PendingCatalogue,
-    RunInfo,
-    SealedArtifact,
-    StoredArtifact,
-)
+from tracelet.plugin import Labels, PendingCatalogue, RunInfo, SealedArtifact, StoredArtifact
 from tracelet_wandb import offline_runs, runs
 from tracelet_wandb.media import show
 from tracelet_wandb.names import project_name
@@ -40,12 +32,12 @@ class Catalogue(PendingCatalogue):
         super().__init__(f"wandb-offline://{root}", root, experiment)
 
 
-class OfflineBackend:
+class OfflineBackend(Catalogue):
     """The catalogue, and every artifact also in W&B's own offline run."""
 
     def __init__(self, experiment: str, folder: Path, sdk: dict[str, Any], *, files: int, rows: int) -> None:
         """``folder`` is for the run; ``files`` and ``rows`` are how much of an artifact is shown on it."""
-        self._catalogue = Catalogue(folder / "offline", experiment)
+        super().__init__(folder / "offline", experiment)
         self._project = project_name(experiment)
         self._folder = folder
         self._sdk = sdk
@@ -64,43 +56,12 @@ class OfflineBackend:
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
-        stored = self._catalogue.put(sealed, labels)
+        stored = super().put(sealed, labels)
         if stored.manifest.put_id == sealed.manifest.put_id:
-            self._note(sealed, labels)
+            self._log(sealed, labels)
         return stored
 
-    def find(self, name: str, ref: str) -> StoredArtifact | None:
-        """See :class:`~tracelet.plugin.Backend`."""
-        return self._catalogue.find(name, ref)
-
-    def list(self, *, name: str | None, type: ArtifactType | None) -> Iterable[StoredArtifact]:
-        """See :class:`~tracelet.plugin.Backend`."""
-        return self._catalogue.list(name=name, type=type)
-
-    def fetch(self, stored: StoredArtifact, paths: Iterable[str], dest: Path) -> None:
-        """See :class:`~tracelet.plugin.Backend`."""
-        self._catalogue.fetch(stored, list(paths), dest)
-
-    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
-        """See :class:`~tracelet.plugin.MovesAliases`."""
-        return self._catalogue.relabel(stored, labels)
-
-    def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`."""
-        self._catalogue.delete(stored)
-
-    def take_back(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.TakesBack`."""
-        self._catalogue.take_back(stored)
-
-    def record_input(self, stored: StoredArtifact) -> None:
-        """W&B notes no inputs offline; what is logged from now on names the digest in its manifest."""
-
-    def collect(self, older_than: float) -> Iterator[int]:
-        """See :class:`~tracelet.plugin.Collects`."""
-        return self._catalogue.collect(older_than)
-
-    def _note(self, sealed: SealedArtifact, labels: Labels) -> None:
+    def _log(self, sealed: SealedArtifact, labels: Labels) -> None:
         """Log the artifact to W&B's offline run as well; the catalogue has it by now, whatever becomes of this."""
         try:
             run = self._begun()

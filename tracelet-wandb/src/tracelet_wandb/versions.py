@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -14,8 +15,18 @@ from urllib.parse import quote
 import wandb
 from wandb.errors import CommError
 
-from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError
-from tracelet.plugin import MANIFEST_NAME, ArtifactType, Manifest, Ref, StoredArtifact, or_damage, sound
+from tracelet.exceptions import ArtifactError, BackendError
+from tracelet.plugin import (
+    MANIFEST_NAME,
+    ArtifactType,
+    Manifest,
+    Ref,
+    StoredArtifact,
+    look_up,
+    of_digest,
+    or_damage,
+    sound,
+)
 from tracelet_wandb.connection import Place
 from tracelet_wandb.errors import is_absent, translated
 from tracelet_wandb.names import TYPES, types_of
@@ -31,6 +42,8 @@ _STATE = "query ArtifactState($id: ID!) { artifact(id: $id) { state } }"
 _DELETION = """
 mutation DeleteArtifact($id: ID!) { deleteArtifact(input: {artifactID: $id, deleteAliases: true}) { artifact { id } } }
 """
+#: Digits of a whole digest.
+_WHOLE = 64
 #: Queries at once.
 _WIDTH = 8
 
@@ -49,20 +62,14 @@ class Versions:
 
     def find(self, name: str, wanted: Ref) -> StoredArtifact | None:
         """Return the version that a reference means, or None."""
-        if wanted.number is not None:
-            return self.stored(self.numbered(name, wanted.number))
-        if wanted.label is not None:
-            return self.stored(self.named(name, wanted.label))
-        newest = self.named(name, "latest")
-        if wanted.put_id is not None:
-            put_id = wanted.put_id
-            return self._one(name, newest, {"put_id": put_id}, lambda manifest: manifest.put_id == put_id)
-        if wanted.digest is not None:
-            prefix = wanted.digest
-            condition = {"digest": prefix if len(prefix) == 64 else {"$regex": f"^{prefix}"}}
-            return self._one(name, newest, condition, lambda manifest: manifest.digest.startswith(prefix))
-        # W&B's `latest` may be on a version that somebody logged without Tracelet, or be gone with a deleted one.
-        return self.stored(newest) or max(self._every(name, newest), key=lambda one: one.number, default=None)
+        return look_up(
+            wanted,
+            latest=partial(self._latest, name),
+            number=lambda number: self.stored(self.numbered(name, number)),
+            label=lambda label: self.stored(self.named(name, label)),
+            digest=partial(self._of_digest, name),
+            put_id=partial(self._of_put, name),
+        )
 
     def every(self, name: str | None, kind: ArtifactType | None) -> Iterator[StoredArtifact]:
         """Return every version of Tracelet's, or those of a name or type."""
@@ -82,9 +89,8 @@ class Versions:
 
     def claims(self, name: str, label: str) -> list[StoredArtifact]:
         """Return every version that was given the label, or claims it, the oldest first."""
-        newest = self.named(name, "latest")
-        found = self._matching(name, newest, {"label": label}, lambda _: True)
-        return sorted((one for one in found if one.locator["claim"] == label), key=lambda one: one.number)
+        found = self._matching(name, {"label": label}, lambda _: True)
+        return [one for one in reversed(found) if one.locator["claim"] == label]
 
     # -- one version
 
@@ -170,23 +176,27 @@ class Versions:
 
     # -- several versions
 
-    def _one(
-        self, name: str, newest: wandb.Artifact | None, condition: Mapping[str, object], match: Match
-    ) -> StoredArtifact | None:
-        found = self._matching(name, newest, condition, match)
-        digests = {one.manifest.digest for one in found}
-        if len(digests) > 1:
-            raise AmbiguousVersion(f"{len(digests)} digests of {name!r} begin so: give more of it.")
-        return max(found, key=lambda one: one.number, default=None)
+    def _latest(self, name: str) -> StoredArtifact | None:
+        newest = self.named(name, "latest")
+        # W&B's `latest` may be on a version that somebody logged without Tracelet, or be gone with a deleted one.
+        return self.stored(newest) or next(iter(self._every(name, newest)), None)
 
-    def _matching(
-        self, name: str, newest: wandb.Artifact | None, condition: Mapping[str, object], match: Match
-    ) -> list[StoredArtifact]:
-        """Ask for versions whose notes fit.
+    def _of_put(self, name: str, put_id: str) -> StoredArtifact | None:
+        found = self._matching(name, {"put_id": put_id}, lambda manifest: manifest.put_id == put_id)
+        return next(iter(found), None)
+
+    def _of_digest(self, name: str, beginning: str) -> StoredArtifact | None:
+        condition = {"digest": beginning if len(beginning) == _WHOLE else {"$regex": f"^{beginning}"}}
+        found = self._matching(name, condition, lambda manifest: manifest.digest.startswith(beginning))
+        return of_digest(name, beginning, ((one.manifest.digest, one) for one in found))
+
+    def _matching(self, name: str, condition: Mapping[str, object], match: Match) -> list[StoredArtifact]:
+        """Ask for versions whose notes fit; the newest comes first.
 
         W&B's filters are not documented for projects. The query asks for the newest version besides, in the same way: an
         answer without it shows that this server does not filter so, and then every version is looked at.
         """
+        newest = self.named(name, "latest")
         if newest is not None and (proof := _of_this_one(newest, condition)) is not None:
             either = [{f"metadata.{KEY}.{key}": value for key, value in one.items()} for one in (condition, proof)]
             filters = {"state": _STORED, "$or": either}
@@ -205,7 +215,8 @@ class Versions:
     def _fitting(self, artifacts: Iterable[wandb.Artifact], match: Match) -> list[StoredArtifact]:
         with ThreadPoolExecutor(_WIDTH) as pool:
             stored = list(pool.map(self.stored, artifacts))
-        return [one for one in stored if one is not None and match(one.manifest)]
+        found = [one for one in stored if one is not None and match(one.manifest)]
+        return sorted(found, key=lambda one: one.number, reverse=True)
 
     def _types(self) -> list[str]:
         """The types of Tracelet's that the project has; none where there is no such project."""

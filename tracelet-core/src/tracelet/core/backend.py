@@ -14,7 +14,14 @@ from tracelet.core.entries import LARGEST_SIZE, ArtifactType, check_name, check_
 from tracelet.core.files import Stamp
 from tracelet.core.manifest import Manifest
 from tracelet.core.shapes import check_settings, takes
-from tracelet.exceptions import ArtifactError, IntegrityError, NewerFormat, UnsafePath
+from tracelet.exceptions import (
+    AmbiguousVersion,
+    ArtifactError,
+    IntegrityError,
+    NewerFormat,
+    UnsafePath,
+    VersionConflict,
+)
 from tracelet.settings import NoSettings
 
 __all__ = [
@@ -37,6 +44,9 @@ __all__ = [
     "TakesBack",
     "check_label",
     "flaw_of",
+    "label_conflict",
+    "look_up",
+    "of_digest",
     "or_damage",
     "parse_ref",
     "sound",
@@ -94,6 +104,95 @@ def parse_ref(text: object) -> Ref:
         raise ArtifactError(
             f"version {text!r}{number}: give 'latest', 'v3', a label, an alias, or 'sha256:' and at least 6 hexadecimal digits."
         ) from None
+
+
+def look_up(
+    ref: Ref,
+    *,
+    latest: Callable[[], T],
+    number: Callable[[int], T],
+    label: Callable[[str], T],
+    digest: Callable[[str], T],
+    put_id: Callable[[str], T],
+) -> T:
+    """Look a version up in the way that a reference asks for.
+
+    Args:
+        ref: What :func:`parse_ref` returned.
+        latest: Finds the newest version.
+        number: Finds a version by its number.
+        label: Finds a version by its label, or by an alias that points at it.
+        digest: Finds the newest version whose digest begins so; see :func:`of_digest`.
+        put_id: Finds the version that a put made.
+
+    Returns:
+        What the look-up that was called returns. No other one is called.
+
+    Example:
+        >>> versions = ["first", "second"]
+        >>> look_up(
+        ...     parse_ref("v1"),
+        ...     latest=lambda: versions[-1],
+        ...     number=versions.__getitem__,
+        ...     label={"best": "first"}.get,
+        ...     digest=lambda beginning: None,
+        ...     put_id=lambda put: None,
+        ... )
+        'second'
+
+    """
+    if ref.number is not None:
+        return number(ref.number)
+    if ref.label is not None:
+        return label(ref.label)
+    if ref.digest is not None:
+        return digest(ref.digest)
+    return latest() if ref.put_id is None else put_id(ref.put_id)
+
+
+def of_digest(name: str, beginning: str, found: Iterable[tuple[str, T]]) -> T | None:
+    """Return the newest version whose digest begins so.
+
+    Args:
+        name: The artifact's name, for the message.
+        beginning: The first digits of a digest, or all of them.
+        found: Digests, each with the version that has it, the newest version first. Others may be among them.
+
+    Returns:
+        The first of those that fit, or None.
+
+    Raises:
+        AmbiguousVersion: Two different digests begin so.
+
+    Example:
+        >>> of_digest("model", "abc", [("abc1", 2), ("def2", 1), ("abc1", 0)])
+        2
+
+    """
+    fitting: dict[str, T] = {}
+    for digest, one in found:
+        if digest.startswith(beginning):
+            fitting.setdefault(digest, one)
+    if len(fitting) > 1:
+        raise AmbiguousVersion(f"sha256:{beginning} is the beginning of {len(fitting)} digests of {name!r}: give more.")
+    return next(iter(fitting.values()), None)
+
+
+def label_conflict(name: str, label: str, number: int | None = None) -> VersionConflict:
+    """Return the error for a label that belongs to other content.
+
+    Args:
+        name: The artifact's name.
+        label: The label.
+        number: The version that has it. None where that version was deleted.
+
+    Example:
+        >>> print(label_conflict("model", "1.0", 3))
+        'model' '1.0' is v3, which has other content: a label belongs to one content. Choose another label.
+
+    """
+    owner = "was other content, which is deleted" if number is None else f"is v{number}, which has other content"
+    return VersionConflict(f"{name!r} {label!r} {owner}: a label belongs to one content. Choose another label.")
 
 
 def _some_text(instance: object, field: attrs.Attribute[Any], value: object) -> None:

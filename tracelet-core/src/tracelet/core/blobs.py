@@ -29,10 +29,23 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tracelet.core.backend import Damage, Labels, RunInfo, SealedArtifact, StoredArtifact, or_damage, parse_ref, sound
+from tracelet.core.backend import (
+    Damage,
+    Labels,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    label_conflict,
+    look_up,
+    of_digest,
+    or_damage,
+    parse_ref,
+    sound,
+)
 from tracelet.core.entries import ArtifactFile, ArtifactType
 from tracelet.core.files import FileChanged, Stamp
 from tracelet.core.manifest import MOST_BYTES, Manifest
@@ -40,13 +53,11 @@ from tracelet.core.paths import physical_name, target_path
 from tracelet.core.schemas import check_schema
 from tracelet.core.store import blob_key
 from tracelet.exceptions import (
-    AmbiguousVersion,
     ArtifactNotFound,
     BackendError,
     IntegrityError,
     NewerFormat,
     UnsafePath,
-    VersionConflict,
 )
 
 __all__ = ["BlobBackend", "blob_of"]
@@ -174,19 +185,14 @@ class BlobBackend(abc.ABC):
         """See :class:`~tracelet.plugin.Backend`."""
         self._check_catalogue()
         wanted = parse_ref(ref)
-        number: int | None
-        if wanted.number is not None:
-            number = wanted.number
-        elif wanted.put_id is not None:
-            number = self._number(f"puts/{wanted.put_id}")
-        elif wanted.digest is not None:
-            number = self._number_of_digest(name, wanted.digest)
-        elif wanted.label is not None:
-            number = self._number(f"labels/{name}/{wanted.label}")
-            if number is None or self._manifest(name, number) is None:
-                number = self._holder(name, self._pointed(name, wanted.label))
-        else:
-            number = self._newest(name)
+        number = look_up(
+            wanted,
+            latest=partial(self._newest, name),
+            number=lambda number: number,
+            label=partial(self._number_of_label, name),
+            digest=partial(self._number_of_digest, name),
+            put_id=lambda put_id: self._number(f"puts/{put_id}"),
+        )
         manifest = None if number is None else self._manifest(name, number)
         if manifest is None or number is None or manifest.name != name:
             return None
@@ -304,9 +310,7 @@ class BlobBackend(abc.ABC):
         if not self.create_exclusive(key, mine):
             owner, digest = self._label_owner(key)
             if digest != manifest.digest:
-                raise VersionConflict(
-                    f"{manifest.name!r} {label!r} is v{owner}, which has other content: a label belongs to one content."
-                )
+                raise label_conflict(manifest.name, label, owner)
             taken = self._manifest(manifest.name, owner)
             if taken is not None:
                 return self._stored(taken, owner, label, self._aliases(manifest.name).get(owner))
@@ -338,14 +342,17 @@ class BlobBackend(abc.ABC):
     def _number_of_digest(self, name: str, prefix: str) -> int | None:
         whole = len(prefix) == hashlib.sha256().digest_size * 2
         keys = self._parts(f"digests/{name}/{prefix}/" if whole else f"digests/{name}/", 3)
-        found: dict[str, int] = {}
-        for _, digest, version in keys:
-            number = _number(version)
-            if number is not None and digest.startswith(prefix) and self._has_version(name, number):
-                found[digest] = max(number, found.get(digest, -1))
-        if len(found) > 1:
-            raise AmbiguousVersion(f"sha256:{prefix} is the beginning of {len(found)} digests of {name!r}: give more.")
-        return next(iter(found.values()), None)
+        numbers = ((digest, _number(version)) for _, digest, version in keys if digest.startswith(prefix))
+        found = [
+            (digest, number) for digest, number in numbers if number is not None and self._has_version(name, number)
+        ]
+        return of_digest(name, prefix, sorted(found, key=itemgetter(1), reverse=True))
+
+    def _number_of_label(self, name: str, label: str) -> int | None:
+        number = self._number(f"labels/{name}/{label}")
+        if number is None or self._manifest(name, number) is None:
+            return self._holder(name, self._pointed(name, label))
+        return number
 
     def _aliases(self, name: str) -> dict[int, tuple[str, ...]]:
         found: dict[int, tuple[str, ...]] = {}

@@ -249,6 +249,9 @@ class PendingCatalogue(FolderBackend):
         """See :class:`~tracelet.plugin.MovesAliases`."""
         return attrs.evolve(super().relabel(stored, labels), pending=True)
 
+    def record_input(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.RecordsInputs`. The tracker notes nothing offline: manifests name their inputs."""
+
     def forget(self, name: str, put_id: str) -> None:
         """Take out what the server has by now; :meth:`collect` clears its bytes away."""
         found = self.find(name, f"put:{put_id}")

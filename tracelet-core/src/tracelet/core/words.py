@@ -1,13 +1,14 @@
-"""What messages are made of: numbers, sentences, and what somebody else's exception says."""
+"""What messages are made of: numbers, sentences, and what somebody else's exception and its causes say."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from tracelet.core.redaction import redact_text
 
-__all__ = ["many", "said_by", "sentence", "words_of"]
+__all__ = ["causes", "many", "said_by", "sentence", "words_of"]
 
 #: Characters of what somebody else's exception says that are looked at, and that are told.
 _READ, _TOLD = 20_000, 2_000
@@ -22,6 +23,30 @@ def sentence(said: object) -> str:
     """Return what was said with the full stop that ends it."""
     text = str(said).strip()
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, what caused it, what caused that, and so on, each once.
+
+    An SDK wraps what its HTTP client raised: its status is found behind the SDK's own exception.
+
+    Example:
+        >>> try:
+        ...     try:
+        ...         raise KeyError("status")
+        ...     except KeyError as error:
+        ...         raise RuntimeError("the SDK failed") from error
+        ... except RuntimeError as error:
+        ...     print([type(one).__name__ for one in causes(error)])
+        ['RuntimeError', 'KeyError']
+
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
 
 
 def said_by(error: BaseException) -> str:
