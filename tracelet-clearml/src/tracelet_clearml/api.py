@@ -15,9 +15,9 @@ from clearml.config import config_obj
 
 from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError
 from tracelet.plugin import redact
-from tracelet_clearml.bounded import bound, reach
-from tracelet_clearml.configuring import configure
+from tracelet_clearml.connection import configure
 from tracelet_clearml.errors import refused
+from tracelet_clearml.transport import bound, reach
 
 __all__ = ["Api", "connect"]
 

@@ -35,20 +35,20 @@ from tracelet.plugin import (
     sound,
     target_path,
 )
-from tracelet_clearml import samples
+from tracelet_clearml import display
 from tracelet_clearml.api import Api
+from tracelet_clearml.artifacts import Place, TaskShelf, Title, Traces, Uploads
 from tracelet_clearml.blobs import Blob, download, extract, remove, upload, workspace
-from tracelet_clearml.catalogue import Catalogue, Claim, Found, NumberTaken
-from tracelet_clearml.dataset_shelf import DatasetShelf, Parent
+from tracelet_clearml.datasets import DatasetShelf, Parent
 from tracelet_clearml.errors import translated
+from tracelet_clearml.index import Catalogue, Claim, Found, NumberTaken
 from tracelet_clearml.lineage import note_input
-from tracelet_clearml.model_shelf import MODELS, ModelShelf
+from tracelet_clearml.models import MODELS, ModelShelf
 from tracelet_clearml.offline import OfflineCatalogue
 from tracelet_clearml.projects import Projects
 from tracelet_clearml.records import Body, read_body
 from tracelet_clearml.runs import Home, Runs
 from tracelet_clearml.settings import ClearmlSettings
-from tracelet_clearml.shelves import Place, TaskShelf, Title, Traces, Uploads
 
 __all__ = ["ClearmlBackend"]
 
@@ -226,7 +226,7 @@ class ClearmlBackend:
             return
         try:
             with translated():
-                samples.show(self._api, manifest, place, found.head.number)
+                display.show(self._api, manifest, place, found.head.number)
         except TraceletError as error:
             _LOG.warning("%r is stored, and ClearML does not show it as a debug sample: %s", manifest.name, error)
 

@@ -23,7 +23,7 @@ from clearml.storage import helper as storage_helper
 
 from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
 from tracelet.plugin import ArtifactFile, FileChanged, copy_blob, hash_blob, make_folder, redact, target_path
-from tracelet_clearml.bounded import reach
+from tracelet_clearml.transport import reach
 
 __all__ = ["Blob", "check_source", "download", "extract", "pack", "remove", "stage", "upload", "workspace"]
 

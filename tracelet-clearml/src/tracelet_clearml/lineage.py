@@ -6,8 +6,8 @@ from typing import Any
 
 from tracelet.plugin import StoredArtifact
 from tracelet_clearml.api import Api
+from tracelet_clearml.artifacts import Place
 from tracelet_clearml.runs import Home, Runs
-from tracelet_clearml.shelves import Place
 
 __all__ = ["note_input"]
 

@@ -24,7 +24,7 @@ def open_backend(experiment: str, settings: ClearmlSettings, context: BackendCon
         ) from error
     # With it ClearML makes tasks that are none where there are no credentials.
     ENV_IGNORE_MISSING_CONFIG.pop()
-    from tracelet_clearml.configuring import configure
+    from tracelet_clearml.connection import configure
 
     if _is_offline(context.sdk):
         from tracelet_clearml.offline import OfflineBackend

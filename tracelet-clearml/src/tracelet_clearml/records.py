@@ -226,7 +226,7 @@ class Wanted:
 class Body:
     """The part of a record that its text tells."""
 
-    #: Where the files are, plain data that :mod:`~tracelet_clearml.shelves` reads.
+    #: Where the files are, plain data that :mod:`~tracelet_clearml.artifacts` reads.
     place: dict[str, Any]
     manifest: dict[str, Any] | None = None
     #: The blob that holds the manifest, in a record of an earlier release.

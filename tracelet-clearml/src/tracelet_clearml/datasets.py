@@ -15,12 +15,12 @@ from clearml.backend_interface.task.development.worker import DevWorker
 from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.plugin import FileChanged, Manifest, SealedArtifact, target_path
 from tracelet_clearml.api import Api
+from tracelet_clearml.artifacts import Place, Title, Traces, Uploads, facts, shown
 from tracelet_clearml.blobs import Blob, remove, stage, workspace
-from tracelet_clearml.bounded import heard
 from tracelet_clearml.errors import Away
 from tracelet_clearml.names import entity_name
 from tracelet_clearml.runs import Home
-from tracelet_clearml.shelves import Place, Title, Traces, Uploads, facts, shown
+from tracelet_clearml.transport import heard
 
 __all__ = ["DatasetShelf", "Parent"]
 
@@ -71,7 +71,7 @@ class DatasetShelf:
     def store(
         self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces, parents: tuple[Parent, ...] = ()
     ) -> Place:
-        """See :class:`~tracelet_clearml.shelves.Shelf`. Raises where ClearML does not show the dataset afterwards."""
+        """See :class:`~tracelet_clearml.artifacts.Shelf`. Raises where ClearML does not show the dataset afterwards."""
         parents = tuple(one for one in parents if one.place.depth < _DEEPEST)
         try:
             place = self._stored(sealed, title, home, traces, parents)

@@ -15,8 +15,8 @@ from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.plugin import ArtifactFile, ArtifactType, Manifest, SealedArtifact, hash_blob, redact
 from tracelet_clearml.api import Api
 from tracelet_clearml.blobs import Blob, check_source, pack, remove, upload, workspace
-from tracelet_clearml.catalogue import Claim
 from tracelet_clearml.errors import Away
+from tracelet_clearml.index import Claim
 from tracelet_clearml.names import file_name
 from tracelet_clearml.runs import Home, Runs
 

@@ -9,10 +9,10 @@ from clearml.model import Framework
 from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import ArtifactType, Manifest, SealedArtifact
 from tracelet_clearml.api import Api
+from tracelet_clearml.artifacts import Place, Title, Traces, Uploads, facts, shown
 from tracelet_clearml.blobs import Blob
 from tracelet_clearml.names import entity_name, file_name
 from tracelet_clearml.runs import Home, Runs
-from tracelet_clearml.shelves import Place, Title, Traces, Uploads, facts, shown
 
 __all__ = ["MODELS", "ModelShelf"]
 
@@ -43,7 +43,7 @@ class ModelShelf:
         self._runs = runs
 
     def store(self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces) -> Place:
-        """See :class:`~tracelet_clearml.shelves.Shelf`. Raises where ClearML does not show the model afterwards."""
+        """See :class:`~tracelet_clearml.artifacts.Shelf`. Raises where ClearML does not show the model afterwards."""
         manifest = sealed.manifest
         folder = self._uploads.folder(home, manifest, title.key)
         blob = self._upload(sealed, folder, title, traces)

@@ -7,7 +7,7 @@ import time
 
 from tracelet.plugin import Manifest
 from tracelet_clearml.api import Api
-from tracelet_clearml.shelves import MEDIA, Place
+from tracelet_clearml.artifacts import MEDIA, Place
 
 __all__ = ["show"]
 
