@@ -52,7 +52,7 @@ FLOORS = (
     {"core.paths"},
     {"core.manifest"},
     {"core.plain", "core.sniffing"},
-    {"core.addresses", "core.claims"},
+    {"core.addresses", "core.claims", "core.progress"},
     {
         "core.entries",
         "core.examples",

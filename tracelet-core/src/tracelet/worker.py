@@ -18,13 +18,15 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 from tracelet.core.backend import BackendContext
 from tracelet.core.lane import error_to_wire, guarded, operation
 from tracelet.core.plain import converter
 from tracelet.core.plugins import registry
 from tracelet.core.processes import TOKEN, end_family
+from tracelet.core.progress import beat_line
 from tracelet.core.service import Service
 from tracelet.core.words import words_of
 from tracelet.exceptions import BackendError, TraceletError
@@ -66,7 +68,9 @@ class _Requests:
         end = time.monotonic() + _LAST
         while time.monotonic() < max(end, self.until or 0.0):
             time.sleep(0.1)
-        end_family(own_variable(TOKEN), spare=os.getpid())  # pragma: no cover - what follows ends the measuring, too
+        end_family(
+            own_variable(TOKEN), os.getpid(), spare=os.getpid()
+        )  # pragma: no cover - what follows ends the measuring
         os._exit(1)  # pragma: no cover
 
 
@@ -115,6 +119,32 @@ def _serve(service: Service, message: dict[str, Any]) -> str:
         ) from error
 
 
+@contextlib.contextmanager
+def _beating(answers: IO[bytes], every: float | None) -> Iterator[None]:
+    """Say every so many seconds how long this process has been at work, from a thread that ends before the answer."""
+    if every is None:
+        yield
+        return
+    done = threading.Event()
+
+    def beat() -> None:
+        # Where the other side is gone, the answer meets that, too.
+        with contextlib.suppress(OSError):
+            ended = False
+            while not ended:
+                answers.write(beat_line())
+                answers.flush()
+                ended = done.wait(every)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def main() -> None:
     """Serve until the user's program closes the pipe, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -133,7 +163,8 @@ def main() -> None:
             if service is None:
                 service = _open(message)
             else:
-                value = _serve(service, message)
+                with _beating(answers, message.get("beat")):
+                    value = _serve(service, message)
             told = f'"kind": "value", "value": {value}'
         except TraceletError as error:
             told = f'"kind": "error", "error": {json.dumps(error_to_wire(error))}'

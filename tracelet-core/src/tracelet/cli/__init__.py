@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import NoReturn
+
+from tracelet.core.processes import check_platform
+from tracelet.exceptions import ConfigError
 
 __all__ = ["main"]
 
@@ -11,13 +15,19 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command with the arguments of the process, and end the process with its exit code."""
     try:
+        check_platform()
         from tracelet.cli.app import run
+    except ConfigError as error:
+        _refuse(error, str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"click", "rich"}:
             raise
-        message = f"the command needs {error.name}: pip install 'tracelet-core[cli]'"
-        sys.stderr.write(f"error: {message}\n")
-        if "--json" in sys.argv[1:]:
-            sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, "message": message}}) + "\n")
-        sys.exit(2)
+        _refuse(error, f"the command needs {error.name}: pip install 'tracelet-core[cli]'")
     sys.exit(run())
+
+
+def _refuse(error: Exception, message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    if "--json" in sys.argv[1:]:
+        sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, "message": message}}) + "\n")
+    sys.exit(2)

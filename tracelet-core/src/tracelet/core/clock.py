@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,6 @@ _DIGITS = 20
 _LATEST = 10 ** (_DIGITS - 1)
 #: How often, and with how many seconds between, a lock is asked for that others have for some microseconds.
 _TRIES, _PAUSE = 50, 0.002
-#: Whoever put a link or a pipe in its place is not followed, and not waited for.
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Clock:
@@ -41,7 +38,8 @@ class Clock:
         now = time.time_ns()
         with contextlib.suppress(OSError):
             make_folder(self._file.parent)
-            file = os.open(self._file, _FLAGS, 0o600)
+            # Whoever put a link or a pipe in its place is not followed, and not waited for.
+            file = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
             try:
                 with _alone(file):
                     now = self._next(file, now)
@@ -68,9 +66,6 @@ def clock_of(directory: Path, experiment: str) -> Clock:
 @contextlib.contextmanager
 def _alone(file: int) -> Iterator[None]:
     """Keep the others out, but wait for nobody who was stopped in the middle."""
-    if sys.platform == "win32":  # pragma: no cover - of two processes at the same instant, none is the earlier one
-        yield
-        return
     import fcntl
 
     for _ in range(_TRIES):

@@ -22,6 +22,7 @@ from tracelet.core.artifacts import ArtifactType, LoggedArtifact, TraceletArtifa
 from tracelet.core.backend import Labels, RunInfo
 from tracelet.core.manager import ArtifactManager
 from tracelet.core.plugins import registry
+from tracelet.core.processes import check_platform
 from tracelet.core.results import LogResults
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank
@@ -91,10 +92,11 @@ class Experiment:
     ) -> None:
         """Check everything that can be checked without connecting to anything.
 
-        Raises :class:`~tracelet.ConfigError` for what cannot be used,
+        Raises :class:`~tracelet.ConfigError` for what cannot be used, and on Windows,
         :class:`~tracelet.exceptions.UnknownPlugin` for a backend or policy that is not installed, and
         :class:`~tracelet.exceptions.PluginLoadError` for one that does not load.
         """
+        check_platform()
         self.name = _checked_name(name)
         _check_kind("config", config, ExperimentConfig)
         _check_kind("settings", settings, TraceletSettings)

@@ -98,8 +98,7 @@ def hash_stream(stream: BinaryIO) -> str:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file to read; where it is a FIFO or a device by now, that is an ``OSError`` and no endless wait."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = os.open(path, flags)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(file).st_mode
     if stat.S_ISREG(kind):
         return os.fdopen(file, "rb")
@@ -203,8 +202,6 @@ def make_durable(path: Path) -> None:
 
 def make_names_durable(folder: Path) -> None:
     """Have the names of what is in a folder on the disk before this returns; so a new file outlives a power cut."""
-    if os.name == "nt":  # pragma: no cover - there a folder cannot be opened, and its names need no help
-        return
     folder_fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(folder_fd)
@@ -260,7 +257,7 @@ def create(path: Path) -> BinaryIO:
 
 def create_own(path: Path) -> BinaryIO:
     """Open a new file to write, that nobody else can read."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 

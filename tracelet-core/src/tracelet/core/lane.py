@@ -20,7 +20,7 @@ import threading
 import time
 import typing
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import IO, Any, Protocol, TypeVar
@@ -28,7 +28,7 @@ from typing import IO, Any, Protocol, TypeVar
 import attrs
 
 from tracelet import exceptions
-from tracelet.core.backend import BackendContext, BackendSpec, StoredArtifact, flaw_of
+from tracelet.core.backend import BackendContext, BackendSpec, SealedArtifact, StoredArtifact, flaw_of
 from tracelet.core.files import FileChanged, create, make_folder
 from tracelet.core.plain import converter
 from tracelet.core.processes import (
@@ -38,10 +38,10 @@ from tracelet.core.processes import (
     current,
     end_family,
     family,
-    io_bytes,
     owner_mark,
     process_id,
 )
+from tracelet.core.progress import Progress, progress_of
 from tracelet.core.redaction import redact_text
 from tracelet.core.service import Service
 from tracelet.core.words import words_of
@@ -56,8 +56,8 @@ T = TypeVar("T")
 _LONGEST = 1 << 30
 #: Seconds that a child gets to end by itself once its last request is answered.
 _GRACE = 2.0
-#: Fewer bytes than this in the time of a stall are no progress: a client that only retries moves some, too.
-_PROGRESS = 1 << 20
+#: Seconds in which a request without a limit of its own must get on.
+_STALL = 60.0
 
 
 class LaneState(enum.Enum):
@@ -235,7 +235,8 @@ class ProcessLane:
 
     def processes(self) -> list[ProcessId]:
         """See :class:`Lane`."""
-        return [process_id(pid) for pid in family(self._token)] if self._child is not None else []
+        child = self._child
+        return [process_id(pid) for pid in family(self._token) or [child.pid]] if child is not None else []
 
     def open(self, limit: float) -> None:
         """See :class:`Lane`."""
@@ -246,12 +247,12 @@ class ProcessLane:
         self._spawn()
         # Where Tracelet and the plugins are is for this process's sys.path to say, not for the child's.
         hello = {"op": "open", "limit": limit, "arguments": self._hello, "path": [entry for entry in sys.path if entry]}
-        self._exchange(hello, limit, stall=False)
+        self._exchange(hello, limit)
         self.state = LaneState.READY
         self.reason = ""
 
     def request(self, what: str, limit: float | None, **arguments: Any) -> Any:
-        """See :class:`Lane`. A stall is as long as no byte moves for the time that opening may take."""
+        """See :class:`Lane`."""
         if self.state is not LaneState.READY or self._child is None or self._child.poll() is not None:
             raise BackendError(f"{self._spec.name}: its lane is not open.", backend=self._spec.name)
         types = operation(what)
@@ -261,16 +262,19 @@ class ProcessLane:
             "limit": limit,
             "arguments": {key: plain(value, types.arguments[key]) for key, value in arguments.items()},
         }
-        answer = self._exchange(message, limit or _STALL, stall=limit is None)
+        progress = progress_of(self._token, _bytes_of(arguments), _STALL) if limit is None else None
+        if progress is not None:
+            message["beat"] = progress.beat
+        answer = self._exchange(message, limit or _STALL, progress)
         return None if types.answer is type(None) else converter().structure(answer, types.answer)
 
     def kill(self) -> None:
         """See :class:`Lane`."""
         with self._guard:
             self._ends = True
-            token = self._token
+            token, child = self._token, self._child
         if token:
-            end_family(token)
+            end_family(token, None if child is None else child.pid)
 
     def close(self, limit: float, *, failed: bool) -> None:
         """See :class:`Lane`."""
@@ -327,9 +331,9 @@ class ProcessLane:
     def _log(self) -> Path:
         return self._logs / f"{self._spec.name}-{self._token}.log"
 
-    def _exchange(self, message: dict[str, Any], limit: float, *, stall: bool) -> Any:
+    def _exchange(self, message: dict[str, Any], limit: float, progress: Progress | None = None) -> Any:
         try:
-            line = self._round_trip(json.dumps(message).encode() + b"\n", limit, stall=stall)
+            line = self._round_trip(json.dumps(message).encode() + b"\n", limit, progress)
             answer = json.loads(line)
             kind = answer["kind"]
             warnings = [(str(name), str(text)) for name, text in answer.get("warnings", ())]
@@ -355,25 +359,24 @@ class ProcessLane:
             raise told
         return answer["value"]
 
-    def _round_trip(self, data: bytes, limit: float, *, stall: bool) -> bytes:
+    def _round_trip(self, data: bytes, limit: float, progress: Progress | None) -> bytes:
         """Send a line and wait for the one that answers it."""
         with self._talk:
             child = self._child
             if child is None:
                 raise self._ended()
-            return self._talk_to(child, data, limit, stall=stall)
+            return self._talk_to(child, data, limit, progress)
 
-    def _talk_to(self, child: subprocess.Popen[bytes], data: bytes, limit: float, *, stall: bool) -> bytes:
+    def _talk_to(self, child: subprocess.Popen[bytes], data: bytes, limit: float, progress: Progress | None) -> bytes:
         stdin, stdout = _pipes_of(child)
         until = time.monotonic() + limit
-        moved = io_bytes(self._token) if stall else 0
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
             selector.register(stdin, selectors.EVENT_WRITE)
-            while b"\n" not in self._buffer:
+            while (line := self._next_line(progress)) is None:
                 left = until - time.monotonic()
-                if left <= 0 and stall and io_bytes(self._token) >= moved + _PROGRESS:
-                    moved, until = io_bytes(self._token), time.monotonic() + limit
+                if left <= 0 and progress is not None and progress.made():
+                    until = time.monotonic() + limit
                     continue
                 if left <= 0:
                     raise BackendUnavailable(
@@ -388,8 +391,15 @@ class ProcessLane:
                     data = _send(stdin, data)
                     if not data:
                         selector.unregister(stdin)
-        line, _, self._buffer = self._buffer.partition(b"\n")
         return line
+
+    def _next_line(self, progress: Progress | None) -> bytes | None:
+        """The next line that has arrived whole and is no beat, or None."""
+        while b"\n" in self._buffer:
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            if progress is None or not progress.note(line):
+                return line
+        return None
 
     def _ended(self) -> BackendUnavailable:
         return BackendUnavailable(f"{self._spec.name}'s process was ended.", backend=self._spec.name)
@@ -425,7 +435,7 @@ class ProcessLane:
         if child is None:
             return
         child.kill()
-        end_family(self._token)
+        end_family(self._token, child.pid)
         child.wait()
         with self._talk:
             for pipe in _pipes_of(child):
@@ -434,14 +444,16 @@ class ProcessLane:
         self._log().unlink(missing_ok=True)
 
 
-#: Seconds in which a delivery without a limit of its own must move some bytes.
-_STALL = 60.0
-
-
 def _own_path() -> str | None:
     """The folder that this package was imported from, where the child would not look by itself."""
     folder = str(Path(__file__).resolve().parents[2])
     return None if folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")} else folder
+
+
+def _bytes_of(arguments: Mapping[str, Any]) -> int:
+    """How many bytes a request has to bring to the backend, as far as it says."""
+    sealed = arguments.get("sealed")
+    return sealed.manifest.held_bytes if isinstance(sealed, SealedArtifact) else 0
 
 
 def _pipes_of(child: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

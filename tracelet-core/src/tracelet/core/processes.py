@@ -1,4 +1,8 @@
-"""Processes of this machine: which one is still the same one, and which belong to a lane."""
+"""Processes of this machine: which one is still the same one, and which belong to a lane.
+
+Linux shows its processes in ``/proc`` (proc(5)). Where that is missing, as on macOS, psutil asks the system. Where neither
+shows even this process, all that is left is whether a number is in use, and a lane's process group.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,21 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
+from typing import Protocol
 
 import attrs
+
+from tracelet.exceptions import ConfigError
 
 __all__ = [
     "OWNER",
     "TOKEN",
     "ProcessId",
     "alive",
+    "check_platform",
     "current",
     "end_family",
     "family",
@@ -30,6 +39,8 @@ TOKEN = "TRACELET_LANE"
 #: The one that says whose lane it is.
 OWNER = "TRACELET_LANE_OF"
 _PROC = Path("/proc")
+#: When a process began, where nothing tells.
+_UNKNOWN = "?"
 
 
 @attrs.frozen
@@ -38,8 +49,15 @@ class ProcessId:
 
     host: str
     pid: int
-    #: Clock ticks since the machine's start (proc(5), stat field 22), or empty.
+    #: Clock ticks since the machine's start (proc(5), stat field 22); or, with a point in them, seconds since the epoch;
+    #: or ``?``, where nothing tells. Empty where it did not run any more.
     started: str
+
+
+def check_platform() -> None:
+    """Raise :class:`~tracelet.ConfigError` on Windows, which lacks the signals and sessions by which lanes are ended."""
+    if sys.platform == "win32":
+        raise ConfigError("Tracelet does not run on Windows: use it in WSL 2 or in a Linux container, where it does.")
 
 
 def process_id(pid: int) -> ProcessId:
@@ -52,36 +70,29 @@ def current() -> ProcessId:
     return process_id(os.getpid())
 
 
-def _started(pid: int) -> str:
-    try:
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    # A zombie runs nothing any more.
-    return "" if fields[0] == "Z" else fields[19]
-
-
 def alive(process: ProcessId) -> bool:
-    """Tell whether a process of this machine still runs."""
-    if _PROC.is_dir():
-        return bool(process.started) and _started(process.pid) == process.started
-    try:  # pragma: no cover - systems without /proc
-        os.kill(process.pid, 0)
-    except ProcessLookupError:  # pragma: no cover
+    """Tell whether a process of this machine still runs.
+
+    Where its start cannot be compared, whoever has its number now is taken for it: nobody's work is taken from them.
+    """
+    now = _started(process.pid)
+    if not now or not process.started:
         return False
-    except PermissionError:  # pragma: no cover
-        return True
-    return True  # pragma: no cover
+    return now == process.started or not _comparable(now, process.started)
+
+
+def _comparable(one: str, other: str) -> bool:
+    return _UNKNOWN not in {one, other} and one.isdigit() == other.isdigit()
 
 
 def family(token: str) -> list[int]:
-    """Return the processes that carry the token, in whatever session or process group they are."""
-    return _marked(f"{TOKEN}={token}")
+    """Return the processes that carry the token, in whatever session or process group they are, as far as they are shown."""
+    return _marked(TOKEN, token)
 
 
 def owned_by(process: ProcessId) -> list[int]:
     """Return the lanes' processes of a process of this machine, which may be dead."""
-    return _marked(f"{OWNER}={owner_mark(process)}")
+    return _marked(OWNER, owner_mark(process))
 
 
 def owner_mark(process: ProcessId) -> str:
@@ -89,32 +100,14 @@ def owner_mark(process: ProcessId) -> str:
     return f"{process.pid}~{process.started}"
 
 
-def _marked(variable: str) -> list[int]:
-    mark = variable.encode()
-    found = []
-    for entry in _PROC.glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
-
-
-def io_bytes(token: str) -> int:
-    """Return the bytes that a lane's processes have read and written so far (proc(5), io)."""
-    total = 0
-    for pid in family(token):
-        with contextlib.suppress(OSError):
-            lines = (_PROC / str(pid) / "io").read_text().split("\n")
-            counts = dict(line.split(": ") for line in lines if line)
-            total += int(counts["rchar"]) + int(counts["wchar"])
-    return total
-
-
-def end_family(token: str, *, spare: int | None = None, patience: float = 5.0) -> list[int]:
+def end_family(token: str, leader: int | None = None, *, spare: int | None = None, patience: float = 5.0) -> list[int]:
     """Kill every process that carries the token, and those they start meanwhile; return who is left.
 
-    ``spare`` is left alone. ``patience`` is in seconds.
+    ``spare`` is left alone. ``patience`` is in seconds. Where nothing shows processes, the whole process group of
+    ``leader`` is killed; who has left that group goes on unseen.
     """
+    if _table() is None:
+        return _end_group(leader)
     limit = time.monotonic() + patience
     while True:
         left = [pid for pid in family(token) if pid != spare and _started(pid)]
@@ -124,3 +117,110 @@ def end_family(token: str, *, spare: int | None = None, patience: float = 5.0) -
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def _end_group(leader: int | None) -> list[int]:
+    if leader is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGKILL)
+    return []
+
+
+def io_bytes(token: str) -> int | None:
+    """Return the bytes that a lane's processes have read and written so far (proc(5), io); None where nothing counts them."""
+    if not isinstance(_table(), _Proc):
+        return None
+    total = 0
+    for pid in family(token):
+        with contextlib.suppress(OSError):
+            lines = (_PROC / str(pid) / "io").read_text().split("\n")
+            counts = dict(line.split(": ") for line in lines if line)
+            total += int(counts["rchar"]) + int(counts["wchar"])
+    return total
+
+
+# -- who shows processes
+
+
+class _Table(Protocol):
+    """What shows the processes of this machine."""
+
+    def started(self, pid: int) -> str:
+        """When a process began, see :class:`ProcessId`; empty where there is none, or a zombie, which runs nothing any more."""
+        ...
+
+    def marked(self, variable: str, value: str) -> list[int]:
+        """The processes that have this in their environment."""
+        ...
+
+
+class _Proc:
+    """Linux's ``/proc``."""
+
+    def started(self, pid: int) -> str:
+        try:
+            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if fields[0] == "Z" else fields[19]
+
+    def marked(self, variable: str, value: str) -> list[int]:
+        mark = f"{variable}={value}".encode()
+        found = []
+        for entry in _PROC.glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+
+class _Psutil:
+    """psutil, which is there wherever the system is not Linux."""
+
+    def started(self, pid: int) -> str:
+        with contextlib.suppress(ImportError):
+            import psutil
+
+            with contextlib.suppress(psutil.Error, OSError):
+                process = psutil.Process(pid)
+                return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.6f}"
+        return ""
+
+    def marked(self, variable: str, value: str) -> list[int]:
+        import psutil
+
+        found = set()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(variable) == value:
+                    # Some of a system's own programs show their environment to nobody.
+                    found |= {process.pid, *(child.pid for child in process.children(recursive=True))}
+        return sorted(found)
+
+
+def _table() -> _Table | None:
+    """The first table that shows this very process."""
+    tables: tuple[_Table, ...] = (_Proc(), _Psutil())
+    return next((table for table in tables if table.started(os.getpid())), None)
+
+
+def _started(pid: int) -> str:
+    table = _table()
+    if table is not None:
+        return table.started(pid)
+    return _UNKNOWN if _exists(pid) else ""
+
+
+def _marked(variable: str, value: str) -> list[int]:
+    table = _table()
+    return [] if table is None else table.marked(variable, value)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -114,7 +114,7 @@ class Driver:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         if self._token:
-            end_family(self._token)
+            end_family(self._token, self._child.pid)
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout):
             with contextlib.suppress(OSError):
