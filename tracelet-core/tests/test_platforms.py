@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +125,24 @@ child.kill()
         assert by_psutil(script) is True
 
 
+@pytest.fixture
+def another_users() -> Iterator[int]:
+    """A process that is not this user's."""
+    if os.geteuid():
+        yield 1
+        return
+    other = subprocess.Popen(["sleep", "1000"], user=65534)
+    yield other.pid
+    other.kill()
+    other.wait()
+
+
 class TestWhereNothingShowsProcesses:
-    def test_whoever_has_the_number_is_taken_for_the_process(self, blind: Run) -> None:
-        script = """
+    def test_whoever_has_the_number_is_taken_for_the_process(self, blind: Run, another_users: int) -> None:
+        script = f"""
 child = spawn()
 seen = process_id(child.pid)
-lives = [alive(current()), alive(seen), alive(attrs.evolve(seen, started="12")), alive(process_id(1))]
+lives = [alive(current()), alive(seen), alive(attrs.evolve(seen, started="12")), alive(process_id({another_users}))]
 child.kill()
 child.wait()
 told([*lives, alive(seen), process_id(child.pid).started])

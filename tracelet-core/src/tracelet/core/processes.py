@@ -218,9 +218,8 @@ def _marked(variable: str, value: str) -> list[int]:
 
 def _exists(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
+        with contextlib.suppress(PermissionError):  # another user's is there, too
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
-        return True
     return True
