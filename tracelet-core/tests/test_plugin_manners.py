@@ -21,7 +21,7 @@ from tracelet.testing import installed
 HEAD = """
 from tracelet.builtin.local import LocalBackend
 from tracelet.exceptions import BackendUnavailable, ConfigError, TraceletError
-from tracelet.plugin import BackendSpec, DetectorSpec, RoutingSpec, SerializerSpec, hookimpl
+from tracelet.plugin import BackendSpec, Capability, DetectorSpec, RoutingSpec, SerializerSpec, hookimpl
 """
 
 
@@ -408,6 +408,10 @@ BACKENDS = {
         "open=lambda e, s, c: NoNames(c.directory / 'x', e)",
         r"NoNames.relabel cannot be called: it must take \(stored, labels\)",
     ),
+    "declares what it cannot do": (
+        "open=lambda e, s, c: KeepsAll(c.directory / 'x', e), capabilities=frozenset({Capability.DELETE})",
+        "KeepsAll.delete cannot be called: it must be a function that takes",
+    ),
 }
 KINDS = """
 class NoFetch(LocalBackend):
@@ -420,6 +424,9 @@ class NoLabels(LocalBackend):
 class NoNames(LocalBackend):
     def relabel(self, stored):
         pass
+
+class KeepsAll(LocalBackend):
+    delete = None
 
 class Puts(LocalBackend):
     def put(self, sealed, labels):

@@ -25,6 +25,8 @@ from tracelet.exceptions import (
 from tracelet.settings import NoSettings
 
 __all__ = [
+    "PROTOCOLS",
+    "Abilities",
     "Backend",
     "BackendContext",
     "BackendSpec",
@@ -42,6 +44,7 @@ __all__ = [
     "SealedArtifact",
     "StoredArtifact",
     "TakesBack",
+    "abilities_of",
     "check_label",
     "flaw_of",
     "label_conflict",
@@ -441,7 +444,11 @@ class Heals(Protocol):
 
 
 class Capability(enum.Enum):
-    """What a backend can do besides; declared in its spec, and checked by the contract kit."""
+    """What a backend can do besides, and core or its users must know before it is opened: its spec declares it.
+
+    The backend implements the protocol behind it: core checks that when it opens the backend, and the contract kit checks
+    that nothing is implemented and not declared.
+    """
 
     ALIASES = "moves aliases"
     INPUTS = "records lineage"
@@ -456,6 +463,41 @@ PROTOCOLS: Mapping[Capability, type] = {
     Capability.DELETE: Deletes,
     Capability.COLLECT: Collects,
 }
+
+
+@attrs.frozen
+class Abilities:
+    """A backend as each of the protocols that it implements besides :class:`Backend`; None for the others."""
+
+    moves_aliases: MovesAliases | None
+    records_inputs: RecordsInputs | None
+    deletes: Deletes | None
+    collects: Collects | None
+    takes_back: TakesBack | None
+    recalls: Recalls | None
+    heals: Heals | None
+    #: Those protocols themselves.
+    protocols: tuple[type, ...]
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the spec of this backend has to declare."""
+        return frozenset(capability for capability, protocol in PROTOCOLS.items() if protocol in self.protocols)
+
+
+def abilities_of(backend: object) -> Abilities:
+    """Return what an opened backend can do. Nothing else in core asks which protocols it implements."""
+    every = (MovesAliases, RecordsInputs, Deletes, Collects, TakesBack, Recalls, Heals)
+    return Abilities(
+        moves_aliases=backend if isinstance(backend, MovesAliases) else None,
+        records_inputs=backend if isinstance(backend, RecordsInputs) else None,
+        deletes=backend if isinstance(backend, Deletes) else None,
+        collects=backend if isinstance(backend, Collects) else None,
+        takes_back=backend if isinstance(backend, TakesBack) else None,
+        recalls=backend if isinstance(backend, Recalls) else None,
+        heals=backend if isinstance(backend, Heals) else None,
+        protocols=tuple(protocol for protocol in every if isinstance(backend, protocol)),
+    )
 
 
 @attrs.frozen

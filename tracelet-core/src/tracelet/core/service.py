@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from tracelet.core.backend import (
+    PROTOCOLS,
+    Abilities,
     Backend,
     BackendContext,
     BackendSpec,
-    Collects,
-    Deletes,
-    Heals,
     Labels,
-    MovesAliases,
-    Recalls,
-    RecordsInputs,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
-    TakesBack,
+    abilities_of,
     flaw_of,
 )
 from tracelet.core.entries import ArtifactType
@@ -56,41 +54,28 @@ class Delivered:
     created: bool
 
 
-#: How core calls a backend: by the method, its arguments in their order, and those by name.
-_METHODS: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
-    ("start", ("run",), ()),
-    ("put", ("sealed", "labels"), ()),
-    ("find", ("name", "ref"), ()),
-    ("list", (), ("name", "type")),
-    ("fetch", ("stored", "paths", "dest"), ()),
-    ("stop", (), ("failed",)),
-)
-#: And what it may have besides.
-_MORE: Sequence[tuple[type, str, tuple[str, ...]]] = (
-    (MovesAliases, "relabel", ("stored", "labels")),
-    (RecordsInputs, "record_input", ("stored",)),
-    (Deletes, "delete", ("stored",)),
-    (TakesBack, "take_back", ("stored",)),
-    (Collects, "collect", ("older_than",)),
-    (Recalls, "recall", ("name",)),
-    (Recalls, "put_next", ("sealed", "labels")),
-    (Heals, "heal", ("stored", "sealed")),
-    (Heals, "place", ("stored", "path")),
-)
+def _calls(protocol: type) -> Iterator[tuple[str, list[str], list[str]]]:
+    """How core calls each method of a protocol: its name, its arguments in their order, and those by name."""
+    for name, method in vars(protocol).items():
+        if inspect.isfunction(method) and not name.startswith("_"):
+            _, *parameters = inspect.signature(method).parameters.values()
+            named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+            yield name, [one.name for one in parameters if one.name not in named], named
 
 
-def _checked(name: str, backend: Any) -> Backend:
-    """Return a backend that can be called as core does; raises :class:`PluginError`, for it will not be one later."""
-    able = [(method, arguments, ()) for kind, method, arguments in _MORE if isinstance(backend, kind)]
-    for method, arguments, named in (*_METHODS, *able):
+def _checked(spec: BackendSpec, backend: Any) -> tuple[Backend, Abilities]:
+    """Return a backend that can be called as core does, and what it can do; raises :class:`PluginError` for any other."""
+    able = abilities_of(backend)
+    declared = [protocol for capability, protocol in PROTOCOLS.items() if capability in spec.capabilities]
+    # What is declared and not there is told, too: core goes by the declaration before it opens a backend.
+    for method, arguments, named in chain.from_iterable(map(_calls, (Backend, *able.protocols, *declared))):
         wrong = misfit(getattr(backend, method, None), arguments, named)
         if wrong:
             raise PluginError(
-                f"the plugin of the backend {name!r} is broken: {type(backend).__name__}.{method} cannot be called: {wrong}. "
-                "Repair it, or choose another backend."
+                f"the plugin of the backend {spec.name!r} is broken: {type(backend).__name__}.{method} cannot be called: "
+                f"{wrong}. Repair it, or choose another backend."
             )
-    checked: Backend = backend
-    return checked
+    return backend, able
 
 
 class Service:
@@ -98,7 +83,7 @@ class Service:
 
     def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
         self.name = spec.name
-        self._backend = _checked(spec.name, spec.open(experiment, settings, context))
+        self._backend, self._able = _checked(spec, spec.open(experiment, settings, context))
         self._run: RunInfo | None = None
 
     def ping(self) -> None:
@@ -145,16 +130,17 @@ class Service:
     def _put_next(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact | None:
         """Put what is other content than the newest version has, as far as that is remembered, without a look."""
         manifest = sealed.manifest
-        if not isinstance(self._backend, Recalls):
+        recalls = self._able.recalls
+        if recalls is None:
             return None
-        recalled = self._version_or_none("recall", self._backend.recall(manifest.name), manifest.name)
+        recalled = self._version_or_none("recall", recalls.recall(manifest.name), manifest.name)
         if recalled is None or recalled.manifest.type is not manifest.type:
             return None
         if recalled.manifest.digest == manifest.digest:
             return None
         _check_sources(sealed)
         self.begin(run)
-        return self._version_or_none("put_next", self._backend.put_next(sealed, labels), manifest.name)
+        return self._version_or_none("put_next", recalls.put_next(sealed, labels), manifest.name)
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """Return the version that ``ref`` means, or None."""
@@ -181,20 +167,20 @@ class Service:
 
     def remedy(self, stored: StoredArtifact, path: str) -> str:
         """Say where the damaged bytes at a path of a version are, and what puts them right."""
-        place = self._backend.place(stored, path) if isinstance(self._backend, Heals) else ""
+        place = self._able.heals.place(stored, path) if self._able.heals is not None else ""
         if place:
             return f"They are {place}: log the same content again, which puts them right"
         return "Log it again with another description, which makes a new version"
 
     def record_input(self, stored: StoredArtifact, run: RunInfo) -> None:
         """Note in the backend, where it can, that the run uses this version."""
-        if isinstance(self._backend, RecordsInputs):
+        if self._able.records_inputs is not None:
             self.begin(run)
-            self._backend.record_input(stored)
+            self._able.records_inputs.record_input(stored)
 
     def collect(self, older_than: float) -> int:
         """Clear the backend's own garbage, where it can; return the bytes."""
-        return sum(self._backend.collect(older_than)) if isinstance(self._backend, Collects) else 0
+        return sum(self._able.collects.collect(older_than)) if self._able.collects is not None else 0
 
     def stop(self, failed: bool) -> None:
         """The run ends, and with it the use of the backend."""
@@ -232,8 +218,8 @@ class Service:
 
     def _healed(self, stored: StoredArtifact, sealed: SealedArtifact, *, created: bool) -> Delivered:
         """Nothing is sent; but what was lost of the version meanwhile, or damaged, is put right."""
-        if isinstance(self._backend, Heals):
-            self._backend.heal(stored, sealed)
+        if self._able.heals is not None:
+            self._able.heals.heal(stored, sealed)
         return Delivered(stored, created)
 
     def _readable(self, name: str, ref: str) -> StoredArtifact | None:
@@ -289,20 +275,20 @@ class Service:
         """Whether the newest version is this very content, and can take the label."""
         if latest.manifest.digest != manifest.digest or not latest.manifest.as_complete_as(manifest):
             return False
-        return labels.version is None or (latest.label is None and isinstance(self._backend, MovesAliases))
+        return labels.version is None or (latest.label is None and self._able.moves_aliases is not None)
 
     def _relabelled(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         missing = set(labels.aliases) - set(stored.aliases)
         if not missing and labels.version in {None, stored.label}:
             return stored
-        if not isinstance(self._backend, MovesAliases):
+        if self._able.moves_aliases is None:
             raise BackendError(
                 f"{self.name} has this content as {stored.version} and cannot name it "
                 f"{', '.join(sorted(missing))} afterwards: get it by {stored.version}.",
                 backend=self.name,
                 retryable=False,
             )
-        return self._version("relabel", self._backend.relabel(stored, labels), stored.manifest.name)
+        return self._version("relabel", self._able.moves_aliases.relabel(stored, labels), stored.manifest.name)
 
     def _check_unchanged(
         self, sealed: SealedArtifact, stored: StoredArtifact, holders: Mapping[str, StoredArtifact]
@@ -318,15 +304,16 @@ class Service:
 
     def _undo(self, stored: StoredArtifact, holders: Mapping[str, StoredArtifact]) -> None:
         """Undo a put as far as the backend can; aliases go back to the versions that had them before it."""
-        if isinstance(self._backend, TakesBack):
-            self._backend.take_back(stored)
-        elif isinstance(self._backend, Deletes):
-            self._backend.delete(stored)
-            if isinstance(self._backend, MovesAliases):
+        able = self._able
+        if able.takes_back is not None:
+            able.takes_back.take_back(stored)
+        elif able.deletes is not None:
+            able.deletes.delete(stored)
+            if able.moves_aliases is not None:
                 for alias, holder in holders.items():
                     # Another process may have moved it meanwhile.
                     if self.find(holder.manifest.name, alias) is None:
-                        self._backend.relabel(holder, Labels(None, (alias,)))
+                        able.moves_aliases.relabel(holder, Labels(None, (alias,)))
 
 
 def _check_sources(sealed: SealedArtifact) -> None:

@@ -59,7 +59,7 @@ class Declaring(Workbench):
         assert seconds < _CHEAP
 
     def test_declared_capabilities_are_the_implemented_ones(self, desk: Desk, spec: BackendSpec) -> None:
-        """Core and routing go by the declaration, the service by the protocols: they must say the same."""
+        """Core goes by the declaration before it opens a backend, and by the protocols after: they must say the same."""
         assert desk.implements() == sorted(capability.name for capability in spec.capabilities)
 
     def test_settings_have_defaults_and_are_plain_data(self, spec: BackendSpec) -> None:

@@ -14,16 +14,14 @@ from typing import Any
 import attrs
 
 from tracelet.core.backend import (
-    PROTOCOLS,
     Backend,
     BackendContext,
     BackendSpec,
-    Deletes,
     Labels,
-    MovesAliases,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
+    abilities_of,
 )
 from tracelet.core.entries import ArtifactType
 from tracelet.core.lane import guarded
@@ -173,14 +171,16 @@ def _fetch(key: str, stored: StoredArtifact, paths: Collection[str], dest: Path)
 def _relabel(key: str, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
     _start(key)
     opened = _OPENED[key]
-    assert isinstance(opened.backend, MovesAliases)
-    return guarded(opened.spec.name, opened.backend.relabel, stored, labels)
+    able = abilities_of(opened.backend).moves_aliases
+    assert able is not None
+    return guarded(opened.spec.name, able.relabel, stored, labels)
 
 
 def _delete(key: str, stored: StoredArtifact) -> None:
     opened = _OPENED[key]
-    assert isinstance(opened.backend, Deletes)
-    guarded(opened.spec.name, opened.backend.delete, stored)
+    able = abilities_of(opened.backend).deletes
+    assert able is not None
+    guarded(opened.spec.name, able.delete, stored)
 
 
 def _record_input(key: str, stored: StoredArtifact) -> None:
@@ -193,8 +193,7 @@ def _collect(key: str, older_than: float) -> int:
 
 
 def _implements(key: str) -> list[str]:
-    backend = _OPENED[key].backend
-    return sorted(capability.name for capability, protocol in PROTOCOLS.items() if isinstance(backend, protocol))
+    return sorted(capability.name for capability in abilities_of(_OPENED[key].backend).capabilities)
 
 
 class Desk:
