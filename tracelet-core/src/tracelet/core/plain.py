@@ -311,12 +311,17 @@ def _carries(kind: Any) -> bool:
 
 
 def _carrying(made: Converter, kind: Any) -> tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]:
-    """How a class with a field ``extra`` is read and written: what it has no field for is kept in that, and written again."""
+    """How a class with a field ``extra`` is read and written: what it has no field for is kept in that, and written again.
+
+    A field that is keyword-only was added by a later release than the class, and is left out while it has its default.
+    """
     from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+    own = [field for field in attrs.fields(kind) if field.name != "extra"]
+    added: dict[str, Any] = {field.name: override(omit_if_default=True) for field in own if field.kw_only}
     read = make_dict_structure_fn(kind, made, _cattrs_detailed_validation=False, extra=override(omit=True))
-    write = make_dict_unstructure_fn(kind, made, extra=override(omit=True))
-    known = set(attrs.fields_dict(kind)) - {"extra"}
+    write = make_dict_unstructure_fn(kind, made, extra=override(omit=True), **added)
+    known = {field.name for field in own}
 
     def structure(data: Any, _: Any) -> Any:
         value = read(data, kind)
