@@ -212,6 +212,18 @@ def test_what_waits_under_a_name_is_delivered_before_what_is_logged_later(moody:
     assert contents(exp) == ["old", "older than new", "new"]
 
 
+def test_an_answer_that_was_damaged_on_its_way_refuses_nothing_for_good(moody: Moody, experiment: Make) -> None:
+    exp = experiment()
+    for mood in ("garbled", "astray"):
+        moody.told(put=mood)
+        results = exp.log_artifact(artifact(mood))
+        assert not results.failed
+        assert "what moody answered cannot be read" in str(results.queued["moody"])
+        moody.told()
+        assert exp.flush() == 0
+    assert contents(exp) == ["garbled", "astray"]
+
+
 def test_while_the_older_one_cannot_be_delivered_the_newer_waits_behind_it(
     moody: Moody, experiment: Make, home: Path
 ) -> None:

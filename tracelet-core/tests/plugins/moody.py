@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.exceptions import ArtifactError, BackendAuthError, BackendUnavailable
+from tracelet.exceptions import ArtifactError, BackendAuthError, BackendUnavailable, IntegrityError, UnsafePath
 from tracelet.plugin import BackendSpec, BlobBackend, Capability, hookimpl
 from tracelet.settings import own_variable
 
@@ -77,6 +77,10 @@ class Moody(BlobBackend):
                 raise BackendAuthError("moody does not know you")
             case "never":
                 raise ArtifactError("moody never takes that")
+            case "garbled":
+                raise IntegrityError("moody's record is no JSON")
+            case "astray":
+                raise UnsafePath("moody's record names '../x'")
             case "broken":
                 raise ZeroDivisionError("moody divides")
             case "quit":

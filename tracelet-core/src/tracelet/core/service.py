@@ -225,15 +225,22 @@ class Service:
     def _readable(self, name: str, ref: str) -> StoredArtifact | None:
         """Find a version; one whose manifest is damaged is none, and stands in nobody's way."""
         try:
-            return self.find(name, ref)
+            return self._ask(name, ref)
         except _DAMAGED as error:
             _LOG.warning("%r %s is passed over: %s", name, ref, error)
             return None
 
+    def _ask(self, name: str, ref: str) -> StoredArtifact | None:
+        """Find a version; an answer that cannot be read may have been changed on its way, and is asked for once more."""
+        try:
+            return self.find(name, ref)
+        except _DAMAGED:
+            return self.find(name, ref)
+
     def _latest(self, name: str) -> tuple[StoredArtifact | None, StoredArtifact | None]:
         """The newest version, or None where it is damaged; and the newest that tells the name's type."""
         try:
-            latest = self.find(name, "latest")
+            latest = self._ask(name, "latest")
         except _DAMAGED as error:
             _LOG.warning("the newest version of %r is passed over: %s", name, error)
             return None, self._newest_readable(name)

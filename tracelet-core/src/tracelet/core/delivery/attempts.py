@@ -11,10 +11,11 @@ from typing import Any
 from tracelet.core.backend import SealedArtifact
 from tracelet.core.delivery.outcomes import limit_for
 from tracelet.core.delivery.patience import Patience
+from tracelet.core.files import FileChanged
 from tracelet.core.lane import Lane
 from tracelet.core.outbox import Parcel
 from tracelet.core.service import Delivered
-from tracelet.exceptions import BackendError, TraceletError
+from tracelet.exceptions import BackendError, IntegrityError, TraceletError, UnsafePath
 from tracelet.settings import TraceletSettings
 
 __all__ = ["Attempts"]
@@ -74,11 +75,12 @@ class Attempts:
                     "deliver", limit, sealed=sealed, labels=parcel.labels, run=parcel.run, again=again
                 )
                 break
-            except TraceletError as error:
+            except TraceletError as raised:
+                error = _of_the_line(raised, parcel.backend)
                 if not self._waits_for(error, began + seconds):
                     if not self._is_its_own(parcel) or _asks_to_wait(error):
                         self._note_trouble(error, began, lane)
-                    raise
+                    raise error from raised.__cause__
                 again = True
         if lane is self.lane:
             self.patience.note_success()
@@ -120,6 +122,13 @@ class Attempts:
         """What another process's deliveries meet is their own trouble."""
         if lane is self.lane:
             self.patience.note_trouble(error, began)
+
+
+def _of_the_line(error: TraceletError, backend: str) -> TraceletError:
+    """What a backend gives of its own records may have been changed on its way: then the next attempt gets it whole."""
+    if isinstance(error, (IntegrityError, UnsafePath)) and not isinstance(error, FileChanged):
+        return BackendError(f"what {backend} answered cannot be read: {error}", backend=backend)
+    return error
 
 
 def _asks_to_wait(error: TraceletError) -> float:
