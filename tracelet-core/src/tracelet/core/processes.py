@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -106,7 +106,7 @@ def end_family(token: str, leader: int | None = None, *, spare: int | None = Non
     ``spare`` is left alone. ``patience`` is in seconds. Where nothing shows processes, the whole process group of
     ``leader`` is killed; who has left that group goes on unseen.
     """
-    if _table() is None:
+    if _TABLE is None:
         return _end_group(leader)
     limit = time.monotonic() + patience
     while True:
@@ -128,7 +128,7 @@ def _end_group(leader: int | None) -> list[int]:
 
 def io_bytes(token: str) -> int | None:
     """Return the bytes that a lane's processes have read and written so far (proc(5), io); None where nothing counts them."""
-    if not isinstance(_table(), _Proc):
+    if not isinstance(_TABLE, _Proc):
         return None
     total = 0
     for pid in family(token):
@@ -177,43 +177,50 @@ class _Proc:
 class _Psutil:
     """psutil, which is there wherever the system is not Linux."""
 
-    def started(self, pid: int) -> str:
-        with contextlib.suppress(ImportError):
-            import psutil
+    def __init__(self, psutil: Any) -> None:
+        self._psutil = psutil
+        self._wrong = (psutil.Error, OSError)
 
-            with contextlib.suppress(psutil.Error, OSError):
-                process = psutil.Process(pid)
-                return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.6f}"
+    def started(self, pid: int) -> str:
+        with contextlib.suppress(*self._wrong):
+            process = self._psutil.Process(pid)
+            return "" if process.status() == self._psutil.STATUS_ZOMBIE else f"{process.create_time():.6f}"
         return ""
 
     def marked(self, variable: str, value: str) -> list[int]:
-        import psutil
-
         found = set()
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
+        for pid in self._psutil.pids():
+            with contextlib.suppress(*self._wrong):
+                process = self._psutil.Process(pid)
                 if process.environ().get(variable) == value:
                     # Some of a system's own programs show their environment to nobody.
                     found |= {process.pid, *(child.pid for child in process.children(recursive=True))}
         return sorted(found)
 
 
-def _table() -> _Table | None:
+def _find_table() -> _Table | None:
     """The first table that shows this very process."""
-    tables: tuple[_Table, ...] = (_Proc(), _Psutil())
+    tables: list[_Table] = [_Proc()]
+    if not tables[0].started(os.getpid()):
+        with contextlib.suppress(ImportError):
+            import psutil
+
+            tables.append(_Psutil(psutil))
     return next((table for table in tables if table.started(os.getpid())), None)
 
 
+#: Found once: of two threads that import what is not there, one would get half of it.
+_TABLE = _find_table()
+
+
 def _started(pid: int) -> str:
-    table = _table()
-    if table is not None:
-        return table.started(pid)
+    if _TABLE is not None:
+        return _TABLE.started(pid)
     return _UNKNOWN if _exists(pid) else ""
 
 
 def _marked(variable: str, value: str) -> list[int]:
-    table = _table()
-    return [] if table is None else table.marked(variable, value)
+    return [] if _TABLE is None else _TABLE.marked(variable, value)
 
 
 def _exists(pid: int) -> bool:
