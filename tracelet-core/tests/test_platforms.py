@@ -180,6 +180,8 @@ LOG = """
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 limits = ExperimentConfig(deadline={deadline}, open_timeout={long}, stop_timeout={long})
 with Experiment("trials", backend="moody", artifacts=True, config=limits) as exp:
+    while exp.stats()["backends"]["moody"]["state"] != "ready":
+        time.sleep(0.01)
     thing = exp.create_artifact("thing", ArtifactType.CONFIG).add_object({{"a": 1}}, "a")
     results = exp.log_artifact(thing)
     told([results.ok, str(results.queued.get("moody", ""))])
