@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tracelet.exceptions import ConfigError
 from tracelet.plugin import Backend, BackendContext, BackendSpec, Capability, hookimpl
-from tracelet_clearml.settings import ClearmlSettings
+from tracelet_clearml.settings import ClearmlSettings, leave_users_task
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -39,9 +40,27 @@ def _context() -> dict[str, Any]:
 
 
 def _open(experiment: str, settings: ClearmlSettings, context: BackendContext) -> Backend:
-    from tracelet_clearml.opening import open_backend
+    """Log in to ClearML's server, or open the catalogue of an offline mode. Runs in the lane's process."""
+    leave_users_task()
+    try:
+        import clearml  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"the ClearML SDK cannot be imported ({error}): install it with pip install 'tracelet-core[clearml]'."
+        ) from error
+    from tracelet_clearml.connection import connect, go_offline, is_offline
 
-    return open_backend(experiment, settings, context)
+    if is_offline(context.sdk):
+        from tracelet_clearml.offline import OfflineBackend
+
+        go_offline()
+        return OfflineBackend(experiment, context.directory, str(context.sdk.get("task_id") or ""))
+    from tracelet_clearml.backend import ClearmlBackend
+    from tracelet_clearml.errors import translated
+
+    with translated():
+        api = connect(settings.request_timeout)
+    return ClearmlBackend(api, experiment, settings, context)
 
 
 @hookimpl

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from clearml.backend_api import Session
 from clearml.backend_api.services import events, models, projects, tasks
-from clearml.backend_interface.base import InterfaceBase
-from clearml.config import config_obj
 
-from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError
+from tracelet.exceptions import BackendError, BackendUnavailable
 from tracelet.plugin import redact
-from tracelet_clearml.connection import configure
 from tracelet_clearml.errors import refused
-from tracelet_clearml.transport import bound, reach
 
-__all__ = ["Api", "connect"]
+__all__ = ["PAGE", "Api", "ApiSession"]
 
 #: The most documents that the server gives at once.
 PAGE = 500
@@ -27,7 +22,7 @@ PAGE = 500
 _HIDDEN = frozenset({"projects", "tasks"})
 
 
-class _Session(Session):
+class ApiSession(Session):
     """The SDK's session, in which what the SDK makes can be marked, and a token that is over is no refusal."""
 
     #: What every task that is made now says besides.
@@ -45,7 +40,7 @@ class _Session(Session):
 class Api:
     """Requests to ClearML's API server, of one session that the SDK uses as well."""
 
-    def __init__(self, session: _Session) -> None:
+    def __init__(self, session: ApiSession) -> None:
         self.session = session
         #: The address for people, without credentials.
         self.place = redact(session.host)
@@ -67,7 +62,7 @@ class Api:
         answer = self.session.send_request(service, action, version=self._versions[service], json=asked)
         return _data(f"{service}.{action}", answer)
 
-    def gone(self, service: str, action: str, **asked: Any) -> None:
+    def call_unless_gone(self, service: str, action: str, **asked: Any) -> None:
         """Send a request that takes something away; what is not there, or not for us to take, is no error."""
         try:
             self.call(service, action, **asked)
@@ -92,7 +87,7 @@ class Api:
         try:
             yield
         finally:
-            self.session.mark = _Session.mark
+            self.session.mark = ApiSession.mark
 
     def send_events(self, many: list[dict[str, Any]]) -> None:
         """Send events, all at once; raises as :meth:`call` does."""
@@ -132,30 +127,3 @@ def _data(endpoint: str, answer: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BackendUnavailable(f"{endpoint} of ClearML answered without data.")
     return data
-
-
-def connect(limit: float) -> Api:
-    """Log in; every request ends within ``limit`` seconds and the time for its bytes.
-
-    Raises what :func:`~tracelet_clearml.errors.translated` translates, and :class:`~tracelet.BackendUnavailable`
-    where no server listens.
-    """
-    bound(limit)
-    configure()
-    host = str(Session.get_api_server_host())
-    if Session.default_host == host and not config_obj.get("api.api_server", None):
-        pass  # ClearML's own hosted server; without credentials the session says so before it calls anybody
-    else:
-        reach(host, "API server")
-    try:
-        session = _Session(worker=f"tracelet-{socket.gethostname()}")
-    except ValueError as error:
-        if type(error) is not ValueError:
-            raise
-        raise ConfigError(
-            f"ClearML's configuration is not usable: {error} Correct clearml.conf or CLEARML_*."
-        ) from error
-    InterfaceBase._set_default_session(session)
-    if Session._offline_mode:
-        raise BackendError("ClearML is offline in this process.", retryable=False)
-    return Api(session)

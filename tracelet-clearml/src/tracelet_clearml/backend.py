@@ -35,19 +35,18 @@ from tracelet.plugin import (
     sound,
     target_path,
 )
-from tracelet_clearml import display
 from tracelet_clearml.api import Api
-from tracelet_clearml.artifacts import Place, TaskShelf, Title, Traces, Uploads
-from tracelet_clearml.blobs import Blob, download, extract, remove, upload, workspace
-from tracelet_clearml.datasets import DatasetShelf, Parent
+from tracelet_clearml.artifacts import TaskArtifacts
+from tracelet_clearml.blobs import Rollback, Uploads, download, extract, remove, scratch_folder, upload
+from tracelet_clearml.datasets import Datasets, Parent
+from tracelet_clearml.display import VersionName, send_samples
 from tracelet_clearml.errors import translated
-from tracelet_clearml.index import Catalogue, Claim, Found, NumberTaken
-from tracelet_clearml.lineage import note_input
-from tracelet_clearml.models import MODELS, ModelShelf
+from tracelet_clearml.index import Claim, Index, NumberTaken, Record
+from tracelet_clearml.models import MODELS, OutputModels
 from tracelet_clearml.offline import OfflineCatalogue
 from tracelet_clearml.projects import Projects
-from tracelet_clearml.records import Body, read_body
-from tracelet_clearml.runs import Home, Runs
+from tracelet_clearml.records import Blob, Body, Place, read_body
+from tracelet_clearml.runs import Runs, RunTask
 from tracelet_clearml.settings import ClearmlSettings
 
 __all__ = ["ClearmlBackend"]
@@ -69,12 +68,12 @@ class ClearmlBackend:
         self._directory = context.directory
         self._projects = Projects(api, experiment)
         self._runs = Runs(api, self._projects, experiment, context.sdk)
-        self._catalogue = Catalogue(api, self._projects)
+        self._index = Index(api, self._projects)
         destination = settings.output_uri or str(Session.get_files_server_host())
         self._uploads = Uploads(destination, self._projects.name, context.directory)
-        self._tasks = TaskShelf(api, self._uploads, self._runs)
-        self._models = ModelShelf(api, self._uploads, self._runs)
-        self._datasets = DatasetShelf(api, self._uploads, settings.output_uri)
+        self._tasks = TaskArtifacts(api, self._uploads, self._runs)
+        self._models = OutputModels(api, self._uploads, self._runs)
+        self._datasets = Datasets(api, self._uploads, settings.output_uri)
         self._waiting = OfflineCatalogue(context.directory, experiment)
         self._run: RunInfo | None = None
 
@@ -82,7 +81,7 @@ class ClearmlBackend:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
             self._projects.forget()
-            self._runs.home(run)
+            self._runs.task_of(run)
         self._run = run
 
     def stop(self, *, failed: bool) -> None:
@@ -94,42 +93,42 @@ class ClearmlBackend:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
             self._projects.forget()
-            traces = Traces()
+            rollback = Rollback()
             try:
-                found = self._put(sealed, labels, traces)
+                found = self._put(sealed, labels, rollback)
             except NumberTaken:
-                found = self._put(sealed, labels, traces)
+                found = self._put(sealed, labels, rollback)
             except (ArtifactError, BackendError) as error:
                 if isinstance(error, (VersionConflict, BackendUnavailable, BackendAuthError)):
                     raise
                 if not self._projects.have_changed():
                     raise
                 # Somebody has deleted the project meanwhile, or renamed it: there is another one now, or none.
-                traces.take_back()
-                found = self._put(sealed, labels, traces)
+                rollback.run()
+                found = self._put(sealed, labels, rollback)
             else:
                 if self._projects.have_changed():
                     # What was stored went elsewhere with the project, under another name: nobody would find it here.
                     if found.head.put_id == sealed.manifest.put_id:
-                        self._catalogue.abandon(found.head)
-                        traces.take_back()
-                    found = self._put(sealed, labels, traces)
+                        self._index.abandon(found.head)
+                        rollback.run()
+                    found = self._put(sealed, labels, rollback)
             self._waiting.forget(sealed.manifest.name, sealed.manifest.put_id)
             return self._stored(found)
 
-    def _put(self, sealed: SealedArtifact, labels: Labels, traces: Traces) -> Found:
+    def _put(self, sealed: SealedArtifact, labels: Labels, rollback: Rollback) -> Record:
         manifest = sealed.manifest
-        claim = self._catalogue.claim(manifest, labels)
-        if isinstance(claim, Found):
+        claim = self._index.claim(manifest, labels)
+        if isinstance(claim, Record):
             return claim
-        with self._giving_up(claim, traces), translated():
-            home = self._home()
-            place = self._store(sealed, labels, claim, home, traces)
-            body = self._body(manifest, place, home, traces)
-            found = self._catalogue.commit(claim, manifest, labels, body)
+        with self._giving_up(claim, rollback), translated():
+            run_task = self._runs.task_of(self._begun())
+            place = self._store(sealed, labels, claim, run_task, rollback)
+            body = self._body(manifest, place, run_task, rollback)
+            found = self._index.commit(claim, manifest, labels, body)
         if found.head.id != claim.head.id:
             # Another writer has stored the same content meanwhile, under the same label.
-            self._give_up(claim, traces)
+            self._give_up(claim, rollback)
         else:
             self._show(found, manifest, place)
         return found
@@ -138,7 +137,7 @@ class ClearmlBackend:
         """See :class:`~tracelet.plugin.Backend`."""
         with translated():
             self._projects.forget()
-            found = self._catalogue.find(name, ref)
+            found = self._index.find(name, ref)
             return None if found is None else self._stored(found)
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
@@ -148,7 +147,7 @@ class ClearmlBackend:
             yield from sound(
                 map(
                     or_damage(self._stored, lambda one: f"{one.head.name!r} v{one.head.number}"),
-                    self._catalogue.every(name, type),
+                    self._index.every(name, type),
                 )
             )
 
@@ -157,12 +156,12 @@ class ClearmlBackend:
         sizes = {file.artifact_path: file.size_bytes for file in stored.manifest.payload}
         place = Place.from_plain(stored.locator["place"])
         wanted = set(paths)
-        with translated(), workspace(self._directory) as desk:
+        with translated(), scratch_folder(self._directory) as scratch:
             for number, blob in enumerate(place.blobs):
                 inside = [path for path in blob.paths if path in wanted]
                 wanted -= set(inside)
                 if blob.zipped and inside:
-                    archive = desk / f"{number}.zip"
+                    archive = scratch / f"{number}.zip"
                     download(blob, archive)
                     extract(archive, {path: sizes[path] for path in inside}, dest)
                     archive.unlink()
@@ -175,7 +174,7 @@ class ClearmlBackend:
         """See :class:`~tracelet.plugin.MovesAliases`."""
         with translated():
             self._projects.forget()
-            return self._stored(self._catalogue.relabel(self._found(stored).head, labels))
+            return self._stored(self._index.relabel(self._found(stored).head, labels))
 
     def delete(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.Deletes`: the record goes first, then what it named.
@@ -185,11 +184,11 @@ class ClearmlBackend:
         place = Place.from_plain(stored.locator["place"])
         with translated():
             self._projects.forget()
-            self._catalogue.forget(self._found(stored).head)
+            self._index.forget(self._found(stored).head)
             if place.kind == "dataset":
                 return
             if place.kind == "model":
-                self._api.gone("models", "delete", model=place.entity, force=True)
+                self._api.call_unless_gone("models", "delete", model=place.entity, force=True)
             elif place.keys and not self._tasks.drop(place.task, place.keys):
                 _LOG.warning(
                     "%r v%d is deleted, and the ClearML task %s still lists it: it has ended, and ClearML changes no "
@@ -203,7 +202,7 @@ class ClearmlBackend:
         """See :class:`~tracelet.plugin.RecordsInputs`."""
         with translated():
             self._projects.forget()
-            note_input(self._api, self._runs, self._home(), stored, Place.from_plain(stored.locator["place"]))
+            self._runs.note_input(self._begun(), stored, Place.from_plain(stored.locator["place"]))
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: the bytes here of what the server has by now."""
@@ -211,29 +210,30 @@ class ClearmlBackend:
 
     # -- storing
 
-    def _store(self, sealed: SealedArtifact, labels: Labels, claim: Claim, home: Home, traces: Traces) -> Place:
-        manifest, number = sealed.manifest, claim.head.number
-        title = Title(f"{manifest.name}.v{number}", labels.version or f"v{number}", claim)
+    def _store(
+        self, sealed: SealedArtifact, labels: Labels, claim: Claim, run_task: RunTask, rollback: Rollback
+    ) -> Place:
+        manifest, version_name = sealed.manifest, VersionName.of(claim, labels)
         if manifest.type is ArtifactType.DATASET:
-            return self._datasets.store(sealed, title, home, traces, self._parents(manifest))
+            return self._datasets.store(sealed, version_name, run_task, rollback, self._parents(manifest))
         if manifest.type in MODELS and manifest.payload:
-            return self._models.store(sealed, title, home, traces)
-        return self._tasks.store(sealed, title, home, traces)
+            return self._models.store(sealed, version_name, run_task, rollback)
+        return self._tasks.store(sealed, version_name, run_task, rollback)
 
-    def _show(self, found: Found, manifest: Manifest, place: Place) -> None:
+    def _show(self, found: Record, manifest: Manifest, place: Place) -> None:
         """Show its media; that is a view of what is stored by now, and no reason to say that it is not."""
         if place.kind != "artifacts" or not self._settings.samples:
             return
         try:
             with translated():
-                display.show(self._api, manifest, place, found.head.number)
+                send_samples(self._api, manifest, place, found.head.number)
         except TraceletError as error:
             _LOG.warning("%r is stored, and ClearML does not show it as a debug sample: %s", manifest.name, error)
 
     def _parents(self, manifest: Manifest) -> tuple[Parent, ...]:
         """The version before, and the datasets that the run used."""
-        before = self._catalogue.find(manifest.name, "latest")
-        used = self._catalogue.by_digests(manifest.inputs[:_PARENTS], ArtifactType.DATASET)
+        before = self._index.find(manifest.name, "latest")
+        used = self._index.by_digests(manifest.inputs[:_PARENTS], ArtifactType.DATASET)
         found: dict[str, Parent] = {}
         for one in [*used, *([before] if before is not None else [])]:
             stored = self._stored(one)
@@ -242,42 +242,42 @@ class ClearmlBackend:
                 found[place.entity] = Parent(stored.manifest, place)
         return tuple(found.values())
 
-    def _body(self, manifest: Manifest, place: Place, home: Home, traces: Traces) -> Body:
+    def _body(self, manifest: Manifest, place: Place, run_task: RunTask, rollback: Rollback) -> Body:
         body = Body(place.to_plain(), manifest=manifest.to_dict())
         text = body.text
         if len(text) <= _INLINE:
             return body
-        with workspace(self._directory) as desk:
-            note = desk / "tracelet.json"
+        with scratch_folder(self._directory) as scratch:
+            note = scratch / "tracelet.json"
             note.write_text(text, encoding="utf-8")
-            uri = f"{self._uploads.folder(home, manifest, manifest.name)}/tracelet.json"
+            uri = f"{self._uploads.folder(run_task, manifest, manifest.name)}/tracelet.json"
             blob = Blob(uri, note.stat().st_size, hash_blob(note), ())
-            traces.add(lambda: remove(blob))
+            rollback.add(lambda: remove(blob))
             blob = attrs.evolve(blob, uri=upload(note, uri))
         return Body(attrs.evolve(place, blobs=(), keys=()).to_plain(), whole=attrs.asdict(blob))
 
     @contextlib.contextmanager
-    def _giving_up(self, claim: Claim, traces: Traces) -> Iterator[None]:
+    def _giving_up(self, claim: Claim, rollback: Rollback) -> Iterator[None]:
         """Give the claim up, and what was stored, where it fails for good; else the next attempt finds all of it."""
         try:
             yield
         except (FileChanged, OSError, TraceletError, ValueError) as error:
             if isinstance(error, NumberTaken) or not (isinstance(error, BackendError) and error.retryable):
-                self._give_up(claim, traces)
+                self._give_up(claim, rollback)
             raise
 
-    def _give_up(self, claim: Claim, traces: Traces) -> None:
-        traces.take_back()
-        self._catalogue.abandon(claim.head)
+    def _give_up(self, claim: Claim, rollback: Rollback) -> None:
+        rollback.run()
+        self._index.abandon(claim.head)
 
-    def _home(self) -> Home:
+    def _begun(self) -> RunInfo:
         if self._run is None:
             raise BackendError("ClearML's backend has no run: call start first.", retryable=False)
-        return self._runs.home(self._run)
+        return self._run
 
     # -- reading
 
-    def _stored(self, found: Found) -> StoredArtifact:
+    def _stored(self, found: Record) -> StoredArtifact:
         body = read_body(found.task)
         if body.whole is not None:
             body = Body.of(self._beside(body.whole))
@@ -299,13 +299,13 @@ class ClearmlBackend:
 
     def _beside(self, blob: Mapping[str, Any]) -> bytes:
         """Return what a record names as the place of its text."""
-        with workspace(self._directory) as desk:
-            target = desk / "tracelet.json"
+        with scratch_folder(self._directory) as scratch:
+            target = scratch / "tracelet.json"
             download(Blob(**{**blob, "paths": ()}), target)
             return target.read_bytes()
 
-    def _found(self, stored: StoredArtifact) -> Found:
-        found = self._catalogue.find(stored.manifest.name, f"put:{stored.manifest.put_id}")
+    def _found(self, stored: StoredArtifact) -> Record:
+        found = self._index.find(stored.manifest.name, f"put:{stored.manifest.put_id}")
         if found is None:
             raise ArtifactNotFound(f"{stored.manifest.name!r} {stored.version} is gone from ClearML.")
         return found

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,12 +22,28 @@ import attrs
 from clearml import StorageManager
 from clearml.storage import helper as storage_helper
 
-from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
-from tracelet.plugin import ArtifactFile, FileChanged, copy_blob, hash_blob, make_folder, redact, target_path
-from tracelet_clearml.transport import reach
+from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError, TraceletError
+from tracelet.plugin import ArtifactFile, FileChanged, Manifest, copy_blob, hash_blob, make_folder, redact, target_path
+from tracelet_clearml.errors import ServerUnavailable
+from tracelet_clearml.names import file_name
+from tracelet_clearml.records import Blob
+from tracelet_clearml.runs import RunTask
+from tracelet_clearml.transport import check_reachable
 
-__all__ = ["Blob", "check_source", "download", "extract", "pack", "remove", "stage", "upload", "workspace"]
+__all__ = [
+    "Rollback",
+    "Uploads",
+    "check_source",
+    "download",
+    "extract",
+    "pack",
+    "remove",
+    "scratch_folder",
+    "stage",
+    "upload",
+]
 
+_LOG = logging.getLogger("tracelet.clearml")
 #: What knows every kind of place; it has no types.
 _STORAGE: Any = storage_helper.StorageHelper
 _CHUNK = 1 << 20
@@ -35,20 +52,8 @@ _OLDEST = 315_619_200.0
 _WEB = {"http", "https"}
 
 
-@attrs.frozen
-class Blob:
-    """A stored file, and which files of the artifact are in it."""
-
-    uri: str
-    size_bytes: int
-    #: Of the bytes as they are stored.
-    sha256: str
-    paths: tuple[str, ...]
-    zipped: bool = False
-
-
 @contextlib.contextmanager
-def workspace(directory: Path) -> Iterator[Path]:
+def scratch_folder(directory: Path) -> Iterator[Path]:
     """Give a folder of its own in the tracelet directory, for as long as the block lasts."""
     staging = directory / "staging"
     make_folder(staging)
@@ -91,7 +96,7 @@ def stage(file: ArtifactFile, source: Path, target: Path) -> None:
 def upload(source: Path, uri: str) -> str:
     """Upload a file and return where it is. Raises :class:`~tracelet.BackendError` where it did not arrive."""
     if urlsplit(uri).scheme in _WEB:
-        reach(uri, "file server")
+        check_reachable(uri, "file server")
     if _STORAGE.get(uri) is None:
         raise BackendError(
             f"ClearML cannot write to {redact(uri)}: is its package installed (boto3 for s3, google-cloud-storage for "
@@ -120,7 +125,7 @@ def download(blob: Blob, target: Path) -> None:
         _copy(Path(unquote(parts.path)), target, blob)
         return
     if parts.scheme in _WEB:
-        reach(blob.uri, "file server")
+        check_reachable(blob.uri, "file server")
     storage = _STORAGE.get(blob.uri)
     if storage is None:
         raise BackendError(
@@ -163,3 +168,57 @@ def remove(blob: Blob) -> None:
     """Delete a blob; one that is not there is no error."""
     if (helper := _STORAGE.get(blob.uri)) is not None:
         helper.delete(blob.uri, silent=True)
+
+
+class Rollback:
+    """What a put has left on the servers so far: taken back where nothing will come of it."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def add(self, step: Callable[[], object]) -> None:
+        """Remember how something that is about to be made is taken back."""
+        self._steps.append(step)
+
+    def run(self) -> None:
+        """Take everything back, the last one first; what cannot be is told in the log."""
+        while self._steps:
+            try:
+                self._steps.pop()()
+            except (ServerUnavailable, OSError, TraceletError) as error:
+                _LOG.warning("something that was not stored as a whole stays in ClearML: %s", error)
+
+
+@attrs.frozen
+class Uploads:
+    """Uploads of files of one run's task: to URLs as the SDK makes them, with the put-id in them."""
+
+    destination: str
+    project: str
+    #: Where temporary files may be.
+    directory: Path
+
+    def folder(self, run_task: RunTask, manifest: Manifest, key: str) -> str:
+        """Return the URL of the folder of one put."""
+        project = "/".join(map(file_name, self.project.split("/")))
+        own = f"{file_name(run_task.name)}.{run_task.task_id}"
+        return f"{self.destination.rstrip('/')}/{project}/{own}/artifacts/{key}.{manifest.put_id}"
+
+    def one(self, file: ArtifactFile, source: Path, uri: str, rollback: Rollback) -> Blob:
+        """Store one file as it is."""
+        check_source(file, source)
+        assert file.sha256 is not None
+        blob = Blob(uri, file.size_bytes, file.sha256, (file.artifact_path,))
+        rollback.add(lambda: remove(blob))
+        return attrs.evolve(blob, uri=upload(source, uri))
+
+    def packed(self, files: Iterable[ArtifactFile], sources: Mapping[str, Path], uri: str, rollback: Rollback) -> Blob:
+        """Store several files as one zip."""
+        files = list(files)
+        with scratch_folder(self.directory) as scratch:
+            target = scratch / "pack.zip"
+            pack(target, files, sources)
+            paths = tuple(file.artifact_path for file in files)
+            blob = Blob(uri, target.stat().st_size, hash_blob(target), paths, zipped=True)
+            rollback.add(lambda: remove(blob))
+            return attrs.evolve(blob, uri=upload(target, uri))

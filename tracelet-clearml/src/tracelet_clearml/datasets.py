@@ -15,14 +15,15 @@ from clearml.backend_interface.task.development.worker import DevWorker
 from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.plugin import FileChanged, Manifest, SealedArtifact, target_path
 from tracelet_clearml.api import Api
-from tracelet_clearml.artifacts import Place, Title, Traces, Uploads, facts, shown
-from tracelet_clearml.blobs import Blob, remove, stage, workspace
-from tracelet_clearml.errors import Away
+from tracelet_clearml.blobs import Rollback, Uploads, remove, scratch_folder, stage
+from tracelet_clearml.display import VersionName, shown_metadata, shown_text
+from tracelet_clearml.errors import ServerUnavailable
 from tracelet_clearml.names import entity_name
-from tracelet_clearml.runs import Home
-from tracelet_clearml.transport import heard
+from tracelet_clearml.records import Blob, Place
+from tracelet_clearml.runs import RunTask
+from tracelet_clearml.transport import thread_errors
 
-__all__ = ["DatasetShelf", "Parent"]
+__all__ = ["Datasets", "Parent"]
 
 _LOG = logging.getLogger("tracelet.clearml")
 
@@ -60,7 +61,7 @@ class _Pinger(DevWorker):
 vars(sdk)["DevWorker"] = _Pinger
 
 
-class DatasetShelf:
+class Datasets:
     """One ClearML dataset for each version; files that the version before has, too, are not stored again."""
 
     def __init__(self, api: Api, uploads: Uploads, output_uri: str) -> None:
@@ -69,12 +70,17 @@ class DatasetShelf:
         self._output_uri = output_uri or None
 
     def store(
-        self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces, parents: tuple[Parent, ...] = ()
+        self,
+        sealed: SealedArtifact,
+        version_name: VersionName,
+        run_task: RunTask,
+        rollback: Rollback,
+        parents: tuple[Parent, ...] = (),
     ) -> Place:
-        """See :class:`~tracelet_clearml.artifacts.Shelf`. Raises where ClearML does not show the dataset afterwards."""
+        """Make the dataset. Raises where ClearML does not show the dataset afterwards."""
         parents = tuple(one for one in parents if one.place.depth < _DEEPEST)
         try:
-            place = self._stored(sealed, title, home, traces, parents)
+            place = self._stored(sealed, version_name, run_task, rollback, parents)
         except _LOST as error:
             if not parents or isinstance(error, TraceletError):
                 raise
@@ -83,35 +89,42 @@ class DatasetShelf:
                 "%r begins a new line of datasets in ClearML: one that it comes from is not as it was (%s).",
                 *(sealed.manifest.name, error),
             )
-            traces.take_back()
-            place = self._stored(sealed, title, home, traces, ())
-        if title.claim.again:
+            rollback.run()
+            place = self._stored(sealed, version_name, run_task, rollback, ())
+        if version_name.again:
             self._sweep(sealed.manifest, place.entity)
         return place
 
     def _stored(
-        self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces, parents: tuple[Parent, ...]
+        self,
+        sealed: SealedArtifact,
+        version_name: VersionName,
+        run_task: RunTask,
+        rollback: Rollback,
+        parents: tuple[Parent, ...],
     ) -> Place:
         manifest = sealed.manifest
         _Pinger.last = None
-        traces.add(lambda: self._sweep(manifest))
+        rollback.add(lambda: self._sweep(manifest))
         try:
-            with heard(), self._api.marking(runtime={_MARK: manifest.put_id}):
+            with thread_errors(), self._api.marking(runtime={_MARK: manifest.put_id}):
                 dataset = Dataset.create(
                     dataset_name=entity_name(manifest.name),
                     dataset_project=self._uploads.project,
                     dataset_tags=["tracelet"],
                     parent_datasets=[one.place.entity for one in parents],
-                    dataset_version=title.version,
+                    dataset_version=version_name.version,
                     output_uri=self._output_uri,
-                    description=shown(manifest.description, _LONGEST_COMMENT) or None,
+                    description=shown_text(manifest.description, _LONGEST_COMMENT) or None,
                 )
                 key = str(dataset.id)
                 kept = self._fill(dataset, sealed, parents)
-                dataset.set_metadata({**facts(manifest, title), "manifest": manifest.to_dict()}, ui_visible=False)
-                self._api.call("tasks", "edit", task=key, parent=home.task_id, force=True)
+                dataset.set_metadata(
+                    {**shown_metadata(manifest, version_name), "manifest": manifest.to_dict()}, ui_visible=False
+                )
+                self._api.call("tasks", "edit", task=key, parent=run_task.task_id, force=True)
                 dataset.finalize()
-        except (Exception, Away):
+        except (Exception, ServerUnavailable):
             self._give_up()
             raise
         depth = 1 + max((one.place.depth for one in parents), default=-1)
@@ -123,11 +136,11 @@ class DatasetShelf:
         if parents and not kept:
             # With files of a parent that stay, the SDK leaves out a new file of the same bytes as one of them, and it is lost.
             dataset.remove_files("*")
-        with workspace(self._uploads.directory) as desk:
+        with scratch_folder(self._uploads.directory) as scratch:
             for file in sealed.manifest.payload:
-                stage(file, sealed.sources[file.artifact_path], target_path(desk / "files", file.artifact_path))
+                stage(file, sealed.sources[file.artifact_path], target_path(scratch / "files", file.artifact_path))
             if sealed.manifest.payload:
-                dataset.add_files(str(desk / "files"))
+                dataset.add_files(str(scratch / "files"))
             entries = dataset.file_entries_dict
             for file in sealed.manifest.payload:
                 entry = entries.get(file.artifact_path)
@@ -179,7 +192,7 @@ class DatasetShelf:
         """Delete a dataset that nothing came of, and its files."""
         found = self._api.call("tasks", "get_all", id=[key], only_fields=["id", "execution.artifacts"])["tasks"]
         artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
-        self._api.gone("tasks", "delete", task=key, force=True)
+        self._api.call_unless_gone("tasks", "delete", task=key, force=True)
         for uri in {str(one.get("uri")) for one in artifacts}:
             if key in uri:
                 remove(Blob(uri, 0, "", ()))
@@ -192,7 +205,7 @@ class DatasetShelf:
         pinger.unregister()
         try:
             self._api.call("tasks", "failed", task=pinger.key, force=True, status_reason="not stored as a whole")
-        except (Away, BackendUnavailable):
+        except (ServerUnavailable, BackendUnavailable):
             return  # the same trouble that is on its way to the caller
 
 

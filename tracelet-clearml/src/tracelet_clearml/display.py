@@ -1,21 +1,76 @@
-"""Debug samples: media of an artifact, shown by ClearML beside the run's plots, from where they are stored already."""
+"""What ClearML's users see of a version: its name, text about it, and debug samples of its media."""
 
 from __future__ import annotations
 
 import mimetypes
 import time
 
-from tracelet.plugin import Manifest
+import attrs
+
+from tracelet.plugin import ArtifactType, Labels, Manifest
 from tracelet_clearml.api import Api
-from tracelet_clearml.artifacts import MEDIA, Place
+from tracelet_clearml.index import Claim
+from tracelet_clearml.records import Place
 
-__all__ = ["show"]
+__all__ = ["LONGEST_PREVIEW", "MEDIA", "VersionName", "identity", "send_samples", "shown_metadata", "shown_text"]
 
+MEDIA = frozenset({ArtifactType.IMAGE, ArtifactType.AUDIO, ArtifactType.VIDEO, ArtifactType.VISUALIZATION})
+LONGEST_PREVIEW = 2000
+_LONGEST_VALUE = 500
+#: So many of the caller's metadata are shown, with so many characters together. A task's entries are one document, and
+#: ClearML's database takes documents up to 16 MB.
+_MOST_VALUES = 50
+_LONGEST_VALUES = 8000
 _SHOWABLE = ("image/", "audio/", "video/")
 _PAGES = {".html", ".htm"}
 
 
-def show(api: Api, manifest: Manifest, place: Place, number: int) -> None:
+@attrs.frozen
+class VersionName:
+    """What a version is called in ClearML."""
+
+    #: ``<name>.v<number>``.
+    key: str
+    #: The caller's label, or ``v<number>``.
+    version: str
+    #: Whether an earlier attempt of the same put may have left something.
+    again: bool
+
+    @classmethod
+    def of(cls, claim: Claim, labels: Labels) -> VersionName:
+        """Return what the version of a claim will be called."""
+        number = claim.head.number
+        return cls(f"{claim.head.name}.v{number}", labels.version or f"v{number}", claim.again)
+
+
+def shown_metadata(manifest: Manifest, version_name: VersionName) -> dict[str, str]:
+    """Return what ClearML's users are shown of an artifact, as text, which is all that it keeps: the first of its metadata."""
+    own = identity(manifest, version_name)
+    own |= {"description": shown_text(manifest.description)} if manifest.description else {}
+    told: dict[str, str] = {}
+    left = _LONGEST_VALUES
+    for name, value in manifest.metadata.items():
+        # ClearML takes no empty key, and no notice of what is blank around one: it must not become one of ours.
+        key, text = shown_text(name).strip(), shown_text(str(value), _LONGEST_VALUE)
+        left -= len(key) + len(text)
+        if left < 0 or len(told) == _MOST_VALUES:
+            break
+        if key:
+            told[key] = text
+    return told | own
+
+
+def shown_text(text: str | None, longest: int = LONGEST_PREVIEW) -> str:
+    """Return text as ClearML's database takes it: bounded, and without NUL, which an earlier release let pass."""
+    return (text or "")[:longest].replace("\0", "")
+
+
+def identity(manifest: Manifest, version_name: VersionName) -> dict[str, str]:
+    """Return what says which artifact and version it is."""
+    return {"version": version_name.version, "type": manifest.type.value, "digest": f"sha256:{manifest.digest}"}
+
+
+def send_samples(api: Api, manifest: Manifest, place: Place, number: int) -> None:
     """Note the media of a version as debug samples of its task; one series a file, one step a version."""
     if manifest.type not in MEDIA:
         return

@@ -14,7 +14,7 @@ from clearml.backend_interface.session import SendError
 from tracelet.exceptions import ArtifactError, BackendAuthError, BackendError, BackendUnavailable, TraceletError
 from tracelet.plugin import redact
 
-__all__ = ["Away", "Barred", "WrongStatus", "refused", "translated"]
+__all__ = ["AccessDenied", "ServerUnavailable", "WrongStatus", "refused", "translated"]
 
 _LONGEST = 600
 #: ClearML's own numbers (``apiserver/apierrors/errors.conf`` of its server) for what it does not take: a request, a
@@ -33,7 +33,7 @@ _CREDENTIALS = (
 )
 
 
-class Away(BaseException):
+class ServerUnavailable(BaseException):
     """A server did not answer as one that works.
 
     No ``Exception``: the SDK catches every one of those and tries again without end, or goes on as if nothing had
@@ -50,7 +50,7 @@ class WrongStatus(BackendError):
     """ClearML does not do this to a task of its status: only new and running tasks take anything."""
 
 
-class Barred(Away):
+class AccessDenied(ServerUnavailable):
     """A server answered that we are not let in. :func:`translated` makes a :class:`~tracelet.BackendAuthError` of it."""
 
 
@@ -91,10 +91,10 @@ def translated() -> Iterator[None]:
         yield
     except TraceletError:
         raise
-    except Barred as barred:
-        raise BackendAuthError(f"{barred} {_CREDENTIALS}") from barred
-    except Away as away:
-        raise BackendUnavailable(str(away), retry_after=away.retry_after) from away
+    except AccessDenied as error:
+        raise BackendAuthError(f"{error} {_CREDENTIALS}") from error
+    except ServerUnavailable as error:
+        raise BackendUnavailable(str(error), retry_after=error.retry_after) from error
     except MissingConfigError as error:
         raise BackendAuthError(f"there are no credentials for ClearML: {_CREDENTIALS}") from error
     except LoginError as error:

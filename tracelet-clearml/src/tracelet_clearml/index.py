@@ -16,9 +16,9 @@ from tracelet.exceptions import BackendError, BackendUnavailable
 from tracelet.plugin import ArtifactType, Labels, Manifest, label_conflict, look_up, of_digest, parse_ref
 from tracelet_clearml.api import PAGE, Api
 from tracelet_clearml.projects import Projects
-from tracelet_clearml.records import OLD_RECORD, Body, Head, State, Wanted, configuration
+from tracelet_clearml.records import OLD_RECORD, Body, Head, Query, State, configuration
 
-__all__ = ["Catalogue", "Claim", "Found", "NumberTaken"]
+__all__ = ["Claim", "Index", "NumberTaken", "Record"]
 
 _HEAD = ["id", "created", "name", "tags"]
 _WHOLE = [*_HEAD, "configuration"]
@@ -50,7 +50,7 @@ class Claim:
 
 
 @attrs.frozen
-class Found:
+class Record:
     """A record, and the aliases that are on it now."""
 
     head: Head
@@ -58,7 +58,7 @@ class Found:
     aliases: tuple[str, ...]
 
 
-class Catalogue:
+class Index:
     """The records of one experiment."""
 
     def __init__(self, api: Api, projects: Projects) -> None:
@@ -69,7 +69,7 @@ class Catalogue:
 
     # -- claiming
 
-    def claim(self, manifest: Manifest, labels: Labels) -> Claim | Found:
+    def claim(self, manifest: Manifest, labels: Labels) -> Claim | Record:
         """Claim a number, and the label; or return the version that the put has made, or that has the label and the same content.
 
         Raises :class:`~tracelet.exceptions.VersionConflict` where the label belongs to other content.
@@ -86,7 +86,7 @@ class Catalogue:
             made = self._api.call(
                 "tasks",
                 "create",
-                name=Head.claim(manifest, labels, number).title,
+                name=Head.claim(manifest, labels, number).task_name,
                 type="custom",
                 project=self._projects.index(),
                 comment="Where Tracelet finds a version of an artifact. Leave it as it is.",
@@ -107,7 +107,7 @@ class Catalogue:
             known, mine = self._see(mine.name, mine.id)
         raise BackendUnavailable(f"too many writers want the same number of {mine.name!r} in ClearML.")
 
-    def commit(self, claim: Claim, manifest: Manifest, labels: Labels, body: Body) -> Found:
+    def commit(self, claim: Claim, manifest: Manifest, labels: Labels, body: Body) -> Record:
         """Make the version exist; or return the one of the same content that took the label meanwhile.
 
         Raises :class:`~tracelet.exceptions.VersionConflict` where other content took it, and :class:`NumberTaken`.
@@ -158,11 +158,11 @@ class Catalogue:
         """The version of the same content that has the label already, or None; raises where it is of other content."""
         if label is None:
             return None
-        owners = self._heads(Wanted(manifest.name, label=label))
+        owners = self._heads(Query(manifest.name, label=label))
         for head in owners:
             if head.digest != manifest.digest:
                 raise label_conflict(manifest.name, label, head.number)
-        spent = [] if owners else self._heads(Wanted(manifest.name, State.GONE, label=label))
+        spent = [] if owners else self._heads(Query(manifest.name, State.GONE, label=label))
         if any(head.digest != manifest.digest for head in spent):
             raise label_conflict(manifest.name, label)
         return owners[0] if owners else None
@@ -170,21 +170,21 @@ class Catalogue:
     def _claims(self, name: str) -> list[Head]:
         """The newest claims of a name, whatever became of them, and all that are open: what can bear on the next one."""
         # The names of records of earlier releases begin in the same way.
-        found = self._ask(name=Wanted(name, None).pattern, only_fields=_HEAD, page=0, page_size=_RECENT)
+        found = self._ask(name=Query(name, None).pattern, only_fields=_HEAD, page=0, page_size=_RECENT)
         heads = {head.id: head for head in map(Head.of, found) if head.name == name}
         if len(found) == _RECENT:
             # A put that takes long, or was killed, has asked for a number before many others.
-            heads |= {head.id: head for head in self._heads(Wanted(name, State.OPEN))}
+            heads |= {head.id: head for head in self._heads(Query(name, State.OPEN))}
         if any(head.old for head in heads.values()):
             self._old = True
         return sorted(heads.values(), key=lambda head: head.order)
 
     # -- naming
 
-    def relabel(self, head: Head, labels: Labels) -> Found:
+    def relabel(self, head: Head, labels: Labels) -> Record:
         """Move aliases to a version, and give it a label."""
         if labels.version and labels.version != head.label:
-            taken = [other for other in self._heads(Wanted(head.name, label=labels.version)) if other.id != head.id]
+            taken = [other for other in self._heads(Query(head.name, label=labels.version)) if other.id != head.id]
             if taken:
                 raise label_conflict(head.name, labels.version, taken[0].number)
         moves = {alias: 1 + self._last_move(head.name, alias) for alias in labels.aliases}
@@ -206,7 +206,7 @@ class Catalogue:
     def _last_move(self, name: str, alias: str) -> int:
         """The number of an alias's last move, or -1; where it was on many versions, it is taken off the old ones."""
         holders = sorted(
-            self._heads(Wanted(name, alias=alias)), key=lambda head: (head.moves.get(alias, -1), head.order)
+            self._heads(Query(name, alias=alias)), key=lambda head: (head.moves.get(alias, -1), head.order)
         )
         if len(holders) > _STALE:
             for stale in holders[:-1]:
@@ -215,48 +215,48 @@ class Catalogue:
 
     # -- finding
 
-    def find(self, name: str, ref: str) -> Found | None:
+    def find(self, name: str, ref: str) -> Record | None:
         """Return the record that ``ref`` means, or None; one request, and one more for each of its aliases."""
         return look_up(
             parse_ref(ref),
             latest=lambda: self._newest(name),
-            number=lambda number: self._first(Wanted(name, number=number)),
-            label=lambda label: self._first(Wanted(name, label=label)) or self._by_alias(name, label),
+            number=lambda number: self._first(Query(name, number=number)),
+            label=lambda label: self._first(Query(name, label=label)) or self._by_alias(name, label),
             digest=lambda beginning: self._by_digest(name, beginning),
-            put_id=lambda put_id: self._first(Wanted(name, put_id=put_id)),
+            put_id=lambda put_id: self._first(Query(name, put_id=put_id)),
         )
 
-    def every(self, name: str | None, type: ArtifactType | None) -> Iterator[Found]:
+    def every(self, name: str | None, type: ArtifactType | None) -> Iterator[Record]:
         """Yield every record of a version, or those of a name or type, newest first within a name."""
-        wanted = Wanted(name, type=type.value if type is not None else None)
+        wanted = Query(name, type=type.value if type is not None else None)
         tasks = {task["id"]: task for task in self._pages(wanted, _WHOLE)}
         heads = {key: Head.of(task) for key, task in tasks.items()}
         owners = _owners(heads.values())
         for head in sorted(heads.values(), key=lambda head: head.rank, reverse=True):
-            yield Found(head, tasks[head.id], owners.get(head.id, ()))
+            yield Record(head, tasks[head.id], owners.get(head.id, ()))
 
-    def by_digests(self, digests: Collection[str], type: ArtifactType) -> list[Found]:
+    def by_digests(self, digests: Collection[str], type: ArtifactType) -> list[Record]:
         """Return the versions of a type that have one of these digests."""
-        found = [self._whole(Wanted(type=type.value, digest=one), page_size=1) for one in digests]
-        return [Found(Head.of(task), task, ()) for tasks in found for task in tasks]
+        found = [self._whole(Query(type=type.value, digest=one), page_size=1) for one in digests]
+        return [Record(Head.of(task), task, ()) for tasks in found for task in tasks]
 
-    def _by_alias(self, name: str, alias: str) -> Found | None:
-        holders = self._heads(Wanted(name, alias=alias))
+    def _by_alias(self, name: str, alias: str) -> Record | None:
+        holders = self._heads(Query(name, alias=alias))
         owner = max(holders, key=lambda head: (head.moves.get(alias, -1), head.order), default=None)
         return None if owner is None else self._of(owner)
 
-    def _newest(self, name: str) -> Found | None:
-        near = self._whole(Wanted(name), page_size=_NEAR)
+    def _newest(self, name: str) -> Record | None:
+        near = self._whole(Query(name), page_size=_NEAR)
         return self._found(max(near, key=lambda task: Head.of(task).rank, default=None))
 
-    def _by_digest(self, name: str, beginning: str) -> Found | None:
-        fitting = sorted(self._whole(Wanted(name, digest=beginning)), key=lambda task: Head.of(task).rank, reverse=True)
+    def _by_digest(self, name: str, beginning: str) -> Record | None:
+        fitting = sorted(self._whole(Query(name, digest=beginning)), key=lambda task: Head.of(task).rank, reverse=True)
         return self._found(of_digest(name, beginning, ((Head.of(task).digest, task) for task in fitting)))
 
-    def _first(self, wanted: Wanted) -> Found | None:
+    def _first(self, wanted: Query) -> Record | None:
         return self._found(min(self._whole(wanted), key=lambda task: Head.of(task).rank, default=None))
 
-    def _of(self, head: Head) -> Found:
+    def _of(self, head: Head) -> Record:
         """Return a record as it is now. Raises :class:`BackendError` where it is gone."""
         tasks = self._api.call("tasks", "get_all", id=[head.id], only_fields=_WHOLE)["tasks"]
         found = self._found(tasks[0] if tasks else None)
@@ -264,31 +264,31 @@ class Catalogue:
             raise BackendError(f"ClearML does not have the record {head.id} of {head.name!r} any more.")
         return found
 
-    def _found(self, task: Mapping[str, Any] | None) -> Found | None:
+    def _found(self, task: Mapping[str, Any] | None) -> Record | None:
         if task is None:
             return None
         head = Head.of(task)
         owned = []
         for alias, number in sorted(head.moves.items()):
-            others = self._heads(Wanted(head.name, alias=alias))
+            others = self._heads(Query(head.name, alias=alias))
             mine = (number, head.order)
             if all((other.moves.get(alias, -1), other.order) <= mine for other in others):
                 owned.append(alias)
-        return Found(head, task, tuple(owned))
+        return Record(head, task, tuple(owned))
 
     # -- asking
 
-    def _heads(self, wanted: Wanted) -> list[Head]:
+    def _heads(self, wanted: Query) -> list[Head]:
         return [Head.of(task) for task in self._pages(wanted, _HEAD)]
 
-    def _whole(self, wanted: Wanted, *, page_size: int = PAGE) -> list[Mapping[str, Any]]:
+    def _whole(self, wanted: Query, *, page_size: int = PAGE) -> list[Mapping[str, Any]]:
         asked = {"only_fields": _WHOLE, "page": 0, "page_size": page_size}
         found = self._ask(name=wanted.pattern, **asked)
         if self._has_old():
             found += self._ask(tags=wanted.old_tags, **asked)
         return [task for task in found if Head.of(task).state is wanted.state]
 
-    def _pages(self, wanted: Wanted, fields: list[str]) -> Iterator[Mapping[str, Any]]:
+    def _pages(self, wanted: Query, fields: list[str]) -> Iterator[Mapping[str, Any]]:
         """Yield every record that is wanted, whatever their number."""
         ways: list[dict[str, Any]] = [{"name": wanted.pattern}]
         if self._has_old():
@@ -313,7 +313,7 @@ class Catalogue:
 
     def _write(self, head: Head, **fields: Any) -> None:
         """Give a record its head, and more; it has no tags from now on."""
-        self._api.call("tasks", "edit", task=head.id, force=True, name=head.title, tags=[], **fields)
+        self._api.call("tasks", "edit", task=head.id, force=True, name=head.task_name, tags=[], **fields)
 
 
 def _must_yield(mine: Head, others: Iterable[Head]) -> bool:

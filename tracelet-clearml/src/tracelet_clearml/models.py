@@ -9,12 +9,13 @@ from clearml.model import Framework
 from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import ArtifactType, Manifest, SealedArtifact
 from tracelet_clearml.api import Api
-from tracelet_clearml.artifacts import Place, Title, Traces, Uploads, facts, shown
-from tracelet_clearml.blobs import Blob
+from tracelet_clearml.blobs import Rollback, Uploads
+from tracelet_clearml.display import VersionName, shown_metadata, shown_text
 from tracelet_clearml.names import entity_name, file_name
-from tracelet_clearml.runs import Home, Runs
+from tracelet_clearml.records import Blob, Place
+from tracelet_clearml.runs import Runs, RunTask
 
-__all__ = ["MODELS", "ModelShelf"]
+__all__ = ["MODELS", "OutputModels"]
 
 MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.WEIGHTS})
 #: What ClearML's SDK knows a package by, which it unpacks.
@@ -34,7 +35,7 @@ _FRAMEWORKS = {
 }
 
 
-class ModelShelf:
+class OutputModels:
     """One file as it is, several as a package, as ClearML calls its zip."""
 
     def __init__(self, api: Api, uploads: Uploads, runs: Runs) -> None:
@@ -42,38 +43,40 @@ class ModelShelf:
         self._uploads = uploads
         self._runs = runs
 
-    def store(self, sealed: SealedArtifact, title: Title, home: Home, traces: Traces) -> Place:
-        """See :class:`~tracelet_clearml.artifacts.Shelf`. Raises where ClearML does not show the model afterwards."""
+    def store(self, sealed: SealedArtifact, version_name: VersionName, run_task: RunTask, rollback: Rollback) -> Place:
+        """Upload the files, and make the model. Raises where ClearML does not show the model afterwards."""
         manifest = sealed.manifest
-        folder = self._uploads.folder(home, manifest, title.key)
-        blob = self._upload(sealed, folder, title, traces)
-        key = self._left(blob) if title.claim.again else None
+        folder = self._uploads.folder(run_task, manifest, version_name.key)
+        blob = self._upload(sealed, folder, version_name, rollback)
+        key = self._left(blob) if version_name.again else None
         if key is None:
-            key = self._create(manifest, blob, title, home)
-        traces.add(lambda: self._api.gone("models", "delete", model=key, force=True))
-        if home.project_id:
+            key = self._create(manifest, blob, version_name, run_task)
+        rollback.add(lambda: self._api.call_unless_gone("models", "delete", model=key, force=True))
+        if run_task.project_id:
             # Not when it is made: a project that has become public is refused there, and not here.
-            self._api.call("models", "edit", model=key, project=home.project_id)
-        noted = {name.replace(".", "_"): value for name, value in facts(manifest, title).items()}
+            self._api.call("models", "edit", model=key, project=run_task.project_id)
+        noted = {name.replace(".", "_"): value for name, value in shown_metadata(manifest, version_name).items()}
         # The whole of it: where ClearML adds to what a model has, it takes a key such as `type` for a part of the model.
         items = [{"key": name, "type": "str", "value": value} for name, value in noted.items()]
         self._api.call("models", "add_or_update_metadata", model=key, metadata=items, replace_metadata=True)
-        link = {"name": title.key, "model": key, "type": "output"}
-        home = self._runs.write(home, lambda task: self._api.call("tasks", "add_or_update_model", task=task, **link))
-        self._check(key, blob, title, home)
-        return Place("model", home.task_id, home.project_id, (blob,), entity=key)
+        link = {"name": version_name.key, "model": key, "type": "output"}
+        run_task = self._runs.write(
+            run_task, lambda task: self._api.call("tasks", "add_or_update_model", task=task, **link)
+        )
+        self._check(key, blob, version_name, run_task)
+        return Place("model", run_task.task_id, run_task.project_id, (blob,), entity=key)
 
-    def _create(self, manifest: Manifest, blob: Blob, title: Title, home: Home) -> str:
+    def _create(self, manifest: Manifest, blob: Blob, version_name: VersionName, run_task: RunTask) -> str:
         # Not by the SDK's own OutputModel: it leaves a model without its task where that has ended, and says nothing.
         made = self._api.call(
             "models",
             "create",
             name=entity_name(manifest.name),
             uri=blob.uri,
-            task=home.task_id,
-            tags=["tracelet", manifest.type.value, title.version],
+            task=run_task.task_id,
+            tags=["tracelet", manifest.type.value, version_name.version],
             system_tags=[_PACKAGE] if blob.zipped else [],
-            comment=shown(manifest.description, _LONGEST_COMMENT),
+            comment=shown_text(manifest.description, _LONGEST_COMMENT),
             framework=_framework(manifest, blob.uri),
             labels={},
         )
@@ -84,28 +87,28 @@ class ModelShelf:
         found = self._api.call("models", "get_all", uri=[blob.uri], only_fields=["id"])["models"]
         return str(found[0]["id"]) if found else None
 
-    def _check(self, key: str, blob: Blob, title: Title, home: Home) -> None:
+    def _check(self, key: str, blob: Blob, version_name: VersionName, run_task: RunTask) -> None:
         """Believe only what ClearML shows: the model, and that it is its task's."""
         found = self._api.call("models", "get_all", id=[key], only_fields=["id", "uri"])["models"]
-        tasks = self._api.call("tasks", "get_all", id=[home.task_id], only_fields=["id", "models.output"])["tasks"]
+        tasks = self._api.call("tasks", "get_all", id=[run_task.task_id], only_fields=["id", "models.output"])["tasks"]
         linked = tasks[0].get("models", {}).get("output") or [] if tasks else []
         if not found or found[0].get("uri") != blob.uri or all(one.get("model") != key for one in linked):
-            raise BackendUnavailable(f"ClearML says that it has the model {title.key}, and does not show it.")
+            raise BackendUnavailable(f"ClearML says that it has the model {version_name.key}, and does not show it.")
 
-    def _upload(self, sealed: SealedArtifact, folder: str, title: Title, traces: Traces) -> Blob:
+    def _upload(self, sealed: SealedArtifact, folder: str, version_name: VersionName, rollback: Rollback) -> Blob:
         payload = sealed.manifest.payload
         if len(payload) == 1:
             path = payload[0].artifact_path
             suffix = Path(path).suffix
-            uri = f"{folder}/{title.key}{'.' + file_name(suffix) if suffix else ''}"
-            return self._uploads.one(payload[0], sealed.sources[path], uri, traces)
-        return self._uploads.packed(payload, sealed.sources, f"{folder}/{title.key}.zip", traces)
+            uri = f"{folder}/{version_name.key}{'.' + file_name(suffix) if suffix else ''}"
+            return self._uploads.one(payload[0], sealed.sources[path], uri, rollback)
+        return self._uploads.packed(payload, sealed.sources, f"{folder}/{version_name.key}.zip", rollback)
 
 
 def _framework(manifest: Manifest, uri: str) -> str | None:
     """The framework as ClearML spells it: what the caller says, or what the file's name tells."""
     told = manifest.metadata.get("clearml_framework") or next((one.framework for one in manifest.models), None)
     if told:
-        return _FRAMEWORKS.get(str(told).lower(), shown(str(told), _LONGEST_FRAMEWORK))
+        return _FRAMEWORKS.get(str(told).lower(), shown_text(str(told), _LONGEST_FRAMEWORK))
     found, _ = Framework._get_file_ext(framework=None, filename=uri)
     return str(found) if found else None

@@ -5,12 +5,39 @@ Its versions are marked as pending, for only the server gives versions.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tracelet.plugin import Labels, PendingCatalogue, RunInfo, SealedArtifact, StoredArtifact
-from tracelet_clearml.offline_session import OfflineSession
+from clearml import Task
+from clearml.errors import UsageError
+
+from tracelet.exceptions import TraceletError
+from tracelet.plugin import (
+    MANIFEST_NAME,
+    Labels,
+    PendingCatalogue,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    target_path,
+)
+from tracelet_clearml.blobs import check_source, scratch_folder, stage
+from tracelet_clearml.names import entity_name, project_name
 
 __all__ = ["OfflineBackend", "OfflineCatalogue"]
+
+_LOG = logging.getLogger("tracelet.clearml")
+#: What ClearML would patch in a process that begins a task.
+_FRAMEWORKS = (
+    *("detect_repository", "matplotlib", "tensorflow", "tensorboard", "pytorch", "xgboost", "scikit", "fastai"),
+    *("lightgbm", "hydra", "catboost", "joblib", "megengine", "jsonargparse", "gradio"),
+)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class OfflineCatalogue(PendingCatalogue):
@@ -27,7 +54,7 @@ class OfflineBackend(OfflineCatalogue):
     def __init__(self, experiment: str, directory: Path, user_task: str) -> None:
         """``user_task`` is the id of the offline task that the user's own process has, or empty."""
         super().__init__(directory, experiment)
-        self._session = OfflineSession(experiment, directory, user_task)
+        self._session = _Session(experiment, directory, user_task)
         self._run: RunInfo | None = None
 
     def start(self, run: RunInfo) -> None:
@@ -44,3 +71,84 @@ class OfflineBackend(OfflineCatalogue):
         if self._run is not None and stored.manifest.put_id == sealed.manifest.put_id:
             self._session.note(sealed, stored, self._run)
         return stored
+
+
+class _Session:
+    """The session of one run: a task of its own in this process, begun when it is needed."""
+
+    def __init__(self, experiment: str, directory: Path, user_task: str) -> None:
+        """``user_task`` is the id of the offline task that the user's own process has, or empty."""
+        self._experiment = experiment
+        self._directory = directory
+        self._user_task = user_task
+        self._task: Any = None
+
+    def note(self, sealed: SealedArtifact, stored: StoredArtifact, run: RunInfo) -> None:
+        """Put an artifact into the session as well; the catalogue has it by now, whatever becomes of this."""
+        manifest = sealed.manifest
+        key = f"{manifest.name}.{manifest.put_id[:8]}"
+        noted = {"type": manifest.type.value, "digest": f"sha256:{manifest.digest}", "manifest": manifest.to_json()}
+        try:
+            task = self._begun(run)
+            with scratch_folder(self._directory) as scratch:
+                done = task.upload_artifact(
+                    key, _file(sealed, scratch), metadata=noted, preview=manifest.description or "", wait_on_upload=True
+                )
+        except (OSError, TraceletError, UsageError, ValueError) as error:
+            done = error
+        if done is not True:
+            _LOG.warning("ClearML's offline session does not have %r: %s", manifest.name, done)
+
+    def end(self, *, failed: bool) -> None:
+        """End the session, so that it can be imported."""
+        task, self._task = self._task, None
+        if task is not None:
+            if failed:
+                task.mark_failed(ignore_errors=True)
+            task.close()
+
+    def _begun(self, run: RunInfo) -> Any:
+        if self._task is None:
+            with _left_alone():
+                Task.set_random_seed(None)
+                self._task = Task.init(
+                    project_name=project_name(self._experiment),
+                    task_name=entity_name(f"{self._experiment} {run.id[:8]}"),
+                    reuse_last_task_id=False,
+                    auto_connect_frameworks=dict.fromkeys(_FRAMEWORKS, False),
+                    auto_connect_arg_parser=False,
+                    auto_connect_streams=False,
+                    auto_resource_monitoring=False,
+                )
+            beside = f" Beside the task {self._user_task}." if self._user_task else ""
+            self._task.set_comment(f"Tracelet's run {run.id} of {self._experiment!r}.{beside}")
+        return self._task
+
+
+def _file(sealed: SealedArtifact, scratch: Path) -> Path:
+    """One file as it is; several as a folder, which the SDK packs; the manifest where there is none."""
+    payload = sealed.manifest.payload
+    for file in payload:
+        check_source(file, sealed.sources[file.artifact_path])
+    if len(payload) == 1:
+        return sealed.sources[payload[0].artifact_path]
+    folder = scratch / sealed.manifest.name
+    folder.mkdir()
+    if not payload:
+        (folder / MANIFEST_NAME).write_text(sealed.manifest.to_json(), encoding="utf-8")
+    for file in payload:
+        stage(file, sealed.sources[file.artifact_path], target_path(folder, file.artifact_path))
+    return folder
+
+
+@contextlib.contextmanager
+def _left_alone() -> Iterator[None]:
+    """Take back the handlers that ClearML installs where a task begins: this process answers to its own."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    hook = sys.excepthook
+    try:
+        yield
+    finally:
+        sys.excepthook = hook
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -21,7 +21,7 @@ from tracelet.exceptions import IntegrityError
 from tracelet.plugin import Labels, Manifest
 from tracelet_clearml.names import entity_name
 
-__all__ = ["OLD_RECORD", "Body", "Head", "State", "Wanted", "configuration", "read_body"]
+__all__ = ["OLD_RECORD", "Blob", "Body", "Head", "Place", "Query", "State", "configuration", "read_body"]
 
 #: The tag of every record of an earlier release, and those that said how far it was.
 OLD_RECORD = "tracelet.record"
@@ -87,7 +87,7 @@ class Head:
         return cls("", "", *named, number, labels.version)
 
     @property
-    def title(self) -> str:
+    def task_name(self) -> str:
         """The name of its task: that of the artifact, the number that sorts it, and all else that it is found by."""
         facts = {"type": self.type, "put": self.put_id, "sha256": self.digest}
         facts |= {"number": str(self.number)} if self.number >= 0 else {}
@@ -172,7 +172,7 @@ def _from_tags(key: str, created: str, tags: tuple[str, ...]) -> Head:
 
 
 @attrs.frozen
-class Wanted:
+class Query:
     """What records are looked for; None and empty is any."""
 
     name: str | None = None
@@ -223,10 +223,49 @@ class Wanted:
 
 
 @attrs.frozen
+class Blob:
+    """A stored file, and which files of the artifact are in it."""
+
+    uri: str
+    size_bytes: int
+    #: Of the bytes as they are stored.
+    sha256: str
+    paths: tuple[str, ...]
+    zipped: bool = False
+
+
+@attrs.frozen
+class Place:
+    """Where one version is in ClearML."""
+
+    #: ``artifacts``, ``model`` or ``dataset``.
+    kind: str
+    task: str
+    project: str
+    blobs: tuple[Blob, ...]
+    #: The model's id, or the dataset's.
+    entity: str = ""
+    #: How many ancestors a dataset has.
+    depth: int = 0
+    #: Names of the entries in the task.
+    keys: tuple[str, ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Place:
+        """Read what :meth:`to_plain` gave."""
+        blobs = tuple(Blob(**{**one, "paths": tuple(one["paths"])}) for one in data["blobs"])
+        return cls(**{**data, "blobs": blobs, "keys": tuple(data["keys"])})
+
+
+@attrs.frozen
 class Body:
     """The part of a record that its text tells."""
 
-    #: Where the files are, plain data that :mod:`~tracelet_clearml.artifacts` reads.
+    #: Where the files are, plain data of a :class:`Place`.
     place: dict[str, Any]
     manifest: dict[str, Any] | None = None
     #: The blob that holds the manifest, in a record of an earlier release.

@@ -15,14 +15,15 @@ import attrs
 from clearml import Task
 
 from tracelet.exceptions import BackendError, BackendUnavailable
-from tracelet.plugin import RunInfo
+from tracelet.plugin import RunInfo, StoredArtifact
 from tracelet_clearml.api import Api
 from tracelet_clearml.errors import WrongStatus
 from tracelet_clearml.names import entity_name
 from tracelet_clearml.projects import Projects
+from tracelet_clearml.records import Place
 from tracelet_clearml.statuses import ENDED, WRITABLE, Status, begin, opened
 
-__all__ = ["Home", "Runs"]
+__all__ = ["RunTask", "Runs"]
 
 _LOG = logging.getLogger("tracelet.clearml")
 _FIELDS = ["id", "name", "project", "status", "status_reason", "status_message", "type", "tags"]
@@ -39,6 +40,8 @@ _TASKS = 20
 _FULL = 6_000_000
 #: Seconds after which the server is told again that a run goes on; after two hours of silence it stops its task.
 _PING = 600.0
+#: The section in which ``Dataset.get(alias=…)`` notes a dataset, and ours for what is neither that nor a model.
+_DATASETS, _OTHERS = "Datasets", "Inputs"
 
 
 def _note(run: str, task: str = "") -> str:
@@ -47,7 +50,7 @@ def _note(run: str, task: str = "") -> str:
 
 
 @attrs.frozen
-class Home:
+class RunTask:
     """A ClearML task that artifacts are put into, as it was when it was looked at."""
 
     task_id: str
@@ -61,7 +64,7 @@ class Home:
     run: RunInfo | None = None
 
     @classmethod
-    def of(cls, task: Mapping[str, Any], *, made: bool, ours: bool = False, run: RunInfo | None = None) -> Home:
+    def of(cls, task: Mapping[str, Any], *, made: bool, ours: bool = False, run: RunInfo | None = None) -> RunTask:
         """Read a task."""
         name = entity_name(str(task.get("name") or task["id"]))
         return cls(str(task["id"]), name, str(task.get("project") or ""), made, ours, Status.of(task), run)
@@ -83,42 +86,42 @@ class Runs:
         self._projects = projects
         self._experiment = experiment
         self._sdk = sdk
-        self._homes: dict[str, tuple[RunInfo, Home]] = {}
+        self._run_tasks: dict[str, tuple[RunInfo, RunTask]] = {}
         self._pinged: dict[str, float] = {}
         #: By task, its size when it was last looked at.
         self._sizes: dict[str, int] = {}
 
-    def home(self, run: RunInfo) -> Home:
+    def task_of(self, run: RunInfo) -> RunTask:
         """Return the task of one of Tracelet's runs, as it is now; it is made where there is none that takes anything."""
-        known = self._homes.get(run.id)
-        home = (self._again(known[1]) if known is not None else None) or self._found(run)
-        if home.ours and home.status.name in {"created", "stopped"}:
+        known = self._run_tasks.get(run.id)
+        run_task = (self._again(known[1]) if known is not None else None) or self._found(run)
+        if run_task.ours and run_task.status.name in {"created", "stopped"}:
             # The server's watchdog stops tasks that it has not heard of for hours: this run goes on.
-            begin(self._api, home.task_id)
-            home = attrs.evolve(home, status=Status("in_progress"))
+            begin(self._api, run_task.task_id)
+            run_task = attrs.evolve(run_task, status=Status("in_progress"))
         if known is not None and known[1].ours and self._is_full(known[1]):
             with contextlib.suppress(WrongStatus):
                 self._api.call("tasks", "completed", task=known[1].task_id)
-        self._homes[run.id] = run, home
-        return home
+        self._run_tasks[run.id] = run, run_task
+        return run_task
 
-    def note_size(self, home: Home, content: object) -> None:
+    def note_size(self, run_task: RunTask, content: object) -> None:
         """Note how large a task is by now: ``content`` is all of it, or the part that grows."""
-        self._sizes[home.task_id] = max(len(json.dumps(content)), self._sizes.get(home.task_id, 0))
+        self._sizes[run_task.task_id] = max(len(json.dumps(content)), self._sizes.get(run_task.task_id, 0))
 
-    def write(self, home: Home, act: Callable[[str], object]) -> Home:
+    def write(self, run_task: RunTask, act: Callable[[str], object]) -> RunTask:
         """Do something to a run's task; return the task that it was done to.
 
         That is another one where the task that was given ended meanwhile, or was published.
         """
         try:
-            self._act(home, act)
+            self._act(run_task, act)
         except WrongStatus:
-            if home.run is None:
+            if run_task.run is None:
                 raise
-            home = self.home(home.run)
-            self._act(home, act)
-        return home
+            run_task = self.task_of(run_task.run)
+            self._act(run_task, act)
+        return run_task
 
     def change(self, task_id: str, act: Callable[[str], object]) -> bool:
         """Do something to any task, and say whether it was done: not to one that is gone, or that is nobody's to open."""
@@ -126,11 +129,11 @@ class Runs:
             task = self._task(task_id)
             if task is None:
                 return True
-            home = Home.of(task, made=self._is_made(task))
-            if not home.takes:
+            run_task = RunTask.of(task, made=self._is_made(task))
+            if not run_task.takes:
                 return False
             try:
-                self._act(home, act)
+                self._act(run_task, act)
             except WrongStatus:
                 if again:
                     continue
@@ -138,44 +141,57 @@ class Runs:
             return True
         return False
 
+    def note_input(self, run: RunInfo, stored: StoredArtifact, place: Place) -> None:
+        """Note that a run uses a version where ClearML's users look: as an input model, or among the task's parameters."""
+        run_task, name = self.task_of(run), f"{stored.manifest.name} {stored.version}"
+        if place.kind == "model":
+            model = {"name": name, "model": place.entity, "type": "input"}
+            self.write(run_task, lambda task: self._api.call("tasks", "add_or_update_model", task=task, **model))
+            return
+        section, value = (_DATASETS, place.entity) if place.kind == "dataset" else (_OTHERS, stored.uri)
+        noted = {"section": section, "name": name, "value": value, "type": "str"}
+        noted["description"] = f"sha256:{stored.manifest.digest}"
+        more: dict[str, Any] = {"hyperparams": [noted], "force": True}
+        self.write(run_task, lambda task: self._api.call("tasks", "edit_hyper_params", task=task, **more))
+
     def end(self, *, failed: bool) -> None:
         """End the tasks that were made here. ``failed`` is about the last run: others only had something to deliver.
 
         Raises :class:`~tracelet.BackendError` where ClearML does not show them as ended.
         """
-        homes = [home for _, home in sorted(self._homes.values(), key=lambda pair: pair[0].started_at)]
-        self._homes.clear()
-        for number, home in enumerate(homes, 1):
-            if home.ours:
-                status = "failed" if failed and number == len(homes) else "completed"
+        run_tasks = [run_task for _, run_task in sorted(self._run_tasks.values(), key=lambda pair: pair[0].started_at)]
+        self._run_tasks.clear()
+        for number, run_task in enumerate(run_tasks, 1):
+            if run_task.ours:
+                status = "failed" if failed and number == len(run_tasks) else "completed"
                 # Not forced: what somebody else has ended or published by now stays as it is.
                 with contextlib.suppress(WrongStatus):
-                    self._api.call("tasks", status, task=home.task_id)
-                    self._expect(home.task_id, {status, "published"})
+                    self._api.call("tasks", status, task=run_task.task_id)
+                    self._expect(run_task.task_id, {status, "published"})
 
     # -- finding
 
-    def _found(self, run: RunInfo) -> Home:
+    def _found(self, run: RunInfo) -> RunTask:
         users = self._users(run)
-        if users is not None and self._takes(Home.of(users, made=False)):
-            return Home.of(users, made=False, run=run)
+        if users is not None and self._takes(RunTask.of(users, made=False)):
+            return RunTask.of(users, made=False, run=run)
         earlier = self._earlier(run)
         for task in earlier:
-            home = Home.of(task, made=True, run=run)
-            if self._takes(home):
+            run_task = RunTask.of(task, made=True, run=run)
+            if self._takes(run_task):
                 # An earlier lane of this very program may have been ended in the middle: its task is this one's to end.
-                ours = home.status.name not in {"completed", "failed"} and self._is_this_programs(run)
-                return attrs.evolve(home, ours=ours)
+                ours = run_task.status.name not in {"completed", "failed"} and self._is_this_programs(run)
+                return attrs.evolve(run_task, ours=ours)
         return self._make(run, users or (earlier[-1] if earlier else None))
 
-    def _takes(self, home: Home) -> bool:
+    def _takes(self, run_task: RunTask) -> bool:
         """Whether something can be put into a task, and there is room for it."""
-        if home.takes and home.task_id not in self._sizes:
-            self.note_size(home, self._api.call("tasks", "get_all", id=[home.task_id])["tasks"])
-        return home.takes and not self._is_full(home)
+        if run_task.takes and run_task.task_id not in self._sizes:
+            self.note_size(run_task, self._api.call("tasks", "get_all", id=[run_task.task_id])["tasks"])
+        return run_task.takes and not self._is_full(run_task)
 
-    def _is_full(self, home: Home) -> bool:
-        return self._sizes.get(home.task_id, 0) >= _FULL
+    def _is_full(self, run_task: RunTask) -> bool:
+        return self._sizes.get(run_task.task_id, 0) >= _FULL
 
     def _users(self, run: RunInfo) -> Mapping[str, Any] | None:
         """The task of the user's process, where it is one of that process's own runs that begins."""
@@ -216,7 +232,7 @@ class Runs:
             return True
         return bool(self._notes(f"^;run:[^;]+;task:{re.escape(str(task['id']))};"))
 
-    def _make(self, run: RunInfo, before: Mapping[str, Any] | None) -> Home:
+    def _make(self, run: RunInfo, before: Mapping[str, Any] | None) -> RunTask:
         """Make a task; ``before`` is one that the run has, and that takes nothing any more."""
         key = self._begun(run) or self._created(run)
         note = f"Tracelet's run {run.id} of {self._experiment!r}."
@@ -224,14 +240,14 @@ class Runs:
         if before is not None:
             # People who look for the artifacts at that task are led here.
             more = {"parent": before["id"]}
-            why = "full" if self._is_full(Home.of(before, made=False)) else before.get("status")
+            why = "full" if self._is_full(RunTask.of(before, made=False)) else before.get("status")
             note += f" What came after the task {before['id']} ({before.get('name')}) was {why}."
         self._api.call("tasks", "edit", task=key, tags=["tracelet"], comment=note, force=True, **more)
         place, told = self._projects.index(), "Where Tracelet finds the task of a run. Leave it as it is."
         named = {"name": _note(run.id, key), "type": "custom", "system_tags": ["hidden"], "comment": told}
         self._api.call("tasks", "create", project=place, **named)
         begin(self._api, key)
-        return Home.of(self._expect(key, {"in_progress"}), made=True, ours=True, run=run)
+        return RunTask.of(self._expect(key, {"in_progress"}), made=True, ours=True, run=run)
 
     def _begun(self, run: RunInfo) -> str | None:
         """Return a task of a run that somebody has made, and nothing more: they were ended in that moment."""
@@ -256,23 +272,23 @@ class Runs:
 
     # -- looking
 
-    def _again(self, home: Home) -> Home | None:
+    def _again(self, run_task: RunTask) -> RunTask | None:
         """A task as it is now, or None where it is gone or takes nothing any more; a run of ours is said to go on."""
-        task = self._task(home.task_id)
+        task = self._task(run_task.task_id)
         if task is None:
             return None
-        if home.ours and time.monotonic() - self._pinged.get(home.task_id, -_PING) >= _PING:
-            self._pinged[home.task_id] = time.monotonic()
-            self._api.call("tasks", "ping", task=home.task_id)
-        again = Home.of(task, made=home.made, ours=home.ours, run=home.run)
+        if run_task.ours and time.monotonic() - self._pinged.get(run_task.task_id, -_PING) >= _PING:
+            self._pinged[run_task.task_id] = time.monotonic()
+            self._api.call("tasks", "ping", task=run_task.task_id)
+        again = RunTask.of(task, made=run_task.made, ours=run_task.ours, run=run_task.run)
         return again if self._takes(again) else None
 
-    def _act(self, home: Home, act: Callable[[str], object]) -> None:
-        if home.status.name in WRITABLE:
-            act(home.task_id)
+    def _act(self, run_task: RunTask, act: Callable[[str], object]) -> None:
+        if run_task.status.name in WRITABLE:
+            act(run_task.task_id)
             return
-        with opened(self._api, home.task_id, home.status):
-            act(home.task_id)
+        with opened(self._api, run_task.task_id, run_task.status):
+            act(run_task.task_id)
 
     def _task(self, key: str) -> Mapping[str, Any] | None:
         found = self._api.call("tasks", "get_all", id=[key], only_fields=_FIELDS)["tasks"]

@@ -3,7 +3,7 @@
 The SDK tries again without end when a connection fails, when a certificate is wrong, when an answer is cut off, and
 when the server says 500 or more; with up to 240 retries of two minutes below that. All of it passes through the HTTP
 sessions that one function of the SDK makes, so that is the one place to end it: here, an answer that is none raises
-:class:`~tracelet_clearml.errors.Away`, through everything. This is for a process of ours alone.
+:class:`~tracelet_clearml.errors.ServerUnavailable`, through everything. This is for a process of ours alone.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from urllib3.util import Retry
 
 from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import redact, seconds_asked
-from tracelet_clearml.errors import Away, Barred
+from tracelet_clearml.errors import AccessDenied, ServerUnavailable
 
-__all__ = ["bound", "heard", "reach"]
+__all__ = ["check_reachable", "limit_requests", "thread_errors"]
 
 #: Seconds for a server to accept a connection.
 _CONNECT = 5.0
@@ -39,7 +39,7 @@ _PORTS = {"http": 80, "https": 443}
 _LONGEST = 600
 
 
-def reach(url: str, what: str) -> None:
+def check_reachable(url: str, what: str) -> None:
     """Raise :class:`~tracelet.BackendUnavailable` where nothing listens at an address within a few seconds.
 
     What is behind a proxy is the proxy's to reach.
@@ -57,7 +57,7 @@ def reach(url: str, what: str) -> None:
 
 
 class _Bounded(requests.Session):
-    """An HTTP session whose requests end in time; what is no answer raises :class:`Away`."""
+    """An HTTP session whose requests end in time; what is no answer raises :class:`ServerUnavailable`."""
 
     limit = 20.0
     #: Whether an answer that says who is let in is for the SDK, which then logs in again.
@@ -66,7 +66,7 @@ class _Bounded(requests.Session):
     def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         """Send a request.
 
-        Raises :class:`Away` for a failed connection and for a server that is not well; and :class:`Barred`, which the
+        Raises :class:`ServerUnavailable` for a failed connection and for a server that is not well; and :class:`AccessDenied`, which the
         SDK would take for a file that is gone.
         """
         size = int(request.headers.get("Content-Length") or 0)
@@ -75,34 +75,34 @@ class _Bounded(requests.Session):
         try:
             answer = super().send(request, **named)
         except requests.RequestException as error:
-            raise Away(f"ClearML at {place} does not answer ({type(error).__name__}: {error}).") from error
+            raise ServerUnavailable(f"ClearML at {place} does not answer ({type(error).__name__}: {error}).") from error
         if answer.status_code >= 500 or answer.status_code in {408, 429}:
             wait = seconds_asked(answer.headers.get("Retry-After"))
-            raise Away(
+            raise ServerUnavailable(
                 f"ClearML at {place} asks to wait {wait:.0f} s (HTTP status {answer.status_code})."
                 if wait
                 else f"ClearML at {place} is not well: HTTP status {answer.status_code}{_said(answer)}.",
                 wait,
             )
         if answer.status_code in {401, 403} and not self.logs_in:
-            raise Barred(f"{place} is not for us to use: HTTP status {answer.status_code}.")
+            raise AccessDenied(f"{place} is not for us to use: HTTP status {answer.status_code}.")
         return answer
 
 
 #: What ended the work of threads of the SDK's.
-_UNHEARD: list[Away] = []
+_THREAD_ERRORS: list[ServerUnavailable] = []
 
 
 def _living(work: Callable[..., object], *given: Any) -> object:
     try:
         return work(*given)
-    except Away as away:
-        _UNHEARD.append(away)
+    except ServerUnavailable as away:
+        _THREAD_ERRORS.append(away)
         raise ConnectionError(str(away)) from away
 
 
 class _Pool(ThreadPool):
-    """Threads that live on: work whose thread was ended by :class:`Away` is never over, and the SDK waits for it."""
+    """Threads that live on: work whose thread was ended by :class:`ServerUnavailable` is never over, and the SDK waits for it."""
 
     def map_async(self, func: Callable[..., object], *named: Any, **more: Any) -> Any:
         """Begin work in threads."""
@@ -110,12 +110,12 @@ class _Pool(ThreadPool):
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[None]:
+def thread_errors() -> Iterator[None]:
     """Raise, after the block, what ended the work of the SDK's threads in it: they tell nobody."""
-    _UNHEARD.clear()
+    _THREAD_ERRORS.clear()
     yield
-    if _UNHEARD:
-        raise _UNHEARD[0]
+    if _THREAD_ERRORS:
+        raise _THREAD_ERRORS[0]
 
 
 def _said(answer: requests.Response) -> str:
@@ -133,7 +133,7 @@ def _verbatim(answer: requests.Response, **_: Any) -> None:
     answer.raw.headers.pop("Content-Encoding", None)
 
 
-def bound(limit: float) -> None:
+def limit_requests(limit: float) -> None:
     """Give every HTTP session that the SDK makes from now on these bounds; ``limit`` is in seconds an answer."""
 
     def make(logs_in: bool) -> Callable[..., requests.Session]:
