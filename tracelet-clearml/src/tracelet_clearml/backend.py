@@ -278,6 +278,7 @@ class ClearmlBackend:
     # -- reading
 
     def _stored(self, found: Record) -> StoredArtifact:
+        found.head.check()
         body = read_body(found.task)
         if body.whole is not None:
             body = Body.of(self._beside(body.whole))
@@ -301,7 +302,7 @@ class ClearmlBackend:
         """Return what a record names as the place of its text."""
         with scratch_folder(self._directory) as scratch:
             target = scratch / "tracelet.json"
-            download(Blob(**{**blob, "paths": ()}), target)
+            download(Blob.from_plain({**blob, "paths": ()}), target)
             return target.read_bytes()
 
     def _found(self, stored: StoredArtifact) -> Record:

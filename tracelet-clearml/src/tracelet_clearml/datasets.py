@@ -19,7 +19,7 @@ from tracelet_clearml.blobs import Rollback, Uploads, remove, scratch_folder, st
 from tracelet_clearml.display import VersionName, shown_metadata, shown_text
 from tracelet_clearml.errors import ServerUnavailable
 from tracelet_clearml.names import entity_name
-from tracelet_clearml.records import Blob, Place
+from tracelet_clearml.records import Blob, Place, has_mark, mark, marks
 from tracelet_clearml.runs import RunTask
 from tracelet_clearml.transport import thread_errors
 
@@ -33,8 +33,6 @@ _DEEPEST = 5
 _LONGEST_COMMENT = 10_000
 #: What the SDK raises where something that it looks for is gone.
 _LOST = (AttributeError, LookupError, TypeError, ValueError)
-#: By which a dataset is known as one of a put, however far that came; people do not see it.
-_MARK = "tracelet_put"
 
 
 @attrs.frozen
@@ -107,7 +105,7 @@ class Datasets:
         _Pinger.last = None
         rollback.add(lambda: self._sweep(manifest))
         try:
-            with thread_errors(), self._api.marking(runtime={_MARK: manifest.put_id}):
+            with thread_errors(), self._api.marking(runtime=mark("put", manifest.put_id)):
                 dataset = Dataset.create(
                     dataset_name=entity_name(manifest.name),
                     dataset_project=self._uploads.project,
@@ -182,10 +180,8 @@ class Datasets:
     def _sweep(self, manifest: Manifest, kept: str = "") -> None:
         """Delete every dataset that attempts of a put have left, however far they came, but the one that is kept."""
         name = f"^{re.escape(entity_name(manifest.name))}$"
-        asked = {f"runtime.{_MARK}": manifest.put_id, "only_fields": ["id", f"runtime.{_MARK}"]}
-        for one in list(self._api.pages("tasks", name=name, **asked)):
-            # A server that knows no such question answers with all there are.
-            if one["id"] != kept and (one.get("runtime") or {}).get(_MARK) == manifest.put_id:
+        for one in list(self._api.pages("tasks", name=name, **marks("put", manifest.put_id))):
+            if one["id"] != kept and has_mark(one, "put", manifest.put_id):
                 self._delete(str(one["id"]))
 
     def _delete(self, key: str) -> None:

@@ -16,7 +16,8 @@ from tracelet.exceptions import BackendError, BackendUnavailable
 from tracelet.plugin import ArtifactType, Labels, Manifest, label_conflict, look_up, of_digest, parse_ref
 from tracelet_clearml.api import PAGE, Api
 from tracelet_clearml.projects import Projects
-from tracelet_clearml.records import OLD_RECORD, Body, Head, Query, State, configuration
+from tracelet_clearml.record_names import OLD_RECORD, Head, Query, State
+from tracelet_clearml.records import Body, configuration
 
 __all__ = ["Claim", "Index", "NumberTaken", "Record"]
 
@@ -175,6 +176,8 @@ class Index:
         if len(found) == _RECENT:
             # A put that takes long, or was killed, has asked for a number before many others.
             heads |= {head.id: head for head in self._heads(Query(name, State.OPEN))}
+        for head in heads.values():
+            head.check()
         if any(head.old for head in heads.values()):
             self._old = True
         return sorted(heads.values(), key=lambda head: head.order)
@@ -237,7 +240,7 @@ class Index:
 
     def by_digests(self, digests: Collection[str], type: ArtifactType) -> list[Record]:
         """Return the versions of a type that have one of these digests."""
-        found = [self._whole(Query(type=type.value, digest=one), page_size=1) for one in digests]
+        found = [self._whole(Query(type=type.value, digest=one, newer=False), page_size=1) for one in digests]
         return [Record(Head.of(task), task, ()) for tasks in found for task in tasks]
 
     def _by_alias(self, name: str, alias: str) -> Record | None:
@@ -251,13 +254,16 @@ class Index:
 
     def _by_digest(self, name: str, beginning: str) -> Record | None:
         fitting = sorted(self._whole(Query(name, digest=beginning)), key=lambda task: Head.of(task).rank, reverse=True)
-        return self._found(of_digest(name, beginning, ((Head.of(task).digest, task) for task in fitting)))
+        found = of_digest(name, beginning, ((Head.of(task).digest, task) for task in fitting))
+        return self._found(found or _newer(fitting))
 
     def _first(self, wanted: Query) -> Record | None:
-        return self._found(min(self._whole(wanted), key=lambda task: Head.of(task).rank, default=None))
+        found = self._whole(wanted)
+        readable = (task for task in found if not Head.of(task).is_newer)
+        return self._found(min(readable, key=lambda task: Head.of(task).rank, default=None) or _newer(found))
 
     def _of(self, head: Head) -> Record:
-        """Return a record as it is now. Raises :class:`BackendError` where it is gone."""
+        """Return a record as it is now. Raises :class:`BackendError` where it is gone, and NewerFormat."""
         tasks = self._api.call("tasks", "get_all", id=[head.id], only_fields=_WHOLE)["tasks"]
         found = self._found(tasks[0] if tasks else None)
         if found is None:
@@ -268,9 +274,10 @@ class Index:
         if task is None:
             return None
         head = Head.of(task)
+        head.check()
         owned = []
         for alias, number in sorted(head.moves.items()):
-            others = self._heads(Query(head.name, alias=alias))
+            others = self._heads(Query(head.name, alias=alias, newer=False))
             mine = (number, head.order)
             if all((other.moves.get(alias, -1), other.order) <= mine for other in others):
                 owned.append(alias)
@@ -279,7 +286,11 @@ class Index:
     # -- asking
 
     def _heads(self, wanted: Query) -> list[Head]:
-        return [Head.of(task) for task in self._pages(wanted, _HEAD)]
+        """Return the heads of records. Raises NewerFormat where a later release wrote one of them."""
+        heads = [Head.of(task) for task in self._pages(wanted, _HEAD)]
+        for head in heads:
+            head.check()
+        return heads
 
     def _whole(self, wanted: Query, *, page_size: int = PAGE) -> list[Mapping[str, Any]]:
         asked = {"only_fields": _WHOLE, "page": 0, "page_size": page_size}
@@ -312,8 +323,15 @@ class Index:
         return list(found)
 
     def _write(self, head: Head, **fields: Any) -> None:
-        """Give a record its head, and more; it has no tags from now on."""
-        self._api.call("tasks", "edit", task=head.id, force=True, name=head.task_name, tags=[], **fields)
+        """Give a record its head, and more. Where an earlier release gave it tags, it has none from now on."""
+        if head.old:
+            fields["tags"] = []
+        self._api.call("tasks", "edit", task=head.id, force=True, name=head.task_name, **fields)
+
+
+def _newer(tasks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """A record of a later release, which may be the one that is looked for."""
+    return next((task for task in tasks if Head.of(task).is_newer), None)
 
 
 def _must_yield(mine: Head, others: Iterable[Head]) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,7 +19,8 @@ from tracelet_clearml.api import Api
 from tracelet_clearml.errors import WrongStatus
 from tracelet_clearml.names import entity_name
 from tracelet_clearml.projects import Projects
-from tracelet_clearml.records import Place
+from tracelet_clearml.record_names import RunNote
+from tracelet_clearml.records import SCHEMA, Place, has_mark, mark, marks
 from tracelet_clearml.statuses import ENDED, WRITABLE, Status, begin, opened
 
 __all__ = ["RunTask", "Runs"]
@@ -29,8 +29,6 @@ _LOG = logging.getLogger("tracelet.clearml")
 _FIELDS = ["id", "name", "project", "status", "status_reason", "status_message", "type", "tags"]
 #: The beginning of a tag that an earlier release gave to the tasks of its runs.
 _OLD_RUN = "tracelet.run:"
-#: By which a task is known as a run's before there is a note of it.
-_MARK = "tracelet_run"
 #: What follows an experiment's name in that of a run's task.
 _SHOWN_ID = 8
 #: So many tasks of one run are looked at: more than one where some take nothing any more.
@@ -42,11 +40,6 @@ _FULL = 6_000_000
 _PING = 600.0
 #: The section in which ``Dataset.get(alias=…)`` notes a dataset, and ours for what is neither that nor a model.
 _DATASETS, _OTHERS = "Datasets", "Inputs"
-
-
-def _note(run: str, task: str = "") -> str:
-    """The name of the hidden task that says which task a run has, or its beginning: a tag would be there for people to choose."""
-    return f";run:{run};task:{task}{';' if task else ''}"
 
 
 @attrs.frozen
@@ -208,7 +201,10 @@ class Runs:
 
     def _earlier(self, run: RunInfo) -> list[Mapping[str, Any]]:
         """The tasks that other processes, or an earlier lane, made for the same run."""
-        keys = [name.rpartition(":")[2].rstrip(";") for name in self._notes(f"^{re.escape(_note(run.id))}")]
+        notes = self._notes(RunNote.pattern_of_run(run.id))
+        for note in notes:
+            note.check()
+        keys = [note.task for note in notes]
         asked: dict[str, Any] = {"only_fields": _FIELDS, "order_by": ["created"], "page": 0, "page_size": _TASKS}
         found = self._api.call("tasks", "get_all", id=keys, **asked)["tasks"] if keys else []
         places = self._projects.visibles()
@@ -217,20 +213,22 @@ class Runs:
             found += self._api.call("tasks", "get_all", project=places, tags=tags, **asked)["tasks"]
         return list(found)
 
-    def _notes(self, pattern: str) -> list[str]:
-        """The names of the hidden tasks that say which task a run has."""
+    def _notes(self, pattern: str) -> list[RunNote]:
+        """The notes of which task a run has, whose names match a pattern."""
         places = self._projects.indexes()
         if not places:
             return []
         asked = {"only_fields": ["id", "name"], "order_by": ["created"], "page": 0, "page_size": _TASKS}
         found = self._api.call("tasks", "get_all", project=places, name=pattern, **asked)["tasks"]
-        return [str(one["name"]) for one in found]
+        return [RunNote.of(str(one["name"])) for one in found]
 
     def _is_made(self, task: Mapping[str, Any]) -> bool:
         """Whether Tracelet made a task, for whichever run."""
         if any(str(tag).startswith(_OLD_RUN) for tag in task.get("tags") or ()):
             return True
-        return bool(self._notes(f"^;run:[^;]+;task:{re.escape(str(task['id']))};"))
+        notes = self._notes(RunNote.pattern_of_task(str(task["id"])))
+        # One that a later release made is not for us to open.
+        return bool(notes) and all(note.schema == SCHEMA for note in notes)
 
     def _make(self, run: RunInfo, before: Mapping[str, Any] | None) -> RunTask:
         """Make a task; ``before`` is one that the run has, and that takes nothing any more."""
@@ -244,24 +242,23 @@ class Runs:
             note += f" What came after the task {before['id']} ({before.get('name')}) was {why}."
         self._api.call("tasks", "edit", task=key, tags=["tracelet"], comment=note, force=True, **more)
         place, told = self._projects.index(), "Where Tracelet finds the task of a run. Leave it as it is."
-        named = {"name": _note(run.id, key), "type": "custom", "system_tags": ["hidden"], "comment": told}
+        named = {"name": RunNote(run.id, key).task_name, "type": "custom", "system_tags": ["hidden"], "comment": told}
         self._api.call("tasks", "create", project=place, **named)
         begin(self._api, key)
         return RunTask.of(self._expect(key, {"in_progress"}), made=True, ours=True, run=run)
 
     def _begun(self, run: RunInfo) -> str | None:
         """Return a task of a run that somebody has made, and nothing more: they were ended in that moment."""
-        asked = {f"runtime.{_MARK}": run.id, "status": ["created"], "only_fields": ["id", f"runtime.{_MARK}"]}
+        asked = {**marks("run", run.id), "status": ["created"]}
         places = self._projects.visibles()
         for task in self._api.pages("tasks", project=places, **asked) if places else ():
-            # A server that knows no such question answers with all there are.
-            if (task.get("runtime") or {}).get(_MARK) == run.id:
+            if has_mark(task, "run", run.id):
                 return str(task["id"])
         return None
 
     def _created(self, run: RunInfo) -> str:
         self._projects.visible()
-        with self._api.marking(runtime={_MARK: run.id}):
+        with self._api.marking(runtime=mark("run", run.id)):
             made: Any = Task.create(
                 project_name=self._projects.name,
                 task_name=f"{self._experiment} {run.id[:_SHOWN_ID]}",
