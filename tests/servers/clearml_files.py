@@ -47,7 +47,10 @@ class Files(Handler):
         fault = self.state.fault(name)
         self.state.note(name, path=path, fault=fault["kind"] if fault else None)
         self.is_lost = fault is not None and fault["kind"] == "lost"
-        if fault is not None and fault["kind"] not in {"lie", "lost"}:
+        if fault is not None and fault["kind"] == "drip":
+            with self.dripping(name, fault["seconds"]):
+                self.give(self.place(path))
+        elif fault is not None and fault["kind"] not in {"lie", "lost"}:
             if fault["kind"] != "hang":
                 self.drain()
             self.suffer(fault)

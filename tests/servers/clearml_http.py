@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import io
 import json
 import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -102,6 +105,26 @@ class State:
             self.calls.append({"name": name, **more})
 
 
+class Drip(io.RawIOBase):
+    """An answer that comes a byte at a time, each long before anybody would think that there is none."""
+
+    def __init__(self, stream: Any, seconds: float, call: dict[str, Any]) -> None:
+        self.stream = stream
+        self.seconds = seconds
+        self.call = call
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        for byte in bytes(data):
+            time.sleep(self.seconds)
+            self.stream.write(bytes([byte]))
+            self.stream.flush()
+            self.call["dripped"] += 1
+        return len(data)
+
+
 class Handler(BaseHTTPRequestHandler):
     """What both servers do alike."""
 
@@ -122,6 +145,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve(self, method: str) -> None:
         raise NotImplementedError
+
+    @contextlib.contextmanager
+    def dripping(self, name: str, seconds: float) -> Iterator[None]:
+        """Answer as ever in the block, and slowly. How many bytes the client has waited for is noted."""
+        call = {"name": name, "dripped": 0}
+        with self.state.lock:
+            self.state.calls.append(call)
+        stream, self.wfile = self.wfile, Drip(self.wfile, seconds, call)  # type: ignore[assignment]
+        try:
+            yield
+        except ConnectionError:
+            self.close_connection = True
+        finally:
+            self.wfile = stream
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -45,6 +45,11 @@ class Api(Handler):
         match = _PATH.fullmatch(path)
         name = match["name"] if match else path
         fault = self.state.fault(name)
+        if fault is not None and fault["kind"] == "drip":
+            data = self.run(name, body, forget=False)
+            with self.dripping(name, fault["seconds"]):
+                self.envelope(name, 200, 0, "OK", data)
+            return
         if fault is not None and fault["kind"] not in {"lie", "lost"}:
             self.state.note(name, fault=fault["kind"])
             if fault["kind"] == "invalid":
@@ -188,7 +193,7 @@ class ClearmlServer:
         A kind is an HTTP status, or `reset`, `hang`, `cut`, `garbage`, `lie` (says OK, does nothing), `lost` (does it, and
         its answer is lost), `invalid` (refuses what it was given, with the number `code`), or, before it is done, `becomes` (`task`
         gets `status`), `vanishes` (`project` is deleted) or `renamed` (`project` gets another `name`);
-        a `slow` call is done after so many `seconds`.
+        a `slow` call is done after so many `seconds`, and the bytes of the answer to a `drip` come so many `seconds` apart.
         """
         self.ask("/__faults", list(faults))
 

@@ -139,6 +139,24 @@ def test_reading_from_a_server_that_is_not_well_is_not_reading_nothing(
             strict.content(stored, hands.new_folder())
 
 
+@pytest.mark.parametrize("match", ["tasks.get_all", "files.GET"])
+def test_a_server_that_answers_a_byte_at_a_time_is_not_waited_for_to_the_end(
+    hands: Hands, server: ClearmlServer, strict: Any, match: str
+) -> None:
+    """Each byte comes in time; all of them would take minutes."""
+    sealed = hands.samples.seal("long", {"x": b"x" * 2000})
+    stored = strict.put(sealed)
+    server.fail({"match": match, "kind": "drip", "seconds": _PATIENCE / 20, "times": 1000})
+    server.calls(clear=True)
+    with pytest.raises(BackendUnavailable):
+        strict.content(stored, hands.new_folder()) if match == "files.GET" else strict.find("long")
+    server.fail()
+    assert hands.content(strict, sealed) == {"x": b"x" * 2000}
+    dripped = [call["dripped"] for call in server.calls() if "dripped" in call]
+    assert dripped
+    assert max(dripped) < 100
+
+
 def test_bytes_that_are_gone_are_told_as_gone(hands: Hands, server: ClearmlServer, experiment: str) -> None:
     desk = hands.desk(experiment)
     stored = desk.put(hands.samples.seal("model", {"x": b"1"}))
