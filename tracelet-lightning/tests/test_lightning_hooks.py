@@ -159,14 +159,14 @@ def test_hooks_that_are_broken_off_are_taken_off() -> None:
 
     module = torch.nn.Sequential(torch.nn.Linear(2, 2), Stopping())
     with pytest.raises(KeyboardInterrupt):
-        samples.View(module, torch.rand(4, 2), 2)
+        samples.BatchObserver(module, torch.rand(4, 2), 2)
     assert not hooks(module)
 
 
 def test_a_step_may_copy_and_pickle_its_module_and_the_copies_are_not_looked_at() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(2, 3))
     x = torch.rand(4, 2)
-    view = samples.View(module, x, 4)
+    view = samples.BatchObserver(module, x, 4)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(other(x), module(x))
         other(x + 1)
@@ -195,7 +195,7 @@ def test_of_a_layer_that_is_called_often_little_is_held() -> None:
 
     module, x = Loop(), torch.rand(64, 8)
     before = held()
-    view = samples.View(module, (x, torch.arange(64) % 3), 16)
+    view = samples.BatchObserver(module, (x, torch.arange(64) % 3), 16)
     with torch.no_grad():
         last = module(x)
     best, first = last.argmax(1)[:16].tolist(), last[:16, :256].tolist()
@@ -212,7 +212,7 @@ def test_of_a_layer_that_is_called_often_little_is_held() -> None:
 
 
 def test_of_large_images_what_is_shown_is_held() -> None:
-    view = samples.View(torch.nn.Identity(), (torch.rand(4, 3, 1024, 600), torch.rand(4, 1024, 600)), 2)
+    view = samples.BatchObserver(torch.nn.Identity(), (torch.rand(4, 3, 1024, 600), torch.rand(4, 1024, 600)), 2)
     found = view.batch(torch.rand(4, 10, 1024, 600))
     assert found is not None
     for part in (found.inputs, found.targets, found.predictions):
@@ -228,7 +228,7 @@ def test_a_distributed_tensor_is_left_alone(tmp_path: Path) -> None:
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     try:
         part = distribute_tensor(torch.rand(4, 2), DeviceMesh("cpu", [0]), [Shard(0)])
-        view = samples.View(torch.nn.Identity(), (torch.rand(4, 2), torch.rand(4)), 2)
+        view = samples.BatchObserver(torch.nn.Identity(), (torch.rand(4, 2), torch.rand(4)), 2)
         found = view.batch({"preds": part})
         assert found is not None
         assert found.source == ""
@@ -298,7 +298,7 @@ def test_a_look_is_no_part_of_a_graph_that_is_compiled_meanwhile() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(2, 3))
     fast = torch.compile(lambda x: module(x), fullgraph=True, backend="eager")
     x = torch.rand(4, 2)
-    view = samples.View(module, x, 2)
+    view = samples.BatchObserver(module, x, 2)
     with torch.no_grad():
         assert torch.equal(fast(x), module(x))
     view.close()

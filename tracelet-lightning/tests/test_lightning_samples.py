@@ -12,7 +12,7 @@ from lightning_nets import data, net, trainer
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from tracelet_lightning import samples, sheets
+from tracelet_lightning import sample_files, samples
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -20,9 +20,9 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def look(batch: Any, outputs: Any = None, module: Any = None, count: int = 16) -> samples.Batch | None:
+def look(batch: Any, outputs: Any = None, module: Any = None, count: int = 16) -> samples.Samples | None:
     module = module or torch.nn.Identity()
-    view = samples.View(module, batch, count)
+    view = samples.BatchObserver(module, batch, count)
     if isinstance(batch, (tuple, list)):
         module(batch[0])
     view.close()
@@ -98,7 +98,7 @@ def test_where_forward_is_not_called_the_last_child_is_looked_at() -> None:
             self.body, self.head, self.cost = torch.nn.Linear(2, 5), torch.nn.Linear(5, 3), torch.nn.MSELoss()
 
     module = Parts()
-    view = samples.View(module, [torch.rand(4, 2), torch.rand(4, 3)], 2)
+    view = samples.BatchObserver(module, [torch.rand(4, 2), torch.rand(4, 3)], 2)
     scores = module.head(module.body(torch.rand(4, 2)))
     module.cost(scores, torch.rand(4, 3))
     view.close()
@@ -114,7 +114,7 @@ def test_batches_may_have_names_and_text(tmp_path: Path) -> None:
         {"text": ["one", "two\n=2"], "label": torch.tensor([1, 0])}, {"logits": torch.tensor([[1.0, 2], [4, 3]])}
     )
     assert found is not None
-    said = sheets.write(tmp_path / "s", found, 16)
+    said = sample_files.write(tmp_path / "s", found, 16)
     assert rows(tmp_path / "s") == [
         {
             "sample": "0",
@@ -141,7 +141,7 @@ def test_the_likeliest_of_more_classes_than_are_shown_is_told(tmp_path: Path) ->
     scores[[0, 1, 2], [900, 3, 256]] = 1.0
     found = look((torch.rand(3, 2), torch.tensor([900, 4, 5])), {"logits": scores})
     assert found is not None
-    said = sheets.write(tmp_path / "s", found, 16)
+    said = sample_files.write(tmp_path / "s", found, 16)
     assert [row["predicted_class"] for row in rows(tmp_path / "s")] == ["900", "3", "256"]
     assert "prediction_255" in rows(tmp_path / "s")[0]
     assert "prediction_256" not in rows(tmp_path / "s")[0]
@@ -152,7 +152,7 @@ def test_masks_and_scores_of_pixels_are_images_too(tmp_path: Path) -> None:
     x, mask, scores = torch.rand(3, 3, 6, 5), torch.randint(0, 4, (3, 6, 5)), torch.rand(3, 7, 6, 5)
     found = look((x, mask), {"logits": scores})
     assert found is not None
-    said = sheets.write(tmp_path / "s", found, 2)
+    said = sample_files.write(tmp_path / "s", found, 2)
     assert (said["inputs"], said["targets"], said["predictions"]) == ("images of 6 x 5",) * 3
     assert len(rows(tmp_path / "s")) == 2
     assert Image.open(tmp_path / "s" / "inputs" / "0001.png").mode == "RGB"
@@ -169,7 +169,7 @@ def test_masks_and_scores_of_pixels_are_images_too(tmp_path: Path) -> None:
 def test_images_of_every_kind_of_number(tmp_path: Path, kind: torch.dtype) -> None:
     found = look((torch.arange(32).reshape(2, 1, 4, 4).to(kind), torch.zeros(2)))
     assert found is not None
-    sheets.write(tmp_path / "s", found, 2)
+    sample_files.write(tmp_path / "s", found, 2)
     pixels = Image.open(tmp_path / "s" / "inputs" / "0001.png").tobytes()
     assert max(pixels) == (31 if kind is torch.uint8 else 255)
 
@@ -179,7 +179,7 @@ def test_sizes_are_bounded(tmp_path: Path) -> None:
     large[0, 0, 0, 0] = torch.nan
     found = look((large, torch.rand(16, 5000)), torch.rand(16, 300, 2))
     assert found is not None
-    said = sheets.write(tmp_path / "s", found, 16)
+    said = sample_files.write(tmp_path / "s", found, 16)
     assert max(Image.open(tmp_path / "s" / "inputs" / "0000.png").size) <= 256
     assert len(rows(tmp_path / "s")[0]) == 2 + 256 + 256
     assert said["targets"] == "5000 columns, of which 256 are here"
@@ -188,7 +188,7 @@ def test_sizes_are_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", [None, 3, [], {}, {"other": 1}, torch.tensor(1.0), object(), [torch.tensor(2.0)]])
 def test_a_batch_that_has_no_samples_gives_none(batch: Any) -> None:
-    assert samples.View(torch.nn.Identity(), batch, 4).batch(None) is None
+    assert samples.BatchObserver(torch.nn.Identity(), batch, 4).batch(None) is None
 
 
 def test_the_module_is_free_again_when_a_validation_fails(package: str, tmp_path: Path, watching: Any) -> None:

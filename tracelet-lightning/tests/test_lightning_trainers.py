@@ -19,7 +19,7 @@ from lightning_nets import checkpoints, data, net, trainer
 
 import tracelet_lightning
 from tracelet.plugin import ArtifactType, Detection
-from tracelet_lightning import handoff, watches
+from tracelet_lightning import handoff, sessions
 
 
 def tuner_of(package: str, run: Any) -> Any:
@@ -158,7 +158,7 @@ def test_a_fit_that_has_no_module_fails_as_without_capture(
     run = trainer(package, tmp_path)
     before = list(run.callbacks)
     # What a child left is taken up however the fit ends.
-    handoff.leave(watches.active()[-1].handoff, Detection(path=Path(__file__), type=ArtifactType.CODE))
+    handoff.leave(sessions.active()[-1].handoff, Detection(path=Path(__file__), type=ArtifactType.CODE))
     with pytest.raises(TypeError, match="must be a `LightningModule`"):
         run.fit(torch.nn.Linear(1, 1), data())
     assert [record.getMessage() for record in caplog.records if record.name.startswith("tracelet")] == []

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from tracelet.plugin import ArtifactType, Detection
-from tracelet_lightning import facts, samples, sheets, watches
+from tracelet_lightning import metadata, sample_files, samples, sessions
 from tracelet_lightning.guard import LOG, guarded
 
 __all__ = ["CaptureHooks"]
@@ -24,34 +24,34 @@ _SHARDED = {"FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFS
 class CaptureHooks:
     """The hooks, for a callback of either package; what goes wrong in one stays in it.
 
-    It has no state in checkpoints. Pickled for a process that is spawned to train, it takes the watches along.
+    It has no state in checkpoints. Pickled for a process that is spawned to train, it takes the sessions along.
     """
 
     def __init__(self) -> None:
         #: Makes the detection of the model, once ``fit`` has come to its end in this process.
         self.final: Callable[[Any], Detection] | None = None
-        #: The watches of the process that pickled it.
-        self._brought: tuple[watches.Watch, ...] = ()
-        self._view: samples.View | None = None
+        #: The sessions of the process that pickled it.
+        self._brought: tuple[sessions.CaptureSession, ...] = ()
+        self._view: samples.BatchObserver | None = None
         #: The last validation, what is to be said about it, and whom it was reported to.
-        self._seen: samples.Batch | None = None
+        self._seen: samples.Samples | None = None
         self._said: dict[str, Any] = {}
-        self._told: set[watches.Watch] = set()
+        self._told: set[sessions.CaptureSession] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        here = [one for one in watches.active() if one.pid == os.getpid()]
-        return {"watches": [attrs.evolve(one, emit=None, outcome=None) for one in here]}
+        here = [one for one in sessions.active() if one.pid == os.getpid()]
+        return {"sessions": [attrs.evolve(one, emit=None, outcome=None) for one in here]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         CaptureHooks.__init__(self)
-        self._brought = tuple(state["watches"])
+        self._brought = tuple(state["sessions"])
 
     def setup(self, trainer: Any, module: Any, stage: str) -> None:
-        """In a process that was spawned for this ``fit``, go on with the watches of the one that spawned it."""
+        """In a process that was spawned for this ``fit``, go on with the sessions of the one that spawned it."""
         brought, self._brought = self._brought, ()
         if brought:
             with guarded("what this process trains"):
-                watches.adopt(brought)
+                sessions.adopt(brought)
                 # It imports what imports this module.
                 import_module("tracelet_lightning.patches").refresh()
 
@@ -63,9 +63,9 @@ class CaptureHooks:
             return
         with guarded("a sample of the validation"):
             self.release()
-            counts = [one.settings.samples_count for one in watches.active() if one.settings.samples_every_n_epochs]
+            counts = [one.settings.samples_count for one in sessions.active() if one.settings.samples_every_n_epochs]
             if counts:
-                self._view = samples.View(module, batch, max(counts))
+                self._view = samples.BatchObserver(module, batch, max(counts))
 
     def on_validation_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -84,7 +84,7 @@ class CaptureHooks:
         """Note where the training is, with the metrics of the whole validation."""
         if self._seen is not None and not self._told and not trainer.sanity_checking:
             with guarded("a sample of the validation"):
-                self._said = facts.of_training(trainer)
+                self._said = metadata.of_training(trainer)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Report the last validation of the epoch, where it is an epoch's turn."""
@@ -109,22 +109,22 @@ class CaptureHooks:
             view.close()
 
     def _report(self, module: Any, turn: Callable[[int], bool]) -> None:
-        for watch in watches.active() if self._seen is not None else ():
-            every = watch.settings.samples_every_n_epochs
-            if every and watch not in self._told and turn(every):
-                self._told.add(watch)
+        for session in sessions.active() if self._seen is not None else ():
+            every = session.settings.samples_every_n_epochs
+            if every and session not in self._told and turn(every):
+                self._told.add(session)
                 with guarded("a sample of the validation"):
-                    watch.report(self._written(watch, module, self._seen))
+                    session.report(self._written(session, module, self._seen))
 
-    def _written(self, watch: watches.Watch, module: Any, seen: samples.Batch | None) -> Detection:
+    def _written(self, session: sessions.CaptureSession, module: Any, seen: samples.Samples | None) -> Detection:
         assert seen is not None
         said = self._said
-        folder = watch.workspace / f"samples-{uuid.uuid4().hex}"
-        contents = sheets.write(folder, seen, watch.settings.samples_count)
+        folder = session.workspace / f"samples-{uuid.uuid4().hex}"
+        contents = sample_files.write(folder, seen, session.settings.samples_count)
         return Detection(
             path=folder,
             type=ArtifactType.SAMPLE,
-            name=facts.artifact_name(module, "samples"),
+            name=metadata.artifact_name(module, "samples"),
             description=f"Validation of {type(module).__name__}, epoch {said['epoch']}, step {said['global_step']}",
             metadata={**said, **contents},
             snapshot="take",
@@ -138,12 +138,12 @@ class CaptureHooks:
         make = partial(
             Detection,
             type=ArtifactType.MODEL,
-            name=facts.artifact_name(module, "model"),
+            name=metadata.artifact_name(module, "model"),
             description=f"{type(module).__name__} at the end of its training",
-            metadata=facts.of_training(trainer),
+            metadata=metadata.of_training(trainer),
             aliases=("final",),
         )
         self.final = lambda model: make(model=model)
-        for watch in watches.active():
-            if watch.pid != os.getpid() and watch.settings.final_model:
-                watch.report(self.final(module))
+        for session in sessions.active():
+            if session.pid != os.getpid() and session.settings.final_model:
+                session.report(self.final(module))

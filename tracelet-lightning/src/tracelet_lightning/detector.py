@@ -1,4 +1,4 @@
-"""The detector: it starts and ends a watch, and puts the hooks on while there is one."""
+"""The detector: it starts and ends a session, and puts the hooks on while there is one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracelet.plugin import Emit
-from tracelet_lightning import LightningSettings, fitting, patches, saves, watches
+from tracelet_lightning import LightningSettings, checkpoints, fits, patches, sessions
 
 __all__ = ["LightningDetector"]
 
@@ -25,21 +25,21 @@ class LightningDetector:
         self._outcome = outcome
         self._settings = settings
         self._workspace = workspace
-        self._watch: watches.Watch | None = None
+        self._session: sessions.CaptureSession | None = None
 
     def start(self, emit: Emit) -> None:
         """Begin to report to ``emit``, from Trainers that exist and those to come."""
-        if self._watch is None:
-            self._watch = watches.Watch(self._settings, self._workspace, os.getpid(), emit, self._outcome)
-            watches.add(self._watch)
+        if self._session is None:
+            self._session = sessions.CaptureSession(self._settings, self._workspace, os.getpid(), emit, self._outcome)
+            sessions.add(self._session)
             patches.refresh()
 
     def stop(self) -> None:
         """Report what is complete and was not reported, and take the hooks off, if no other detector is left."""
-        watch, self._watch = self._watch, None
-        if watch is None:
+        session, self._session = self._session, None
+        if session is None:
             return
-        saves.settle(_PATIENCE)
-        fitting.collect(watch)
-        watches.remove(watch)
+        checkpoints.settle(_PATIENCE)
+        fits.collect(session)
+        sessions.remove(session)
         patches.refresh()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tracelet_lightning import fitting, saves, watches
+from tracelet_lightning import checkpoints, fits, sessions
 from tracelet_lightning.guard import guarded
 
 __all__ = ["refresh"]
@@ -26,7 +26,7 @@ _ON: dict[tuple[type, str], tuple[Callable[..., Any], Callable[..., Any]]] = {}
 def refresh() -> None:
     """Wrap the Trainers of what is imported while a detector runs, and unwrap them when none does. Raises nothing."""
     with guarded("Lightning"), _LOCK:
-        if watches.active():
+        if sessions.active():
             _put_on()
         else:
             _take_off()
@@ -54,7 +54,7 @@ def _take_off() -> None:
 
 def _fit(original: Callable[..., Any]) -> Callable[..., Any]:
     def fit(trainer: Any, *args: Any, **kwargs: Any) -> Any:
-        run = fitting.begin(trainer) if watches.active() else None
+        run = fits.begin(trainer) if sessions.active() else None
         if run is None:
             return original(trainer, *args, **kwargs)
         try:
@@ -72,6 +72,6 @@ def _fit(original: Callable[..., Any]) -> Callable[..., Any]:
 def _save_checkpoint(original: Callable[..., Any]) -> Callable[..., Any]:
     def save_checkpoint(trainer: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
         save = functools.partial(original, trainer, filepath, *args, **kwargs)
-        return saves.saved(trainer, filepath, save) if watches.active() else save()
+        return checkpoints.saved(trainer, filepath, save) if sessions.active() else save()
 
     return save_checkpoint

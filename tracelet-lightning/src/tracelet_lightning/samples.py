@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 
 from tracelet_lightning.guard import guarded
-from tracelet_lightning.parts import Part, take
+from tracelet_lightning.sample_values import SampleValues, take
 
-__all__ = ["Batch", "View"]
+__all__ = ["BatchObserver", "Samples"]
 
 _INPUTS = ("input", "inputs", "image", "images", "img", "x", "pixel_values", "features", "data", "input_ids", "text")
 _TARGETS = ("target", "targets", "label", "labels", "y", "mask", "masks")
@@ -21,17 +21,17 @@ _PREDICTIONS = ("prediction", "predictions", "pred", "preds", "y_hat", "y_pred",
 
 
 @attrs.frozen(eq=False)
-class Batch:
+class Samples:
     """Samples of one batch, on the CPU, of one number each; None is what was not found."""
 
-    inputs: Part | None
-    targets: Part | None
-    predictions: Part | None
+    inputs: SampleValues | None
+    targets: SampleValues | None
+    predictions: SampleValues | None
     #: Where the predictions are from: ``validation_step``, ``forward``, or the name of a child; empty if there are none.
     source: str
 
 
-class View:
+class BatchObserver:
     """Looks at one batch, from before the step to after it.
 
     What a model predicts is what ``validation_step`` returns, under a usual name or as a tensor; else what its
@@ -50,7 +50,7 @@ class View:
         self._inputs = self._taken(inputs)
         self._targets = self._taken(targets, self._inputs.size if self._inputs else None)
         #: The last output of each that is looked at; the one that was called last is the last.
-        self._outputs: dict[str, Part] = {}
+        self._outputs: dict[str, SampleValues] = {}
         self._hooks: list[Any] = []
         try:
             for name, one in _watched(module) if self._length else ():
@@ -67,13 +67,13 @@ class View:
         for hook in hooks:
             hook.remove()
 
-    def batch(self, outputs: Any) -> Batch | None:
+    def batch(self, outputs: Any) -> Samples | None:
         """Return the samples, with what the step returned; None where the batch has none that can be told apart."""
         if not self._length:
             return None
         source, predictions = self._predicted(outputs)
         inputs, targets, shown = (part and part.here() for part in (self._inputs, self._targets, predictions))
-        return Batch(inputs, targets, shown, source)
+        return Samples(inputs, targets, shown, source)
 
     def keep(self, name: str, output: Any) -> None:
         """Keep the samples of what ``name`` put out. Raises nothing."""
@@ -91,7 +91,7 @@ class View:
             # Such as for want of memory, which trying again would not leave the training.
             self.close()
 
-    def _predicted(self, outputs: Any) -> tuple[str, Part | None]:
+    def _predicted(self, outputs: Any) -> tuple[str, SampleValues | None]:
         found = self._find(outputs, _PREDICTIONS, other=False)
         if found is not None:
             return "validation_step", self._prediction(found)
@@ -136,11 +136,11 @@ class View:
             return len(value)
         return 0
 
-    def _taken(self, value: Any, size: tuple[int, int] | None = None) -> Part | None:
+    def _taken(self, value: Any, size: tuple[int, int] | None = None) -> SampleValues | None:
         """Return samples of the inputs or the targets, if there is one for each."""
         return take(value, self._count, size) if self._length and self._length_of(value) == self._length else None
 
-    def _prediction(self, value: Any) -> Part:
+    def _prediction(self, value: Any) -> SampleValues:
         sizes = [part.size for part in (self._inputs, self._targets) if part and part.size]
         scores = self._targets is not None and self._targets.labels
         return take(value, self._count, sizes[0] if sizes else None, scores=scores)
@@ -149,7 +149,7 @@ class View:
 class _Hook:
     """Shows a view what one module puts out. Copies of it, and of the module with it, show nobody anything."""
 
-    def __init__(self, view: View | None, name: str) -> None:
+    def __init__(self, view: BatchObserver | None, name: str) -> None:
         self._view = view
         self._name = name
 

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet_lightning.parts import COLOURS, COLUMNS, Part
-from tracelet_lightning.samples import Batch
+from tracelet_lightning.sample_values import COLOURS, COLUMNS, SampleValues
+from tracelet_lightning.samples import Samples
 
 __all__ = ["png", "write"]
 
@@ -18,7 +18,7 @@ __all__ = ["png", "write"]
 _LONGEST = 1000
 
 
-def write(folder: Path, batch: Batch, count: int) -> dict[str, Any]:
+def write(folder: Path, batch: Samples, count: int) -> dict[str, Any]:
     """Write ``count`` samples of a batch: ``samples.csv``, with images beside it, in a new folder; return what is there.
 
     Raises ``OSError``.
@@ -83,7 +83,7 @@ def png(pixels: bytes, width: int, height: int, channels: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def _table(role: str, part: Part, count: int) -> list[tuple[str, list[Any]]]:
+def _table(role: str, part: SampleValues, count: int) -> list[tuple[str, list[Any]]]:
     """Return the columns of what is no image."""
     if isinstance(part.values, list):
         return [(role, [str(one)[:_LONGEST] for one in part.values[:count]])]

@@ -15,9 +15,9 @@ from typing import Any
 import attrs
 
 from tracelet.plugin import ArtifactType, Detection, saving
-from tracelet_lightning import facts, watches
+from tracelet_lightning import metadata, sessions
 from tracelet_lightning.guard import LOG, guarded
-from tracelet_lightning.labels import TUNER, aliases, saver
+from tracelet_lightning.savers import TUNER, aliases, saver
 
 __all__ = ["saved", "settle"]
 
@@ -59,10 +59,10 @@ def _report(trainer: Any, path: Path, by: Any) -> None:
     detection = Detection(
         path=path,
         type=ArtifactType.CHECKPOINT,
-        name=facts.artifact_name(module, "checkpoint"),
-        artifact_path=facts.file_name(path.name),
+        name=metadata.artifact_name(module, "checkpoint"),
+        artifact_path=metadata.file_name(path.name),
         description=f"Checkpoint of {type(module).__name__}, epoch {trainer.current_epoch}, step {trainer.global_step}",
-        metadata=facts.of_checkpoint(trainer, by),
+        metadata=metadata.of_checkpoint(trainer, by),
         aliases=aliases(trainer, path, by),
     )
     executor = _executor(trainer)
@@ -78,9 +78,9 @@ def _emit(detection: Detection) -> None:
     if not detection.path.exists():
         LOG.debug("%s is not captured: nothing was written.", detection.path)
         return
-    for watch in watches.active():
-        if watch.settings.checkpoints:
-            watch.report(detection)
+    for session in sessions.active():
+        if session.settings.checkpoints:
+            session.report(detection)
 
 
 # -- checkpoints that are written by a thread

@@ -14,11 +14,11 @@ from tracelet.plugin import Detection, Emit, saving, share, unshare
 from tracelet_lightning import LightningSettings, handoff
 from tracelet_lightning.guard import guarded
 
-__all__ = ["Watch", "active", "add", "adopt", "remove"]
+__all__ = ["CaptureSession", "active", "add", "adopt", "remove"]
 
 
 @attrs.frozen(eq=False)
-class Watch:
+class CaptureSession:
     """A running detector, as the hooks see it."""
 
     settings: LightningSettings
@@ -47,38 +47,38 @@ class Watch:
 
 
 _LOCK = threading.Lock()
-_WATCHES: list[Watch] = []
+_ACTIVE: list[CaptureSession] = []
 
 
-def active() -> tuple[Watch, ...]:
-    """Return the watches, oldest first."""
-    return tuple(_WATCHES)
+def active() -> tuple[CaptureSession, ...]:
+    """Return the sessions, oldest first."""
+    return tuple(_ACTIVE)
 
 
-def add(watch: Watch) -> None:
+def add(session: CaptureSession) -> None:
     """Begin to report to this one too."""
     with _LOCK:
-        _WATCHES.append(watch)
-    share(watch.handoff, watch.pid)
+        _ACTIVE.append(session)
+    share(session.handoff, session.pid)
 
 
-def remove(watch: Watch) -> None:
+def remove(session: CaptureSession) -> None:
     """Report to this one no more."""
     with _LOCK:
-        _WATCHES.remove(watch)
-    unshare(watch.handoff)
+        _ACTIVE.remove(session)
+    unshare(session.handoff)
 
 
-def adopt(watches: Iterable[Watch]) -> None:
-    """In a process that was spawned for a ``fit``: go on with the watches of the process that spawned it."""
+def adopt(sessions: Iterable[CaptureSession]) -> None:
+    """In a process that was spawned for a ``fit``: go on with the sessions of the process that spawned it."""
     parent = multiprocessing.parent_process()
     with _LOCK:
-        known = {watch.workspace for watch in _WATCHES}
+        known = {session.workspace for session in _ACTIVE}
         adopted = [
-            attrs.evolve(watch, emit=None, outcome=None)
-            for watch in watches
-            if parent is not None and watch.pid == parent.pid and watch.workspace not in known
+            attrs.evolve(session, emit=None, outcome=None)
+            for session in sessions
+            if parent is not None and session.pid == parent.pid and session.workspace not in known
         ]
-        _WATCHES.extend(adopted)
-    for watch in adopted:
-        share(watch.handoff, watch.pid)
+        _ACTIVE.extend(adopted)
+    for session in adopted:
+        share(session.handoff, session.pid)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from lightning_nets import data, net, trainer
 
-from tracelet_lightning import facts
+from tracelet_lightning import metadata
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,19 @@ from tracelet_lightning import facts
     ],
 )
 def test_a_series_is_named_by_its_class(name: str, stem: str) -> None:
-    assert facts.artifact_name(type(name, (), {})(), "checkpoint") == f"{stem}-checkpoint"
+    assert metadata.artifact_name(type(name, (), {})(), "checkpoint") == f"{stem}-checkpoint"
 
 
 def test_a_long_name_is_cut() -> None:
-    name = facts.artifact_name(type("A" + "b" * 300, (), {})(), "checkpoint")
+    name = metadata.artifact_name(type("A" + "b" * 300, (), {})(), "checkpoint")
     assert len(name) == 128
     assert name.endswith("b-checkpoint")
 
 
 def test_a_file_keeps_its_name_where_it_can() -> None:
-    assert facts.file_name("epoch=0-val loss=0.5.ckpt") == "epoch=0-val loss=0.5.ckpt"
-    assert facts.file_name("a:b.ckpt") == "checkpoint-a-b.ckpt"
-    assert facts.file_name("tracelet.json") == "checkpoint-tracelet.json"
+    assert metadata.file_name("epoch=0-val loss=0.5.ckpt") == "epoch=0-val loss=0.5.ckpt"
+    assert metadata.file_name("a:b.ckpt") == "checkpoint-a-b.ckpt"
+    assert metadata.file_name("tracelet.json") == "checkpoint-tracelet.json"
 
 
 class Colour(enum.Enum):
@@ -72,20 +72,20 @@ class Colour(enum.Enum):
     ],
 )
 def test_values_become_plain(value: Any, plain: Any) -> None:
-    assert facts.plain(value) == plain
-    json.dumps(facts.plain(value))
+    assert metadata.plain(value) == plain
+    json.dumps(metadata.plain(value))
 
 
 def test_what_is_too_much_or_holds_itself_is_bounded() -> None:
-    assert len(facts.plain(list(range(10_000)))) < 1001
+    assert len(metadata.plain(list(range(10_000)))) < 1001
     loop: dict[str, Any] = {}
     loop["again"] = loop
-    assert json.dumps(facts.plain(loop)).count("again") == 6
-    assert isinstance(facts.plain(10**5000), float)
+    assert json.dumps(metadata.plain(loop)).count("again") == 6
+    assert isinstance(metadata.plain(10**5000), float)
 
 
 def test_text_has_no_character_that_a_tracker_does_not_store() -> None:
-    assert facts.plain({"a\0b": ["c\0", "\ud800"]}) == {"a?b": ["c?", "?"]}
+    assert metadata.plain({"a\0b": ["c\0", "\ud800"]}) == {"a?b": ["c?", "?"]}
 
 
 def test_every_artifact_says_where_the_training_was(package: str, tmp_path: Path, watching: Any) -> None:
@@ -121,5 +121,5 @@ def test_every_artifact_says_where_the_training_was(package: str, tmp_path: Path
 
 def test_asking_for_hyperparameters_leaves_none_behind(package: str) -> None:
     bare = importlib.import_module(package).LightningModule()
-    assert facts._hyperparameters(bare) == {}
+    assert metadata._hyperparameters(bare) == {}
     assert "_hparams" not in vars(bare)

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["COLOURS", "COLUMNS", "Part", "take"]
+__all__ = ["COLOURS", "COLUMNS", "SampleValues", "take"]
 
 #: Pixels of an image's longer side, and columns of a table. What is more is left out.
 _SIDE = 256
@@ -17,7 +17,7 @@ COLOURS = {1: 0, 3: 2, 4: 6}
 
 
 @attrs.frozen(eq=False)
-class Part:
+class SampleValues:
     """The inputs, the targets or the predictions of some samples."""
 
     #: A tensor of images (samples, channels, height, width) or of columns (samples, columns); or a list of text or numbers.
@@ -31,28 +31,28 @@ class Part:
     #: Whether it is one whole number a sample, as classes are.
     labels: bool = False
 
-    def here(self) -> Part:
+    def here(self) -> SampleValues:
         """Return it with its tensors on the CPU."""
         return attrs.evolve(self, values=_here(self.values), classes=_here(self.classes))
 
 
-def take(value: Any, count: int, size: tuple[int, int] | None = None, *, scores: bool = False) -> Part:
+def take(value: Any, count: int, size: tuple[int, int] | None = None, *, scores: bool = False) -> SampleValues:
     """Copy ``count`` samples of a tensor or a list; ``size`` is that of the inputs' images.
 
     ``scores`` says that the targets are classes, so that columns may be a score for each. Raises what torch raises.
     """
     if isinstance(value, (tuple, list)):
-        return Part(list(value[:count]))
+        return SampleValues(list(value[:count]))
     # Cut first, for a layer may put out far more than is shown.
     some = value.detach()[:count]
     pictures = _pictures(some, size)
     if pictures is not None:
         height, width = (int(side) for side in pictures.shape[-2:])
         step = max(1, -(-max(height, width) // _SIDE))
-        return Part(pictures[:, :, ::step, ::step].clone(), size=(height, width))
+        return SampleValues(pictures[:, :, ::step, ::step].clone(), size=(height, width))
     flat = some.flatten(1) if some.dim() > 1 else some.unsqueeze(1)
     scored = scores and some.dim() == 2 and some.shape[1] > 1 and _ordered(some)
-    return Part(
+    return SampleValues(
         flat[:, :COLUMNS].clone(),
         width=int(flat.shape[1]),
         classes=some.argmax(1) if scored else None,

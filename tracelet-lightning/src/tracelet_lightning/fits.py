@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from tracelet_lightning import handoff, watches
+from tracelet_lightning import handoff, sessions
 from tracelet_lightning.callback import CaptureHooks
 from tracelet_lightning.guard import LOG, guarded
 
@@ -16,7 +16,10 @@ __all__ = ["Fitting", "begin", "collect"]
 
 #: Seconds between two looks at what children left.
 _POLL = 1.0
-_CALLBACKS = {"lightning": "tracelet_lightning.unified", "pytorch_lightning": "tracelet_lightning.classic"}
+_CALLBACKS = {
+    "lightning": "tracelet_lightning.lightning_callback",
+    "pytorch_lightning": "tracelet_lightning.pytorch_lightning_callback",
+}
 _COLLECTING = threading.Lock()
 
 
@@ -50,15 +53,15 @@ class Fitting:
 
     def _poll(self) -> None:
         while not self._over.wait(_POLL):
-            for watch in watches.active():
-                collect(watch)
+            for session in sessions.active():
+                collect(session)
 
     def end(self, *, completed: bool) -> None:
         """Take the callback back, and report what is complete now. Raises nothing."""
         with guarded("the end of this fit"):
-            for watch in watches.active():
-                if watch.outcome is not None:
-                    watch.outcome(completed)
+            for session in sessions.active():
+                if session.outcome is not None:
+                    session.outcome(completed)
             self._over.set()
             if self._poller is not None:
                 self._poller.join()
@@ -66,10 +69,10 @@ class Fitting:
             self._callback.release()
             module = self._trainer.lightning_module
             with _alone(module, self._trainer):
-                for watch in watches.active():
-                    collect(watch, module)
-                    if self._callback.final is not None and watch.settings.final_model:
-                        watch.report(self._callback.final(module))
+                for session in sessions.active():
+                    collect(session, module)
+                    if self._callback.final is not None and session.settings.final_model:
+                        session.report(self._callback.final(module))
 
 
 @contextlib.contextmanager
@@ -88,8 +91,8 @@ def _alone(module: Any, trainer: Any) -> Iterator[None]:
         module.trainer = trainer
 
 
-def collect(watch: watches.Watch, model: Any = None) -> None:
-    """Report what children left for a watch; ``model`` is what their training came to. Raises nothing."""
+def collect(session: sessions.CaptureSession, model: Any = None) -> None:
+    """Report what children left for a session; ``model`` is what their training came to. Raises nothing."""
     with guarded("what a child process saw"), _COLLECTING:
-        for detection in handoff.collect(watch.handoff, model):
-            watch.report(detection)
+        for detection in handoff.collect(session.handoff, model):
+            session.report(detection)
