@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,32 @@ def test_a_plugins_front_door_is_light(name: str) -> None:
     light = {*sys.stdlib_module_names, "attrs", "tracelet"}
     door = ROOT / f"tracelet-{name}" / "src" / f"tracelet_{name}" / "__init__.py"
     assert not [module for module in top_level_modules(door) if module.split(".")[0] not in light]
+
+
+def plugin_modules(name: str) -> dict[str, Path]:
+    """The modules of a plugin by their full names; the package itself is its front door."""
+    source = ROOT / f"tracelet-{name}" / "src"
+    paths = (source / f"tracelet_{name}").rglob("*.py")
+    return {".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+def used_modules(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Which of these modules a file uses, be it in a function, for types alone, or by a name in a string."""
+    used = {name for name, _ in imports(path)}
+    used |= {name.rpartition(".")[0] for name in used - modules.keys()}
+    used |= {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    return {name for name in modules if name in used and modules[name] != path}
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_no_modules_of_a_plugin_use_each_other_in_a_circle(name: str) -> None:
+    modules = plugin_modules(name)
+    # The front door stands before all of them, and opens them when it is asked.
+    del modules[f"tracelet_{name}"]
+    try:
+        TopologicalSorter({module: used_modules(path, modules) for module, path in modules.items()}).prepare()
+    except CycleError as error:
+        pytest.fail(" uses ".join(reversed(error.args[1])))
 
 
 def users_of(*modules: str) -> set[str]:

@@ -6,7 +6,6 @@ import os
 import uuid
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import attrs
@@ -27,7 +26,9 @@ class CaptureHooks:
     It has no state in checkpoints. Pickled for a process that is spawned to train, it takes the sessions along.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, attach: Callable[[], None]) -> None:
+        """``attach`` begins to capture in the process that calls it; a spawned process imports it by its name."""
+        self._attach = attach
         #: Makes the detection of the model, once ``fit`` has come to its end in this process.
         self.final: Callable[[Any], Detection] | None = None
         #: The sessions of the process that pickled it.
@@ -40,10 +41,10 @@ class CaptureHooks:
 
     def __getstate__(self) -> dict[str, Any]:
         here = [one for one in sessions.active() if one.pid == os.getpid()]
-        return {"sessions": [attrs.evolve(one, emit=None, outcome=None) for one in here]}
+        return {"attach": self._attach, "sessions": [attrs.evolve(one, emit=None, outcome=None) for one in here]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        CaptureHooks.__init__(self)
+        CaptureHooks.__init__(self, state["attach"])
         self._brought = tuple(state["sessions"])
 
     def setup(self, trainer: Any, module: Any, stage: str) -> None:
@@ -52,8 +53,7 @@ class CaptureHooks:
         if brought:
             with guarded("what this process trains"):
                 sessions.adopt(brought)
-                # It imports what imports this module.
-                import_module("tracelet_lightning.patches").refresh()
+                self._attach()
 
     def on_validation_batch_start(
         self, trainer: Any, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracelet.plugin import Emit
-from tracelet_lightning import LightningSettings, checkpoints, fits, patches, sessions
+from tracelet_lightning import checkpoints, fits, patches, sessions
+from tracelet_lightning.settings import LightningSettings
 
 __all__ = ["LightningDetector"]
 

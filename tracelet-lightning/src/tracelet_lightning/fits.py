@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -23,15 +23,18 @@ _CALLBACKS = {
 _COLLECTING = threading.Lock()
 
 
-def begin(trainer: Any) -> Fitting | None:
-    """Give the Trainer its callback; None where there is nothing to capture, or it has one. Raises nothing."""
+def begin(trainer: Any, attach: Callable[[], None]) -> Fitting | None:
+    """Give the Trainer its callback; None where there is nothing to capture, or it has one. Raises nothing.
+
+    ``attach`` begins to capture in a process that is spawned for this ``fit``; it is pickled by its name.
+    """
     with guarded("this fit"):
         if trainer.fast_dev_run:
             LOG.debug("nothing is captured of a fast_dev_run.")
         elif not any(isinstance(one, CaptureHooks) for one in trainer.callbacks):
             packages = (cls.__module__.partition(".")[0] for cls in type(trainer).__mro__)
             room = next(_CALLBACKS[package] for package in packages if package in _CALLBACKS)
-            callback = import_module(room).TraceletCapture()
+            callback = import_module(room).TraceletCapture(attach)
             trainer.callbacks.insert(0, callback)
             return Fitting(trainer, callback)
     return None

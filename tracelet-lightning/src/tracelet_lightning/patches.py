@@ -54,7 +54,7 @@ def _take_off() -> None:
 
 def _fit(original: Callable[..., Any]) -> Callable[..., Any]:
     def fit(trainer: Any, *args: Any, **kwargs: Any) -> Any:
-        run = fits.begin(trainer) if sessions.active() else None
+        run = fits.begin(trainer, refresh) if sessions.active() else None
         if run is None:
             return original(trainer, *args, **kwargs)
         try:

@@ -11,8 +11,9 @@ from pathlib import Path
 import attrs
 
 from tracelet.plugin import Detection, Emit, saving, share, unshare
-from tracelet_lightning import LightningSettings, handoff
+from tracelet_lightning import handoff
 from tracelet_lightning.guard import guarded
+from tracelet_lightning.settings import LightningSettings
 
 __all__ = ["CaptureSession", "active", "add", "adopt", "remove"]
 
