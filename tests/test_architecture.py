@@ -17,7 +17,7 @@ VENDORS = ("mlflow", "wandb", "clearml", "aim", "lightning")
 DETECTORS_GUARDS = {
     CORE / "builtin/filesystem/detector.py",
     CORE / "builtin/torch_save/watching.py",
-    ROOT / "tracelet-lightning/src/tracelet_lightning/guard.py",
+    ROOT / "tracelet-lightning/src/tracelet_lightning/failures.py",
 }
 
 #: From the roof down: a room imports from the floors below its own, and from no neighbour.
@@ -198,6 +198,18 @@ def test_no_modules_of_a_plugin_use_each_other_in_a_circle(name: str) -> None:
         TopologicalSorter({module: used_modules(path, modules) for module, path in modules.items()}).prepare()
     except CycleError as error:
         pytest.fail(" uses ".join(reversed(error.args[1])))
+
+
+def test_the_map_of_lightnings_modules_is_true() -> None:
+    """Each line of the map names modules, then two spaces and their job; a module uses those of later lines alone."""
+    modules = plugin_modules("lightning")
+    door = modules.pop("tracelet_lightning")
+    text = ast.get_docstring(ast.parse(door.read_text())) or ""
+    lines = [line.strip().split("  ")[0].split(", ") for line in text.splitlines() if line.startswith("    ")]
+    place = {f"tracelet_lightning.{name}": number for number, names in enumerate(lines) for name in names}
+    assert place.keys() == modules.keys()
+    for name, path in modules.items():
+        assert not [used for used in used_modules(path, modules) if place[used] <= place[name]], name
 
 
 def users_of(*modules: str) -> set[str]:

@@ -171,7 +171,7 @@ def test_a_step_may_copy_and_pickle_its_module_and_the_copies_are_not_looked_at(
         assert torch.equal(other(x), module(x))
         other(x + 1)
     view.close()
-    found = view.batch(None)
+    found = view.samples(None)
     assert found is not None
     assert found.predictions is not None
     assert found.predictions.values.tolist() == module(x).tolist()
@@ -203,7 +203,7 @@ def test_of_a_layer_that_is_called_often_little_is_held() -> None:
     # 16 rows of 256 columns of each of the two, what went in, and what was wanted.
     assert held() - before < 2 * 16 * 256 * 4 + 16 * (8 * 4 + 8 + 8 + 8) + 1000
     view.close()
-    found = view.batch(None)
+    found = view.samples(None)
     assert found is not None
     assert found.predictions is not None
     assert (found.source, found.predictions.width) == ("forward", 50_000)
@@ -213,7 +213,7 @@ def test_of_a_layer_that_is_called_often_little_is_held() -> None:
 
 def test_of_large_images_what_is_shown_is_held() -> None:
     view = samples.BatchObserver(torch.nn.Identity(), (torch.rand(4, 3, 1024, 600), torch.rand(4, 1024, 600)), 2)
-    found = view.batch(torch.rand(4, 10, 1024, 600))
+    found = view.samples(torch.rand(4, 10, 1024, 600))
     assert found is not None
     for part in (found.inputs, found.targets, found.predictions):
         assert part is not None
@@ -229,7 +229,7 @@ def test_a_distributed_tensor_is_left_alone(tmp_path: Path) -> None:
     try:
         part = distribute_tensor(torch.rand(4, 2), DeviceMesh("cpu", [0]), [Shard(0)])
         view = samples.BatchObserver(torch.nn.Identity(), (torch.rand(4, 2), torch.rand(4)), 2)
-        found = view.batch({"preds": part})
+        found = view.samples({"preds": part})
         assert found is not None
         assert found.source == ""
     finally:
@@ -302,6 +302,6 @@ def test_a_look_is_no_part_of_a_graph_that_is_compiled_meanwhile() -> None:
     with torch.no_grad():
         assert torch.equal(fast(x), module(x))
     view.close()
-    found = view.batch(None)
+    found = view.samples(None)
     assert found is not None
     assert found.source == "forward"

@@ -14,7 +14,8 @@ import pytest
 import torch
 from lightning_nets import data, net, trainer
 
-from tracelet_lightning import metadata
+from tracelet_lightning import metadata, names
+from tracelet_lightning.plain import plain
 
 
 @pytest.mark.parametrize(
@@ -29,19 +30,19 @@ from tracelet_lightning import metadata
     ],
 )
 def test_a_series_is_named_by_its_class(name: str, stem: str) -> None:
-    assert metadata.artifact_name(type(name, (), {})(), "checkpoint") == f"{stem}-checkpoint"
+    assert names.artifact_name(type(name, (), {})(), "checkpoint") == f"{stem}-checkpoint"
 
 
 def test_a_long_name_is_cut() -> None:
-    name = metadata.artifact_name(type("A" + "b" * 300, (), {})(), "checkpoint")
+    name = names.artifact_name(type("A" + "b" * 300, (), {})(), "checkpoint")
     assert len(name) == 128
     assert name.endswith("b-checkpoint")
 
 
 def test_a_file_keeps_its_name_where_it_can() -> None:
-    assert metadata.file_name("epoch=0-val loss=0.5.ckpt") == "epoch=0-val loss=0.5.ckpt"
-    assert metadata.file_name("a:b.ckpt") == "checkpoint-a-b.ckpt"
-    assert metadata.file_name("tracelet.json") == "checkpoint-tracelet.json"
+    assert names.file_name("epoch=0-val loss=0.5.ckpt") == "epoch=0-val loss=0.5.ckpt"
+    assert names.file_name("a:b.ckpt") == "checkpoint-a-b.ckpt"
+    assert names.file_name("tracelet.json") == "checkpoint-tracelet.json"
 
 
 class Colour(enum.Enum):
@@ -50,7 +51,7 @@ class Colour(enum.Enum):
 
 
 @pytest.mark.parametrize(
-    ("value", "plain"),
+    ("value", "expected"),
     [
         (torch.tensor(1.5), 1.5),
         (torch.tensor([2]), 2),
@@ -71,21 +72,21 @@ class Colour(enum.Enum):
         ("\ud800", "?"),
     ],
 )
-def test_values_become_plain(value: Any, plain: Any) -> None:
-    assert metadata.plain(value) == plain
-    json.dumps(metadata.plain(value))
+def test_values_become_plain(value: Any, expected: Any) -> None:
+    assert plain(value) == expected
+    json.dumps(plain(value))
 
 
 def test_what_is_too_much_or_holds_itself_is_bounded() -> None:
-    assert len(metadata.plain(list(range(10_000)))) < 1001
+    assert len(plain(list(range(10_000)))) < 1001
     loop: dict[str, Any] = {}
     loop["again"] = loop
-    assert json.dumps(metadata.plain(loop)).count("again") == 6
-    assert isinstance(metadata.plain(10**5000), float)
+    assert json.dumps(plain(loop)).count("again") == 6
+    assert isinstance(plain(10**5000), float)
 
 
 def test_text_has_no_character_that_a_tracker_does_not_store() -> None:
-    assert metadata.plain({"a\0b": ["c\0", "\ud800"]}) == {"a?b": ["c?", "?"]}
+    assert plain({"a\0b": ["c\0", "\ud800"]}) == {"a?b": ["c?", "?"]}
 
 
 def test_every_artifact_says_where_the_training_was(package: str, tmp_path: Path, watching: Any) -> None:

@@ -26,7 +26,7 @@ def look(batch: Any, outputs: Any = None, module: Any = None, count: int = 16) -
     if isinstance(batch, (tuple, list)):
         module(batch[0])
     view.close()
-    return view.batch(outputs)
+    return view.samples(outputs)
 
 
 def test_images_targets_and_predictions_of_a_fit(package: str, tmp_path: Path, watching: Any) -> None:
@@ -102,7 +102,7 @@ def test_where_forward_is_not_called_the_last_child_is_looked_at() -> None:
     scores = module.head(module.body(torch.rand(4, 2)))
     module.cost(scores, torch.rand(4, 3))
     view.close()
-    found = view.batch(None)
+    found = view.samples(None)
     assert found is not None
     assert found.source == "head"
     assert torch.equal(found.predictions.values, scores[:2])
@@ -188,7 +188,7 @@ def test_sizes_are_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", [None, 3, [], {}, {"other": 1}, torch.tensor(1.0), object(), [torch.tensor(2.0)]])
 def test_a_batch_that_has_no_samples_gives_none(batch: Any) -> None:
-    assert samples.BatchObserver(torch.nn.Identity(), batch, 4).batch(None) is None
+    assert samples.BatchObserver(torch.nn.Identity(), batch, 4).samples(None) is None
 
 
 def test_the_module_is_free_again_when_a_validation_fails(package: str, tmp_path: Path, watching: Any) -> None:

@@ -1,4 +1,25 @@
-"""PyTorch Lightning for Tracelet: what a process loads of it before there is a Trainer."""
+"""PyTorch Lightning for Tracelet. Importing this package imports neither Lightning nor torch.
+
+Its modules, from the top down; each uses only modules below its own line:
+
+    detector                      starts and stops a capture session
+    patches                       wraps `fit` and `save_checkpoint` of Trainers while a session is active
+    fits                          gives a Trainer the callback for one `fit`
+    lightning_callback, pytorch_lightning_callback   the callback for each of the two packages
+    callback                      the hooks of the callback
+    validation, final_model, checkpoints             what is captured, and when
+    sample_files                  samples as CSV and PNG files
+    samples                       the samples of one validation batch
+    sample_values, compiled       parts of a sample; modules that take no hook
+    png                           the image format
+    savers, aliases               who saves a checkpoint, and its aliases
+    async_checkpoints             checkpoints that a thread writes
+    sessions                      the active capture sessions
+    handoff                       detections that child processes leave for their parent
+    metadata                      the state of the training
+    names, plain                  names of artifacts and files; values for JSON
+    settings, failures            the settings; how failures are logged
+"""
 
 from __future__ import annotations
 
@@ -28,10 +49,11 @@ def tracelet_detectors() -> Iterable[DetectorSpec]:
 
 
 def callbacks_factory() -> list[Any]:
-    """Learn that a Trainer is being made, by the entry points that both packages offer for callbacks.
+    """Return no callbacks; wrap the Trainers of a package that was imported since the last detector started.
 
-    It gives no callback: Lightning would announce it on the user's screen. A Trainer gets one for the time of a ``fit``
-    while a detector runs, those that were made before included. What is raised here would break the user's Trainer.
+    Both packages call this function, by an entry point, whenever a Trainer is made. Lightning would announce a callback
+    on the user's screen, so that a Trainer gets ours only for the time of a ``fit``. Raises nothing: an error would break
+    the user's Trainer.
     """
     patches = sys.modules.get("tracelet_lightning.patches")
     if patches is not None:

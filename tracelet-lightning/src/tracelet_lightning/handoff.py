@@ -1,9 +1,9 @@
-"""What a child process saw, for the detector in its parent.
+"""The detections that a child process leaves for the detector in its parent.
 
-``ddp_spawn`` and ``ddp_fork`` train in children, in which no experiment runs: rank 0 leaves each thing as a folder
-with the snapshot and ``detection.json``, which is written last. The file itself is claimed until the parent has
-taken that up: what a watcher sees of it is not told first. A model is not left: it is in the parent when ``fit``
-has returned, and only what is to be said about it comes from the child.
+``ddp_spawn`` and ``ddp_fork`` train in children, and the experiment runs in their parent. In the children, rank 0 leaves
+each detection as a folder: a copy of the file, and ``detection.json``, which is written last. A claim keeps other
+detectors from the file until the parent has collected the detection. A child leaves no copy of a model: when ``fit``
+returns, the parent has the model, and needs only its name and metadata.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tracelet.plugin import ArtifactType, Detection, leave_claim, make_folder
 
 __all__ = ["collect", "leave"]
 
-_FACTS = "detection.json"
+_RECORD = "detection.json"
 _CONTENT = "content"
 
 
 def leave(folder: Path, detection: Detection) -> None:
-    """Keep a detection for the parent. Raises ``OSError`` where its file cannot be kept."""
+    """Leave a detection for the parent. Raises ``OSError`` where its file cannot be copied."""
     item = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}"
     make_folder(item / _CONTENT)
     source = detection.path
@@ -41,7 +41,7 @@ def leave(folder: Path, detection: Detection) -> None:
             shutil.copytree(source, target)
         else:
             shutil.copy(source, target)
-    facts = {
+    record = {
         "file": None if source is None else source.name,
         "type": None if detection.type is None else detection.type.value,
         "name": detection.name,
@@ -52,28 +52,28 @@ def leave(folder: Path, detection: Detection) -> None:
         "place": place,
         "claim": claim,
     }
-    part = item / f"{_FACTS}.part"
-    part.write_text(json.dumps(facts), encoding="utf-8")
-    part.replace(item / _FACTS)
+    part = item / f"{_RECORD}.part"
+    part.write_text(json.dumps(record), encoding="utf-8")
+    part.replace(item / _RECORD)
 
 
 def collect(folder: Path, model: Any = None) -> Iterator[Detection]:
-    """Give what is complete, oldest first; each is gone from the folder when the next is asked for.
+    """Yield the complete detections, oldest first; each is removed from the folder when the next one is asked for.
 
-    ``model`` is what detections of a model are about; without one they stay where they are.
+    ``model`` is the model that was trained. Without it, the detections of models stay in the folder.
     """
-    for facts in sorted(folder.glob(f"*/{_FACTS}")):
-        told: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
-        name, claim = told.pop("file"), told.pop("claim")
+    for file in sorted(folder.glob(f"*/{_RECORD}")):
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        name, claim = record.pop("file"), record.pop("claim")
         if name is None and model is None:
             continue
-        told["type"] = None if told["type"] is None else ArtifactType(told["type"])
-        told["aliases"] = tuple(told["aliases"])
-        told["place"] = None if told["place"] is None else Path(told["place"])
+        record["type"] = None if record["type"] is None else ArtifactType(record["type"])
+        record["aliases"] = tuple(record["aliases"])
+        record["place"] = None if record["place"] is None else Path(record["place"])
         if name is None:
-            yield Detection(model=model, **told)
+            yield Detection(model=model, **record)
         else:
-            yield Detection(path=facts.parent / _CONTENT / name, snapshot="take", **told)
-        shutil.rmtree(facts.parent, ignore_errors=True)
+            yield Detection(path=file.parent / _CONTENT / name, snapshot="take", **record)
+        shutil.rmtree(file.parent, ignore_errors=True)
         if claim is not None:
             Path(claim).unlink(missing_ok=True)

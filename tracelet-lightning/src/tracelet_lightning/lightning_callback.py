@@ -13,4 +13,4 @@ _CALLBACK: Any = import_module("lightning.pytorch").Callback
 
 
 class TraceletCapture(CaptureHooks, _CALLBACK):  # type: ignore[misc]
-    """What a Trainer of ``lightning`` gets."""
+    """The callback of a Trainer of ``lightning``."""

@@ -13,4 +13,4 @@ _CALLBACK: Any = import_module("pytorch_lightning").Callback
 
 
 class TraceletCapture(CaptureHooks, _CALLBACK):  # type: ignore[misc]
-    """What a Trainer of ``pytorch_lightning`` gets."""
+    """The callback of a Trainer of ``pytorch_lightning``."""

@@ -21,13 +21,13 @@ def _at_least(least: int) -> Any:
 
 @attrs.frozen(kw_only=True)
 class LightningSettings:
-    """Read from ``TRACELET_LIGHTNING_*``."""
+    """The settings, read from ``TRACELET_LIGHTNING_*``."""
 
     #: Capture the checkpoints that a Trainer saves.
     checkpoints: bool = True
-    #: Capture the model when ``fit`` has come to its end.
+    #: Capture the model when ``fit`` has completed.
     final_model: bool = True
-    #: Capture samples of the validation every so many epochs, and at the end of ``fit``; 0 captures none.
+    #: Epochs from one capture of validation samples to the next; samples are captured at the end of ``fit`` too. 0: never.
     samples_every_n_epochs: int = attrs.field(default=1, validator=_at_least(0))
-    #: How many samples, all of the first validation batch.
+    #: How many samples of the first validation batch are captured.
     samples_count: int = attrs.field(default=16, validator=_at_least(1))

@@ -1,4 +1,4 @@
-"""The boundary to the user's training: what goes wrong on our side ends here."""
+"""What goes wrong in capture is logged, and never reaches the user's training."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-__all__ = ["LOG", "guarded"]
+__all__ = ["LOG", "log_failure"]
 
 LOG = logging.getLogger("tracelet.automagic")
 
 
 @contextlib.contextmanager
-def guarded(what: str, level: int = logging.WARNING) -> Iterator[None]:
-    """Turn what the block raises into one line, a WARNING unless told otherwise, that ``what`` is not captured."""
+def log_failure(what: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Run the block, and log an error of it in one line: ``what`` is not captured."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a detector is never the end of the user's training

@@ -1,0 +1,26 @@
+"""The names of artifacts, and of the files in them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tracelet.exceptions import TraceletError
+from tracelet.plugin import check_path
+
+__all__ = ["artifact_name", "file_name"]
+
+
+def artifact_name(module: Any, kind: str) -> str:
+    """Name an artifact by the class of its module: a ``LitDigits`` has a ``lit-digits-checkpoint``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(module).__name__)
+    stem = re.sub(r"[^a-z0-9_.-]+", "-", words.lower()).strip("-") or "module"
+    return f"{stem[: 127 - len(kind)]}-{kind}"
+
+
+def file_name(name: str) -> str:
+    """Return the file's own name where an artifact can hold it, else a name made of its harmless characters."""
+    try:
+        return check_path(name)
+    except TraceletError:
+        return f"checkpoint-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name)[:200]}"

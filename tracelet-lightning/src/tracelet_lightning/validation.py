@@ -1,0 +1,86 @@
+"""Samples of the validations of one ``fit``: when they are taken, and which of them are reported."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from tracelet.plugin import ArtifactType, Detection
+from tracelet_lightning import metadata, sample_files, sessions
+from tracelet_lightning.failures import LOG, log_failure
+from tracelet_lightning.names import artifact_name
+from tracelet_lightning.samples import BatchObserver, Samples
+from tracelet_lightning.sessions import CaptureSession
+
+__all__ = ["ValidationCapture"]
+
+_WHAT = "a sample of the validation"
+
+
+class ValidationCapture:
+    """Takes samples of each validation, and reports those of the last one. Raises nothing."""
+
+    def __init__(self) -> None:
+        #: Observes the batch that is being validated.
+        self._observer: BatchObserver | None = None
+        #: The samples of the last validation, the state of the training then, and the sessions that have them.
+        self._samples: Samples | None = None
+        self._metadata: dict[str, Any] = {}
+        self._reported: set[CaptureSession] = set()
+
+    def observe(self, module: Any, batch: Any) -> None:
+        """Begin to observe a batch, if a session wants samples."""
+        with log_failure(_WHAT):
+            self.release()
+            counts = [one.settings.samples_count for one in sessions.active() if one.settings.samples_every_n_epochs]
+            if counts:
+                self._observer = BatchObserver(module, batch, max(counts))
+
+    def take(self, outputs: Any) -> None:
+        """Take the samples of the batch that is observed; ``outputs`` is what ``validation_step`` returned."""
+        observer = self._observer
+        if observer is None:
+            return
+        with log_failure(_WHAT):
+            self.release()
+            self._samples, self._reported = observer.samples(outputs), set()
+            if self._samples is None:
+                LOG.debug("samples are not captured: nothing in the validation's batches has one value for each.")
+
+    def describe(self, trainer: Any) -> None:
+        """Note the state of the training, with the metrics of the whole validation."""
+        if self._samples is not None and not self._reported:
+            with log_failure(_WHAT):
+                self._metadata = metadata.of_training(trainer)
+
+    def report(self, module: Any, is_due: Callable[[int], bool]) -> None:
+        """Report the samples to each session that does not have them and whose interval, in epochs, is due."""
+        samples = self._samples
+        if samples is None:
+            return
+        for session in sessions.active():
+            every = session.settings.samples_every_n_epochs
+            if every and session not in self._reported and is_due(every):
+                self._reported.add(session)
+                with log_failure(_WHAT):
+                    session.report(self._detection(session, module, samples))
+
+    def release(self) -> None:
+        """Let go of the module that is observed."""
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.close()
+
+    def _detection(self, session: CaptureSession, module: Any, samples: Samples) -> Detection:
+        state = self._metadata
+        folder = session.workspace / f"samples-{uuid.uuid4().hex}"
+        contents = sample_files.write(folder, samples, session.settings.samples_count)
+        return Detection(
+            path=folder,
+            type=ArtifactType.SAMPLE,
+            name=artifact_name(module, "samples"),
+            description=f"Validation of {type(module).__name__}, epoch {state['epoch']}, step {state['global_step']}",
+            metadata={**state, **contents},
+            snapshot="take",
+        )
