@@ -1,4 +1,4 @@
-"""The code of the guide runs as printed, in the order of the page."""
+"""The code of the guide, and of the page about capture, runs as printed, in the order of the page."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tracelet import ArtifactType, Experiment, LogResults, TraceletSettings
+from tracelet.settings import WatchedDirectory
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide.md"
+CAPTURE = GUIDE.with_name("capture.md")
 FILES = (
     *("model.pth", "config.yaml", "config.json", "metrics.json", "report.html", "large_report.html"),
     *("dataset_info.json", "sample.png", *(f"fold_{fold}_model.pth" for fold in range(5))),
 )
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+def blocks(language: str, page: Path = GUIDE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -75,6 +78,17 @@ def test_the_guides_code_runs_as_printed(elsewhere: Path, capsys: pytest.Capture
     assert isinstance(space["exp"]._is_framework_available("pytorch_lightning"), bool)
     references = exp.get_artifact("efficient_logging").references
     assert [reference.uri for reference in references] == ["file:///path/to/large/file.bin"]
+
+
+def test_the_code_about_capture_runs_as_printed(elsewhere: Path) -> None:
+    space: dict[str, Any] = {}
+    saving, watching = blocks("python", CAPTURE)
+    exec(compile(saving, f"{CAPTURE.name}, block 0", "exec"), space)
+    (weights,) = space["exp"].list_artifacts()
+    assert (weights.name, weights.type) == ("model-weights", ArtifactType.WEIGHTS)
+    exec(compile(watching, f"{CAPTURE.name}, block 1", "exec"), space)
+    watched = Experiment("watched", config=space["config"]).settings.artifact_watch_dirs
+    assert watched == ["./checkpoints", WatchedDirectory("./plots", type="visualization", name="plot-{stem}")]
 
 
 def test_the_guides_variables_configure_an_experiment(elsewhere: Path) -> None:
