@@ -1,4 +1,4 @@
-"""Both packages, and what a detector emits, kept as core would keep it."""
+"""Fixtures: both packages, and a keeper that copies what a detector emits, as core does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tracelet_lightning import LightningSettings  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lightning warns about small batches, few workers and the like; and old releases about what is newer than they."""
+    """Ignore warnings: Lightning warns about small batches and few workers, its old releases about newer Python."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::UserWarning"))
@@ -67,7 +67,7 @@ class Kept:
 
 
 class Keeper:
-    """Takes detections as core does: what is emitted is copied at once, and may change then."""
+    """Takes detections as core does: it copies the file of each at once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ class Keeper:
 
 @pytest.fixture
 def watching(tmp_path: Path) -> Iterator[Any]:
-    """Start detectors; they are stopped in the end."""
+    """A function that starts a detector; all of them are stopped at the end."""
     from tracelet_lightning.detector import LightningDetector
 
     started: list[Keeper] = []

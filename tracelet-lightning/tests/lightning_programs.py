@@ -46,7 +46,7 @@ def as_the_spec_says(package: str) -> None:
 
 
 def read(package: str) -> None:
-    """Get everything, and go on training from the newest checkpoint."""
+    """Get everything, and resume the training from the newest checkpoint."""
     exp = Experiment("lightning_training", artifacts=True)
     net(package)
     model = exp.get_artifact(f"{name(package)}-model", "final").load_model().eval()
@@ -100,7 +100,7 @@ def broken_off(package: str, how: str) -> None:
 
 
 def with_all_detectors(package: str, on: str) -> None:
-    """Train with every detector, or with none, and tell the losses and what was captured."""
+    """Train with every detector, or with none, and print the losses and weights."""
     torch.manual_seed(5)
     logging.getLogger("tracelet.automagic").setLevel(logging.DEBUG)
     config = ExperimentConfig(artifact_watch_dirs=["c"], watch_filesystem=on == "on")

@@ -1,4 +1,4 @@
-"""Checkpoints: each is captured once, as it was, with the label of the one who saved it."""
+"""Checkpoints: each is captured once, as it was saved, with the aliases that its saver gives it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_several_monitors_have_a_best_each_and_the_first_is_the_best(
     assert seen.labels() == [("a.ckpt", "best,best-val_loss"), ("b.ckpt", "best-val-gap")]
 
 
-def test_a_last_that_is_a_link_is_an_alias_of_what_it_links_to(package: str, tmp_path: Path, watching: Any) -> None:
+def test_last_as_a_link_is_an_alias_of_the_checkpoint_it_links_to(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     saver = checkpoints(package, tmp_path / "c", monitor="val/gap", save_top_k=-1, save_last="link", filename="{epoch}")
     trainer(package, tmp_path, callbacks=[saver]).fit(net(package)(), data(), data())
@@ -93,7 +93,7 @@ def test_a_last_that_is_a_link_is_an_alias_of_what_it_links_to(package: str, tmp
         assert [label for _, label in seen.labels()] == ["best", "last"] * 2
 
 
-def test_a_file_that_is_written_again_in_place_was_kept_as_it_was(package: str, tmp_path: Path, watching: Any) -> None:
+def test_a_file_that_is_overwritten_in_place_was_captured_before(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     run = trainer(package, tmp_path, max_epochs=1, enable_checkpointing=False)
     run.fit(net(package)(), data())
@@ -123,7 +123,7 @@ def test_checkpoints_that_a_thread_writes_are_captured_when_they_are_complete(
 
 
 def test_a_thread_that_is_slow_claims_its_file_until_it_is_written(package: str, tmp_path: Path, watching: Any) -> None:
-    """A watcher of directories would otherwise tell of a file that is half there."""
+    """A detector that watches the directory would otherwise report half a file."""
     import threading
 
     from tracelet.core.claims import being_saved
@@ -181,7 +181,7 @@ def test_a_checkpoint_that_is_a_folder_is_captured_whole_and_as_it_was(
         assert [path.read_text() for path in sorted(one.path.iterdir())] == [str(one.said["global_step"])] * 2
 
 
-def test_a_save_that_fails_is_the_users_to_see_and_is_not_captured(
+def test_a_save_that_fails_raises_and_is_not_captured(
     package: str, tmp_path: Path, watching: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = watching(final_model=False)
@@ -196,7 +196,7 @@ def test_a_save_that_fails_is_the_users_to_see_and_is_not_captured(
     assert not [record for record in caplog.records if record.name == "tracelet.automagic"]
 
 
-def test_a_checkpoint_elsewhere_than_on_this_machine_is_let_pass(package: str, tmp_path: Path, watching: Any) -> None:
+def test_a_checkpoint_at_a_url_is_not_captured(package: str, tmp_path: Path, watching: Any) -> None:
     fsspec = pytest.importorskip("fsspec")
     seen = watching(final_model=False)
     run = trainer(package, tmp_path, max_epochs=1, enable_checkpointing=False)
@@ -207,7 +207,7 @@ def test_a_checkpoint_elsewhere_than_on_this_machine_is_let_pass(package: str, t
     assert seen.labels() == [("near.ckpt", "manual")]
 
 
-def test_checkpoints_can_be_left_out(package: str, tmp_path: Path, watching: Any) -> None:
+def test_checkpoints_can_be_turned_off(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching(checkpoints=False)
     trainer(package, tmp_path).fit(net(package)(), data(), data())
     assert {one.kind for one in seen.all} == {"sample", "model"}

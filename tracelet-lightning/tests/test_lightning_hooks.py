@@ -1,4 +1,4 @@
-"""What is looked at in the user's module while it validates, and that it does not notice."""
+"""The hooks on the user's module while it validates: they give samples, and change nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracelet_lightning import samples
 
 
 class Full(torch.Tensor):
-    """A tensor of which no copy can be made, as where memory is short."""
+    """A tensor that cannot be copied, as if memory were short."""
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -26,7 +26,7 @@ class Full(torch.Tensor):
 
 
 class Answer:
-    """An output that computes what it is asked for, and cannot yet."""
+    """An output whose property raises."""
 
     def __init__(self, x: torch.Tensor) -> None:
         self.x = x
@@ -78,7 +78,7 @@ class Body(torch.nn.Module):
 
 
 class Refusing(torch.nn.Module):
-    """As what is made elsewhere may be: it takes no hooks."""
+    """A module that takes no hooks."""
 
     def register_forward_hook(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError("no hooks here")
@@ -96,7 +96,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_output_of_a_layer_is_no_matter_to_the_training(
+def test_an_odd_output_of_a_layer_does_not_change_the_training(
     package: str, tmp_path: Path, watching: Any, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     def losses(folder: Path) -> list[float]:
@@ -129,7 +129,7 @@ def test_an_odd_output_of_a_layer_is_no_matter_to_the_training(
 
 
 @pytest.mark.parametrize("child", ["scripted", "refusing"])
-def test_a_layer_that_takes_no_hooks_costs_no_sample_and_leaves_none(
+def test_a_layer_that_takes_no_hooks_prevents_no_sample_and_no_hook_is_left(
     package: str, tmp_path: Path, watching: Any, caplog: pytest.LogCaptureFixture, child: str
 ) -> None:
     model = net(package)()
@@ -152,7 +152,7 @@ def test_a_layer_that_takes_no_hooks_costs_no_sample_and_leaves_none(
         assert isinstance(pickle.loads(pickle.dumps(model)), type(model))
 
 
-def test_hooks_that_are_broken_off_are_taken_off() -> None:
+def test_an_interrupt_while_hooks_are_put_on_leaves_none() -> None:
     class Stopping(torch.nn.Module):
         def register_forward_hook(self, *args: Any, **options: Any) -> Any:
             raise KeyboardInterrupt
@@ -163,7 +163,7 @@ def test_hooks_that_are_broken_off_are_taken_off() -> None:
     assert not hooks(module)
 
 
-def test_a_step_may_copy_and_pickle_its_module_and_the_copies_are_not_looked_at() -> None:
+def test_a_step_may_copy_and_pickle_its_module_and_the_copies_are_not_observed() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(2, 3))
     x = torch.rand(4, 2)
     view = samples.BatchObserver(module, x, 4)
@@ -177,7 +177,7 @@ def test_a_step_may_copy_and_pickle_its_module_and_the_copies_are_not_looked_at(
     assert found.predictions.values.tolist() == module(x).tolist()
 
 
-def test_of_a_layer_that_is_called_often_little_is_held() -> None:
+def test_little_memory_is_held_for_a_layer_that_is_called_often() -> None:
     def held() -> int:
         gc.collect()
         storages = [one.untyped_storage() for one in gc.get_objects() if type(one) is torch.Tensor]
@@ -211,7 +211,7 @@ def test_of_a_layer_that_is_called_often_little_is_held() -> None:
     assert found.predictions.classes.tolist() == best
 
 
-def test_of_large_images_what_is_shown_is_held() -> None:
+def test_only_the_shown_part_of_large_images_is_held() -> None:
     view = samples.BatchObserver(torch.nn.Identity(), (torch.rand(4, 3, 1024, 600), torch.rand(4, 1024, 600)), 2)
     found = view.samples(torch.rand(4, 10, 1024, 600))
     assert found is not None
@@ -247,7 +247,7 @@ def test_a_distributed_tensor_is_left_alone(tmp_path: Path) -> None:
         ("all in place", ""),
     ],
 )
-def test_what_is_compiled_is_not_compiled_once_more(
+def test_compiled_code_is_not_compiled_once_more(
     package: str, tmp_path: Path, watching: Any, what: str, source: str, sanity: int
 ) -> None:
     def compilations(folder: Path) -> int:
@@ -293,7 +293,7 @@ def test_what_is_compiled_is_not_compiled_once_more(
     assert [one.said["predictions_from"] for one in keeper.all] == [source] * 3
 
 
-def test_a_look_is_no_part_of_a_graph_that_is_compiled_meanwhile() -> None:
+def test_hooks_stay_out_of_a_graph_that_is_compiled_meanwhile() -> None:
     torch._dynamo.reset()
     module = torch.nn.Sequential(torch.nn.Linear(2, 3))
     fast = torch.compile(lambda x: module(x), fullgraph=True, backend="eager")

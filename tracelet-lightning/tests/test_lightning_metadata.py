@@ -1,4 +1,4 @@
-"""Names, and metadata that is plain, bounded and true."""
+"""Names, and metadata: plain values of limited size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tracelet_lightning.plain import plain
         ("Ö", "module"),
     ],
 )
-def test_a_series_is_named_by_its_class(name: str, stem: str) -> None:
+def test_an_artifact_is_named_after_the_class_of_its_module(name: str, stem: str) -> None:
     assert names.artifact_name(type(name, (), {})(), "checkpoint") == f"{stem}-checkpoint"
 
 
@@ -77,7 +77,7 @@ def test_values_become_plain(value: Any, expected: Any) -> None:
     json.dumps(plain(value))
 
 
-def test_what_is_too_much_or_holds_itself_is_bounded() -> None:
+def test_large_values_and_values_that_hold_themselves_are_cut() -> None:
     assert len(plain(list(range(10_000)))) < 1001
     loop: dict[str, Any] = {}
     loop["again"] = loop
@@ -89,7 +89,9 @@ def test_text_has_no_character_that_a_tracker_does_not_store() -> None:
     assert plain({"a\0b": ["c\0", "\ud800"]}) == {"a?b": ["c?", "?"]}
 
 
-def test_every_artifact_says_where_the_training_was(package: str, tmp_path: Path, watching: Any) -> None:
+def test_every_artifact_has_the_state_of_the_training_in_its_metadata(
+    package: str, tmp_path: Path, watching: Any
+) -> None:
     pl = importlib.import_module(package)
 
     class Data(pl.LightningDataModule):
@@ -120,7 +122,7 @@ def test_every_artifact_says_where_the_training_was(package: str, tmp_path: Path
     assert seen.of("checkpoint")[0].said["saved_by"] == "ModelCheckpoint"
 
 
-def test_asking_for_hyperparameters_leaves_none_behind(package: str) -> None:
+def test_reading_hyperparameters_makes_none(package: str) -> None:
     bare = importlib.import_module(package).LightningModule()
     assert metadata._hyperparameters(bare) == {}
     assert "_hparams" not in vars(bare)

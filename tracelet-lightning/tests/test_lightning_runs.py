@@ -1,4 +1,4 @@
-"""Whole trainings in processes of their own, with an experiment: what is stored in the end, and comes back."""
+"""Whole trainings in processes of their own: an experiment stores what they make, and gives it back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(folder: Path, program: str, *arguments: str, code: int | None = 0, **var
 
 
 def stored(folder: Path, experiment: str) -> list[dict[str, Any]]:
-    """What is stored, oldest first, once a process that comes later has delivered what waits."""
+    """Return what is stored, oldest first, after a later process has made the waiting deliveries."""
     exp = Experiment(experiment, artifacts=True, config=ExperimentConfig(dir=folder / ".tracelet"))
     with exp:
         assert exp.flush() == 0
@@ -68,7 +68,7 @@ def test_the_specification_runs_as_printed_and_training_resumes_in_another_proce
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "ddp_fork"])
-def test_of_two_processes_one_logs_and_all_is_there_once(package: str, tmp_path: Path, strategy: str) -> None:
+def test_one_of_two_processes_logs_each_thing_once(package: str, tmp_path: Path, strategy: str) -> None:
     run(tmp_path, "in_parallel", package, strategy)
     found = stored(tmp_path, "parallel")
     assert count(found) == {"checkpoint": 4, "samples": 2, "model": 1}

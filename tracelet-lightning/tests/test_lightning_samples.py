@@ -1,4 +1,4 @@
-"""Samples of the validation: which, when, and how they look as files."""
+"""Samples of the validation: which are taken, when, and how they are written."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_images_targets_and_predictions_of_a_fit(package: str, tmp_path: Path, w
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (10, [4]), (0, [])])
-def test_they_come_every_so_many_epochs_and_at_the_end(
+def test_samples_come_every_n_epochs_and_at_the_end(
     tmp_path: Path, watching: Any, package: str, every: int, epochs: list[int]
 ) -> None:
     seen = watching(samples_every_n_epochs=every)
@@ -64,21 +64,19 @@ def test_they_come_every_so_many_epochs_and_at_the_end(
     assert [one.said["epoch"] for one in seen.of("sample")] == epochs
 
 
-def test_several_validations_in_an_epoch_are_one_sample_of_the_last(
-    package: str, tmp_path: Path, watching: Any
-) -> None:
+def test_only_the_last_validation_of_an_epoch_is_captured(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     trainer(package, tmp_path, val_check_interval=1 / 3, enable_checkpointing=False).fit(net(package)(), data(), data())
     assert [one.said["global_step"] for one in seen.of("sample")] == [3, 6]
 
 
-def test_without_a_validation_there_are_none(package: str, tmp_path: Path, watching: Any) -> None:
+def test_without_a_validation_there_are_no_samples(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     trainer(package, tmp_path, limit_val_batches=0).fit(net(package)(), data(), data())
     assert not seen.of("sample")
 
 
-def test_what_the_step_returns_comes_before_what_forward_did() -> None:
+def test_predictions_of_the_step_go_before_those_of_forward() -> None:
     x, y = torch.rand(4, 2), torch.tensor([0, 1, 0, 1])
     by_name = look((x, y), {"loss": torch.tensor(1.0), "preds": torch.ones(4)})
     assert by_name is not None
@@ -91,7 +89,7 @@ def test_what_the_step_returns_comes_before_what_forward_did() -> None:
     assert (neither.source, neither.predictions.values.tolist()) == ("forward", x.tolist())
 
 
-def test_where_forward_is_not_called_the_last_child_is_looked_at() -> None:
+def test_where_forward_is_not_called_the_last_child_gives_the_predictions() -> None:
     class Parts(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -136,7 +134,7 @@ def test_batches_may_have_names_and_text(tmp_path: Path) -> None:
     assert said["inputs"] == "1 column"
 
 
-def test_the_likeliest_of_more_classes_than_are_shown_is_told(tmp_path: Path) -> None:
+def test_the_most_likely_class_is_shown_even_if_its_column_is_not(tmp_path: Path) -> None:
     scores = torch.zeros(3, 1000)
     scores[[0, 1, 2], [900, 3, 256]] = 1.0
     found = look((torch.rand(3, 2), torch.tensor([900, 4, 5])), {"logits": scores})
@@ -191,7 +189,7 @@ def test_a_batch_that_has_no_samples_gives_none(batch: Any) -> None:
     assert samples.BatchObserver(torch.nn.Identity(), batch, 4).samples(None) is None
 
 
-def test_the_module_is_free_again_when_a_validation_fails(package: str, tmp_path: Path, watching: Any) -> None:
+def test_no_hook_is_left_when_a_validation_fails(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     model = net(package)()
     model.validation_step = lambda batch, batch_idx: 1 / (0 if model.trainer.global_step else 1)
@@ -201,7 +199,9 @@ def test_the_module_is_free_again_when_a_validation_fails(package: str, tmp_path
     assert not seen.of("sample")
 
 
-def test_inputs_are_as_they_went_in_though_the_step_changes_them(package: str, tmp_path: Path, watching: Any) -> None:
+def test_inputs_are_shown_as_they_were_before_the_step_changed_them(
+    package: str, tmp_path: Path, watching: Any
+) -> None:
     seen = watching()
     model = net(package)()
 

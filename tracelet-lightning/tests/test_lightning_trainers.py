@@ -1,4 +1,4 @@
-"""Which trainings are captured, and that nothing of it is left in the user's way."""
+"""Which trainings are captured; capture changes neither the training nor the Trainer."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ print([one.type.value for one in seen])
     assert done.stdout.splitlines()[-1] == "['sample', 'checkpoint', 'model']"
 
 
-def test_a_fast_dev_run_leaves_nothing(package: str, tmp_path: Path, watching: Any) -> None:
+def test_a_fast_dev_run_is_not_captured(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     run = trainer(package, tmp_path, fast_dev_run=True)
     run.fit(net(package)(), data(), data())
@@ -84,7 +84,7 @@ def test_a_fast_dev_run_leaves_nothing(package: str, tmp_path: Path, watching: A
     assert not seen.all
 
 
-def test_tuners_leave_nothing_and_the_fit_after_them_is_captured(package: str, tmp_path: Path, watching: Any) -> None:
+def test_tuners_are_not_captured_and_the_fit_after_them_is(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     run = trainer(package, tmp_path, max_epochs=1)
     model = net(package)()
@@ -94,7 +94,7 @@ def test_tuners_leave_nothing_and_the_fit_after_them_is_captured(package: str, t
     assert [one.kind for one in seen.all] == ["sample", "checkpoint", "model"]
 
 
-def test_a_search_for_the_batch_size_leaves_nothing(package: str, tmp_path: Path, watching: Any) -> None:
+def test_a_search_for_the_batch_size_is_not_captured(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     model = net(package)()
     model.batch_size = 2
@@ -103,7 +103,9 @@ def test_a_search_for_the_batch_size_leaves_nothing(package: str, tmp_path: Path
     assert not seen.all
 
 
-def test_a_finder_of_learning_rates_in_a_fit_leaves_the_fit_alone(package: str, tmp_path: Path, watching: Any) -> None:
+def test_a_learning_rate_finder_in_a_fit_is_not_captured_and_the_fit_is(
+    package: str, tmp_path: Path, watching: Any
+) -> None:
     seen = watching()
     finder = importlib.import_module(f"{package}.callbacks").LearningRateFinder(num_training_steps=5)
     trainer(package, tmp_path, max_epochs=1, callbacks=[finder]).fit(net(package)(), data(), data())
@@ -111,7 +113,7 @@ def test_a_finder_of_learning_rates_in_a_fit_leaves_the_fit_alone(package: str, 
     assert seen.labels() == [(seen.of("checkpoint")[0].path.name, "periodic")]
 
 
-def test_validate_test_and_predict_leave_nothing(package: str, tmp_path: Path, watching: Any) -> None:
+def test_validate_test_and_predict_are_not_captured(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     run = trainer(package, tmp_path)
     model = net(package)()
@@ -180,7 +182,7 @@ def test_a_subclass_of_the_trainer_is_captured(package: str, tmp_path: Path, wat
     assert [one.kind for one in seen.all] == ["sample", "checkpoint", "model"]
 
 
-def test_after_the_last_stop_all_is_as_before(package: str, tmp_path: Path, watching: Any) -> None:
+def test_the_last_stop_takes_the_wrappers_off(package: str, tmp_path: Path, watching: Any) -> None:
     kind = importlib.import_module(package).Trainer
     before = kind.fit, kind.save_checkpoint
     one, two = watching(), watching()
@@ -261,7 +263,7 @@ def test_making_a_trainer_says_nothing_and_gives_it_no_callback(
     assert tracelet_lightning.callbacks_factory() == []
 
 
-def test_what_goes_wrong_in_capture_is_one_warning_and_the_training_goes_on(
+def test_an_error_in_capture_is_one_warning_and_the_training_goes_on(
     package: str, tmp_path: Path, watching: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = watching()
@@ -297,7 +299,7 @@ def test_the_callback_can_be_copied_and_pickled_while_it_fits(package: str, tmp_
     assert type(copies[0]).__name__ == "TraceletCapture"
 
 
-def test_a_state_that_is_saved_has_nothing_of_the_capture(package: str, tmp_path: Path, watching: Any) -> None:
+def test_a_checkpoint_holds_nothing_of_the_callback(package: str, tmp_path: Path, watching: Any) -> None:
     seen = watching()
     trainer(package, tmp_path, max_epochs=1).fit(net(package)(), data())
     state = torch.load(seen.of("checkpoint")[0].path, weights_only=False)
