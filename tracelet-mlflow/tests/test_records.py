@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tracelet.exceptions import IntegrityError
+from tracelet.exceptions import IntegrityError, NewerFormat
 from tracelet_mlflow.files import PackRule
 from tracelet_mlflow.flavors import read_recipe
 from tracelet_mlflow.records import Record, digest_of
@@ -35,7 +35,7 @@ def test_a_record_of_the_first_release_is_read_and_written_as_it_was() -> None:
     assert record.manifest.metadata == {"accuracy": 0.5, "optimizer": "adam"}
     assert (record.folder, record.packs, record.shared) == ("line/v0", None, {})
     assert record.models["model"]["version"] == "1"
-    assert set(json.loads(record.to_text())) == set(json.loads(FIRST))
+    assert set(json.loads(record.to_text())) == {*json.loads(FIRST), "schema"}
 
 
 def test_a_record_says_where_each_file_is_that_is_not_in_its_folder() -> None:
@@ -45,6 +45,27 @@ def test_a_record_says_where_each_file_is_that_is_not_in_its_folder() -> None:
     assert Record.from_text(text) == record
     # MLflow is asked for it between such signs.
     assert "'" not in text
+
+
+def test_a_field_that_a_later_release_added_is_written_again() -> None:
+    """To the record, or to the rule by which small files are in packs."""
+    packs = {"over": 3, "small": 10, "size": 100, "order": "by name"}
+    record = Record.from_text(json.dumps({**json.loads(FIRST), "packs": packs, "colour": {"of": "the sky"}}))
+    assert record.packs is not None
+    assert (record.packs.over, record.packs.small, record.packs.size) == (3, 10, 100)
+    again = json.loads(attrs.evolve(record, manifest=None).to_text())
+    assert (again["packs"], again["colour"]) == (packs, {"of": "the sky"})
+
+
+def test_a_record_of_a_later_release_is_told_as_one() -> None:
+    with pytest.raises(NewerFormat, match="was written by a later Tracelet"):
+        Record.from_text(json.dumps({"schema": 2}))
+
+
+@pytest.mark.parametrize("schema", ["1", 0, True, None, 1.5])
+def test_a_record_whose_schema_is_no_number_is_no_record(schema: object) -> None:
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        Record.from_text(json.dumps({**json.loads(FIRST), "schema": schema}))
 
 
 @pytest.mark.parametrize("shared", [5, [["a", "b"]], {"path": "abc"}, {"path": [1]}])

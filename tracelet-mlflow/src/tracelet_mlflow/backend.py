@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from tracelet.exceptions import ArtifactError, BackendUnavailable
+from tracelet.exceptions import ArtifactError, BackendUnavailable, IntegrityError, NewerFormat, UnsafePath
 from tracelet.plugin import (
     ArtifactType,
     Backend,
     BackendContext,
+    Damage,
     Deletes,
     FileChanged,
     Heals,
@@ -169,7 +170,10 @@ class MlflowBackend:
         number = None if entry is None else next(iter(entry.records), None)
         if entry is None or number is None:
             return None
-        record = Record.from_text(entry.records[number])
+        try:
+            record = Record.from_text(entry.records[number])
+        except (IntegrityError, UnsafePath, NewerFormat):
+            return None  # core looks, and tells
         manifest = record.manifest or self._long.get(record.put_id)
         return None if manifest is None else _stored(record, number, None, (), manifest)
 
@@ -191,11 +195,12 @@ class MlflowBackend:
             yield from sound(
                 one
                 for entry in self._opened.index.entries(name=name, type=type)
-                for one in at_once(
-                    or_damage(partial(self._stored, entry), partial("{0!r} v{1}".format, entry.name)),
-                    list(entry.records),
-                )
+                for one in (self._every(entry) if isinstance(entry, Entry) else [entry])
             )
+
+    def _every(self, entry: Entry) -> Iterable[StoredArtifact | Damage]:
+        read = or_damage(partial(self._stored, entry), partial("{0!r} v{1}".format, entry.name))
+        return at_once(read, list(entry.records))
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""

@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from mlflow.entities import FileInfo
@@ -58,6 +58,18 @@ class PackRule:
     small: int
     #: Bytes of files in one pack.
     size: int = 16_000_000
+    #: What a later release wrote and this one has no field for.
+    extra: dict[str, Any] = attrs.Factory(dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the rule as plain data."""
+        return {**self.extra, "over": self.over, "small": self.small, "size": self.size}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> PackRule:
+        """Read what :meth:`to_plain` gave; raises ``LookupError``, ``TypeError`` or ``ValueError`` for anything else."""
+        known = {name: int(plain[name]) for name in ("over", "small", "size")}
+        return cls(**known, extra={name: value for name, value in plain.items() if name not in known})
 
     def plan(self, payload: Iterable[ArtifactFile]) -> list[list[ArtifactFile]]:
         """Return the packs, each with its files, in order."""

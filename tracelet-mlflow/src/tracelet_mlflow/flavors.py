@@ -15,6 +15,9 @@ import yaml
 from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature, infer_signature
 
+from tracelet.plugin import check_schema
+from tracelet_mlflow.schemas import SCHEMA
+
 __all__ = ["Recipe", "build", "read_recipe"]
 
 #: A model's folder as ``rendering.render`` leaves it.
@@ -41,8 +44,11 @@ class Recipe:
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """Read the recipe in a folder that ``render`` filled."""
-    return Recipe(**json.loads((folder / RECIPE).read_text(encoding="utf-8")))
+    """Read the recipe in a folder that ``render`` filled; raises :class:`~tracelet.NewerFormat` for a later release's."""
+    plain = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    check_schema(plain, SCHEMA, f"the model {folder.name!r} that waits for MLflow")
+    known = {field.name for field in attrs.fields(Recipe)}
+    return Recipe(**{name: value for name, value in plain.items() if name in known})
 
 
 def build(recipe: Recipe, folder: Path, dest: Path, *, model_id: str, run_id: str) -> None:

@@ -1,6 +1,6 @@
 """What is stored under which version: kept in MLflow itself, in an experiment beside the user's.
 
-``<experiment>.tracelet`` has one run for each artifact's name, so that one request gives all there is to
+``<experiment>.tracelet``, with the tag tracelet.root, has one run for each artifact's name, so that one request gives all there is to
 know about a name, and MLflow's own search all names of a type; and one run above them, the root. A parameter
 of a run cannot be changed, and whoever tries to is told: that is how names, versions and labels are claimed.
 
@@ -13,7 +13,8 @@ of a run cannot be changed, and whoever tries to is told: that is how names, ver
            tag    label/<label>      another version of the same digest that has it now
            tag    alias/<alias>      the version that the alias is now
 
-MLflow's pages leave the experiment out of their list, and its runs have ended: nothing runs there.
+The experiment and each run of a name have the tag tracelet.schema. MLflow's pages leave the experiment out of their list,
+and its runs have ended: nothing runs there.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from tracelet.exceptions import BackendError, BackendUnavailable
-from tracelet.plugin import ArtifactType
+from tracelet.plugin import ArtifactType, Damage, or_damage, sound
 from tracelet_mlflow.errors import code_of
+from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
 __all__ = ["Entry", "Index", "key"]
 
@@ -95,7 +97,7 @@ class Entry:
         found: dict[str, int] = {}
         for name, value in self.params.items():
             if name.startswith("label/"):
-                number, _, label = value.split(" ")
+                number, _, label, *_ = value.split(" ")
                 found[label] = int(number)
         return found | self._pointed("label/")
 
@@ -114,12 +116,12 @@ class Entry:
 
     def label_owner(self, label: str) -> tuple[int, str]:
         """Return the version number and digest that took a label."""
-        number, digest, _ = self.params[key("label", label)].split(" ")
+        number, digest, *_ = self.params[key("label", label)].split(" ")
         return self.labels.get(label, int(number)), digest
 
     def _pointed(self, prefix: str) -> dict[str, int]:
         values = [value.split(" ") for name, value in self.tags.items() if name.startswith(prefix)]
-        return {text: int(number) for number, text in values}
+        return {text: int(number) for number, text, *_ in values}
 
 
 def _is_version(name: str) -> bool:
@@ -127,6 +129,8 @@ def _is_version(name: str) -> bool:
 
 
 def _entry(run: Run) -> Entry:
+    """Raise :class:`~tracelet.NewerFormat` where a later release keeps the versions of this name in another way."""
+    check_tags(run.data.tags, f"the run {run.info.run_id} of the index in MLflow")
     return Entry(run.info.run_id, run.data.params, run.data.tags, run.info.status == "RUNNING")
 
 
@@ -160,7 +164,7 @@ class Index:
         seen = self._seen.get(name)
         found = None if seen is None else self._again(seen)
         if found is None:
-            found = next(self.entries(name=name), None)
+            found = next(sound(self.entries(name=name)), None)
         if found is not None:
             self._seen[name] = found
         return found
@@ -197,8 +201,11 @@ class Index:
         """Return what was known about a name when it was last read or written, or None."""
         return self._seen.get(name)
 
-    def entries(self, *, name: str | None = None, type: ArtifactType | None = None) -> Iterator[Entry]:
-        """Yield what is known about every name, or those of a name or type, as MLflow finds them."""
+    def entries(self, *, name: str | None = None, type: ArtifactType | None = None) -> Iterator[Entry | Damage]:
+        """Yield what is known about every name, or those of a name or type, as MLflow finds them.
+
+        A name that cannot be read is its error.
+        """
         known = self._place
         found = self._searched(name, type)
         first = next(found, None)
@@ -213,7 +220,7 @@ class Index:
             yield first
             yield from found
 
-    def _searched(self, name: str | None, type: ArtifactType | None) -> Iterator[Entry]:
+    def _searched(self, name: str | None, type: ArtifactType | None) -> Iterator[Entry | Damage]:
         place = self._found()
         if place is None:
             return
@@ -221,13 +228,14 @@ class Index:
         if type is not None:
             parts.append(f"tags.`{_TYPE}` = '{type.value}'")
         text = " AND ".join(parts)
+        read = or_damage(_entry, lambda run: repr(run.data.tags[_NAME]))
         page = None
         while True:
             runs = self._client.search_runs([place.experiment_id], text, max_results=_PAGE, page_token=page)
             for run in runs:
                 # Not every database minds upper and lower case; and one that lost its race names no claim.
                 if name in {None, run.data.tags[_NAME]} and run.data.tags.get("tracelet.lost") is None:
-                    yield _entry(run)
+                    yield read(run)
             page = runs.token
             if not page:
                 return
@@ -248,7 +256,7 @@ class Index:
         """Make a run for a name; where another process has made one meanwhile, that one is the name's."""
         place = self._made()
         note = f"The versions of the artifact {name!r} of the experiment {self._experiment!r}. {_LEAVE}"
-        tags = {_TYPE: type.value, "mlflow.runName": name, _NOTE: note}
+        tags = {_TYPE: type.value, SCHEMA_TAG: str(SCHEMA), "mlflow.runName": name, _NOTE: note}
         run = self._client.create_run(place.experiment_id, tags=tags)
         made = run.info.run_id
         owner = self.take(place.root, key("name", name), made)
@@ -388,6 +396,7 @@ class Index:
                     f"the MLflow experiment {self._title!r}, by which artifacts are found, was deleted: "
                     f"`mlflow experiments restore -x {experiment.experiment_id}` brings it back."
                 )
+            check_tags(experiment.tags, f"the index {self._title!r} in MLflow")
             if _ROOT not in experiment.tags:
                 raise BackendError(
                     f"the MLflow experiment {self._title!r} is somebody's own, and artifacts of {self._experiment!r} would "
@@ -403,7 +412,8 @@ class Index:
             return self._unlisted(found)
         note = f"Where Tracelet finds the artifacts of the experiment {self._experiment!r}. {_LEAVE}"
         candidate = self._client.create_experiment(
-            f"{self._title}.{uuid.uuid4().hex[:12]}", tags={_NOTE: note, _UNLISTED: "true"}
+            f"{self._title}.{uuid.uuid4().hex[:12]}",
+            tags={_NOTE: note, _UNLISTED: "true", SCHEMA_TAG: str(SCHEMA)},
         )
         root = self._client.create_run(candidate, tags={"mlflow.runName": "root", _NOTE: note}).info.run_id
         self._client.set_terminated(root)

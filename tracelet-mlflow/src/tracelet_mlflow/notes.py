@@ -16,6 +16,7 @@ from tracelet.exceptions import TraceletError
 from tracelet.plugin import Manifest, StoredArtifact
 from tracelet_mlflow.columns import measures
 from tracelet_mlflow.errors import translated
+from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG
 
 __all__ = ["Notes", "note_dataset", "note_models"]
 
@@ -135,5 +136,9 @@ def note_dataset(client: MlflowClient, run_id: str, stored: StoredArtifact) -> N
     manifest = stored.manifest
     source = json.dumps({"uri": stored.uri, "name": manifest.name, "version": stored.version})
     dataset = Dataset(manifest.name, manifest.digest[:_DIGEST], "tracelet", source)
-    tags = [InputTag("mlflow.data.context", manifest.type.value), InputTag("tracelet.digest", manifest.digest)]
+    tags = [
+        InputTag("mlflow.data.context", manifest.type.value),
+        InputTag("tracelet.digest", manifest.digest),
+        InputTag(SCHEMA_TAG, str(SCHEMA)),
+    ]
     client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])

@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from tracelet.exceptions import IntegrityError
-from tracelet.plugin import Manifest
+from tracelet.plugin import Manifest, check_schema
 from tracelet_mlflow.files import PackRule
+from tracelet_mlflow.schemas import SCHEMA
 
 __all__ = ["Record", "digest_of"]
 
@@ -19,6 +20,8 @@ __all__ = ["Record", "digest_of"]
 _LONGEST = 7900
 #: Bytes of a manifest that is unpacked from a record; a record of the longest kind holds less than a tenth.
 _LARGEST = 10_000_000
+#: What every record has, as it is in the text.
+_TEXTS = ("digest", "put_id", "run_id", "artifact_uri", "folder", "models")
 
 
 @attrs.frozen(kw_only=True)
@@ -39,10 +42,14 @@ class Record:
     #: By path in the artifact, for files that are not in the folder, as MLflow's form of a model has them, too: where
     #: the artifacts of that are, and the file's path there.
     shared: dict[str, tuple[str, str]] = attrs.Factory(dict)
+    #: What a later release wrote and this one has no field for.
+    extra: dict[str, Any] = attrs.Factory(dict)
 
     def to_text(self) -> str:
         """Return the record as text of fewer than 8,000 characters."""
-        plain: dict[str, Any] = attrs.asdict(self, filter=_is_written)
+        known: dict[str, Any] = attrs.asdict(self, recurse=False, filter=_is_written)
+        packs = None if self.packs is None else self.packs.to_plain()
+        plain = {**self.extra, **known, "packs": packs, "schema": SCHEMA}
         if self.manifest is not None:
             packed = zlib.compress(self.manifest.to_json().encode(), 9)
             full = _text({**plain, "manifest": base64.b64encode(packed).decode()})
@@ -52,23 +59,31 @@ class Record:
 
     @classmethod
     def from_text(cls, text: str) -> Record:
-        """Read what :meth:`to_text` wrote; raises :class:`~tracelet.IntegrityError` for anything else."""
+        """Read what :meth:`to_text` wrote.
+
+        Raises :class:`~tracelet.NewerFormat` for the record of a later release that this one must not guess at, and
+        :class:`~tracelet.IntegrityError` for anything else.
+        """
         try:
             plain = json.loads(text)
+            check_schema(plain, SCHEMA, "the record of a version in MLflow")
+            plain.pop("schema", None)
             packs, packed = plain.pop("packs"), plain.pop("manifest", None)
             shared = {path: (place, name) for path, (place, name) in plain.pop("shared", {}).items()}
+            known = {name: plain.pop(name) for name in _TEXTS}
             manifest = None
             if packed is not None:
                 unpacker = zlib.decompressobj()
                 content = unpacker.decompress(base64.b64decode(packed, validate=True), _LARGEST)
                 manifest = Manifest.from_json(content)
-            return cls(packs=None if packs is None else PackRule(**packs), manifest=manifest, shared=shared, **plain)
+            rule = None if packs is None else PackRule.from_plain(packs)
+            return cls(packs=rule, manifest=manifest, shared=shared, extra=plain, **known)
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
             raise IntegrityError(f"a record of a version in MLflow cannot be read: {error}") from error
 
 
 def _is_written(field: attrs.Attribute[Any], value: Any) -> bool:
-    return field.name != "manifest" and (field.name != "shared" or bool(value))
+    return field.name not in {"manifest", "extra"} and (field.name != "shared" or bool(value))
 
 
 def _text(plain: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.files import Repository, at_once, workspace
 from tracelet_mlflow.flavors import Recipe, build, read_recipe
 from tracelet_mlflow.runs import Home
+from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
 __all__ = ["Added", "Registry", "shared_paths"]
 
@@ -146,6 +147,7 @@ class Registry:
 
     def _tags(self, manifest: Manifest, number: int, model: str) -> dict[str, str]:
         return {
+            SCHEMA_TAG: str(SCHEMA),
             "tracelet.experiment": self._experiment,
             "tracelet.artifact": manifest.name,
             "tracelet.version": f"v{number}",
@@ -185,8 +187,10 @@ class Registry:
 
     def _logged_before(self, home: Home, tags: dict[str, str]) -> LoggedModel | None:
         wanted = " AND ".join(f"tags.`{name}` = '{tags[name]}'" for name in (_PUT, _MODEL))
-        found = self._client.search_logged_models([home.experiment_id], wanted, max_results=1)
-        return next(iter(found), None)
+        found = next(iter(self._client.search_logged_models([home.experiment_id], wanted, max_results=1)), None)
+        if found is not None:
+            check_tags(found.tags, f"the model {found.model_id} in MLflow")
+        return found
 
     def _registered(
         self,
@@ -213,6 +217,7 @@ class Registry:
     def _registered_before(self, name: str, tags: dict[str, str]) -> str | None:
         for found in self._client.search_model_versions(f"name = '{name}' AND tags.`{_PUT}` = '{tags[_PUT]}'"):
             if found.tags.get(_MODEL) == tags[_MODEL]:
+                check_tags(found.tags, f"{name!r} version {found.version} of the Model Registry")
                 return str(found.version)
         return None
 

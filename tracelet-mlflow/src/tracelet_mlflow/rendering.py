@@ -23,6 +23,7 @@ from typing import Any
 
 from tracelet.plugin import ModelInfo
 from tracelet_mlflow.examples import take_example
+from tracelet_mlflow.schemas import SCHEMA
 
 __all__ = ["render"]
 
@@ -47,7 +48,7 @@ def render(model: Any, info: ModelInfo, dest: Path) -> None:
         recipe["requirements"] += [found for name in _ENVIRONMENT_PACKAGES if (found := _pinned(name))]
         example = take_example(model, info, dest / "example") if info.input_example is not None else None
         facts = {"framework": info.framework, "python": platform.python_version(), "example": example, **recipe}
-        (dest / "recipe.json").write_text(json.dumps(facts), encoding="utf-8")
+        (dest / "recipe.json").write_text(json.dumps({"schema": SCHEMA, **facts}), encoding="utf-8")
     except BaseException:
         for path in dest.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 import attrs
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from tracelet.exceptions import BackendError
 from tracelet.plugin import RunInfo
 from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.index import Index
+from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
 __all__ = ["Home", "Runs"]
 
@@ -115,11 +116,15 @@ class Runs:
         if owner != home.run_id and users is None:
             self._client.delete_run(home.run_id)
         elif owner == home.run_id and users is not None:
-            self._client.set_tag(home.run_id, RUN_TAG, run.id)
+            tags = [RunTag(RUN_TAG, run.id), RunTag(SCHEMA_TAG, str(SCHEMA))]
+            self._client.log_batch(home.run_id, tags=tags)
         return owner
 
     def _standing(self, run_id: str) -> Home | None:
-        """A run as it is now; None where it was deleted, or is not in this MLflow."""
+        """A run as it is now; None where it was deleted, or is not in this MLflow.
+
+        Raises :class:`~tracelet.NewerFormat` for one that a later release keeps its notes on.
+        """
         try:
             run = self._client.get_run(run_id)
         except MlflowException as error:
@@ -128,6 +133,7 @@ class Runs:
             return None
         if run.info.lifecycle_stage != "active":
             return None
+        check_tags(run.data.tags, f"what Tracelet noted on the run {run_id} in MLflow")
         return _home(run, ours=run.data.tags.get(_PROCESS_TAG) == self._process)
 
     def _users(self, run: RunInfo) -> Home | None:
@@ -141,7 +147,7 @@ class Runs:
         return self._standing(active)
 
     def _make(self, run: RunInfo, deleted: list[str]) -> Home:
-        tags = {RUN_TAG: run.id, _PROCESS_TAG: self._process}
+        tags = {RUN_TAG: run.id, _PROCESS_TAG: self._process, SCHEMA_TAG: str(SCHEMA)}
         if deleted:
             told = ", ".join(deleted)
             tags |= {
