@@ -33,6 +33,22 @@ def edit(path: str, *, metadata: dict[str, Any] | None = None, aliases: tuple[st
     artifact.save()
 
 
+def edit_run(path: str, config: dict[str, Any]) -> None:
+    """Change values of a run's configuration, as the API does."""
+    import wandb
+
+    run = wandb.Api().run(path)
+    run.config.update(config)
+    run.update()
+
+
+def config_of(path: str) -> dict[str, Any]:
+    """Return a run's configuration."""
+    import wandb
+
+    return dict(wandb.Api().run(path).config)
+
+
 def link(path: str, portfolio: str, aliases: list[str]) -> None:
     """Link a version to a portfolio, as the web page or the API does."""
     import wandb

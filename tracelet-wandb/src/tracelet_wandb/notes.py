@@ -1,7 +1,7 @@
 """What W&B's metadata of a version holds: the user's own, as W&B can show it, and Tracelet's note about the version.
 
-The note, under ``tracelet``, has ``digest``, ``put_id``, ``label`` where there is one, and the manifest itself where it is
-short, so that a listing needs no download. What counts is the file ``tracelet.json`` in the artifact.
+The note, under ``tracelet``, has ``schema``, ``digest``, ``put_id``, ``label`` where there is one, and the manifest itself
+where it is short, so that a listing needs no download. What counts is the file ``tracelet.json`` in the artifact.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from tracelet.exceptions import ArtifactError, IntegrityError
 from tracelet.plugin import Manifest
+from tracelet_wandb.schemas import SCHEMA
 
 __all__ = ["KEY", "label_of", "manifest_in", "metadata_of", "note_in", "with_label"]
 
@@ -29,7 +30,7 @@ _LARGEST = 2**63
 
 def metadata_of(manifest: Manifest, label: str | None) -> dict[str, Any]:
     """Return the metadata for W&B: the user's keys at the top, as many as it takes, and the note."""
-    note: dict[str, Any] = {"digest": manifest.digest, "put_id": manifest.put_id}
+    note: dict[str, Any] = {"schema": SCHEMA, "digest": manifest.digest, "put_id": manifest.put_id}
     if label is not None:
         note["label"] = label
     text = manifest.to_json()

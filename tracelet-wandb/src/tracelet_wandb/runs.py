@@ -14,11 +14,12 @@ import wandb
 from wandb.apis.public.runs import RunNotFoundError
 from wandb.errors import CommError
 
-from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable
+from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailable, NewerFormat
 from tracelet.plugin import RunInfo
 from tracelet_wandb.connection import Place, run_settings
 from tracelet_wandb.errors import is_deleted_run, is_refused_run, translated
 from tracelet_wandb.program import Program
+from tracelet_wandb.schemas import SCHEMA, check_edited
 
 __all__ = ["Runs", "begin_offline", "finish"]
 
@@ -198,7 +199,7 @@ class Runs:
         try:
             if not parts or self._ask(parts[0].run.id) is not None:
                 return False
-        except BackendError:
+        except (BackendError, NewerFormat):
             return False
         self._deleted.add(parts[0].run.id)
         with contextlib.suppress(BackendError):
@@ -206,7 +207,10 @@ class Runs:
         return True
 
     def _look(self, name: str) -> _Known | None:
-        """Ask the server for a run; None where it is not there, or the server does not tell."""
+        """Ask the server for a run; None where it is not there, or the server does not tell.
+
+        Raises :class:`~tracelet.NewerFormat` for one whose configuration a later release keeps.
+        """
         try:
             return self._ask(name)
         except (BackendUnavailable, BackendAuthError):
@@ -226,8 +230,10 @@ class Runs:
                 if isinstance(error.exc, RunNotFoundError):
                     return None
                 raise
-        config = found.config.get("tracelet")
-        return _Known(str(found.state), config if isinstance(config, dict) else {})
+        told = found.config.get("tracelet")
+        config = told if isinstance(told, dict) else {}
+        check_edited(config, f"what Tracelet noted in the configuration of the run {name} on W&B")
+        return _Known(str(found.state), config)
 
     def _is_own(self, info: RunInfo, known: _Known | None) -> bool:
         """Whether this lane's program began the run: it says so in its configuration, or is not younger than the run."""
@@ -267,7 +273,7 @@ def finish(run: wandb.Run, *, failed: bool) -> None:
 
 
 def _config(info: RunInfo, sdk: dict[str, Any], program: str | None = None) -> dict[str, Any]:
-    config = {"experiment": info.experiment, "run": info.id}
+    config = {"schema": SCHEMA, "experiment": info.experiment, "run": info.id}
     if program is not None:
         config["program"] = program
     if sdk.get("run"):

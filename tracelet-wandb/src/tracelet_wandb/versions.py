@@ -19,6 +19,7 @@ from tracelet.exceptions import ArtifactError, BackendError
 from tracelet.plugin import (
     MANIFEST_NAME,
     ArtifactType,
+    Damage,
     Manifest,
     Ref,
     StoredArtifact,
@@ -31,6 +32,7 @@ from tracelet_wandb.connection import Place
 from tracelet_wandb.errors import is_absent, translated
 from tracelet_wandb.names import TYPES, types_of
 from tracelet_wandb.notes import KEY, label_of, manifest_in, note_in
+from tracelet_wandb.schemas import check_edited
 
 __all__ = ["Versions"]
 
@@ -80,16 +82,12 @@ class Versions:
             unlike = (
                 {str(one.id): one for one in many} for many in pool.map(lambda pair: list(self._of(*pair)), names)
             )
-            found = sound(
-                one
-                for many in unlike
-                for one in pool.map(or_damage(self.stored, lambda one: str(one.source_name)), many.values())
-            )
+            found = sound(one for many in unlike for one in pool.map(self._stored_or_damage, many.values()))
             yield from (one for one in found if one is not None)
 
     def claims(self, name: str, label: str) -> list[StoredArtifact]:
         """Return every version that was given the label, or claims it, the oldest first."""
-        found = self._matching(name, {"label": label}, lambda _: True)
+        found = [*sound(self._matching(name, {"label": label}))]
         return [one for one in reversed(found) if one.locator["claim"] == label]
 
     # -- one version
@@ -139,7 +137,11 @@ class Versions:
         )
 
     def manifest(self, artifact: wandb.Artifact) -> Manifest | None:
-        """Return a version's manifest, from its note or its file; None where it has neither, for it is not ours."""
+        """Return a version's manifest, from its note or its file; None where it has neither, for it is not ours.
+
+        Raises :class:`~tracelet.NewerFormat` where a later release wrote the note.
+        """
+        check_edited(note_in(artifact.metadata), f"the metadata of {artifact.source_name} on W&B")
         key = str(artifact.id)
         if key not in self._manifests:
             self._manifests[key] = manifest_in(artifact.metadata) or self.filed_manifest(artifact)
@@ -179,19 +181,19 @@ class Versions:
     def _latest(self, name: str) -> StoredArtifact | None:
         newest = self.named(name, "latest")
         # W&B's `latest` may be on a version that somebody logged without Tracelet, or be gone with a deleted one.
-        return self.stored(newest) or next(iter(self._every(name, newest)), None)
+        return self.stored(newest) or next(sound(self._every(name, newest)), None)
 
     def _of_put(self, name: str, put_id: str) -> StoredArtifact | None:
-        found = self._matching(name, {"put_id": put_id}, lambda manifest: manifest.put_id == put_id)
-        return next(iter(found), None)
+        found = self._matching(name, {"put_id": put_id})
+        return next(_fitting(found, lambda manifest: manifest.put_id == put_id), None)
 
     def _of_digest(self, name: str, beginning: str) -> StoredArtifact | None:
         condition = {"digest": beginning if len(beginning) == _WHOLE else {"$regex": f"^{beginning}"}}
-        found = self._matching(name, condition, lambda manifest: manifest.digest.startswith(beginning))
+        found = _fitting(self._matching(name, condition), lambda manifest: manifest.digest.startswith(beginning))
         return of_digest(name, beginning, ((one.manifest.digest, one) for one in found))
 
-    def _matching(self, name: str, condition: Mapping[str, object], match: Match) -> list[StoredArtifact]:
-        """Ask for versions whose notes fit; the newest comes first.
+    def _matching(self, name: str, condition: Mapping[str, object]) -> list[StoredArtifact | Damage]:
+        """Ask for versions whose notes fit; others may be among them. The newest comes first, and what cannot be read last.
 
         W&B's filters are not documented for projects. The query asks for the newest version besides, in the same way: an
         answer without it shows that this server does not filter so, and then every version is looked at.
@@ -205,18 +207,22 @@ class Versions:
             except BackendError:
                 answer = []
             if any(one.id == newest.id for one in answer):
-                return self._fitting(answer, match)
-        return [one for one in self._every(name, newest) if match(one.manifest)]
+                return self._read(answer)
+        return self._every(name, newest)
 
-    def _every(self, name: str, newest: wandb.Artifact | None) -> list[StoredArtifact]:
+    def _every(self, name: str, newest: wandb.Artifact | None) -> list[StoredArtifact | Damage]:
         types = [newest.type] if newest is not None else self._types()
-        return self._fitting((one for kind in types for one in self._of(kind, name)), lambda _: True)
+        return self._read(one for kind in types for one in self._of(kind, name))
 
-    def _fitting(self, artifacts: Iterable[wandb.Artifact], match: Match) -> list[StoredArtifact]:
+    def _read(self, artifacts: Iterable[wandb.Artifact]) -> list[StoredArtifact | Damage]:
         with ThreadPoolExecutor(_WIDTH) as pool:
-            stored = list(pool.map(self.stored, artifacts))
-        found = [one for one in stored if one is not None and match(one.manifest)]
-        return sorted(found, key=lambda one: one.number, reverse=True)
+            found = [one for one in pool.map(self._stored_or_damage, artifacts) if one is not None]
+        return sorted(found, key=lambda one: one.number if isinstance(one, StoredArtifact) else -1, reverse=True)
+
+    def _stored_or_damage(self, artifact: wandb.Artifact) -> StoredArtifact | Damage | None:
+        read: Callable[[wandb.Artifact], StoredArtifact | Damage | None]
+        read = or_damage(self.stored, lambda one: str(one.source_name))
+        return read(artifact)
 
     def _types(self) -> list[str]:
         """The types of Tracelet's that the project has; none where there is no such project."""
@@ -241,6 +247,13 @@ class Versions:
                 found.variables["filters"] = json.dumps(filters)
             # What is in a portfolio is a link, and a version of its own collection.
             yield from (one for one in _present(found) if one.state == _STORED and not one.is_link)
+
+
+def _fitting(found: Iterable[StoredArtifact | Damage], match: Match) -> Iterator[StoredArtifact]:
+    """The versions that fit. What cannot be read may be the only one that would: it is raised where no other one does."""
+    fits = [one for one in found if not isinstance(one, StoredArtifact) or match(one.manifest)]
+    readable = [one for one in fits if isinstance(one, StoredArtifact)]
+    yield from readable or sound(fits)
 
 
 def number_of(artifact: wandb.Artifact) -> int:
