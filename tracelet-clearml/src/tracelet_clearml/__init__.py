@@ -1,4 +1,26 @@
-"""ClearML for Tracelet: what the user's process loads of it. ClearML itself is imported by the lane alone."""
+"""The plugin: what the user's process loads. Only the lane's process imports ClearML.
+
+==================  ===================================================================
+``connection``      the user's configuration, online or offline, the log in
+``transport``       HTTP: deadlines, and an end to the SDK's endless retries
+``api``             requests to the API server
+``errors``          ClearML's errors as Tracelet's
+``backend``         what core calls
+``index``           which versions there are: claims, commits, labels, aliases, look-ups
+``record_names``    the names of the index's hidden tasks, and the queries for them
+``records``         the other stored forms: a record's text, places, marks
+``projects``        the ClearML projects of an experiment
+``runs``            which task a run has, and writing to it
+``statuses``        opening an ended task for a moment
+``blobs``           uploads and downloads
+``artifacts``       artifacts of a task
+``models``          output models
+``datasets``        ClearML datasets
+``display``         what ClearML's users see of a version, debug samples
+``names``           names that ClearML takes
+``offline``         the offline mode
+==================  ===================================================================
+"""
 
 from __future__ import annotations
 
@@ -17,17 +39,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ClearmlSettings", "tracelet_backends"]
 
-#: Seconds since the epoch: every run of this process begins later, every run of an earlier one began before.
+#: Seconds since the epoch. Every run of this process begins later. Every run of an earlier process began before.
 _LOADED_AT = time.time()
 
 
 def _main_task(clearml: ModuleType) -> Any:
-    # Task.current_task() would begin a task in a child of the user's process; the class attribute only tells.
+    # Task.current_task() would begin a task in a child of the user's process. Reading the class attribute does not.
     return vars(clearml.Task).get("_Task__main_task")
 
 
 def _context() -> dict[str, Any]:
-    """What the user's own ClearML says, if it is loaded: whether it is offline, and the task of this process."""
+    """Ask the user's own ClearML, if it is loaded, whether it is offline and which task this process has."""
     found: dict[str, Any] = {"task_id": "", "since": _LOADED_AT, "offline": None, "pid": os.getpid()}
     clearml = sys.modules.get("clearml")
     if clearml is None or not hasattr(clearml, "Task"):

@@ -1,4 +1,4 @@
-"""Artifacts of the run's task: what is neither a model nor a dataset."""
+"""Artifacts of the run's task: everything that is neither a model nor a dataset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_LINK = 2000
 
 
 class TaskArtifacts:
-    """Artifacts of the run's task: each file by itself where they are few or large, the rest in a zip."""
+    """Artifacts of the run's task. Few or large files are stored by themselves, the others in a zip."""
 
     def __init__(self, api: Api, uploads: Uploads, runs: Runs) -> None:
         self._api = api
@@ -62,7 +62,7 @@ class TaskArtifacts:
         return Place("artifacts", run_task.task_id, run_task.project_id, tuple(blobs), keys=keys)
 
     def _entries(self, manifest: Manifest, version_name: VersionName, blobs: list[Blob]) -> list[dict[str, Any]]:
-        """Return the entries of the task: one for each stored file, and one for each reference."""
+        """Return the entries for the task: one for each stored file, and one for each reference."""
         told = [[key, value] for key, value in shown_metadata(manifest, version_name).items()]
         short = [[key, value] for key, value in identity(manifest, version_name).items()]
         links = [(number, redact(one.uri), one) for number, one in enumerate(manifest.references)]
@@ -74,7 +74,7 @@ class TaskArtifacts:
             entry = _entry(f"{version_name.key}{inside}", blob.uri, blob.size_bytes, blob.sha256, told)
             kind = "application/zip" if blob.zipped else mimetypes.guess_type(blob.paths[0])[0]
             entry["type_data"] = {"preview": "\n".join(blob.paths)[:LONGEST_PREVIEW], "content_type": kind or ""}
-            # An archive is what the SDK unpacks when it gets it.
+            # The SDK unpacks an archive when it downloads it.
             entries.append(entry | {"type": "archive" if blob.zipped else "custom"})
         for number, uri, reference in links:
             inside = "" if alone else f"/reference-{number}"
@@ -86,14 +86,14 @@ class TaskArtifacts:
         return entries
 
     def drop(self, task: str, keys: tuple[str, ...]) -> bool:
-        """Take entries out of a task, and say whether it lets itself be changed."""
+        """Take entries out of a task, and say whether the task allows that."""
         artifacts = [{"key": key, "mode": "output"} for key in keys]
         return self._runs.change(
             task, lambda key: self._api.call_unless_gone("tasks", "delete_artifacts", task=key, artifacts=artifacts)
         )
 
     def _record(self, run_task: RunTask, entries: list[dict[str, Any]], begins: Callable[[str], object]) -> RunTask:
-        """Put entries into a run's task, and return the task that has them; ``begins`` is told of each that gets them."""
+        """Put entries into a run's task, and return the task that has them. ``begins`` is called with each task before."""
         if not entries:
             return run_task
         more: dict[str, Any] = {"artifacts": entries, "force": True}
@@ -122,7 +122,7 @@ def _entry(key: str, uri: str, size: int | None, sha256: str | None, told: list[
 
 
 def _loose(manifest: Manifest) -> list[ArtifactFile]:
-    """The files that are stored by themselves."""
+    """Return the files that are stored by themselves."""
     payload = manifest.payload
     if len(payload) <= _FEW:
         return list(payload)

@@ -1,4 +1,4 @@
-"""The backend: claims, files, and the record after them."""
+"""The backend that core calls: it claims a version, stores the files, and then commits the record."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ __all__ = ["ClearmlBackend"]
 
 _LOG = logging.getLogger("tracelet.clearml")
 
-#: Records of more characters than this are stored as a file: one request may bring many of them.
+#: Longer records are stored as a file, for one request may return many records.
 _INLINE = 250_000
-#: So many inputs become parents of a dataset.
+#: So many inputs of a run become parents of a dataset.
 _PARENTS = 4
 
 
 class ClearmlBackend:
-    """Artifacts in ClearML: of a run's task, as output models, or as datasets."""
+    """Artifacts in ClearML: as artifacts of a task, as output models, or as datasets."""
 
     def __init__(self, api: Api, experiment: str, settings: ClearmlSettings, context: BackendContext) -> None:
         self._api = api
@@ -103,12 +103,12 @@ class ClearmlBackend:
                     raise
                 if not self._projects.have_changed():
                     raise
-                # Somebody has deleted the project meanwhile, or renamed it: there is another one now, or none.
+                # Somebody has deleted or renamed the project meanwhile: there is another one now, or none.
                 rollback.run()
                 found = self._put(sealed, labels, rollback)
             else:
                 if self._projects.have_changed():
-                    # What was stored went elsewhere with the project, under another name: nobody would find it here.
+                    # The project was renamed, and what was stored is under the new name: nobody would find it here.
                     if found.head.put_id == sealed.manifest.put_id:
                         self._index.abandon(found.head)
                         rollback.run()
@@ -127,7 +127,7 @@ class ClearmlBackend:
             body = self._body(manifest, place, run_task, rollback)
             found = self._index.commit(claim, manifest, labels, body)
         if found.head.id != claim.head.id:
-            # Another writer has stored the same content meanwhile, under the same label.
+            # Another writer has stored the same content under the same label meanwhile.
             self._give_up(claim, rollback)
         else:
             self._show(found, manifest, place)
@@ -177,9 +177,9 @@ class ClearmlBackend:
             return self._stored(self._index.relabel(self._found(stored).head, labels))
 
     def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`: the record goes first, then what it named.
+        """See :class:`~tracelet.plugin.Deletes`. The record is deleted first, and then what it names.
 
-        A dataset that others come from is left to ClearML, whose own rule that is; what is gone already is no error.
+        A ClearML dataset stays, for others may come from it. It is no error if something is gone already.
         """
         place = Place.from_plain(stored.locator["place"])
         with translated():
@@ -191,8 +191,8 @@ class ClearmlBackend:
                 self._api.call_unless_gone("models", "delete", model=place.entity, force=True)
             elif place.keys and not self._tasks.drop(place.task, place.keys):
                 _LOG.warning(
-                    "%r v%d is deleted, and the ClearML task %s still lists it: it has ended, and ClearML changes no "
-                    "such task. Its files are gone.",
+                    "%r v%d is deleted, but the ClearML task %s still lists it: the task has ended, and ClearML does not change "
+                    "ended tasks. The files are gone.",
                     *(stored.manifest.name, stored.number, place.task),
                 )
             for blob in place.blobs:
@@ -205,7 +205,7 @@ class ClearmlBackend:
             self._runs.note_input(self._begun(), stored, Place.from_plain(stored.locator["place"]))
 
     def collect(self, older_than: float) -> Iterator[int]:
-        """See :class:`~tracelet.plugin.Collects`: the bytes here of what the server has by now."""
+        """See :class:`~tracelet.plugin.Collects`: bytes of an offline mode that the server has by now."""
         return self._waiting.collect(older_than)
 
     # -- storing
@@ -221,17 +221,17 @@ class ClearmlBackend:
         return self._tasks.store(sealed, version_name, run_task, rollback)
 
     def _show(self, found: Record, manifest: Manifest, place: Place) -> None:
-        """Show its media; that is a view of what is stored by now, and no reason to say that it is not."""
+        """Show media as debug samples. The version is stored by now, so a failure is only a warning."""
         if place.kind != "artifacts" or not self._settings.samples:
             return
         try:
             with translated():
                 send_samples(self._api, manifest, place, found.head.number)
         except TraceletError as error:
-            _LOG.warning("%r is stored, and ClearML does not show it as a debug sample: %s", manifest.name, error)
+            _LOG.warning("%r is stored, but ClearML does not show it as a debug sample: %s", manifest.name, error)
 
     def _parents(self, manifest: Manifest) -> tuple[Parent, ...]:
-        """The version before, and the datasets that the run used."""
+        """Return the version before, and the datasets that the run used."""
         before = self._index.find(manifest.name, "latest")
         used = self._index.by_digests(manifest.inputs[:_PARENTS], ArtifactType.DATASET)
         found: dict[str, Parent] = {}
@@ -258,7 +258,7 @@ class ClearmlBackend:
 
     @contextlib.contextmanager
     def _giving_up(self, claim: Claim, rollback: Rollback) -> Iterator[None]:
-        """Give the claim up, and what was stored, where it fails for good; else the next attempt finds all of it."""
+        """If the block fails for good, take back what was stored, and the claim. Otherwise the next attempt uses both."""
         try:
             yield
         except (FileChanged, OSError, TraceletError, ValueError) as error:
@@ -299,7 +299,7 @@ class ClearmlBackend:
         return Manifest.from_json(self._beside(body.aside))
 
     def _beside(self, blob: Mapping[str, Any]) -> bytes:
-        """Return what a record names as the place of its text."""
+        """Download the text, or the manifest, that a record names."""
         with scratch_folder(self._directory) as scratch:
             target = scratch / "tracelet.json"
             download(Blob.from_plain({**blob, "paths": ()}), target)

@@ -1,7 +1,7 @@
-"""Bytes where ClearML keeps bytes: its file server, a bucket or a shared folder, through the SDK's own storage layer.
+"""Uploads and downloads: to and from ClearML's file server, a bucket or a shared folder, by the SDK's storage layer.
 
-A blob is one file as it is, or a zip of several. Its URL is its own: it has the put-id in it, so no reader's cache and
-no other writer's upload can stand for it.
+A blob is one file as it is, or a zip of several. Its URL has the put-id in it. So no cache and no other writer's upload
+can have the same URL.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("tracelet.clearml")
-#: What knows every kind of place; it has no types.
+#: The SDK's access to every kind of storage. It has no types.
 _STORAGE: Any = storage_helper.StorageHelper
 _CHUNK = 1 << 20
-#: Seconds since the epoch before which a zip has no time; some leeway for time zones.
+#: Seconds since the epoch. A zip cannot hold earlier times; the number has some leeway for time zones.
 _OLDEST = 315_619_200.0
 _WEB = {"http", "https"}
 
 
 @contextlib.contextmanager
 def scratch_folder(directory: Path) -> Iterator[Path]:
-    """Give a folder of its own in the tracelet directory, for as long as the block lasts."""
+    """Give a temporary folder in the tracelet directory for the block."""
     staging = directory / "staging"
     make_folder(staging)
     with tempfile.TemporaryDirectory(prefix="clearml-", dir=staging, ignore_cleanup_errors=True) as folder:
@@ -62,17 +62,17 @@ def scratch_folder(directory: Path) -> Iterator[Path]:
 
 
 def check_source(file: ArtifactFile, source: Path) -> None:
-    """Raise :class:`~tracelet.plugin.FileChanged` where a file is not the one that was hashed any more."""
+    """Raise :class:`~tracelet.plugin.FileChanged` if a file has changed since it was hashed."""
     if hash_blob(source) != file.sha256:
-        raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
+        raise FileChanged(f"{str(source)!r} has changed since it was hashed.")
 
 
 def pack(target: Path, files: Iterable[ArtifactFile], sources: Mapping[str, Path]) -> None:
-    """Write files into a zip, as they are, and check on the way that they are the ones that were hashed."""
+    """Write files into a zip, uncompressed. Raise :class:`~tracelet.plugin.FileChanged` if one has changed since it was hashed."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for file in files:
             digest = hashlib.sha256()
-            # The zip's own times stay those of a new entry: a file may be older than any that a zip can say.
+            # The entry has no time of the file: that may be older than any that a zip can hold.
             info = zipfile.ZipInfo(file.artifact_path)
             info.external_attr = 0o644 << 16
             info.file_size = file.size_bytes
@@ -81,11 +81,11 @@ def pack(target: Path, files: Iterable[ArtifactFile], sources: Mapping[str, Path
                     digest.update(block)
                     entry.write(block)
             if digest.hexdigest() != file.sha256:
-                raise FileChanged(f"{str(sources[file.artifact_path])!r} is not the file that was hashed any more.")
+                raise FileChanged(f"{str(sources[file.artifact_path])!r} has changed since it was hashed.")
 
 
 def stage(file: ArtifactFile, source: Path, target: Path) -> None:
-    """Put a file where the SDK finds it under its path in the artifact, without a copy where that will do."""
+    """Put a file where the SDK finds it under its path in the artifact, by a link if possible."""
     if source.stat().st_mtime >= _OLDEST:
         target.symlink_to(source.absolute())
     else:
@@ -94,7 +94,7 @@ def stage(file: ArtifactFile, source: Path, target: Path) -> None:
 
 
 def upload(source: Path, uri: str) -> str:
-    """Upload a file and return where it is. Raises :class:`~tracelet.BackendError` where it did not arrive."""
+    """Upload a file and return its URL. Raises :class:`~tracelet.BackendError` if it did not arrive."""
     if urlsplit(uri).scheme in _WEB:
         check_reachable(uri, "file server")
     if _STORAGE.get(uri) is None:
@@ -106,16 +106,18 @@ def upload(source: Path, uri: str) -> str:
         stored = StorageManager.upload_file(str(source), uri, wait_for_upload=True, retries=1)
     except ValueError as error:
         raise BackendUnavailable(f"{redact(uri)} was not stored: {redact(str(error))[:300]}") from error
-    # A proxy may have said yes to it.
+    # A proxy may have answered for the file server.
     if not stored or (urlsplit(uri).scheme in _WEB and not StorageManager.exists_file(stored)):
-        raise BackendUnavailable(f"{redact(uri)} was taken, and is not there: is this address ClearML's file server?")
+        raise BackendUnavailable(
+            f"{redact(uri)} was uploaded, and is not there: is this the address of ClearML's file server?"
+        )
     return str(stored)
 
 
 def download(blob: Blob, target: Path) -> None:
-    """Bring a blob. Raises :class:`~tracelet.ArtifactNotFound` where it is gone.
+    """Download a blob. Raises :class:`~tracelet.ArtifactNotFound` if it is gone.
 
-    It never comes from ClearML's cache, which goes by the URL alone and gives old bytes for new ones.
+    ClearML's cache is not used: it knows a file by its URL alone, and returns old bytes for new ones.
     """
     if blob.size_bytes == 0:
         target.touch()  # ClearML takes an empty answer for a failure
@@ -151,7 +153,7 @@ def _copy(source: Path, target: Path, blob: Blob) -> None:
 
 
 def extract(archive: Path, sizes: Mapping[str, int], dest: Path) -> None:
-    """Take files out of a zip, each to its own path and of its own size, whatever the zip says."""
+    """Unpack files of a zip, with the paths and sizes that the manifest says."""
     try:
         with zipfile.ZipFile(archive) as opened:
             for path, size in sizes.items():
@@ -165,33 +167,33 @@ def extract(archive: Path, sizes: Mapping[str, int], dest: Path) -> None:
 
 
 def remove(blob: Blob) -> None:
-    """Delete a blob; one that is not there is no error."""
+    """Delete a blob. It is no error if it is not there."""
     if (helper := _STORAGE.get(blob.uri)) is not None:
         helper.delete(blob.uri, silent=True)
 
 
 class Rollback:
-    """What a put has left on the servers so far: taken back where nothing will come of it."""
+    """How to take back what a put has left on the servers so far, if the put fails for good."""
 
     def __init__(self) -> None:
         self._steps: list[Callable[[], object]] = []
 
     def add(self, step: Callable[[], object]) -> None:
-        """Remember how something that is about to be made is taken back."""
+        """Remember how to take back something that is about to be made."""
         self._steps.append(step)
 
     def run(self) -> None:
-        """Take everything back, the last one first; what cannot be is told in the log."""
+        """Take everything back, the last step first. Log what cannot be taken back."""
         while self._steps:
             try:
                 self._steps.pop()()
             except (ServerUnavailable, OSError, TraceletError) as error:
-                _LOG.warning("something that was not stored as a whole stays in ClearML: %s", error)
+                _LOG.warning("a part of an artifact that was not stored stays in ClearML: %s", error)
 
 
 @attrs.frozen
 class Uploads:
-    """Uploads of files of one run's task: to URLs as the SDK makes them, with the put-id in them."""
+    """Uploads of an artifact's files, to URLs as the SDK makes them, with the put-id in them."""
 
     destination: str
     project: str

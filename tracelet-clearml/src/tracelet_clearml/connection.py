@@ -1,4 +1,4 @@
-"""How this process gets to ClearML: the user's configuration, online or offline, and the log in."""
+"""How this process gets to ClearML: the user's configuration, online or offline, the log in."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ __all__ = ["Datasets", "Parent"]
 
 _LOG = logging.getLogger("tracelet.clearml")
 
-#: ClearML looks at every ancestor when a dataset is made: beyond so many a version begins a new line.
+#: ClearML visits every ancestor when a dataset is made. A version with so many ancestors begins a new line.
 _DEEPEST = 5
-#: Characters of a description that ClearML is given: the manifest has all.
+#: Characters of a description that ClearML gets. The manifest has all of them.
 _LONGEST_COMMENT = 10_000
-#: What the SDK raises where something that it looks for is gone.
+#: What the SDK raises if something that it looks for is gone.
 _LOST = (AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -44,13 +44,13 @@ class Parent:
 
 
 class _Pinger(DevWorker):
-    """What tells the server that a dataset is being made: remembered, for where its making fails the SDK forgets it."""
+    """The thread that pings the server while a dataset is made. If that fails, the SDK forgets to stop it."""
 
     last: ClassVar[_Pinger | None] = None
     key = ""
 
     def register(self, task: Any, stop_signal_support: bool | None = None) -> bool:
-        """Begin to tell it of a dataset's task."""
+        """Begin to ping for a dataset's task."""
         self.key = str(task.id)
         type(self).last = self
         return bool(super().register(task, stop_signal_support))
@@ -60,7 +60,7 @@ vars(sdk)["DevWorker"] = _Pinger
 
 
 class Datasets:
-    """One ClearML dataset for each version; files that the version before has, too, are not stored again."""
+    """ClearML datasets, one for each version. If a version only adds files to the one before, only those are stored."""
 
     def __init__(self, api: Api, uploads: Uploads, output_uri: str) -> None:
         self._api = api
@@ -82,9 +82,9 @@ class Datasets:
         except _LOST as error:
             if not parents or isinstance(error, TraceletError):
                 raise
-            # The SDK goes back to the first of them; people delete datasets, and abort them.
+            # The SDK reads all ancestors, and people delete and abort datasets.
             _LOG.warning(
-                "%r begins a new line of datasets in ClearML: one that it comes from is not as it was (%s).",
+                "%r begins a new line of datasets in ClearML: somebody has deleted or changed one that it comes from (%s).",
                 *(sealed.manifest.name, error),
             )
             rollback.run()
@@ -129,10 +129,10 @@ class Datasets:
         return self._found(key, manifest, kept, depth)
 
     def _fill(self, dataset: Any, sealed: SealedArtifact, parents: tuple[Parent, ...]) -> Mapping[str, Blob]:
-        """Add every file; return the blobs of those that are not stored again."""
+        """Add every file. Return the blobs of the files that are not stored again."""
         kept = _kept(sealed.manifest, parents)
         if parents and not kept:
-            # With files of a parent that stay, the SDK leaves out a new file of the same bytes as one of them, and it is lost.
+            # The SDK loses a new file that has the same bytes as a parent's file that stays.
             dataset.remove_files("*")
         with scratch_folder(self._uploads.directory) as scratch:
             for file in sealed.manifest.payload:
@@ -143,14 +143,12 @@ class Datasets:
             for file in sealed.manifest.payload:
                 entry = entries.get(file.artifact_path)
                 if entry is None or entry.hash != file.sha256:
-                    raise FileChanged(
-                        f"{str(sealed.sources[file.artifact_path])!r} is not the file that was hashed any more."
-                    )
+                    raise FileChanged(f"{str(sealed.sources[file.artifact_path])!r} has changed since it was hashed.")
             dataset.upload(show_progress=False, verbose=False, preview=False, retries=1)
         return kept
 
     def _found(self, key: str, manifest: Manifest, kept: Mapping[str, Blob], depth: int) -> Place:
-        """Read back what ClearML has, and where each file's bytes are."""
+        """Read back what ClearML has stored, and where each file's bytes are."""
         fields = ["id", "project", "status", "execution.artifacts"]
         (task,) = self._api.call("tasks", "get_all", id=[key], only_fields=fields)["tasks"] or [{}]
         if task.get("status") != "completed":
@@ -178,14 +176,14 @@ class Datasets:
         return Place("dataset", key, str(task.get("project") or ""), (*own, *older.values()), entity=key, depth=depth)
 
     def _sweep(self, manifest: Manifest, kept: str = "") -> None:
-        """Delete every dataset that attempts of a put have left, however far they came, but the one that is kept."""
+        """Delete the datasets that attempts of a put have left, except the one that is kept."""
         name = f"^{re.escape(entity_name(manifest.name))}$"
         for one in list(self._api.pages("tasks", name=name, **marks("put", manifest.put_id))):
             if one["id"] != kept and has_mark(one, "put", manifest.put_id):
                 self._delete(str(one["id"]))
 
     def _delete(self, key: str) -> None:
-        """Delete a dataset that nothing came of, and its files."""
+        """Delete an unfinished dataset, and its files."""
         found = self._api.call("tasks", "get_all", id=[key], only_fields=["id", "execution.artifacts"])["tasks"]
         artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
         self._api.call_unless_gone("tasks", "delete", task=key, force=True)
@@ -194,7 +192,7 @@ class Datasets:
                 remove(Blob(uri, 0, "", ()))
 
     def _give_up(self) -> None:
-        """Let ClearML's users see that this one was not finished; the SDK would say for ever that it is at work."""
+        """Mark an unfinished dataset as failed, and stop its pings: the SDK would report it as running for ever."""
         pinger = _Pinger.last
         if pinger is None:
             return
@@ -202,13 +200,13 @@ class Datasets:
         try:
             self._api.call("tasks", "failed", task=pinger.key, force=True, status_reason="not stored as a whole")
         except (ServerUnavailable, BackendUnavailable):
-            return  # the same trouble that is on its way to the caller
+            return  # the caller gets the same error anyway
 
 
 def _kept(manifest: Manifest, parents: tuple[Parent, ...]) -> dict[str, Blob]:
-    """The files that need not be stored again: all of the only parent's, where this version only adds to them.
+    """Return the files that need not be stored again: all of the only parent's, if this version only adds files.
 
-    None at all, where a file that is new here has the same bytes as one of those.
+    It is none if a new file has the same bytes as one of those.
     """
     if len(parents) != 1:
         return {}

@@ -17,8 +17,8 @@ __all__ = ["LONGEST_PREVIEW", "MEDIA", "VersionName", "identity", "send_samples"
 MEDIA = frozenset({ArtifactType.IMAGE, ArtifactType.AUDIO, ArtifactType.VIDEO, ArtifactType.VISUALIZATION})
 LONGEST_PREVIEW = 2000
 _LONGEST_VALUE = 500
-#: So many of the caller's metadata are shown, with so many characters together. A task's entries are one document, and
-#: ClearML's database takes documents up to 16 MB.
+#: So many of the caller's metadata are shown, with so many characters together. The entries of a task are one document,
+#: and ClearML's database takes documents up to 16 MB.
 _MOST_VALUES = 50
 _LONGEST_VALUES = 8000
 _SHOWABLE = ("image/", "audio/", "video/")
@@ -44,13 +44,13 @@ class VersionName:
 
 
 def shown_metadata(manifest: Manifest, version_name: VersionName) -> dict[str, str]:
-    """Return what ClearML's users are shown of an artifact, as text, which is all that it keeps: the first of its metadata."""
+    """Return what ClearML's users see of an artifact: the first of its metadata, as text, for ClearML keeps text only."""
     own = identity(manifest, version_name)
     own |= {"description": shown_text(manifest.description)} if manifest.description else {}
     told: dict[str, str] = {}
     left = _LONGEST_VALUES
     for name, value in manifest.metadata.items():
-        # ClearML takes no empty key, and no notice of what is blank around one: it must not become one of ours.
+        # ClearML refuses an empty key, and strips blanks around one: a stripped key must not replace one of ours.
         key, text = shown_text(name).strip(), shown_text(str(value), _LONGEST_VALUE)
         left -= len(key) + len(text)
         if left < 0 or len(told) == _MOST_VALUES:
@@ -61,17 +61,17 @@ def shown_metadata(manifest: Manifest, version_name: VersionName) -> dict[str, s
 
 
 def shown_text(text: str | None, longest: int = LONGEST_PREVIEW) -> str:
-    """Return text as ClearML's database takes it: bounded, and without NUL, which an earlier release let pass."""
+    """Return text as ClearML's database takes it: short, and without NUL, which an earlier release allowed."""
     return (text or "")[:longest].replace("\0", "")
 
 
 def identity(manifest: Manifest, version_name: VersionName) -> dict[str, str]:
-    """Return what says which artifact and version it is."""
+    """Return what says which version of which artifact it is."""
     return {"version": version_name.version, "type": manifest.type.value, "digest": f"sha256:{manifest.digest}"}
 
 
 def send_samples(api: Api, manifest: Manifest, place: Place, number: int) -> None:
-    """Note the media of a version as debug samples of its task; one series a file, one step a version."""
+    """Send the media of a version as debug samples of its task. Each file is a series, each version a step."""
     if manifest.type not in MEDIA:
         return
     now = int(time.time() * 1000)
@@ -82,7 +82,7 @@ def send_samples(api: Api, manifest: Manifest, place: Place, number: int) -> Non
             "iter": number,
             "timestamp": now,
             "metric": manifest.name,
-            # A point in a name would be a part of a path to ClearML's database.
+            # ClearML's database takes a point in a name for a separator.
             "variant": blob.paths[0].replace(".", "_"),
             "key": blob.uri.rpartition("/")[2],
             "url": blob.uri,

@@ -1,4 +1,4 @@
-"""What ClearML's server, its SDK and their HTTP client say, in Tracelet's words."""
+"""The errors of ClearML's server, its SDK and their HTTP client, as Tracelet's errors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tracelet.plugin import redact
 __all__ = ["AccessDenied", "ServerUnavailable", "WrongStatus", "refused", "translated"]
 
 _LONGEST = 600
-#: ClearML's own numbers (``apiserver/apierrors/errors.conf`` of its server) for what it does not take: a request, a
-#: field, the name of a project, a path of more than ten, a name that is a public project's, and a value that its database
-#: does not take.
+#: ClearML's numbers (``apiserver/apierrors/errors.conf`` of its server) for what it refuses as invalid: a request, a
+#: field, a project's name, a path of more than ten levels, the name of a public project, a value that its database does
+#: not take.
 _INVALID = frozenset({12, 16, 407, 409, 414, 800})
-#: HTTP's number and ClearML's of what is everybody's to see, and nobody's to change.
+#: HTTP's number and ClearML's for writing into a public project.
 _PUBLIC = (403, 21)
-#: What only an experiment's name decides.
+#: The request whose success depends only on the experiment's name.
 _BY_NAME = "projects.create"
-#: A task's status does not allow it; or the status was changed by somebody else in that moment.
+#: A task's status does not allow the request, or somebody else changed the status in that moment.
 _STATUS = frozenset({110, 121})
 _CREDENTIALS = (
     "set CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY, or run clearml-init; the web application's settings "
@@ -34,11 +34,11 @@ _CREDENTIALS = (
 
 
 class ServerUnavailable(BaseException):
-    """A server did not answer as one that works.
+    """A server did not give a usable answer.
 
-    No ``Exception``: the SDK catches every one of those and tries again without end, or goes on as if nothing had
+    It is no ``Exception``: the SDK catches every exception and tries again without end, or goes on as if nothing had
     happened. It never leaves this package: :func:`translated` makes a :class:`~tracelet.BackendUnavailable` of it.
-    ``retry_after`` is how many seconds the server asks to be left alone for.
+    ``retry_after`` is how many seconds the server asks the client to wait.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
@@ -47,58 +47,65 @@ class ServerUnavailable(BaseException):
 
 
 class WrongStatus(BackendError):
-    """ClearML does not do this to a task of its status: only new and running tasks take anything."""
+    """The task's status does not allow the request: only new and running tasks can be written to."""
 
 
 class AccessDenied(ServerUnavailable):
-    """A server answered that we are not let in. :func:`translated` makes a :class:`~tracelet.BackendAuthError` of it."""
+    """A server refused access. :func:`translated` makes a :class:`~tracelet.BackendAuthError` of it."""
 
 
 def refused(endpoint: str, status: int, code: int, message: str) -> TraceletError:
-    """Return the error for an answer of the API server that is no success.
+    """Return the error for an answer of the API server that reports a failure.
 
-    ``status`` is HTTP's, ``code`` ClearML's own number below it.
+    Args:
+        endpoint: The request, such as ``tasks.create``.
+        status: HTTP's status.
+        code: ClearML's own number.
+        message: What the server says.
+
     """
     said = f"{endpoint} answered {status}/{code}: {message[:_LONGEST]}"
     if (status, code) == _PUBLIC:
         return BackendAuthError(
-            "ClearML lets nobody put anything into a project that is public: choose another name for the experiment, or "
-            f"have the project made private. It said: {said}"
+            "ClearML lets nobody store anything in a public project: choose another name for the experiment, or have the "
+            f"project made private. ClearML said: {said}"
         )
     if status in {401, 403}:
-        return BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} {said}")
+        return BackendAuthError(f"ClearML refuses the credentials: {_CREDENTIALS} ClearML said: {said}")
     if status >= 500 or status in {408, 429}:
-        return BackendUnavailable(f"ClearML failed: {said}")
+        return BackendUnavailable(f"ClearML's server failed. It said: {said}")
     if status == 400 and code in _INVALID and endpoint.startswith(_BY_NAME):
         return ArtifactError(
-            "ClearML does not take the experiment as it is: choose another name, or fewer levels ('/') in it. "
-            f"It said: {said}"
+            "ClearML refuses the experiment's name: choose another one, or fewer levels ('/') in it. "
+            f"ClearML said: {said}"
         )
     if status == 400 and code in _INVALID:
         return BackendError(
-            "ClearML does not take what tracelet-clearml sent, which is no fault of the artifact's: it is kept, and sent "
-            f"again. Report it, please, with what ClearML said: {said}"
+            "ClearML refuses a request of tracelet-clearml's, which is no fault of the artifact's. The artifact is kept, "
+            f"and sent again. Please report it with what ClearML said: {said}"
         )
     if status == 400 and code in _STATUS:
-        return WrongStatus(f"ClearML does not let the task be changed: {said}")
-    return BackendError(f"ClearML refused: {said}")
+        return WrongStatus(f"ClearML does not let anybody change the task in its present status. It said: {said}")
+    return BackendError(f"ClearML refused the request: {said}")
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise what ClearML raises inside as one of Tracelet's errors."""
+    """Raise what ClearML raises in the block as one of Tracelet's errors."""
     try:
         yield
     except TraceletError:
         raise
     except AccessDenied as error:
-        raise BackendAuthError(f"{error} {_CREDENTIALS}") from error
+        raise BackendAuthError(f"{error}: {_CREDENTIALS}") from error
     except ServerUnavailable as error:
         raise BackendUnavailable(str(error), retry_after=error.retry_after) from error
     except MissingConfigError as error:
         raise BackendAuthError(f"there are no credentials for ClearML: {_CREDENTIALS}") from error
     except LoginError as error:
-        raise BackendAuthError(f"ClearML does not let us in: {_CREDENTIALS} It said: {_text(error)}") from error
+        raise BackendAuthError(
+            f"ClearML refuses the credentials: {_CREDENTIALS} ClearML said: {_text(error)}"
+        ) from error
     except SendError as error:
         meta = error.result.meta
         endpoint = str(getattr(meta.endpoint, "name", meta.endpoint))

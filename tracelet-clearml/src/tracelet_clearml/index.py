@@ -1,7 +1,7 @@
 """Which versions there are: records in ClearML itself, found by their names.
 
-ClearML has no compare-and-swap. So a claim is made first and looked at after: everybody sees the same claims, in the
-same order, and whoever comes later in it takes the next number, or is told that the label is taken.
+ClearML has no compare-and-swap. So a writer first makes a claim, and then looks at all claims. Every writer sees the same claims in
+the same order. The later one takes the next number, or gets an error if the label is taken.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ __all__ = ["Claim", "Index", "NumberTaken", "Record"]
 
 _HEAD = ["id", "created", "name", "tags"]
 _WHOLE = [*_HEAD, "configuration"]
-#: A record's name begins with its number, or the one that it asks for, so that the order of names is that of versions.
+#: A record's name has its number behind the artifact's name. So the order of names is the order of versions.
 _NEWEST_FIRST = ["-name"]
-#: The newest version is looked for among so many: an earlier release left those of writers at once as they had asked.
+#: The newest version is looked for among so many: in an earlier release, writers at the same time left equal names.
 _NEAR = 5
-#: So many of the newest records are looked at for the next number.
+#: The next number is found from so many of the newest records.
 _RECENT = 50
-#: So often a number is looked for that nobody else has.
+#: So often a writer tries to get a number that nobody else has.
 _TRIES = 20
-#: Seconds to wait for an earlier claim of the same label, and between looks.
-_PATIENCE, _LOOK = 5.0, 0.1
-#: From so many records on that an alias was once moved to, it is taken off those where it is no more.
+#: Seconds to wait for an earlier claim of the same label, and between two looks at it.
+_LABEL_WAIT, _LOOK = 5.0, 0.1
+#: If more records than this say that an alias was moved to them, all but the last are rewritten without it.
 _STALE = 20
 
 
 class NumberTaken(BackendUnavailable):
-    """Another writer has stored a version of the same number; a new claim gets another."""
+    """Another writer has stored a version of the same number. A new claim gets another number."""
 
 
 @attrs.frozen
 class Claim:
-    """A number that a put has for itself, before it has stored anything."""
+    """A number that belongs to a put, before anything is stored."""
 
     head: Head
     #: Whether an earlier attempt of the same put made it, and may have left something.
@@ -52,7 +52,7 @@ class Claim:
 
 @attrs.frozen
 class Record:
-    """A record, and the aliases that are on it now."""
+    """A record, and the aliases that it has now."""
 
     head: Head
     task: Mapping[str, Any]
@@ -65,15 +65,21 @@ class Index:
     def __init__(self, api: Api, projects: Projects) -> None:
         self._api = api
         self._projects = projects
-        #: Whether there are records of earlier releases; None until it was asked.
+        #: Whether there are records of earlier releases. None before the server was asked.
         self._old: bool | None = None
 
     # -- claiming
 
     def claim(self, manifest: Manifest, labels: Labels) -> Claim | Record:
-        """Claim a number, and the label; or return the version that the put has made, or that has the label and the same content.
+        """Claim a number, and the label.
 
-        Raises :class:`~tracelet.exceptions.VersionConflict` where the label belongs to other content.
+        Returns:
+            The claim; or the version that this put has already made, or that has the label and the same content.
+
+        Raises:
+            VersionConflict: The label belongs to other content.
+            NewerFormat: A later release wrote a version of that name.
+
         """
         known = self._claims(manifest.name)
         done = next((head for head in known if head.put_id == manifest.put_id and head.is_stored), None)
@@ -91,14 +97,14 @@ class Index:
                 type="custom",
                 project=self._projects.index(),
                 comment="Where Tracelet finds a version of an artifact. Leave it as it is.",
-                # Hidden itself: a list of all tasks asks nothing of their projects.
+                # The task is hidden, too: a list of all tasks does not look at their projects.
                 system_tags=["hidden"],
             )
             known, mine = self._see(manifest.name, str(made["id"]))
         return self._reserve(mine, known, again=again)
 
     def _reserve(self, mine: Head, known: list[Head], *, again: bool) -> Claim:
-        """See to it that a claim's number is nobody else's: whoever sees that it is another's, too, takes the next one."""
+        """Make sure that nobody else has a claim's number. A writer who sees that another one has it takes the next number."""
         for _ in range(_TRIES):
             others = [head for head in known if head.id != mine.id]
             if mine.number >= 0 and not _must_yield(mine, others):
@@ -109,9 +115,15 @@ class Index:
         raise BackendUnavailable(f"too many writers want the same number of {mine.name!r} in ClearML.")
 
     def commit(self, claim: Claim, manifest: Manifest, labels: Labels, body: Body) -> Record:
-        """Make the version exist; or return the one of the same content that took the label meanwhile.
+        """Make the version exist.
 
-        Raises :class:`~tracelet.exceptions.VersionConflict` where other content took it, and :class:`NumberTaken`.
+        Returns:
+            Its record; or that of a version with the same content that took the label meanwhile.
+
+        Raises:
+            VersionConflict: Other content took the label.
+            NumberTaken: Another writer has stored a version of the same number.
+
         """
         known, taken = self._settled(claim, manifest, labels.version)
         if taken is not None:
@@ -120,7 +132,7 @@ class Index:
         if any(head.is_stored and head.number == mine.number and head.id != mine.id for head in known):
             raise NumberTaken(f"v{mine.number} of {mine.name!r} was stored by another writer in that moment.")
         moves = {alias: 1 + self._last_move(manifest.name, alias) for alias in labels.aliases}
-        # From now on its name sorts by the number that it has: writers at once have all asked for the same one.
+        # From now on the record sorts by its number: writers at the same time may all have asked for the same one.
         stored = attrs.evolve(mine, state=State.STORED, claimed=mine.number, moves=moves)
         self._write(stored, configuration=configuration(body))
         found = self._of(stored)
@@ -129,11 +141,11 @@ class Index:
         return found
 
     def abandon(self, head: Head) -> None:
-        """Give a claim up; its number stays a gap."""
+        """Give a claim up. Its number is not used again."""
         self._write(attrs.evolve(head, state=State.GONE, label=None))
 
     def _see(self, name: str, key: str) -> tuple[list[Head], Head]:
-        """Return the claims of a name, and one of them that was just written."""
+        """Return the claims of a name, and the one with this id, which was just written."""
         known = self._claims(name)
         mine = next((head for head in known if head.id == key), None)
         if mine is None:
@@ -141,8 +153,8 @@ class Index:
         return known, mine
 
     def _settled(self, claim: Claim, manifest: Manifest, label: str | None) -> tuple[list[Head], Head | None]:
-        """Look at the claims again, and at who has the label; an earlier claim of it is waited for, for a while."""
-        until = time.monotonic() + _PATIENCE
+        """Look at the claims again, and at who has the label. Wait a while for an earlier claim of the same label."""
+        until = time.monotonic() + _LABEL_WAIT
         while True:
             known = self._claims(manifest.name)
             if label is None:
@@ -152,11 +164,11 @@ class Index:
             if taken is not None or min(rivals, key=lambda head: head.order, default=claim.head).id == claim.head.id:
                 return known, taken
             if time.monotonic() > until:
-                return known, None  # its writer died, or will be told that the label is taken
+                return known, None  # its writer has died, or will get an error, for the label is taken
             time.sleep(_LOOK)
 
     def _taken(self, manifest: Manifest, label: str | None) -> Head | None:
-        """The version of the same content that has the label already, or None; raises where it is of other content."""
+        """Return the version with the same content that has the label, or None. Raises if the label belongs to other content."""
         if label is None:
             return None
         owners = self._heads(Query(manifest.name, label=label))
@@ -169,12 +181,12 @@ class Index:
         return owners[0] if owners else None
 
     def _claims(self, name: str) -> list[Head]:
-        """The newest claims of a name, whatever became of them, and all that are open: what can bear on the next one."""
-        # The names of records of earlier releases begin in the same way.
+        """Return the claims that matter for the next one: the newest of a name, whatever became of them, and all open ones."""
+        # The names of earlier releases' records begin in the same way.
         found = self._ask(name=Query(name, None).pattern, only_fields=_HEAD, page=0, page_size=_RECENT)
         heads = {head.id: head for head in map(Head.of, found) if head.name == name}
         if len(found) == _RECENT:
-            # A put that takes long, or was killed, has asked for a number before many others.
+            # A put that takes long, or was killed, made its claim before many others.
             heads |= {head.id: head for head in self._heads(Query(name, State.OPEN))}
         for head in heads.values():
             head.check()
@@ -195,19 +207,19 @@ class Index:
             now = self._of(head).head
             wanted = attrs.evolve(now, moves={**now.moves, **moves}, label=labels.version or now.label)
             self._write(wanted)
-            # Another process may have written it at the same time: ClearML keeps the last.
+            # If another process writes at the same time, ClearML keeps what comes last.
             after = self._of(head)
             if wanted.moves.items() <= after.head.moves.items() and after.head.label == wanted.label:
                 return after
         raise BackendUnavailable(f"ClearML does not keep the names of v{head.number} of {head.name!r}.")
 
     def forget(self, head: Head) -> None:
-        """Take a version out; its number stays taken, and its label its content's."""
+        """Delete a version. Its number is not used again, and its label stays bound to its content."""
         left = attrs.evolve(head, state=State.GONE, type="", put_id="", moves={})
         self._write(left if head.label is not None else attrs.evolve(left, digest=""), configuration={})
 
     def _last_move(self, name: str, alias: str) -> int:
-        """The number of an alias's last move, or -1; where it was on many versions, it is taken off the old ones."""
+        """Return the number of an alias's last move, or -1. If many records name the alias, rewrite the old ones without it."""
         holders = sorted(
             self._heads(Query(name, alias=alias)), key=lambda head: (head.moves.get(alias, -1), head.order)
         )
@@ -219,7 +231,7 @@ class Index:
     # -- finding
 
     def find(self, name: str, ref: str) -> Record | None:
-        """Return the record that ``ref`` means, or None; one request, and one more for each of its aliases."""
+        """Return the record that ``ref`` means, or None. This is one request, and one more for each alias of the record."""
         return look_up(
             parse_ref(ref),
             latest=lambda: self._newest(name),
@@ -230,7 +242,7 @@ class Index:
         )
 
     def every(self, name: str | None, type: ArtifactType | None) -> Iterator[Record]:
-        """Yield every record of a version, or those of a name or type, newest first within a name."""
+        """Yield the records of all versions, or of one name or type. Within a name, the newest comes first."""
         wanted = Query(name, type=type.value if type is not None else None)
         tasks = {task["id"]: task for task in self._pages(wanted, _WHOLE)}
         heads = {key: Head.of(task) for key, task in tasks.items()}
@@ -263,7 +275,7 @@ class Index:
         return self._found(min(readable, key=lambda task: Head.of(task).rank, default=None) or _newer(found))
 
     def _of(self, head: Head) -> Record:
-        """Return a record as it is now. Raises :class:`BackendError` where it is gone, and NewerFormat."""
+        """Return a record as it is now. Raises :class:`BackendError` if it is gone."""
         tasks = self._api.call("tasks", "get_all", id=[head.id], only_fields=_WHOLE)["tasks"]
         found = self._found(tasks[0] if tasks else None)
         if found is None:
@@ -300,7 +312,7 @@ class Index:
         return [task for task in found if Head.of(task).state is wanted.state]
 
     def _pages(self, wanted: Query, fields: list[str]) -> Iterator[Mapping[str, Any]]:
-        """Yield every record that is wanted, whatever their number."""
+        """Yield every record that a query asks for, page by page."""
         ways: list[dict[str, Any]] = [{"name": wanted.pattern}]
         if self._has_old():
             ways.append({"tags": wanted.old_tags})
@@ -310,7 +322,7 @@ class Index:
             yield from (task for task in found if Head.of(task).state is wanted.state)
 
     def _has_old(self) -> bool:
-        """Whether there are records of earlier releases, which are looked for by their tags; asked once."""
+        """Ask once whether there are records of earlier releases, which have to be looked for by tags."""
         if self._old is None and self._projects.indexes():
             self._old = bool(self._ask(tags=[OLD_RECORD], only_fields=["id"], page=0, page_size=1))
         return bool(self._old)
@@ -323,7 +335,7 @@ class Index:
         return list(found)
 
     def _write(self, head: Head, **fields: Any) -> None:
-        """Give a record its head, and more. Where an earlier release gave it tags, it has none from now on."""
+        """Write a record's head, and more fields. The tags of an earlier release are removed."""
         if head.old:
             fields["tags"] = []
         self._api.call("tasks", "edit", task=head.id, force=True, name=head.task_name, **fields)
@@ -335,9 +347,9 @@ def _newer(tasks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def _must_yield(mine: Head, others: Iterable[Head]) -> bool:
-    """Whether a claim has to leave its number to others that have it, too.
+    """Say whether a claim has to leave its number to others that have the same one.
 
-    It keeps what it asked for where all of them did so after it, and have stored nothing: each of those sees it.
+    It keeps the number that it asked for if all others asked later and have stored nothing, for they see it, too.
     """
     rivals = [head for head in others if head.number == mine.number]
     keeps = mine.number == mine.claimed and all(
@@ -347,7 +359,7 @@ def _must_yield(mine: Head, others: Iterable[Head]) -> bool:
 
 
 def _next_number(mine: Head, known: Iterable[Head]) -> int:
-    """A number above all that anybody has or asks for; another one for each of those that look for one now."""
+    """Return a number above all that anybody has or asks for. Writers that look for one at the same time get different ones."""
     others = [head for head in known if head.id != mine.id]
     if mine.number < 0 and all(mine.claimed not in {head.claimed, head.number} for head in others):
         return mine.claimed
@@ -357,7 +369,7 @@ def _next_number(mine: Head, known: Iterable[Head]) -> int:
 
 
 def _owners(heads: Iterable[Head]) -> dict[str, tuple[str, ...]]:
-    """By record: the aliases that are on it now."""
+    """Return the aliases that each record has now, by its id."""
     best: dict[tuple[str, str], tuple[tuple[int, Any], str]] = {}
     for head in heads:
         for alias, number in head.moves.items():

@@ -1,4 +1,4 @@
-"""Models, checkpoints and weights: output models of the run's task, which ClearML's own users load by name or id."""
+"""Models, checkpoints and weights: output models of the run's task, which ClearML's users load by name or id."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tracelet_clearml.runs import Runs, RunTask
 __all__ = ["MODELS", "OutputModels"]
 
 MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.WEIGHTS})
-#: What ClearML's SDK knows a package by, which it unpacks.
+#: The system tag of a package, which the SDK unpacks.
 _PACKAGE = "package"
-#: Characters of a description, and of a framework's name, that ClearML is given: the manifest has all.
+#: Characters of a description, and of a framework's name, that ClearML gets. The manifest has all of them.
 _LONGEST_COMMENT, _LONGEST_FRAMEWORK = 10_000, 100
 _FRAMEWORKS = {
     "pytorch": "PyTorch",
@@ -36,7 +36,7 @@ _FRAMEWORKS = {
 
 
 class OutputModels:
-    """One file as it is, several as a package, as ClearML calls its zip."""
+    """Output models: one file as it is, or several as a package (ClearML's word for a zip)."""
 
     def __init__(self, api: Api, uploads: Uploads, runs: Runs) -> None:
         self._api = api
@@ -53,10 +53,10 @@ class OutputModels:
             key = self._create(manifest, blob, version_name, run_task)
         rollback.add(lambda: self._api.call_unless_gone("models", "delete", model=key, force=True))
         if run_task.project_id:
-            # Not when it is made: a project that has become public is refused there, and not here.
+            # ClearML refuses a public project when a model is made, but not here.
             self._api.call("models", "edit", model=key, project=run_task.project_id)
         noted = {name.replace(".", "_"): value for name, value in shown_metadata(manifest, version_name).items()}
-        # The whole of it: where ClearML adds to what a model has, it takes a key such as `type` for a part of the model.
+        # All metadata is replaced: when ClearML adds to it, it takes a key such as `type` for a field of the model.
         items = [{"key": name, "type": "str", "value": value} for name, value in noted.items()]
         self._api.call("models", "add_or_update_metadata", model=key, metadata=items, replace_metadata=True)
         link = {"name": version_name.key, "model": key, "type": "output"}
@@ -67,7 +67,7 @@ class OutputModels:
         return Place("model", run_task.task_id, run_task.project_id, (blob,), entity=key)
 
     def _create(self, manifest: Manifest, blob: Blob, version_name: VersionName, run_task: RunTask) -> str:
-        # Not by the SDK's own OutputModel: it leaves a model without its task where that has ended, and says nothing.
+        # Not by the SDK's OutputModel: if the task has ended, it makes a model without a task, and reports nothing.
         made = self._api.call(
             "models",
             "create",
@@ -83,12 +83,12 @@ class OutputModels:
         return str(made["id"])
 
     def _left(self, blob: Blob) -> str | None:
-        """Return the model that an earlier attempt has made for the same file, or None."""
+        """Return the model that an earlier attempt made for the same file, or None."""
         found = self._api.call("models", "get_all", uri=[blob.uri], only_fields=["id"])["models"]
         return str(found[0]["id"]) if found else None
 
     def _check(self, key: str, blob: Blob, version_name: VersionName, run_task: RunTask) -> None:
-        """Believe only what ClearML shows: the model, and that it is its task's."""
+        """Raise if ClearML does not show the model, or does not show it with its task."""
         found = self._api.call("models", "get_all", id=[key], only_fields=["id", "uri"])["models"]
         tasks = self._api.call("tasks", "get_all", id=[run_task.task_id], only_fields=["id", "models.output"])["tasks"]
         linked = tasks[0].get("models", {}).get("output") or [] if tasks else []
@@ -106,7 +106,7 @@ class OutputModels:
 
 
 def _framework(manifest: Manifest, uri: str) -> str | None:
-    """The framework as ClearML spells it: what the caller says, or what the file's name tells."""
+    """Return the framework as ClearML spells it: what the caller says, or what the file's name suggests."""
     told = manifest.metadata.get("clearml_framework") or next((one.framework for one in manifest.models), None)
     if told:
         return _FRAMEWORKS.get(str(told).lower(), shown_text(str(told), _LONGEST_FRAMEWORK))

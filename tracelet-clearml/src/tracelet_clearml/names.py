@@ -1,4 +1,4 @@
-"""Names that ClearML takes: three characters or more, not stripped, not taken for a path."""
+"""Names that ClearML takes: of three characters or more, without what it would strip or take for a path."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ __all__ = ["entity_name", "file_name", "project_name"]
 _SHORTEST = 3
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST_FILE = 100
-#: What is left of a project's name: letters of every script and what people put between them.
+#: Characters that a project's name keeps: letters of every script, and what people put between them.
 _PLAIN = re.compile(r"[\w ,;.+=@()\[\]{}'!$^~-]")
 
 
 def entity_name(name: str) -> str:
-    """Return the name of a task, model or dataset for an artifact's: padded where it is too short.
+    """Return the name of a task, model or dataset for an artifact. A name that is too short is padded with ``~``.
 
-    Artifacts' names are never padded so themselves: ``~`` is none of their characters.
+    An artifact's own name never has a ``~``.
     """
     return name.ljust(_SHORTEST, "~")
 
 
 def project_name(experiment: str) -> str:
-    """Return the name of the ClearML project of an experiment; different for different experiments.
+    """Return the name of an experiment's ClearML project. Different experiments have different projects.
 
-    ``/`` makes projects within projects, as ClearML users know them. What ClearML would strip, refuse or take for
-    a path is percent-encoded; and a part that is too short is padded with ``%``, behind which two digits would be
-    elsewhere: each part names a project of its own.
+    ``/`` makes projects within projects, as ClearML's users know them. What ClearML would strip, refuse or take for
+    a path is percent-encoded. A part that is too short is padded with ``%``. An encoded character has two digits behind
+    its ``%``, so no two parts get the same name.
     """
     return "/".join(_part(part).ljust(_SHORTEST, "%") for part in experiment.split("/"))
 
 
 def _part(part: str) -> str:
-    """One level of a project: not empty, not ``.`` or ``..``, no blanks around it, and not one of ClearML's own."""
+    """Return the name of one level: not empty, not ``.`` or ``..``, no blanks around it, not one of ClearML's own."""
     if not part.strip("."):
         return "".join(f"%{ord(char):02X}" for char in part) or "%"
     text = "".join(char if _PLAIN.fullmatch(char) else quote(char, safe="") for char in part)
@@ -44,6 +44,6 @@ def _part(part: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """Return a name for a file in a URL that nothing on its way changes; its true name is in the manifest."""
+    """Return a file's name for a URL, in characters that nothing on the way changes. The manifest has the true name."""
     safe = _UNSAFE.sub("_", name)
     return (safe if len(safe) <= _LONGEST_FILE else f"{safe[:60]}{safe[-40:]}").lstrip(".-") or "_"

@@ -1,6 +1,7 @@
-"""Offline mode: a catalogue in the tracelet directory, which is listed and read until the server has the artifact.
+"""Offline mode: a catalogue in the tracelet directory has each artifact until the server has it.
 
-Its versions are marked as pending, for only the server gives versions.
+Its versions are marked as pending, for only the server gives version numbers. ClearML also gets an offline session of its own, for
+``Task.import_offline_session``. Nobody can search that, and it has no versions.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tracelet_clearml.names import entity_name, project_name
 __all__ = ["OfflineBackend", "OfflineCatalogue"]
 
 _LOG = logging.getLogger("tracelet.clearml")
-#: What ClearML would patch in a process that begins a task.
+#: What ClearML would patch in a process that makes a task.
 _FRAMEWORKS = (
     *("detect_repository", "matplotlib", "tensorflow", "tensorboard", "pytorch", "xgboost", "scikit", "fastai"),
     *("lightgbm", "hydra", "catboost", "joblib", "megengine", "jsonargparse", "gradio"),
@@ -41,7 +42,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class OfflineCatalogue(PendingCatalogue):
-    """What ClearML's server is still to get."""
+    """The artifacts that ClearML's server does not have yet."""
 
     def __init__(self, directory: Path, experiment: str) -> None:
         root = directory / "clearml-offline"
@@ -49,7 +50,7 @@ class OfflineCatalogue(PendingCatalogue):
 
 
 class OfflineBackend(OfflineCatalogue):
-    """The catalogue, and every artifact also in an offline session of ClearML's own."""
+    """The catalogue. Every artifact is also in an offline session of ClearML's."""
 
     def __init__(self, experiment: str, directory: Path, user_task: str) -> None:
         """``user_task`` is the id of the offline task that the user's own process has, or empty."""
@@ -58,7 +59,7 @@ class OfflineBackend(OfflineCatalogue):
         self._run: RunInfo | None = None
 
     def start(self, run: RunInfo) -> None:
-        """See :class:`~tracelet.plugin.Backend`. ClearML's session is begun with the first artifact."""
+        """See :class:`~tracelet.plugin.Backend`. ClearML's session begins with the first artifact."""
         self._run = run
 
     def stop(self, *, failed: bool) -> None:
@@ -74,7 +75,7 @@ class OfflineBackend(OfflineCatalogue):
 
 
 class _Session:
-    """The session of one run: a task of its own in this process, begun when it is needed."""
+    """ClearML's offline session of one run: a task that this process makes when it is needed."""
 
     def __init__(self, experiment: str, directory: Path, user_task: str) -> None:
         """``user_task`` is the id of the offline task that the user's own process has, or empty."""
@@ -84,7 +85,7 @@ class _Session:
         self._task: Any = None
 
     def note(self, sealed: SealedArtifact, stored: StoredArtifact, run: RunInfo) -> None:
-        """Put an artifact into the session as well; the catalogue has it by now, whatever becomes of this."""
+        """Put an artifact into the session, too. If that fails it is only a warning: the catalogue has the artifact."""
         manifest = sealed.manifest
         key = f"{manifest.name}.{manifest.put_id[:8]}"
         noted = {"type": manifest.type.value, "digest": f"sha256:{manifest.digest}", "manifest": manifest.to_json()}
@@ -100,7 +101,7 @@ class _Session:
             _LOG.warning("ClearML's offline session does not have %r: %s", manifest.name, done)
 
     def end(self, *, failed: bool) -> None:
-        """End the session, so that it can be imported."""
+        """End the session. It can be imported then."""
         task, self._task = self._task, None
         if task is not None:
             if failed:
@@ -126,7 +127,7 @@ class _Session:
 
 
 def _file(sealed: SealedArtifact, scratch: Path) -> Path:
-    """One file as it is; several as a folder, which the SDK packs; the manifest where there is none."""
+    """Return what to upload: the only file; a folder of several, which the SDK packs; or the manifest, if there is no file."""
     payload = sealed.manifest.payload
     for file in payload:
         check_source(file, sealed.sources[file.artifact_path])
@@ -143,7 +144,7 @@ def _file(sealed: SealedArtifact, scratch: Path) -> Path:
 
 @contextlib.contextmanager
 def _left_alone() -> Iterator[None]:
-    """Take back the handlers that ClearML installs where a task begins: this process answers to its own."""
+    """Remove the handlers that ClearML installs when a task begins, and put this process's own back."""
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     hook = sys.excepthook
     try:

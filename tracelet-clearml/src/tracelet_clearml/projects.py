@@ -1,4 +1,4 @@
-"""The ClearML projects of an experiment: the one that people see, and a hidden one below it for the records."""
+"""The ClearML projects of an experiment: the one that people see, and the hidden one below it that has the records."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ _HIDDEN = "hidden"
 
 
 class Projects:
-    """Found by their exact names, and made when something is to be put into them.
+    """The projects, found by their exact names. They are made when something is to be stored in them.
 
-    What was found is believed for one piece of work: people delete projects, and rename them, while runs go on.
+    Their ids are remembered for one operation only: people delete and rename projects while runs go on.
     """
 
     def __init__(self, api: Api, experiment: str) -> None:
         self._api = api
         self.name = project_name(experiment)
         self._index = f"{self.name}/{_INDEX}"
-        #: By name, the ids of those that there are; None until it is asked.
+        #: The ids of the projects that there are, by name. None before the server was asked.
         self._known: dict[str, list[str]] | None = None
 
     def forget(self) -> None:
-        """Ask again where they are before anything is done with them."""
+        """Forget the ids, so that the next use asks the server again."""
         self._known = None
 
     def have_changed(self) -> bool:
-        """Look again, and say whether others are there than a moment ago."""
+        """Ask the server again, and say whether the ids are others than before."""
         before = self._known
         self._known = None
         return before is not None and before != self._ids()
 
     def visible(self) -> str:
-        """Return the id of the experiment's project; it is made where there is none."""
+        """Return the id of the experiment's project. Make the project if there is none."""
         return self._ensure(self.name)
 
     def index(self) -> str:
-        """Return the id of the project of the records; it is made where there is none."""
+        """Return the id of the hidden project. Make the project if there is none."""
         if self._index not in self._ids():
             self.visible()
         return self._ensure(self._index, hidden=True)
 
     def visibles(self) -> list[str]:
-        """Return the ids of every project of the experiment: none yet, or one."""
+        """Return the ids of the experiment's project: none, one, or several after a race."""
         return self._ids().get(self.name, [])
 
     def indexes(self) -> list[str]:
-        """Return the ids of every project of the records: none yet, or one."""
+        """Return the ids of the hidden project: none, one, or several after a race."""
         return self._ids().get(self._index, [])
 
     def _ids(self) -> dict[str, list[str]]:
@@ -61,7 +61,7 @@ class Projects:
             pattern = f"^{re.escape(self.name)}(/{re.escape(_INDEX)})?$"
             asked = {"name": pattern, "only_fields": ["id", "name", "created"]}
             found = self._api.call("projects", "get_all", **asked)["projects"]
-            # A pattern says less than a name: some databases take a last line break, or the case, for nothing.
+            # Some databases ignore a last line break, or the case, in a pattern.
             known: dict[str, list[str]] = {}
             for one in sorted(found, key=lambda one: str(one.get("created"))):
                 if one.get("name") in {self.name, self._index}:
@@ -75,7 +75,7 @@ class Projects:
             try:
                 self._api.call("projects", "create", name=name, description="", **more)
             except BackendError:
-                # Another process made it between the question and this: then it is there now.
+                # If another process made it since we asked, it is there now.
                 self.forget()
                 if name not in self._ids():
                     raise

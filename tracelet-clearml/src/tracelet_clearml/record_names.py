@@ -1,4 +1,4 @@
-"""The names of the hidden tasks in which Tracelet keeps its index: ClearML finds them by what these names say.
+"""The names of the hidden tasks that are Tracelet's index. ClearML finds a task by what its name says.
 
 A record is a task in a hidden project below the experiment's. It begins as a claim of a number. The manifest comes to it
 last of all, in one request with the word that it is stored. What is not stored does not exist.
@@ -37,21 +37,21 @@ _NEWER = "schema:([2-9]|[1-9][0-9]+);"
 
 
 class State(enum.Enum):
-    """How far a record is."""
+    """The state of a record."""
 
-    #: A put is, or was, under way.
+    #: A put is under way, or was when its process ended.
     OPEN = "open"
     STORED = "stored"
-    #: Given up, or deleted; its number is not used again.
+    #: Given up, or deleted. Its number is not used again.
     GONE = "gone"
 
 
 @attrs.frozen
 class Head:
-    """The part of a record that is found without reading it."""
+    """The part of a record that is in its task's name."""
 
     id: str
-    #: The server's own time, as text that sorts.
+    #: The server's time, as text that sorts.
     created: str
     #: The artifact's name.
     name: str
@@ -62,40 +62,40 @@ class Head:
     #: The put that made it.
     put_id: str = ""
     digest: str = ""
-    #: The number of the version: its own, or kept for it; -1 where an earlier release has only claimed one.
+    #: The version's number, or the one that is kept for it. -1 if an earlier release has only claimed one.
     number: int = -1
-    #: The label that it has, or claims; where it is gone, the one that is not given to other content.
+    #: The label that it has, or claims. A deleted version keeps it: no other content gets it.
     label: str | None = None
-    #: The aliases that were moved here, each with the number of that move.
+    #: The aliases that were moved here, with the number of each move.
     moves: Mapping[str, int] = attrs.field(factory=dict)
     #: Whether an earlier release wrote it, with tags.
     old: bool = False
     #: The schema that it was written in.
     schema: int = SCHEMA
-    #: What a later release tells besides, as ``<kind>:<value>``.
+    #: Facts of a later release, as ``<kind>:<value>``.
     extra: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> Head:
-        """Read a task of the index. Of a record of a later release no more is read than what no release changes."""
+        """Read a task of the index. Of a later schema, only the beginning of the name is read: no release changes that."""
         key, created = str(task["id"]), str(task.get("created") or "")
         found = _NAME.fullmatch(str(task.get("name") or ""))
         if found is None or found["facts"] is None:
             return _from_tags(key, created, tuple(task.get("tags") or ()))
         try:
             return cls(key, created, found["entity"].rstrip("~"), int(found["claimed"]), **_facts(found))
-        except ValueError:  # somebody has changed it: it is nothing's record
+        except ValueError:  # somebody has changed the name: it belongs to no artifact
             return cls(key, created, "", -1, State.OPEN)
 
     @classmethod
     def claim(cls, manifest: Manifest, labels: Labels, number: int) -> Head:
-        """Return the head of a claim that is still to be made."""
+        """Return the head of a new claim."""
         named = (manifest.name, number, State.OPEN, manifest.type.value, manifest.put_id, manifest.digest)
         return cls("", "", *named, number, labels.version)
 
     @property
     def task_name(self) -> str:
-        """The name of its task: that of the artifact, the number that sorts it, and all else that it is found by."""
+        """The name of its task: the artifact's name, the number that sorts it, and everything else that it is found by."""
         facts = {"schema": str(self.schema), "type": self.type, "put": self.put_id, "sha256": self.digest}
         facts |= {"number": str(self.number)} if self.number >= 0 else {}
         facts |= {"label": self.label} if self.label is not None else {}
@@ -106,7 +106,7 @@ class Head:
 
     @property
     def order(self) -> tuple[int, str, str]:
-        """Its place among claims, the same for everybody who looks."""
+        """Its place among claims, which is the same for every reader."""
         return self.claimed, self.created, self.id
 
     @property
@@ -121,7 +121,7 @@ class Head:
 
     @property
     def is_open(self) -> bool:
-        """Whether a put is, or was, under way."""
+        """Whether a put is under way, or was when its process ended."""
         return self.state is State.OPEN
 
     @property
@@ -134,13 +134,13 @@ class Head:
         check_schema({"schema": self.schema}, SCHEMA, f"the record of {self.name!r} v{self.claimed} in ClearML")
 
     def without(self, aliases: Iterable[str]) -> Head:
-        """Return it without what it says of aliases that went elsewhere."""
+        """Return the head without aliases that were moved elsewhere."""
         gone = set(aliases)
         return attrs.evolve(self, moves={one: number for one, number in self.moves.items() if one not in gone})
 
 
 def _facts(found: re.Match[str]) -> dict[str, Any]:
-    """Read what follows the number in a name. Raises ValueError where it is none of ours."""
+    """Read what follows the number in a name. Raises ValueError if Tracelet did not write it."""
     state, _, rest = found["facts"].partition(";")
     told = [fact.partition(":")[::2] for fact in rest.split(";") if fact]
     facts = dict(told)
@@ -161,7 +161,7 @@ def _facts(found: re.Match[str]) -> dict[str, Any]:
 
 
 def schema_of(facts: Mapping[str, str]) -> int:
-    """Return the schema that a name tells. Raises ValueError where it is no number."""
+    """Return the schema that a name says. Raises ValueError if it is no number."""
     schema = int(facts.get("schema", SCHEMA))
     if schema < 1:
         raise ValueError(f"schema {schema} is none")
@@ -202,28 +202,28 @@ def _from_tags(key: str, created: str, tags: tuple[str, ...]) -> Head:
 
 @attrs.frozen
 class Query:
-    """What records are looked for; None and empty is any."""
+    """Which records to look for. None means any."""
 
     name: str | None = None
     state: State | None = State.STORED
     type: str | None = None
     put_id: str | None = None
-    #: A digest, or six digits or more of its beginning.
+    #: A digest, or at least its first six digits.
     digest: str | None = None
     number: int | None = None
     label: str | None = None
     alias: str | None = None
-    #: Whether every record of a later release is found, too: nobody here knows whether it is one of those.
+    #: Whether to find every record of a later schema, too: this release cannot tell whether it is one of those.
     newer: bool = True
 
     @property
     def pattern(self) -> str:
-        """The regular expression that the names of such records match; where there is no state, those of earlier ones, too."""
+        """The regular expression that the records' names match. Without a state it also matches names of earlier releases."""
         entity = re.escape(entity_name(self.name)) if self.name is not None else "[^ ]+"
         begins = f"^{entity} [0-9]{{{10}}}"
         if self.state is None:
             return f"{begins}( |$)"
-        # In the order of a title.
+        # In the order of a name.
         asked = {
             "type": self.type,
             "put": self.put_id,
@@ -239,7 +239,7 @@ class Query:
 
     @property
     def old_tags(self) -> list[str]:
-        """The tags that such records of earlier releases have."""
+        """The tags that such records have if an earlier release wrote them."""
         state = {State.STORED: [_OLD_STORED], State.GONE: [_OLD_GONE]}.get(self.state or State.OPEN, [])
         label = "spent" if self.state is State.GONE else "label"
         digest = self.digest if self.digest is None or len(self.digest) == 64 else self.digest[:_OLD_PREFIX]
@@ -256,7 +256,7 @@ class Query:
 
 @attrs.frozen
 class RunNote:
-    """The hidden task that says which task a run has: all of it is in its name. A tag would be there for people to choose."""
+    """The hidden task that says which task a run has. All of it is in its name, for people would see a tag."""
 
     run: str
     task: str
@@ -273,7 +273,7 @@ class RunNote:
         facts = dict(fact.partition(":")[::2] for fact in name.split(";") if fact)
         try:
             schema = schema_of(facts)
-        except ValueError:  # somebody has changed it: it names no task
+        except ValueError:  # somebody has changed the name: it names no task
             return cls(facts["run"], "")
         return cls(facts["run"], facts.get("task", ""), schema)
 

@@ -1,7 +1,7 @@
-"""The form of what Tracelet keeps in ClearML: the text of a record, the places of its bytes, and marks of tasks.
+"""The stored forms besides names: the text of a record, the places of its bytes, and the marks of tasks.
 
-A later release may add fields to all of it. A reader passes over those that it does not know. What no reader may pass over
-has a higher schema number.
+A later release may add fields to all of them. A reader ignores fields that it does not know. What a reader must not
+ignore has a higher schema number.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tracelet.plugin import check_schema
 
 __all__ = ["SCHEMA", "Blob", "Body", "Place", "configuration", "has_mark", "mark", "marks", "read_body"]
 
-#: Of everything that is described here, and of the names of records.
+#: The schema of everything here, and of the names of records and notes.
 SCHEMA = 1
-#: The one item of a record's configuration.
+#: The only item of a record's configuration.
 _ITEM = "tracelet"
 
 
 def _fields_of(cls: type[attrs.AttrsInstance], data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a release knows of the fields of a record."""
+    """Return those fields of a record that this release knows."""
     return {field.name: data[field.name] for field in attrs.fields(cls) if field.name in data}
 
 
@@ -41,14 +41,14 @@ class Blob:
 
     uri: str = attrs.field(validator=attrs.validators.instance_of(str))
     size_bytes: int = attrs.field(validator=attrs.validators.instance_of(int))
-    #: Of the bytes as they are stored.
+    #: The digest of the stored file, which may be a zip.
     sha256: str = attrs.field(validator=attrs.validators.instance_of(str))
     paths: tuple[str, ...] = attrs.field(converter=_texts)
     zipped: bool = False
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Blob:
-        """Read plain data. Raises TypeError where it is none of a blob."""
+        """Read plain data. Raises TypeError if it does not describe a blob."""
         return cls(**_fields_of(cls, data))
 
 
@@ -78,7 +78,7 @@ class Place:
 
         Raises:
             NewerFormat: A later release wrote it.
-            IntegrityError: It is no place.
+            IntegrityError: It does not describe a place.
 
         """
         try:
@@ -87,25 +87,25 @@ class Place:
             return cls(**{**_fields_of(cls, data), "blobs": blobs})
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise IntegrityError(
-                f"a record in ClearML was changed, and says no more where its bytes are: {error}"
+                f"a record in ClearML was changed, and does not say where its bytes are: {error}"
             ) from error
 
 
 @attrs.frozen
 class Body:
-    """The text of a record, which tells all there is to know."""
+    """The text of a record: everything that its name does not say."""
 
     #: Where the files are, plain data of a :class:`Place`.
     place: dict[str, Any]
     manifest: dict[str, Any] | None = None
     #: The blob that holds the manifest, in a record of an earlier release.
     aside: dict[str, Any] | None = None
-    #: The blob that holds all of this text where it is long; the place has no more than people need then.
+    #: The blob that holds all of this text, if that is long. The place then has no blobs and keys.
     whole: dict[str, Any] | None = None
 
     @property
     def text(self) -> str:
-        """All of it, as text."""
+        """The body as JSON text."""
         return json.dumps({"schema": SCHEMA, **attrs.asdict(self)}, ensure_ascii=False)
 
     @classmethod
@@ -114,7 +114,7 @@ class Body:
 
         Raises:
             NewerFormat: A later release wrote it.
-            IntegrityError: It is no text of a record.
+            IntegrityError: It is not the text of a record.
 
         """
         try:
@@ -126,32 +126,32 @@ class Body:
 
 
 def configuration(body: Body) -> dict[str, Any]:
-    """Return a record's text as ClearML keeps it: an item of a task's configuration."""
+    """Return the configuration of a task that holds a record's text."""
     return {_ITEM: {"name": _ITEM, "type": "json", "value": body.text, "description": "Leave it as it is."}}
 
 
 def read_body(task: Mapping[str, Any]) -> Body:
-    """Read a record's text. Raises :class:`~tracelet.IntegrityError` where it is none."""
+    """Read the text of a record's task. Raises as :meth:`Body.of` does."""
     try:
         text = task["configuration"][_ITEM]["value"]
     except (LookupError, TypeError) as error:
-        raise IntegrityError(f"the record {task.get('id')} in ClearML has lost its text ({error}).") from error
+        raise IntegrityError(f"the record {task.get('id')} in ClearML has no text any more ({error}).") from error
     return Body.of(text)
 
 
 def mark(kind: str, key: str) -> dict[str, Any]:
-    """Return what makes a task known as one of a run, or of a put, from its first moment on; people do not see it."""
+    """Return a mark for the runtime of a new task: it says which run, or which put, the task belongs to."""
     return {f"tracelet_{kind}": key, "tracelet_schema": SCHEMA}
 
 
 def has_mark(task: Mapping[str, Any], kind: str, key: str) -> bool:
-    """Say whether a task has the mark of a run, or of a put. One that a later release marked is left alone."""
+    """Say whether a task has the mark of a run, or of a put. A mark of a later schema does not count: leave that task alone."""
     runtime = task.get("runtime") or {}
     return runtime.get(f"tracelet_{kind}") == key and runtime.get("tracelet_schema", SCHEMA) == SCHEMA
 
 
 def marks(kind: str, key: str) -> dict[str, Any]:
-    """Return what of a request asks for tasks with a mark. A server that does not know such a question gives all tasks."""
+    """Return the part of a request that asks for marked tasks. An old server ignores it: check with :func:`has_mark`."""
     return {
         f"runtime.tracelet_{kind}": key,
         "only_fields": ["id", f"runtime.tracelet_{kind}", "runtime.tracelet_schema"],

@@ -1,4 +1,4 @@
-"""The ClearML task that belongs to one of Tracelet's runs: found, attached to, or made; and ended by who made it."""
+"""The ClearML task of one of Tracelet's runs: found, attached to, or made. Whoever made it ends it."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ _LOG = logging.getLogger("tracelet.clearml")
 _FIELDS = ["id", "name", "project", "status", "status_reason", "status_message", "type", "tags"]
 #: The beginning of a tag that an earlier release gave to the tasks of its runs.
 _OLD_RUN = "tracelet.run:"
-#: What follows an experiment's name in that of a run's task.
+#: Characters of a run's id in the name of its task.
 _SHOWN_ID = 8
-#: So many tasks of one run are looked at: more than one where some take nothing any more.
+#: So many tasks of one run are looked at. A run has several if some can no longer be written to.
 _TASKS = 20
-#: Characters of a task, or of its artifacts alone, from which on a run goes on in another: ClearML's database takes no
-#: document over 16 MB, and each put brings up to one of them.
+#: If a task, or its artifacts alone, has so many characters, the run goes on in another task. ClearML's database takes no
+#: document over 16 MB, and each put adds up to one MB.
 _FULL = 6_000_000
-#: Seconds after which the server is told again that a run goes on; after two hours of silence it stops its task.
+#: Seconds between two pings. The server stops a task that it has not heard of for two hours.
 _PING = 600.0
-#: The section in which ``Dataset.get(alias=…)`` notes a dataset, and ours for what is neither that nor a model.
+#: The section in which ``Dataset.get(alias=…)`` notes a dataset, and the one for inputs that are neither datasets nor models.
 _DATASETS, _OTHERS = "Datasets", "Inputs"
 
 
 @attrs.frozen
 class RunTask:
-    """A ClearML task that artifacts are put into, as it was when it was looked at."""
+    """A ClearML task for artifacts, as the server last showed it."""
 
     task_id: str
     name: str
     project_id: str
     #: Whether Tracelet made it, and may open it again.
     made: bool
-    #: Whether this process made it, and so ends it.
+    #: Whether this process made it, and will end it.
     ours: bool
     status: Status
     run: RunInfo | None = None
@@ -64,14 +64,14 @@ class RunTask:
 
     @property
     def takes(self) -> bool:
-        """Whether something can be put into it, if need be after it was opened."""
+        """Whether it can be written to, perhaps after it is opened."""
         if self.made and not self.project_id:  # its project was deleted: nobody would find it
             return False
         return self.status.name in WRITABLE or (self.made and self.status.name in ENDED)
 
 
 class Runs:
-    """The tasks of the runs of one experiment that this process puts artifacts into."""
+    """The tasks in which this process stores the runs of one experiment."""
 
     def __init__(self, api: Api, projects: Projects, experiment: str, sdk: Mapping[str, Any]) -> None:
         """``sdk`` is what the plugin's context found in the user's process."""
@@ -85,11 +85,11 @@ class Runs:
         self._sizes: dict[str, int] = {}
 
     def task_of(self, run: RunInfo) -> RunTask:
-        """Return the task of one of Tracelet's runs, as it is now; it is made where there is none that takes anything."""
+        """Return a run's task as it is now. Make one if the run has none that can be written to."""
         known = self._run_tasks.get(run.id)
         run_task = (self._again(known[1]) if known is not None else None) or self._found(run)
         if run_task.ours and run_task.status.name in {"created", "stopped"}:
-            # The server's watchdog stops tasks that it has not heard of for hours: this run goes on.
+            # The server stopped it because it had not heard of it for hours. This run goes on.
             begin(self._api, run_task.task_id)
             run_task = attrs.evolve(run_task, status=Status("in_progress"))
         if known is not None and known[1].ours and self._is_full(known[1]):
@@ -99,13 +99,13 @@ class Runs:
         return run_task
 
     def note_size(self, run_task: RunTask, content: object) -> None:
-        """Note how large a task is by now: ``content`` is all of it, or the part that grows."""
+        """Remember the size of a task. ``content`` is all of it, or the part that grows."""
         self._sizes[run_task.task_id] = max(len(json.dumps(content)), self._sizes.get(run_task.task_id, 0))
 
     def write(self, run_task: RunTask, act: Callable[[str], object]) -> RunTask:
-        """Do something to a run's task; return the task that it was done to.
+        """Write to a run's task, and return the task that was written to.
 
-        That is another one where the task that was given ended meanwhile, or was published.
+        If the given task has ended or was published meanwhile, that is another one.
         """
         try:
             self._act(run_task, act)
@@ -117,7 +117,7 @@ class Runs:
         return run_task
 
     def change(self, task_id: str, act: Callable[[str], object]) -> bool:
-        """Do something to any task, and say whether it was done: not to one that is gone, or that is nobody's to open."""
+        """Write to any task, and say whether it allows that. A task that is gone needs no writing: True."""
         for again in (True, False):
             task = self._task(task_id)
             if task is None:
@@ -135,7 +135,7 @@ class Runs:
         return False
 
     def note_input(self, run: RunInfo, stored: StoredArtifact, place: Place) -> None:
-        """Note that a run uses a version where ClearML's users look: as an input model, or among the task's parameters."""
+        """Note that a run uses a version, where ClearML's users look: as an input model, or in the task's parameters."""
         run_task, name = self.task_of(run), f"{stored.manifest.name} {stored.version}"
         if place.kind == "model":
             model = {"name": name, "model": place.entity, "type": "input"}
@@ -148,16 +148,21 @@ class Runs:
         self.write(run_task, lambda task: self._api.call("tasks", "edit_hyper_params", task=task, **more))
 
     def end(self, *, failed: bool) -> None:
-        """End the tasks that were made here. ``failed`` is about the last run: others only had something to deliver.
+        """End the tasks that this process made.
 
-        Raises :class:`~tracelet.BackendError` where ClearML does not show them as ended.
+        Args:
+            failed: Whether the last run failed. Earlier runs only had something to deliver.
+
+        Raises:
+            BackendError: ClearML does not show a task as ended.
+
         """
         run_tasks = [run_task for _, run_task in sorted(self._run_tasks.values(), key=lambda pair: pair[0].started_at)]
         self._run_tasks.clear()
         for number, run_task in enumerate(run_tasks, 1):
             if run_task.ours:
                 status = "failed" if failed and number == len(run_tasks) else "completed"
-                # Not forced: what somebody else has ended or published by now stays as it is.
+                # Not by force: a task that somebody else has ended or published stays as it is.
                 with contextlib.suppress(WrongStatus):
                     self._api.call("tasks", status, task=run_task.task_id)
                     self._expect(run_task.task_id, {status, "published"})
@@ -172,13 +177,13 @@ class Runs:
         for task in earlier:
             run_task = RunTask.of(task, made=True, run=run)
             if self._takes(run_task):
-                # An earlier lane of this very program may have been ended in the middle: its task is this one's to end.
+                # If an earlier lane of this program was killed, this one has to end its task.
                 ours = run_task.status.name not in {"completed", "failed"} and self._is_this_programs(run)
                 return attrs.evolve(run_task, ours=ours)
         return self._make(run, users or (earlier[-1] if earlier else None))
 
     def _takes(self, run_task: RunTask) -> bool:
-        """Whether something can be put into a task, and there is room for it."""
+        """Say whether a task can be written to, and has room."""
         if run_task.takes and run_task.task_id not in self._sizes:
             self.note_size(run_task, self._api.call("tasks", "get_all", id=[run_task.task_id])["tasks"])
         return run_task.takes and not self._is_full(run_task)
@@ -187,20 +192,20 @@ class Runs:
         return self._sizes.get(run_task.task_id, 0) >= _FULL
 
     def _users(self, run: RunInfo) -> Mapping[str, Any] | None:
-        """The task of the user's process, where it is one of that process's own runs that begins."""
+        """Return the user's own task, if the run began in the user's present process."""
         key = self._sdk.get("task_id")
-        # It may be on another server, or an offline one: then the run gets a task of its own.
+        # It may be offline, or on another server. Then the run gets a task of its own.
         return self._task(str(key)) if key and self._began_there(run) else None
 
     def _began_there(self, run: RunInfo) -> bool:
-        """Whether a run began in the process whose SDK is known here, and not in an earlier one."""
+        """Say whether a run began in the process that the SDK's state is from, and not in an earlier one."""
         return run.started_at >= float(self._sdk.get("since", 0.0))
 
     def _is_this_programs(self, run: RunInfo) -> bool:
         return self._began_there(run) and self._sdk.get("pid") in {os.getpid(), os.getppid()}
 
     def _earlier(self, run: RunInfo) -> list[Mapping[str, Any]]:
-        """The tasks that other processes, or an earlier lane, made for the same run."""
+        """Return the tasks that other processes, or an earlier lane, made for the same run."""
         notes = self._notes(RunNote.pattern_of_run(run.id))
         for note in notes:
             note.check()
@@ -214,7 +219,7 @@ class Runs:
         return list(found)
 
     def _notes(self, pattern: str) -> list[RunNote]:
-        """The notes of which task a run has, whose names match a pattern."""
+        """Return the notes whose names match a pattern."""
         places = self._projects.indexes()
         if not places:
             return []
@@ -223,20 +228,20 @@ class Runs:
         return [RunNote.of(str(one["name"])) for one in found]
 
     def _is_made(self, task: Mapping[str, Any]) -> bool:
-        """Whether Tracelet made a task, for whichever run."""
+        """Say whether Tracelet made a task, for any run."""
         if any(str(tag).startswith(_OLD_RUN) for tag in task.get("tags") or ()):
             return True
         notes = self._notes(RunNote.pattern_of_task(str(task["id"])))
-        # One that a later release made is not for us to open.
+        # This release does not open a task whose note it cannot read.
         return bool(notes) and all(note.schema == SCHEMA for note in notes)
 
     def _make(self, run: RunInfo, before: Mapping[str, Any] | None) -> RunTask:
-        """Make a task; ``before`` is one that the run has, and that takes nothing any more."""
+        """Make a task. ``before`` is the run's earlier task, which can no longer be written to."""
         key = self._begun(run) or self._created(run)
         note = f"Tracelet's run {run.id} of {self._experiment!r}."
         more = {}
         if before is not None:
-            # People who look for the artifacts at that task are led here.
+            # The parent leads people from the earlier task to this one.
             more = {"parent": before["id"]}
             why = "full" if self._is_full(RunTask.of(before, made=False)) else before.get("status")
             note += f" What came after the task {before['id']} ({before.get('name')}) was {why}."
@@ -248,7 +253,7 @@ class Runs:
         return RunTask.of(self._expect(key, {"in_progress"}), made=True, ours=True, run=run)
 
     def _begun(self, run: RunInfo) -> str | None:
-        """Return a task of a run that somebody has made, and nothing more: they were ended in that moment."""
+        """Return a task of the run whose maker was killed before it noted the task, or None."""
         asked = {**marks("run", run.id), "status": ["created"]}
         places = self._projects.visibles()
         for task in self._api.pages("tasks", project=places, **asked) if places else ():
@@ -270,7 +275,7 @@ class Runs:
     # -- looking
 
     def _again(self, run_task: RunTask) -> RunTask | None:
-        """A task as it is now, or None where it is gone or takes nothing any more; a run of ours is said to go on."""
+        """Return a task as it is now, or None if it is gone or can no longer be written to. Ping the server for our own."""
         task = self._task(run_task.task_id)
         if task is None:
             return None
@@ -292,10 +297,10 @@ class Runs:
         return dict(found[0]) if found else None
 
     def _expect(self, key: str, statuses: set[str]) -> Mapping[str, Any]:
-        """Read a task, and believe only what it says itself."""
+        """Return a task whose status must be one of these."""
         task = self._task(key)
         if task is None:
-            raise BackendError(f"the ClearML task {key} of this run was deleted.")
+            raise BackendError(f"somebody has deleted the ClearML task {key} of this run.")
         if task.get("status") not in statuses:
             raise BackendUnavailable(
                 f"the ClearML task {key} should be {' or '.join(sorted(statuses))}, and is {task.get('status')}."

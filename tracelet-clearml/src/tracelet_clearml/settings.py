@@ -1,4 +1,4 @@
-"""What can be set, and what the user's own ClearML leaves in the environment of the processes that it starts."""
+"""The plugin's settings, and the variables that ClearML leaves to the processes that the user's process starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 __all__ = ["ClearmlSettings", "leave_users_task"]
 
-#: By these ClearML's own code takes a child process for a part of the user's task, and would go on in it.
+#: By these variables ClearML takes a child process for a part of the user's task, and would write into that task.
 _OF_THE_USERS_PROCESS = (
     "CLEARML_PROC_MASTER_ID",
     "TRAINS_PROC_MASTER_ID",
@@ -23,13 +23,13 @@ class ClearmlSettings:
 
     #: Where files go, such as ``s3://bucket/folder``. Empty: ClearML's own default, the file server.
     output_uri: str = ""
-    #: Show images, audio, video and plots as debug samples, too.
+    #: Also show images, audio, video and plots as debug samples.
     samples: bool = True
-    #: Seconds that one answer of the API server or the file server may take.
+    #: Seconds that one request may wait for a server in all, beside the time for its bytes.
     request_timeout: float = 20.0
 
 
 def leave_users_task() -> None:
-    """See to it that ClearML, when it is imported, does not take this process for the user's own."""
+    """Remove the variables by which ClearML, once it is imported, would take this process for the user's own."""
     for name in _OF_THE_USERS_PROCESS:
         os.environ.pop(name, None)

@@ -1,7 +1,7 @@
-"""A task's status, which decides whether anything can be put into it: ClearML takes it for new and running tasks alone.
+"""The status of a task: only new and running tasks can be written to.
 
-That is a rule of ClearML's server (``get_task_for_update`` in its ``apiserver/bll/task/utils.py``), which no ``force``
-overrides. So an ended task of Tracelet's own is opened for the moment of writing, and given back its status.
+This is a rule of ClearML's server (``get_task_for_update`` in its ``apiserver/bll/task/utils.py``), and ``force`` does not
+override it. So an ended task of Tracelet's own is opened for the moment of writing, and gets its status back.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tracelet_clearml.errors import WrongStatus
 
 __all__ = ["ENDED", "WRITABLE", "Status", "begin", "opened"]
 
-#: Of tasks that take artifacts, models and parameters.
+#: Statuses in which a task takes artifacts, models and parameters.
 WRITABLE = frozenset({"created", "in_progress"})
-#: Of tasks that can be opened again, and given their status back.
+#: Statuses in which a task can be opened, and which it can get back.
 ENDED = frozenset({"completed", "failed", "stopped"})
-#: The reason of a running task that was opened for a moment; whoever finds it so knows what it was before.
+#: The reason that an opened task has. If its process dies, the next one reads from it which status the task had.
 _MARK = "opened by Tracelet for a moment, and was "
 
 
 @attrs.frozen
 class Status:
-    """What a task is, and why."""
+    """A task's status, with its reason and message."""
 
     name: str
     reason: str = ""
@@ -35,7 +35,7 @@ class Status:
 
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> Status:
-        """Read a task: one that was left open by a process that died is what it was before."""
+        """Read a task. One that a dead process left open counts as ended, as it was before."""
         name, reason = str(task.get("status")), str(task.get("status_reason") or "")
         message = str(task.get("status_message") or "")
         before = reason.removeprefix(_MARK)
@@ -45,23 +45,23 @@ class Status:
 
 
 def begin(api: Api, task: str) -> None:
-    """Make a task running that is new, or was stopped."""
+    """Make a new or stopped task running."""
     api.call("tasks", "started", task=task)
 
 
 @contextlib.contextmanager
 def opened(api: Api, task: str, status: Status) -> Iterator[None]:
-    """Open an ended task for as long as the block lasts, and give it back its status, whatever becomes of the block.
+    """Open an ended task for the block. Afterwards it has its status back, also where the block raises.
 
-    Raises :class:`~tracelet_clearml.errors.WrongStatus` where it is another by now.
+    Raises :class:`~tracelet_clearml.errors.WrongStatus` where the task has another status by now.
     """
     told = {"status_reason": f"{_MARK}{status.name}", "status_message": status.message}
-    # By force only where ClearML lets nobody do it else: a task that was published meanwhile must stay so.
+    # ClearML opens a failed task only by force. Elsewhere force is wrong: a task that was published meanwhile stays so.
     api.call("tasks", "started", task=task, force=status.name == "failed", **told)
     try:
         yield
     finally:
         told = {"status_reason": status.reason, "status_message": status.message}
-        # Where somebody else has ended it in that moment, its status is theirs.
+        # If somebody else has ended it in that moment, their status counts.
         with contextlib.suppress(WrongStatus):
             api.call("tasks", status.name, task=task, **told)

@@ -55,9 +55,9 @@ _LONGEST = 600
 
 
 def check_reachable(url: str, what: str) -> None:
-    """Raise :class:`~tracelet.BackendUnavailable` where nothing listens at an address within a few seconds.
+    """Raise :class:`~tracelet.BackendUnavailable` if nothing accepts a connection at an address within a few seconds.
 
-    What is behind a proxy is the proxy's to reach.
+    An address behind a proxy is not checked.
     """
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme)
@@ -209,14 +209,14 @@ class _Session(requests.Session):
     """An HTTP session whose requests have a deadline. What is no answer raises :class:`ServerUnavailable`."""
 
     limit = 20.0
-    #: Whether an answer that says who is let in is for the SDK, which then logs in again.
+    #: Whether the SDK gets answers that refuse access, and logs in again.
     logs_in = True
 
     def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         """Send a request.
 
-        Raises :class:`ServerUnavailable` for a failed connection and for a server that is not well; and :class:`AccessDenied`, which the
-        SDK would take for a file that is gone.
+        Raises :class:`ServerUnavailable` for a failed connection and for a server that fails, and :class:`AccessDenied`
+        where the SDK would take a refusal for a missing file.
         """
         size = int(request.headers.get("Content-Length") or 0)
         named["timeout"] = (_CONNECT, self.limit + size / _TAKEN_IN)
@@ -235,11 +235,11 @@ class _Session(requests.Session):
                 wait,
             )
         if answer.status_code in {401, 403} and not self.logs_in:
-            raise AccessDenied(f"{place} is not for us to use: HTTP status {answer.status_code}.")
+            raise AccessDenied(f"{place} refuses the credentials (HTTP status {answer.status_code})")
         return answer
 
 
-#: What ended the work of threads of the SDK's.
+#: What ended work in threads of the SDK's.
 _THREAD_ERRORS: list[ServerUnavailable] = []
 
 
@@ -252,16 +252,16 @@ def _living(work: Callable[..., object], *given: Any) -> object:
 
 
 class _Pool(ThreadPool):
-    """Threads that live on: work whose thread was ended by :class:`ServerUnavailable` is never over, and the SDK waits for it."""
+    """Threads that survive :class:`ServerUnavailable`: work whose thread has ended is never done, and the SDK waits for it."""
 
     def map_async(self, func: Callable[..., object], *named: Any, **more: Any) -> Any:
-        """Begin work in threads."""
+        """Start work in threads."""
         return super().map_async(functools.partial(_living, func), *named, **more)
 
 
 @contextlib.contextmanager
 def thread_errors() -> Iterator[None]:
-    """Raise, after the block, what ended the work of the SDK's threads in it: they tell nobody."""
+    """Raise, after the block, what ended work in the SDK's threads. The SDK does not report it."""
     _THREAD_ERRORS.clear()
     yield
     if _THREAD_ERRORS:
@@ -269,7 +269,7 @@ def thread_errors() -> Iterator[None]:
 
 
 def _said(answer: requests.Response) -> str:
-    """What the API server says went wrong in it, where it does."""
+    """Return what the API server says about its failure, or an empty text."""
     if not answer.headers.get("Content-Type", "").startswith("application/json"):
         return ""
     try:
@@ -279,7 +279,7 @@ def _said(answer: requests.Response) -> str:
 
 
 def _verbatim(answer: requests.Response, **_: Any) -> None:
-    """Let the bytes of an answer be the ones that were sent."""
+    """Keep `requests` from unpacking an answer."""
     answer.raw.headers.pop("Content-Encoding", None)
 
 
