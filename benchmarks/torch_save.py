@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from tracelet import Experiment, ExperimentConfig
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.registry import registry
 from tracelet.plugin import DetectorContext, saving
 
 ROUNDS = 15

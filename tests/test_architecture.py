@@ -1,8 +1,9 @@
-"""The rules of the house, read off the source: who imports whom, and what is kept to one room."""
+"""The rules of the house, read off the source: who imports whom, and what is kept to one module."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -20,55 +21,18 @@ DETECTORS_GUARDS = {
     ROOT / "tracelet-lightning/src/tracelet_lightning/failures.py",
 }
 
-#: From the roof down: a room imports from the floors below its own, and from no neighbour.
+#: The packages of core from the bottom up, as its docstring lists them.
+PACKAGES = re.findall(
+    r"^\* ``(\w+)``: ", ast.get_docstring(ast.parse((CORE / "core/__init__.py").read_text())) or "", re.M
+)
+#: From the ground up: a package imports from the floors below its own, and from no neighbour.
 FLOORS = (
-    {"cli", "testing", "builtin", "worker"},
+    {"exceptions"},
+    {f"core.{PACKAGES[0]}"},
+    {"settings"},
+    *({f"core.{name}"} for name in PACKAGES[1:]),
     {"plugin"},
-    {"core.experiment", "core.upkeep"},
-    {"core.manager"},
-    {"core.captures", "core.completing", "core.tally", "core.wiring"},
-    {"core.bounded", "core.capture", "core.finding", "core.site"},
-    {"core.keeping", "core.known"},
-    {
-        "core.delivery",
-        "core.drafts",
-        "core.journal",
-        "core.limits",
-        "core.puts",
-        "core.retrieval",
-        "core.snapshots",
-        "core.targets",
-    },
-    {"core.sealing"},
-    {"core.artifacts"},
-    {"core.forms"},
-    {"core.lane", "core.outbox", "core.uses"},
-    {"core.service"},
-    {"core.results", "core.plugins"},
-    {"core.folders", "core.hookspecs"},
-    {"core.blobs"},
-    {"core.backend", "core.detector", "core.routing", "core.serializers"},
-    {"core.store"},
-    {"core.clock"},
-    {"core.paths"},
-    {"core.manifest"},
-    {"core.plain", "core.sniffing"},
-    {"core.addresses", "core.claims", "core.progress"},
-    {
-        "core.entries",
-        "core.examples",
-        "core.files",
-        "core.links",
-        "core.media",
-        "core.processes",
-        "core.remote",
-        "core.retry_after",
-        "core.schemas",
-        "core.shapes",
-        "core.words",
-    },
-    {"core.redaction", "settings"},
-    {"core.ranks", "exceptions"},
+    {"cli", "testing", "builtin", "worker"},
 )
 
 
@@ -80,8 +44,8 @@ def plugin_sources() -> list[Path]:
     return sorted(path for name in VENDORS for path in (ROOT / f"tracelet-{name}" / "src").rglob("*.py"))
 
 
-def room(path: Path) -> str:
-    """`core/lane.py` is the room `core.lane`; all of `cli/` is one room."""
+def package(path: Path) -> str:
+    """`core/lanes/lane.py` is of the package `core.lanes`; all of `cli/` is one package."""
     parts = path.relative_to(CORE).with_suffix("").parts
     return ".".join(parts[:2]) if parts[0] == "core" else parts[0]
 
@@ -99,7 +63,7 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def imported_room(module: str) -> str | None:
+def imported_package(module: str) -> str | None:
     parts = module.split(".")
     if parts[0] != "tracelet" or len(parts) < 2:
         return None
@@ -110,24 +74,66 @@ def where(path: Path, line: int) -> str:
     return f"{path.relative_to(ROOT)}:{line}"
 
 
-def test_every_room_stands_on_a_floor() -> None:
-    rooms = {
-        room(path) for path in sources() if path.name != "__init__.py" or path.parent.name not in {"tracelet", "core"}
+def test_every_package_is_on_the_map() -> None:
+    packages = {
+        package(path) for path in sources() if path.name != "__init__.py" or path.parent not in {CORE, CORE / "core"}
     }
-    assert rooms == set().union(*FLOORS)
+    assert packages == set().union(*FLOORS)
 
 
-def test_rooms_import_only_from_the_floors_below() -> None:
+def test_packages_import_only_from_the_floors_below() -> None:
     wrong = []
     for path in sources():
-        if path == CORE / "__init__.py" or path == CORE / "core" / "__init__.py":
+        if path in {CORE / "__init__.py", CORE / "core" / "__init__.py"}:
             continue
         for module, line in imports(path):
-            target = imported_room(module)
+            target = imported_package(module)
             known = target in set().union(*FLOORS)
-            if known and target != room(path) and floor(target) <= floor(room(path)):
+            if known and target != package(path) and floor(target) >= floor(package(path)):
                 wrong.append(f"{where(path, line)} imports {module}")
     assert not wrong
+
+
+def test_a_package_of_core_gives_only_what_is_documented_there() -> None:
+    given = {
+        path.parent.name: [
+            alias.name
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        ]
+        for path in (CORE / "core").glob("*/__init__.py")
+    }
+    assert {name: names for name, names in given.items() if names} == {
+        "artifacts": ["ArtifactType"],
+        "experiment": ["Experiment", "ExperimentConfig"],
+    }
+
+
+def module_of(dotted: str) -> Path | None:
+    """The file of the innermost module in a dotted path."""
+    parts = dotted.split(".")[1:]
+    for end in range(len(parts), 0, -1):
+        for path in (CORE.joinpath(*parts[:end]).with_suffix(".py"), CORE.joinpath(*parts[:end], "__init__.py")):
+            if path.exists():
+                return path
+    return None
+
+
+def test_no_modules_of_core_import_each_other() -> None:
+    below = {
+        path: {
+            found for module, _ in imports(path) if module.startswith("tracelet.core.") and (found := module_of(module))
+        }
+        for path in (CORE / "core").rglob("*.py")
+    }
+    # Whoever imports a module of a package imports the package itself: that is no circle.
+    for path, found in below.items():
+        found -= {path, *(above / "__init__.py" for above in path.parents)}
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as error:
+        pytest.fail(" is imported by ".join(path.relative_to(CORE).as_posix() for path in error.args[1]))
 
 
 def test_plugins_and_built_ins_have_one_door() -> None:
@@ -222,11 +228,13 @@ def users_of(*modules: str) -> set[str]:
 
 
 def test_threads_processes_and_entry_points_have_one_owner_each() -> None:
-    assert users_of("subprocess") == {"core/lane.py"} | {path for path in users_of("subprocess") if "testing/" in path}
-    threading = {room(CORE / path) for path in users_of("threading") if path.startswith("core/")}
-    # A lane makes none: it asks whether an interruption can be the user's.
-    assert threading == {"core.capture", "core.delivery", "core.lane"}
-    assert users_of("importlib.metadata.entry_points") == {"core/plugins.py"}
+    assert users_of("subprocess") == {"core/lanes/lane.py"} | {
+        path for path in users_of("subprocess") if "testing/" in path
+    }
+    threading = {package(CORE / path) for path in users_of("threading") if path.startswith("core/")}
+    # Lanes, plugins and readers make none: they lock, or ask whether an interruption can be the user's.
+    assert threading == {"core.capture", "core.delivery", "core.lanes", "core.plugins", "core.reading", "core.system"}
+    assert users_of("importlib.metadata.entry_points") == {"core/plugins/registry.py"}
     assert {path for path in users_of("multiprocessing") if path.startswith("core/")} == set()
 
 
@@ -241,10 +249,16 @@ def test_only_settings_reads_the_environment() -> None:
 
 
 def test_only_the_boundaries_catch_everything() -> None:
-    rooms = ("core/plugins.py", "core/lane.py", "core/remote.py", "core/capture.py", "worker.py")
+    calling = (
+        "core/plugins/registry.py",
+        "core/plugins/calling.py",
+        "core/system/uris.py",
+        "core/capture/pipeline.py",
+        "worker.py",
+    )
     # Where classes of the user's own are asked for what is in them, or run as a pickle says.
-    asking = ("core/plain.py", "core/words.py", "builtin/objects.py")
-    allowed = {CORE / one for one in (*rooms, *asking)} | DETECTORS_GUARDS
+    asking = ("core/artifacts/plain.py", "core/system/messages.py", "builtin/objects.py")
+    allowed = {CORE / one for one in (*calling, *asking)} | DETECTORS_GUARDS
     wrong = []
     for path in [*sources(), *plugin_sources()]:
         for node in ast.walk(ast.parse(path.read_text())):

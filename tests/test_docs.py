@@ -15,8 +15,8 @@ import attrs
 import pytest
 
 from tracelet import TraceletSettings, exceptions, plugin
-from tracelet.core import hookspecs
-from tracelet.core.backend import PROTOCOLS
+from tracelet.core.plugins import hookspecs
+from tracelet.core.plugins.backend import PROTOCOLS
 from tracelet.plugin import (
     Backend,
     BackendSpec,

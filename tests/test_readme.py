@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tracelet.core.backend import Capability
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.backend import Capability
+from tracelet.core.plugins.registry import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

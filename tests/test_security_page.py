@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from tracelet import ArtifactType, Experiment
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import UnsafeContent
 
 ROOT = Path(__file__).parents[1]

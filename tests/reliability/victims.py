@@ -157,9 +157,10 @@ BREAKER = """
 import json, os, random, shutil, sys, time
 from pathlib import Path
 from tracelet import ArtifactType, Experiment, TraceletError
-from tracelet.core.plugins import registry
-from tracelet.core.upkeep import collect, sync
-from tracelet.core.upkeep.checks import check_up
+from tracelet.core.plugins.registry import registry
+from tracelet.core.maintenance.gc import collect
+from tracelet.core.maintenance.sync import sync
+from tracelet.core.maintenance.doctor import check_up
 from tracelet.settings import TraceletSettings
 
 times, chance, whole = int(sys.argv[1]), random.Random(1), Path(sys.argv[2])

@@ -32,7 +32,7 @@ _PROLOGUE = """
 import os, sys, time
 from pathlib import Path
 from tracelet import ArtifactType, Experiment, ExperimentConfig, TraceletArtifact
-from tracelet.core.processes import current
+from tracelet.core.system.processes import current
 
 def artifact(name, text="content", kind=ArtifactType.CONFIG):
     Path(f"{name}.txt").write_text(text)

@@ -21,7 +21,7 @@ from pacing import at_this_pace
 from watching import Moody, lane_processes, started
 
 from tracelet import Experiment, ExperimentConfig
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.registry import registry
 
 PLUGINS = Path(__file__).parent / "plugins"
 #: Seconds, on the busiest machine, for a lane that ends by itself.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tracelet.core.sniffing.rules import FILES, FOLDERS
+from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
 
 #: More than what is read of a file's beginning.
 LONG = 20_000

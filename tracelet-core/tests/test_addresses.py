@@ -14,11 +14,11 @@ from commanding import run
 from watching import Moody
 
 from tracelet import ArtifactType, Experiment, TraceletArtifact
-from tracelet.core.addresses import Addresses
-from tracelet.core.outbox import Outbox
-from tracelet.core.plain import converter
-from tracelet.core.processes import ProcessId, current
-from tracelet.core.puts import note_put
+from tracelet.core.artifacts.plain import converter
+from tracelet.core.delivery.addresses import Addresses
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.puts import note_put
+from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import NoSettings, state_folder
 

@@ -21,14 +21,9 @@ from hypothesis import strategies as st
 from making import settle, without_rights, write
 
 from tracelet import Experiment, LoggedArtifact, TraceletArtifact
-from tracelet.core.artifacts import (
-    ArtifactFile,
-    ArtifactModel,
-    ArtifactObject,
-    ArtifactReference,
-    ArtifactType,
-)
-from tracelet.core.outbox import Outbox
+from tracelet.core.artifacts import ArtifactType
+from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
+from tracelet.core.delivery.outbox import Outbox
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,

@@ -13,7 +13,7 @@ from bags import Bag
 from making import write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core import blobs as room
+from tracelet.core.storage import blob_backend as room
 from tracelet.exceptions import BackendError, VersionConflict
 from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
 

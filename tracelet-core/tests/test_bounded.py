@@ -14,8 +14,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from making import write
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, ExperimentConfig
-from tracelet.core.bounded import BoundedStore
-from tracelet.core.store import RemoteStore, open_store
+from tracelet.core.storage.blob_store import RemoteStore, open_store
+from tracelet.core.storage.deadline_store import BoundedStore
 from tracelet.exceptions import ArtifactNotFound
 from tracelet.settings import TraceletSettings
 

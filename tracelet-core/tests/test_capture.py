@@ -22,14 +22,17 @@ from hypothesis import strategies as st
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-from tracelet.core import capture, files, limits, snapshots
-from tracelet.core.files import stamp
-from tracelet.core.outbox import Outbox
-from tracelet.core.plugins import registry
-from tracelet.core.snapshots import artifact_name
-from tracelet.core.upkeep.checks import check_up
-from tracelet.core.upkeep.cleaning import collect
-from tracelet.core.upkeep.sending import sync
+from tracelet.core.capture import filters as limits
+from tracelet.core.capture import pipeline as capture
+from tracelet.core.capture import snapshots
+from tracelet.core.capture.snapshots import artifact_name
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.maintenance.doctor import check_up
+from tracelet.core.maintenance.gc import collect
+from tracelet.core.maintenance.sync import sync
+from tracelet.core.plugins.registry import registry
+from tracelet.core.system import files
+from tracelet.core.system.files import stamp
 from tracelet.exceptions import ArtifactError, ConfigError
 from tracelet.plugin import Detection, check_name, saving
 from tracelet.settings import TraceletSettings
@@ -335,7 +338,7 @@ import os, signal, sys, time
 sys.path.insert(0, {plugins!r})
 from pathlib import Path
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-from tracelet.core.capture import Capture
+from tracelet.core.capture.pipeline import Capture
 from tracelet.plugin import Detection
 from tracelet.testing import installed
 

@@ -23,13 +23,14 @@ from pacing import pace
 from test_capture import contents, counts, hand, run  # noqa: F401 - fixtures
 
 from tracelet import ArtifactType, Experiment
-from tracelet.core import claims, limits
-from tracelet.core.artifacts import TraceletArtifact
-from tracelet.core.backend import Labels, RunInfo
-from tracelet.core.capture import Capture
-from tracelet.core.journal import Head, Journal, Kept, leftovers
-from tracelet.core.processes import ProcessId, current
-from tracelet.core.results import LogResults
+from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.results import LogResults
+from tracelet.core.capture import filters as limits
+from tracelet.core.capture.journal import Head, Journal, Kept, leftovers
+from tracelet.core.capture.pipeline import Capture
+from tracelet.core.plugins.backend import Labels, RunInfo
+from tracelet.core.system import saves as claims
+from tracelet.core.system.processes import ProcessId, current
 from tracelet.plugin import Detection, leave_claim, saving, share, unshare
 from tracelet.settings import TraceletSettings
 
@@ -565,7 +566,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(plugins)!r})
 from tracelet import ArtifactType, Experiment
-from tracelet.core.capture import Capture
+from tracelet.core.capture.pipeline import Capture
 from tracelet.plugin import Detection
 import threading
 held = threading.Event()

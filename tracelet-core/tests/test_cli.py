@@ -36,7 +36,7 @@ from watching import Moody
 from tracelet.cli.app import app
 from tracelet.cli.failing import code_of, words
 from tracelet.cli.screen import ago, size
-from tracelet.core.outbox import Outbox
+from tracelet.core.delivery.outbox import Outbox
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 MARK = "TRACELET_TEST_RUN"

@@ -32,14 +32,15 @@ from tracelet import (
     LoggedArtifact,
     TraceletArtifact,
 )
-from tracelet.core import manager as manager_room
-from tracelet.core.backend import BackendContext, Labels, RunInfo, SealedArtifact
-from tracelet.core.delivery import Courier, Outcome, Task
-from tracelet.core.lane import open_lane
-from tracelet.core.outbox import Outbox, Parcel
-from tracelet.core.plugins import registry
-from tracelet.core.processes import current, process_id
-from tracelet.core.uses import Use, Uses
+from tracelet.core.delivery.courier import Courier, Task
+from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.outcomes import Outcome
+from tracelet.core.delivery.uses import Use, Uses
+from tracelet.core.experiment import manager as manager_room
+from tracelet.core.lanes.lane import open_lane
+from tracelet.core.plugins.backend import BackendContext, Labels, RunInfo, SealedArtifact
+from tracelet.core.plugins.registry import registry
+from tracelet.core.system.processes import current, process_id
 from tracelet.exceptions import VersionConflict
 from tracelet.settings import TraceletSettings, load_plugin
 from tracelet.testing import installed

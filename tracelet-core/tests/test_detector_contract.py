@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tracelet.core.detector import Detector
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.detector import Detector
+from tracelet.core.plugins.registry import registry
 from tracelet.testing import DetectorContract, installed
 
 pytestmark = pytest.mark.capture

@@ -19,7 +19,7 @@ from making import elsewhere, write
 from watching import Moody
 
 from tracelet import Experiment, ExperimentConfig, LogResults, TraceletArtifact, TraceletSettings
-from tracelet.core import experiment as room
+from tracelet.core.experiment import experiment as room
 from tracelet.exceptions import (
     ArtifactError,
     BackendUnavailable,

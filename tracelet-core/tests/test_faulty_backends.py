@@ -10,7 +10,7 @@ import pytest
 from pacing import at_this_pace, pace
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig, LogResults, TraceletArtifact
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import UnknownPlugin
 from tracelet.testing import faulty, installed
 

@@ -14,7 +14,7 @@ import pytest
 from making import settle, without_rights, write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core.store import blob_key
+from tracelet.core.storage.blob_store import blob_key
 from tracelet.plugin import (
     ArtifactFile,
     ArtifactType,

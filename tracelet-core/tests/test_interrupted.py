@@ -13,7 +13,7 @@ from typing import Any
 from commanding import begin_program, no_lanes_after, program, run, run_both, run_json, wait_until
 from watching import Moody
 
-from tracelet.core.processes import current
+from tracelet.core.system.processes import current
 
 #: Is killed while `moody` has the second version in hand, and `local` has it already.
 KILLED = """
@@ -88,7 +88,7 @@ def test_a_put_that_no_backend_has_is_forgotten(moody: Moody, home: Path) -> Non
     with no_lanes_after():
         program(
             """
-            from tracelet.core.delivery import Courier
+            from tracelet.core.delivery.courier import Courier
             exp = experiment("local", "moody").start()
             Courier.send = lambda *asked: os._exit(9)
             exp.log_artifact(artifact("thing"))
@@ -107,7 +107,7 @@ def test_a_put_of_which_one_delivery_waits_is_made_everywhere(moody: Moody, home
         program(
             """
             import threading
-            from tracelet.core.outbox import Outbox
+            from tracelet.core.delivery.outbox import Outbox
             one_at_a_time = threading.Lock()
             exp = experiment("moody", "moody-dumb", deadline=30.0).start()
             honest = Outbox.add

@@ -18,10 +18,10 @@ from pacing import pace
 from watching import Moody, beside, lane_processes
 
 from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact, TraceletError
-from tracelet.core import lane as lane_room
-from tracelet.core.backend import BackendContext
-from tracelet.core.lane import Lane, LaneState, open_lane
-from tracelet.core.plugins import registry
+from tracelet.core.lanes import lane as lane_room
+from tracelet.core.lanes.lane import Lane, LaneState, open_lane
+from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.registry import registry
 from tracelet.settings import load_plugin
 
 Make = Callable[..., Experiment]

@@ -15,15 +15,15 @@ from commanding import OLD, age, program, run, run_json
 from making import write
 
 from tracelet import ArtifactType, Experiment, NewerFormat, TraceletArtifact
-from tracelet.core import claims
-from tracelet.core.backend import Labels, RunInfo
-from tracelet.core.detector import Detection
-from tracelet.core.drafts import seal_draft
-from tracelet.core.journal import Head, Journal, Kept
-from tracelet.core.outbox import Outbox, Parcel
-from tracelet.core.processes import ProcessId, current
-from tracelet.core.puts import note_put
-from tracelet.core.uses import Use, Uses
+from tracelet.core.capture.journal import Head, Journal, Kept
+from tracelet.core.delivery.drafts import seal_draft
+from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.puts import note_put
+from tracelet.core.delivery.uses import Use, Uses
+from tracelet.core.plugins.backend import Labels, RunInfo
+from tracelet.core.plugins.detector import Detection
+from tracelet.core.system import saves as claims
+from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import Manifest, leave_claim, share, unshare
 

@@ -14,7 +14,7 @@ from making import write
 from watching import Moody
 
 from tracelet import ArtifactError, ArtifactType, ConfigError, Experiment, ExperimentConfig, TraceletArtifact
-from tracelet.core.outbox import Outbox
+from tracelet.core.delivery.outbox import Outbox
 from tracelet.exceptions import PluginError, UnknownPlugin
 from tracelet.testing import installed
 

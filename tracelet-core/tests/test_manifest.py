@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracelet.core.entries import (
+from tracelet.core.artifacts.entries import (
     MOST_ENTRIES,
     ArtifactFile,
     ArtifactModel,
@@ -31,8 +31,8 @@ from tracelet.core.entries import (
     check_text,
     check_type,
 )
-from tracelet.core.manifest import MOST_BYTES, Manifest, identity
-from tracelet.core.plain import converter, dumps, plain_metadata
+from tracelet.core.artifacts.manifest import MOST_BYTES, Manifest, identity
+from tracelet.core.artifacts.plain import converter, dumps, plain_metadata
 from tracelet.exceptions import ArtifactError, IntegrityError, NewerFormat, UnsafePath
 
 SHA = "ab" * 32

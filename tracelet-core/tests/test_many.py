@@ -15,9 +15,9 @@ from making import elsewhere
 from watching import Moody
 
 from tracelet import ArtifactType, Experiment, TraceletArtifact
-from tracelet.core.delivery.line import Line
-from tracelet.core.outbox import Outbox
-from tracelet.core.processes import current
+from tracelet.core.delivery.name_queue import Line
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.system.processes import current
 from tracelet.exceptions import BackendUnavailable
 
 Make = Callable[..., Experiment]
@@ -186,8 +186,8 @@ if not os.fork():
         exp.submit_artifact(made(number))
     os._exit(0)
 os.wait()
-from tracelet.core.upkeep import sync
-from tracelet.core.plugins import registry
+from tracelet.core.maintenance.sync import sync
+from tracelet.core.plugins.registry import registry
 from tracelet.settings import TraceletSettings
 
 counts = []

@@ -10,8 +10,8 @@ from pathlib import Path
 from commanding import no_lanes_after, program, run, run_json
 from watching import Moody
 
-from tracelet.core.clock import Clock
-from tracelet.core.outbox import Outbox
+from tracelet.core.delivery.clock import Clock
+from tracelet.core.delivery.outbox import Outbox
 
 #: Sets the clock of a program by so many seconds.
 SET = """

@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import write
 
-from tracelet.core.drafts import drafted_at, parcels_of
-from tracelet.core.files import copy_blob
-from tracelet.core.outbox import Draft, Outbox, Parcel, without_secrets
-from tracelet.core.plain import converter
-from tracelet.core.processes import ProcessId, current
+from tracelet.core.artifacts.plain import converter
+from tracelet.core.delivery.drafts import drafted_at, parcels_of
+from tracelet.core.delivery.outbox import Outbox, Parcel, without_secrets
+from tracelet.core.sealing.draft import Draft
+from tracelet.core.system.files import copy_blob
+from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import ArtifactError, IntegrityError, TraceletError
 from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, RunInfo, SealedArtifact
 

@@ -14,13 +14,13 @@ from commanding import OLD, age, program, run
 from making import write
 
 from tracelet import ConfigError, Experiment, IntegrityError
-from tracelet.core.backend import RunInfo
-from tracelet.core.detector import Detection
-from tracelet.core.drafts import seal_draft
-from tracelet.core.journal import Head, Journal, Kept
-from tracelet.core.links import check_tree
-from tracelet.core.outbox import Outbox
-from tracelet.core.processes import ProcessId, current
+from tracelet.core.capture.journal import Head, Journal, Kept
+from tracelet.core.delivery.drafts import seal_draft
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.plugins.backend import RunInfo
+from tracelet.core.plugins.detector import Detection
+from tracelet.core.system.links import check_tree
+from tracelet.core.system.processes import ProcessId, current
 
 DEAD = ProcessId(current().host, 2**22 + 1, "1")
 

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.core.processes import TOKEN, alive, current, end_family, family, io_bytes, owned_by, process_id
+from tracelet.core.system.processes import TOKEN, alive, current, end_family, family, io_bytes, owned_by, process_id
 
 assert not Path("/proc/self").exists()
 
@@ -117,7 +117,7 @@ stranger.kill()
 
     def test_the_lanes_of_a_dead_process_are_found(self, by_psutil: Run) -> None:
         script = """
-from tracelet.core.processes import OWNER, owner_mark
+from tracelet.core.system.processes import OWNER, owner_mark
 child = subprocess.Popen([sys.executable, "-c", WAITING], env={**os.environ, OWNER: owner_mark(current())})
 told(owned_by(current()) == [child.pid])
 child.kill()
@@ -221,7 +221,7 @@ class TestALane:
 
 #: A stall of a second.
 HURRY = """
-from tracelet.core import lane as room
+from tracelet.core.lanes import lane as room
 room._STALL = 1.0
 mood = Path(os.environ["TRACELET_MOODY_PLACE"], "mood")
 """
@@ -229,8 +229,8 @@ mood = Path(os.environ["TRACELET_MOODY_PLACE"], "mood")
 ASK = (
     HURRY
     + """
-from tracelet.core.backend import BackendContext
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import load_plugin
 
@@ -253,8 +253,8 @@ SYNC = (
     HURRY
     + """
 from tracelet import ArtifactType, Experiment
-from tracelet.core.plugins import registry
-from tracelet.core.upkeep import sync
+from tracelet.core.plugins.registry import registry
+from tracelet.core.maintenance.sync import sync
 from tracelet.settings import TraceletSettings
 
 mood.write_text(json.dumps({{"put": "away"}}))

@@ -14,7 +14,7 @@ from commanding import program, run_json
 from making import write
 
 from tracelet import ArtifactType, BackendError, Experiment, ExperimentConfig, TraceletArtifact
-from tracelet.core.plugins import discover, registry
+from tracelet.core.plugins.registry import discover, registry
 from tracelet.exceptions import ArtifactError, PluginError, PluginLoadError
 from tracelet.testing import installed
 
@@ -759,7 +759,7 @@ def test_a_form_of_its_own_that_fails_is_a_warning(
 def test_what_a_textprints_while_several_threads_look_for_plugins_is_printed(tmp_path: Path, home: Path) -> None:
     text = """
     import threading
-    from tracelet.core.plugins import registry
+    from tracelet.core.plugins.registry import registry
     both = threading.Barrier(2)
 
     def look():

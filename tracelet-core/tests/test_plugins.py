@@ -11,7 +11,7 @@ import pytest
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment
-from tracelet.core.plugins import Registry, discover, registry
+from tracelet.core.plugins.registry import Registry, discover, registry
 from tracelet.exceptions import PluginLoadError, UnknownPlugin
 from tracelet.plugin import ArtifactSummary
 

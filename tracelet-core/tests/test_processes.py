@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 
-from tracelet.core import processes as room
-from tracelet.core.processes import TOKEN, alive, current, end_family, family, io_bytes, process_id
+from tracelet.core.system import processes as room
+from tracelet.core.system.processes import TOKEN, alive, current, end_family, family, io_bytes, process_id
 
 #: It says that it runs, and waits.
 WAITING = "import sys, time; print('up', flush=True); sys.stdin.read()"

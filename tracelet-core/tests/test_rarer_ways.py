@@ -18,18 +18,18 @@ from commanding import begin_program, run_json
 from watching import Moody
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact, UnsafePath
-from tracelet.core import journal as journal_room
-from tracelet.core.backend import BackendContext
-from tracelet.core.delivery import Sealer
-from tracelet.core.delivery import patience as patience_room
+from tracelet.core.artifacts.entries import check_apart
+from tracelet.core.capture import journal as journal_room
+from tracelet.core.delivery import backoff as patience_room
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
-from tracelet.core.delivery.patience import Patience
-from tracelet.core.entries import check_apart
-from tracelet.core.lane import open_lane
-from tracelet.core.outbox import Outbox
-from tracelet.core.plugins import registry
-from tracelet.core.puts import interrupted_puts, note_put
+from tracelet.core.delivery.backoff import Patience
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.puts import interrupted_puts, note_put
+from tracelet.core.delivery.sealer import Sealer
+from tracelet.core.lanes.lane import open_lane
+from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import ArtifactError
 from tracelet.plugin import check_name
 from tracelet.settings import TraceletSettings, load_plugin

@@ -16,9 +16,9 @@ from making import write
 from watching import Moody
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-from tracelet.core.files import copy_file, limit_readers, make_folder
-from tracelet.core.outbox import Outbox
-from tracelet.core.store import LocalStore
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.storage.blob_store import LocalStore
+from tracelet.core.system.files import copy_file, limit_readers, make_folder
 
 SECRET = b"for my eyes only" * 200
 SHA256 = hashlib.sha256(SECRET).hexdigest()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tracelet.core.redaction import redact, redact_text, redacted
+from tracelet.core.system.redaction import redact, redact_text, redacted
 
 
 @pytest.mark.parametrize(

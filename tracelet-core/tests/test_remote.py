@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracelet.core.redaction import Redacted
-from tracelet.core.remote import check_uri, filesystem, reaching, reads_this_machine, stat_uri
+from tracelet.core.system.redaction import Redacted
+from tracelet.core.system.uris import check_uri, filesystem, reaching, reads_this_machine, stat_uri
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,
@@ -202,7 +202,7 @@ def test_a_scheme_that_nobody_knows_and_one_that_needs_a_package_say_so() -> Non
 def test_without_fsspec_the_extra_is_named() -> None:
     script = (
         "import sys; sys.modules['fsspec'] = None\n"
-        "from tracelet.core.remote import filesystem\n"
+        "from tracelet.core.system.uris import filesystem\n"
         "try: filesystem('s3://me:hunter2@b/k')\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -18,12 +18,12 @@ from making import elsewhere, full_disk, without_rights, write
 from watching import Moody
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact
-from tracelet.core.backend import StoredArtifact
-from tracelet.core.entries import ArtifactReference
-from tracelet.core.manifest import Manifest
-from tracelet.core.plugins import registry
-from tracelet.core.retrieval import BackendShelf
-from tracelet.core.store import LocalStore
+from tracelet.core.artifacts.entries import ArtifactReference
+from tracelet.core.artifacts.manifest import Manifest
+from tracelet.core.plugins.backend import StoredArtifact
+from tracelet.core.plugins.registry import registry
+from tracelet.core.reading.content import BackendShelf
+from tracelet.core.storage.blob_store import LocalStore
 from tracelet.exceptions import (
     AmbiguousVersion,
     ArtifactError,

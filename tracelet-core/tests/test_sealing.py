@@ -19,12 +19,12 @@ import pytest
 from making import elsewhere, full_disk, settle, write
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
-from tracelet.core import files as store_room
-from tracelet.core.files import FileChanged
-from tracelet.core.outbox import Draft
-from tracelet.core.plugins import Catalogue, registry
-from tracelet.core.sealing import finish, prepare
-from tracelet.core.store import LocalStore, open_store
+from tracelet.core.plugins.registry import Catalogue, registry
+from tracelet.core.sealing.draft import Draft
+from tracelet.core.sealing.seal import finish, prepare
+from tracelet.core.storage.blob_store import LocalStore, open_store
+from tracelet.core.system import files as store_room
+from tracelet.core.system.files import FileChanged
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,

@@ -10,9 +10,9 @@ import pytest
 from making import settle, write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core.files import FileChanged, stamp
-from tracelet.core.lane import error_from_wire, error_to_wire
-from tracelet.core.service import Service
+from tracelet.core.lanes.backend_service import Service
+from tracelet.core.lanes.lane import error_from_wire, error_to_wire
+from tracelet.core.system.files import FileChanged, stamp
 from tracelet.exceptions import IntegrityError
 from tracelet.plugin import (
     ArtifactFile,

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tracelet.core.artifacts import ArtifactType as T
-from tracelet.core.sniffing import tell_type
-from tracelet.core.sniffing.rules import FILES, FOLDERS
+from tracelet.core.capture.sniffing import tell_type
+from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
 
 pytestmark = pytest.mark.capture
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from looking_long import PICKLES, adversaries, faults, folders, liars, parsed, pumps
 
 from tracelet.core.artifacts import ArtifactType as T
-from tracelet.core.sniffing import tell_type
-from tracelet.core.sniffing.rules import FILES, FOLDERS
+from tracelet.core.capture.sniffing import tell_type
+from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
 
 pytestmark = pytest.mark.capture
 

@@ -23,9 +23,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from making import settle, write
 from pacing import pace
 
-from tracelet.core import files as room
-from tracelet.core.files import FileChanged, atomic_write, copy_blob, copy_file, discard, hash_file, stamp
-from tracelet.core.store import LocalStore, RemoteStore, blob_key, open_store
+from tracelet.core.storage.blob_store import LocalStore, RemoteStore, blob_key, open_store
+from tracelet.core.system import files as room
+from tracelet.core.system.files import FileChanged, atomic_write, copy_blob, copy_file, discard, hash_file, stamp
 from tracelet.exceptions import ArtifactNotFound, BackendAuthError, BackendUnavailable, ConfigError, IntegrityError
 
 

@@ -10,9 +10,9 @@ import pytest
 from watching import Moody, beside
 
 from tracelet import ArtifactType, Experiment, TraceletArtifact
-from tracelet.core.outbox import Outbox
-from tracelet.core.plugins import registry
-from tracelet.core.upkeep import sync
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.maintenance.sync import sync
+from tracelet.core.plugins.registry import registry
 from tracelet.settings import TraceletSettings
 
 Make = Callable[..., Experiment]

@@ -17,18 +17,19 @@ from pacing import pace
 from watching import Moody, lane_processes
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact
-from tracelet.core import sealing
-from tracelet.core.backend import BackendContext, Labels, RunInfo, SealedArtifact
-from tracelet.core.delivery import Promise, all_at_once
+from tracelet.core.artifacts.results import LogResults
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
-from tracelet.core.lane import open_lane
-from tracelet.core.outbox import Outbox, Parcel
-from tracelet.core.plugins import registry
-from tracelet.core.processes import current
-from tracelet.core.results import LogResults
-from tracelet.core.upkeep import collect, sync
-from tracelet.core.upkeep.checks import check_up
+from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.lanes.lane import open_lane
+from tracelet.core.maintenance.doctor import check_up
+from tracelet.core.maintenance.gc import collect
+from tracelet.core.maintenance.sync import sync
+from tracelet.core.plugins.backend import BackendContext, Labels, RunInfo, SealedArtifact
+from tracelet.core.plugins.registry import registry
+from tracelet.core.sealing import seal as sealing
+from tracelet.core.system.processes import current
+from tracelet.core.system.threads import Promise, all_at_once
 from tracelet.settings import TraceletSettings, load_plugin
 
 Make = Callable[..., Experiment]

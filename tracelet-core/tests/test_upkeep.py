@@ -34,16 +34,17 @@ from pacing import pace
 from watching import Moody
 
 from tracelet import Experiment
-from tracelet.core.backend import Labels, RunInfo, SealedArtifact
-from tracelet.core.drafts import staged_by, staging_folder
-from tracelet.core.entries import ArtifactFile, ArtifactType
-from tracelet.core.files import discard
-from tracelet.core.manifest import Manifest
-from tracelet.core.outbox import Outbox, Parcel
-from tracelet.core.plugins import registry
-from tracelet.core.processes import current
-from tracelet.core.store import LocalStore
-from tracelet.core.upkeep import Collected, Delivery, DeliveryState, collect, sync
+from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
+from tracelet.core.artifacts.manifest import Manifest
+from tracelet.core.delivery.drafts import staged_by, staging_folder
+from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.maintenance.gc import Collected, collect
+from tracelet.core.maintenance.sync import Delivery, DeliveryState, sync
+from tracelet.core.plugins.backend import Labels, RunInfo, SealedArtifact
+from tracelet.core.plugins.registry import registry
+from tracelet.core.storage.blob_store import LocalStore
+from tracelet.core.system.files import discard
+from tracelet.core.system.processes import current
 from tracelet.exceptions import ArtifactError
 from tracelet.settings import TraceletSettings
 
@@ -461,9 +462,10 @@ class TestBesideOthers:
         queueing = begin_program(
             """
             import hashlib, contextlib
-            from tracelet.core.backend import Labels, RunInfo, SealedArtifact
-            from tracelet.core.manifest import ArtifactFile, Manifest
-            from tracelet.core.outbox import Outbox, Parcel
+            from tracelet.core.plugins.backend import Labels, RunInfo, SealedArtifact
+            from tracelet.core.artifacts.entries import ArtifactFile
+            from tracelet.core.artifacts.manifest import Manifest
+            from tracelet.core.delivery.outbox import Outbox, Parcel
 
             outbox = Outbox(Path(".tracelet").absolute())
             source = Path("source").absolute()

@@ -18,7 +18,7 @@ from making import settle, write
 from watching import Moody
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig, IntegrityError, LoggedArtifact
-from tracelet.core.store import LocalStore, RemoteStore, open_store
+from tracelet.core.storage.blob_store import LocalStore, RemoteStore, open_store
 from tracelet.exceptions import ArtifactNotFound, BackendUnavailable
 from tracelet.plugin import ArtifactFile, Labels, Manifest, SealedArtifact
 

@@ -126,7 +126,7 @@ def test_a_thread_that_is_slow_claims_its_file_until_it_is_written(package: str,
     """A detector that watches the directory would otherwise report half a file."""
     import threading
 
-    from tracelet.core.claims import being_saved
+    from tracelet.core.system.saves import being_saved
 
     seen = watching()
     go = threading.Event()

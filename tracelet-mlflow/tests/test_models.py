@@ -344,10 +344,10 @@ from pathlib import Path
 import attrs
 from sklearn.linear_model import LinearRegression
 from tracelet import ArtifactType, TraceletArtifact
-from tracelet.core.plugins import registry
-from tracelet.core.sealing import finish, prepare
-from tracelet.core.service import Service
-from tracelet.core.store import LocalStore
+from tracelet.core.plugins.registry import registry
+from tracelet.core.sealing.seal import finish, prepare
+from tracelet.core.lanes.backend_service import Service
+from tracelet.core.storage.blob_store import LocalStore
 from tracelet.plugin import BackendContext, Labels, RunInfo
 from tracelet_mlflow import MlflowSettings
 

@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tracelet.core.artifacts import ArtifactType, LoggedArtifact, TraceletArtifact
+    from tracelet.core.artifacts import ArtifactType
+    from tracelet.core.artifacts.artifacts import LoggedArtifact, TraceletArtifact
+    from tracelet.core.artifacts.results import LogResult, LogResults
     from tracelet.core.experiment import Experiment, ExperimentConfig
-    from tracelet.core.results import LogResult, LogResults
     from tracelet.exceptions import (
         AmbiguousVersion,
         ArtifactError,
@@ -63,9 +64,10 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "tracelet.core.artifacts": ("ArtifactType", "LoggedArtifact", "TraceletArtifact"),
-    "tracelet.core.experiment": ("Experiment", "ExperimentConfig"),
-    "tracelet.core.results": ("LogResult", "LogResults"),
+    "tracelet.core.artifacts.entries": ("ArtifactType",),
+    "tracelet.core.artifacts.artifacts": ("LoggedArtifact", "TraceletArtifact"),
+    "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
+    "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
     "tracelet.settings": ("TraceletSettings",),
 }
 

@@ -5,7 +5,20 @@
 
 from __future__ import annotations
 
-from tracelet.core.backend import (
+from tracelet.core.artifacts.entries import (
+    MANIFEST_NAME,
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    ArtifactType,
+    check_name,
+    check_path,
+)
+from tracelet.core.artifacts.manifest import Manifest
+from tracelet.core.artifacts.plain import plain_data
+from tracelet.core.capture.sniffing import tell_type
+from tracelet.core.plugins.backend import (
     Backend,
     BackendContext,
     BackendSpec,
@@ -31,20 +44,16 @@ from tracelet.core.backend import (
     parse_ref,
     sound,
 )
-from tracelet.core.blobs import BlobBackend
-from tracelet.core.claims import leave_claim, saving, share, unshare
-from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
-from tracelet.core.entries import (
-    MANIFEST_NAME,
-    ArtifactFile,
-    ArtifactModel,
-    ArtifactObject,
-    ArtifactReference,
-    ArtifactType,
-    check_name,
-    check_path,
-)
-from tracelet.core.files import (
+from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
+from tracelet.core.plugins.hookspecs import hookimpl
+from tracelet.core.plugins.media import MEDIA_FAULTS
+from tracelet.core.plugins.retry_after import seconds_asked
+from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
+from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.storage.blob_backend import BlobBackend
+from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
+from tracelet.core.storage.paths import physical_name, target_path
+from tracelet.core.system.files import (
     FileChanged,
     Stamp,
     atomic_write,
@@ -54,19 +63,10 @@ from tracelet.core.files import (
     make_durable,
     make_folder,
 )
-from tracelet.core.folders import FolderBackend, PendingCatalogue
-from tracelet.core.hookspecs import hookimpl
-from tracelet.core.manifest import Manifest
-from tracelet.core.media import MEDIA_FAULTS
-from tracelet.core.paths import physical_name, target_path
-from tracelet.core.plain import plain_data
-from tracelet.core.redaction import redact
-from tracelet.core.retry_after import seconds_asked
-from tracelet.core.routing import ArtifactSummary, RoutingSpec
-from tracelet.core.schemas import check_schema
-from tracelet.core.serializers import SerializerSpec
-from tracelet.core.sniffing import tell_type
-from tracelet.core.words import causes
+from tracelet.core.system.messages import causes
+from tracelet.core.system.redaction import redact
+from tracelet.core.system.saves import leave_claim, saving, share, unshare
+from tracelet.core.system.schemas import check_schema
 from tracelet.settings import NoSettings, WatchedDirectory
 
 __all__ = [

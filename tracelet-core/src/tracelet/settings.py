@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from tracelet.core.ranks import launched_rank
+from tracelet.core.system.ranks import launched_rank
 from tracelet.exceptions import ConfigError
 
 __all__ = [

@@ -21,14 +21,15 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
-from tracelet.core.backend import BackendContext
-from tracelet.core.lane import error_to_wire, guarded, operation
-from tracelet.core.plain import converter
-from tracelet.core.plugins import registry
-from tracelet.core.processes import TOKEN, end_family
-from tracelet.core.progress import beat_line
-from tracelet.core.service import Service
-from tracelet.core.words import words_of
+from tracelet.core.artifacts.plain import converter
+from tracelet.core.lanes.backend_service import Service
+from tracelet.core.lanes.lane import error_to_wire, operation
+from tracelet.core.lanes.progress import beat_line
+from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.registry import registry
+from tracelet.core.system.messages import words_of
+from tracelet.core.system.processes import TOKEN, end_family
 from tracelet.exceptions import BackendError, TraceletError
 from tracelet.settings import own_variable
 

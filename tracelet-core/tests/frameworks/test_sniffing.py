@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tracelet.core.artifacts import ArtifactType as T
-from tracelet.core.sniffing import tell_type
+from tracelet.core.capture.sniffing import tell_type
 
 os.environ["KERAS_BACKEND"] = "torch"
 

@@ -34,7 +34,7 @@ from torch import save as early_save
 from tracelet.builtin.torch_save import TorchSettings
 from tracelet.builtin.torch_save.patching import Patch
 from tracelet.builtin.torch_save.reading import read
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.registry import registry
 from tracelet.plugin import ArtifactType, Detection, Detector, DetectorContext, saving
 from tracelet.testing import DetectorContract
 
@@ -768,7 +768,7 @@ def program(folder: Path, body: str, before: str = "") -> list[dict[str, Any]]:
         f"""
         import importlib, json, sys
         from pathlib import Path
-        from tracelet.core.plugins import registry
+        from tracelet.core.plugins.registry import registry
         from tracelet.plugin import DetectorContext
 
         saved = []

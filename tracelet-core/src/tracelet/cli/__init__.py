@@ -6,7 +6,7 @@ import json
 import sys
 from typing import NoReturn
 
-from tracelet.core.processes import check_platform
+from tracelet.core.system.processes import check_platform
 from tracelet.exceptions import ConfigError
 
 __all__ = ["main"]

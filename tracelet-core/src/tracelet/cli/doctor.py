@@ -6,8 +6,8 @@ import click
 
 from tracelet.cli.options import as_json, backends, directory_of, settings_of, tracelet_dir
 from tracelet.cli.screen import line, progress, tell_json
-from tracelet.core.plugins import registry
-from tracelet.core.upkeep import Verdict, check_up
+from tracelet.core.maintenance.doctor import Verdict, check_up
+from tracelet.core.plugins.registry import registry
 
 __all__ = ["doctor"]
 

@@ -10,8 +10,8 @@ import click
 
 from tracelet.cli.options import as_json, existing_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, progress, size, tell_json
-from tracelet.core.plugins import registry
-from tracelet.core.upkeep import SHORTEST_AGE, collect
+from tracelet.core.maintenance.gc import SHORTEST_AGE, collect
+from tracelet.core.plugins.registry import registry
 
 __all__ = ["gc"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tracelet.core.plugins import Registry, registry
+from tracelet.core.plugins.registry import Registry, registry
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings
 

@@ -8,8 +8,8 @@ import click
 
 from tracelet.cli.options import as_json, installed
 from tracelet.cli.screen import line, tell_json
-from tracelet.core.backend import BackendSpec
-from tracelet.core.plugins import Catalogue, PluginRecord, Registry
+from tracelet.core.plugins.backend import BackendSpec
+from tracelet.core.plugins.registry import Catalogue, PluginRecord, Registry
 
 __all__ = ["plugins"]
 

@@ -15,11 +15,12 @@ import click
 from tracelet.cli.failing import code_of, plain, words
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, moment, note, progress, size, table, tell_json
-from tracelet.core.artifacts import ArtifactType, LoggedArtifact
+from tracelet.core.artifacts import ArtifactType
+from tracelet.core.artifacts.artifacts import LoggedArtifact
+from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.experiment import Experiment
-from tracelet.core.finding import Finder
-from tracelet.core.outbox import Outbox
-from tracelet.core.words import many, sentence
+from tracelet.core.reading.finder import Finder
+from tracelet.core.system.messages import many, sentence
 from tracelet.exceptions import ArtifactNotFound, TraceletError
 from tracelet.settings import TraceletSettings
 

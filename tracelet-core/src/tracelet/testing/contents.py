@@ -9,9 +9,9 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.core.backend import SealedArtifact, StoredArtifact
-from tracelet.core.entries import ArtifactReference, ArtifactType
-from tracelet.core.redaction import redact
+from tracelet.core.artifacts.entries import ArtifactReference, ArtifactType
+from tracelet.core.plugins.backend import SealedArtifact, StoredArtifact
+from tracelet.core.system.redaction import redact
 from tracelet.testing.desk import Desk
 from tracelet.testing.samples import ODD_PATHS, Samples
 from tracelet.testing.workbench import Bench, Workbench

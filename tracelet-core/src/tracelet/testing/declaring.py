@@ -6,9 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-from tracelet.core.backend import BackendSpec, Labels, StoredArtifact
-from tracelet.core.plain import converter
-from tracelet.core.plugins import PluginRecord
+from tracelet.core.artifacts.plain import converter
+from tracelet.core.plugins.backend import BackendSpec, Labels, StoredArtifact
+from tracelet.core.plugins.registry import PluginRecord
 from tracelet.settings import load
 from tracelet.testing import programs
 from tracelet.testing.desk import Desk

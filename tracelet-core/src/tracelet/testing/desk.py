@@ -13,7 +13,10 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.backend import (
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.artifacts.plain import converter
+from tracelet.core.lanes.backend_service import Delivered, Service
+from tracelet.core.plugins.backend import (
     Backend,
     BackendContext,
     BackendSpec,
@@ -23,11 +26,8 @@ from tracelet.core.backend import (
     StoredArtifact,
     abilities_of,
 )
-from tracelet.core.entries import ArtifactType
-from tracelet.core.lane import guarded
-from tracelet.core.plain import converter
-from tracelet.core.plugins import registry
-from tracelet.core.service import Delivered, Service
+from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.registry import registry
 from tracelet.settings import load
 from tracelet.testing.driver import Driver
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tracelet.core.detector import Detection, Detector, DetectorContext, DetectorSpec
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec
+from tracelet.core.plugins.registry import registry
 from tracelet.settings import WatchedDirectory, load
 from tracelet.testing import programs
 from tracelet.testing.declaring import OURS

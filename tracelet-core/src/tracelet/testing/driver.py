@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, cast
 
-from tracelet.core.lane import guarded
-from tracelet.core.processes import TOKEN, end_family
+from tracelet.core.plugins.calling import guarded
+from tracelet.core.system.processes import TOKEN, end_family
 from tracelet.exceptions import TraceletError
 from tracelet.settings import child_environment
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import BackendUnavailable
 from tracelet.plugin import (
     ArtifactType,

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tracelet.core.hookspecs import PROJECT
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.hookspecs import PROJECT
+from tracelet.core.plugins.registry import registry
 
 __all__ = ["installed"]
 

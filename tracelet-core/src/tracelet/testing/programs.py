@@ -13,10 +13,11 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts import ArtifactType, TraceletArtifact
+from tracelet.core.artifacts import ArtifactType
+from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.results import LogResults
 from tracelet.core.experiment import Experiment, ExperimentConfig
-from tracelet.core.plugins import registry
-from tracelet.core.results import LogResults
+from tracelet.core.plugins.registry import registry
 
 __all__ = [
     "Recipe",

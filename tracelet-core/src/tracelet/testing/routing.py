@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tracelet.core.entries import ArtifactType
-from tracelet.core.plugins import registry
-from tracelet.core.routing import ArtifactSummary, RoutingSpec
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
 from tracelet.testing.guard import Contract
 
 __all__ = ["RoutingContract"]

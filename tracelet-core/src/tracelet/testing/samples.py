@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracelet.core.artifacts import TraceletArtifact
-from tracelet.core.backend import SealedArtifact
-from tracelet.core.entries import ArtifactType
-from tracelet.core.plugins import registry
-from tracelet.core.sealing import finish, prepare
-from tracelet.core.store import LocalStore
+from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.plugins.backend import SealedArtifact
+from tracelet.core.plugins.registry import registry
+from tracelet.core.sealing.seal import finish, prepare
+from tracelet.core.storage.blob_store import LocalStore
 
 __all__ = ["ODD_PATHS", "Samples"]
 

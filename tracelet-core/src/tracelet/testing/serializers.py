@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tracelet.core.plugins import PluginRecord, recognise, registry
-from tracelet.core.serializers import SerializerSpec
+from tracelet.core.plugins.registry import PluginRecord, recognise, registry
+from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.testing import programs, storing
 from tracelet.testing.declaring import OURS
 from tracelet.testing.driver import Driver

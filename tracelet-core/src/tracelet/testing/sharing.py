@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tracelet.core.backend import Labels
-from tracelet.core.entries import ArtifactType
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.plugins.backend import Labels
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, VersionConflict
 from tracelet.testing import programs
 from tracelet.testing.contents import present

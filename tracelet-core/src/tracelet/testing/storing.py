@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tracelet.core.lane import guarded
-from tracelet.core.plugins import registry
+from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import BackendError, TraceletError
 
 __all__ = ["dump", "load_and_dump", "load_damaged", "load_planted", "tree"]

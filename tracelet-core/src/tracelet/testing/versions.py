@@ -9,9 +9,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tracelet.core.backend import Capability, Labels, SealedArtifact
-from tracelet.core.entries import ArtifactType
-from tracelet.core.manifest import Manifest
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.artifacts.manifest import Manifest
+from tracelet.core.plugins.backend import Capability, Labels, SealedArtifact
 from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError, TraceletError, VersionConflict
 from tracelet.testing.contents import present
 from tracelet.testing.desk import Desk

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from tracelet.core.backend import BackendSpec, Capability
-from tracelet.core.plugins import PluginRecord, registry
+from tracelet.core.plugins.backend import BackendSpec, Capability
+from tracelet.core.plugins.registry import PluginRecord, registry
 from tracelet.testing import programs
 from tracelet.testing.desk import Desk
 from tracelet.testing.driver import Driver

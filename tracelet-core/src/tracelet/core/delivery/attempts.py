@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tracelet.core.backend import SealedArtifact
-from tracelet.core.delivery.outcomes import limit_for
-from tracelet.core.delivery.patience import Patience
-from tracelet.core.files import FileChanged
-from tracelet.core.lane import Lane
-from tracelet.core.outbox import Parcel
-from tracelet.core.service import Delivered
+from tracelet.core.delivery.backoff import Patience
+from tracelet.core.delivery.outbox import Parcel
+from tracelet.core.lanes.backend_service import Delivered
+from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.lanes.lane import Lane
+from tracelet.core.plugins.backend import SealedArtifact
+from tracelet.core.system.files import FileChanged
 from tracelet.exceptions import BackendError, IntegrityError, TraceletError, UnsafePath
 from tracelet.settings import TraceletSettings
 

@@ -12,11 +12,12 @@ from concurrent.futures import Future
 from typing import Any
 
 from tracelet.core.delivery.attempts import Attempts
-from tracelet.core.delivery.line import Line
-from tracelet.core.delivery.outcomes import Outcome, is_final, limit_for, run_ended, unwritable
-from tracelet.core.outbox import Outbox, Parcel
-from tracelet.core.processes import current
-from tracelet.core.service import Delivered
+from tracelet.core.delivery.name_queue import Line
+from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
+from tracelet.core.lanes.backend_service import Delivered
+from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.system.processes import current
 from tracelet.exceptions import BackendError, BackendUnavailable, TraceletError
 from tracelet.settings import TraceletSettings
 

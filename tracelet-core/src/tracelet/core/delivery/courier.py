@@ -13,17 +13,17 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.backend import SealedArtifact
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
 from tracelet.core.delivery.lineage import Lineage
+from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
-from tracelet.core.delivery.threads import all_at_once
-from tracelet.core.files import FileChanged
-from tracelet.core.lane import Lane, LaneState
-from tracelet.core.outbox import Outbox, Parcel
-from tracelet.core.processes import current
-from tracelet.core.uses import Use
+from tracelet.core.delivery.uses import Use
+from tracelet.core.lanes.lane import Lane, LaneState
+from tracelet.core.plugins.backend import SealedArtifact
+from tracelet.core.system.files import FileChanged
+from tracelet.core.system.processes import current
+from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.settings import TraceletSettings
 

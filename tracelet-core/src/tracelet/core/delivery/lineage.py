@@ -7,9 +7,9 @@ import threading
 from collections import deque
 
 from tracelet.core.delivery.attempts import Attempts
+from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.outcomes import is_final, unwritable
-from tracelet.core.outbox import Outbox
-from tracelet.core.uses import Use, Uses
+from tracelet.core.delivery.uses import Use, Uses
 from tracelet.exceptions import TraceletError
 
 __all__ = ["Lineage"]

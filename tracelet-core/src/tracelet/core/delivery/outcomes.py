@@ -1,10 +1,10 @@
-"""What becomes of a delivery, and how long it may take."""
+"""What becomes of a delivery."""
 
 from __future__ import annotations
 
 import attrs
 
-from tracelet.core.service import Delivered
+from tracelet.core.lanes.backend_service import Delivered
 from tracelet.exceptions import (
     ArtifactError,
     BackendError,
@@ -13,18 +13,8 @@ from tracelet.exceptions import (
     PluginError,
     TraceletError,
 )
-from tracelet.settings import TraceletSettings
 
-__all__ = ["Outcome", "is_final", "limit_for", "run_ended", "unwritable"]
-
-_MB = 1_000_000
-#: Seconds: a month.
-_LONGEST = 30 * 86_400.0
-
-
-def limit_for(size_bytes: int, settings: TraceletSettings) -> float:
-    """Return the seconds that a delivery of so many bytes may take: bounded, for what a backend says of sizes may be wrong."""
-    return settings.deadline + min(size_bytes / (settings.min_rate * _MB), _LONGEST)
+__all__ = ["Outcome", "is_final", "run_ended", "unwritable"]
 
 
 def is_final(error: TraceletError) -> bool:

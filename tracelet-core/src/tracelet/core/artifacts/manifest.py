@@ -1,0 +1,253 @@
+"""What an artifact is once nothing about it can change: its entries, its digest, and its JSON."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts.entries import (
+    MOST_ENTRIES,
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    ArtifactType,
+    check_apart,
+    check_count,
+    check_digests,
+    name_field,
+    text_field,
+    time_field,
+)
+from tracelet.core.artifacts.plain import converter, dumps, is_deeper
+from tracelet.core.system.messages import sentence, words_of
+from tracelet.core.system.schemas import check_schema
+from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
+
+__all__ = ["MOST_BYTES", "ROUTING_KEYS", "Manifest", "identity"]
+
+#: Metadata that says where an artifact goes, not what it is: no part of the digest.
+ROUTING_KEYS = ("preferred_backends", "force_reference")
+
+_SCHEMA = 1
+#: Where a later release puts what does not make the artifact another one, in a manifest or an entry.
+_NOTES = "notes"
+#: What a document has besides the manifest's own fields.
+_WRAPPING = frozenset({"schema", "digest"})
+#: What is not of the artifact itself, but of this copy of it: no part of the digest.
+_OF_THE_COPY = frozenset({"digest", "name", "put_id", "created_at", "run_id", _NOTES})
+#: Bytes of a manifest, and levels of its metadata, that are read; half of them are written at most.
+MOST_BYTES = 128 << 20
+_DEEPEST = 128
+
+
+@attrs.frozen
+class Manifest:
+    """An artifact, frozen. Its :attr:`digest` is its identity, the same in every backend."""
+
+    name: str = attrs.field(validator=name_field)
+    type: ArtifactType
+    #: One for each put; a delivery that is made twice is found by it.
+    put_id: str = attrs.field(validator=name_field)
+    #: Seconds since the epoch at sealing.
+    created_at: float = attrs.field(validator=time_field)
+    run_id: str | None = attrs.field(default=None, validator=text_field)
+    description: str | None = attrs.field(default=None, validator=text_field)
+    metadata: dict[str, Any] = attrs.field(factory=dict)
+    files: tuple[ArtifactFile, ...] = ()
+    objects: tuple[ArtifactObject, ...] = ()
+    models: tuple[ArtifactModel, ...] = ()
+    references: tuple[ArtifactReference, ...] = ()
+    #: Digests of the artifacts that the run had used.
+    inputs: tuple[str, ...] = attrs.field(default=(), validator=check_digests)
+    #: What a later release wrote and this one has no field for.
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        check_count(sum(map(len, (self.files, self.objects, self._of_models, self.references))))
+        made = {file.artifact_path: file for file in (*self._of_objects, *self._of_models)}
+        own = [file.artifact_path for file in (*self.files, *self._of_objects, *self._of_models)]
+        check_apart([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in made)])
+        check_apart(file.artifact_path for file in self.stored)
+        for file in self.stored:
+            # The digest takes the entry's word for it: the reference may not say otherwise.
+            entry = made.get(file.artifact_path, file)
+            if (entry.sha256, entry.size_bytes) != (file.sha256, file.size_bytes):
+                raise ArtifactError(f"{file.artifact_path!r} has one content as an entry and another as a reference.")
+
+    @functools.cached_property
+    def _of_objects(self) -> tuple[ArtifactFile, ...]:
+        return tuple(
+            ArtifactFile(item.artifact_path, item.size_bytes or 0, item.sha256)
+            for item in self.objects
+            if item.artifact_path is not None
+        )
+
+    @property
+    def _of_models(self) -> tuple[ArtifactFile, ...]:
+        return tuple(file for model in self.models for file in model.files)
+
+    @functools.cached_property
+    def stored(self) -> tuple[ArtifactFile, ...]:
+        """Every file whose bytes are in Tracelet's own store."""
+        return tuple(
+            ArtifactFile(ref.path, ref.size_bytes or 0, ref.sha256, ref.description, extra=ref.extra)
+            for ref in self.references
+            if ref.path is not None
+        )
+
+    @functools.cached_property
+    def payload(self) -> tuple[ArtifactFile, ...]:
+        """Every file whose bytes a backend holds: plain files, then objects', then models'."""
+        elsewhere = {file.artifact_path for file in self.stored}
+        every = (*self.files, *self._of_objects, *self._of_models)
+        return tuple(file for file in every if file.artifact_path not in elsewhere)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the files that a backend holds."""
+        return sum(file.size_bytes for file in self.payload)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of everything in it, references with a known size included."""
+        return self.held_bytes + sum(ref.size_bytes or 0 for ref in self.references)
+
+    def as_complete_as(self, other: Manifest) -> bool:
+        """Whether a backend that holds this holds at least the bytes that it would hold of ``other``."""
+        return {file.artifact_path for file in self.payload} >= {file.artifact_path for file in other.payload}
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The sha256, in hexadecimal, over what the artifact is.
+
+        Taken over canonical JSON (sorted keys, no white space, UTF-8) of type, description,
+        metadata, entries, references and inputs; not of name, time, run or routing keys, nor of the
+        order in which things were added. A file counts the same whether a backend or Tracelet's store
+        holds its bytes. See :func:`identity`.
+        """
+        return hashlib.sha256(dumps(identity(converter().unstructure(self))).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON text; :meth:`from_json` reads it back.
+
+        Raises :class:`ArtifactError` where it would be too long.
+        """
+        text = dumps(self.to_dict(), indent=1)
+        if len(text) > MOST_BYTES // 2:
+            raise ArtifactError(
+                f"the manifest of {self.name!r} has {len(text):,} characters, and {MOST_BYTES // 2:,} are the most: put "
+                "files into an archive, or large metadata into a file."
+            )
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest as plain data that JSON can hold, with its digest and schema."""
+        return {"schema": _SCHEMA, "digest": self.digest, **converter().unstructure(self)}
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read what :meth:`to_json` wrote.
+
+        Raises :class:`UnsafePath` for a name or path that must not be followed, :class:`NewerFormat` for the
+        manifest of a later release that this one must not guess at, and :class:`IntegrityError` for anything else
+        that is not a manifest, or not the one whose digest it bears, or longer than any that is written.
+        """
+        if len(text) > MOST_BYTES:
+            raise IntegrityError(f"a manifest has {len(text):,} bytes, and {MOST_BYTES:,} are the most that are read.")
+        try:
+            plain = text.decode() if isinstance(text, bytes) else text
+            data = json.loads(plain, object_pairs_hook=_once, parse_constant=_no_number)
+        except (RecursionError, ValueError) as error:
+            raise IntegrityError(f"a manifest is not JSON: {sentence(error)}") from error
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Manifest:
+        """Read what :meth:`to_dict` gave; raises as :meth:`from_json` does."""
+        if not isinstance(data, dict) or "schema" not in data:
+            raise IntegrityError("it is no manifest: it has no schema.")
+        try:
+            check_schema(data, _SCHEMA, "a manifest")
+        except ValueError as error:
+            raise IntegrityError(f"it is no manifest: {sentence(error)}") from error
+        listed = (data.get(kind) for kind in ("files", "objects", "models", "references"))
+        if sum(len(entries) for entries in listed if isinstance(entries, list)) > MOST_ENTRIES:
+            raise IntegrityError(f"a manifest lists more than {MOST_ENTRIES:,} entries, which no artifact has.")
+        if is_deeper(data.get("metadata"), _DEEPEST):
+            raise IntegrityError(f"the metadata of a manifest is nested more than {_DEEPEST} levels deep.")
+        try:
+            manifest = converter().structure({key: value for key, value in data.items() if key not in _WRAPPING}, cls)
+            digest = manifest.digest
+            manifest.check_sealed()
+        except UnsafePath:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise IntegrityError(f"a manifest cannot be read: {sentence(words_of(error))}") from error
+        if data.get("digest") != digest:
+            raise IntegrityError(
+                f"the manifest of {manifest.name!r} was changed: it bears another digest than its own."
+            )
+        return manifest
+
+    def check_sealed(self) -> None:
+        """Raise ``ValueError`` where it has not everything that is settled at sealing."""
+        files = [file.sha256 for file in (*self.payload, *self.stored)]
+        if None in files or any(None in {one.artifact_path, one.size_bytes} for one in self.objects):
+            raise ValueError("a file or an object has no path, size or sha256")
+
+
+def identity(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the digest is taken of: a manifest's document without what is only of this copy of the artifact.
+
+    Args:
+        document: A manifest as plain data, as :meth:`Manifest.to_dict` gives it. A field that this release does not
+            know is part of the identity, but for ``notes``.
+
+    Returns:
+        Plain data. The digest is the sha256 of its canonical JSON. A file whose bytes are in Tracelet's own store is a file
+        like any other there. ``docs/format.md`` describes it.
+
+    """
+    objects = sorted(map(_essence, document["objects"]), key=lambda item: item["name"])
+    models = sorted(map(_essence, document["models"]), key=lambda item: item["name"])
+    made = {file["artifact_path"] for file in (*objects, *(file for model in models for file in model["files"]))}
+    references = [*map(_essence, document["references"])]
+    stored = [_as_file(ref) for ref in references if ref["path"] is not None and ref["path"] not in made]
+    return {
+        **{key: value for key, value in document.items() if key not in _OF_THE_COPY},
+        "schema": 1,
+        "metadata": {key: value for key, value in document["metadata"].items() if key not in ROUTING_KEYS},
+        "files": sorted((*map(_essence, document["files"]), *stored), key=lambda file: file["artifact_path"]),
+        "objects": objects,
+        "models": [{**model, "files": [*map(_essence, model["files"])]} for model in models],
+        "references": sorted((ref for ref in references if ref["path"] is None), key=dumps),
+        "inputs": sorted(document["inputs"]),
+    }
+
+
+def _essence(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != _NOTES}
+
+
+def _as_file(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """The file that a reference to Tracelet's own store stands for: where it is, is not what it is."""
+    file = {key: value for key, value in reference.items() if key not in {"uri", "etag", "path"}}
+    return {**file, "artifact_path": reference["path"], "size_bytes": reference["size_bytes"] or 0}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, each of whose keys stands once: readers differ in which of two they take."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return made
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")

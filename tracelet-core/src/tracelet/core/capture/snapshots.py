@@ -1,0 +1,132 @@
+"""What a detector saw, kept as it was: copies, links, or the detector's own files taken over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.plugins.detector import Detection
+from tracelet.core.system.files import Stamp, copy_file, hash_blob, make_folder, stamp
+
+__all__ = ["Look", "Outdated", "artifact_name", "content_of", "discard", "look_of", "size_of", "snapshot", "weight_of"]
+
+#: What tells one state of a file from another, whatever it is called: device, inode, bytes and mtime.
+Look = tuple[int, int, int, int]
+
+_LONGEST_NAME = 128
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def artifact_name(artifact_path: str, kind: ArtifactType) -> str:
+    """Return the name of an artifact that nobody named: its folders, its file's stem, and its type.
+
+    ``run1/model.pth`` of weights is ``run1.model-weights``; a stem that ends with the type's name says it already.
+    """
+    *folders, file = artifact_path.split("/")
+    stem = Path(file).stem if Path(file).stem.strip(".") else file
+    said = re.fullmatch(rf"(.*[^A-Za-z0-9])?{kind.value}", stem, re.IGNORECASE)
+    ending = "" if said else f"-{kind.value}"
+    whole = _NO_NAME.sub("-", ".".join([*folders, stem])).strip(".-") or "file"
+    return whole[: _LONGEST_NAME - len(ending)] + ending
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The files of a folder, or the file itself; what a link points at outside of the folder is not in it."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = Path(folder, name)
+            if file.is_file() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path)):
+                yield file
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of the files of a folder. Raises ``OSError`` where there is none."""
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def look_of(path: Path) -> Look | None:
+    """Return how a regular file looks; None for a folder, and where there is nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def weight_of(model: Any) -> int:
+    """Return the bytes of a live model's parameters, so far as it can be asked for them; storing it takes about as many."""
+    total = 0
+    for name in ("parameters", "buffers"):
+        give = getattr(model, name, None)
+        with contextlib.suppress(TypeError, ValueError, AttributeError, RuntimeError):
+            total += sum(int(getattr(one, "nbytes", 0)) for one in give()) if callable(give) else 0
+    return total
+
+
+def discard(detection: Detection, workspace: Path) -> None:
+    """Delete what a detector made itself and gave away, and the folder that it made for that."""
+    made = detection.path
+    if made is None or detection.snapshot != "take":
+        return
+    if made.is_dir():
+        shutil.rmtree(made, ignore_errors=True)
+    else:
+        made.unlink(missing_ok=True)
+    if made.parent != workspace and made.is_relative_to(workspace):
+        with contextlib.suppress(OSError):  # there is more in it
+            made.parent.rmdir()
+
+
+class Outdated(Exception):
+    """A file is not as its detector found it any more."""
+
+
+def snapshot(detection: Detection, target: Path) -> None:
+    """Keep what a detection is of, a file or a folder, at ``target``, where nothing is yet.
+
+    Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.system.files.FileChanged` where it changes meanwhile, and
+    :class:`Outdated` where it has changed since it was found complete.
+    """
+    assert detection.path is not None
+    if detection.snapshot == "take":
+        shutil.move(detection.path, target)
+    elif not detection.path.is_dir():
+        seen = _keep(detection.path, target, linked=detection.snapshot == "link")
+        if detection.stamp is not None and seen != attrs.evolve(detection.stamp, taken_ns=seen.taken_ns):
+            raise Outdated
+    else:
+        make_folder(target)
+        for file in _files(detection.path):
+            kept = target / file.relative_to(detection.path)
+            make_folder(kept.parent)
+            _keep(file, kept, linked=detection.snapshot == "link")
+
+
+def _keep(source: Path, target: Path, *, linked: bool) -> Stamp:
+    if linked:
+        with contextlib.suppress(OSError):  # another filesystem, or one without links
+            os.link(os.path.realpath(source), target)
+            return stamp(target.stat())
+    return copy_file(source, target, durable=False)
+
+
+def content_of(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the relative path and the sha256 of each file of a snapshot."""
+    return tuple(sorted((str(file.relative_to(path)), hash_blob(file)) for file in _files(path)))

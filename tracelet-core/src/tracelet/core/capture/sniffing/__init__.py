@@ -1,0 +1,50 @@
+"""What a file or a folder is, told by its content and its name: one of the 13 types, and ``CUSTOM`` for what is unknown.
+
+The rules are two tables, in :mod:`tracelet.core.capture.sniffing.rules`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.capture.sniffing.budget import Budget
+from tracelet.core.capture.sniffing.looking import FOLDERS_STEPS, MOST_FILES, FileLook, FolderLook
+from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
+
+__all__ = ["tell_type"]
+
+
+def tell_type(path: Path) -> ArtifactType:
+    """Return what a file, or a folder that is one thing, is.
+
+    Of a file the first 16 KB are read, with the directory of a zip archive and 1 MB at most of a pickle of torch in
+    it, whose opcodes are read; nothing is unpickled. Entries and opcodes are counted: what is beyond the first 25,000 is
+    not seen, so that no content makes a look long. A folder that no rule knows has the type of its files, if all
+    1,000 of them at most have the same. It raises nothing: what is unknown, gone or cannot be read is ``CUSTOM``.
+    """
+    try:
+        if not path.is_dir():
+            return _file(FileLook.at(path))
+        look = FolderLook.at(path)
+        return next((rule.type for rule in FOLDERS if rule.told.seen(look)), None) or _common(look)
+    except (OSError, ValueError):
+        # A path with a null character is a ValueError.
+        return ArtifactType.CUSTOM
+
+
+def _file(look: FileLook) -> ArtifactType:
+    return next((rule.type for rule in FILES if rule.told.seen(look)), ArtifactType.CUSTOM)
+
+
+def _common(folder: FolderLook) -> ArtifactType:
+    """The type that all files of a folder have."""
+    if len(folder.files) > MOST_FILES:
+        return ArtifactType.CUSTOM
+    types = set()
+    budget = Budget(FOLDERS_STEPS)
+    for path in folder.files:
+        types.add(_file(FileLook.at(path, budget)))
+        if len(types) > 1:
+            break
+    return types.pop() if len(types) == 1 else ArtifactType.CUSTOM

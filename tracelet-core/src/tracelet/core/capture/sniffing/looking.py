@@ -1,0 +1,190 @@
+"""One look at a file or a folder: what of it is read, and how much."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+import attrs
+
+from tracelet.core.capture.sniffing import pickles
+from tracelet.core.capture.sniffing.budget import Budget
+from tracelet.core.capture.sniffing.zips import Archive, Entry
+
+__all__ = ["FOLDERS_STEPS", "MOST_FILES", "FileLook", "FolderLook"]
+
+#: Bytes that are read from the start of a file.
+_HEAD = 16_384
+#: Bytes of a pickle whose opcodes are read.
+_PICKLE = 1_000_000
+#: Bytes that are read from the end of a file.
+_TAIL = 16
+#: Files of a folder that are looked at.
+MOST_FILES = 1000
+#: Entries of a folder, at any depth, that are listed.
+_MOST_ENTRIES = 10_000
+#: What it costs to begin to list a folder, in entries.
+_LISTING = 5
+#: Steps for a file, and for all files of a folder.
+_STEPS = 25_000
+FOLDERS_STEPS = 4 * _STEPS
+
+#: Control characters that no text has; tab, the ends of lines and pages, and escape are for text too.
+_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_WORDS = re.compile(r"[a-z]+")
+_NO_SPACE = re.compile(r"\S")
+#: What reading a broken archive raises.
+_BROKEN = (OSError, ValueError, OverflowError, struct.error, zlib.error)
+#: How torch's older format begins: a pickle, of whichever protocol, of the number 0x1950a86a20f9469cfc6c; two more
+#: follow before the object's own.
+_LEGACY_TORCH = re.compile(rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
+#: What may stand before the first element of a document, and how each of these ends.
+_PROLOG = {"<!--": "-->", "<?": "?>"}
+_PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+
+
+@attrs.frozen(slots=False)
+class FileLook:
+    """A regular file: its name in lower case, its size in bytes, how it begins and ends. The rest is read when asked for."""
+
+    path: Path
+    name: str
+    size: int
+    head: bytes
+    tail: bytes
+    budget: Budget
+
+    @classmethod
+    def at(cls, path: Path, budget: Budget | None = None) -> FileLook:
+        """Open a file and read its beginning; raises ``OSError``, also for what is no regular file.
+
+        A look at several files has one ``budget`` for them all.
+        """
+        # A FIFO without a writer would wait for one.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+            head = stream.read(_HEAD)
+            stream.seek(max(0, status.st_size - _TAIL))
+            tail = stream.read(_TAIL)
+            return cls(path, path.name.lower(), status.st_size, head, tail, budget or Budget(_STEPS))
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of the name, without the suffix."""
+        return frozenset(_WORDS.findall(PurePath(self.name).stem))
+
+    @functools.cached_property
+    def text(self) -> str | None:
+        """How it begins, as text; None where it is no text."""
+        encoding = "utf-16" if self.head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        try:
+            # The last character may be cut off.
+            text = self.head.decode(encoding, "ignore" if self.size > len(self.head) else "strict")
+        except UnicodeDecodeError:
+            if encoding == "utf-16":
+                return None
+            text = self.head.decode("latin-1")
+        return None if _NO_TEXT.search(text) else text
+
+    @functools.cached_property
+    def after_space(self) -> str:
+        """How it begins, as text, after white space; empty where it is no text."""
+        return (self.text or "").lstrip()
+
+    @functools.cached_property
+    def after_prolog(self) -> str:
+        """What follows white space, comments and declarations in the beginning of a text; empty where it is no text."""
+        text, at = self.after_space, 0
+        while opening := next((one for one in _PROLOG if text.startswith(one, at)), None):
+            closing = _PROLOG[opening]
+            end = text.find(closing, at + len(opening))
+            if end < 0:
+                return ""
+            more = _NO_SPACE.search(text, end + len(closing))
+            at = more.start() if more else len(text)
+        return text[at:]
+
+    @functools.cached_property
+    def archive(self) -> Archive:
+        """The directory of a zip archive; an empty one where it is no zip archive, or a broken one."""
+        if not self.head.startswith(b"PK\x03\x04"):
+            return Archive(())
+        try:
+            with self.path.open("rb") as stream:
+                return Archive.of(stream, self.size, self.budget)
+        except _BROKEN:
+            return Archive(())
+
+    @functools.cached_property
+    def entries(self) -> dict[str, Entry]:
+        """The entries of a zip archive by their names without folders: of several, the one with the shortest path."""
+        found: dict[str, Entry] = {}
+        for entry in self.archive.entries:
+            name = entry.name.rpartition("/")[2]
+            if name not in found or len(entry.name) < len(found[name].name):
+                found[name] = entry
+        return found
+
+    @functools.cached_property
+    def torch(self) -> pickles.Node | None:
+        """The top object of a file of torch, newer (a zip archive) or older; None for every other file."""
+        entry = self.entries.get("data.pkl")
+        try:
+            with self.path.open("rb") as stream:
+                if entry is not None:
+                    return pickles.read(self.archive.begin(stream, entry, _PICKLE, self.budget), self.budget)
+                if _LEGACY_TORCH.match(self.head):
+                    return pickles.read(stream.read(_PICKLE), self.budget, number=3)
+        except _BROKEN:
+            return None
+        return None
+
+    @functools.cached_property
+    def pickle(self) -> pickles.Node | None:
+        """The top object of a plain pickle of protocol 2 to 5, as far as it is seen in the beginning."""
+        plain = _PLAIN_PICKLE.match(self.head) and not _LEGACY_TORCH.match(self.head)
+        return pickles.read(self.head, self.budget) if plain else None
+
+
+@attrs.frozen
+class FolderLook:
+    """A folder: the names in it, and its files at any depth; no more folders are listed once there are enough of them."""
+
+    names: frozenset[str]
+    files: tuple[Path, ...]
+
+    @classmethod
+    def at(cls, path: Path) -> FolderLook:
+        """List a folder; raises ``OSError`` where it is none. Links to folders are not followed.
+
+        Of a very large one only the first entries are seen.
+        """
+        budget = Budget(_MOST_ENTRIES)
+        names: list[str] = []
+        files: list[Path] = []
+        waiting = [path]
+        while waiting and len(files) <= MOST_FILES and budget.take(_LISTING):
+            folder = waiting.pop()
+            with os.scandir(folder) as entries:
+                for _, entry in zip(budget.spend(), entries, strict=False):
+                    if folder == path:
+                        names.append(entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    else:
+                        files.append(Path(entry.path))
+        return cls(frozenset(names), tuple(files))
+
+    def any_ends(self, endings: Iterable[str]) -> bool:
+        """Whether a name in it ends with one of these."""
+        return any(name.endswith(tuple(endings)) for name in self.names)

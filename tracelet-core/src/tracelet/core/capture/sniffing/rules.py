@@ -1,0 +1,260 @@
+"""The rules by which a file or a folder gets its type: two tables, of which the first rule that holds decides.
+
+``docs/capture.md`` shows them. Content goes before names; what no rule knows is ``CUSTOM``.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import attrs
+
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.capture.sniffing import contents, signs
+from tracelet.core.capture.sniffing.looking import FileLook, FolderLook
+from tracelet.core.capture.sniffing.signs import (
+    Sign,
+    archive,
+    atom,
+    binary,
+    contains,
+    folder_has,
+    folder_with_ending,
+    named,
+    named_like,
+    starts,
+    text,
+    word,
+)
+
+__all__ = ["FILES", "FOLDERS", "Rule"]
+
+L = TypeVar("L")
+T = ArtifactType
+
+
+@attrs.frozen
+class Rule(Generic[L]):
+    """What it is, how it is told, and the type that it has."""
+
+    what: str
+    told: Sign[L]
+    type: ArtifactType
+
+    @property
+    def how(self) -> str:
+        """How it is told, in words."""
+        return self.told.words
+
+
+_HDF5 = starts(b"\x89HDF\r\n\x1a\n")
+_SAMPLES = word("sample", "samples", "prediction", "predictions", "preds")
+_PLOTS = word("plot", "plots", "chart", "curve", "curves", "heatmap", "histogram", "confusion", "attention")
+_MATPLOTLIB = contains(b"Software\x00Matplotlib")
+_TABLE = named(".csv", ".tsv", ".jsonl", ".ndjson") & text
+_LIST = named(".json") & signs.starts_like(r"\[", "`[`")
+_COLUMNS = starts(b"PAR1", b"ARROW1\0\0", b"FEA1", b"ORC", b"Obj\x01") & binary
+_NUMPY = starts(b"\x93NUMPY") | signs.arrays
+_RECORDS = (_NUMPY | _COLUMNS | _TABLE | _LIST).called("NumPy, Parquet and its kin, CSV, JSON lines or a JSON list")
+# A brand says what a file of the ISO base media format is for, see https://mp4ra.org. One that is for more than one
+# thing is in none of these lists, such as `crx ` (Canon's raw pictures and raw films) and `dash` (parts of a stream).
+_IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")
+_AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
+_VIDEO_BRANDS = (
+    *(b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42", b"avc1"),
+    *(b"qt  ", b"M4V ", b"M4VH", b"M4VP", b"F4V ", b"f4v ", b"mmp4", b"MSNV", b"XAVC", b"piff", b"isml"),
+    *(b"3gp4", b"3gp5", b"3gp6", b"3gp7", b"3gp8", b"3gp9", b"3ge6", b"3ge7", b"3gg6", b"3g2a", b"3g2b", b"3g2c"),
+)
+_PICTURE = (
+    starts(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"v/1\x01")
+    | (starts(b"RIFF") & starts(b"WEBP", at=8))
+    | (starts(b"BM") & starts(b"\0\0\0\0", at=6))
+    | atom(*_IMAGE_BRANDS)
+    | (named(".cr3") & atom(b"crx "))
+)
+
+FILES: tuple[Rule[FileLook], ...] = (
+    # Models, weights and checkpoints
+    Rule("TorchScript", archive("constants.pkl", "data.pkl"), T.MODEL),
+    Rule("exported program of torch", archive("archive_format") | archive("serialized_exported_program.json"), T.MODEL),
+    Rule(
+        "training state saved by torch",
+        signs.torch(
+            "torch file of an optimizer's state (or a scheduler's, or a gradient scaler's) or of a dict with one; of a "
+            "dict with weights and a counter; or of a dict with a state dict and other things",
+            contents.is_training,
+        ),
+        T.CHECKPOINT,
+    ),
+    Rule(
+        "module saved by torch",
+        signs.torch("torch file of a module, or of a dict that holds one", contents.is_model),
+        T.MODEL,
+    ),
+    Rule(
+        "tensors saved by torch",
+        signs.torch("torch file of tensors and state dicts alone", contents.is_weights),
+        T.WEIGHTS,
+    ),
+    Rule("safetensors", signs.safetensors, T.WEIGHTS),
+    Rule("GGUF", starts(b"GGUF") & binary, T.MODEL),
+    Rule("ONNX", signs.onnx, T.MODEL),
+    Rule("TensorFlow Lite", starts(b"TFL3", at=4), T.MODEL),
+    Rule("TensorFlow SavedModel's graph", named_like(r"saved_model\.pb", "`saved_model.pb`"), T.MODEL),
+    Rule("Keras", archive("config.json", "metadata.json", "model.weights.h5"), T.MODEL),
+    Rule("Keras in HDF5", _HDF5 & contains(b"model_config"), T.MODEL),
+    Rule(
+        "Keras weights in HDF5",
+        _HDF5 & (named(".weights.h5") | contains(b"layer_names") | (contains(b"layers\0") & contains(b"vars\0"))),
+        T.WEIGHTS,
+    ),
+    Rule("skops", archive("schema.json"), T.MODEL),
+    Rule("XGBoost", contains(b"learner") & starts(b"{L") | signs.json_with("learner"), T.MODEL),
+    Rule("LightGBM", signs.starts_like(r"tree\r?\nversion=", "`tree` and `version=`"), T.MODEL),
+    Rule("CatBoost", starts(b"CBM1") & binary, T.MODEL),
+    Rule(
+        "training state in a pickle",
+        signs.pickled("pickle of a training state, as for torch", contents.is_training),
+        T.CHECKPOINT,
+    ),
+    Rule(
+        "model in a pickle",
+        signs.pickled(
+            f"pickle of an object of {', '.join(contents.MODEL_LIBRARIES)}, or of a module of torch", contents.is_model
+        ),
+        T.MODEL,
+    ),
+    Rule("tensors in a pickle", signs.pickled("pickle of tensors of torch alone", contents.is_weights), T.WEIGHTS),
+    # Data
+    Rule("samples and predictions", _RECORDS & _SAMPLES, T.SAMPLE),
+    Rule("NumPy arrays", _NUMPY, T.DATASET),
+    Rule("Parquet, Arrow, Feather, ORC, Avro", _COLUMNS, T.DATASET),
+    Rule("HDF5", _HDF5, T.DATASET),
+    Rule(
+        "array or table in a pickle",
+        signs.pickled("pickle of an object of numpy, pandas, scipy, polars or pyarrow", contents.is_table),
+        T.DATASET,
+    ),
+    Rule("TFRecord", named(".tfrecord", ".tfrecords"), T.DATASET),
+    # Media
+    Rule(
+        "plot as an image",
+        _PICTURE.called("an image of a format of the next row") & (_PLOTS | _MATPLOTLIB),
+        T.VISUALIZATION,
+    ),
+    Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3)", _PICTURE, T.IMAGE),
+    Rule(
+        "SVG",
+        signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`"),
+        T.VISUALIZATION,
+    ),
+    Rule(
+        "audio (WAV, AIFF)",
+        (starts(b"RIFF") & starts(b"WAVE", at=8)) | (starts(b"FORM") & starts(b"AIFF", b"AIFC", at=8)),
+        T.AUDIO,
+    ),
+    Rule("audio (FLAC, AU, MIDI, M4A)", starts(b"fLaC", b".snd", b"MThd") | atom(*_AUDIO_BRANDS), T.AUDIO),
+    Rule(
+        "MP3",
+        (starts(b"ID3") & binary)
+        | (named(".mp3") & starts(b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")),
+        T.AUDIO,
+    ),
+    Rule("Ogg video", starts(b"OggS") & contains(b"theora"), T.VIDEO),
+    Rule("Ogg audio (Vorbis, Opus)", starts(b"OggS"), T.AUDIO),
+    Rule("video (MP4, MOV and their kin)", atom(*_VIDEO_BRANDS), T.VIDEO),
+    Rule(
+        "video (Matroska, WebM, MPEG, FLV, WMV)",
+        starts(b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11"),
+        T.VIDEO,
+    ),
+    Rule("AVI", starts(b"RIFF") & starts(b"AVI ", at=8), T.VIDEO),
+    # Reports
+    Rule("TensorBoard events", contains(b"brain.Event:") & binary, T.REPORT),
+    Rule("PDF", starts(b"%PDF-"), T.REPORT),
+    Rule(
+        "HTML",
+        signs.markup(r"<!doctype html|<html\b", "`<!doctype html` or `<html`"),
+        T.REPORT,
+    ),
+    Rule("notebook", signs.json_with("cells", "nbformat") & (named(".ipynb") | signs.json_with("cell_type")), T.REPORT),
+    Rule("text that is a report", named(".md", ".rst", ".tex") & text, T.REPORT),
+    # Code
+    Rule(
+        "source code",
+        named(
+            ".py",
+            ".pyi",
+            ".pyx",
+            ".r",
+            ".jl",
+            ".sh",
+            ".bash",
+            ".c",
+            ".h",
+            ".cc",
+            ".cpp",
+            ".hpp",
+            ".cu",
+            ".cuh",
+            ".rs",
+            ".go",
+            ".java",
+            ".scala",
+            ".kt",
+            ".js",
+            ".ts",
+            ".lua",
+            ".sql",
+            ".proto",
+        )
+        & text,
+        T.CODE,
+    ),
+    Rule(
+        "build file",
+        named_like(r"(?:.*\.)?(?:dockerfile|makefile)|cmakelists\.txt", "`Dockerfile`, `Makefile` or `CMakeLists.txt`")
+        & text,
+        T.CODE,
+    ),
+    Rule("script", signs.starts_like(r"#!\s*/", "`#!/`"), T.CODE),
+    # Text by its name
+    Rule("table or records as text", _TABLE, T.DATASET),
+    Rule("JSON list", _LIST, T.DATASET),
+    Rule("JSON object", (named(".json") & signs.json_with()) | signs.one_object, T.CONFIG),
+    Rule("YAML, TOML, INI", named(".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf") & text, T.CONFIG),
+    # Names that say what no content did
+    Rule(
+        "index of a TensorFlow checkpoint",
+        named(".index") & signs.ends(b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"),
+        T.CHECKPOINT,
+    ),
+    Rule(
+        "tensors of a TensorFlow checkpoint",
+        named_like(r".*\.data-\d{5}-of-\d{5}", "as `*.data-00000-of-00001`"),
+        T.CHECKPOINT,
+    ),
+    Rule("checkpoint by name", named(".ckpt") & binary, T.CHECKPOINT),
+)
+
+_WEIGHTS = folder_with_ending(".safetensors", ".safetensors.index.json") | folder_has(
+    "pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"
+)
+
+FOLDERS: tuple[Rule[FolderLook], ...] = (
+    Rule("TensorFlow SavedModel", folder_has("saved_model.pb", "saved_model.pbtxt"), T.MODEL),
+    Rule("model folder of a tracker", folder_has("MLmodel"), T.MODEL),
+    Rule(
+        "state of a trainer beside weights",
+        folder_has("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt"),
+        T.CHECKPOINT,
+    ),
+    Rule("distributed checkpoint of torch", folder_has(".metadata") & folder_with_ending(".distcp"), T.CHECKPOINT),
+    Rule("DeepSpeed checkpoint", folder_has("zero_to_fp32.py"), T.CHECKPOINT),
+    Rule("TensorFlow checkpoint", folder_has("checkpoint") & folder_with_ending(".index"), T.CHECKPOINT),
+    Rule("Orbax checkpoint", folder_has("_CHECKPOINT_METADATA", "_METADATA"), T.CHECKPOINT),
+    Rule("pipeline of models", folder_has("model_index.json", "modules.json"), T.MODEL),
+    Rule("adapter weights", folder_has("adapter_config.json"), T.WEIGHTS),
+    Rule("pretrained model", folder_has("config.json") & _WEIGHTS, T.MODEL),
+    Rule("sharded weights", folder_with_ending(".safetensors.index.json", ".bin.index.json"), T.WEIGHTS),
+)

@@ -1,0 +1,78 @@
+"""Puts to several backends at once: each is noted until all have answered, for a kill in the middle leaves it in some.
+
+puts/<experiment>/<order>~<put-id>~<name>.json    what is put, and where
+puts/<experiment>/<…>.lease                       who completes it in place of a dead process
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts.entries import check_name
+from tracelet.core.artifacts.plain import converter
+from tracelet.core.delivery.outbox import Parcel, without_secrets
+from tracelet.core.storage.paths import physical_name
+from tracelet.core.system.files import atomic_write
+from tracelet.core.system.links import read_own
+from tracelet.core.system.processes import ProcessId, alive, current
+from tracelet.core.system.schemas import SCHEMA, check_schema
+from tracelet.exceptions import NewerFormat, TraceletError
+
+__all__ = ["Put", "interrupted_puts", "note_put"]
+
+_LOG = logging.getLogger("tracelet.outbox")
+
+
+@attrs.frozen
+class Put:
+    """One artifact on its way to several backends."""
+
+    owner: ProcessId
+    #: To the first of them.
+    parcel: Parcel
+    #: By backend: what the user's own SDK said.
+    targets: dict[str, dict[str, Any]]
+
+    @property
+    def parcels(self) -> list[Parcel]:
+        """One delivery a backend."""
+        return [attrs.evolve(self.parcel, backend=name, sdk=sdk) for name, sdk in self.targets.items()]
+
+
+def note_put(directory: Path, parcels: Mapping[str, Parcel]) -> Path:
+    """Note a put before its first delivery; the note is to be deleted when each of them was made, or is in the outbox."""
+    first = next(iter(parcels.values()))
+    targets = {name: without_secrets(parcel.sdk) for name, parcel in parcels.items()}
+    put = Put(current(), attrs.evolve(first, sdk={}), targets)
+    path = directory / "puts" / physical_name(first.run.experiment) / f"{first.key}.json"
+    # A power cut that takes the note away takes a put with it that had not returned.
+    atomic_write(path, json.dumps({"schema": SCHEMA, **converter().unstructure(put)}).encode(), durable=False)
+    return path
+
+
+def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
+    """Yield the puts of dead processes of this machine, oldest first, but for those of a later release."""
+    for path in sorted((directory / "puts").glob("*/*.json"), key=lambda path: path.name):
+        try:
+            plain = json.loads(read_own(path))
+            check_schema(plain, SCHEMA, str(path))
+            put = converter().structure(plain, Put)
+            put.parcel.manifest.check_sealed()
+            for name in (put.parcel.run.id, *put.targets):
+                check_name(name)
+        except FileNotFoundError:
+            continue  # it was completed meanwhile
+        except NewerFormat as error:
+            _LOG.warning("%s", error)
+            continue
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError):
+            _LOG.warning("%s is damaged, and is passed over: delete it.", path)
+            continue
+        if put.owner.host == current().host and not alive(put.owner):
+            yield path, put

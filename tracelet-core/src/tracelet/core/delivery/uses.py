@@ -1,0 +1,98 @@
+"""What runs used and backends are still to note in their own lineage: one small file a use and backend, kept until it is noted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts.entries import check_name
+from tracelet.core.plugins.backend import RunInfo, parse_ref
+from tracelet.core.storage.paths import physical_name
+from tracelet.core.system.files import atomic_write
+from tracelet.core.system.links import read_own
+from tracelet.core.system.schemas import SCHEMA, check_schema
+from tracelet.exceptions import TraceletError
+
+__all__ = ["Use", "Uses"]
+
+_LONGEST = 10_000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@attrs.frozen
+class Use:
+    """A run uses a version, and a backend that may hold it is to note that."""
+
+    backend: str
+    run: RunInfo
+    name: str
+    #: How the backend finds the version.
+    ref: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """The same for the same use."""
+        return hashlib.sha256(f"{self.run.id} {self.name} {self.ref} {self.digest}".encode()).hexdigest()
+
+
+class Uses:
+    """The uses that are not noted, of a tracelet directory: ``uses/<experiment>/<backend>/<key>.json``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._root = directory / "uses"
+
+    def add(self, use: Use) -> None:
+        """Keep a use until it is noted. Raises ``OSError``."""
+        plain = {
+            "schema": SCHEMA,
+            "experiment": use.run.experiment,
+            "run": {"id": use.run.id, "started_at": use.run.started_at},
+            "name": use.name,
+            "ref": use.ref,
+            "digest": use.digest,
+        }
+        file = self._file(use)
+        atomic_write(file, json.dumps(plain).encode())
+
+    def noted(self, use: Use) -> None:
+        """Forget a use that is noted, or never will be."""
+        self._file(use).unlink(missing_ok=True)
+
+    def waiting(self, experiment: str, backend: str) -> list[Use]:
+        """Return what a backend is to note of an experiment."""
+        return list(self._read(self._root.glob(f"{physical_name(experiment)}/{backend}/*.json")))
+
+    def everything(self) -> list[Use]:
+        """Return what is not noted, of all experiments and backends."""
+        return list(self._read(self._root.glob("*/*/*.json")))
+
+    def _file(self, use: Use) -> Path:
+        return self._root / physical_name(use.run.experiment) / use.backend / f"{use.key}.json"
+
+    def _read(self, files: Iterator[Path]) -> Iterator[Use]:
+        """What is none, or lies where it does not belong, is passed over: the directory may have come from elsewhere."""
+        for file in sorted(files):
+            try:
+                use = _use(json.loads(read_own(file)[:_LONGEST]), file.parent.name)
+                own = self._file(use) == file
+            except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError, TraceletError):
+                continue
+            if own:
+                yield use
+
+
+def _use(plain: Any, backend: str) -> Use:
+    check_schema(plain, SCHEMA, "this use")
+    run = RunInfo(check_name(plain["run"]["id"], "run"), plain["experiment"], float(plain["run"]["started_at"]))
+    parse_ref(plain["ref"])
+    if not _DIGEST.fullmatch(plain["digest"]) or not math.isfinite(run.started_at):
+        raise ValueError(plain)
+    return Use(check_name(backend, "backend"), run, check_name(plain["name"]), plain["ref"], plain["digest"])

@@ -1,0 +1,121 @@
+"""A run's capture, and those of dead processes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tracelet.core.artifacts.results import LogResults
+from tracelet.core.capture.journal import Leftover, leftovers
+from tracelet.core.experiment.context import Site
+from tracelet.core.plugins.backend import RunInfo
+from tracelet.core.plugins.detector import DetectorSpec
+
+if TYPE_CHECKING:
+    from tracelet.core.capture.pipeline import Capture
+
+__all__ = ["Captures"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: Seconds for submitting what is not submitted, however late it is.
+_SHORTEST = 0.5
+#: Seconds that nothing takes.
+_LONG = 1e7
+#: Takes an artifact, its labels and its put-id; and, by name, the ``run`` and whether to ``take`` its files.
+Submit = Callable[..., "Future[LogResults]"]
+
+
+class Captures:
+    """What is captured in a run, and what dead processes captured and did not submit."""
+
+    def __init__(self, site: Site, submit: Submit) -> None:
+        self._site = site
+        self._submit = submit
+        #: The run's own.
+        self.own: Capture | None = None
+        #: What goes on with the captures of dead processes.
+        self._resumed: list[Capture] = []
+
+    def prepare(self, run: RunInfo) -> None:
+        """Make the run's own capture, where anything is to be captured. Raises :class:`~tracelet.ConfigError`."""
+        if self._site.settings.watch_filesystem and not self._site.settings.artifact_watch_dirs:
+            _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
+        specs = [spec for spec in self._site.plugins().detectors if getattr(self._site.settings, spec.switch)]
+        self.own = self._made(specs, run, self._submit) if specs else None
+
+    def start(self) -> None:
+        """Go on with the captures of dead processes, and start the run's own. Raises :class:`~tracelet.ConfigError`."""
+        self._resumed = [self._resume(left, self._submit) for left in self._left()]
+        if self.own is not None:
+            self.own.start()
+
+    def hand_over(self, left: Leftover, submit: Submit) -> None:
+        """Submit everything that a dead process captured, without end of patience, unless somebody else does."""
+        if self._site.outbox.lease(left.path):
+            until = time.monotonic() + _LONG
+            self._resume(left, submit).stop(until, until)
+
+    def settle_left(self, until: float) -> None:
+        """Submit what dead processes captured, which is older than what is logged now, or until then (monotonic)."""
+        for capture in self._resumed:
+            capture.settle(until)
+
+    def settle(self, until: float) -> None:
+        """Submit what is captured by now, or until then (monotonic)."""
+        for capture in self._all():
+            capture.settle(until)
+
+    def stop(self, seconds: float, last: float) -> None:
+        """Stop the detectors, and submit what they saw, for so many seconds each, and until ``last`` (monotonic) in all."""
+        # However late it is, there is a moment for what is quick: one for all, for there may be many.
+        last = max(last, time.monotonic() + _SHORTEST)
+        for capture in self._all():
+            capture.stop(min(time.monotonic() + seconds, last), last, 0.0)
+        self._resumed = []
+
+    @property
+    def waiting(self) -> int:
+        """How many captures are not submitted."""
+        return sum(capture.waiting for capture in self._all())
+
+    def stats(self) -> dict[str, Any] | None:
+        """Return what there is to know of the run's own, or None where nothing is captured."""
+        return self.own.stats() if self.own is not None else None
+
+    def _all(self) -> list[Capture]:
+        return self._resumed if self.own is None else [self.own, *self._resumed]
+
+    def _left(self) -> Iterator[Leftover]:
+        """The captures of dead processes, which are this one's to finish from now on."""
+        return (
+            left
+            for left in leftovers(self._site.directory, self._site.experiment)
+            if self._site.outbox.lease(left.path)
+        )
+
+    def _resume(self, left: Leftover, submit: Submit) -> Capture:
+        resumed = self._made((), left.head.run, submit, left)
+        resumed.start()
+        return resumed
+
+    def _made(
+        self, specs: Iterable[DetectorSpec], run: RunInfo, submit: Submit, left: Leftover | None = None
+    ) -> Capture:
+        # Most programs capture nothing, and need not pay for it.
+        from tracelet.core.capture.pipeline import Capture
+
+        own = partial(submit, run=run, take=True)
+        return Capture(
+            run,
+            self._site.settings,
+            self._site.directory,
+            specs,
+            own,
+            self._site.outbox.size_bytes,
+            left,
+            may_refuse=self._site.plugins().detectors.own,
+        )

@@ -1,0 +1,27 @@
+"""What the rooms of one experiment share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.plugins.registry import Registry
+from tracelet.settings import TraceletSettings
+
+__all__ = ["Site"]
+
+
+@attrs.frozen(eq=False)
+class Site:
+    """An experiment, how it is set up, and where it keeps what is its own."""
+
+    experiment: str
+    settings: TraceletSettings
+    #: The tracelet directory, absolute.
+    directory: Path
+    #: Looks the plugins up; the first time that takes a while.
+    plugins: Callable[[], Registry]
+    outbox: Outbox

@@ -1,0 +1,553 @@
+"""The artifact manager: route, seal, deliver, find."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts.artifacts import LoggedArtifact, TraceletArtifact
+from tracelet.core.artifacts.results import LogResults
+from tracelet.core.capture.journal import Leftover
+from tracelet.core.delivery.completion import Completion
+from tracelet.core.delivery.courier import Courier, Task, close_all
+from tracelet.core.delivery.drafts import seal_draft, staging_folder
+from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.outcomes import Outcome, run_ended, unwritable
+from tracelet.core.delivery.puts import Put, interrupted_puts, note_put
+from tracelet.core.delivery.uses import Use
+from tracelet.core.experiment.capture_recovery import Captures
+from tracelet.core.experiment.context import Site
+from tracelet.core.experiment.report import Tally, skipped
+from tracelet.core.experiment.resources import Wires, Wiring
+from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.plugins.backend import BackendSpec, Capability, Labels, RunInfo
+from tracelet.core.plugins.registry import Catalogue, Registry
+from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.reading.content import BackendShelf
+from tracelet.core.reading.finder import Finder
+from tracelet.core.sealing.draft import Draft
+from tracelet.core.sealing.route import targets_of
+from tracelet.core.sealing.seal import finish, prepare
+from tracelet.core.storage.blob_store import Store
+from tracelet.core.system.files import FileChanged, make_folder
+from tracelet.core.system.links import check_directory
+from tracelet.core.system.messages import many
+from tracelet.core.system.threads import Promise
+from tracelet.exceptions import (
+    ArtifactError,
+    BackendError,
+    ConfigError,
+    TraceletError,
+)
+from tracelet.settings import TraceletSettings
+
+__all__ = ["ArtifactManager"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: Seconds, beyond a delivery's own limit, for putting away what did not go through.
+_MARGIN = 1.0
+#: The part of the time for stopping that is kept for ending runs and processes.
+_RESERVE = 0.2
+#: The part of it in which what was captured is hashed.
+_CAPTURE = 0.4
+_POLL = 0.02
+
+
+class ArtifactManager:
+    """Everything an experiment does with artifacts. It exists, and answers, from construction on."""
+
+    def __init__(
+        self,
+        experiment: str,
+        settings: TraceletSettings,
+        directory: Path,
+        plugins: Callable[[], Registry],
+        *,
+        writes: bool,
+    ) -> None:
+        """``directory`` is the tracelet directory, absolute. ``writes`` is False in all ranks but one."""
+        check_directory(directory)
+        self._site = Site(experiment, settings, directory, plugins, Outbox(directory))
+        self._writes = writes
+        self._run: RunInfo | None = None
+        self._inputs: set[str] = set()
+        #: By draft: what its submitter was promised, and the backends that it is for.
+        self._promises: dict[Path, tuple[Future[LogResults], list[str]]] = {}
+        #: Drafts of this process that no sealer is on.
+        self._unsealed: list[Path] = []
+        #: What the drafts of the run at hand say whose they are; None while there is none.
+        self._session: str | None = None
+        #: What dead processes were putting into several backends.
+        self._interrupted: dict[Path, Put] = {}
+        self._wiring = Wiring(self._site, self._finish_draft)
+        self._captures = Captures(self._site, self._submit)
+        self._tally = Tally(self._site, lambda: self.store)
+
+    @property
+    def _wires(self) -> Wires:
+        return self._wiring.wires
+
+    @property
+    def finder(self) -> Finder:
+        """What finds stored versions; it needs no run."""
+        return self._wires.finder
+
+    @property
+    def store(self) -> Store:
+        """Where large files' bytes go."""
+        return self._wiring.store
+
+    @property
+    def serializers(self) -> Catalogue[SerializerSpec]:
+        """What objects and models can be stored as."""
+        return self._site.plugins().serializers
+
+    # -- the run
+
+    def begin(self, run: RunInfo) -> None:
+        """Start a run: bring the lanes up behind the caller, and take up what earlier processes left."""
+        if self._wiring.outdated:
+            self.release()
+        self._run = run
+        self._session = f"{run.id}~{os.getpid()}"
+        self._inputs.clear()
+        if not self._writes:
+            return
+        try:
+            make_folder(self._site.directory, shared=False)
+            self._captures.prepare(run)
+            self._site.outbox.begin_session(self._session)
+            wires = self._wires
+            for courier in wires.couriers.values():
+                courier.start()
+            self._interrupted = self._interrupted_puts(wires.couriers)
+            drafts = self._site.outbox.every_draft(self._site.experiment)
+            for path in sorted([*self._interrupted, *drafts], key=lambda path: path.name):
+                wires.sealer.add(path)
+            self._captures.start()
+        except BaseException:
+            self.end(failed=True)
+            raise
+
+    def _interrupted_puts(self, couriers: Mapping[str, Courier]) -> dict[Path, Put]:
+        """What a kill may have left in some of this run's backends: completed first, it is older than what comes."""
+        return {
+            path: put
+            for path, put in interrupted_puts(self._site.directory)
+            if put.parcel.run.experiment == self._site.experiment and put.targets.keys() <= couriers.keys()
+        }
+
+    def draft_captures(self, left: Leftover) -> None:
+        """Make drafts of what a dead process captured and did not submit, for whoever delivers drafts."""
+
+        def leave(
+            artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool
+        ) -> Future[LogResults]:
+            self._draft(artifact, labels, run, self._route(artifact), put_id, take=take)
+            left: Future[LogResults] = Future()
+            left.set_result(LogResults())
+            return left
+
+        self._captures.hand_over(left, leave)
+
+    def flush(self, timeout: float) -> int:
+        """Try to make every delivery that waits, for so many seconds; return how many are left."""
+        if not self._writes:
+            return 0
+        until = time.monotonic() + timeout
+        self._captures.settle(until)
+        unsealed, self._unsealed = self._unsealed, []
+        for path in unsealed:
+            self._wires.sealer.add(path)
+        self._wires.sealer.settle(until)
+        couriers = self._wires.couriers.values()
+        for courier in couriers:
+            courier.hurry()
+        while time.monotonic() < until and not all(courier.idle() for courier in couriers):
+            time.sleep(_POLL)
+        return self.waiting()
+
+    def waiting(self) -> int:
+        """Return how many deliveries of this experiment are in the outbox, or on their way there."""
+        outbox, experiment = self._site.outbox, self._site.experiment
+        deliveries = sum(len(outbox.waiting(experiment, name)) for name in self._wiring.specs)
+        return deliveries + len(outbox.every_draft(experiment)) + self._captures.waiting
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the last training that a detector watched in this run did not come to its end."""
+        return self._captures.own is not None and not self._captures.own.completed
+
+    def end(self, *, failed: bool) -> None:
+        """End the run: deliver for a bounded time, end every lane, and say what is left."""
+        until, run = time.monotonic() + self._site.settings.stop_timeout, self._running()
+        try:
+            last = until - self._site.settings.stop_timeout * _RESERVE
+            self._captures.stop(self._site.settings.stop_timeout * _CAPTURE, last)
+            self.flush(last - time.monotonic())
+        finally:
+            wires, self._run = self._wires, None
+            wires.sealer.close()
+            self._leave_drafts()
+            close_all(wires.couriers.values(), until, failed=failed)
+            wires.finder.close(until)
+            self._abandon_promises()
+            left = self.waiting()
+            self._wiring.cut()
+            # Also where the user interrupts: what waits is to be known of then, too.
+            self._tell_what_is_left(sum(courier.backlog.refused[run.id] for courier in wires.couriers.values()), left)
+
+    def _tell_what_is_left(self, refused: int, left: int) -> None:
+        if refused:
+            many_of_them = many(refused, "delivery", "deliveries")
+            _LOG.warning("backends refused %s of this run: `tracelet doctor` says which, and why.", many_of_them)
+        if left:
+            waiting = many(left, "delivery waits", "deliveries wait")
+            them = "it" if left == 1 else "them"
+            _LOG.warning("%s in %s: send %s with `tracelet sync`.", waiting, self._site.outbox.root, them)
+
+    def _leave_drafts(self) -> None:
+        """Leave what is not hashed to a later run, or to `tracelet sync`: nobody says any more that it is this run's."""
+        self._unsealed.clear()
+        if self._session is not None:
+            self._site.outbox.end_session(self._site.experiment, self._session)
+            self._session = None
+
+    def _abandon_promises(self) -> None:
+        for path, (_, targets) in list(self._promises.items()):
+            results = LogResults()
+            results.queued.update((name, run_ended(name)) for name in targets)
+            self._keep_promise(path, results)
+
+    def _keep_promise(self, path: Path, results: LogResults) -> None:
+        promise, _ = self._promises.pop(path, (None, []))
+        if promise is not None:
+            _keep(promise, results)
+
+    def disown(self) -> None:
+        """In a forked child: let go of the run, which is the parent's, and of all that waits there."""
+        self._run = None
+        self._unsealed.clear()
+        self._promises.clear()
+        self._captures.stop(0.0, time.monotonic())
+        if self._wiring.laid is not None:
+            close_all(self._wires.couriers.values(), time.monotonic() + self._site.settings.stop_timeout, failed=False)
+        self.release()
+
+    def release(self) -> None:
+        """End what only reads, where no run is on."""
+        if self._run is None and (wires := self._wiring.cut()) is not None:
+            wires.finder.close(time.monotonic() + self._site.settings.stop_timeout)
+
+    # -- writing
+
+    def log(self, artifact: TraceletArtifact, labels: Labels) -> LogResults:
+        """Seal an artifact, deliver it, and say what became of it. Raises for misuse only."""
+        run = self._running()
+        targets = self._route(artifact)
+        if not self._writes:
+            return skipped(target.name for target in targets)
+        patience = time.monotonic() + self._site.settings.deadline
+        self._captures.settle_left(patience)
+        self._wires.sealer.settle(patience, artifact.name)
+        outcomes = self._log_once(artifact, labels, run, targets, snapshot=False)
+        changed = [name for name, outcome in outcomes.items() if isinstance(outcome.error, FileChanged)]
+        if changed:
+            again = [target for target in targets if target.name in changed]
+            outcomes |= self._log_once(artifact, labels, run, again, snapshot=True)
+        results = self._tally.results(outcomes, raised=True)
+        if results.misuse is not None:
+            raise results.misuse
+        results.warnings += artifact._warnings
+        if self._site.settings.strict:
+            results.raise_for_errors()
+        return results
+
+    def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
+        """Snapshot an artifact into the outbox and return; the future gives what became of it."""
+        promise = self._submit(artifact, labels, uuid.uuid4().hex, run=self._running())
+        return _with_warnings(promise, tuple(artifact._warnings))
+
+    def _submit(
+        self, artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool = False
+    ) -> Future[LogResults]:
+        """With ``take`` the files are Tracelet's own."""
+        targets = self._route(artifact)
+        promise: Future[LogResults] = Future()
+        promise.set_running_or_notify_cancel()  # it is not to be cancelled
+        if not self._writes:
+            promise.set_result(skipped(target.name for target in targets))
+            return promise
+        try:
+            path = self._draft(artifact, labels, run, targets, put_id, take=take)
+        except OSError as error:
+            promise.set_result(
+                self._tally.results({target.name: Outcome(error=unwritable(error)) for target in targets})
+            )
+            return promise
+        self._tally.counts["submitted"] += 1
+        self._promises[path] = promise, [target.name for target in targets]
+        self._wires.sealer.add(path)
+        return promise
+
+    def _draft(
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        put_id: str,
+        *,
+        take: bool = False,
+    ) -> Path:
+        """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
+        draft = self._prepared(artifact, run, targets, put_id, snapshot=True, take=take)
+        known = {target.name: self._wires.sdk[target.name] for target in targets}
+        return self._site.outbox.add_draft(draft, labels, run, known, self._session)
+
+    def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
+        """Note that the run uses this version: what it logs from now on names its digest as an input.
+
+        Every backend that has lineage of its own is told behind the caller's back, and notes it where it holds that content.
+        """
+        run = self._running()
+        if self._writes and artifact.digest not in self._inputs:
+            for name, spec in self._wiring.specs.items():
+                if Capability.INPUTS in spec.capabilities:
+                    self._wires.couriers[name].note_input(_use(artifact, name, run))
+        self._inputs.add(artifact.digest)
+        return artifact
+
+    def _running(self) -> RunInfo:
+        if self._run is None:
+            raise ConfigError(
+                f"experiment {self._site.experiment!r} has no run: call start() first, or use it in a with statement."
+            )
+        return self._run
+
+    def _route(self, artifact: TraceletArtifact) -> list[BackendSpec]:
+        return targets_of(artifact, self._wiring.specs, self._site.settings.routing, self._site.plugins())
+
+    def _prepared(
+        self,
+        artifact: TraceletArtifact,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        put_id: str,
+        *,
+        snapshot: bool,
+        take: bool = False,
+    ) -> Draft:
+        staging = staging_folder(self._site.directory, put_id)
+        try:
+            draft = prepare(
+                artifact,
+                put_id=put_id,
+                run_id=run.id,
+                inputs=self._inputs if run == self._run else (),
+                staging=staging,
+                serializers=self.serializers,
+                targets=targets,
+                snapshot=snapshot,
+                take=take,
+            )
+            artifact.check_content()  # last: what else is wrong with it says more
+            return draft
+        except FileChanged as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise ArtifactError(f"{error} It keeps changing: log it when it is written.") from error
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+    def _limit_mb(self) -> float | None:
+        return None if self._site.settings.on_large == "upload" else self._site.settings.large_file_mb
+
+    def _log_once(
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        *,
+        snapshot: bool,
+    ) -> dict[str, Outcome]:
+        tasks: dict[str, Task] = {}
+        note: Path | None = None
+        try:
+            draft = self._prepared(artifact, run, targets, uuid.uuid4().hex, snapshot=snapshot)
+        except OSError as error:
+            return {target.name: Outcome(error=unwritable(error)) for target in targets}
+        try:
+            sealed = finish(draft, store=self.store, limit_mb=self._limit_mb())
+            self._tally.tell_unportable(sealed.manifest.stored)
+            until = time.monotonic() + limit_for(sealed.manifest.held_bytes, self._site.settings) + _MARGIN
+            order = self._site.outbox.clock(run.experiment).tick()
+            parcels = {
+                target.name: Parcel(
+                    target.name, run, labels, self._wires.sdk[target.name], sealed.manifest, time.time(), order=order
+                )
+                for target in targets
+            }
+            if len(parcels) > 1:
+                with contextlib.suppress(OSError):  # without it, a kill in the middle is not mended
+                    note = note_put(self._site.directory, parcels)
+            for name, parcel in parcels.items():
+                own = attrs.evolve(sealed, rendered=draft.rendered.get(name))
+                tasks[name] = self._wires.couriers[name].send(own, parcel)
+            return {name: self._wires.couriers[name].wait_for(task, until) for name, task in tasks.items()}
+        except FileChanged as error:
+            return {target.name: Outcome(error=error) for target in targets}
+        except BackendError as error:
+            return self._kept(artifact, labels, run, targets, error)
+        finally:
+            _remove_after(draft.staging, note, tasks.values())
+
+    def _kept(
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        error: BackendError,
+    ) -> dict[str, Outcome]:
+        """Keep what the store did not take, to be sealed when it is back."""
+        try:
+            self._unsealed.append(self._draft(artifact, labels, run, targets, uuid.uuid4().hex))
+        except OSError as failure:
+            return {target.name: Outcome(error=unwritable(failure)) for target in targets}
+        return {target.name: Outcome(error=error, queued=True) for target in targets}
+
+    def _complete(self, path: Path, put: Put, couriers: Mapping[str, Courier]) -> None:
+        """Queue what was interrupted for the backends that lack it."""
+        for parcel in put.parcels:
+            couriers[parcel.backend].check_address(parcel.sdk)
+        site = self._site
+        with Completion(site.directory, site.settings, site.plugins(), site.outbox) as completion:
+            completion.complete(path, put)
+        for courier in couriers.values():
+            courier.look_again()
+
+    def _finish_draft(self, path: Path, couriers: Mapping[str, Courier]) -> None:
+        """Hash a draft, and hand one delivery a backend to the couriers."""
+        put = self._interrupted.pop(path, None)
+        if put is not None:
+            self._complete(path, put, couriers)
+            return
+        outcomes: dict[str, Future[Outcome]] = {}
+        try:
+            for parcel in seal_draft(path, self._site.outbox, self.store, self._limit_mb(), self._session):
+                self._tally.tell_unportable(parcel.manifest.stored)
+                if parcel.backend in couriers:
+                    outcomes[parcel.backend] = couriers[parcel.backend].expect(parcel)
+            if not outcomes and not path.exists():
+                # Somebody else has finished it, and told nobody.
+                for courier in couriers.values():
+                    courier.look_again()
+        except (BackendError, OSError) as failure:
+            # The store is away, or the disk is full: the snapshots are safe here, and are sealed when that has passed.
+            error = unwritable(failure) if isinstance(failure, OSError) else failure
+            self._unsealed.append(path)
+            _, targets = self._promises.get(path, (None, []))
+            self._keep_promise(path, self._tally.results({n: Outcome(error=error, queued=True) for n in targets}))
+            return
+        except TraceletError as error:
+            promise, _ = self._promises.pop(path, (None, []))
+            if promise is not None:
+                promise.set_exception(error)
+            raise
+        _when_all(
+            outcomes,
+            lambda: self._keep_promise(path, self._tally.results({n: o.result() for n, o in outcomes.items()})),
+        )
+
+    # -- telling
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return what there is to know without asking any backend: plain data, for people and logs.
+
+        ``backends`` has for each its state, the reason where it is broken, what waits and what was
+        delivered; ``counts`` is about this process; sizes are in megabytes where their name says so.
+        """
+        couriers = self._wires.couriers
+        return {
+            "enabled": self._site.settings.enable_artifacts,
+            "experiment": self._site.experiment,
+            "run": self._run.id if self._run is not None else None,
+            "writes": self._writes,
+            "directory": str(self._site.directory),
+            "store": self._site.settings.store or str(self._site.directory),
+            "routing": self._site.settings.routing,
+            "large_file_mb": self._site.settings.large_file_mb,
+            "on_large": self._site.settings.on_large,
+            "backends": {name: courier.state() for name, courier in couriers.items()},
+            "counts": dict(self._tally.counts),
+            "capture": self._captures.stats(),
+            "outbox": {"waiting": self.waiting(), "refused": len(list(self._site.outbox.refused()))},
+        }
+
+
+def _use(artifact: LoggedArtifact, backend: str, run: RunInfo) -> Use:
+    """A version is known by its number where it was found, and elsewhere by its content."""
+    shelf = artifact._shelf
+    ref = f"sha256:{artifact.digest}"
+    if isinstance(shelf, BackendShelf) and shelf.backend == backend:
+        ref = f"v{shelf.stored.number}"
+    return Use(backend, run, artifact.name, ref, artifact.digest)
+
+
+def _keep(promise: Future[LogResults], results: LogResults) -> None:
+    """Give whoever holds a promise what :meth:`ArtifactManager.log` would have returned, or raised."""
+    if results.misuse is not None:
+        promise.set_exception(results.misuse)
+    else:
+        promise.set_result(results)
+
+
+def _with_warnings(promise: Future[LogResults], warnings: Collection[str]) -> Future[LogResults]:
+    told: Promise[LogResults] = Promise()
+    told.set_running_or_notify_cancel()
+
+    def tell(done: Future[LogResults]) -> None:
+        if error := done.exception():
+            told.set_exception(error)
+            return
+        done.result().warnings.extend(warnings)
+        told.set_result(done.result())
+
+    promise.add_done_callback(tell)
+    return told
+
+
+def _when_all(futures: Mapping[str, Future[Any]], then: Callable[[], None]) -> None:
+    """Call ``then`` once when every future is done."""
+    left = set(futures)
+
+    def done(name: str) -> None:
+        left.discard(name)
+        if not left:
+            then()
+
+    if not futures:
+        then()
+    for name, future in futures.items():
+        future.add_done_callback(lambda _, name=name: done(name))  # type: ignore[misc]
+
+
+def _remove_after(staging: Path, note: Path | None, tasks: Collection[Task]) -> None:
+    """Remove a staging folder once no delivery reads from it any more, and the note of a put once it is in no danger."""
+    futures = {str(number): task.outcome for number, task in enumerate(tasks)}
+    _when_all(futures, lambda: shutil.rmtree(staging, ignore_errors=True))
+    if note is not None:
+        safe = {str(number): task.safe for number, task in enumerate(tasks)}
+        _when_all(safe, lambda: note.unlink(missing_ok=True))

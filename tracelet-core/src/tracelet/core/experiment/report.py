@@ -1,0 +1,98 @@
+"""What became of artifacts: counted, told, and given as results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from tracelet.core.artifacts.results import LogResult, LogResults
+from tracelet.core.delivery.outcomes import Outcome
+from tracelet.core.experiment.context import Site
+from tracelet.core.plugins.backend import StoredArtifact
+from tracelet.core.storage.blob_store import Store
+from tracelet.core.system.messages import sentence
+from tracelet.exceptions import TraceletError
+
+__all__ = ["Tally", "skipped"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+
+
+class Tally:
+    """What became of one experiment's artifacts in this process."""
+
+    def __init__(self, site: Site, store: Callable[[], Store]) -> None:
+        self.counts = {"logged": 0, "unchanged": 0, "queued": 0, "failed": 0, "submitted": 0}
+        self._site = site
+        self._store = store
+        self._told = False
+        #: By backend: what was said last of why it does not take what it is to get.
+        self._said: dict[str, str] = {}
+
+    def results(self, outcomes: Mapping[str, Outcome], *, raised: bool = False) -> LogResults:
+        """Count outcomes, warn of those that are not as they should be, and return them as the user gets them.
+
+        What all backends refuse, and is ``raised`` where the caller cannot miss it, needs no warning.
+        """
+        results = LogResults()
+        for name, outcome in outcomes.items():
+            if outcome.delivered is not None:
+                results[name] = self._result(name, outcome.delivered.stored, created=outcome.delivered.created)
+                self.counts["logged" if outcome.delivered.created else "unchanged"] += 1
+                self._said.pop(name, None)
+                continue
+            assert outcome.error is not None
+            if outcome.queued:
+                results.queued[name] = outcome.error
+                self.counts["queued"] += 1
+                self._tell_queued(name, outcome)
+            else:
+                results.failed[name] = outcome.error
+                self.counts["failed"] += 1
+        if not (raised and results.misuse):
+            for name, error in results.failed.items():
+                _LOG.warning("%s: %s", name, error)
+        return results
+
+    def _tell_queued(self, name: str, outcome: Outcome) -> None:
+        """Warn of a delivery that waits; of many that wait for the same reason once, until one is made."""
+        assert outcome.error is not None
+        # While a backend is left alone each error says for how long, and what it comes from stays the same.
+        cause = outcome.error.__cause__
+        reason = sentence(cause if isinstance(cause, TraceletError) else outcome.error)
+        again = outcome.told or self._said.get(name) == reason
+        self._said[name] = reason
+        level = logging.INFO if again else logging.WARNING
+        _LOG.log(level, "%s: %s Queued in %s.", name, sentence(outcome.error), self._site.outbox.root)
+
+    def _result(self, name: str, stored: StoredArtifact, *, created: bool) -> LogResult:
+        return LogResult(
+            backend=name,
+            version=stored.version,
+            uri=stored.uri,
+            size_bytes=stored.manifest.size_bytes,
+            digest=stored.manifest.digest,
+            portable=self._store().portable or not stored.manifest.stored,
+            created=created,
+            pending=stored.pending,
+        )
+
+    def tell_unportable(self, stored: Collection[Any]) -> None:
+        """Warn, once, where the bytes of these entries are on this machine alone."""
+        store = self._store() if stored and not self._told else None
+        if store is not None and not store.portable:
+            self._told = True
+            _LOG.warning(
+                "files over %g MB stay on this machine, in %s, and backends get references: set TRACELET_STORE to a place "
+                "that others can read, or on_large='upload'.",
+                self._site.settings.large_file_mb,
+                store.uri("0" * 64).rpartition("/objects/")[0],
+            )
+
+
+def skipped(backends: Iterable[str]) -> LogResults:
+    """Return the results in a rank that writes nothing."""
+    results = LogResults()
+    results.skipped.update(dict.fromkeys(backends, "only rank 0 writes"))
+    return results

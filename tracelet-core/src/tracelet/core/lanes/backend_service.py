@@ -1,0 +1,334 @@
+"""One open backend and what core asks of it; on the far side of a lane, or in the same process."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.artifacts.manifest import Manifest
+from tracelet.core.plugins.backend import (
+    PROTOCOLS,
+    Abilities,
+    Backend,
+    BackendContext,
+    BackendSpec,
+    Labels,
+    RunInfo,
+    SealedArtifact,
+    StoredArtifact,
+    abilities_of,
+    flaw_of,
+)
+from tracelet.core.plugins.shapes import misfit
+from tracelet.core.system.files import FileChanged
+from tracelet.exceptions import (
+    ArtifactError,
+    BackendError,
+    IntegrityError,
+    NewerFormat,
+    PluginError,
+    TraceletError,
+    UnsafePath,
+    VersionConflict,
+)
+
+__all__ = ["Delivered", "Service"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: What reading a version raises that was changed, or that a later release wrote.
+_DAMAGED = (IntegrityError, UnsafePath, NewerFormat)
+
+
+@attrs.frozen
+class Delivered:
+    """A version that has the artifact, and whether this delivery made it."""
+
+    stored: StoredArtifact
+    created: bool
+
+
+def _calls(protocol: type) -> Iterator[tuple[str, list[str], list[str]]]:
+    """How core calls each method of a protocol: its name, its arguments in their order, and those by name."""
+    for name, method in vars(protocol).items():
+        if inspect.isfunction(method) and not name.startswith("_"):
+            _, *parameters = inspect.signature(method).parameters.values()
+            named = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+            yield name, [one.name for one in parameters if one.name not in named], named
+
+
+def _checked(spec: BackendSpec, backend: Any) -> tuple[Backend, Abilities]:
+    """Return a backend that can be called as core does, and what it can do; raises :class:`PluginError` for any other."""
+    able = abilities_of(backend)
+    declared = [protocol for capability, protocol in PROTOCOLS.items() if capability in spec.capabilities]
+    # What is declared and not there is told, too: core goes by the declaration before it opens a backend.
+    for method, arguments, named in chain.from_iterable(map(_calls, (Backend, *able.protocols, *declared))):
+        wrong = misfit(getattr(backend, method, None), arguments, named)
+        if wrong:
+            raise PluginError(
+                f"the plugin of the backend {spec.name!r} is broken: {type(backend).__name__}.{method} cannot be called: "
+                f"{wrong}. Repair it, or choose another backend."
+            )
+    return backend, able
+
+
+class Service:
+    """An open backend. Its public methods are the requests that a lane carries."""
+
+    def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
+        self.name = spec.name
+        self._backend, self._able = _checked(spec, spec.open(experiment, settings, context))
+        self._run: RunInfo | None = None
+
+    def ping(self) -> None:
+        """Answer; an open backend has proved all there is to prove."""
+
+    def begin(self, run: RunInfo) -> None:
+        """Start or attach to a run, unless it is the one at hand."""
+        if self._run != run:
+            self._backend.start(run)
+            self._run = run
+
+    def deliver(self, sealed: SealedArtifact, labels: Labels, run: RunInfo, again: bool) -> Delivered:
+        """Store an artifact once, whatever happened before.
+
+        ``again`` says that an earlier attempt may have got further than its caller knows. The same content as
+        the newest version, or as the label's, is not sent; only its labels move.
+        """
+        manifest = sealed.manifest
+        if again:
+            stored = self._readable(manifest.name, f"put:{manifest.put_id}")
+            if stored is not None:
+                return self._healed(self._relabelled(stored, labels), sealed, created=True)
+        if labels.version:
+            stored = self._labelled(manifest, labels.version)
+            if stored is not None:
+                return self._healed(self._relabelled(stored, labels), sealed, created=False)
+        holders = self._holders(manifest.name, labels.aliases)
+        stored = self._put_next(sealed, labels, run)
+        if stored is None:
+            latest, known = self._latest(manifest.name)
+            if known is not None and known.manifest.type is not manifest.type:
+                raise ArtifactError(
+                    f"{manifest.name!r} is a {known.manifest.type.value} in this experiment, and this is a "
+                    f"{manifest.type.value}: a name has one type. Choose another name."
+                )
+            if latest is not None and self._covers(latest, manifest, labels):
+                return self._healed(self._relabelled(latest, labels), sealed, created=False)
+            _check_sources(sealed)
+            self.begin(run)
+            stored = self._version("put", self._backend.put(sealed, labels), manifest.name)
+        self._check_unchanged(sealed, stored, holders)
+        return Delivered(stored, stored.manifest.put_id == manifest.put_id)
+
+    def _put_next(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact | None:
+        """Put what is other content than the newest version has, as far as that is remembered, without a look."""
+        manifest = sealed.manifest
+        recalls = self._able.recalls
+        if recalls is None:
+            return None
+        recalled = self._version_or_none("recall", recalls.recall(manifest.name), manifest.name)
+        if recalled is None or recalled.manifest.type is not manifest.type:
+            return None
+        if recalled.manifest.digest == manifest.digest:
+            return None
+        _check_sources(sealed)
+        self.begin(run)
+        return self._version_or_none("put_next", recalls.put_next(sealed, labels), manifest.name)
+
+    def find(self, name: str, ref: str) -> StoredArtifact | None:
+        """Return the version that ``ref`` means, or None."""
+        return self._version_or_none("find", self._backend.find(name, ref), name)
+
+    def list(self, name: str | None, type: ArtifactType | None) -> tuple[StoredArtifact, ...]:
+        """Return every version, or those of a name or type; an error has what came before it in its ``answers``."""
+        found: list[StoredArtifact] = []
+        try:
+            # What came before an error stays in it.
+            found.extend(
+                stored
+                for stored in self._versions(self._backend.list(name=name, type=type))
+                if name in {None, stored.manifest.name} and type in {None, stored.manifest.type}
+            )
+        except TraceletError as error:
+            error.answers = tuple(found)
+            raise
+        return tuple(found)
+
+    def fetch(self, stored: StoredArtifact, paths: tuple[str, ...], dest: Path) -> None:
+        """Write files of a version under an empty folder."""
+        self._backend.fetch(stored, paths, dest)
+
+    def remedy(self, stored: StoredArtifact, path: str) -> str:
+        """Say where the damaged bytes at a path of a version are, and what puts them right."""
+        place = self._able.heals.place(stored, path) if self._able.heals is not None else ""
+        if place:
+            return f"They are {place}: log the same content again, which puts them right"
+        return "Log it again with another description, which makes a new version"
+
+    def record_input(self, stored: StoredArtifact, run: RunInfo) -> None:
+        """Note in the backend, where it can, that the run uses this version."""
+        if self._able.records_inputs is not None:
+            self.begin(run)
+            self._able.records_inputs.record_input(stored)
+
+    def collect(self, older_than: float) -> int:
+        """Clear the backend's own garbage, where it can; return the bytes."""
+        return sum(self._able.collects.collect(older_than)) if self._able.collects is not None else 0
+
+    def stop(self, failed: bool) -> None:
+        """The run ends, and with it the use of the backend."""
+        self._backend.stop(failed=failed)
+
+    def _version(self, method: str, answer: object, name: str) -> StoredArtifact:
+        """Return what a method answered, where it is a version of that name; what is not will not be one later."""
+        if not isinstance(answer, StoredArtifact):
+            raise self._wrong(f"{method} must return a StoredArtifact, and returned {answer!r}")
+        if flaw := flaw_of(answer):
+            raise self._wrong(f"{method} returned a StoredArtifact whose {flaw}")
+        if answer.manifest.name != name:
+            raise self._wrong(f"{method} was asked about {name!r}, and answered about {answer.manifest.name!r}")
+        return answer
+
+    def _version_or_none(self, method: str, answer: object, name: str) -> StoredArtifact | None:
+        return None if answer is None else self._version(method, answer, name)
+
+    def _versions(self, answer: object) -> Iterator[StoredArtifact]:
+        if not isinstance(answer, Iterable):
+            raise self._wrong(f"list must return an iterable of StoredArtifact, and returned {answer!r}")
+        for one in answer:
+            if not isinstance(one, StoredArtifact):
+                raise self._wrong(f"list must return an iterable of StoredArtifact, and one of them is {one!r}")
+            if flaw := flaw_of(one):
+                raise self._wrong(f"list gave a StoredArtifact whose {flaw}")
+            yield one
+
+    def _wrong(self, what: str) -> BackendError:
+        return BackendError(
+            f"the plugin of the backend {self.name!r} is broken: {what}. Repair it, or choose another backend.",
+            backend=self.name,
+            retryable=False,
+        )
+
+    def _healed(self, stored: StoredArtifact, sealed: SealedArtifact, *, created: bool) -> Delivered:
+        """Nothing is sent; but what was lost of the version meanwhile, or damaged, is put right."""
+        if self._able.heals is not None:
+            self._able.heals.heal(stored, sealed)
+        return Delivered(stored, created)
+
+    def _readable(self, name: str, ref: str) -> StoredArtifact | None:
+        """Find a version; one whose manifest is damaged is none, and stands in nobody's way."""
+        try:
+            return self._ask(name, ref)
+        except _DAMAGED as error:
+            _LOG.warning("%r %s is passed over: %s", name, ref, error)
+            return None
+
+    def _ask(self, name: str, ref: str) -> StoredArtifact | None:
+        """Find a version; an answer that cannot be read may have been changed on its way, and is asked for once more."""
+        try:
+            return self.find(name, ref)
+        except _DAMAGED:
+            return self.find(name, ref)
+
+    def _latest(self, name: str) -> tuple[StoredArtifact | None, StoredArtifact | None]:
+        """The newest version, or None where it is damaged; and the newest that tells the name's type."""
+        try:
+            latest = self._ask(name, "latest")
+        except _DAMAGED as error:
+            _LOG.warning("the newest version of %r is passed over: %s", name, error)
+            return None, self._newest_readable(name)
+        return latest, latest
+
+    def _newest_readable(self, name: str) -> StoredArtifact | None:
+        found: Sequence[StoredArtifact]
+        try:
+            found = self.list(name, None)
+        except _DAMAGED as error:
+            found = error.answers
+        return max(found, key=lambda stored: stored.number, default=None)
+
+    def _labelled(self, manifest: Manifest, label: str) -> StoredArtifact | None:
+        stored = self.find(manifest.name, label)
+        if stored is None:
+            return None
+        if stored.label != label:
+            raise VersionConflict(f"{label!r} is an alias of {manifest.name!r}: choose another label.")
+        if stored.manifest.digest != manifest.digest:
+            raise VersionConflict(
+                f"{manifest.name!r} {label!r} is stored with other content: a label belongs to one content for ever. "
+                "Choose a new label, or use an alias, which moves. (Some frameworks write an equal model in other bytes each "
+                "time: docs/guide.md says which.)"
+            )
+        return stored
+
+    def _holders(self, name: str, aliases: Iterable[str]) -> dict[str, StoredArtifact]:
+        """Return which version has each alias now; raises :class:`VersionConflict` where one is a label."""
+        found = {alias: self._readable(name, alias) for alias in aliases}
+        for alias, stored in found.items():
+            if stored is not None and stored.label == alias:
+                raise VersionConflict(
+                    f"{alias!r} is a version label of {name!r}, which never moves: choose another alias."
+                )
+        return {alias: stored for alias, stored in found.items() if stored is not None}
+
+    def _covers(self, latest: StoredArtifact, manifest: Manifest, labels: Labels) -> bool:
+        """Whether the newest version is this very content, and can take the label."""
+        if latest.manifest.digest != manifest.digest or not latest.manifest.as_complete_as(manifest):
+            return False
+        return labels.version is None or (latest.label is None and self._able.moves_aliases is not None)
+
+    def _relabelled(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        missing = set(labels.aliases) - set(stored.aliases)
+        if not missing and labels.version in {None, stored.label}:
+            return stored
+        if self._able.moves_aliases is None:
+            raise BackendError(
+                f"{self.name} has this content as {stored.version} and cannot name it "
+                f"{', '.join(sorted(missing))} afterwards: get it by {stored.version}.",
+                backend=self.name,
+                retryable=False,
+            )
+        return self._version("relabel", self._able.moves_aliases.relabel(stored, labels), stored.manifest.name)
+
+    def _check_unchanged(
+        self, sealed: SealedArtifact, stored: StoredArtifact, holders: Mapping[str, StoredArtifact]
+    ) -> None:
+        """A file that changed before the end of the upload may be stored as something it is not."""
+        try:
+            _check_sources(sealed)
+        except FileChanged:
+            # What another delivery had stored under the label is not this one's to delete.
+            if stored.manifest.put_id == sealed.manifest.put_id:
+                self._undo(stored, holders)
+            raise
+
+    def _undo(self, stored: StoredArtifact, holders: Mapping[str, StoredArtifact]) -> None:
+        """Undo a put as far as the backend can; aliases go back to the versions that had them before it."""
+        able = self._able
+        if able.takes_back is not None:
+            able.takes_back.take_back(stored)
+        elif able.deletes is not None:
+            able.deletes.delete(stored)
+            if able.moves_aliases is not None:
+                for alias, holder in holders.items():
+                    # Another process may have moved it meanwhile.
+                    if self.find(holder.manifest.name, alias) is None:
+                        able.moves_aliases.relabel(holder, Labels(None, (alias,)))
+
+
+def _check_sources(sealed: SealedArtifact) -> None:
+    """Raise :class:`FileChanged` where a file is not the one that was hashed any more; one that is gone is told by who reads it."""
+    for path, known in sealed.stamps.items():
+        try:
+            same = known.matches(sealed.sources[path].stat())
+        except FileNotFoundError:
+            continue
+        if not same and path in {file.artifact_path for file in sealed.manifest.payload}:
+            raise FileChanged(f"{str(sealed.sources[path])!r} changed while it was stored.")

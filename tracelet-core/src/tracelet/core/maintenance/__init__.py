@@ -1,0 +1,1 @@
+"""Send what waits, delete what nobody needs, and say what is wrong."""

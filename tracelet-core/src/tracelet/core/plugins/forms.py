@@ -1,0 +1,96 @@
+"""Which serializer stores an object or a model, and whether it can: asked when it is added, and again when it is logged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.registry import Catalogue, recognise
+from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.system.messages import said_by, sentence, words_of
+from tracelet.exceptions import ArtifactError, BackendError, UnknownPlugin
+
+__all__ = ["InstalledForms", "check_form", "model_form", "model_serializer", "object_form", "unfit"]
+
+
+@attrs.frozen
+class InstalledForms:
+    """What the installed serializers can store: see :class:`tracelet.core.artifacts.artifacts.Forms`."""
+
+    serializers: Catalogue[SerializerSpec]
+
+    def check_object(self, obj: Any, name: str, serializer: str) -> None:
+        """See :class:`~tracelet.core.artifacts.artifacts.Forms`."""
+        check_form(self.serializers, object_form(self.serializers, serializer), obj, f"object {name!r}")
+
+    def check_model(self, model: Any, name: str, framework: str | None) -> None:
+        """See :class:`~tracelet.core.artifacts.artifacts.Forms`."""
+        check_form(self.serializers, model_form(self.serializers, framework, model), model, f"model {name!r}")
+
+
+def object_form(serializers: Catalogue[SerializerSpec], name: str) -> SerializerSpec:
+    """Return the serializer of objects called ``name``; raises :class:`ArtifactError` where there is none."""
+    return _serializer(serializers, name, lambda spec: spec.suffix is not None, "serializer of objects")
+
+
+def model_serializer(serializers: Catalogue[SerializerSpec], framework: str) -> SerializerSpec:
+    """Return the serializer of a framework's models; raises :class:`ArtifactError` where there is none."""
+    return _serializer(serializers, framework, _is_framework, "framework")
+
+
+def model_form(serializers: Catalogue[SerializerSpec], framework: str | None, model: Any) -> SerializerSpec:
+    """Return the serializer of a model: the framework's that is given, or the one that recognises it.
+
+    Raises :class:`ArtifactError` where there is none of that name, and where none or several recognise it.
+    """
+    if framework is not None:
+        return model_serializer(serializers, framework)
+    found = recognise(serializers, _is_framework, model)
+    if not found and isinstance(model, (str, bytes, os.PathLike)):
+        raise ArtifactError(f"{model!r:.200} is a path, and no live model: add the file with add_file.")
+    if not found and isinstance(model, type):
+        raise ArtifactError(f"{model.__module__}.{model.__qualname__} is a class: give an instance of it.")
+    if len(found) != 1:
+        known = ", ".join(spec.name for spec in serializers if _is_framework(spec))
+        raise ArtifactError(
+            f"the framework of a {type(model).__module__}.{type(model).__qualname__} is not known: say "
+            f"framework= one of {known}, or add its file with add_file."
+        )
+    return found[0]
+
+
+def check_form(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, value: Any, what: str) -> None:
+    """Ask a serializer whether it can store a value; raises :class:`ArtifactError` with its reason."""
+    try:
+        guarded(spec.name, spec.check, value)
+    except BackendError as error:
+        raise ArtifactError(unfit(serializers, spec, what, error.__cause__ or error)) from error.__cause__
+
+
+def unfit(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, what: str, reason: object) -> str:
+    """Say that a value cannot be stored, and what to do."""
+    why = said_by(reason) or words_of(reason) if isinstance(reason, BaseException) else reason
+    return (
+        f"the {what} cannot be stored as {spec.name}: {sentence(why)} Change it, or give another serializer= or framework=."
+        f"{serializers.whose(spec.name)}"
+    )
+
+
+def _is_framework(spec: SerializerSpec) -> bool:
+    return spec.suffix is None
+
+
+def _serializer(
+    serializers: Catalogue[SerializerSpec], name: str, fits: Callable[[SerializerSpec], bool], what: str
+) -> SerializerSpec:
+    right = {key: spec for key, spec in serializers.specs.items() if fits(spec)}
+    if name in serializers.specs and name not in right:
+        raise ArtifactError(f"{name!r} is no {what}; there is {', '.join(sorted(right))}.")
+    try:
+        return Catalogue(what, right, serializers.broken).get(name)
+    except UnknownPlugin as error:
+        raise ArtifactError(str(error)) from None

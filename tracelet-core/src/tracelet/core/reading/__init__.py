@@ -1,0 +1,1 @@
+"""Find stored versions, fetch and verify their bytes, load objects and models."""

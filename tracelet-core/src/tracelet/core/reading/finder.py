@@ -1,0 +1,201 @@
+"""Finding stored versions: one name, or all there is, in one backend or in all of them at once."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from tracelet.core.artifacts.artifacts import LoggedArtifact
+from tracelet.core.artifacts.entries import ArtifactType, check_name, check_type
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.plugins.backend import BackendSpec, StoredArtifact, parse_ref
+from tracelet.core.plugins.registry import Registry
+from tracelet.core.reading.content import BackendShelf
+from tracelet.core.reading.reader import Reader
+from tracelet.core.storage.blob_store import Store
+from tracelet.core.system.messages import many
+from tracelet.core.system.threads import all_at_once
+from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError
+
+__all__ = ["Finder"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+
+
+class Finder:
+    """Asks the backends of one experiment what they hold."""
+
+    def __init__(
+        self,
+        experiment: str,
+        specs: Mapping[str, BackendSpec],
+        readers: Mapping[str, Reader],
+        *,
+        outbox: Outbox,
+        plugins: Callable[[], Registry],
+        store: Callable[[], Store],
+        downloads: Path,
+    ) -> None:
+        """``downloads`` is where downloads go that are given no folder."""
+        self._experiment = experiment
+        self._specs = specs
+        self._readers = readers
+        self._outbox = outbox
+        self._plugins = plugins
+        self._store = store
+        self._downloads = downloads
+
+    def close(self, until: float) -> None:
+        """End the reading lanes by then (monotonic)."""
+        for reader in self._readers.values():
+            reader.close(until)
+
+    def kill(self) -> None:
+        """End what is being read, from any thread: it fails at once."""
+        for reader in self._readers.values():
+            reader.lane.kill()
+
+    def get(self, name: str, version: str, backend: str | None) -> LoggedArtifact:
+        """Find a version of a name; raises :class:`ArtifactNotFound` with the nearest names."""
+        check_name(name)
+        parse_ref(version)
+        asked = self._asked(backend)
+        found, errors = all_at_once(
+            {one: partial(self._readers[one].request, "find", name=name, ref=version) for one in asked}
+        )
+        hits: dict[str, StoredArtifact] = {one: stored for one, stored in found.items() if stored is not None}
+        if not hits:
+            for error in errors.values():
+                raise error
+            raise ArtifactNotFound(self._absent(name, version, asked))
+        for one, error in errors.items():
+            _LOG.warning("%r is looked for without %s: %s", name, one, error)
+        return self._logged(self._choose(name, version, hits), hits)
+
+    def find_all(
+        self, type_filter: ArtifactType | None, backend: str | None, name: str | None = None
+    ) -> list[LoggedArtifact]:
+        """Return every stored version, newest first.
+
+        Raises where a backend fails; what was found all the same is in the error's ``answers``.
+        """
+        if type_filter is not None:
+            check_type(type_filter)
+        if name is not None:
+            check_name(name)
+        found, errors = all_at_once(
+            {
+                one: partial(self._readers[one].request, "list", name=name, type=type_filter)
+                for one in self._asked(backend)
+            }
+        )
+        # What cannot all be listed may be listed in part.
+        partly = {one: error.answers for one, error in errors.items()}
+        every = [(one, stored) for one, many in (found | partly).items() for stored in many]
+        artifacts = [self._logged(one, {one: stored}) for one, stored in _newest_first(every)]
+        if errors:
+            raise _incomplete(errors, artifacts)
+        return artifacts
+
+    def _asked(self, backend: str | None) -> list[str]:
+        if backend is None:
+            return list(self._specs)
+        if not isinstance(backend, str):
+            raise ConfigError(f"backend={backend!r} is no name: give one of {', '.join(self._specs)} as text.")
+        self._plugins().backends.get(backend)
+        if backend not in self._specs:
+            raise ConfigError(f"backend {backend!r} is not one of this experiment's: {', '.join(self._specs)}.")
+        return [backend]
+
+    def _choose(self, name: str, version: str, hits: dict[str, StoredArtifact]) -> str:
+        """The backend to take it from: of the newest content for ``latest``, else the nearest that has it whole."""
+        if version == "latest":
+            digest = self._newest(hits).manifest.digest
+            hits = {one: stored for one, stored in hits.items() if stored.manifest.digest == digest}
+        elif len({stored.manifest.digest for stored in hits.values()}) > 1:
+            where = ", ".join(f"{one}: sha256:{stored.manifest.digest[:12]}" for one, stored in hits.items())
+            raise AmbiguousVersion(f"{name!r} {version} is not the same in all backends ({where}): say backend=.")
+        return min(hits, key=lambda one: (not self._specs[one].in_process, list(self._specs).index(one)))
+
+    def _newest(self, hits: dict[str, StoredArtifact]) -> StoredArtifact:
+        """Of what several backends have as their newest, return the newest: what one of them has had before is older."""
+        by_digest = {stored.manifest.digest: stored for stored in hits.values()}
+        older = {
+            digest
+            for one, stored in hits.items()
+            for digest, other in by_digest.items()
+            if digest != stored.manifest.digest and self._has(one, other)
+        }
+        # Where each has had the other's, or neither has, only the clocks of those who logged tell.
+        left = [stored for digest, stored in by_digest.items() if digest not in older] or list(by_digest.values())
+        return max(left, key=lambda stored: stored.manifest.created_at)
+
+    def _has(self, backend: str, stored: StoredArtifact) -> bool:
+        manifest = stored.manifest
+        try:
+            found = self._readers[backend].request("find", name=manifest.name, ref=f"sha256:{manifest.digest}")
+        except TraceletError:
+            return False
+        return found is not None
+
+    def _logged(self, backend: str, hits: dict[str, StoredArtifact]) -> LoggedArtifact:
+        stored = hits[backend]
+        shelf = BackendShelf(
+            stored,
+            backend,
+            self._readers[backend].request,
+            self._store,
+            lambda: self._plugins().serializers,
+            self._downloads,
+        )
+        return LoggedArtifact(
+            stored.manifest, stored.version, backend, stored.uri, stored.aliases, shelf, stored.pending
+        )
+
+    def _absent(self, name: str, version: str, asked: list[str]) -> str:
+        names: set[str] = set()
+        for one in asked:
+            try:
+                found = self._readers[one].request("list", name=None, type=None)
+            except TraceletError as error:
+                found = error.answers
+            names |= {stored.manifest.name for stored in found}
+        waiting = sum(len(self._outbox.waiting(self._experiment, one, name)) for one in asked)
+        if name in names:
+            hint = "it has other versions: list_artifacts() shows them."
+        else:
+            near = difflib.get_close_matches(name, names, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_artifacts() shows what there is."
+        queued = f" {many(waiting, 'delivery of it waits', 'deliveries of it wait')} in the outbox." if waiting else ""
+        return f"{self._experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"
+
+
+def _newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, StoredArtifact]]:
+    """Sort versions by age: of one name in one backend as it counts them, whatever the clocks said; else by the clocks."""
+    reached: dict[tuple[str, str], float] = {}
+    aged = []
+    for backend, stored in sorted(every, key=lambda one: one[1].number):
+        place = backend, stored.manifest.name
+        reached[place] = max(stored.manifest.created_at, reached.get(place, 0.0))
+        aged.append((reached[place], stored.number, backend, stored))
+    aged.sort(key=lambda one: one[:2], reverse=True)
+    return [(backend, stored) for _, _, backend, stored in aged]
+
+
+def _incomplete(errors: Mapping[str, TraceletError], artifacts: list[LoggedArtifact]) -> TraceletError:
+    """The first error, with the name of its backend; the others are in its notes."""
+    told, *others = [_told(one, error) for one, error in errors.items()]
+    first = next(iter(errors.values()))
+    first.args = (f"{told} What was found all the same ({len(artifacts)} in number) is in the error's .answers.",)
+    first.answers = artifacts
+    for other in others:
+        first.add_note(other)
+    return first
+
+
+def _told(backend: str, error: TraceletError) -> str:
+    text = str(error)
+    return text if text.startswith(backend) else f"{backend}: {text}"

@@ -1,0 +1,1 @@
+"""From a builder to a sealed artifact: choose the backends, write objects and models as files, hash."""

@@ -1,0 +1,1 @@
+"""Content-addressed blobs, and the base classes of backends that are bags of blobs."""

@@ -1,0 +1,317 @@
+"""The store: content-addressed blobs in a directory or at any fsspec URL."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, unquote
+
+from tracelet.core.system.files import (
+    FileChanged,
+    Stamp,
+    atomic_write,
+    copy_blob,
+    copy_file,
+    discard,
+    hash_file,
+    is_whole,
+    limit_readers,
+    make_durable,
+    make_folder,
+    make_names_durable,
+    make_way,
+    mark,
+)
+from tracelet.core.system.links import check_way, entries
+from tracelet.core.system.redaction import redact
+from tracelet.core.system.uris import etag_of, filesystem, reaching
+from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, ConfigError
+
+__all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+_CHUNK = 1 << 20
+_LEAST_PART = 8 * _CHUNK
+_PARTS = 9_000
+_SCHEME_ALONE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def blob_key(sha256: str) -> str:
+    """Return the key of a blob: ``sha256/ab/abcdef…``."""
+    return f"sha256/{sha256[:2]}/{sha256}"
+
+
+class Store(Protocol):
+    """Where large files' bytes go once, whatever the number of backends."""
+
+    @property
+    def portable(self) -> bool:
+        """Whether another machine can read it."""
+        ...
+
+    def uri(self, sha256: str) -> str:
+        """Where the blob is, or would be; without credentials."""
+        ...
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether the blob is there, whole."""
+        ...
+
+    def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
+        """Store a file's bytes; where they are there already, whole, nothing is copied."""
+        ...
+
+    def fetch(self, sha256: str, dest: Path) -> None:
+        """Copy a blob to ``dest``. Raises :class:`ArtifactNotFound` where it is not there."""
+        ...
+
+    def record(self, sha256: str, put_id: str) -> None:
+        """Note that a reference to the blob is about to leave, so that gc keeps it."""
+        ...
+
+    def probe(self) -> None:
+        """Write a small file and delete it; raises whatever stands in the way."""
+        ...
+
+
+class LocalStore:
+    """Blobs in a directory. What is written there never changes."""
+
+    portable = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, sha256: str) -> Path:
+        """Where the blob is, or would be. Raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
+        blob = self.root / "objects" / blob_key(sha256)
+        check_way(self.root, blob.parent)
+        return blob
+
+    def uri(self, sha256: str) -> str:
+        """``file://<host>/<path>``, so that a reader elsewhere learns where the bytes are."""
+        return f"file://{socket.gethostname()}{quote(self.path(sha256).as_posix())}"
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether the blob is there, whole; it is marked as young then, so that gc leaves it alone."""
+        return is_whole(self.path(sha256), sha256, size_bytes)
+
+    def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
+        """See :class:`Store`. A blob that is there is marked as young; one that is damaged is replaced."""
+        target = self.path(sha256)
+        if self.has(sha256, source.stat().st_size):
+            limit_readers(target, source)
+            return
+        self._make_root()
+        make_way(target)
+        copy_blob(source, target, sha256, known)
+        mark(target)
+        make_names_durable(target.parent)
+
+    def adopt(self, source: Path, sha256: str) -> Path:
+        """Take in a file of Tracelet's own that never changes: by a hard link where possible.
+
+        The blob is marked as young, also one that is there, so that gc leaves it alone.
+        """
+        target = self.path(sha256)
+        if self.has(sha256, source.stat().st_size):
+            limit_readers(target, source)
+            return target
+        self._make_root()
+        make_folder(target.parent)
+        make_durable(source)
+        # A snapshot may be as old as the run that made it, and its link would look as old.
+        mark(source)
+        make_way(target)
+        partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            os.link(source, partial)
+            partial.replace(target)
+        except OSError:
+            copy_blob(source, target, sha256)
+            mark(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        make_names_durable(target.parent)
+        return target
+
+    def _make_root(self) -> None:
+        """One that is not there yet becomes this user's alone, also in a folder that a group shares."""
+        make_folder(self.root, shared=False)
+
+    def fetch(self, sha256: str, dest: Path) -> None:
+        """See :class:`Store`."""
+        try:
+            copy_file(check_way(self.root, self.path(sha256)), dest, durable=False)
+        except FileNotFoundError as error:
+            raise ArtifactNotFound(f"the store at {self.root} has no blob {sha256}.") from error
+
+    def record(self, sha256: str, put_id: str) -> None:
+        """See :class:`Store`."""
+        self._make_root()
+        atomic_write(check_way(self.root, self.root / "refs" / sha256 / put_id), b"")
+
+    def probe(self) -> None:
+        """See :class:`Store`."""
+        target = self.root / f".{uuid.uuid4().hex}.tmp"
+        self._make_root()
+        atomic_write(target, b"probe")
+        target.unlink()
+
+    def recorded(self) -> set[str]:
+        """Return the sha256 of every blob that a reference points at."""
+        return {entry.name for entry in entries(self.root / "refs")}
+
+    def collect(self, keep: Collection[str], older_than: float) -> Iterator[tuple[Path, int]]:
+        """Delete blobs that are not in ``keep`` and were last needed before ``older_than``.
+
+        Yields path and bytes of each. Times are seconds since the epoch.
+        """
+        for folder in entries(self.root / "objects" / "sha256"):
+            for blob in entries(folder):
+                freed = None if blob.name in keep else discard(blob, older_than)
+                if freed is not None:
+                    yield blob, freed
+
+
+class RemoteStore:
+    """Blobs under an fsspec URL; what a scheme needs is for its own package and environment to say.
+
+    Whatever its client raises comes out as a :class:`~tracelet.BackendError`.
+    """
+
+    portable = True
+
+    def __init__(self, url: str) -> None:
+        with reaching(url):
+            self._fs, root = filesystem(url)
+        if set(root) & set("*?["):
+            raise ConfigError(
+                f"store={redact(url)!r}: a store's path may not hold * ? or [, which fsspec would expand."
+            )
+        self._root = root.rstrip("/")
+        scheme, _, rest = redact(url).partition("://")
+        self._url = f"{scheme}://{rest.rstrip('/')}"
+
+    def _key(self, sha256: str) -> str:
+        return f"{self._root}/objects/{blob_key(sha256)}"
+
+    def uri(self, sha256: str) -> str:
+        """See :class:`Store`."""
+        return f"{self._url}/objects/{blob_key(sha256)}"
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether the blob is there, whole.
+
+        It is read, unless its place gives it the etag that it had when it was last read, and that is noted beside it.
+        """
+        key, note = self._key(sha256), f"{self._root}/whole/{sha256}"
+        try:
+            with reaching(self._url):
+                info = self._fs.info(key)
+                etag, sized = etag_of(info), info["size"] in {None, size_bytes}
+                if sized and etag and self._fs.exists(note) and self._fs.cat_file(note) == etag.encode():
+                    return True
+                whole = sized and self._hash(key) == sha256
+        except ArtifactNotFound:
+            return False
+        if not whole:
+            _LOG.warning("%s does not hold the bytes of its name any more. They are brought anew.", self.uri(sha256))
+            return False
+        if etag:
+            with reaching(self._url):
+                self._fs.makedirs(note.rpartition("/")[0], exist_ok=True)
+                self._fs.pipe_file(note, etag.encode())
+        return True
+
+    def _hash(self, key: str) -> str:
+        found = hashlib.sha256()
+        with self._fs.open(key, "rb", block_size=_LEAST_PART) as stream:
+            while block := stream.read(_LEAST_PART):
+                found.update(block)
+        return found.hexdigest()
+
+    def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
+        """See :class:`Store`. The source is compared with its stamp after the upload, or hashed again."""
+        if self.has(sha256, source.stat().st_size):
+            return
+        key = self._key(sha256)
+        partial = f"{key}.{uuid.uuid4().hex}.tmp"
+        with source.open("rb") as reader, reaching(self._url):
+            self._fs.makedirs(key.rpartition("/")[0], exist_ok=True)
+            # Some clients' own ways of putting and getting a file hold hundreds of megabytes of it at once.
+            with self._fs.open(partial, "wb", block_size=_block_size(source)) as writer:
+                shutil.copyfileobj(reader, writer, _CHUNK)
+        try:
+            same = known is not None and not known.racy and known.matches(source.stat())
+            if not same and hash_file(source)[0] != sha256:
+                raise FileChanged(f"{str(source)!r} changed while it was uploaded.")
+        except (OSError, FileChanged):
+            with reaching(self._url):
+                self._fs.rm_file(partial)
+            raise
+        with reaching(self._url):
+            # Where a folder has the key's name, some clients move into it, and say nothing.
+            self._fs.mv(partial, key)
+            if self._fs.info(key)["size"] not in {None, source.stat().st_size}:
+                raise BackendUnavailable(f"{self.uri(sha256)} does not take a file: delete what is in its place.")
+
+    def fetch(self, sha256: str, dest: Path) -> None:
+        """See :class:`Store`."""
+        try:
+            with (
+                reaching(self._url),
+                self._fs.open(self._key(sha256), "rb", block_size=_LEAST_PART) as reader,
+                dest.open("wb") as writer,
+            ):
+                shutil.copyfileobj(reader, writer, _LEAST_PART)
+        except ArtifactNotFound as error:
+            raise ArtifactNotFound(f"the store at {self._url} has no blob {sha256}.") from error
+
+    def record(self, sha256: str, put_id: str) -> None:
+        """See :class:`Store`."""
+        folder = f"{self._root}/refs/{sha256}"
+        with reaching(self._url):
+            self._fs.makedirs(folder, exist_ok=True)
+            self._fs.pipe_file(f"{folder}/{put_id}", b"")
+
+    def probe(self) -> None:
+        """See :class:`Store`."""
+        target = f"{self._root}/probe-{uuid.uuid4().hex}.tmp"
+        with reaching(self._url):
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(target, b"probe")
+            self._fs.rm_file(target)
+
+
+def _block_size(source: Path) -> int:
+    """Bytes to send at a time: S3 takes 10,000 parts at most, none but the last under 5 MiB."""
+    wanted = source.stat().st_size // _PARTS
+    return max(_LEAST_PART, (wanted // _CHUNK + 1) * _CHUNK)
+
+
+def open_store(place: str, directory: Path) -> LocalStore | RemoteStore:
+    """Return the store of a setting: a directory, an fsspec URL, or (empty) inside ``directory``.
+
+    Raises :class:`ConfigError` for a URL that cannot be spoken here.
+    """
+    if not place:
+        return LocalStore(directory)
+    scheme, mark, rest = place.partition("://")
+    if not mark and _SCHEME_ALONE.match(place):
+        raise ConfigError(f"store={redact(place)!r}: a URL has two slashes after its scheme, as s3://bucket/prefix.")
+    if not mark:
+        return LocalStore(Path(os.path.abspath(place)))
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise ConfigError(f"store={place!r}: a file URL here has three slashes, as file:///data/store.")
+        return LocalStore(Path(os.path.abspath(unquote(rest))))
+    return RemoteStore(place)

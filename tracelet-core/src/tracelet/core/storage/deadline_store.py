@@ -1,0 +1,74 @@
+"""A store elsewhere whose client may wait for ever: every answer comes in time, or is an error."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.storage.blob_store import RemoteStore
+from tracelet.core.system.files import Stamp
+from tracelet.core.system.threads import beside
+from tracelet.exceptions import BackendUnavailable
+from tracelet.settings import TraceletSettings
+
+__all__ = ["BoundedStore"]
+
+T = TypeVar("T")
+
+
+class BoundedStore:
+    """What :class:`~tracelet.core.storage.blob_store.RemoteStore` does, each call on a thread that nobody waits for too long.
+
+    Raises as it does, and :class:`~tracelet.BackendUnavailable` where the time is over: ``deadline`` and, for an
+    upload, the time for its bytes. A download may take as long as it makes progress.
+    """
+
+    portable = True
+
+    def __init__(self, store: RemoteStore, settings: TraceletSettings) -> None:
+        self._store = store
+        self._settings = settings
+
+    def uri(self, sha256: str) -> str:
+        """See :class:`~tracelet.core.storage.blob_store.Store`."""
+        return self._store.uri(sha256)
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """See :class:`~tracelet.core.storage.blob_store.Store`: it may be read."""
+        return self._in_time(beside(partial(self._store.has, sha256, size_bytes)), size_bytes)
+
+    def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
+        """See :class:`~tracelet.core.storage.blob_store.Store`: what is there may be read first, and is as long."""
+        self._in_time(beside(partial(self._store.put, source, sha256, known)), 2 * source.stat().st_size)
+
+    def fetch(self, sha256: str, dest: Path) -> None:
+        """See :class:`~tracelet.core.storage.blob_store.Store`."""
+        answer = beside(partial(self._store.fetch, sha256, dest))
+        come, before = -1, -2
+        while come != before and not answer.done():
+            before = come
+            try:
+                answer.exception(self._settings.deadline)
+            except TimeoutError:
+                come = dest.stat().st_size if dest.exists() else 0
+        self._in_time(answer, limit=0.0)
+
+    def record(self, sha256: str, put_id: str) -> None:
+        """See :class:`~tracelet.core.storage.blob_store.Store`."""
+        self._in_time(beside(partial(self._store.record, sha256, put_id)))
+
+    def probe(self) -> None:
+        """See :class:`~tracelet.core.storage.blob_store.Store`."""
+        self._in_time(beside(self._store.probe))
+
+    def _in_time(self, answer: Future[T], size_bytes: int = 0, *, limit: float | None = None) -> T:
+        try:
+            return answer.result(limit_for(size_bytes, self._settings) if limit is None else limit)
+        except TimeoutError:
+            raise BackendUnavailable(
+                f"the store at {self._store.uri('').partition('/objects/')[0]} does not answer in time: see whether it can "
+                "be reached, or raise deadline."
+            ) from None

@@ -1,0 +1,137 @@
+"""Who is saving which file at this moment: a file that one detector tells of is not for the others to tell of.
+
+A framework's checkpoint is a ``torch.save`` in a watched directory: three detectors see one file. The one that
+knows most about it says so while it lasts, with :func:`saving`. A child process that trains says it to the process
+that captures by a file in a folder that both know, see :func:`share`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import itertools
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import attrs
+
+from tracelet.core.system.files import create, make_folder
+from tracelet.core.system.processes import ProcessId, alive, current
+from tracelet.core.system.schemas import SCHEMA, check_schema
+from tracelet.exceptions import NewerFormat
+
+__all__ = ["being_saved", "leave_claim", "saving", "share", "unshare"]
+
+_SUFFIX = ".claim"
+
+
+@attrs.frozen(eq=False)
+class _Claim:
+    paths: frozenset[str]
+    #: Of the outermost claim that it is in; a smaller one is older.
+    rank: int
+
+
+_RANKS = itertools.count()
+#: Files and folders that are being saved in this process. Single operations on a dict need no lock.
+_CLAIMS: dict[_Claim, None] = {}
+#: The claims that this thread (or task) is inside of.
+_OWN: contextvars.ContextVar[tuple[_Claim, ...]] = contextvars.ContextVar("tracelet_saving", default=())
+#: Folders where children note their claims, and the process that captures.
+_SHARED: dict[Path, int] = {}
+
+
+@contextlib.contextmanager
+def saving(*paths: str | os.PathLike[str]) -> Iterator[bool]:
+    """Say that the block saves these files or folders, and emits them before it ends.
+
+    Gives True where this is the outermost claim of the thread: only then is it the caller's to emit. What another
+    detector sees of these paths meanwhile waits for the end of the block, and is captured then if it is news.
+    """
+    own = _OWN.get()
+    claim = _Claim(frozenset(map(os.path.abspath, paths)), own[0].rank if own else next(_RANKS))
+    token = _OWN.set((*own, claim))
+    _CLAIMS[claim] = None
+    noted = _note(claim) if _SHARED else []
+    try:
+        yield not own
+    finally:
+        del _CLAIMS[claim]
+        _OWN.reset(token)
+        for file in noted:
+            file.unlink(missing_ok=True)
+
+
+def being_saved(path: str | os.PathLike[str]) -> bool:
+    """Tell whether somebody else is saving this file, or a folder that it is in, who is to be waited for.
+
+    A thread that saves it itself waits only for those who began before: a framework that had it saved by another thread.
+    """
+    if not _CLAIMS and not _SHARED:
+        return False
+    own = _OWN.get()
+    others = [claim for claim in list(_CLAIMS) if claim not in own]
+    if not others and not _SHARED:
+        return False
+    place = Path(os.path.abspath(path))
+    places = {str(place), *map(str, place.parents)}
+    mine = [claim.rank for claim in own if claim.paths & places]
+    if any(claim.paths & places and (not mine or claim.rank < mine[0]) for claim in others):
+        return True
+    return not mine and any(paths & places for paths in _noted())
+
+
+# -- between a process that captures, and its children that train
+
+
+def share(folder: Path, captures: int) -> None:
+    """Have what is saved in the children of the process with the id ``captures`` known there, by files in a folder."""
+    _SHARED[folder] = captures
+
+
+def unshare(folder: Path) -> None:
+    """End that; children that still save are not waited for any more."""
+    _SHARED.pop(folder, None)
+
+
+def _note(claim: _Claim) -> list[Path]:
+    """Write a claim down where this process is a child; what cannot be written is not waited for."""
+    noted = []
+    for folder in [folder for folder, captures in list(_SHARED.items()) if captures != os.getpid()]:
+        with contextlib.suppress(OSError):
+            noted.append(_write(folder, claim.paths, attrs.astuple(current())))
+    return noted
+
+
+def leave_claim(folder: Path, paths: Iterable[str | os.PathLike[str]]) -> Path:
+    """Say, in a folder that is shared, that these files are the business of who reads it; the claim ends with the file.
+
+    Raises ``OSError`` where it cannot be written.
+    """
+    return _write(folder, map(os.path.abspath, paths), None)
+
+
+def _write(folder: Path, paths: Iterable[str], owner: tuple[object, ...] | None) -> Path:
+    make_folder(folder)
+    file = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+    part = file.with_suffix(".part")
+    with create(part) as writer:
+        writer.write(json.dumps({"schema": SCHEMA, "owner": owner, "paths": sorted(paths)}).encode())
+    return part.replace(file)
+
+
+def _noted() -> Iterator[frozenset[str]]:
+    for folder in [folder for folder, captures in list(_SHARED.items()) if captures == os.getpid()]:
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            continue
+        for file in (folder / name for name in names if name.endswith(_SUFFIX)):
+            with contextlib.suppress(OSError, NewerFormat):  # deleted meanwhile, or of a later release
+                said = json.loads(file.read_text(encoding="utf-8"))
+                check_schema(said, SCHEMA, str(file))
+                if said["owner"] is None or alive(ProcessId(*said["owner"])):
+                    yield frozenset(said["paths"])
