@@ -51,7 +51,7 @@ def package(path: Path) -> str:
 
 
 def floor(name: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+    return next(number for number, packages in enumerate(FLOORS) if name in packages)
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:

@@ -28,8 +28,8 @@ from tracelet.plugin import (
     SerializerSpec,
 )
 from tracelet.testing import BackendContract
+from tracelet.testing.contract_fixtures import ContractFixtures
 from tracelet.testing.guard import contract_tests
-from tracelet.testing.workbench import Workbench
 
 PAGE = (Path(__file__).parents[1] / "docs" / "writing-a-backend.md").read_text()
 #: "`path`:" or "`path`, at its end:", and the block after it.
@@ -188,7 +188,7 @@ def test_every_field_of_the_other_specs_is_on_the_page(spec: type) -> None:
 
 
 def test_every_fixture_that_is_yours_to_override_has_its_row() -> None:
-    source = inspect.getsource(Workbench).partition("# -- what the tests use")[0]
+    source = inspect.getsource(ContractFixtures).partition("# -- what the tests use")[0]
     fixtures = re.findall(r"    def (\w+)\(self", source)
     assert len(fixtures) == 6
     for fixture in fixtures:

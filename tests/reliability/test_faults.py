@@ -14,9 +14,9 @@ import pytest
 from reliability.figures import Figures
 from reliability.trials import PATIENCE, TRACELET
 from reliability.victims import BREAKER, CRAMPED, LEAVER, PATIENT, READER, WRITER
+from servers.faulty_proxy import FaultyProxy
 from servers.mlflow_server import MlflowServer
 from servers.programs import clean_environment
-from servers.wicket import Wicket
 
 MODES = ["refused", "hang", "503", "slow", "reset", "corrupt"]
 #: Seconds that a call to a backend may take. What is measured is how far beyond it a caller waits.
@@ -24,13 +24,13 @@ DEADLINE = 3.0
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wicket]:
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyProxy]:
     """A door before a real `mlflow server`."""
-    with MlflowServer(tmp_path_factory.mktemp("server")) as server, Wicket(server.process.port) as wicket:
-        yield wicket
+    with MlflowServer(tmp_path_factory.mktemp("server")) as server, FaultyProxy(server.process.port) as proxy:
+        yield proxy
 
 
-def environ(folder: Path, door: Wicket, **more: str) -> dict[str, str]:
+def environ(folder: Path, door: FaultyProxy, **more: str) -> dict[str, str]:
     own = {
         "TRACELET_DIR": str(folder / "t"),
         "TRACELET_BACKEND": "local,mlflow",
@@ -41,7 +41,7 @@ def environ(folder: Path, door: Wicket, **more: str) -> dict[str, str]:
     return clean_environment({**own, **more})
 
 
-def read(folder: Path, door: Wicket, experiment: str) -> subprocess.CompletedProcess[str]:
+def read(folder: Path, door: FaultyProxy, experiment: str) -> subprocess.CompletedProcess[str]:
     """Read all that MLflow has, in a process and a folder of its own."""
     folder.mkdir()
     code = READER.replace('"kills"', json.dumps(experiment))
@@ -52,7 +52,7 @@ def read(folder: Path, door: Wicket, experiment: str) -> subprocess.CompletedPro
 
 @pytest.mark.parametrize("mode", MODES)
 def test_calls_end_and_nothing_is_lost_when_a_server(
-    tmp_path: Path, door: Wicket, figures: Figures, long: bool, mode: str
+    tmp_path: Path, door: FaultyProxy, figures: Figures, long: bool, mode: str
 ) -> None:
     """It is well at first, fails while three artifacts are logged, and is well again."""
     experiment = f"faults-{mode}"
@@ -91,7 +91,9 @@ def test_calls_end_and_nothing_is_lost_when_a_server(
     figures.add(f"`mlflow server`: {mode}", {"lost": 0, "seconds the longest call of 3 allowed": f"{longest:.1f}"})
 
 
-def test_what_is_changed_on_its_way_back_is_never_handed_out(tmp_path: Path, door: Wicket, figures: Figures) -> None:
+def test_what_is_changed_on_its_way_back_is_never_handed_out(
+    tmp_path: Path, door: FaultyProxy, figures: Figures
+) -> None:
     code = PATIENT.replace('"kills"', '"changed"')
     door.set("pass")
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Processes that work on one stand-in: desks at which the backend is opened, and a user of ClearML's own SDK."""
+"""Processes that work on one stand-in: some in which the backend is opened, and a user of ClearML's own SDK."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 
 from servers.clearml_server import ClearmlServer
 from tracelet.plugin import SealedArtifact
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
 from tracelet.testing.samples import Samples
 
@@ -51,12 +51,12 @@ class Hands:
             self._drivers[role] = Driver(home / "work", environ, {"CLEARML_LOG_LEVEL": "ERROR"})
         return self._drivers[role]
 
-    def desk(
-        self, experiment: str, role: str = "desk", more: Mapping[str, str] | None = None, run: str | None = None
-    ) -> Desk:
+    def open(
+        self, experiment: str, role: str = "backend", more: Mapping[str, str] | None = None, run: str | None = None
+    ) -> BackendProcess:
         """Open the backend for an experiment, and for a run that another role may have begun."""
         directory = self.folder / role / "tracelet"
-        return Desk(self.driver(role, more), run or uuid.uuid4().hex, "clearml", experiment, directory)
+        return BackendProcess(self.driver(role, more), run or uuid.uuid4().hex, "clearml", experiment, directory)
 
     def said(self, role: str) -> str:
         """What the process of a role wrote to its standard error."""
@@ -81,12 +81,12 @@ class Hands:
         """A path that is not there yet."""
         return self.folder / "new" / uuid.uuid4().hex
 
-    def content(self, desk: Desk, sealed: SealedArtifact, ref: str = "latest") -> dict[str, bytes]:
-        """What another desk gives back of an artifact."""
-        found = desk.find(sealed.manifest.name, ref)
+    def content(self, opened: BackendProcess, sealed: SealedArtifact, ref: str = "latest") -> dict[str, bytes]:
+        """What another process gives back of an artifact."""
+        found = opened.find(sealed.manifest.name, ref)
         assert found is not None
-        return desk.content(found, self.new_folder())
+        return opened.content(found, self.new_folder())
 
     def forget(self, role: str) -> None:
-        """Nothing is left of a role's process: the next desk of that role is in a new one."""
+        """Nothing is left of a role's process: the next process of that role is in a new one."""
         self._drivers.pop(role)

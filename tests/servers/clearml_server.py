@@ -27,7 +27,7 @@ from servers.clearml_http import KEY, SECRET, Handler, State, expire, is_token, 
 from servers.processes import ServerProcess, free_port
 
 #: Each adds its endpoints.
-ROOMS = (clearml_events, clearml_models, clearml_projects, clearml_tasks)
+MODULES = (clearml_events, clearml_models, clearml_projects, clearml_tasks)
 _PATH = re.compile(r"/(?:v(?P<version>[0-9.]+)/)?(?P<name>[a-z_]+\.[a-z_]+)")
 
 

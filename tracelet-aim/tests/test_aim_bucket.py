@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from servers.aim_programs import FINISH, LOG_ONE
+from servers.faulty_proxy import FaultyProxy
 from servers.programs import soon
 from servers.s3_server import S3Server
-from servers.wicket import Wicket
 
 Ask = Callable[[Path, str], Any]
 
@@ -57,7 +57,7 @@ def test_each_fault_of_the_bucket_is_told_apart_in_time_and_loses_nothing(
 ) -> None:
     """It hangs, is away, fails, or takes nothing from us; what is not in it is not listed."""
     home = program.home()
-    with Wicket(bucket.process.port) as door:
+    with FaultyProxy(bucket.process.port) as door:
         environ = {
             "TRACELET_AIM_REPO": str(repo),
             "TRACELET_AIM_ARTIFACTS_URI": bucket.url(f"faulty-{mode}"),

@@ -15,8 +15,8 @@ import pytest
 from servers import programs
 from servers.aim_programs import DELIVERED, FINISH, LOG_ONE
 from servers.aim_server import AimServer
+from servers.faulty_proxy import FaultyProxy
 from servers.s3_server import S3Server
-from servers.wicket import Wicket
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_each_fault_is_told_apart_in_time_and_loses_nothing(
     """A server that hangs, fails, is behind a closed proxy, or is another kind of server."""
     home = program.home()
     name = f"opened({f'faulty-{mode}'!r}"
-    with Wicket(server.process.port) as door:
+    with FaultyProxy(server.process.port) as door:
         address = f"aim://127.0.0.1:{door.port}"
         door.set(mode)
         told, queued, logged, ended = program(LOG_ONE.replace("opened(", f"{name}, "), home, TRACELET_AIM_REPO=address)
@@ -263,7 +263,7 @@ except TraceletError as error:
         assert program(code, **address, TRACELET_AIM_SHARED_FILES="true") == "1" * 1000
 
 
-class Elsewhere(Wicket):
+class Elsewhere(FaultyProxy):
     """A way to a server as if it were on another machine: what it says of its folder is not so here."""
 
     def __init__(self, behind: int, folder: str) -> None:

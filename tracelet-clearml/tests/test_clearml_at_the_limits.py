@@ -12,7 +12,7 @@ from servers import clearml_user, programs
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
 from tracelet.plugin import Labels
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 
 
 def _tasks(server: ClearmlServer, experiment: str) -> list[dict[str, Any]]:
@@ -28,14 +28,14 @@ def test_an_artifact_of_very_many_files_is_stored(hands: Hands, experiment: str)
     folder = "/".join(["x" * 250] * 4)
     files = {f"{folder}/{number}": b"" for number in range(17_000)} | {f"{folder}/4711": b"4711"}
     sealed = hands.samples.seal("many", files)
-    desk = hands.desk(experiment)
-    desk.put(sealed)
-    reader = hands.desk(experiment, "reader")
+    opened = hands.open(experiment)
+    opened.put(sealed)
+    reader = hands.open(experiment, "reader")
     (found,) = reader.list()
     assert found.manifest == sealed.manifest
     wanted = f"{folder}/4711"
     assert reader.content(found, hands.new_folder(), [wanted]) == {wanted: b"4711"}
-    desk.delete(found)
+    opened.delete(found)
     assert reader.list() == []
 
 
@@ -45,24 +45,24 @@ def test_a_run_whose_task_is_full_goes_on_in_another(
 ) -> None:
     """In the program that filled it, and in the one that delivers the rest."""
     run = uuid.uuid4().hex
-    desk = hands.desk(experiment, run=run)
+    opened = hands.open(experiment, run=run)
     first = hands.samples.seal("data", {"x": b"1"})
-    desk.put(first)
+    opened.put(first)
     (task,) = _tasks(server, experiment)
     entry = {"key": "big", "type": "custom", "uri": "s3://bucket/big", "type_data": {"preview": "x" * 9_000_000}}
     hands.user.call(clearml_user.add_artifact, task["id"], entry)
     if when == "later":
-        desk.close()
-        desk = hands.desk(experiment, "successor", run=run)
+        opened.close()
+        opened = hands.open(experiment, "successor", run=run)
     sealed = [hands.samples.seal("data", {"x": b"%d" % number}) for number in range(2, 4)]
     for one in sealed:
-        desk.put(one)
-    desk.close()
+        opened.put(one)
+    opened.close()
     before, after = _tasks(server, experiment)
     assert before["id"] == task["id"] == after["parent"]
     assert before["status"] == after["status"] == "completed"
     assert "was full" in after["comment"]
-    assert [one.manifest for one in hands.desk(experiment, "reader").list()] == [
+    assert [one.manifest for one in hands.open(experiment, "reader").list()] == [
         one.manifest for one in (*sealed[::-1], first)
     ]
 
@@ -71,16 +71,16 @@ def test_the_newest_is_the_newest_however_many_write_at_once(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
     """All of them have looked before any of them asked for a number: it is the same."""
-    desks: list[Desk] = [hands.desk(experiment, f"writer-{number}") for number in range(8)]
-    for desk in desks:
-        desk.start()
-    server.fail({"match": "tasks.create", "kind": "slow", "seconds": 2.0 * programs.pace(), "times": len(desks)})
+    processes: list[BackendProcess] = [hands.open(experiment, f"writer-{number}") for number in range(8)]
+    for opened in processes:
+        opened.start()
+    server.fail({"match": "tasks.create", "kind": "slow", "seconds": 2.0 * programs.pace(), "times": len(processes)})
     start = time.time() + 1.0
-    for number, desk in enumerate(desks):
-        desk.begin_put_many([(hands.samples.seal("net", {"x": b"%d" % number}), Labels())], start)
-    stored = [one for desk in desks for one in desk.driver.result()]
+    for number, opened in enumerate(processes):
+        opened.begin_put_many([(hands.samples.seal("net", {"x": b"%d" % number}), Labels())], start)
+    stored = [one for opened in processes for one in opened.driver.result()]
     newest = max(stored, key=lambda one: one.number)
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     found = reader.find("net")
     assert found is not None
     assert found.manifest == newest.manifest

@@ -12,7 +12,7 @@ import pytest
 from servers.clearml_server import ClearmlServer
 from servers.processes import free_port
 from tracelet.testing import BackendContract, programs
-from tracelet.testing.workbench import Bench
+from tracelet.testing.contract_fixtures import Bench
 
 
 class TestClearml(BackendContract):
@@ -92,10 +92,10 @@ class TestClearmlOffline(BackendContract):
         for driver, part in zip(drivers, (recipes[:4], recipes[4:]), strict=True):
             driver.begin(programs.log_threaded, bench.experiment, "clearml", part)
         assert all(driver.result() >= 4 for driver in drivers)
-        desk = bench.desk()
-        listed = desk.list("model")
+        opened = bench.open()
+        listed = opened.list("model")
         assert sorted(one.number for one in listed) == list(range(8))
-        got = [desk.content(one, bench.new_folder("got"))["x"] for one in listed]
+        got = [opened.content(one, bench.new_folder("got"))["x"] for one in listed]
         assert sorted(got) == [b"%d" % number for number in range(8)]
         waiting = Path(bench.environ["TRACELET_DIR"], "outbox").glob(f"{bench.experiment}/clearml/*.json")
         assert len(list(waiting)) == 8

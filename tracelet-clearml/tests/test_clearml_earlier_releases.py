@@ -12,7 +12,7 @@ from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
 from tracelet.exceptions import VersionConflict
 from tracelet.plugin import ArtifactType, Labels, StoredArtifact, hash_blob
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 
 
 def _age(hands: Hands, stored: StoredArtifact, *more: str) -> None:
@@ -27,21 +27,21 @@ def _age(hands: Hands, stored: StoredArtifact, *more: str) -> None:
 @pytest.fixture
 def old(hands: Hands, experiment: str) -> list[StoredArtifact]:
     """Two versions that an earlier release has stored, the first with a label and an alias that moved on."""
-    desk = hands.desk(experiment, "earlier")
+    opened = hands.open(experiment, "earlier")
     kinds = (ArtifactType.CONFIG, ArtifactType.CONFIG)
-    stored = [desk.put(hands.samples.seal("net", {"x": b"%d" % n}, type=kind)) for n, kind in enumerate(kinds)]
-    desk.close()
+    stored = [opened.put(hands.samples.seal("net", {"x": b"%d" % n}, type=kind)) for n, kind in enumerate(kinds)]
+    opened.close()
     _age(hands, stored[0], "label:1.0", "alias:best", "moved:0:best", "stored", "version:0")
     _age(hands, stored[1], "alias:best", "moved:1:best", "stored", "version:1")
     return stored
 
 
-def _numbers(desk: Desk) -> list[int]:
-    return [one.number for one in desk.list("net")]
+def _numbers(opened: BackendProcess) -> list[int]:
+    return [one.number for one in opened.list("net")]
 
 
 def test_it_is_found_by_whatever_it_was_found_by(hands: Hands, experiment: str, old: list[StoredArtifact]) -> None:
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     first, second = (one.manifest for one in old)
     refs = {"latest": 1, "v0": 0, "1.0": 0, "best": 1, f"put:{first.put_id}": 0, f"sha256:{second.digest}": 1}
     for ref, number in (refs | {f"sha256:{first.digest[:8]}": 0}).items():
@@ -54,12 +54,12 @@ def test_it_is_found_by_whatever_it_was_found_by(hands: Hands, experiment: str, 
 
 
 def test_new_versions_come_after_it(hands: Hands, experiment: str, old: list[StoredArtifact]) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     with pytest.raises(VersionConflict):
-        desk.put(hands.samples.seal("net", {"x": b"3"}), Labels("1.0"))
-    new = desk.put(hands.samples.seal("net", {"x": b"2"}), Labels("2.0", ("best",)))
+        opened.put(hands.samples.seal("net", {"x": b"3"}), Labels("1.0"))
+    new = opened.put(hands.samples.seal("net", {"x": b"2"}), Labels("2.0", ("best",)))
     assert new.number > 1
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     assert _numbers(reader) == [new.number, 1, 0]
     best = reader.find("net", "best")
     assert best is not None
@@ -71,45 +71,45 @@ def test_its_names_can_be_changed_and_it_can_be_deleted(
     hands: Hands, server: ClearmlServer, experiment: str, old: list[StoredArtifact]
 ) -> None:
     """A record that is changed is one like all others from then on."""
-    desk = hands.desk(experiment)
-    assert desk.relabel(old[0], Labels(None, ("good",))).aliases == ("good",)
+    opened = hands.open(experiment)
+    assert opened.relabel(old[0], Labels(None, ("good",))).aliases == ("good",)
     assert server.dump()["tasks"][old[0].locator["record"]]["tags"] == []
-    found = hands.desk(experiment, "reader").find("net", "1.0")
+    found = hands.open(experiment, "reader").find("net", "1.0")
     assert found is not None
     assert found.aliases == ("good",)
     for one in old:
-        desk.delete(one)
-    assert desk.list() == []
+        opened.delete(one)
+    assert opened.list() == []
     with pytest.raises(VersionConflict):
-        desk.put(hands.samples.seal("net", {"x": b"3"}), Labels("1.0"))
-    assert desk.put(hands.samples.seal("net", {"x": b"4"})).number > 1
+        opened.put(hands.samples.seal("net", {"x": b"3"}), Labels("1.0"))
+    assert opened.put(hands.samples.seal("net", {"x": b"4"})).number > 1
 
 
 def test_a_label_whose_version_it_deleted_stays_spent(hands: Hands, experiment: str, old: list[StoredArtifact]) -> None:
     _age(hands, old[0], "spent:1.0", "gone")
     with pytest.raises(VersionConflict, match="which is deleted"):
-        hands.desk(experiment).put(hands.samples.seal("net", {"x": b"3"}), Labels("1.0"))
+        hands.open(experiment).put(hands.samples.seal("net", {"x": b"3"}), Labels("1.0"))
 
 
 def test_a_put_that_it_began_is_ended(hands: Hands, server: ClearmlServer, experiment: str) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     sealed = hands.samples.seal("net", {"x": b"1"})
-    stored = desk.put(sealed)
+    stored = opened.put(sealed)
     _age(hands, stored)
-    again = hands.desk(experiment, "other").deliver(sealed, again=True)
+    again = hands.open(experiment, "other").deliver(sealed, again=True)
     assert (again.created, again.stored.number) == (True, 0)
     assert again.stored.locator["record"] == stored.locator["record"]
 
 
 def test_a_run_that_it_began_goes_on_in_its_task(hands: Hands, server: ClearmlServer, experiment: str) -> None:
     run = uuid.uuid4().hex
-    desk = hands.desk(experiment, "beginner", run=run)
-    desk.put(hands.samples.seal("net", {"x": b"1"}))
+    opened = hands.open(experiment, "beginner", run=run)
+    opened.put(hands.samples.seal("net", {"x": b"1"}))
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     (note,) = [one["id"] for one in server.dump()["tasks"].values() if one["name"].startswith(f";run:{run};")]
     hands.user.call(clearml_user.delete_task, note)
     hands.user.call(clearml_user.edit_task, task["id"], tags=["tracelet", f"tracelet.run:{run}"])
-    hands.desk(experiment, "successor", run=run).put(hands.samples.seal("net", {"x": b"2"}))
+    hands.open(experiment, "successor", run=run).put(hands.samples.seal("net", {"x": b"2"}))
     assert [one["id"] for one in hands.user.call(clearml_user.tasks, experiment)] == [task["id"]]
     assert set(hands.user.call(clearml_user.task_artifacts, task["id"])) == {"net.v0", "net.v1"}
 
@@ -119,7 +119,7 @@ def test_a_long_manifest_that_it_stored_beside_the_record_is_read(
 ) -> None:
     """The file had the manifest alone, and the record where everything is."""
     sealed = hands.samples.seal("wide", {"x": b"1"}, metadata={"long": "x" * 300_000})
-    stored = hands.desk(experiment).put(sealed)
+    stored = hands.open(experiment).put(sealed)
     record = server.dump()["tasks"][stored.locator["record"]]
     body = json.loads(record["configuration"]["tracelet"]["value"])
     (beside,) = (server.files / experiment).rglob("tracelet.json")
@@ -128,7 +128,7 @@ def test_a_long_manifest_that_it_stored_beside_the_record_is_read(
     old = {"place": stored.locator["place"], "manifest": None, "aside": aside}
     text = {"name": "tracelet", "type": "json", "value": json.dumps(old)}
     hands.user.call(clearml_user.edit_task, record["id"], configuration={"tracelet": text})
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"1"}
-    found = hands.desk(experiment, "reader").find("wide")
+    assert hands.content(hands.open(experiment, "reader"), sealed) == {"x": b"1"}
+    found = hands.open(experiment, "reader").find("wide")
     assert found is not None
     assert found.manifest == sealed.manifest

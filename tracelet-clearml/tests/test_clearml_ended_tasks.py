@@ -114,7 +114,7 @@ def test_an_ended_task_of_ours_is_opened_for_what_is_late_and_put_back(
         assert list(model["content"].values()) == [b"late"]
     else:
         assert _keys(task) == ["late.v0"]
-    assert [one.version for one in hands.desk(experiment).list("late")] == ["v0"]
+    assert [one.version for one in hands.open(experiment).list("late")] == ["v0"]
     names = [call["name"] for call in server.calls()]
     assert names.count("tasks.started") == 1
     assert names.count("files.POST") == 1
@@ -153,7 +153,7 @@ def test_an_ended_task_of_the_users_is_never_touched(
     assert (task["status"], task["parent"]) == ("completed", key)
     assert key in task["comment"]
     assert "will be over" in task["comment"]
-    (found,) = hands.desk(experiment).list("late")
+    (found,) = hands.open(experiment).list("late")
     if kind == "custom":
         assert _keys(task) == ["late.v0"]
     if kind == "model":
@@ -190,16 +190,16 @@ def test_a_task_of_ours_that_the_watchdog_stopped_goes_on(
     hands: Hands, server: ClearmlServer, experiment: str, kind: str
 ) -> None:
     """ClearML stops what it has not heard of for two hours, such as a run that trains for long."""
-    desk = hands.desk(experiment)
-    desk.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind)))
+    opened = hands.open(experiment)
+    opened.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind)))
     (task,) = _tasks(server, experiment)
     server.forget(task["id"])
     sealed = hands.samples.seal("data", {"x": b"2"}, type=ArtifactType(kind))
-    desk.put(sealed)
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"2"}
+    opened.put(sealed)
+    assert hands.content(hands.open(experiment, "reader"), sealed) == {"x": b"2"}
     assert [one["status"] for one in _tasks(server, experiment)] == ["in_progress"]
     server.forget(task["id"])
-    desk.close()
+    opened.close()
     (task,) = _tasks(server, experiment)
     assert task["status"] == "completed"
     assert len(_keys(task)) + len(task["models"]["output"]) == (0 if kind == "dataset" else 2)
@@ -209,23 +209,23 @@ def test_the_server_hears_of_a_run_that_puts_nothing_into_its_task(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
     """Datasets are tasks of their own: by them alone the run's would be silent."""
-    desk = hands.desk(experiment)
-    desk.start()
+    opened = hands.open(experiment)
+    opened.start()
     (task,) = _tasks(server, experiment)
     for number in range(3):
-        desk.put(hands.samples.seal("set", {"x": b"%d" % number}, type=ArtifactType.DATASET))
+        opened.put(hands.samples.seal("set", {"x": b"%d" % number}, type=ArtifactType.DATASET))
     assert _tasks(server, experiment)[0]["last_update"] > task["last_update"]
-    desk.close()
+    opened.close()
 
 
 def test_a_task_that_somebody_published_stays_published_when_the_run_ends(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
-    desk = hands.desk(experiment)
-    desk.put(hands.samples.seal("data", {"x": b"1"}))
+    opened = hands.open(experiment)
+    opened.put(hands.samples.seal("data", {"x": b"1"}))
     (task,) = _tasks(server, experiment)
     server.set_status(task["id"], "published")
-    desk.close()
+    opened.close()
     assert [one["status"] for one in _tasks(server, experiment)] == ["published"]
 
 
@@ -235,40 +235,40 @@ def test_a_task_that_ends_while_the_bytes_are_on_their_way_is_looked_at_again(
     hands: Hands, server: ClearmlServer, experiment: str, status: str, kind: str
 ) -> None:
     """Once, and without sending the bytes again."""
-    desk = hands.desk(experiment)
-    desk.start()
+    opened = hands.open(experiment)
+    opened.start()
     (task,) = _tasks(server, experiment)
     server.calls(clear=True)
     server.fail({"match": "files.POST", "kind": "becomes", "task": task["id"], "status": status})
     sealed = hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind))
-    stored = desk.put(sealed)
+    stored = opened.put(sealed)
     assert [call["name"] for call in server.calls()].count("files.POST") == 1
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"1"}
+    assert hands.content(hands.open(experiment, "reader"), sealed) == {"x": b"1"}
     first, *others = _tasks(server, experiment)
     holder = others[0] if status == "published" else first
     assert stored.locator["place"]["task"] == holder["id"]
     assert [*_keys(holder), *(one["name"] for one in holder["models"]["output"])] == ["data.v0"]
     assert first["status"] == ("in_progress" if status == "stopped" else status)
     assert len(others) == (status == "published")
-    desk.close()
+    opened.close()
 
 
 def test_a_task_whose_status_never_holds_still_is_given_up(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
     """It is tried twice, and waits then like all else that fails."""
-    desk = hands.desk(experiment)
-    desk.start()
+    opened = hands.open(experiment)
+    opened.start()
     (task,) = _tasks(server, experiment)
     match = {"match": "add_or_update_artifacts", "task": task["id"], "times": 1000}
     server.fail({**match, "kind": "becomes", "status": "completed"})
     server.calls(clear=True)
     with pytest.raises(Exception, match="does not let the task be changed"):
-        desk.put(hands.samples.seal("data", {"x": b"1"}))
+        opened.put(hands.samples.seal("data", {"x": b"1"}))
     assert [call["name"] for call in server.calls()].count("tasks.add_or_update_artifacts") == 2
     server.fail()
-    assert desk.find("data") is None
-    desk.close()
+    assert opened.find("data") is None
+    opened.close()
 
 
 @pytest.mark.parametrize("match", ["tasks.add_or_update_artifacts", "tasks.failed"])
@@ -277,20 +277,20 @@ def test_a_status_is_put_back_though_the_write_or_the_putting_back_fails(
 ) -> None:
     """A task that was left open says what it was; whoever opens it next puts it back."""
     run = uuid.uuid4().hex
-    first = hands.desk(experiment, run=run)
+    first = hands.open(experiment, run=run)
     first.start()
     first.close(failed=True)
-    desk = hands.desk(experiment, "later", run=run)
-    desk.start()
+    opened = hands.open(experiment, "later", run=run)
+    opened.start()
     sealed = hands.samples.seal("data", {"x": b"1"})
     server.fail({"match": match, "kind": "503", "times": 1000})
     with pytest.raises(BackendUnavailable):
-        desk.put(sealed)
+        opened.put(sealed)
     server.fail()
     if match != "tasks.failed":
         assert [one["status"] for one in _tasks(server, experiment)] == ["failed"]
-    desk.close()
-    last = hands.desk(experiment, "last", run=run)
+    opened.close()
+    last = hands.open(experiment, "last", run=run)
     last.deliver(sealed, again=True)
     last.close()
     (task,) = _tasks(server, experiment)
@@ -313,10 +313,10 @@ def test_why_a_task_was_stopped_is_still_told_after_it_was_opened(
 def test_a_deleted_version_is_no_longer_listed_by_an_ended_task_of_ours(
     hands: Hands, server: ClearmlServer, experiment: str, kind: str
 ) -> None:
-    desk = hands.desk(experiment)
-    stored = desk.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind)))
-    desk.close()
-    other = hands.desk(experiment, "reader")
+    opened = hands.open(experiment)
+    stored = opened.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind)))
+    opened.close()
+    other = hands.open(experiment, "reader")
     other.delete(stored)
     assert other.list() == []
     (task,) = _tasks(server, experiment)
@@ -343,10 +343,10 @@ def test_what_a_task_of_the_users_still_lists_after_a_deletion_is_told(
     """The record and the bytes are gone; the entry cannot be taken out of a task that has ended."""
     key = programs.run(USERS.replace("NAME", repr(experiment)), tmp_path / "program", _environ(server, tmp_path))
     before = server.dump()["tasks"][key]
-    desk = hands.desk(experiment, "deleter")
-    (stored,) = desk.list("data")
-    desk.delete(stored)
-    assert desk.list() == []
+    opened = hands.open(experiment, "deleter")
+    (stored,) = opened.list("data")
+    opened.delete(stored)
+    assert opened.list() == []
     assert server.dump()["tasks"][key] == before
     assert f"the ClearML task {key} still lists it" in hands.said("deleter")
     (blob,) = stored.locator["place"]["blobs"]
@@ -358,10 +358,10 @@ def test_what_an_ended_run_used_is_noted_in_its_task(
     hands: Hands, server: ClearmlServer, experiment: str, kind: str
 ) -> None:
     run = uuid.uuid4().hex
-    desk = hands.desk(experiment, run=run)
-    stored = desk.put(hands.samples.seal("used", {"x": b"1"}, type=ArtifactType(kind)))
-    desk.close()
-    later = hands.desk(experiment, "later", run=run)
+    opened = hands.open(experiment, run=run)
+    stored = opened.put(hands.samples.seal("used", {"x": b"1"}, type=ArtifactType(kind)))
+    opened.close()
+    later = hands.open(experiment, "later", run=run)
     later.record_input(stored)
     (task,) = _tasks(server, experiment)
     noted = [one["name"] for one in task["models"]["input"]]

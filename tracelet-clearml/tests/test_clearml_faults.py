@@ -37,13 +37,13 @@ _MATRIX = [
 
 @pytest.fixture
 def strict(hands: Hands, experiment: str) -> Iterator[Any]:
-    """A desk whose run has begun, with little patience."""
-    desk = hands.desk(experiment, "impatient", _SHORT)
-    desk.start()
-    desk.put(hands.samples.seal("before", {"x": b"0"}))
-    yield desk
+    """A process whose run has begun, with little patience."""
+    opened = hands.open(experiment, "impatient", _SHORT)
+    opened.start()
+    opened.put(hands.samples.seal("before", {"x": b"0"}))
+    yield opened
     hands.server.fail()
-    desk.close()
+    opened.close()
 
 
 @pytest.mark.parametrize(("match", "kind"), _MATRIX)
@@ -61,7 +61,7 @@ def test_a_server_that_is_not_well_is_told_and_nothing_is_stored(
     assert strict.find("model") is None
     delivered = strict.deliver(sealed, again=True)
     assert delivered.created
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": f"{match} {kind}".encode()}
+    assert hands.content(hands.open(experiment, "reader"), sealed) == {"x": f"{match} {kind}".encode()}
     assert len(strict.list("model")) == 1
 
 
@@ -80,7 +80,7 @@ def test_models_and_datasets_fail_as_loudly(
     server.fail()
     assert strict.find(kind) is None
     strict.deliver(sealed, again=True)
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"1", "y": b"2"}
+    assert hands.content(hands.open(experiment, "reader"), sealed) == {"x": b"1", "y": b"2"}
     if kind == "dataset":
         assert hands.user.call(clearml_user.dataset, experiment, kind, "v0")["content"] == {"x": b"1", "y": b"2"}
 
@@ -120,7 +120,7 @@ def test_an_answer_that_is_lost_does_not_store_twice(
     with pytest.raises(BackendUnavailable):
         strict.put(sealed)
     strict.deliver(sealed, again=True)
-    (only,) = hands.desk(experiment, "reader").list("model")
+    (only,) = hands.open(experiment, "reader").list("model")
     assert only.manifest == sealed.manifest
 
 
@@ -158,25 +158,25 @@ def test_a_server_that_answers_a_byte_at_a_time_is_not_waited_for_to_the_end(
 
 
 def test_bytes_that_are_gone_are_told_as_gone(hands: Hands, server: ClearmlServer, experiment: str) -> None:
-    desk = hands.desk(experiment)
-    stored = desk.put(hands.samples.seal("model", {"x": b"1"}))
+    opened = hands.open(experiment)
+    stored = opened.put(hands.samples.seal("model", {"x": b"1"}))
     (blob,) = stored.locator["place"]["blobs"]
     (server.files / blob["uri"].removeprefix(server.files_url).lstrip("/")).unlink()
     with pytest.raises(ArtifactNotFound):
-        hands.desk(experiment, "reader").content(stored, hands.new_folder())
+        hands.open(experiment, "reader").content(stored, hands.new_folder())
 
 
 def test_a_file_server_that_is_not_there_is_told_at_once(hands: Hands, experiment: str, tmp_path: Path) -> None:
     """Three files wait for 45 seconds each otherwise."""
     environ = {**hands.server.environ(tmp_path / "home"), "CLEARML_FILES_HOST": f"http://127.0.0.1:{free_port()}"}
     with hands.stranger(environ) as role:
-        desk = hands.desk(experiment, role)
-        desk.start()
+        opened = hands.open(experiment, role)
+        opened.start()
         began = time.monotonic()
         with pytest.raises(BackendUnavailable, match="file server"):
-            desk.put(hands.samples.seal("model", {"x": b"1", "y": b"2", "z": b"3"}))
+            opened.put(hands.samples.seal("model", {"x": b"1", "y": b"2", "z": b"3"}))
         assert programs.soon(time.monotonic() - began, 30)
-        assert desk.list() == []
+        assert opened.list() == []
 
 
 def test_a_file_server_that_does_not_let_us_in_is_not_one_without_the_file(
@@ -209,12 +209,12 @@ def test_an_experiment_of_more_levels_than_clearml_has_is_not_tried_again(
     hands: Hands, experiment: str, levels: int, kind: str
 ) -> None:
     """Projects go ten deep; the index is one below the experiment's, and datasets are two."""
-    desk = hands.desk("/".join([experiment] * levels), f"deep-{levels}")
+    opened = hands.open("/".join([experiment] * levels), f"deep-{levels}")
     with pytest.raises(ArtifactError, match="fewer levels"):
-        desk.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind)))
+        opened.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType(kind)))
     if levels == 9:
-        desk.put(hands.samples.seal("other", {"x": b"1"}))
-        assert [one.version for one in desk.list()] == ["v0"]
+        opened.put(hands.samples.seal("other", {"x": b"1"}))
+        assert [one.version for one in opened.list()] == ["v0"]
 
 
 @pytest.mark.parametrize("fault", [{"kind": "invalid", "code": 131}, {"kind": "500"}, {"kind": "reset"}])
@@ -223,11 +223,11 @@ def test_what_cannot_be_shown_as_a_debug_sample_is_stored_all_the_same(
 ) -> None:
     """ClearML keeps those in another database than all the rest; a warning tells it."""
     role = f"shower-{fault.get('code', fault['kind'])}"
-    desk = hands.desk(experiment, role)
+    opened = hands.open(experiment, role)
     sealed = hands.samples.seal("cat", {"cat.png": b"1"}, type=ArtifactType.IMAGE)
     server.fail({"match": "events.add_batch", "times": 1000, **fault})
-    assert desk.put(sealed).version == "v0"
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"cat.png": b"1"}
+    assert opened.put(sealed).version == "v0"
+    assert hands.content(hands.open(experiment, "reader"), sealed) == {"cat.png": b"1"}
     assert "does not show it as a debug sample" in hands.said(role)
     assert [event for event in server.dump()["events"] if event.get("metric") == "cat"] == []
 
@@ -243,7 +243,7 @@ def test_a_server_that_is_not_well_at_the_login_is_told_in_time(
     server.fail({"match": "auth.login", "kind": kind, "times": 1000, "seconds": 2 * _PATIENCE})
     began = time.monotonic()
     with pytest.raises(error):
-        hands.desk(experiment, "impatient", _SHORT)
+        hands.open(experiment, "impatient", _SHORT)
     assert programs.soon(time.monotonic() - began, 10)
 
 
@@ -255,22 +255,22 @@ def test_a_server_behind_a_proxy_is_reached_through_it(
     environ |= {"HTTP_PROXY": server.api_url, "http_proxy": server.api_url}
     environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     with hands.stranger(environ) as role:
-        desk = hands.desk(experiment, role)
+        opened = hands.open(experiment, role)
         sealed = hands.samples.seal("model", {"x": b"1"})
-        desk.put(sealed)
-        desk.close()
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == {"x": b"1"}
+        opened.put(sealed)
+        opened.close()
+    assert hands.content(hands.open(experiment, "reader"), sealed) == {"x": b"1"}
 
 
 def test_a_token_that_is_over_is_no_refusal(tmp_path: Path) -> None:
     """The SDK gets a new one, and asks again with the old one."""
     with ClearmlServer(tmp_path / "server") as server, Hands(server, tmp_path / "hands") as hands:
-        desk = hands.desk("renewed")
+        opened = hands.open("renewed")
         for number, kind in enumerate((ArtifactType.CUSTOM, ArtifactType.DATASET, ArtifactType.MODEL)):
             server.ask("/__expire")
-            desk.put(hands.samples.seal(f"data-{number}", {"x": b"1"}, type=kind))
+            opened.put(hands.samples.seal(f"data-{number}", {"x": b"1"}, type=kind))
         server.ask("/__expire")
-        assert len(desk.list()) == 3
+        assert len(opened.list()) == 3
         assert server.strangers() == []
 
 
@@ -282,11 +282,11 @@ def test_a_dataset_that_was_given_up_is_not_said_to_be_at_work(
     often = "sdk.development.worker { ping_period_sec: 1, report_period_sec: 1 }\n"
     Path(environ["CLEARML_CONFIG_FILE"]).write_text(often)
     with hands.stranger(environ) as role:
-        desk = hands.desk(experiment, role)
-        desk.start()
+        opened = hands.open(experiment, role)
+        opened.start()
         server.fail({"match": "files.POST", "kind": "503", "times": 1000})
         with pytest.raises(BackendUnavailable):
-            desk.put(hands.samples.seal("set", {"x": b"1"}, type=ArtifactType.DATASET))
+            opened.put(hands.samples.seal("set", {"x": b"1"}, type=ArtifactType.DATASET))
         server.calls(clear=True)
         time.sleep(3)
         assert server.calls() == []
@@ -320,7 +320,7 @@ def test_each_way_of_not_getting_in_says_what_to_do(
     with hands.stranger(environ) as role:
         began = time.monotonic()
         with pytest.raises(error, match=words) as told:
-            hands.desk(experiment, role)
+            hands.open(experiment, role)
         assert programs.soon(time.monotonic() - began, 20)
         assert "test-secret-key" not in str(told.value)
         assert told.value.retryable
@@ -440,15 +440,15 @@ def test_a_killed_put_is_taken_up_by_its_own_claim(hands: Hands, server: Clearml
     """The number that it asked for is its number, and nothing is left over in between."""
     server.fail({"match": "files.POST", "kind": "hang", "seconds": 30})
     victim = hands.driver("victim")
-    desk = hands.desk(experiment, "victim")
-    desk.start()
+    opened = hands.open(experiment, "victim")
+    opened.start()
     sealed = hands.samples.seal("model", {"x": b"1"})
-    desk.begin_put_many([(sealed, Labels("1.0"))], time.time())
+    opened.begin_put_many([(sealed, Labels("1.0"))], time.time())
     with pytest.raises(DriverDied):
         victim.result(3.0)
     hands.forget("victim")
     server.fail()
-    other = hands.desk(experiment)
+    other = hands.open(experiment)
     assert other.find("model", "1.0") is None
     assert other.deliver(sealed, Labels("1.0"), again=True).stored.number == 0
     assert [one.number for one in other.list("model")] == [0]

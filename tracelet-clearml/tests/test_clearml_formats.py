@@ -14,7 +14,7 @@ from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
 from tracelet.exceptions import IntegrityError, NewerFormat
 from tracelet.plugin import ArtifactType, Labels, StoredArtifact
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 
 UPGRADE = "by a later Tracelet .*: upgrade tracelet"
 KINDS = (ArtifactType.CONFIG, ArtifactType.MODEL, ArtifactType.DATASET)
@@ -54,12 +54,12 @@ def _renumber(schema: str) -> Callable[[str], str]:
 @pytest.fixture
 def two(hands: Hands, experiment: str) -> list[StoredArtifact]:
     """Two versions of a name; the first has a label and an alias."""
-    desk = hands.desk(experiment, "writer")
+    opened = hands.open(experiment, "writer")
     stored = [
-        desk.put(hands.samples.seal("net", {"x": b"%d" % number}, type=ArtifactType.CONFIG), labels)
+        opened.put(hands.samples.seal("net", {"x": b"%d" % number}, type=ArtifactType.CONFIG), labels)
         for number, labels in enumerate((Labels("1.0", ("best",)), Labels()))
     ]
-    desk.close()
+    opened.close()
     return stored
 
 
@@ -68,7 +68,7 @@ def test_everything_says_its_schema(
 ) -> None:
     assert [_text(server, one)["schema"] for one in two] == [1, 1]
     assert all(";stored;schema:1;" in _name(server, one) for one in two)
-    hands.desk(experiment, "writer").put(hands.samples.seal("set", {"x": b"1"}, type=ArtifactType.DATASET))
+    hands.open(experiment, "writer").put(hands.samples.seal("set", {"x": b"1"}, type=ArtifactType.DATASET))
     tasks = list(server.dump()["tasks"].values())
     marked = [one for one in tasks if {"tracelet_run", "tracelet_put"} & set(one["runtime"])]
     assert {one["runtime"]["tracelet_schema"] for one in marked} == {1}
@@ -80,14 +80,14 @@ def test_everything_says_its_schema(
 def test_a_field_that_this_release_does_not_know_is_passed_over_and_kept(
     hands: Hands, server: ClearmlServer, experiment: str, kind: ArtifactType
 ) -> None:
-    desk = hands.desk(experiment, "writer")
+    opened = hands.open(experiment, "writer")
     sealed = hands.samples.seal("net", {"x": b"1", "y": b"2"}, type=kind)
-    stored = desk.put(sealed)
+    stored = opened.put(sealed)
     text = _text(server, stored)
     place = {**text["place"], "colour": "red", "blobs": [{**one, "colour": "red"} for one in text["place"]["blobs"]]}
     _rewrite(hands, stored, {**text, "place": place, "colour": "red"})
     _rename(hands, server, stored.locator["record"], lambda name: f"{name}colour:red;")
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     assert hands.content(reader, sealed) == {"x": b"1", "y": b"2"}
     for ref in ("v0", f"put:{sealed.manifest.put_id}", f"sha256:{sealed.manifest.digest[:8]}"):
         assert reader.find("net", ref) is not None, ref
@@ -114,7 +114,7 @@ def test_a_record_without_a_number_is_one_of_the_first_schema(
         assert set(text) == {"place", "manifest", "aside", "whole"}
         _rewrite(hands, one, text)
         _rename(hands, server, one.locator["record"], _renumber(""))
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     for ref, number in {"latest": 1, "v0": 0, "1.0": 0, "best": 0, f"put:{two[1].manifest.put_id}": 1}.items():
         found = reader.find("net", ref)
         assert found is not None, ref
@@ -129,9 +129,9 @@ def test_a_run_whose_note_has_no_number_goes_on_in_its_task(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
     run = uuid.uuid4().hex
-    hands.desk(experiment, "beginner", run=run).put(hands.samples.seal("net", {"x": b"1"}))
+    hands.open(experiment, "beginner", run=run).put(hands.samples.seal("net", {"x": b"1"}))
     _rename(hands, server, _note(server, run), _renumber(""))
-    hands.desk(experiment, "successor", run=run).put(hands.samples.seal("net", {"x": b"2"}))
+    hands.open(experiment, "successor", run=run).put(hands.samples.seal("net", {"x": b"2"}))
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     assert set(hands.user.call(clearml_user.task_artifacts, task["id"])) == {"net.v0", "net.v1"}
 
@@ -153,7 +153,7 @@ def test_a_version_of_a_later_release_is_told_of_and_the_others_are_given(
     hands: Hands, server: ClearmlServer, experiment: str, two: list[StoredArtifact], part: str
 ) -> None:
     _of_a_later_release(hands, server, two[1], part)
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     for ref in ("v0", "1.0", f"put:{two[0].manifest.put_id}", f"sha256:{two[0].manifest.digest}"):
         found = reader.find("net", ref)
         assert found is not None, ref
@@ -171,7 +171,7 @@ def test_an_alias_or_a_label_that_only_a_later_release_may_know_is_not_said_to_b
     hands: Hands, server: ClearmlServer, experiment: str, two: list[StoredArtifact]
 ) -> None:
     _of_a_later_release(hands, server, two[1], "name")
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     for ref in ("best", "2.0", "v5"):
         with pytest.raises(NewerFormat, match=UPGRADE):
             reader.find("net", ref)
@@ -184,27 +184,27 @@ def test_beside_a_version_of_a_later_release_nothing_is_stored_named_or_taken_ba
     """What is to be stored waits for the upgrade; other names are as free as ever."""
     _of_a_later_release(hands, server, two[1], "name")
     before = server.dump()["tasks"][two[1].locator["record"]]
-    desk = hands.desk(experiment, "other")
+    opened = hands.open(experiment, "other")
     for labels in (Labels(), Labels("2.0"), Labels(None, ("best",))):
         with pytest.raises(NewerFormat, match=UPGRADE):
-            desk.put(hands.samples.seal("net", {"x": b"3"}, type=ArtifactType.CONFIG), labels)
+            opened.put(hands.samples.seal("net", {"x": b"3"}, type=ArtifactType.CONFIG), labels)
     with pytest.raises(NewerFormat, match=UPGRADE):
-        desk.relabel(two[0], Labels(None, ("good",)))
+        opened.relabel(two[0], Labels(None, ("good",)))
     with pytest.raises(NewerFormat, match=UPGRADE):
-        desk.delete(two[1])
+        opened.delete(two[1])
     assert server.dump()["tasks"][two[1].locator["record"]] == before
-    assert desk.put(hands.samples.seal("other", {"x": b"3"})).number == 0
+    assert opened.put(hands.samples.seal("other", {"x": b"3"})).number == 0
 
 
 def test_the_task_of_a_run_that_a_later_release_began_is_not_guessed_at(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
     run = uuid.uuid4().hex
-    first = hands.desk(experiment, "beginner", run=run)
+    first = hands.open(experiment, "beginner", run=run)
     first.put(hands.samples.seal("net", {"x": b"1"}))
     first.close()
     _rename(hands, server, _note(server, run), lambda name: f";run:{run};schema:2;elsewhere;")
-    successor = hands.desk(experiment, "successor", run=run)
+    successor = hands.open(experiment, "successor", run=run)
     with pytest.raises(NewerFormat, match=UPGRADE):
         successor.put(hands.samples.seal("net", {"x": b"2"}))
     assert len(hands.user.call(clearml_user.tasks, experiment)) == 1
@@ -226,7 +226,7 @@ def test_a_record_that_somebody_has_changed_is_told_of_and_the_others_are_given(
     hands: Hands, server: ClearmlServer, experiment: str, two: list[StoredArtifact], change: dict[str, Any]
 ) -> None:
     _rewrite(hands, two[1], {**_text(server, two[1]), **change})
-    reader: Desk = hands.desk(experiment, "reader")
+    reader: BackendProcess = hands.open(experiment, "reader")
     assert reader.find("net", "v0") is not None
     with pytest.raises(IntegrityError, match="a record in ClearML was changed"):
         reader.find("net", "v1")

@@ -44,18 +44,18 @@ def test_wherever_a_put_is_cut_off_the_next_attempt_makes_one_version(
     # A dataset is made in some forty requests.
     for step in range(0, 100, 4 if kind is ArtifactType.DATASET else 1):
         experiment = f"{stem}-{step}"
-        desk = hands.desk(experiment)
-        desk.start()
+        opened = hands.open(experiment)
+        opened.start()
         sealed = hands.samples.seal("thing", CONTENT, type=kind)
         dead = {"match": _CHANGES, "kind": "reset", "after": step, "times": 10_000}
         server.fail({"match": _CHANGES, "kind": how, "after": step}, dead)
         with contextlib.suppress(BackendUnavailable):
-            desk.put(sealed)
+            opened.put(sealed)
             break
         server.fail()
-        stored = desk.deliver(sealed, again=True).stored
-        desk.close()
-        assert hands.content(hands.desk(experiment, "reader"), sealed) == CONTENT
+        stored = opened.deliver(sealed, again=True).stored
+        opened.close()
+        assert hands.content(hands.open(experiment, "reader"), sealed) == CONTENT
         found = _of(server, experiment)
         cut = f"cut off at change {step}"
         records = [one["name"] for one in found["/.tracelet"] if one["name"].startswith("thing ")]
@@ -75,8 +75,8 @@ def test_of_two_puts_of_a_name_that_were_cut_off_each_leaves_its_own_dataset(
     hands: Hands, server: ClearmlServer, experiment: str, step: int, label: str | None
 ) -> None:
     """What either has left is known as its own, though the other is still under way."""
-    desk = hands.desk(experiment)
-    desk.start()
+    opened = hands.open(experiment)
+    opened.start()
     many = [
         (hands.samples.seal("set", {"x": b"%d" % number}, type=ArtifactType.DATASET), Labels(one))
         for number, one in enumerate((label, None))
@@ -84,10 +84,10 @@ def test_of_two_puts_of_a_name_that_were_cut_off_each_leaves_its_own_dataset(
     for sealed, labels in many:
         server.fail({"match": _CHANGES, "kind": "reset", "after": step, "times": 10_000})
         with pytest.raises(BackendUnavailable):
-            desk.put(sealed, labels)
+            opened.put(sealed, labels)
     server.fail()
     for sealed, labels in many:
-        desk.deliver(sealed, labels, again=True)
+        opened.deliver(sealed, labels, again=True)
     sets = _of(server, experiment)["/.datasets/set"]
     assert [(one["status"], one["runtime"]["version"]) for one in sets] == [
         ("completed", label or "v0"),

@@ -17,14 +17,14 @@ from tracelet.plugin import ArtifactType, Labels
 
 
 def test_few_files_are_artifacts_of_the_runs_task_under_their_own_paths(hands: Hands, experiment: str) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     files = {"report.html": b"<p>fine</p>", "data/metrics.json": b"{}"}
-    desk.put(
+    opened.put(
         hands.samples.seal(
             "results", files, type=ArtifactType.REPORT, description="the results", metadata={"accuracy": 0.5}
         )
     )
-    desk.close()
+    opened.close()
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     assert task["status"] == "completed"
     assert "tracelet" in task["tags"]
@@ -42,9 +42,9 @@ def test_few_files_are_artifacts_of_the_runs_task_under_their_own_paths(hands: H
 
 
 def test_a_single_file_is_an_artifact_of_the_names_own(hands: Hands, experiment: str) -> None:
-    desk = hands.desk(experiment)
-    desk.put(hands.samples.seal("config", {"a/config.yaml": b"x: 1"}), Labels("v1.2.0"))
-    desk.close()
+    opened = hands.open(experiment)
+    opened.put(hands.samples.seal("config", {"a/config.yaml": b"x: 1"}), Labels("v1.2.0"))
+    opened.close()
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     (entry,) = hands.user.call(clearml_user.task_artifacts, task["id"]).items()
     assert entry[0] == "config.v0"
@@ -53,11 +53,11 @@ def test_a_single_file_is_an_artifact_of_the_names_own(hands: Hands, experiment:
 
 
 def test_many_small_files_are_one_zip_that_the_sdk_unpacks(hands: Hands, experiment: str) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     files = {f"part-{number % 3}/{number}.txt": b"%d" % number for number in range(30)}
     large = os.urandom(1_000_000)
-    desk.put(hands.samples.seal("parts", {**files, "large.bin": large}))
-    desk.close()
+    opened.put(hands.samples.seal("parts", {**files, "large.bin": large}))
+    opened.close()
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     shown = hands.user.call(clearml_user.task_artifacts, task["id"])
     assert shown["parts.v0"]["content"] == files
@@ -65,9 +65,9 @@ def test_many_small_files_are_one_zip_that_the_sdk_unpacks(hands: Hands, experim
 
 
 def test_a_failed_run_is_a_failed_task(hands: Hands, experiment: str) -> None:
-    desk = hands.desk(experiment)
-    desk.put(hands.samples.seal("x", {"x": b"1"}))
-    desk.close(failed=True)
+    opened = hands.open(experiment)
+    opened.put(hands.samples.seal("x", {"x": b"1"}))
+    opened.close(failed=True)
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     assert task["status"] == "failed"
 
@@ -79,30 +79,30 @@ def test_references_are_links_in_the_task_whatever_their_scheme(hands: Hands, ex
         "hf://org/name",
         "https://user:secret@host/x?token=abc",
     ]
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     sealed = hands.samples.seal("elsewhere", references=[(uri, 12, "far away") for uri in uris])
-    desk.put(sealed)
-    desk.close()
+    opened.put(sealed)
+    opened.close()
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     shown = hands.user.call(clearml_user.task_artifacts, task["id"])
     urls = [one["url"] for one in shown.values()]
     assert set(uris[:3]) < set(urls)
     assert not [url for url in urls if "secret" in url or "abc" in url]
-    found = hands.desk(experiment, "reader").find("elsewhere")
+    found = hands.open(experiment, "reader").find("elsewhere")
     assert found is not None
     assert found.manifest == sealed.manifest
 
 
 def test_a_model_is_an_output_model_that_the_sdk_loads(hands: Hands, experiment: str) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     metadata = {"clearml_framework": "pytorch", "accuracy.top": 0.9}
     for number in range(2):
         sealed = hands.samples.seal(
             "classifier", {"model.pt": b"weights %d" % number}, type=ArtifactType.MODEL, description="it classifies",
             metadata=metadata,
         )  # fmt: skip
-        desk.put(sealed, Labels(f"1.{number}"))
-    desk.close()
+        opened.put(sealed, Labels(f"1.{number}"))
+    opened.close()
     newest, oldest = hands.user.call(clearml_user.models, experiment, "classifier")
     assert list(newest["content"].values()) == [b"weights 1"]
     assert list(oldest["content"].values()) == [b"weights 0"]
@@ -114,9 +114,9 @@ def test_a_model_is_an_output_model_that_the_sdk_loads(hands: Hands, experiment:
 
 def test_a_model_of_several_files_is_a_package(hands: Hands, experiment: str) -> None:
     files = {"model.pt": b"1", "config/config.json": b"{}", "empty": b""}
-    desk = hands.desk(experiment)
-    desk.put(hands.samples.seal("net", files, type=ArtifactType.CHECKPOINT))
-    desk.close()
+    opened = hands.open(experiment)
+    opened.put(hands.samples.seal("net", files, type=ArtifactType.CHECKPOINT))
+    opened.close()
     (model,) = hands.user.call(clearml_user.models, experiment, "net")
     assert model["content"] == files
 
@@ -124,29 +124,31 @@ def test_a_model_of_several_files_is_a_package(hands: Hands, experiment: str) ->
 def test_every_version_of_a_model_stays_among_the_tasks_own(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     for number in range(3):
-        desk.put(hands.samples.seal("net", {"same.pt": b"%d" % number}, type=ArtifactType.WEIGHTS))
-    desk.close()
+        opened.put(hands.samples.seal("net", {"same.pt": b"%d" % number}, type=ArtifactType.WEIGHTS))
+    opened.close()
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     assert len(server.dump()["tasks"][task["id"]]["models"]["output"]) == 3
 
 
 def test_a_dataset_is_a_dataset_with_our_version_and_its_parent(hands: Hands, experiment: str) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     first = {"train.csv": b"a,b\n1,2\n", "deep/er/test.csv": b"a,b\n3,4\n"}
     second = {**first, "more.csv": b"5,6\n"}
     third = {"train.csv": b"a,b\n9,9\n"}
     for content, label in ((first, "v1.2.0"), (second, "1.3"), (third, None)):
-        desk.put(hands.samples.seal("flowers", content, type=ArtifactType.DATASET, metadata={"rows": 2}), Labels(label))
-    desk.close()
+        opened.put(
+            hands.samples.seal("flowers", content, type=ArtifactType.DATASET, metadata={"rows": 2}), Labels(label)
+        )
+    opened.close()
     got = [hands.user.call(clearml_user.dataset, experiment, "flowers", one) for one in ("v1.2.0", "1.3", "v2")]
     assert [one["content"] for one in got] == [first, second, third]
     assert [one["parents"] for one in got] == [[], ["v1.2.0"], ["1.3"]]
     assert all(one["final"] for one in got)
     assert got[1]["own"] == ["more.csv"], "what the parent has is not stored again"
     assert got[0]["metadata"]["manifest"]["name"] == "flowers"
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     for content, ref in ((first, "v1.2.0"), (second, "1.3"), (third, "v2")):
         found = reader.find("flowers", ref)
         assert found is not None
@@ -155,11 +157,11 @@ def test_a_dataset_is_a_dataset_with_our_version_and_its_parent(hands: Hands, ex
 
 def test_a_new_file_with_a_parents_bytes_is_not_lost(hands: Hands, experiment: str) -> None:
     """The SDK by itself leaves it out, and the dataset can then not be got at all."""
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     first, second = {"a": b"same"}, {"a": b"same", "b": b"same"}
     for content in (first, second):
-        desk.put(hands.samples.seal("twins", content, type=ArtifactType.DATASET))
-    desk.close()
+        opened.put(hands.samples.seal("twins", content, type=ArtifactType.DATASET))
+    opened.close()
     assert hands.user.call(clearml_user.dataset, experiment, "twins", "v1")["content"] == second
 
 
@@ -169,12 +171,12 @@ def test_a_dataset_whose_ancestor_is_gone_begins_a_new_line(
     hands: Hands, server: ClearmlServer, experiment: str, which: int, how: str
 ) -> None:
     """The SDK goes back to the first of them, and makes none where one is missing."""
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     content: dict[str, bytes] = {}
     stored = []
     for number in range(2):
         content[f"{number}.csv"] = b"%d" % number
-        stored.append(desk.put(hands.samples.seal("flowers", content, type=ArtifactType.DATASET)))
+        stored.append(opened.put(hands.samples.seal("flowers", content, type=ArtifactType.DATASET)))
     key = stored[which].locator["place"]["entity"]
     if how == "deleted":
         hands.user.call(clearml_user.delete_task, key)
@@ -182,9 +184,9 @@ def test_a_dataset_whose_ancestor_is_gone_begins_a_new_line(
         server.set_status(key, "created")
     content["2.csv"] = b"2"
     sealed = hands.samples.seal("flowers", content, type=ArtifactType.DATASET)
-    assert desk.put(sealed).number == 2
-    desk.close()
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == content
+    assert opened.put(sealed).number == 2
+    opened.close()
+    assert hands.content(hands.open(experiment, "reader"), sealed) == content
     got = hands.user.call(clearml_user.dataset, experiment, "flowers", "v2")
     assert got["content"] == content
 
@@ -193,11 +195,11 @@ def test_a_dataset_keeps_old_files_odd_names_and_empty_files(hands: Hands, exper
     files = {".hidden": b"1", "ünï [x]*?.txt": b"2", "empty": b"", "old": b"3"}
     sealed = hands.samples.seal("odd", files, type=ArtifactType.DATASET)
     os.utime(sealed.sources["old"], (0, 0))
-    desk = hands.desk(experiment)
-    desk.put(sealed)
-    desk.close()
+    opened = hands.open(experiment)
+    opened.put(sealed)
+    opened.close()
     assert hands.user.call(clearml_user.dataset, experiment, "odd", "v0")["content"] == files
-    assert hands.content(hands.desk(experiment, "reader"), sealed) == files
+    assert hands.content(hands.open(experiment, "reader"), sealed) == files
 
 
 def test_a_dataset_may_be_of_references_only(hands: Hands, experiment: str) -> None:
@@ -205,36 +207,36 @@ def test_a_dataset_may_be_of_references_only(hands: Hands, experiment: str) -> N
     sealed = hands.samples.seal(
         "far", type=ArtifactType.DATASET, references=[("s3://no-such-bucket/x.tar", None, None)]
     )
-    desk = hands.desk(experiment)
-    desk.put(sealed)
-    found = hands.desk(experiment, "reader").find("far")
+    opened = hands.open(experiment)
+    opened.put(sealed)
+    found = hands.open(experiment, "reader").find("far")
     assert found is not None
     assert found.manifest == sealed.manifest
 
 
 def test_a_long_line_of_versions_does_not_get_slower_for_ever(hands: Hands, experiment: str) -> None:
     """ClearML looks at every ancestor: after some a version begins a new line, and holds all its files itself."""
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     content: dict[str, bytes] = {}
     for number in range(7):
         content[f"{number}"] = b"%d" % number
-        desk.put(hands.samples.seal("line", content, type=ArtifactType.DATASET))
-    depths = [stored.locator["place"]["depth"] for stored in reversed(desk.list("line"))]
+        opened.put(hands.samples.seal("line", content, type=ArtifactType.DATASET))
+    depths = [stored.locator["place"]["depth"] for stored in reversed(opened.list("line"))]
     assert depths == [0, 1, 2, 3, 4, 5, 0]
-    found = desk.find("line")
+    found = opened.find("line")
     assert found is not None
-    assert desk.content(found, hands.new_folder()) == content
+    assert opened.content(found, hands.new_folder()) == content
 
 
 def test_images_are_debug_samples_from_where_they_are_stored(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     files = {f"{number}.png": b"\x89PNG %d" % number for number in range(12)}
-    desk.put(hands.samples.seal("cats", {**files, "notes.txt": b"n"}, type=ArtifactType.IMAGE))
-    desk.put(hands.samples.seal("plots", {"loss.html": b"<svg/>"}, type=ArtifactType.VISUALIZATION))
-    desk.put(hands.samples.seal("not-media", {"x.png": b"1"}, type=ArtifactType.CUSTOM))
-    desk.close()
+    opened.put(hands.samples.seal("cats", {**files, "notes.txt": b"n"}, type=ArtifactType.IMAGE))
+    opened.put(hands.samples.seal("plots", {"loss.html": b"<svg/>"}, type=ArtifactType.VISUALIZATION))
+    opened.put(hands.samples.seal("not-media", {"x.png": b"1"}, type=ArtifactType.CUSTOM))
+    opened.close()
     (task,) = hands.user.call(clearml_user.tasks, experiment)
     events = [event for event in server.dump()["events"] if event["task"] == task["id"]]
     samples = [event for event in events if event["type"] == "training_debug_image"]
@@ -245,11 +247,11 @@ def test_images_are_debug_samples_from_where_they_are_stored(
 
 
 def test_what_a_run_uses_is_noted_where_clearml_shows_it(hands: Hands, server: ClearmlServer, experiment: str) -> None:
-    desk = hands.desk(experiment)
-    model = desk.put(hands.samples.seal("net", {"x.pt": b"1"}, type=ArtifactType.MODEL))
-    data = desk.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType.DATASET), Labels("1.0"))
-    desk.close()
-    user = hands.desk(experiment, "reader")
+    opened = hands.open(experiment)
+    model = opened.put(hands.samples.seal("net", {"x.pt": b"1"}, type=ArtifactType.MODEL))
+    data = opened.put(hands.samples.seal("data", {"x": b"1"}, type=ArtifactType.DATASET), Labels("1.0"))
+    opened.close()
+    user = hands.open(experiment, "reader")
     user.record_input(model)
     user.record_input(data)
     newest = max(hands.user.call(clearml_user.tasks, experiment), key=lambda task: task["status"] == "in_progress")
@@ -262,9 +264,9 @@ def test_what_a_run_uses_is_noted_where_clearml_shows_it(hands: Hands, server: C
 def test_records_are_in_a_hidden_project_and_no_where_else(
     hands: Hands, server: ClearmlServer, experiment: str
 ) -> None:
-    desk = hands.desk(experiment)
-    desk.put(hands.samples.seal("x", {"x": b"1"}))
-    desk.close()
+    opened = hands.open(experiment)
+    opened.put(hands.samples.seal("x", {"x": b"1"}))
+    opened.close()
     projects = {one["name"]: one["system_tags"] for one in server.dump()["projects"].values()}
     assert projects[experiment] == []
     assert projects[f"{experiment}/.tracelet"] == ["hidden"]
@@ -273,14 +275,14 @@ def test_records_are_in_a_hidden_project_and_no_where_else(
 
 def test_records_are_not_among_all_tasks(hands: Hands, experiment: str) -> None:
     """Such a list, without a project, asks each task whether it is hidden, and not its project."""
-    desk = hands.desk(experiment)
+    opened = hands.open(experiment)
     for name in ("unlisted-a", "unlisted-b"):
-        desk.put(hands.samples.seal(name, {"x": b"1"}))
-    desk.close()
+        opened.put(hands.samples.seal(name, {"x": b"1"}))
+    opened.close()
     listed = hands.user.call(clearml_user.every_task)
     assert [name for name in listed if experiment in name] != []
     assert [name for name in listed if name.startswith("unlisted")] == []
-    assert {one.manifest.name for one in hands.desk(experiment, "reader").list()} == {"unlisted-a", "unlisted-b"}
+    assert {one.manifest.name for one in hands.open(experiment, "reader").list()} == {"unlisted-a", "unlisted-b"}
 
 
 @pytest.fixture(scope="module")
@@ -298,11 +300,11 @@ def test_files_go_to_the_place_that_is_set(
     if place == "bucket":
         more = {**bucket.environ, "TRACELET_CLEARML_OUTPUT_URI": bucket.url("shared")}
     files = {"a": b"1", "b": b"", "c": b"3"}
-    desk = hands.desk(experiment, f"sharer-{place}", more)
+    opened = hands.open(experiment, f"sharer-{place}", more)
     for kind in (ArtifactType.CUSTOM, ArtifactType.MODEL, ArtifactType.DATASET):
         sealed = hands.samples.seal(f"shared-{kind.value}", files, type=kind)
-        desk.put(sealed)
-        assert hands.content(hands.desk(experiment, f"reader-{place}", more), sealed) == files
+        opened.put(sealed)
+        assert hands.content(hands.open(experiment, f"reader-{place}", more), sealed) == files
     if place == "bucket":
         assert bucket.client().list_objects_v2(Bucket=bucket.bucket)["KeyCount"] >= 5
     else:
@@ -312,8 +314,8 @@ def test_files_go_to_the_place_that_is_set(
 
 def test_the_address_of_a_version_can_be_followed(hands: Hands, server: ClearmlServer, experiment: str) -> None:
     """It is the page that the SDK itself prints for the task, and so are the bytes where they are said to be."""
-    desk = hands.desk(experiment)
-    stored = desk.put(hands.samples.seal("x", {"x": b"1"}))
+    opened = hands.open(experiment)
+    stored = opened.put(hands.samples.seal("x", {"x": b"1"}))
     page = hands.user.call(clearml_user.page, stored.locator["place"]["task"])
     assert page.startswith(f"{server.api_url}/projects/")
     assert stored.uri == f"{page.removesuffix('/output/log')}/artifacts"

@@ -13,7 +13,7 @@ from servers import clearml_user, programs
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
 from tracelet.plugin import Labels
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 
 LOG = """
 import json, sys
@@ -72,7 +72,7 @@ def test_offline_end_to_end(
         return code.replace("NAME", repr(experiment)).replace("IN_CODE", repr(in_code))
 
     # The server has a version of this name already.
-    hands.desk(experiment).put(hands.samples.seal("a-custom", {"x": b"earlier"}), Labels())
+    hands.open(experiment).put(hands.samples.seal("a-custom", {"x": b"earlier"}), Labels())
     server.calls(clear=True)
     told = programs.run(program(LOG), tmp_path / "log", begun)
     assert told.pop("again") is False
@@ -97,7 +97,7 @@ def test_offline_end_to_end(
     programs.run(SYNC, tmp_path / "sync-again", online)
     assert len(programs.run(program(READ), tmp_path / "much-later", online)[0]) == 4
     blobs = tmp_path / "tracelet" / "clearml-offline" / "blobs"
-    cleaner = Desk(hands.driver("desk"), uuid.uuid4().hex, "clearml", experiment, tmp_path / "tracelet")
+    cleaner = BackendProcess(hands.driver("backend"), uuid.uuid4().hex, "clearml", experiment, tmp_path / "tracelet")
     assert cleaner.collect(time.time() - 3600) == 0
     assert cleaner.collect(time.time() + 1) == len("weights")
     assert not [path for path in blobs.rglob("*") if path.is_file()], "what the server has is not kept twice"
@@ -105,11 +105,11 @@ def test_offline_end_to_end(
 
 def test_offline_a_session_is_importable_after_a_failed_run(hands: Hands, tmp_path: Path, experiment: str) -> None:
     more = {"CLEARML_OFFLINE_MODE": "1"}
-    desk = hands.desk(experiment, "offline", more)
+    opened = hands.open(experiment, "offline", more)
     sealed = hands.samples.seal("kept", {"x": b"1"})
-    assert desk.put(sealed, Labels("v1.2.0", ("best",))).pending
+    assert opened.put(sealed, Labels("v1.2.0", ("best",))).pending
     began = time.monotonic()
-    desk.close(failed=True)
+    opened.close(failed=True)
     assert programs.soon(time.monotonic() - began, 6), "the SDK's own reporter takes ten seconds to end"
     (noted,) = (hands.folder / "offline" / "home" / "cache").glob("offline/*/task.json")
     script = json.loads(noted.read_text()).get("script") or {}
@@ -117,6 +117,6 @@ def test_offline_a_session_is_importable_after_a_failed_run(hands: Hands, tmp_pa
     (archive,) = (hands.folder / "offline" / "home" / "cache").glob("offline/*.zip")
     (entry,) = hands.user.call(clearml_user.import_session, archive).values()
     assert list(entry["content"].values()) == [b"1"]
-    found = hands.desk(experiment, "offline").find("kept", "v1.2.0")
+    found = hands.open(experiment, "offline").find("kept", "v1.2.0")
     assert found is not None
     assert (found.pending, found.manifest) == (True, sealed.manifest)

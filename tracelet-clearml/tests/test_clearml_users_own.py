@@ -70,8 +70,8 @@ def test_the_users_task_gets_the_artifacts_and_goes_on(hands: Hands, tmp_path: P
     shown = hands.user.call(clearml_user.task_artifacts, task)
     assert {"data.v0", "data.v1", "own"} <= set(shown)
     assert hands.user.call(clearml_user.tasks, experiment) == []
-    desk = hands.desk(experiment)
-    assert [one.version for one in desk.list("data")] == ["v1", "v0"]
+    opened = hands.open(experiment)
+    assert [one.version for one in opened.list("data")] == ["v1", "v0"]
 
 
 def test_without_a_task_of_the_users_the_run_has_its_own(hands: Hands, tmp_path: Path, experiment: str) -> None:
@@ -121,12 +121,12 @@ def test_a_process_that_belongs_to_the_users_task_is_not_taken_for_it(
     hands: Hands, server: ClearmlServer, experiment: str, variable: str
 ) -> None:
     """ClearML marks the processes below its task so, and its SDK would go on in that task by itself."""
-    (pattern,) = [hands.desk(experiment).put(hands.samples.seal("seed", {"x": b"1"}))]
+    (pattern,) = [hands.open(experiment).put(hands.samples.seal("seed", {"x": b"1"}))]
     key = pattern.locator["place"]["task"]
     value = f"{os.getpid()}:{key}" if "PROC" in variable else key
-    desk = hands.desk(experiment, f"below-{variable}", {variable: value})
-    desk.put(hands.samples.seal("model", {"x": b"1"}), Labels("1.0"))
-    desk.close()
+    opened = hands.open(experiment, f"below-{variable}", {variable: value})
+    opened.put(hands.samples.seal("model", {"x": b"1"}), Labels("1.0"))
+    opened.close()
     assert server.dump()["tasks"][key]["status"] == "in_progress"
     tasks = hands.user.call(clearml_user.tasks, experiment)
     assert sorted(task["status"] for task in tasks) == ["completed", "in_progress"]
@@ -156,7 +156,7 @@ def test_credentials_that_the_users_code_sets_are_used(hands: Hands, tmp_path: P
         code = code.replace(word, repr(environ.pop(variable)))
     del environ["CLEARML_WEB_HOST"]
     assert programs.run(code, tmp_path / "program", environ) == "v0"
-    assert [one.version for one in hands.desk(experiment).list()] == ["v0"]
+    assert [one.version for one in hands.open(experiment).list()] == ["v0"]
 
 
 ON_A_TERMINAL = """

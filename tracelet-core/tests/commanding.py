@@ -42,7 +42,7 @@ def experiment(*backend, name="trials", **config):
     config = {"deadline": 5.0, "stop_timeout": 5.0, "routing": "all"} | config
     pace = float(os.environ["TEST_PACE"])
     config |= {limit: config[limit] * pace for limit in ("deadline", "open_timeout", "stop_timeout") if limit in config}
-    return Experiment(name, backend=list(backend or ("moody",)), artifacts=True, config=ExperimentConfig(**config))
+    return Experiment(name, backend=list(backend or ("scripted",)), artifacts=True, config=ExperimentConfig(**config))
 """
 
 
@@ -164,12 +164,12 @@ def plugin(folder: Path, name: str, source: str) -> None:
 LEAVE_THREE = """
 with experiment() as exp:
     for name in ("one", "two", "three"):
-        assert "moody" in exp.log_artifact(artifact(name, name * 100)).queued
+        assert "scripted" in exp.log_artifact(artifact(name, name * 100)).queued
 """
 
 #: Logs two versions of one name and one of another, to two backends.
 STORE_THREE = """
-with experiment("local", "moody") as exp:
+with experiment("local", "scripted") as exp:
     exp.log_artifact(artifact("thing", "first"), version="1.0", aliases=["best"])
     exp.log_artifact(artifact("thing", "second"))
     big = artifact("model", "weights", ArtifactType.MODEL)
@@ -184,11 +184,11 @@ def die_before_hashing(backends: str) -> None:
         program(
             f"""
             exp = experiment({backends}).start()
-            exp._artifact_manager._wires.sealer.add = lambda path: None
+            exp._artifact_manager._process.sealer.add = lambda path: None
             exp.submit_artifact(artifact("snapshot", "as it was"))
             Path("snapshot.txt").write_text("as it became")
             # A lane that is only being started would not be seen to end.
-            while {{one.lane.state.value for one in exp._artifact_manager._wires.couriers.values()}} != {{"ready"}}:
+            while {{one.lane.state.value for one in exp._artifact_manager._process.couriers.values()}} != {{"ready"}}:
                 time.sleep(0.01)
             os._exit(9)
             """,

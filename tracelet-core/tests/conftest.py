@@ -18,7 +18,7 @@ import hypothesis
 import pytest
 from commanding import LEAVE_THREE, STORE_THREE, program
 from pacing import at_this_pace
-from watching import Moody, lane_processes, started
+from watching import Scripted, lane_processes, started
 
 from tracelet import Experiment, ExperimentConfig
 from tracelet.core.plugins.registry import registry
@@ -48,18 +48,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def moody(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
-    """Make the backends of `plugins/moody.py` known, as an installed distribution's would be."""
-    place = tmp_path / "moody"
+def scripted(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
+    """Make the backends of `plugins/scripted.py` known, as an installed distribution's would be."""
+    place = tmp_path / "scripted"
     place.mkdir()
     monkeypatch.syspath_prepend(str(PLUGINS))
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
-    for name in ("MOODY", "MOODY_INLINE", "MOODY_RENDER", "MOODY_DUMB"):
+    for name in ("SCRIPTED", "SCRIPTED_INLINE", "SCRIPTED_RENDER", "SCRIPTED_DUMB"):
         monkeypatch.setenv(f"TRACELET_{name}_PLACE", str(place))
     registry.cache_clear()
-    yield Moody(place)
+    yield Scripted(place)
     registry.cache_clear()
-    sys.modules.pop("moody", None)
+    sys.modules.pop("scripted", None)
 
 
 @pytest.fixture
@@ -72,18 +72,18 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     sys.modules.pop("toys", None)
 
 
-def _made_once(name: str, text: str, mood: dict[str, str]) -> Callable[..., Path]:
-    """A fixture: what a program in a process of its own leaves in its folder and in moody's, to be copied."""
+def _made_once(name: str, text: str, script: dict[str, str]) -> Callable[..., Path]:
+    """A fixture: what a program in a process of its own leaves in its folder and in scripted's, to be copied."""
 
     @pytest.fixture(scope="session", name=name)
     def make(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp(name)
         (folder / "home").mkdir()
-        (folder / "moody").mkdir()
-        Moody(folder / "moody").told(**mood)
-        places = {f"TRACELET_{kind}_PLACE": str(folder / "moody") for kind in ("MOODY", "MOODY_DUMB")}
+        (folder / "scripted").mkdir()
+        Scripted(folder / "scripted").told(**script)
+        places = {f"TRACELET_{kind}_PLACE": str(folder / "scripted") for kind in ("SCRIPTED", "SCRIPTED_DUMB")}
         program(text, cwd=folder / "home", PYTHONPATH=str(PLUGINS), **places)
-        Moody(folder / "moody").told()
+        Scripted(folder / "scripted").told()
         return folder
 
     return make
@@ -93,32 +93,34 @@ _three_left = _made_once("_three_left", LEAVE_THREE, {"put": "away"})
 _three_stored = _made_once("_three_stored", STORE_THREE, {})
 
 
-def _copy(folder: Path, moody: Moody, home: Path) -> Moody:
+def _copy(folder: Path, scripted: Scripted, home: Path) -> Scripted:
     shutil.copytree(folder / "home", home, dirs_exist_ok=True)
-    shutil.copytree(folder / "moody", moody.place, dirs_exist_ok=True)
-    return moody
+    shutil.copytree(folder / "scripted", scripted.place, dirs_exist_ok=True)
+    return scripted
 
 
 @pytest.fixture
-def queue(_three_left: Path, moody: Moody, home: Path) -> Moody:
+def queue(_three_left: Path, scripted: Scripted, home: Path) -> Scripted:
     """Three deliveries of a process that has ended wait; the backend is back."""
-    return _copy(_three_left, moody, home)
+    return _copy(_three_left, scripted, home)
 
 
 @pytest.fixture
-def stored(_three_stored: Path, moody: Moody, home: Path) -> Moody:
-    """Three versions of two names are in moody and in the embedded backend; another process stored them."""
-    return _copy(_three_stored, moody, home)
+def stored(_three_stored: Path, scripted: Scripted, home: Path) -> Scripted:
+    """Three versions of two names are in scripted and in the embedded backend; another process stored them."""
+    return _copy(_three_stored, scripted, home)
 
 
 @pytest.fixture
-def experiment(moody: Moody) -> Iterator[Callable[..., Experiment]]:
-    """Make experiments on `moody` with short limits; they are stopped in the end."""
+def experiment(scripted: Scripted) -> Iterator[Callable[..., Experiment]]:
+    """Make experiments on `scripted` with short limits; they are stopped in the end."""
     made: list[Experiment] = []
 
     def make(*backend: str, name: str = "trials", **config: Any) -> Experiment:
         limits = at_this_pace({"deadline": 1.5, "open_timeout": 20.0, "stop_timeout": 6.0} | config)
-        exp = Experiment(name, backend=list(backend or ("moody",)), artifacts=True, config=ExperimentConfig(**limits))
+        exp = Experiment(
+            name, backend=list(backend or ("scripted",)), artifacts=True, config=ExperimentConfig(**limits)
+        )
         made.append(exp)
         return exp.start()
 

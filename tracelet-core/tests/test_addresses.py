@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 from commanding import run
-from watching import Moody
+from watching import Scripted
 
 from tracelet import ArtifactType, Experiment, TraceletArtifact
 from tracelet.core.artifacts.plain import converter
@@ -32,9 +32,9 @@ def artifact(name: str) -> TraceletArtifact:
 
 
 @pytest.fixture
-def here(moody: Moody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moody:
+def here(scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """The tracker that the user's own SDK is set to; each test has a state folder of its own."""
-    place = Moody(tmp_path / "here")
+    place = Scripted(tmp_path / "here")
     place.place.mkdir()
     monkeypatch.setenv("TOLD_PLACE", str(place.place))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -42,15 +42,15 @@ def here(moody: Moody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moody
 
 
 @pytest.fixture
-def planted(here: Moody, experiment: Make, tmp_path: Path, home: Path) -> Moody:
+def planted(here: Scripted, experiment: Make, tmp_path: Path, home: Path) -> Scripted:
     """Two deliveries wait, and somebody has written another address into one of them."""
     here.told(put="away")
-    exp = experiment("moody-told")
+    exp = experiment("scripted-told")
     for name in ("loot", "other"):
         exp.log_artifact(artifact(name))
     exp.stop()
     here.told()
-    there = Moody(tmp_path / "there")
+    there = Scripted(tmp_path / "there")
     (path,) = (home / ".tracelet" / "outbox").rglob("*~loot.json")
     plain = json.loads(path.read_text())
     plain["sdk"]["place"] = str(there.place)
@@ -59,11 +59,11 @@ def planted(here: Moody, experiment: Make, tmp_path: Path, home: Path) -> Moody:
 
 
 def stored(experiment: Make) -> list[str]:
-    return sorted(one.name for one in experiment("moody-told").list_artifacts())
+    return sorted(one.name for one in experiment("scripted-told").list_artifacts())
 
 
 def test_sync_sends_nothing_to_an_address_that_no_program_of_the_users_was_set_to(
-    planted: Moody, experiment: Make
+    planted: Scripted, experiment: Make
 ) -> None:
     told = run("sync", code=1)
     (line,) = [line for line in told.splitlines() if "loot" in line]
@@ -73,22 +73,22 @@ def test_sync_sends_nothing_to_an_address_that_no_program_of_the_users_was_set_t
     assert stored(experiment) == ["other"]
 
 
-def test_doctor_tells_of_it(planted: Moody) -> None:
+def test_doctor_tells_of_it(planted: Scripted) -> None:
     told = run("doctor", "--backend", "local")
-    assert "deliveries such as 'loot' of 'trials' to moody-told wait" in told
+    assert "deliveries such as 'loot' of 'trials' to scripted-told wait" in told
     assert "sync --trust-addresses" in told
 
 
-def test_who_trusts_the_address_sends_it(planted: Moody, experiment: Make) -> None:
+def test_who_trusts_the_address_sends_it(planted: Scripted, experiment: Make) -> None:
     assert "2 delivered, 0 left, 0 refused" in run("sync", "--trust-addresses")
     assert planted.place.exists()
     assert stored(experiment) == ["other"]
 
 
 def test_a_run_warns_of_it_once_and_holds_up_nothing_of_the_same_name(
-    planted: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+    planted: Scripted, experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exp = experiment("moody-told").start()
+    exp = experiment("scripted-told").start()
     exp.submit_artifact(artifact("loot")).result(60)
     assert exp.log_artifact(artifact("loot")).ok
     exp.stop()
@@ -97,26 +97,26 @@ def test_a_run_warns_of_it_once_and_holds_up_nothing_of_the_same_name(
     assert stored(experiment) == ["loot", "other"]
 
 
-def test_a_draft_that_names_it_waits_too(here: Moody, experiment: Make, tmp_path: Path, home: Path) -> None:
-    exp = experiment("moody-told").start()
-    exp._artifact_manager._wires.sealer.add = lambda path: None  # type: ignore[method-assign]
+def test_a_draft_that_names_it_waits_too(here: Scripted, experiment: Make, tmp_path: Path, home: Path) -> None:
+    exp = experiment("scripted-told").start()
+    exp._artifact_manager._process.sealer.add = lambda path: None  # type: ignore[method-assign]
     exp.submit_artifact(artifact("loot"))
     exp.stop()
     (path,) = Outbox(home / ".tracelet").every_draft()
     plain = json.loads(path.read_text())
-    plain["targets"]["moody-told"]["place"] = str(tmp_path / "there")
+    plain["targets"]["scripted-told"]["place"] = str(tmp_path / "there")
     plain["owner"] = converter().unstructure(DEAD)
     path.write_text(json.dumps(plain))
-    with experiment("moody-told") as later:
+    with experiment("scripted-told") as later:
         assert later.flush(30) == 1
     assert "which no program of yours was set to" in run("sync", code=1)
     assert not (tmp_path / "there").exists()
 
 
-def test_a_put_that_names_it_is_not_completed(planted: Moody, home: Path) -> None:
+def test_a_put_that_names_it_is_not_completed(planted: Scripted, home: Path) -> None:
     directory = home / ".tracelet"
     (parcel,) = [one for one in Outbox(directory).everything() if one.manifest.name == "loot"]
-    note = note_put(directory, {"moody-told": parcel, "local": attrs.evolve(parcel, backend="local", sdk={})})
+    note = note_put(directory, {"scripted-told": parcel, "local": attrs.evolve(parcel, backend="local", sdk={})})
     Outbox(directory).done(parcel)
     plain = json.loads(note.read_text())
     plain["owner"] = converter().unstructure(DEAD)
@@ -125,10 +125,10 @@ def test_a_put_that_names_it_is_not_completed(planted: Moody, home: Path) -> Non
     assert not planted.place.exists()
 
 
-def test_a_put_that_names_a_way_up_as_its_backend_is_passed_over(planted: Moody, home: Path, tmp_path: Path) -> None:
+def test_a_put_that_names_a_way_up_as_its_backend_is_passed_over(planted: Scripted, home: Path, tmp_path: Path) -> None:
     directory = home / ".tracelet"
     parcel = next(iter(Outbox(directory).everything()))
-    note = note_put(directory, {"moody-told": parcel})
+    note = note_put(directory, {"scripted-told": parcel})
     plain = json.loads(note.read_text())
     plain |= {"owner": converter().unstructure(DEAD), "targets": {"../../../way-up": {}}}
     note.write_text(json.dumps(plain))
@@ -138,10 +138,10 @@ def test_a_put_that_names_a_way_up_as_its_backend_is_passed_over(planted: Moody,
 
 
 def test_what_the_users_own_program_was_set_to_is_known_to_every_later_one(
-    here: Moody, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Scripted, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.told(put="away")
-    exp = experiment("moody-told")
+    exp = experiment("scripted-told")
     exp.log_artifact(artifact("thing"))
     exp.stop()
     here.told()
@@ -152,11 +152,11 @@ def test_what_the_users_own_program_was_set_to_is_known_to_every_later_one(
 
 
 def test_where_nothing_can_be_remembered_what_is_for_the_address_of_now_goes(
-    here: Moody, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Scripted, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "state").write_text("a file is in the way")
     here.told(put="away")
-    exp = experiment("moody-told")
+    exp = experiment("scripted-told")
     exp.log_artifact(artifact("thing"))
     exp.stop()
     here.told()
@@ -178,7 +178,7 @@ class Set:
     ],
     ids=str,
 )
-def test_what_names_no_other_address_is_ones_own(here: Moody, sdk: dict[str, Any]) -> None:
+def test_what_names_no_other_address_is_ones_own(here: Scripted, sdk: dict[str, Any]) -> None:
     Addresses({"uri": "http://me:secret@host"}, Set()).check(sdk)
 
 
@@ -197,7 +197,7 @@ def test_what_names_no_other_address_is_ones_own(here: Moody, sdk: dict[str, Any
 @pytest.mark.parametrize(
     "where", [lambda text: text, lambda text: [text], lambda text: {"deep": {"er": text}}], ids=["text", "list", "deep"]
 )
-def test_any_other_address_wherever_it_stands_is_not(here: Moody, there: str, where: Callable[[str], Any]) -> None:
+def test_any_other_address_wherever_it_stands_is_not(here: Scripted, there: str, where: Callable[[str], Any]) -> None:
     with pytest.raises(BackendUnavailable, match="which no program of yours was set to"):
         Addresses({}, Set()).check({"host": where(there)})
 
@@ -206,14 +206,14 @@ def test_any_other_address_wherever_it_stands_is_not(here: Moody, there: str, wh
     "planted",
     ["https://me:hunter2@evil.example/x", "me:hunter2@evil.example/x", "evil.example/x?token=hunter2", "a.b" * 90_000],
 )
-def test_an_address_is_told_without_its_secrets_and_not_at_length(here: Moody, planted: str) -> None:
+def test_an_address_is_told_without_its_secrets_and_not_at_length(here: Scripted, planted: str) -> None:
     with pytest.raises(BackendUnavailable, match="which no program of yours was set to") as told:
         Addresses({}, Set()).check({"host": planted})
     assert "hunter2" not in str(told.value)
     assert len(str(told.value)) < 500
 
 
-def test_who_has_no_home_remembers_nothing(here: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_no_home_remembers_nothing(here: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
     assert state_folder() == Path("/home/me/.local/state/tracelet")

@@ -600,7 +600,7 @@ def test_it_says_where_and_when(logged: LoggedArtifact) -> None:
     assert json.loads(json.dumps(plain)) == plain
     assert plain["aliases"] == ["best"]
     assert {"version", "backend", "uri", "digest", "created_at", "files", "metadata"} <= set(plain)
-    assert "_shelf" not in repr(logged)
+    assert "_content" not in repr(logged)
 
 
 def test_it_cannot_be_changed(logged: LoggedArtifact) -> None:

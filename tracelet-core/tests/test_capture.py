@@ -22,9 +22,8 @@ from hypothesis import strategies as st
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-from tracelet.core.capture import filters as limits
+from tracelet.core.capture import filters, snapshots
 from tracelet.core.capture import pipeline as capture
-from tracelet.core.capture import snapshots
 from tracelet.core.capture.snapshots import artifact_name
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.maintenance.doctor import check_up
@@ -801,10 +800,10 @@ def test_what_was_done_with_before_a_kill_is_not_done_again(home: Path) -> None:
 
 
 def test_the_limit_is_about_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    bounds = limits.Limits(TraceletSettings(capture_max_per_minute=1))
+    bounds = filters.CaptureFilters(TraceletSettings(capture_max_per_minute=1))
     assert bounds.due("a") is not None
     assert bounds.due("b") is None
-    monkeypatch.setattr(limits, "_MINUTE", 0.0)
+    monkeypatch.setattr(filters, "_MINUTE", 0.0)
     assert bounds.due("b") is not None
 
 

@@ -25,13 +25,13 @@ from test_capture import contents, counts, hand, run  # noqa: F401 - fixtures
 from tracelet import ArtifactType, Experiment
 from tracelet.core.artifacts.artifacts import TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
-from tracelet.core.capture import filters as limits
+from tracelet.core.capture import filters
 from tracelet.core.capture.journal import Head, Journal, Kept, leftovers
 from tracelet.core.capture.pipeline import Capture
 from tracelet.core.plugins.backend import Labels, RunInfo
-from tracelet.core.system import saves as claims
+from tracelet.core.system import saves
 from tracelet.core.system.processes import ProcessId, current
-from tracelet.plugin import Detection, leave_claim, saving, share, unshare
+from tracelet.plugin import Detection, announce_save, saving, share, unshare
 from tracelet.settings import TraceletSettings
 
 pytestmark = pytest.mark.capture
@@ -191,8 +191,8 @@ def test_with_latest_wins_a_save_each_second_is_captured_as_often_as_the_rates_l
     monkeypatch: pytest.MonkeyPatch, bounds: dict[str, Any], about: int
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
-    rates = limits.Limits(TraceletSettings(capture_latest_wins=True, **bounds))
+    monkeypatch.setattr(filters.time, "monotonic", lambda: now)
+    rates = filters.CaptureFilters(TraceletSettings(capture_latest_wins=True, **bounds))
     captured, slot = 0, None
     for second in range(600):
         now = float(second)
@@ -326,9 +326,9 @@ def test_a_model_weighs_what_it_is_until_it_is_delivered(tmp_path: Path) -> None
     promise: Future[LogResults] = Future()
     one = made(tmp_path / ".tracelet", lambda *arguments: promise)
     one.emit(Detection(model=Net(1_000), type=ArtifactType.MODEL, name="net"))
-    assert one._keeping._submitted == 1_000
+    assert one._pool._submitted == 1_000
     promise.set_result(LogResults())
-    assert one._keeping._submitted == 0
+    assert one._pool._submitted == 0
     one.stop(time.monotonic() + 5)
 
 
@@ -443,12 +443,12 @@ def test_a_thread_that_saves_for_somebody_else_waits_for_them(home: Path) -> Non
 
         def save() -> tuple[bool, bool]:
             with saving(path) as outermost:
-                return outermost, claims.being_saved(path)
+                return outermost, saves.being_saved(path)
 
         assert executor.submit(save).result() == (True, True)
-        assert not claims.being_saved(path)
+        assert not saves.being_saved(path)
         with saving(home / "other"):
-            assert not claims.being_saved(path)
+            assert not saves.being_saved(path)
 
 
 def test_who_saves_first_does_not_wait_for_who_comes_after(home: Path) -> None:
@@ -464,24 +464,24 @@ def test_who_saves_first_does_not_wait_for_who_comes_after(home: Path) -> None:
         with saving(path):
             later = executor.submit(save)
             begun.wait()
-            assert not claims.being_saved(path)
-        assert claims.being_saved(path)
+            assert not saves.being_saved(path)
+        assert saves.being_saved(path)
         with saving(home / "elsewhere"):
-            assert claims.being_saved(path)
+            assert saves.being_saved(path)
         over.set()
         later.result()
-    assert not claims.being_saved(path)
+    assert not saves.being_saved(path)
 
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from tracelet.plugin import leave_claim, saving, share
+from tracelet.plugin import announce_save, saving, share
 share(Path(sys.argv[1]), int(sys.argv[2]))
 with saving("x.bin"):
     print("saving", flush=True)
     sys.stdin.readline()
-    left = leave_claim(Path(sys.argv[1]), ["y.bin"])
+    left = announce_save(Path(sys.argv[1]), ["y.bin"])
 print(left, flush=True)
 sys.stdin.readline()
 with saving("z.bin"):
@@ -495,7 +495,7 @@ with saving("z.bin"):
 def test_what_a_child_saves_is_known_to_the_process_that_captures(home: Path) -> None:
     shared = home / "shared"
     share(shared, os.getpid())
-    assert not claims.being_saved("x.bin")
+    assert not saves.being_saved("x.bin")
     with subprocess.Popen(
         [sys.executable, "-c", CHILD, str(shared), str(os.getpid())],
         cwd=home,
@@ -514,21 +514,21 @@ def test_what_a_child_saves_is_known_to_the_process_that_captures(home: Path) ->
             return child.stdout.readline().strip()
 
         assert child.stdout.readline().strip() == "saving"
-        assert claims.being_saved(home / "x.bin")
+        assert saves.being_saved(home / "x.bin")
         left = Path(step())
-        assert not claims.being_saved(home / "x.bin")
-        assert claims.being_saved(home / "y.bin")
+        assert not saves.being_saved(home / "x.bin")
+        assert saves.being_saved(home / "y.bin")
         assert step() == "again"
-        assert claims.being_saved(home / "z.bin")
+        assert saves.being_saved(home / "z.bin")
         step()
     # A process that is gone saves nothing any more; what it left is there until it is taken.
-    assert not claims.being_saved(home / "z.bin")
-    assert claims.being_saved(home / "y.bin")
+    assert not saves.being_saved(home / "z.bin")
+    assert saves.being_saved(home / "y.bin")
     left.unlink()
-    assert not claims.being_saved(home / "y.bin")
-    leave_claim(shared, ["y.bin"])
+    assert not saves.being_saved(home / "y.bin")
+    announce_save(shared, ["y.bin"])
     unshare(shared)
-    assert not claims.being_saved(home / "y.bin")
+    assert not saves.being_saved(home / "y.bin")
 
 
 def test_a_child_writes_its_claims_down_while_it_saves(home: Path) -> None:
@@ -536,7 +536,7 @@ def test_a_child_writes_its_claims_down_while_it_saves(home: Path) -> None:
     share(shared, os.getppid())
     try:
         with saving(home / "x.bin"):
-            (noted,) = shared.glob("*.claim")
+            (noted,) = shared.glob("*.save")
             assert json.loads(noted.read_text())["paths"] == [str(home / "x.bin")]
         assert list(shared.iterdir()) == []
         shared.rmdir()

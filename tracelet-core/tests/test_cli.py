@@ -31,7 +31,7 @@ from commanding import (
     wait_until,
 )
 from pacing import pace
-from watching import Moody
+from watching import Scripted
 
 from tracelet.cli.app import app
 from tracelet.cli.failing import code_of, words
@@ -123,7 +123,7 @@ class TestTheCommand:
         assert words(error) == "[Errno 13] Permission denied: '/x'. Mend that, or name another place."
         assert words(click.FileError("x", "no such file")) == "Could not open file 'x': no such file"
 
-    def test_a_disk_that_fails_is_one_line_too(self, queue: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_disk_that_fails_is_one_line_too(self, queue: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(path: Path) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
@@ -135,9 +135,9 @@ class TestTheCommand:
         assert json.loads(out)["error"]["type"] == "OSError"
 
     @pytest.mark.parametrize("place", ["file", "file/below"])
-    @pytest.mark.parametrize("backends", [["local"], ["local", "moody"]])
+    @pytest.mark.parametrize("backends", [["local"], ["local", "scripted"]])
     def test_a_file_where_the_tracelet_directory_would_be_is_told(
-        self, moody: Moody, home: Path, place: str, backends: list[str]
+        self, scripted: Scripted, home: Path, place: str, backends: list[str]
     ) -> None:
         Path("file").write_text("")
         said = run("ls", "trials", "--dir", place, *(f"--backend={one}" for one in backends), code=2)
@@ -175,7 +175,7 @@ class TestTheCommand:
         ],
     )
     def test_with_json_an_error_is_json_too(
-        self, stored: Moody, arguments: list[str], code: int, kind: str, message: str
+        self, stored: Scripted, arguments: list[str], code: int, kind: str, message: str
     ) -> None:
         Path("file").write_text("")
         out, err = run_both(*arguments, "--json", code=code)
@@ -185,7 +185,7 @@ class TestTheCommand:
         assert err == f"error: {told['message']}\n"
 
     @pytest.mark.parametrize("arguments", [["ls", "trials"], ["ls", "trials", "--json"], ["plugins"]])
-    def test_who_reads_it_may_leave_at_any_time(self, stored: Moody, arguments: list[str]) -> None:
+    def test_who_reads_it_may_leave_at_any_time(self, stored: Scripted, arguments: list[str]) -> None:
         ours, theirs = os.pipe()
         os.close(ours)
         command = begin(*arguments, stdout=theirs)
@@ -193,7 +193,7 @@ class TestTheCommand:
         assert command.communicate(timeout=180)[1] == ""
         assert command.returncode == 0
 
-    def test_a_delivery_is_made_though_nobody_reads_of_it(self, queue: Moody, home: Path) -> None:
+    def test_a_delivery_is_made_though_nobody_reads_of_it(self, queue: Scripted, home: Path) -> None:
         ours, theirs = os.pipe()
         os.close(ours)
         sync = begin("sync", stdout=theirs, stderr=theirs)
@@ -202,7 +202,7 @@ class TestTheCommand:
         assert sync.returncode == 0
         assert waiting(home) == []
 
-    def test_what_could_steer_the_terminal_is_not_passed_on(self, moody: Moody, home: Path) -> None:
+    def test_what_could_steer_the_terminal_is_not_passed_on(self, scripted: Scripted, home: Path) -> None:
         said = run("doctor", "--backend", "\x1b]0;owned\x07", code=1)
         assert "owned" in said
         assert "\x1b" not in said
@@ -216,13 +216,13 @@ class TestTheCommand:
                 words = parameter.opts if isinstance(parameter, click.Option) else [metavar]
                 assert all(f"`{word}" in text or f" {word}" in text for word in words), (name, words)
 
-    def test_documented_json_fields_are_those_that_are_written(self, queue: Moody, home: Path) -> None:
+    def test_documented_json_fields_are_those_that_are_written(self, queue: Scripted, home: Path) -> None:
         told = {
             "plugins": run_json("plugins"),
             "doctor": run_json("doctor"),
             "sync": run_json("sync"),
-            "ls": run_json("ls", "trials", "--backend", "moody"),
-            "get": run_json("get", "trials", "one", "--backend", "moody"),
+            "ls": run_json("ls", "trials", "--backend", "scripted"),
+            "get": run_json("get", "trials", "one", "--backend", "scripted"),
             "gc": run_json("gc"),
         }
         for name, data in told.items():
@@ -246,16 +246,16 @@ class TestTheCommand:
 
 
 class TestPlugins:
-    def test_it_tells_what_each_distribution_provides(self, moody: Moody) -> None:
+    def test_it_tells_what_each_distribution_provides(self, scripted: Scripted) -> None:
         told = {one["name"]: one for one in run_json("plugins")["plugins"]}
-        assert (told["moody"]["distribution"], told["moody"]["version"]) == ("moody", "1.0")
-        (backend,) = [spec for spec in told["moody"]["provides"] if spec["name"] == "moody"]
+        assert (told["scripted"]["distribution"], told["scripted"]["version"]) == ("scripted", "1.0")
+        (backend,) = [spec for spec in told["scripted"]["provides"] if spec["name"] == "scripted"]
         assert backend["capabilities"] == ["deletes versions", "moves aliases", "records lineage"]
         assert {(spec["kind"], spec["name"]) for spec in told["routing"]["provides"]} >= {("routing policy", "by-type")}
         assert told["local"]["provides"][0]["summary"].startswith("A directory")
 
     def test_a_broken_one_is_told_with_its_reason_and_costs_nothing(
-        self, moody: Moody, shadows: Path, home: Path
+        self, scripted: Scripted, shadows: Path, home: Path
     ) -> None:
         plugin(shadows, "shattered", "import nowhere_to_be_found")
         path = f"{PLUGINS}{os.pathsep}{shadows}"
@@ -266,14 +266,14 @@ class TestPlugins:
         assert "broken: the plugin 'shattered' of shattered 2.0 does not load" in run("plugins", PYTHONPATH=path)
         run("doctor", PYTHONPATH=path)
 
-    def test_a_name_that_two_provide_is_told_with_both(self, moody: Moody, shadows: Path) -> None:
-        plugin(shadows, "twin", "from moody import tracelet_backends")
+    def test_a_name_that_two_provide_is_told_with_both(self, scripted: Scripted, shadows: Path) -> None:
+        plugin(shadows, "twin", "from scripted import tracelet_backends")
         path = f"{PLUGINS}{os.pathsep}{shadows}"
         told = {one["name"]: one for one in run_json("plugins", PYTHONPATH=path)["plugins"]}
         assert "uninstall one of them" in told["twin"]["provides"][0]["error"]
-        assert "backend moody  broken: backend 'moody' is provided by" in run("plugins", PYTHONPATH=path)
+        assert "backend scripted  broken: backend 'scripted' is provided by" in run("plugins", PYTHONPATH=path)
 
-    def test_people_see_backends_with_what_they_can_do(self, moody: Moody) -> None:
+    def test_people_see_backends_with_what_they_can_do(self, scripted: Scripted) -> None:
         told = run("plugins")
         assert "backend local  A directory, on this machine" in told
         assert "    clears garbage, deletes versions, moves aliases" in told
@@ -298,27 +298,27 @@ class TestDoctor:
         }
         assert "TRACELET_STORE" in found["store"][1]
 
-    def test_people_see_what_to_do(self, moody: Moody) -> None:
-        moody.told(find="locked")
-        told = run("doctor", "--backend", "moody", code=1)
-        assert "wrong  backend moody: moody does not know you" in told
+    def test_people_see_what_to_do(self, scripted: Scripted) -> None:
+        scripted.told(find="locked")
+        told = run("doctor", "--backend", "scripted", code=1)
+        assert "wrong  backend scripted: scripted does not know you" in told
         assert "       Correct the credentials in the tracker's own variables." in told
 
-    def test_a_backend_that_hangs_is_told_in_time_and_the_others_are_asked(self, moody: Moody) -> None:
-        moody.told(open="hang")
+    def test_a_backend_that_hangs_is_told_in_time_and_the_others_are_asked(self, scripted: Scripted) -> None:
+        scripted.told(open="hang")
         began = time.monotonic()
-        found = self.verdicts("--backend", "local", "--backend", "moody", code=1, TRACELET_OPEN_TIMEOUT="1")
+        found = self.verdicts("--backend", "local", "--backend", "scripted", code=1, TRACELET_OPEN_TIMEOUT="1")
         assert time.monotonic() - began < 20 * pace()
         assert found["backend local"][0] == "ok"
-        verdict, told = found["backend moody"]
+        verdict, told = found["backend scripted"]
         assert verdict == "wrong"
         assert "did not answer within 1 s" in told
         assert "waits in the outbox" in told
 
-    def test_a_backend_that_opens_and_does_not_answer_is_told_in_time(self, moody: Moody) -> None:
-        moody.told(find="hang")
-        found = self.verdicts(code=1, TRACELET_BACKEND="moody", TRACELET_DEADLINE="1")
-        assert "did not answer within 1 s" in found["backend moody"][1]
+    def test_a_backend_that_opens_and_does_not_answer_is_told_in_time(self, scripted: Scripted) -> None:
+        scripted.told(find="hang")
+        found = self.verdicts(code=1, TRACELET_BACKEND="scripted", TRACELET_DEADLINE="1")
+        assert "did not answer within 1 s" in found["backend scripted"][1]
 
     def test_a_backend_of_another_name_or_with_bad_settings_is_told(self, shadows: Path, home: Path) -> None:
         plugin(
@@ -342,11 +342,11 @@ class TestDoctor:
         assert "TRACELET_PICKY_PORT" in found["backend picky"][1]
         assert "locl" in found["backend locl"][1]
 
-    def test_a_directory_that_cannot_be_written_is_told(self, moody: Moody, home: Path) -> None:
+    def test_a_directory_that_cannot_be_written_is_told(self, scripted: Scripted, home: Path) -> None:
         Path("file").write_text("")
-        found = self.verdicts("--dir", "file/tracelet", "--backend", "moody", code=1)
+        found = self.verdicts("--dir", "file/tracelet", "--backend", "scripted", code=1)
         assert {subject: verdict for subject, (verdict, _) in found.items() if verdict == "wrong"} == dict.fromkeys(
-            ["directory", "store", "backend moody"], "wrong"
+            ["directory", "store", "backend scripted"], "wrong"
         )
         assert "Set TRACELET_DIR" in found["directory"][1]
 
@@ -380,63 +380,67 @@ class TestDoctor:
         assert "Correct TRACELET_STORE" in self.verdicts(code=1, TRACELET_STORE="file://relative")["store"][1]
 
     @pytest.mark.parametrize("made", ["delivery", "draft"])
-    def test_a_backend_that_deliveries_wait_for_is_asked_too(self, moody: Moody, home: Path, made: str) -> None:
+    def test_a_backend_that_deliveries_wait_for_is_asked_too(self, scripted: Scripted, home: Path, made: str) -> None:
         if made == "draft":
-            die_before_hashing('"moody"')
+            die_before_hashing('"scripted"')
         else:
-            moody.told(put="away")
+            scripted.told(put="away")
             program('with experiment() as exp: exp.log_artifact(artifact("thing"))')
-        assert self.verdicts("--backend", "local", code=0)["backend moody"][0] == "ok"
-        moody.told(find="locked")
-        assert self.verdicts(code=1)["backend moody"][0] == "wrong"
+        assert self.verdicts("--backend", "local", code=0)["backend scripted"][0] == "ok"
+        scripted.told(find="locked")
+        assert self.verdicts(code=1)["backend scripted"][0] == "wrong"
 
-    def test_every_backend_that_is_wrong_comes_with_an_advice(self, moody: Moody, home: Path) -> None:
+    def test_every_backend_that_is_wrong_comes_with_an_advice(self, scripted: Scripted, home: Path) -> None:
         for told, advice in (
             ("never", "Repair what is named here"),
             ("away", "Start it"),
             ("locked", "Correct the cr"),
         ):
-            moody.told(find=told)
-            assert advice in self.verdicts(code=1, TRACELET_BACKEND="moody")["backend moody"][1]
+            scripted.told(find=told)
+            assert advice in self.verdicts(code=1, TRACELET_BACKEND="scripted")["backend scripted"][1]
         assert "Install or repair the distribution" in self.verdicts(code=1, TRACELET_BACKEND="locl")["backend locl"][1]
 
-    def test_variables_that_nothing_reads_are_told_with_the_nearest(self, moody: Moody) -> None:
+    def test_variables_that_nothing_reads_are_told_with_the_nearest(self, scripted: Scripted) -> None:
         found = run_json(
-            "doctor", TRACELET_ENABLE_ARTIFACT="true", TRACELET_MOODY_PLACES="x", TRACELET_TORCH="x", TRACELET_LANE="x"
+            "doctor",
+            TRACELET_ENABLE_ARTIFACT="true",
+            TRACELET_SCRIPTED_PLACES="x",
+            TRACELET_TORCH="x",
+            TRACELET_LANE="x",
         )
         told = [one for one in found["checks"] if one["subject"] == "variables" and MARK not in one["detail"]]
         assert {one["detail"].split()[0]: (one["verdict"], one["advice"]) for one in told} == {
             "TRACELET_ENABLE_ARTIFACT": ("note", "Did you mean TRACELET_ENABLE_ARTIFACTS?"),
-            "TRACELET_MOODY_PLACES": ("note", "Did you mean TRACELET_MOODY_PLACE?"),
+            "TRACELET_SCRIPTED_PLACES": ("note", "Did you mean TRACELET_SCRIPTED_PLACE?"),
             "TRACELET_TORCH": ("note", "Did you mean TRACELET_TORCH_JIT?"),
         }
 
-    def test_what_waits_is_told_and_is_not_wrong(self, queue: Moody) -> None:
+    def test_what_waits_is_told_and_is_not_wrong(self, queue: Scripted) -> None:
         verdict, told = self.verdicts(code=0)["outbox"]
         assert verdict == "note"
-        assert "3 deliveries wait, to moody" in told
+        assert "3 deliveries wait, to scripted" in told
         assert "tracelet sync" in told
 
-    def test_a_draft_that_waits_is_told(self, moody: Moody, home: Path) -> None:
-        die_before_hashing('"moody"')
+    def test_a_draft_that_waits_is_told(self, scripted: Scripted, home: Path) -> None:
+        die_before_hashing('"scripted"')
         assert "1 delivery waits, to be hashed first" in self.verdicts(code=0)["outbox"][1]
 
-    def test_what_was_refused_is_wrong_until_somebody_deletes_it(self, queue: Moody, home: Path) -> None:
+    def test_what_was_refused_is_wrong_until_somebody_deletes_it(self, queue: Scripted, home: Path) -> None:
         queue.told(put="never")
         run("sync", code=1)
         verdict, told = self.verdicts(code=1)["refused"]
         assert verdict == "wrong"
-        assert "moody never takes that" in told
+        assert "scripted never takes that" in told
         for path in (home / ".tracelet").rglob("*.refused"):
             path.unlink()
         self.verdicts(code=0)
 
-    @pytest.mark.parametrize("backends", ["moody", "moody,moody-dumb"])
-    def test_interrupted_it_ends_at_once_and_leaves_no_process(self, moody: Moody, backends: str) -> None:
-        moody.told(open="hang")
+    @pytest.mark.parametrize("backends", ["scripted", "scripted,scripted-dumb"])
+    def test_interrupted_it_ends_at_once_and_leaves_no_process(self, scripted: Scripted, backends: str) -> None:
+        scripted.told(open="hang")
         with no_lanes_after():
             doctor = begin("doctor", env=environment(TRACELET_BACKEND=backends, TRACELET_OPEN_TIMEOUT="60"))
-            wait_until(lambda: len(moody.calls("open")) == len(backends.split(",")))
+            wait_until(lambda: len(scripted.calls("open")) == len(backends.split(",")))
             doctor.send_signal(signal.SIGINT)
             out, err = doctor.communicate(timeout=180)
         assert (doctor.returncode, out) == (130, "")
@@ -444,7 +448,7 @@ class TestDoctor:
 
 
 class TestReading:
-    def test_versions_are_listed_newest_first(self, stored: Moody) -> None:
+    def test_versions_are_listed_newest_first(self, stored: Scripted) -> None:
         told = run_json("ls", "trials")
         assert [(one["name"], one["version"]) for one in told["artifacts"]] == [
             ("model", "v0"),
@@ -455,14 +459,14 @@ class TestReading:
         assert told["artifacts"][2]["aliases"] == ["best"]
         assert told["error"] is None
 
-    def test_a_type_a_name_and_a_backend_narrow_the_list(self, stored: Moody) -> None:
+    def test_a_type_a_name_and_a_backend_narrow_the_list(self, stored: Scripted) -> None:
         assert [one["name"] for one in run_json("ls", "trials", "--type", "model")["artifacts"]] == ["model"]
         assert len(run_json("ls", "trials", "--name", "thing")["artifacts"]) == 2
-        told = run_json("ls", "trials", "--backend", "moody", "--backend", "local")["artifacts"]
-        assert {one["backend"] for one in told} == {"moody", "local"}
+        told = run_json("ls", "trials", "--backend", "scripted", "--backend", "local")["artifacts"]
+        assert {one["backend"] for one in told} == {"scripted", "local"}
         assert len(told) == 6
 
-    def test_people_see_columns(self, stored: Moody) -> None:
+    def test_people_see_columns(self, stored: Scripted) -> None:
         rows = run("ls", "trials").splitlines()
         assert [row.split()[:3] for row in rows] == [
             ["model", "v0", "model"],
@@ -472,82 +476,82 @@ class TestReading:
         assert rows[2].split()[-2] == "best"
         assert rows[1].index("config") == rows[2].index("config")
 
-    def test_where_there_is_nothing_it_says_what_was_asked(self, stored: Moody, home: Path) -> None:
+    def test_where_there_is_nothing_it_says_what_was_asked(self, stored: Scripted, home: Path) -> None:
         here = f"(directory {home / '.tracelet'})"
         out, err = run_both("ls", "trails")
         assert out == ""
         assert err == f"nothing is stored in experiment 'trails' of local {here}; did you mean 'trials'?\n"
-        out, err = run_both("ls", "elsewhere", "--backend", "moody", "--backend", "local", "--json")
+        out, err = run_both("ls", "elsewhere", "--backend", "scripted", "--backend", "local", "--json")
         assert json.loads(out) == {"experiment": "elsewhere", "artifacts": [], "error": None}
         assert err == (
-            f"nothing is stored in experiment 'elsewhere' of moody, local {here}; --backend NAME asks another backend, "
+            f"nothing is stored in experiment 'elsewhere' of scripted, local {here}; --backend NAME asks another backend, "
             "--dir DIR another directory\n"
         )
         out, err = run_both("ls", "trials", "--type", "image", "--name", "thing")
         assert err.startswith("nothing that fits --type image --name thing is stored in experiment 'trials' of local")
 
-    def test_where_there_is_nothing_it_counts_what_waits(self, queue: Moody, home: Path) -> None:
-        for command in (["ls", "trials"], ["ls", "trials", "--backend", "moody"]):
+    def test_where_there_is_nothing_it_counts_what_waits(self, queue: Scripted, home: Path) -> None:
+        for command in (["ls", "trials"], ["ls", "trials", "--backend", "scripted"]):
             out, err = run_both(*command)
             assert out == ""
-            assert err.endswith("; 3 deliveries of it wait, to moody: `tracelet sync` sends them\n")
+            assert err.endswith("; 3 deliveries of it wait, to scripted: `tracelet sync` sends them\n")
         assert "did you mean 'trials'?" in run_both("ls", "trial")[1]
-        assert "3 deliveries of it wait, to moody" in run("get", "trials", "other", code=1)
+        assert "3 deliveries of it wait, to scripted" in run("get", "trials", "other", code=1)
 
-    def test_where_there_is_nothing_it_counts_what_is_still_to_be_hashed(self, moody: Moody, home: Path) -> None:
-        die_before_hashing('"moody"')
-        assert "1 delivery of it waits, to be hashed first" in run_both("ls", "trials", "--backend", "moody")[1]
+    def test_where_there_is_nothing_it_counts_what_is_still_to_be_hashed(self, scripted: Scripted, home: Path) -> None:
+        die_before_hashing('"scripted"')
+        assert "1 delivery of it waits, to be hashed first" in run_both("ls", "trials", "--backend", "scripted")[1]
 
-    def test_without_a_directory_other_backends_are_asked_all_the_same(self, stored: Moody) -> None:
-        assert len(run_json("ls", "trials", "--backend", "moody", "--dir", "nowhere")["artifacts"]) == 3
+    def test_without_a_directory_other_backends_are_asked_all_the_same(self, stored: Scripted) -> None:
+        assert len(run_json("ls", "trials", "--backend", "scripted", "--dir", "nowhere")["artifacts"]) == 3
 
-    def test_a_backend_that_fails_is_told_and_the_others_are_listed(self, stored: Moody) -> None:
+    def test_a_backend_that_fails_is_told_and_the_others_are_listed(self, stored: Scripted) -> None:
         stored.told(list="away")
-        told = run_json("ls", "trials", "--backend", "moody", "--backend", "local", code=1)
+        told = run_json("ls", "trials", "--backend", "scripted", "--backend", "local", code=1)
         assert len(told["artifacts"]) == 3
-        assert told["error"] == {"type": "BackendUnavailable", "message": "moody is out"}
-        out, err = run_both("ls", "trials", "--backend", "moody", "--backend", "local", code=1)
-        assert (out.count("\n"), err) == (3, "error: moody is out\n")
+        assert told["error"] == {"type": "BackendUnavailable", "message": "scripted is out"}
+        out, err = run_both("ls", "trials", "--backend", "scripted", "--backend", "local", code=1)
+        assert (out.count("\n"), err) == (3, "error: scripted is out\n")
 
-    def test_get_brings_verified_files_and_says_where(self, stored: Moody, home: Path) -> None:
+    def test_get_brings_verified_files_and_says_where(self, stored: Scripted, home: Path) -> None:
         assert (Path(run("get", "trials", "thing").strip()) / "thing.txt").read_text() == "second"
         assert (Path(run("get", "trials", "thing@best").strip()) / "thing.txt").read_text() == "first"
-        told = run_json("get", "trials", "thing@1.0", "--backend", "moody", "-o", "there")
-        assert (told["version"], told["backend"], told["folder"]) == ("1.0", "moody", str(home / "there"))
+        told = run_json("get", "trials", "thing@1.0", "--backend", "scripted", "-o", "there")
+        assert (told["version"], told["backend"], told["folder"]) == ("1.0", "scripted", str(home / "there"))
         assert (home / "there" / "thing.txt").read_text() == "first"
         assert told["files"][0]["size_bytes"] == 5
 
-    def test_get_brings_some_paths_only(self, stored: Moody, home: Path) -> None:
+    def test_get_brings_some_paths_only(self, stored: Scripted, home: Path) -> None:
         run("get", "trials", "model", "-o", "there", "--path", "objects/numbers.json")
         assert [path.name for path in (home / "there").rglob("*") if path.is_file()] == ["numbers.json"]
 
-    def test_references_of_this_machine_need_trust(self, stored: Moody, home: Path) -> None:
+    def test_references_of_this_machine_need_trust(self, stored: Scripted, home: Path) -> None:
         assert "say --trust" in run("get", "trials", "model", "--references", "-o", "there", code=2)
         run("get", "trials", "model", "--references", "--trust", "-o", "there")
         assert (home / "there/references/hostname").read_bytes() == Path("/etc/hostname").read_bytes()
 
-    def test_bytes_that_were_changed_are_refused(self, stored: Moody, home: Path) -> None:
+    def test_bytes_that_were_changed_are_refused(self, stored: Scripted, home: Path) -> None:
         for blob in (stored.place / "blobs" / "blobs").rglob("*"):
             if blob.is_file():
                 blob.write_bytes(b"other")
-        assert "stored bytes were changed" in run("get", "trials", "thing", "--backend", "moody", "-o", "x", code=1)
+        assert "stored bytes were changed" in run("get", "trials", "thing", "--backend", "scripted", "-o", "x", code=1)
         assert not list((home / "x").iterdir())
 
-    def test_what_is_not_there_is_told(self, stored: Moody) -> None:
+    def test_what_is_not_there_is_told(self, stored: Scripted) -> None:
         assert "did you mean 'thing'" in run("get", "trials", "thingy", code=1)
         told = run("get", "trials", "thing@v77", code=1)
         assert "it has other versions: `tracelet ls` shows them" in told
         assert "list_artifacts" not in told
         assert "did you mean 'trials'?" in run("get", "trails", "thing", code=1)
 
-    def test_a_version_that_two_backends_mean_otherwise_is_told_in_the_commands_words(self, stored: Moody) -> None:
+    def test_a_version_that_two_backends_mean_otherwise_is_told_in_the_commands_words(self, stored: Scripted) -> None:
         program('with experiment("local") as exp: exp.log_artifact(artifact("both", "one"))')
-        program('with experiment("moody") as exp: exp.log_artifact(artifact("both", "two"))')
-        told = run("get", "trials", "both@v0", "--backend", "local", "--backend", "moody", code=1)
+        program('with experiment("scripted") as exp: exp.log_artifact(artifact("both", "two"))')
+        told = run("get", "trials", "both@v0", "--backend", "local", "--backend", "scripted", code=1)
         assert told.endswith("say --backend.\n")
 
-    @pytest.mark.parametrize("backends", ["moody", "moody,moody-dumb"])
-    def test_interrupted_it_ends_at_once_and_leaves_no_process(self, stored: Moody, backends: str) -> None:
+    @pytest.mark.parametrize("backends", ["scripted", "scripted,scripted-dumb"])
+    def test_interrupted_it_ends_at_once_and_leaves_no_process(self, stored: Scripted, backends: str) -> None:
         stored.told(list="hang")
         with no_lanes_after():
             ls = begin("ls", "trials", env=environment(TRACELET_BACKEND=backends, TRACELET_DEADLINE="60"))
@@ -558,31 +562,31 @@ class TestReading:
 
 
 class TestSync:
-    def test_it_delivers_what_waits_and_tells_each(self, queue: Moody, home: Path) -> None:
+    def test_it_delivers_what_waits_and_tells_each(self, queue: Scripted, home: Path) -> None:
         told = run("sync")
-        assert sorted(re.findall(r"^delivered  trials: (\w+) to moody v0", told, re.MULTILINE)) == [
+        assert sorted(re.findall(r"^delivered  trials: (\w+) to scripted v0", told, re.MULTILINE)) == [
             "one",
             "three",
             "two",
         ]
         assert told.endswith("3 delivered, 0 left, 0 refused\n")
         assert waiting(home) == []
-        read = run_json("get", "trials", "two", "--backend", "moody", "--dir", "other")
+        read = run_json("get", "trials", "two", "--backend", "scripted", "--dir", "other")
         assert (Path(read["folder"]) / "two.txt").read_text() == "two" * 100
 
-    def test_what_cannot_be_delivered_stays_and_says_why(self, queue: Moody, home: Path) -> None:
+    def test_what_cannot_be_delivered_stays_and_says_why(self, queue: Scripted, home: Path) -> None:
         queue.told(put="away")
         told = run_json("sync", code=1)
         assert [one["name"] for one in told["left"]] == ["one", "two", "three"]
-        assert {one["reason"] for one in told["left"]} == {"moody is out"}
+        assert {one["reason"] for one in told["left"]} == {"scripted is out"}
         assert told["delivered"] == told["refused"] == []
         assert waiting(home) == ["one", "three", "two"]
-        assert "left       trials: one to moody" in run("sync", code=1)
+        assert "left       trials: one to scripted" in run("sync", code=1)
 
-    def test_what_is_refused_is_shown_with_the_reason_and_the_file(self, queue: Moody, home: Path) -> None:
+    def test_what_is_refused_is_shown_with_the_reason_and_the_file(self, queue: Scripted, home: Path) -> None:
         queue.told(put="never")
         told = run_json("sync", code=1)
-        assert {one["reason"] for one in told["refused"]} == {"moody never takes that"}
+        assert {one["reason"] for one in told["refused"]} == {"scripted never takes that"}
         assert all(Path(one["file"]).exists() for one in told["refused"])
         assert told["left"] == []
         queue.told()
@@ -590,7 +594,7 @@ class TestSync:
         assert again.count("refused    trials: ") == 3
         assert "0 delivered, 0 left, 3 refused" in again
 
-    def test_a_person_who_watches_sees_progress_and_a_program_does_not(self, queue: Moody) -> None:
+    def test_a_person_who_watches_sees_progress_and_a_program_does_not(self, queue: Scripted) -> None:
         queue.told(put="sleep 0.5")
         ours, theirs = pty.openpty()
         sync = begin("sync", env=environment(TERM="xterm-256color"), stderr=theirs)
@@ -605,7 +609,7 @@ class TestSync:
         out, _ = sync.communicate(timeout=180)
         assert sync.returncode == 0
         assert b"\x1b[" in seen
-        assert b"to moody, 300 B" in seen
+        assert b"to scripted, 300 B" in seen
         assert b"2/3" in seen
         assert out.count("delivered  trials: ") == 3
         assert "\x1b" not in out
@@ -618,25 +622,27 @@ class TestSync:
         assert os.read(ours, 4096).startswith(b"\x1b[31merror: there is no tracelet directory")
         os.close(ours)
 
-    def test_warnings_of_the_library_are_lines_of_their_own(self, moody: Moody, home: Path) -> None:
-        moody.told(find="away")
+    def test_warnings_of_the_library_are_lines_of_their_own(self, scripted: Scripted, home: Path) -> None:
+        scripted.told(find="away")
         program('with experiment("local") as exp: exp.log_artifact(artifact("thing"))')
-        get = begin("get", "trials", "thing", "--backend", "moody", "--backend", "local")
+        get = begin("get", "trials", "thing", "--backend", "scripted", "--backend", "local")
         out, err = get.communicate(timeout=180)
         assert get.returncode == 0
         assert Path(out.strip()).is_dir()
-        assert err == "warning: 'thing' is looked for without moody: moody is out\n"
+        assert err == "warning: 'thing' is looked for without scripted: scripted is out\n"
 
-    @pytest.mark.parametrize("backends", ['"moody"', '"moody", "moody-dumb"'])
-    def test_interrupted_nothing_is_lost_and_no_process_is_left(self, moody: Moody, home: Path, backends: str) -> None:
-        moody.told(put="away")
+    @pytest.mark.parametrize("backends", ['"scripted"', '"scripted", "scripted-dumb"'])
+    def test_interrupted_nothing_is_lost_and_no_process_is_left(
+        self, scripted: Scripted, home: Path, backends: str
+    ) -> None:
+        scripted.told(put="away")
         program(f'with experiment({backends}) as exp: exp.log_artifact(artifact("thing"))')
         queued = waiting(home)
-        moody.told(put="hang")
-        before = len(moody.calls("put"))
+        scripted.told(put="hang")
+        before = len(scripted.calls("put"))
         with no_lanes_after():
             sync = begin("sync")
-            wait_until(lambda: len(moody.calls("put")) == before + len(queued))
+            wait_until(lambda: len(scripted.calls("put")) == before + len(queued))
             began = time.monotonic()
             sync.send_signal(signal.SIGINT)
             out, err = sync.communicate(timeout=180)
@@ -644,30 +650,30 @@ class TestSync:
         assert (sync.returncode, out) == (130, "")
         assert "error: interrupted" in err
         assert waiting(home) == queued
-        moody.told()
+        scripted.told()
         assert len(run_json("sync")["delivered"]) == len(queued)
-        # moody and moody-dumb are one place: each stored its own, or found what the other had stored.
-        stored = run_json("ls", "trials", "--backend", "moody")["artifacts"]
+        # scripted and scripted-dumb are one place: each stored its own, or found what the other had stored.
+        stored = run_json("ls", "trials", "--backend", "scripted")["artifacts"]
         assert 1 <= len(stored) <= len(queued)
 
-    def test_two_at_once_deliver_each_once(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
+    def test_two_at_once_deliver_each_once(self, scripted: Scripted, home: Path) -> None:
+        scripted.told(put="away")
         names = [f"n{number}" for number in range(8)]
         program(f"with experiment() as exp: [exp.log_artifact(artifact(name)) for name in {names}]")
         assert waiting(home) == names
-        moody.told(put="sleep 0.3")
-        before = len(moody.calls("put"))
+        scripted.told(put="sleep 0.3")
+        before = len(scripted.calls("put"))
         both = [begin("sync", "--json") for _ in range(2)]
         told = [json.loads(one.communicate(timeout=180)[0]) for one in both]
         assert sorted(one["name"] for report in told for one in report["delivered"]) == names
-        assert len(moody.calls("put")) - before == len(names)
+        assert len(scripted.calls("put")) - before == len(names)
         assert waiting(home) == []
-        stored = run_json("ls", "trials", "--backend", "moody")["artifacts"]
+        stored = run_json("ls", "trials", "--backend", "scripted")["artifacts"]
         assert sorted((one["name"], one["version"]) for one in stored) == [(name, "v0") for name in names]
 
 
 class TestGc:
-    def test_it_removes_what_is_old_and_needed_by_nobody_and_tells_the_bytes(self, queue: Moody, home: Path) -> None:
+    def test_it_removes_what_is_old_and_needed_by_nobody_and_tells_the_bytes(self, queue: Scripted, home: Path) -> None:
         run("sync")
         age(home / ".tracelet")
         told = run_json("gc")
@@ -678,18 +684,18 @@ class TestGc:
         assert told["failed"] == {}
         assert "0 B free again" in run("gc")
 
-    def test_what_is_young_stays(self, queue: Moody, home: Path) -> None:
+    def test_what_is_young_stays(self, queue: Scripted, home: Path) -> None:
         run("sync")
         assert run_json("gc", "--older-than", "1h")["swept"] == []
         assert len([path for path in (home / ".tracelet/objects").rglob("*") if path.is_file()]) == 3
 
-    def test_people_see_each_kind(self, queue: Moody, home: Path) -> None:
+    def test_people_see_each_kind(self, queue: Scripted, home: Path) -> None:
         run("sync")
         age(home / ".tracelet")
         told = run("gc", "--older-than", "7d")
         assert "blobs: 3, 1.1 kB" in told
 
-    def test_a_backend_that_fails_is_told_and_the_rest_is_done(self, queue: Moody, home: Path) -> None:
+    def test_a_backend_that_fails_is_told_and_the_rest_is_done(self, queue: Scripted, home: Path) -> None:
         run("sync")
         age(home / ".tracelet")
         told = run_json("gc", code=1, TRACELET_BACKEND="nobody,local")
@@ -705,11 +711,11 @@ class TestGc:
         assert run_json("gc")["swept"] == [{"kind": "backend local", "count": 1, "size_bytes": 2}]
         assert (Path(run("get", "trials", "thing@v0").strip()) / "thing.txt").read_text() == "a"
 
-    def test_a_running_process_keeps_what_it_is_about_to_deliver(self, moody: Moody, home: Path) -> None:
+    def test_a_running_process_keeps_what_it_is_about_to_deliver(self, scripted: Scripted, home: Path) -> None:
         running = begin_program(
             """
             exp = experiment().start()
-            sealer = exp._artifact_manager._wires.sealer
+            sealer = exp._artifact_manager._process.sealer
             add, sealer.add = sealer.add, lambda path: drafts.append(path)
             drafts = []
             future = exp.submit_artifact(artifact("snapshot", "as it was").add_object({"a": 1}, "numbers"))
@@ -727,11 +733,11 @@ class TestGc:
         assert [one["reason"] for one in sync["left"]] == ["another process is on it."]
         _, err = running.communicate("go\n", timeout=180)
         assert running.returncode == 0, err
-        read = run_json("get", "trials", "snapshot", "--backend", "moody", "--dir", "other")
+        read = run_json("get", "trials", "snapshot", "--backend", "scripted", "--dir", "other")
         assert (Path(read["folder"]) / "snapshot.txt").read_text() == "as it was"
 
-    def test_a_running_process_keeps_what_it_is_delivering(self, moody: Moody, home: Path) -> None:
-        moody.told(put="sleep 1")
+    def test_a_running_process_keeps_what_it_is_delivering(self, scripted: Scripted, home: Path) -> None:
+        scripted.told(put="sleep 1")
         running = begin_program(
             """
             exp = experiment(deadline=30.0).start()
@@ -740,22 +746,22 @@ class TestGc:
             exp.stop()
             """
         )
-        wait_until(lambda: moody.calls("put"))
+        wait_until(lambda: scripted.calls("put"))
         age(home / ".tracelet")
         assert run_json("gc", "--older-than", "1h")["swept"] == []
         assert running.poll() is None
         _, err = running.communicate(timeout=180)
         assert running.returncode == 0, err
-        read = run_json("get", "trials", "thing", "--backend", "moody", "--dir", "other")
+        read = run_json("get", "trials", "thing", "--backend", "scripted", "--dir", "other")
         assert json.loads((Path(read["folder"]) / "objects/numbers.json").read_text()) == {"a": 1}
 
-    def test_what_dead_processes_left_to_be_delivered_stays(self, queue: Moody, home: Path) -> None:
+    def test_what_dead_processes_left_to_be_delivered_stays(self, queue: Scripted, home: Path) -> None:
         queue.told(put="never")
         program(
             'with experiment(name="refusals", deadline=1.0) as exp: exp.submit_artifact(artifact("thing")).exception(30)'
         )
         queue.told()
-        die_before_hashing('"moody", name="killed"')
+        die_before_hashing('"scripted", name="killed"')
         age(home / ".tracelet")
         run("gc", "--older-than", "1h")
         (refused,) = Outbox(home / ".tracelet").refused()
@@ -763,7 +769,7 @@ class TestGc:
         told = run_json("sync", code=1)
         assert sorted(one["name"] for one in told["delivered"]) == ["one", "snapshot", "three", "two"]
         assert [one["name"] for one in told["refused"]] == ["thing"]
-        read = run_json("get", "killed", "snapshot", "--backend", "moody", "--dir", "other")
+        read = run_json("get", "killed", "snapshot", "--backend", "scripted", "--dir", "other")
         assert (Path(read["folder"]) / "snapshot.txt").read_text() == "as it was"
 
     def test_large_files_that_references_point_at_stay(self, home: Path) -> None:

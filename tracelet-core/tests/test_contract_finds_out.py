@@ -195,7 +195,7 @@ class TestDeclared(Place):
     gaps = {"test_an_artifact_may_hold_nothing": "declared, and not true"}
 
     @pytest.mark.xfail(reason="it is explained")
-    def test_an_empty_place_is_empty(self, desk):
+    def test_an_empty_place_is_empty(self, process):
         raise NotImplementedError
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from making import write
 from pacing import pace
-from watching import Moody, beside, lane_processes
+from watching import Scripted, beside, lane_processes
 
 from tracelet import (
     ArtifactError,
@@ -36,7 +36,7 @@ from tracelet.core.delivery.courier import Courier, Task
 from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.outcomes import Outcome
 from tracelet.core.delivery.uses import Use, Uses
-from tracelet.core.experiment import manager as manager_room
+from tracelet.core.experiment import manager as manager_module
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend import BackendContext, Labels, RunInfo, SealedArtifact
 from tracelet.core.plugins.registry import registry
@@ -58,7 +58,7 @@ def artifact(
 
 def contents(exp: Experiment, name: str = "thing") -> list[str]:
     """What each version holds, oldest first; as another process reads it that has no lane."""
-    reading = beside(exp) if exp.settings.backend == ["moody"] else exp
+    reading = beside(exp) if exp.settings.backend == ["scripted"] else exp
     versions = [one for one in reading.list_artifacts() if one.name == name]
     return [text(one) for one in sorted(versions, key=lambda one: one.uri)]
 
@@ -68,7 +68,7 @@ def text(one: LoggedArtifact) -> str:
         return stream.read().decode()
 
 
-def waiting(moody: Moody, home: Path) -> list[str]:
+def waiting(scripted: Scripted, home: Path) -> list[str]:
     return [parcel.manifest.name for parcel in Outbox(home / ".tracelet").everything()]
 
 
@@ -77,15 +77,15 @@ def waiting(moody: Moody, home: Path) -> list[str]:
 
 def test_each_content_is_a_version_and_the_same_twice_in_a_row_is_one(experiment: Make) -> None:
     exp = experiment()
-    results = [exp.log_artifact(artifact(one))["moody"] for one in ("a", "a", "b", "a")]
+    results = [exp.log_artifact(artifact(one))["scripted"] for one in ("a", "a", "b", "a")]
     assert [(one.version, one.created) for one in results] == [("v0", True), ("v0", False), ("v1", True), ("v2", True)]
 
 
-def test_the_same_content_sends_nothing(moody: Moody, experiment: Make) -> None:
+def test_the_same_content_sends_nothing(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact())
     exp.log_artifact(artifact())
-    assert len(moody.calls("put")) == 1
+    assert len(scripted.calls("put")) == 1
 
 
 def test_a_label_names_one_content_for_ever(experiment: Make) -> None:
@@ -93,8 +93,8 @@ def test_a_label_names_one_content_for_ever(experiment: Make) -> None:
     first = exp.log_artifact(artifact("a"), version="v1.2.0")
     exp.log_artifact(artifact("b"))
     again = exp.log_artifact(artifact("a"), version="v1.2.0")
-    assert first["moody"].version == again["moody"].version == "v1.2.0"
-    assert not again["moody"].created
+    assert first["scripted"].version == again["scripted"].version == "v1.2.0"
+    assert not again["scripted"].created
     with pytest.raises(VersionConflict, match="for ever"):
         exp.log_artifact(artifact("c"), version="v1.2.0")
     assert contents(exp) == ["a", "b"]
@@ -104,10 +104,10 @@ def test_a_label_is_given_to_the_newest_version_where_that_is_the_same_content(e
     exp = experiment()
     exp.log_artifact(artifact("a"))
     labelled = exp.log_artifact(artifact("a"), version="release")
-    assert labelled["moody"].version == "release"
+    assert labelled["scripted"].version == "release"
     assert [one.version for one in exp.list_artifacts()] == ["release"]
     second = exp.log_artifact(artifact("a"), version="another")
-    assert second["moody"].created
+    assert second["scripted"].created
     assert {one.version for one in exp.list_artifacts()} == {"release", "another"}
 
 
@@ -128,11 +128,11 @@ def test_aliases_move_and_labels_do_not(experiment: Make) -> None:
 
 
 def test_a_backend_that_cannot_move_names_says_so_and_stores_a_new_label_anew(experiment: Make) -> None:
-    exp = experiment("moody-dumb")
+    exp = experiment("scripted-dumb")
     exp.log_artifact(artifact("a"), aliases=["best"])
-    refused = exp.log_artifact(artifact("a"), aliases=["good"]).failed["moody-dumb"]
+    refused = exp.log_artifact(artifact("a"), aliases=["good"]).failed["scripted-dumb"]
     assert "cannot name it good afterwards" in str(refused)
-    assert exp.log_artifact(artifact("a"), version="release")["moody-dumb"].created
+    assert exp.log_artifact(artifact("a"), version="release")["scripted-dumb"].created
 
 
 def test_a_name_has_one_type(experiment: Make) -> None:
@@ -145,20 +145,20 @@ def test_a_name_has_one_type(experiment: Make) -> None:
 def test_what_some_backends_refuse_is_in_the_results_with_one_warning(
     experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exp = experiment("moody", name="trials")
+    exp = experiment("scripted", name="trials")
     exp.log_artifact(artifact("a"), version="release")
     exp.stop()
-    both = experiment("moody", "local", routing="all")
+    both = experiment("scripted", "local", routing="all")
     results = both.log_artifact(artifact("b"), version="release")
     assert list(results) == ["local"]
-    assert isinstance(results.failed["moody"], VersionConflict)
+    assert isinstance(results.failed["scripted"], VersionConflict)
     assert [record.levelname for record in caplog.records if "for ever" in record.getMessage()] == ["WARNING"]
 
 
 def test_what_every_backend_refuses_is_raised_with_what_each_says(
     experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exp = experiment("moody", "local", routing="all")
+    exp = experiment("scripted", "local", routing="all")
     exp.log_artifact(artifact("a"), version="release")
     with pytest.raises(VersionConflict, match="for ever") as caught:
         exp.log_artifact(artifact("b"), version="release")
@@ -188,204 +188,204 @@ def test_bytes_that_were_only_referred_to_can_be_uploaded_later(experiment: Make
     exp = experiment()
     referring = artifact("a")
     referring.metadata["force_reference"] = True
-    assert not exp.log_artifact(referring)["moody"].portable
+    assert not exp.log_artifact(referring)["scripted"].portable
     uploading = artifact("a")
     uploading.metadata["force_reference"] = False
-    result = exp.log_artifact(uploading)["moody"]
+    result = exp.log_artifact(uploading)["scripted"]
     assert (result.created, result.portable) == (True, True)
-    assert not exp.log_artifact(referring)["moody"].created
+    assert not exp.log_artifact(referring)["scripted"].created
 
 
 # -- order and retries
 
 
-def test_what_waits_under_a_name_is_delivered_before_what_is_logged_later(moody: Moody, experiment: Make) -> None:
+def test_what_waits_under_a_name_is_delivered_before_what_is_logged_later(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     assert exp.log_artifact(artifact("old")).queued
     assert exp.log_artifact(artifact("older than new")).queued
-    moody.told()
-    patience = exp._artifact_manager._wires.couriers["moody"].backlog._patience
-    while patience.rests:
+    scripted.told()
+    backoff = exp._artifact_manager._process.couriers["scripted"].backlog._backoff
+    while backoff.rests:
         time.sleep(0.01)
     results = exp.log_artifact(artifact("new"))
-    assert results["moody"].version == "v2"
+    assert results["scripted"].version == "v2"
     assert contents(exp) == ["old", "older than new", "new"]
 
 
-def test_an_answer_that_was_damaged_on_its_way_refuses_nothing_for_good(moody: Moody, experiment: Make) -> None:
+def test_an_answer_that_was_damaged_on_its_way_refuses_nothing_for_good(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
-    for mood in ("garbled", "astray"):
-        moody.told(put=mood)
-        results = exp.log_artifact(artifact(mood))
+    for script in ("garbled", "astray"):
+        scripted.told(put=script)
+        results = exp.log_artifact(artifact(script))
         assert not results.failed
-        assert "what moody answered cannot be read" in str(results.queued["moody"])
-        moody.told()
+        assert "what scripted answered cannot be read" in str(results.queued["scripted"])
+        scripted.told()
         assert exp.flush() == 0
     assert contents(exp) == ["garbled", "astray"]
 
 
 def test_while_the_older_one_cannot_be_delivered_the_newer_waits_behind_it(
-    moody: Moody, experiment: Make, home: Path
+    scripted: Scripted, experiment: Make, home: Path
 ) -> None:
     exp = experiment()
-    moody.told(put="broken")
+    scripted.told(put="broken")
     exp.log_artifact(artifact("old"))
     exp.log_artifact(artifact("new"))
     assert exp.log_artifact(artifact("other", name="other")).queued
-    assert waiting(moody, home) == ["thing", "thing", "other"]
-    moody.told()
+    assert waiting(scripted, home) == ["thing", "thing", "other"]
+    scripted.told()
     assert exp.flush() == 0
     assert contents(exp) == ["old", "new"]
 
 
 def test_what_is_in_hand_when_the_callers_time_is_over_goes_on_behind_it(
-    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, experiment: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exp = experiment(deadline=60.0, stop_timeout=10.0)
     exp.log_artifact(artifact("first"))
-    moody.told(put="held")
+    scripted.told(put="held")
     # The caller's time is over before the delivery's own.
-    monkeypatch.setattr(manager_room, "_MARGIN", 0.5 - exp.settings.deadline)
-    assert "is still busy" in str(exp.log_artifact(artifact("second")).queued["moody"])
-    moody.told()
+    monkeypatch.setattr(manager_module, "_MARGIN", 0.5 - exp.settings.deadline)
+    assert "is still busy" in str(exp.log_artifact(artifact("second")).queued["scripted"])
+    scripted.told()
     assert exp.flush(60) == 0
     assert contents(exp) == ["first", "second"]
-    assert len(moody.calls("after_put")) == 2
+    assert len(scripted.calls("after_put")) == 2
 
 
 @pytest.mark.parametrize("after", ["written anew", None], ids=["written anew", "deleted"])
 def test_what_becomes_of_a_file_when_its_caller_waits_no_longer_changes_nothing(
-    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch, after: str | None
+    scripted: Scripted, experiment: Make, monkeypatch: pytest.MonkeyPatch, after: str | None
 ) -> None:
     exp = experiment(deadline=60.0, stop_timeout=60.0)
     exp.log_artifact(artifact("first"))
-    moody.told(put="held")
-    monkeypatch.setattr(manager_room, "_MARGIN", 1.0 - exp.settings.deadline)
+    scripted.told(put="held")
+    monkeypatch.setattr(manager_module, "_MARGIN", 1.0 - exp.settings.deadline)
     path = Path("mine.txt")
     path.write_text("second")
     assert exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file(path, "file.txt")).queued
     path.unlink()
     if after is not None:
         path.write_text(after)
-    moody.told()
+    scripted.told()
     assert exp.flush(60) == 0
     assert contents(exp) == ["first", "second"]
     assert not exp._artifact_manager.get_stats()["outbox"]["refused"]
 
 
 def test_what_a_caller_waits_for_goes_before_what_waits_of_other_names(
-    moody: Moody, experiment: Make, home: Path
+    scripted: Scripted, experiment: Make, home: Path
 ) -> None:
-    moody.told(put="away")
+    scripted.told(put="away")
     exp = experiment()
     for number in range(6):
         exp.log_artifact(artifact(name=f"thing{number}"))
     exp.stop()
-    moody.told(put="sleep 0.3")
-    tried = len(moody.calls("put"))
+    scripted.told(put="sleep 0.3")
+    tried = len(scripted.calls("put"))
     later = experiment(deadline=5.0)
     until = time.monotonic() + 60
-    while len(moody.calls("put")) == tried and time.monotonic() < until:
+    while len(scripted.calls("put")) == tried and time.monotonic() < until:
         time.sleep(0.01)
     assert later.log_artifact(artifact()).ok
-    assert waiting(moody, home)
-    moody.told()
+    assert waiting(scripted, home)
+    scripted.told()
     assert later.flush() == 0
 
 
-def test_what_waits_is_tried_again_without_being_asked(moody: Moody, experiment: Make, home: Path) -> None:
+def test_what_waits_is_tried_again_without_being_asked(scripted: Scripted, experiment: Make, home: Path) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     exp.log_artifact(artifact())
-    moody.told()
+    scripted.told()
     until = time.monotonic() + 60
-    while waiting(moody, home) and time.monotonic() < until:
+    while waiting(scripted, home) and time.monotonic() < until:
         time.sleep(0.02)
     assert contents(exp) == ["content"]
 
 
-def test_a_backend_that_was_slow_to_fail_is_left_alone_for_a_while(moody: Moody, experiment: Make) -> None:
+def test_a_backend_that_was_slow_to_fail_is_left_alone_for_a_while(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact("first"))
-    moody.told(put="hang")
+    scripted.told(put="hang")
     exp.log_artifact(artifact("a"))
     began = time.monotonic()
     results = exp.log_artifact(artifact("b"))
     assert time.monotonic() - began < 1 * pace()
-    assert "asked again in" in str(results.queued["moody"])
-    moody.told()
+    assert "asked again in" in str(results.queued["scripted"])
+    scripted.told()
     assert exp.flush() == 0
     assert contents(exp) == ["first", "a", "b"]
 
 
-def test_a_later_process_delivers_what_an_earlier_one_left(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_a_later_process_delivers_what_an_earlier_one_left(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact(), aliases=["best"])
     exp.stop()
-    moody.told()
+    scripted.told()
     later = experiment()
     until = time.monotonic() + 60
-    while waiting(moody, home) and time.monotonic() < until:
+    while waiting(scripted, home) and time.monotonic() < until:
         time.sleep(0.02)
     assert text(later.get_artifact("thing", "best")) == "content"
 
 
-def test_another_experiments_deliveries_are_left_to_it(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_another_experiments_deliveries_are_left_to_it(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact())
     exp.stop()
-    moody.told()
+    scripted.told()
     other = experiment(name="another experiment")
     assert other.flush() == 0
-    assert waiting(moody, home) == ["thing"]
+    assert waiting(scripted, home) == ["thing"]
 
 
-def test_a_put_that_was_made_and_not_answered_is_not_made_twice(moody: Moody, experiment: Make) -> None:
+def test_a_put_that_was_made_and_not_answered_is_not_made_twice(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
-    moody.told(after_put="crash")
+    scripted.told(after_put="crash")
     assert exp.log_artifact(artifact(), aliases=["best"]).queued
-    moody.told()
+    scripted.told()
     assert exp.flush() == 0
     assert contents(exp) == ["content"]
     assert exp.get_artifact("thing", "best").version == "v0"
 
 
 def test_what_the_backend_never_takes_is_reported_and_not_queued(
-    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    moody.told(put="never")
+    scripted.told(put="never")
     with pytest.raises(ArtifactError, match="never takes that"):
         experiment().log_artifact(artifact())
-    both = experiment("moody", "local", routing="all").log_artifact(artifact())
-    assert "never takes that" in str(both.failed["moody"])
+    both = experiment("scripted", "local", routing="all").log_artifact(artifact())
+    assert "never takes that" in str(both.failed["scripted"])
     assert "never takes that" in caplog.text
-    assert not waiting(moody, home)
+    assert not waiting(scripted, home)
 
 
-def test_what_waits_and_will_never_be_taken_is_kept_apart(moody: Moody, experiment: Make, home: Path) -> None:
+def test_what_waits_and_will_never_be_taken_is_kept_apart(scripted: Scripted, experiment: Make, home: Path) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     exp.log_artifact(artifact())
-    moody.told(put="never")
+    scripted.told(put="never")
     assert exp.flush() == 0
     (refused,) = Outbox(home / ".tracelet").refused()
     assert "never takes that" in refused.error
     assert exp._artifact_manager.get_stats()["outbox"] == {"waiting": 0, "refused": 1}
 
 
-def test_queued_bytes_that_rot_are_not_delivered(moody: Moody, experiment: Make, home: Path) -> None:
+def test_queued_bytes_that_rot_are_not_delivered(scripted: Scripted, experiment: Make, home: Path) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     exp.log_artifact(artifact("rotting"))
     exp.log_artifact(artifact("gone", name="other"))
     outbox = Outbox(home / ".tracelet")
     rotting, gone = (outbox.store.path(str(parcel.manifest.files[0].sha256)) for parcel in outbox.everything())
     rotting.write_text("rotten")
     gone.unlink()
-    moody.told()
+    scripted.told()
     exp.flush()
     assert not exp.list_artifacts()
     first, second = (parcel.error for parcel in outbox.refused())
@@ -393,44 +393,44 @@ def test_queued_bytes_that_rot_are_not_delivered(moody: Moody, experiment: Make,
     assert f"are gone from {outbox.store.root}" in second
 
 
-def test_all_backends_are_served_at_once_and_fail_apart(moody: Moody, experiment: Make) -> None:
-    moody.told(put="away")
-    results = experiment("local", "moody", routing="all").log_artifact(artifact())
+def test_all_backends_are_served_at_once_and_fail_apart(scripted: Scripted, experiment: Make) -> None:
+    scripted.told(put="away")
+    results = experiment("local", "scripted", routing="all").log_artifact(artifact())
     assert list(results) == ["local"]
-    assert list(results.queued) == ["moody"]
-    with pytest.raises(BackendUnavailable, match="moody is out"):
+    assert list(results.queued) == ["scripted"]
+    with pytest.raises(BackendUnavailable, match="scripted is out"):
         results.raise_for_errors()
 
 
-def test_strict_raises_what_the_backend_raised(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
-    with pytest.raises(BackendUnavailable, match="moody is out"):
+def test_strict_raises_what_the_backend_raised(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
+    with pytest.raises(BackendUnavailable, match="scripted is out"):
         experiment(strict=True).log_artifact(artifact())
-    assert waiting(moody, home) == ["thing"]
+    assert waiting(scripted, home) == ["thing"]
 
 
 # -- files that change
 
 
-def test_a_file_that_changes_while_it_is_uploaded_is_stored_as_it_is_then(moody: Moody, experiment: Make) -> None:
+def test_a_file_that_changes_while_it_is_uploaded_is_stored_as_it_is_then(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact("first"))
-    moody.told(find="sleep 0.5")
+    scripted.told(find="sleep 0.5")
     changing = artifact("before")
     path = Path("thing-before.txt")
     threading.Timer(0.3, lambda: path.write_text("after, and longer")).start()
-    result = exp.log_artifact(changing)["moody"]
-    moody.told()
+    result = exp.log_artifact(changing)["scripted"]
+    scripted.told()
     assert contents(exp) == ["first", "after, and longer"]
     assert exp.get_artifact("thing").digest == result.digest
 
 
 def test_a_file_that_changes_after_its_upload_and_before_the_commit_is_not_left_wrong(
-    moody: Moody, experiment: Make
+    scripted: Scripted, experiment: Make
 ) -> None:
     exp = experiment()
     exp.log_artifact(artifact("first"))
-    moody.told(after_put="sleep 0.5")
+    scripted.told(after_put="sleep 0.5")
     changing = artifact("before")
     path = Path("thing-before.txt")
     threading.Timer(0.3, lambda: path.write_text("after, and longer")).start()
@@ -448,7 +448,7 @@ def test_a_file_that_is_gone_by_then_is_the_callers_to_know(experiment: Make) ->
 # -- submitting
 
 
-def test_what_is_submitted_may_change_and_go_at_once(moody: Moody, experiment: Make) -> None:
+def test_what_is_submitted_may_change_and_go_at_once(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
     futures = []
     path = Path("model.bin")
@@ -457,48 +457,50 @@ def test_what_is_submitted_may_change_and_go_at_once(moody: Moody, experiment: M
         thing = TraceletArtifact("thing", ArtifactType.CHECKPOINT).add_file(path, "file.txt")
         futures.append(exp.submit_artifact(thing, aliases=[word]))
     path.unlink()
-    assert [future.result(60)["moody"].version for future in futures] == ["v0", "v1", "v2"]
+    assert [future.result(60)["scripted"].version for future in futures] == ["v0", "v1", "v2"]
     assert contents(exp) == ["one", "two", "three"]
     assert exp.get_artifact("thing", "two").version == "v1"
 
 
-def test_what_was_submitted_before_a_kill_is_delivered_by_the_next_process(moody: Moody, experiment: Make) -> None:
-    moody.told(open="sleep 30")
+def test_what_was_submitted_before_a_kill_is_delivered_by_the_next_process(
+    scripted: Scripted, experiment: Make
+) -> None:
+    scripted.told(open="sleep 30")
     program = """
 import os
 from pathlib import Path
 from tracelet import ArtifactType, Experiment
-exp = Experiment("trials", backend="moody", artifacts=True).start()
+exp = Experiment("trials", backend="scripted", artifacts=True).start()
 for number in range(20):
     Path("file.txt").write_text(f"{number:02}")
     exp.submit_artifact(exp.create_artifact("thing", ArtifactType.CHECKPOINT).add_file("file.txt"))
 os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", program], check=False)
-    moody.told()
+    scripted.told()
     exp = experiment()
     assert exp.flush(20) == 0
     held = {one.version: text(one) for one in exp.list_artifacts()}
     assert held == {f"v{number}": f"{number:02}" for number in range(20)}
 
 
-def test_a_submission_that_fails_tells_its_future(moody: Moody, experiment: Make) -> None:
-    moody.told(put="away")
+def test_a_submission_that_fails_tells_its_future(scripted: Scripted, experiment: Make) -> None:
+    scripted.told(put="away")
     exp = experiment()
     results = exp.submit_artifact(artifact()).result(60)
-    assert "moody is out" in str(results.queued["moody"])
+    assert "scripted is out" in str(results.queued["scripted"])
 
 
 def test_a_submission_whose_snapshot_is_lost_tells_its_future(
-    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment(store="memory://not-there")
     big = artifact("big")
     big.metadata["force_reference"] = True
     manager = exp._artifact_manager
-    manager._wiring._store = None
+    manager._resources._store = None
     finished = threading.Event()
-    original = manager._wires.sealer._finish
+    original = manager._process.sealer._finish
 
     def late(path: Path) -> None:
         for snapshot in (home / ".tracelet" / "staging").rglob("files/*"):
@@ -508,7 +510,7 @@ def test_a_submission_whose_snapshot_is_lost_tells_its_future(
         finally:
             finished.set()
 
-    manager._wires.sealer._finish = late
+    manager._process.sealer._finish = late
     future = exp.submit_artifact(big)
     assert finished.wait(60)
     with pytest.raises(ArtifactError, match="cannot be read"):
@@ -519,19 +521,19 @@ def test_a_submission_whose_snapshot_is_lost_tells_its_future(
 # -- several at once
 
 
-def test_eight_threads_and_two_processes_share_no_version(moody: Moody, experiment: Make) -> None:
+def test_eight_threads_and_two_processes_share_no_version(scripted: Scripted, experiment: Make) -> None:
     program = """
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tracelet import ArtifactType, Experiment
 who = sys.argv[1]
-with Experiment("trials", backend="moody", artifacts=True) as exp:
+with Experiment("trials", backend="scripted", artifacts=True) as exp:
     def log(number):
         path = Path(f"{who}-{number}.txt")
         path.write_text(f"{who}-{number}")
         artifact = exp.create_artifact("thing", ArtifactType.CONFIG).add_file(path, "file.txt")
-        return exp.log_artifact(artifact)["moody"].version
+        return exp.log_artifact(artifact)["scripted"].version
     with ThreadPoolExecutor(8) as pool:
         print(*pool.map(log, range(8)))
 """
@@ -544,24 +546,24 @@ with Experiment("trials", backend="moody", artifacts=True) as exp:
     assert set(contents(experiment())) == expected
 
 
-def test_two_processes_that_find_the_same_delivery_make_it_once(moody: Moody, experiment: Make) -> None:
-    moody.told(put="away")
+def test_two_processes_that_find_the_same_delivery_make_it_once(scripted: Scripted, experiment: Make) -> None:
+    scripted.told(put="away")
     exp = experiment()
     for number in range(5):
         exp.log_artifact(artifact(str(number), name=f"thing{number}"))
     exp.stop()
-    moody.told(put="sleep 0.1")
+    scripted.told(put="sleep 0.1")
     program = """
 from tracelet import Experiment
-with Experiment("trials", backend="moody", artifacts=True) as exp:
+with Experiment("trials", backend="scripted", artifacts=True) as exp:
     while exp.flush(10):
         pass
 """
     workers = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
     assert [worker.wait(180) for worker in workers] == [0, 0]
-    moody.told()
+    scripted.told()
     assert sorted(one.name for one in experiment().list_artifacts()) == [f"thing{number}" for number in range(5)]
-    assert len(moody.calls("after_put")) == 5
+    assert len(scripted.calls("after_put")) == 5
 
 
 def test_many_threads_may_read_and_write_at_once(experiment: Make) -> None:
@@ -575,7 +577,7 @@ def test_many_threads_may_read_and_write_at_once(experiment: Make) -> None:
         assert list(pool.map(work, range(40))) == [str(number) for number in range(40)]
 
 
-def test_a_forked_child_works_for_itself(moody: Moody, experiment: Make) -> None:
+def test_a_forked_child_works_for_itself(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact("parent"))
     child = os.fork()
@@ -592,30 +594,32 @@ def test_a_forked_child_works_for_itself(moody: Moody, experiment: Make) -> None
 
 
 def test_what_another_process_left_goes_where_that_process_would_have_sent_it(
-    moody: Moody, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = Moody(tmp_path / "first"), Moody(tmp_path / "second")
+    first, second = Scripted(tmp_path / "first"), Scripted(tmp_path / "second")
     first.place.mkdir()
     monkeypatch.setenv("TOLD_PLACE", str(first.place))
     first.told(put="away")
-    exp = experiment("moody-told")
+    exp = experiment("scripted-told")
     exp.log_artifact(artifact("for the first"))
     exp.stop()
     first.told()
     monkeypatch.setenv("TOLD_PLACE", str(second.place))
-    later = experiment("moody-told")
+    later = experiment("scripted-told")
     later.log_artifact(artifact("for the second"))
     assert later.flush() == 0
     assert contents(later) == ["for the second"]
     monkeypatch.setenv("TOLD_PLACE", str(first.place))
-    assert contents(experiment("moody-told")) == ["for the first"]
+    assert contents(experiment("scripted-told")) == ["for the first"]
 
 
 # -- leases
 
 
-def test_a_delivery_that_a_living_process_has_taken_is_left_to_it(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_a_delivery_that_a_living_process_has_taken_is_left_to_it(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
+    scripted.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact())
     exp.stop()
@@ -623,13 +627,13 @@ def test_a_delivery_that_a_living_process_has_taken_is_left_to_it(moody: Moody, 
     (parcel,) = outbox.everything()
     assert outbox.take(parcel, [current()], 60)
     assert not outbox.take(parcel, [current()], 60)
-    moody.told()
+    scripted.told()
     assert experiment().flush(1) == 1
     outbox.release(parcel)
 
 
-def test_a_dead_process_holds_nothing(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_a_dead_process_holds_nothing(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact())
     exp.stop()
@@ -644,8 +648,8 @@ def test_a_dead_process_holds_nothing(moody: Moody, experiment: Make, home: Path
     outbox.release(parcel)
 
 
-def test_another_machines_lease_holds_until_its_time_is_over(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_another_machines_lease_holds_until_its_time_is_over(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact())
     exp.stop()
@@ -661,9 +665,9 @@ def test_another_machines_lease_holds_until_its_time_is_over(moody: Moody, exper
     assert not outbox.take(parcel, [current()], 60)
 
 
-def test_no_secret_is_in_the_outbox(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
-    exp = experiment("moody-render")
+def test_no_secret_is_in_the_outbox(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
+    exp = experiment("scripted-render")
     exp.log_artifact(artifact().add_reference("https://me:secret@host/file?token=secret"))
     exp.submit_artifact(artifact("b")).result(60)
     written = [path.read_text() for path in (home / ".tracelet" / "outbox").rglob("*.json")]
@@ -676,14 +680,14 @@ def test_no_secret_is_in_the_outbox(moody: Moody, experiment: Make, home: Path) 
 
 
 def test_what_a_backend_renders_of_a_model_reaches_it_also_by_the_outbox(
-    moody: Moody, toys: ModuleType, experiment: Make, home: Path
+    scripted: Scripted, toys: ModuleType, experiment: Make, home: Path
 ) -> None:
-    moody.told(put="away")
-    exp = experiment("moody-render")
+    scripted.told(put="away")
+    exp = experiment("scripted-render")
     exp.log_artifact(TraceletArtifact("net", ArtifactType.MODEL).add_model(toys.Line(1)))
     (form,) = (home / ".tracelet" / "outbox").rglob("form.txt")
     assert form.read_text() == "Line toys net"
-    moody.told()
+    scripted.told()
     assert exp.flush() == 0
     assert not list((home / ".tracelet" / "outbox").rglob("form.txt"))
 
@@ -693,98 +697,102 @@ def test_a_form_that_cannot_be_rendered_costs_a_warning_only(
 ) -> None:
     net = TraceletArtifact("net", ArtifactType.MODEL).add_model(toys.Line(1))
     net.metadata["render"] = "fails"
-    assert experiment("moody-render").log_artifact(net).ok
+    assert experiment("scripted-render").log_artifact(net).ok
     assert "no form for it" in caplog.text
 
 
 # -- inputs
 
 
-def test_what_a_run_uses_is_among_the_inputs_of_what_it_logs(moody: Moody, experiment: Make) -> None:
+def test_what_a_run_uses_is_among_the_inputs_of_what_it_logs(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact("data", name="data"))
     used = exp.use_artifact("data")
     exp.log_artifact(artifact())
     assert exp.get_artifact("thing").manifest.inputs == (used.digest,)
     assert exp.flush(10.0) == 0
-    assert len(moody.calls("record_input")) == 1
+    assert len(scripted.calls("record_input")) == 1
 
 
-def test_every_backend_with_lineage_that_holds_what_is_used_is_told(moody: Moody, experiment: Make, home: Path) -> None:
-    exp = experiment("local", "moody", "moody-dumb", routing="all")
+def test_every_backend_with_lineage_that_holds_what_is_used_is_told(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
+    exp = experiment("local", "scripted", "scripted-dumb", routing="all")
     exp.log_artifact(artifact("data", name="data"))
-    used = [exp.use_artifact("data"), exp.use_artifact("data", "v0"), exp.use_artifact("data", backend="moody")]
-    assert [one.backend for one in used] == ["local", "local", "moody"]
+    used = [exp.use_artifact("data"), exp.use_artifact("data", "v0"), exp.use_artifact("data", backend="scripted")]
+    assert [one.backend for one in used] == ["local", "local", "scripted"]
     assert exp.flush(10.0) == 0
-    assert len(moody.calls("record_input")) == 1
+    assert len(scripted.calls("record_input")) == 1
     (note,) = (home / ".tracelet" / "local" / "trials" / "uses" / "data" / "v0").iterdir()
     assert note.name == exp.run_id
     assert json.loads(note.read_text())["run_id"] == exp.run_id
     assert not Uses(home / ".tracelet").everything()
 
 
-def test_a_backend_that_does_not_hold_what_is_used_is_told_nothing(moody: Moody, experiment: Make, home: Path) -> None:
+def test_a_backend_that_does_not_hold_what_is_used_is_told_nothing(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
     with Experiment("trials", artifacts=True) as alone:
         alone.log_artifact(artifact("data", name="data"))
-    exp = experiment("local", "moody")
+    exp = experiment("local", "scripted")
     exp.use_artifact("data")
     assert exp.flush(10.0) == 0
-    assert not moody.calls("record_input")
+    assert not scripted.calls("record_input")
     assert not Uses(home / ".tracelet").everything()
 
 
 @pytest.mark.parametrize("misdeed", ["away", "broken"])
 def test_what_is_used_and_waits_for_a_backend_is_noted_there_once_it_is_delivered(
-    moody: Moody, experiment: Make, home: Path, misdeed: str
+    scripted: Scripted, experiment: Make, home: Path, misdeed: str
 ) -> None:
-    exp = experiment("local", "moody", routing="all")
-    moody.told(put=misdeed)
-    assert "moody" in exp.log_artifact(artifact("data", name="data")).queued
+    exp = experiment("local", "scripted", routing="all")
+    scripted.told(put=misdeed)
+    assert "scripted" in exp.log_artifact(artifact("data", name="data")).queued
     exp.use_artifact("data")
     assert exp.flush(10.0) == 1
-    assert not moody.calls("record_input")
-    assert [use.backend for use in Uses(home / ".tracelet").everything()] == ["moody"]
-    moody.told()
+    assert not scripted.calls("record_input")
+    assert [use.backend for use in Uses(home / ".tracelet").everything()] == ["scripted"]
+    scripted.told()
     assert exp.flush(10.0) == 0
-    assert len(moody.calls("record_input")) == 1
+    assert len(scripted.calls("record_input")) == 1
 
 
 @pytest.mark.parametrize("misdeed", ["away", "broken", "crash", "hang"])
 def test_lineage_that_a_backend_does_not_take_is_kept_told_once_and_noted_by_a_later_run(
-    moody: Moody, experiment: Make, home: Path, misdeed: str, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, home: Path, misdeed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment()
     exp.log_artifact(artifact("data", name="data"))
-    moody.told(record_input=misdeed)
+    scripted.told(record_input=misdeed)
     exp.use_artifact("data")
     assert exp.log_artifact(artifact()).ok or misdeed == "hang"
     exp.flush(10.0)
     exp.stop()
     told = [one for one in caplog.records if "has not noted the use of 'data' yet" in one.getMessage()]
     assert [one.levelname for one in told if one.levelname == "WARNING"] == ["WARNING"]
-    moody.told()
-    before = len(moody.calls("record_input"))
+    scripted.told()
+    before = len(scripted.calls("record_input"))
     later = experiment()
     assert later.flush(10.0) == 0
     later.stop()
-    assert len(moody.calls("record_input")) == before + 1
+    assert len(scripted.calls("record_input")) == before + 1
     assert not Uses(home / ".tracelet").everything()
 
 
 def test_lineage_that_a_backend_refuses_for_good_is_told_and_forgotten(
-    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment()
     exp.log_artifact(artifact("data", name="data"))
-    moody.told(record_input="never")
+    scripted.told(record_input="never")
     exp.use_artifact("data")
     exp.flush(10.0)
-    assert "moody will never note the use of 'data': moody never takes that" in caplog.text
+    assert "scripted will never note the use of 'data': scripted never takes that" in caplog.text
     assert not Uses(home / ".tracelet").everything()
 
 
 def test_a_disk_that_takes_no_note_costs_a_warning(
-    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment()
     exp.log_artifact(artifact("data", name="data"))
@@ -792,15 +800,15 @@ def test_a_disk_that_takes_no_note_costs_a_warning(
     exp.use_artifact("data")
     exp.flush(10.0)
     assert "the use of 'data' is noted in this run, or never" in caplog.text
-    assert len(moody.calls("record_input")) == 1
+    assert len(scripted.calls("record_input")) == 1
 
 
 def test_notes_that_came_from_elsewhere_and_are_none_are_passed_over(home: Path) -> None:
     uses = Uses(home)
-    use = Use("moody", RunInfo("run-1", "trials", 1.0), "data", "latest", "0" * 64)
+    use = Use("scripted", RunInfo("run-1", "trials", 1.0), "data", "latest", "0" * 64)
     uses.add(use)
-    assert uses.everything() == uses.waiting("trials", "moody") == [use]
-    (file,) = (home / "uses" / "trials" / "moody").iterdir()
+    assert uses.everything() == uses.waiting("trials", "scripted") == [use]
+    (file,) = (home / "uses" / "trials" / "scripted").iterdir()
     plain = json.loads(file.read_text())
     others: list[dict[str, Any]] = [
         {"name": "../x"},
@@ -827,42 +835,42 @@ def test_notes_that_came_from_elsewhere_and_are_none_are_passed_over(home: Path)
 # -- telling
 
 
-def test_the_stats_tell_state_and_counts(moody: Moody, experiment: Make, home: Path) -> None:
-    exp = experiment("local", "moody", routing="all")
+def test_the_stats_tell_state_and_counts(scripted: Scripted, experiment: Make, home: Path) -> None:
+    exp = experiment("local", "scripted", routing="all")
     exp.log_artifact(artifact())
     exp.log_artifact(artifact())
-    moody.told(put="away")
+    scripted.told(put="away")
     exp.log_artifact(artifact("b"))
     stats = exp._artifact_manager.get_stats()
     assert json.loads(json.dumps(stats)) == stats
     assert stats["backends"]["local"] == {"state": "ready", "reason": "", "waiting": 0, "delivered": 3}
-    assert stats["backends"]["moody"]["waiting"] == 1
-    assert "moody is out" in stats["backends"]["moody"]["reason"]
+    assert stats["backends"]["scripted"]["waiting"] == 1
+    assert "scripted is out" in stats["backends"]["scripted"]["reason"]
     assert stats["counts"] == {"logged": 3, "unchanged": 2, "queued": 1, "failed": 0, "submitted": 0}
     assert stats["outbox"] == {"waiting": 1, "refused": 0}
     assert (stats["enabled"], stats["run"], stats["routing"]) == (True, exp.run_id, "all")
     assert stats["directory"] == str(home / ".tracelet")
 
 
-def test_what_is_not_found_but_waits_is_told(moody: Moody, experiment: Make) -> None:
+def test_what_is_not_found_but_waits_is_told(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     exp.log_artifact(artifact())
     with pytest.raises(ArtifactNotFound, match="1 delivery of it waits in the outbox"):
         exp.get_artifact("thing")
 
 
 def test_where_one_backend_fails_the_answers_of_the_others_are_attached(
-    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exp = experiment("local", "moody", routing="all")
+    exp = experiment("local", "scripted", routing="all")
     exp.log_artifact(artifact())
-    moody.told(list="away", find="away")
-    with pytest.raises(BackendError, match="moody is out") as caught:
+    scripted.told(list="away", find="away")
+    with pytest.raises(BackendError, match="scripted is out") as caught:
         exp.list_artifacts()
     assert [one.backend for one in caught.value.answers] == ["local"]
     assert exp.get_artifact("thing").backend == "local"
-    assert "looked for without moody" in caplog.text
+    assert "looked for without scripted" in caplog.text
 
 
 def test_writing_needs_a_run_and_reading_does_not(experiment: Make) -> None:
@@ -890,49 +898,53 @@ def test_only_rank_0_writes(rank: int, home: Path) -> None:
 # -- the tracelet directory itself
 
 
-def test_a_submission_that_another_process_delivers_is_told_of(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="sleep 1")
+def test_a_submission_that_another_process_delivers_is_told_of(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
+    scripted.told(put="sleep 1")
     exp = experiment()
     busy = exp.submit_artifact(artifact("busy", name="busy"))
     future = exp.submit_artifact(artifact())
-    while len(waiting(moody, home)) < 2 or not moody.calls("put"):
+    while len(waiting(scripted, home)) < 2 or not scripted.calls("put"):
         time.sleep(0.01)
-    moody.told()
+    scripted.told()
     program = (
-        "from tracelet import Experiment\nwith Experiment('trials', backend='moody', artifacts=True) as exp:\n    "
+        "from tracelet import Experiment\nwith Experiment('trials', backend='scripted', artifacts=True) as exp:\n    "
     )
     subprocess.run([sys.executable, "-c", f"{program}exp.flush(5)"], check=True)
     assert busy.result(60).ok
-    assert future.result(60)["moody"].version == "v0"
+    assert future.result(60)["scripted"].version == "v0"
     assert contents(exp) == ["content"]
 
 
 @pytest.mark.parametrize(
-    ("mood", "told"), [({"find": "away"}, "moody is out"), ({}, "moody has not taken 'thing'")], ids=["away", "refused"]
+    ("script", "told"),
+    [({"find": "away"}, "scripted is out"), ({}, "scripted has not taken 'thing'")],
+    ids=["away", "refused"],
 )
 def test_a_submission_that_was_settled_elsewhere_is_asked_after(
-    moody: Moody, experiment: Make, home: Path, mood: dict[str, str], told: str
+    scripted: Scripted, experiment: Make, home: Path, script: dict[str, str], told: str
 ) -> None:
-    moody.told(put="sleep 1")
+    scripted.told(put="sleep 1")
     exp = experiment()
     exp.submit_artifact(artifact("busy", name="busy"))
     future = exp.submit_artifact(artifact())
-    while len(waiting(moody, home)) < 2 or not moody.calls("put"):
+    while len(waiting(scripted, home)) < 2 or not scripted.calls("put"):
         time.sleep(0.01)
-    moody.told(**mood)
-    for file in (home / ".tracelet" / "outbox" / "trials" / "moody").glob("*~thing.json"):
+    scripted.told(**script)
+    for file in (home / ".tracelet" / "outbox" / "trials" / "scripted").glob("*~thing.json"):
         file.unlink()  # as another process does that has delivered it, or had it refused
-    assert told in str(future.result(60).failed["moody"])
+    assert told in str(future.result(60).failed["scripted"])
 
 
 def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settled(
-    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, experiment: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moody.told(put="away")
+    scripted.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact())
-    outbox = exp._artifact_manager._site.outbox
-    backlog = exp._artifact_manager._wires.couriers["moody"].backlog
+    outbox = exp._artifact_manager._context.outbox
+    backlog = exp._artifact_manager._process.couriers["scripted"].backlog
     (parcel,) = outbox.everything()
 
     def meanwhile(*asked: object) -> list[str]:
@@ -945,13 +957,13 @@ def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settle
     assert not backlog.lost
     monkeypatch.undo()
     backlog._waiters.clear()
-    moody.told()
+    scripted.told()
 
 
 def test_a_damaged_delivery_is_put_aside_and_told_of(
-    moody: Moody, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    moody.told(put="away")
+    scripted.told(put="away")
     exp = experiment()
     exp.log_artifact(artifact("bad", name="bad"))
     exp.log_artifact(artifact())
@@ -960,7 +972,7 @@ def test_a_damaged_delivery_is_put_aside_and_told_of(
     file.write_text("{")
     (damaged,) = Outbox(home / ".tracelet").damaged()
     assert f"{file} is damaged: put back a good copy" in damaged.advice
-    moody.told()
+    scripted.told()
     assert experiment().flush() == 0
     assert f"put aside, as {file.with_suffix('.damaged')}" in caplog.text
     assert contents(experiment()) == ["content"]
@@ -1009,11 +1021,13 @@ def sealed_by(exp: Experiment) -> tuple[SealedArtifact, Parcel]:
     """What an experiment has logged, as it would go to a courier."""
     exp.log_artifact(artifact())
     manifest = exp.get_artifact("thing").manifest
-    parcel = Parcel("moody-inline", RunInfo("r", "trials", 1.0), Labels(), {}, manifest, time.time())
+    parcel = Parcel("scripted-inline", RunInfo("r", "trials", 1.0), Labels(), {}, manifest, time.time())
     return SealedArtifact(manifest, {"file.txt": Path("thing-content.txt").absolute()}), parcel
 
 
-def test_an_outcome_that_comes_as_the_time_is_over_is_the_outcome(moody: Moody, experiment: Make, home: Path) -> None:
+def test_an_outcome_that_comes_as_the_time_is_over_is_the_outcome(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
     class Late(Future[Outcome]):
         def result(self, timeout: float | None = None) -> Outcome:
             if not self.done():
@@ -1021,55 +1035,57 @@ def test_an_outcome_that_comes_as_the_time_is_over_is_the_outcome(moody: Moody, 
                 raise TimeoutError
             return super().result(timeout)
 
-    task = Task(*sealed_by(experiment("moody-inline")))
+    task = Task(*sealed_by(experiment("scripted-inline")))
     task.outcome = Late()
-    outcome = courier("moody-inline", home).wait_for(task, time.monotonic())
+    outcome = courier("scripted-inline", home).wait_for(task, time.monotonic())
     assert str(outcome.error) == "the real reason"
-    assert not waiting(moody, home)
+    assert not waiting(scripted, home)
 
 
-def test_what_can_be_neither_delivered_in_time_nor_kept_is_told(moody: Moody, experiment: Make, home: Path) -> None:
-    task = Task(*sealed_by(experiment("moody-inline")))
+def test_what_can_be_neither_delivered_in_time_nor_kept_is_told(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
+    task = Task(*sealed_by(experiment("scripted-inline")))
     (home / ".tracelet" / "outbox").write_text("a file, and no folder")
-    outcome = courier("moody-inline", home).wait_for(task, time.monotonic())
+    outcome = courier("scripted-inline", home).wait_for(task, time.monotonic())
     assert "the tracelet directory cannot be written" in str(outcome.error)
     assert not outcome.queued
     assert not task.parked
 
 
-def test_what_is_not_taken_and_cannot_be_kept_is_told(moody: Moody, experiment: Make, home: Path) -> None:
-    exp = experiment("moody-inline")
+def test_what_is_not_taken_and_cannot_be_kept_is_told(scripted: Scripted, experiment: Make, home: Path) -> None:
+    exp = experiment("scripted-inline")
     (home / ".tracelet" / "outbox").write_text("a file, and no folder")
-    moody.told(put="away")
-    assert "the tracelet directory cannot be written" in str(exp.log_artifact(artifact()).failed["moody-inline"])
+    scripted.told(put="away")
+    assert "the tracelet directory cannot be written" in str(exp.log_artifact(artifact()).failed["scripted-inline"])
 
 
 def test_what_became_of_anothers_delivery_is_unknown_while_the_backend_is_away(
-    moody: Moody, experiment: Make, home: Path
+    scripted: Scripted, experiment: Make, home: Path
 ) -> None:
-    _, parcel = sealed_by(experiment("moody-inline"))
-    moody.told(find="away")
-    sent = courier("moody-inline", home)
+    _, parcel = sealed_by(experiment("scripted-inline"))
+    scripted.told(find="away")
+    sent = courier("scripted-inline", home)
     try:
-        assert "moody is out" in str(sent.expect(parcel).result(60).error)
+        assert "scripted is out" in str(sent.expect(parcel).result(60).error)
     finally:
         sent.close(time.monotonic() + 5, failed=False)
 
 
 def test_stop_ends_the_lane_of_another_processs_delivery_too(
-    moody: Moody, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = Moody(tmp_path / "first"), Moody(tmp_path / "second")
+    first, second = Scripted(tmp_path / "first"), Scripted(tmp_path / "second")
     first.place.mkdir()
     first.told(put="away")
     monkeypatch.setenv("TOLD_PLACE", str(first.place))
-    exp = experiment("moody-told")
+    exp = experiment("scripted-told")
     exp.log_artifact(artifact("for the first"))
     exp.stop()
     first.told(put="hang")
     tried = len(first.calls("put"))
     monkeypatch.setenv("TOLD_PLACE", str(second.place))
-    later = experiment("moody-told", deadline=60.0, stop_timeout=1.0)
+    later = experiment("scripted-told", deadline=60.0, stop_timeout=1.0)
     until = time.monotonic() + 60
     while len(first.calls("put")) == tried and time.monotonic() < until:
         time.sleep(0.02)

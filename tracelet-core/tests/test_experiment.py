@@ -16,10 +16,10 @@ from typing import Any
 import attrs
 import pytest
 from making import elsewhere, write
-from watching import Moody
+from watching import Scripted
 
 from tracelet import Experiment, ExperimentConfig, LogResults, TraceletArtifact, TraceletSettings
-from tracelet.core.experiment import experiment as room
+from tracelet.core.experiment import experiment as module
 from tracelet.exceptions import (
     ArtifactError,
     BackendUnavailable,
@@ -148,7 +148,7 @@ def test_the_nearest_layer_wins(
 ) -> None:
     def resolved(**layers: Any) -> Any:
         settings, config = layers.pop("settings", TraceletSettings()), layers.pop("config", ExperimentConfig())
-        return getattr(room._resolve(settings, config, **layers), field)
+        return getattr(module._resolve(settings, config, **layers), field)
 
     default = getattr(TraceletSettings(), field)
     assert resolved() == default
@@ -503,13 +503,13 @@ def test_what_a_run_uses_is_an_input_of_what_it_logs() -> None:
         exp.use_artifact("data")
 
 
-def test_strict_raises_what_a_backend_raised(moody: Moody, experiment: Callable[..., Experiment]) -> None:
-    exp = experiment("moody-inline", strict=True)
-    moody.told(put="away")
-    with pytest.raises(BackendUnavailable, match="moody is out"):
+def test_strict_raises_what_a_backend_raised(scripted: Scripted, experiment: Callable[..., Experiment]) -> None:
+    exp = experiment("scripted-inline", strict=True)
+    scripted.told(put="away")
+    with pytest.raises(BackendUnavailable, match="scripted is out"):
         exp.log_artifact(thing(exp))
-    lax = experiment("moody-inline", name="lax")
-    assert "moody-inline" in lax.log_artifact(thing(lax)).queued
+    lax = experiment("scripted-inline", name="lax")
+    assert "scripted-inline" in lax.log_artifact(thing(lax)).queued
 
 
 # -- ranks
@@ -633,15 +633,15 @@ def test_a_plugin_that_does_not_load_is_refused_when_it_is_named(tmp_path: Path)
     ids=["its end", "an exception", "Ctrl-C", "exit"],
 )
 def test_a_run_that_its_program_does_not_end_ends_as_the_program_does(
-    moody: Moody, home: Path, end: str, failed: bool
+    scripted: Scripted, home: Path, end: str, failed: bool
 ) -> None:
     script = f"""
 import sys
 from tracelet import ArtifactType, Experiment
-exp = Experiment("ends", backend="moody", artifacts=True).start()
+exp = Experiment("ends", backend="scripted", artifacts=True).start()
 assert exp.log_artifact(exp.create_artifact("thing", ArtifactType.CONFIG).add_object(1, "one")).ok
 {end}
 """
     subprocess.run([sys.executable, "-c", script], cwd=home, capture_output=True, check=False, timeout=180)
-    assert len(moody.calls(f"stop_failed_{failed}")) == 1
-    assert not moody.calls(f"stop_failed_{not failed}")
+    assert len(scripted.calls(f"stop_failed_{failed}")) == 1
+    assert not scripted.calls(f"stop_failed_{not failed}")

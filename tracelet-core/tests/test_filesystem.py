@@ -782,8 +782,8 @@ def test_a_start_that_fails_leaves_nothing_behind(watch: Make, monkeypatch: pyte
 @pytest.fixture
 def darwin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the detector take this system for another one, which tells of no ends and not who writes."""
-    for room in ("observing", "writers"):
-        monkeypatch.setattr(f"tracelet.builtin.filesystem.{room}.sys", SimpleNamespace(platform="darwin"))
+    for module in ("observing", "writers"):
+        monkeypatch.setattr(f"tracelet.builtin.filesystem.{module}.sys", SimpleNamespace(platform="darwin"))
 
 
 def test_where_the_system_does_not_tell_of_ends_a_file_must_stay_the_same(watch: Make, darwin: None) -> None:

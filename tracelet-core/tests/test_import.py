@@ -52,10 +52,10 @@ def test_what_is_listed_is_there_and_what_is_there_is_listed() -> None:
     assert dir(tracelet) == tracelet.__all__
     for name in tracelet.__all__:
         assert getattr(tracelet, name) is not None
-    rooms = {name for names in tracelet._ROOMS.values() for name in names}
+    modules = {name for names in tracelet._MODULES.values() for name in names}
     errors = set(importlib.import_module("tracelet.exceptions").__all__)
-    assert rooms <= set(tracelet.__all__)
-    assert set(tracelet.__all__) - rooms - {"__version__"} <= errors
+    assert modules <= set(tracelet.__all__)
+    assert set(tracelet.__all__) - modules - {"__version__"} <= errors
 
 
 def test_everything_can_be_imported_at_once() -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from commanding import begin_program, no_lanes_after, program, run, run_both, run_json, wait_until
-from watching import Moody
+from watching import Scripted
 
 from tracelet.core.system.processes import current
 
-#: Is killed while `moody` has the second version in hand, and `local` has it already.
+#: Is killed while `scripted` has the second version in hand, and `local` has it already.
 KILLED = """
-exp = experiment("local", "moody", deadline=30.0).start()
+exp = experiment("local", "scripted", deadline=30.0).start()
 exp.log_artifact(artifact("thing", "first"), aliases=["best"])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -31,48 +31,48 @@ def versions(backend: str) -> list[tuple[str, str, list[str]]]:
     return sorted((one["version"], one["digest"], one["aliases"]) for one in found)
 
 
-def begin_second(moody: Moody, put: str) -> subprocess.Popen[str]:
-    """Start the program, and return when `local` has the second version, and `moody` has it in hand."""
+def begin_second(scripted: Scripted, put: str) -> subprocess.Popen[str]:
+    """Start the program, and return when `local` has the second version, and `scripted` has it in hand."""
     running = begin_program(KILLED)
-    moody.told(put=put)
-    before = len(moody.calls("put"))
+    scripted.told(put=put)
+    before = len(scripted.calls("put"))
     assert running.stdin is not None
     running.stdin.write("\n")
     running.stdin.flush()
-    wait_until(lambda: len(moody.calls("put")) > before)
+    wait_until(lambda: len(scripted.calls("put")) > before)
     wait_until(lambda: len(versions("local")) == 2)
     return running
 
 
-def kill_between(moody: Moody) -> None:
+def kill_between(scripted: Scripted) -> None:
     with no_lanes_after():
-        running = begin_second(moody, "hang")
-        lane = moody.calls("put")[-1]
+        running = begin_second(scripted, "hang")
+        lane = scripted.calls("put")[-1]
         running.kill()
         running.communicate()
         os.kill(lane, signal.SIGKILL)
-    moody.told()
+    scripted.told()
 
 
-def test_sync_brings_it_to_the_others_from_the_one_that_has_it_and_doctor_tells(moody: Moody, home: Path) -> None:
-    kill_between(moody)
-    assert len(versions("moody")) == 1
+def test_sync_brings_it_to_the_others_from_the_one_that_has_it_and_doctor_tells(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
+    assert len(versions("scripted")) == 1
     checks = {one["subject"]: one for one in run_json("doctor", "--backend", "local")["checks"]}
     assert "1 artifact was on the way to several backends" in checks["interrupted"]["detail"]
     (delivered,) = run_json("sync")["delivered"]
-    assert (delivered["backend"], delivered["version"]) == ("moody", "1.0")
-    assert versions("local") == versions("moody")
-    folder = Path(run("get", "trials", "thing@best", "--backend", "moody").strip())
+    assert (delivered["backend"], delivered["version"]) == ("scripted", "1.0")
+    assert versions("local") == versions("scripted")
+    folder = Path(run("get", "trials", "thing@best", "--backend", "scripted").strip())
     assert (folder / "thing.txt").read_text() == "second"
     assert "interrupted" not in {one["subject"] for one in run_json("doctor", "--backend", "local")["checks"]}
     assert not [path for path in (home / ".tracelet" / "puts").rglob("*") if path.is_file()]
 
 
-def test_a_put_that_every_backend_has_is_not_made_twice(moody: Moody, home: Path) -> None:
+def test_a_put_that_every_backend_has_is_not_made_twice(scripted: Scripted, home: Path) -> None:
     with no_lanes_after():
         program(
             """
-            exp = experiment("local", "moody").start()
+            exp = experiment("local", "scripted").start()
             honest = Path.unlink
             Path.unlink = lambda self, **how: os._exit(9) if self.match("puts/*/*.json") else honest(self, **how)
             exp.log_artifact(artifact("thing"))
@@ -80,16 +80,16 @@ def test_a_put_that_every_backend_has_is_not_made_twice(moody: Moody, home: Path
             code=9,
         )
     assert run_json("sync")["delivered"] == []
-    assert versions("local") == versions("moody")
+    assert versions("local") == versions("scripted")
     assert len(versions("local")) == 1
 
 
-def test_a_put_that_no_backend_has_is_forgotten(moody: Moody, home: Path) -> None:
+def test_a_put_that_no_backend_has_is_forgotten(scripted: Scripted, home: Path) -> None:
     with no_lanes_after():
         program(
             """
             from tracelet.core.delivery.courier import Courier
-            exp = experiment("local", "moody").start()
+            exp = experiment("local", "scripted").start()
             Courier.send = lambda *asked: os._exit(9)
             exp.log_artifact(artifact("thing"))
             """,
@@ -101,15 +101,15 @@ def test_a_put_that_no_backend_has_is_forgotten(moody: Moody, home: Path) -> Non
     assert list((home / ".tracelet" / "puts").rglob("*.json")) == []
 
 
-def test_a_put_of_which_one_delivery_waits_is_made_everywhere(moody: Moody, home: Path) -> None:
-    moody.told(put="away")
+def test_a_put_of_which_one_delivery_waits_is_made_everywhere(scripted: Scripted, home: Path) -> None:
+    scripted.told(put="away")
     with no_lanes_after():
         program(
             """
             import threading
             from tracelet.core.delivery.outbox import Outbox
             one_at_a_time = threading.Lock()
-            exp = experiment("moody", "moody-dumb", deadline=30.0).start()
+            exp = experiment("scripted", "scripted-dumb", deadline=30.0).start()
             honest = Outbox.add
 
             def once(outbox, sealed, parcel, holders=()):
@@ -123,32 +123,32 @@ def test_a_put_of_which_one_delivery_waits_is_made_everywhere(moody: Moody, home
             """,
             code=9,
         )
-    moody.told()
-    assert sorted(one["backend"] for one in run_json("sync")["delivered"]) == ["moody", "moody-dumb"]
+    scripted.told()
+    assert sorted(one["backend"] for one in run_json("sync")["delivered"]) == ["scripted", "scripted-dumb"]
 
 
-def test_while_a_backend_is_away_the_put_waits_and_says_so(moody: Moody, home: Path) -> None:
-    kill_between(moody)
-    moody.told(find="away")
+def test_while_a_backend_is_away_the_put_waits_and_says_so(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
+    scripted.told(find="away")
     left = run_json("sync", code=1)["left"]
-    assert {one["backend"] for one in left} == {"local", "moody"}
-    assert all("moody is out. It is " in one["reason"] for one in left)
-    moody.told()
+    assert {one["backend"] for one in left} == {"local", "scripted"}
+    assert all("scripted is out. It is " in one["reason"] for one in left)
+    scripted.told()
     assert len(run_json("sync")["delivered"]) == 1
 
 
-def test_bytes_that_come_back_changed_are_not_spread(moody: Moody, home: Path) -> None:
-    kill_between(moody)
+def test_bytes_that_come_back_changed_are_not_spread(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
     for blob in (home / ".tracelet" / "local" / "blobs").rglob("*"):
         if blob.is_file() and blob.read_text() == "second":
             blob.write_text("rotten")
     left = run_json("sync", code=1)["left"]
     assert all("local gives other bytes for 'thing.txt'" in one["reason"] for one in left)
-    assert len(versions("moody")) == 1
+    assert len(versions("scripted")) == 1
 
 
-def test_a_note_that_cannot_be_read_keeps_no_other_waiting(moody: Moody, home: Path) -> None:
-    kill_between(moody)
+def test_a_note_that_cannot_be_read_keeps_no_other_waiting(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
     bad = home / ".tracelet" / "puts" / "trials" / "0~put~bad.json"
     bad.write_text("{")
     out, err = run_both("sync")
@@ -156,8 +156,8 @@ def test_a_note_that_cannot_be_read_keeps_no_other_waiting(moody: Moody, home: P
     assert f"{bad} is damaged" in err.replace("\n", "")
 
 
-def test_what_another_sync_completes_is_left_to_it(moody: Moody, home: Path) -> None:
-    kill_between(moody)
+def test_what_another_sync_completes_is_left_to_it(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
     (note,) = (home / ".tracelet" / "puts").rglob("*.json")
     mine = {
         "holders": [{"host": current().host, "pid": current().pid, "started": current().started}],
@@ -167,8 +167,8 @@ def test_what_another_sync_completes_is_left_to_it(moody: Moody, home: Path) -> 
     assert {one["reason"] for one in run_json("sync", code=1)["left"]} == {"another process is on it."}
 
 
-def test_what_was_interrupted_in_several_experiments_is_completed_in_each(moody: Moody, home: Path) -> None:
-    kill_between(moody)
+def test_what_was_interrupted_in_several_experiments_is_completed_in_each(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
     (note,) = (home / ".tracelet" / "puts").rglob("*.json")
     plain = json.loads(note.read_text())
     plain["parcel"]["run"]["experiment"] = "others"
@@ -177,12 +177,12 @@ def test_what_was_interrupted_in_several_experiments_is_completed_in_each(moody:
     other.write_text(json.dumps(plain))
     with no_lanes_after():
         (delivered,) = run_json("sync")["delivered"]
-    assert (delivered["experiment"], delivered["backend"]) == ("trials", "moody")
+    assert (delivered["experiment"], delivered["backend"]) == ("trials", "scripted")
     assert not list((home / ".tracelet" / "puts").rglob("*.json"))
 
 
 LATER = """
-with experiment("local", "moody") as exp:
+with experiment("local", "scripted") as exp:
     results = exp.log_artifact(artifact("thing", "third"))
     assert results.ok, results
 """
@@ -199,30 +199,30 @@ def listed(backend: str) -> list[dict[str, Any]]:
     return run_json("ls", "trials", "--backend", backend)["artifacts"]
 
 
-def test_the_next_run_completes_it_before_anything_of_its_name(moody: Moody, home: Path) -> None:
-    kill_between(moody)
+def test_the_next_run_completes_it_before_anything_of_its_name(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
     program(LATER)
-    assert order("local") == order("moody") == ["first", "second", "third"]
+    assert order("local") == order("scripted") == ["first", "second", "third"]
     assert not list((home / ".tracelet" / "puts").rglob("*.json"))
 
 
-def test_what_came_meanwhile_stays_the_latest(moody: Moody, home: Path) -> None:
-    kill_between(moody)
+def test_what_came_meanwhile_stays_the_latest(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
     (note,) = (home / ".tracelet" / "puts").rglob("*.json")
     kept = note.rename(home / "note")
     program(LATER)
     kept.rename(note)
     assert run_json("sync")["delivered"] == []
-    assert order("moody") == ["first", "third"]
+    assert order("scripted") == ["first", "third"]
     assert not list((home / ".tracelet" / "puts").rglob("*.json"))
 
 
-def test_what_came_meanwhile_in_the_other_backend_alone_is_no_reason(moody: Moody, home: Path) -> None:
-    kill_between(moody)
-    program(LATER.replace('"local", "moody"', '"local"'))
+def test_what_came_meanwhile_in_the_other_backend_alone_is_no_reason(scripted: Scripted, home: Path) -> None:
+    kill_between(scripted)
+    program(LATER.replace('"local", "scripted"', '"local"'))
     (delivered,) = run_json("sync")["delivered"]
-    assert delivered["backend"] == "moody"
-    assert order("moody") == ["first", "second"]
+    assert delivered["backend"] == "scripted"
+    assert order("scripted") == ["first", "second"]
 
 
 def test_one_backend_needs_no_note(home: Path) -> None:
@@ -230,13 +230,13 @@ def test_one_backend_needs_no_note(home: Path) -> None:
     assert not (home / ".tracelet" / "puts").exists()
 
 
-def test_a_lane_that_outlives_its_process_is_waited_for(moody: Moody, home: Path) -> None:
-    running = begin_second(moody, "sleep 3")
+def test_a_lane_that_outlives_its_process_is_waited_for(scripted: Scripted, home: Path) -> None:
+    running = begin_second(scripted, "sleep 3")
     with no_lanes_after():
         running.kill()
         running.communicate()
         told = run_json("sync", code=1, TRACELET_DEADLINE="0.1")
         assert all("one of its lanes is still at work" in one["reason"] for one in told["left"])
         assert run_json("sync")["delivered"] == []
-    assert versions("local") == versions("moody")
-    assert len(versions("moody")) == 2
+    assert versions("local") == versions("scripted")
+    assert len(versions("scripted")) == 2

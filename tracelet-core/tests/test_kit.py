@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tracelet.testing.contract_fixtures import _closed, _files, _folder
 from tracelet.testing.driver import Driver, DriverDied
-from tracelet.testing.workbench import _closed, _files, _folder
 
 pytestmark = pytest.mark.kit
 

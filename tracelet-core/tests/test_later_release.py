@@ -25,7 +25,7 @@ from tracelet.core.plugins.detector import Detection
 from tracelet.core.system import saves as claims
 from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import BackendUnavailable
-from tracelet.plugin import Manifest, leave_claim, share, unshare
+from tracelet.plugin import Manifest, announce_save, share, unshare
 
 DEAD = ProcessId(current().host, 2**22 + 1, "1")
 RUN = RunInfo("run", "trials", 1.0)
@@ -39,7 +39,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program(
         """
         exp = experiment("local").start()
-        exp._artifact_manager._wires.sealer.add = lambda path: None
+        exp._artifact_manager._process.sealer.add = lambda path: None
         exp.submit_artifact(artifact("first"))
         exp.submit_artifact(artifact("second"))
         os.kill(os.getpid(), 9)
@@ -210,7 +210,7 @@ def test_a_use_of_a_later_release_waits(tmp_path: Path) -> None:
 
 
 def test_a_claim_of_a_later_release_is_passed_over(tmp_path: Path) -> None:
-    file = leave_claim(tmp_path / "claims", [tmp_path / "a"])
+    file = announce_save(tmp_path / "claims", [tmp_path / "a"])
     share(tmp_path / "claims", os.getpid())
     try:
         assert claims.being_saved(tmp_path / "a")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commanding import die_before_hashing
 from making import write
-from watching import Moody
+from watching import Scripted
 
 from tracelet import ArtifactError, ArtifactType, ConfigError, Experiment, ExperimentConfig, TraceletArtifact
 from tracelet.core.delivery.outbox import Outbox
@@ -109,13 +109,13 @@ def test_a_rank_that_writes_nothing_may_use_artifacts(home: Path) -> None:
 
 
 def test_a_draft_for_a_backend_of_another_process_becomes_a_delivery_that_waits_for_it(
-    moody: Moody, home: Path
+    scripted: Scripted, home: Path
 ) -> None:
-    die_before_hashing('"moody", "local"')
+    die_before_hashing('"scripted", "local"')
     with Experiment("trials", artifacts=True) as exp:
         assert exp.flush() == 0
         assert [one.name for one in exp.list_artifacts()] == ["snapshot"]
-    assert [parcel.backend for parcel in Outbox(home / ".tracelet").everything()] == ["moody"]
+    assert [parcel.backend for parcel in Outbox(home / ".tracelet").everything()] == ["scripted"]
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from commanding import begin_program, program, run_json, wait_until
 from making import elsewhere
-from watching import Moody
+from watching import Scripted
 
 from tracelet import ArtifactType, Experiment, TraceletArtifact
-from tracelet.core.delivery.name_queue import Line
+from tracelet.core.delivery.name_queue import NameQueue
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.system.processes import current
 from tracelet.exceptions import BackendUnavailable
@@ -56,7 +56,7 @@ def test_stop_costs_the_same_whatever_is_not_hashed_yet(tmp_path: Path) -> None:
                 f"""
 exp = Experiment("trials", artifacts=True, config=ExperimentConfig(stop_timeout=0.01)).start()
 held = threading.Event()
-sealer = exp._artifact_manager._wires.sealer
+sealer = exp._artifact_manager._process.sealer
 honest, sealer._finish = sealer._finish, lambda path: held.wait() and honest(path)
 futures = [exp.submit_artifact(made(number)) for number in range({number})]
 asked.clear()
@@ -163,17 +163,17 @@ def test_a_user_who_interrupts_stop_is_told_what_waits(home: Path) -> None:
 
 
 def test_what_waits_for_a_backend_that_is_away_is_warned_of_once(
-    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    moody.told(put="away")
-    exp = experiment("moody-inline")
+    scripted.told(put="away")
+    exp = experiment("scripted-inline")
     Path("file.txt").write_text("content")
     things = [TraceletArtifact(f"thing{number}", ArtifactType.CONFIG).add_file("file.txt") for number in range(20)]
     futures = [exp.submit_artifact(thing) for thing in things]
-    assert all("moody is out" in str(future.result(60).queued["moody-inline"]) for future in futures)
+    assert all("scripted is out" in str(future.result(60).queued["scripted-inline"]) for future in futures)
     exp.stop()
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert sum("moody is out" in one for one in said) == 1
+    assert sum("scripted is out" in one for one in said) == 1
     assert said[-1].startswith("20 deliveries wait in")
 
 
@@ -181,7 +181,7 @@ def test_what_waits_for_a_backend_that_is_away_is_warned_of_once(
 SYNC = """
 if not os.fork():
     exp = Experiment("trials", artifacts=True).start()
-    exp._artifact_manager._wires.sealer.add = lambda path: None
+    exp._artifact_manager._process.sealer.add = lambda path: None
     for number in range({number}):
         exp.submit_artifact(made(number))
     os._exit(0)
@@ -213,20 +213,20 @@ def test_each_delivery_of_sync_asks_the_same_of_the_disk_however_many_wait(tmp_p
         assert statistics.median(one[event] for one in few) == statistics.median(one[event] for one in many), event
 
 
-def test_each_delivery_of_a_run_asks_the_same_of_the_disk_however_many_wait(tmp_path: Path, moody: Moody) -> None:
+def test_each_delivery_of_a_run_asks_the_same_of_the_disk_however_many_wait(tmp_path: Path, scripted: Scripted) -> None:
     counts = []
     for number in (20, 200):
-        moody.told(put="away")
+        scripted.told(put="away")
         counts.append(
             told(
                 f"""
 import json
-place = Path(os.environ["TRACELET_MOODY_INLINE_PLACE"])
-exp = Experiment("{number}", backend="moody-inline", artifacts=True).start()
+place = Path(os.environ["TRACELET_SCRIPTED_INLINE_PLACE"])
+exp = Experiment("{number}", backend="scripted-inline", artifacts=True).start()
 for number in range({number}):
     assert not exp.log_artifact(made(number)).failed
-(place / "mood").write_text("{{}}")
-of.append(exp._artifact_manager._wires.couriers["moody-inline"]._thread)
+(place / "script").write_text("{{}}")
+of.append(exp._artifact_manager._process.couriers["scripted-inline"]._thread)
 asked.clear()
 assert exp.flush(50) == 0
 answer({{event: count / {number} for event, count in asked.items()}})
@@ -241,79 +241,81 @@ answer({{event: count / {number} for event, count in asked.items()}})
 
 class TestTheLine:
     def test_the_oldest_goes_first_and_holds_up_those_of_its_name(self) -> None:
-        line, error = Line(), BackendUnavailable("away")
+        queue, error = NameQueue(), BackendUnavailable("away")
         for key in ("3~c~a", "1~a~a", "2~b~b", "1~a~a"):
-            line.add(key)
-        assert line.free == "1~a~a"
-        line.hold("1~a~a", error)
-        assert (line.free, line.obstacle("3~c~a"), line.obstacle("1~a~a")) == ("2~b~b", error, None)
-        line.drop("2~b~b")
-        line.drop("2~b~b")
-        assert line.free is None
-        line.release(["1~a~a", "3~c~a"])
-        assert line.free == "1~a~a"
-        line.drop("1~a~a")
-        assert (line.free, "3~c~a" in line, line.of("a"), line.oldest("b")) == ("3~c~a", True, ["3~c~a"], None)
+            queue.add(key)
+        assert queue.free == "1~a~a"
+        queue.hold("1~a~a", error)
+        assert (queue.free, queue.obstacle("3~c~a"), queue.obstacle("1~a~a")) == ("2~b~b", error, None)
+        queue.drop("2~b~b")
+        queue.drop("2~b~b")
+        assert queue.free is None
+        queue.release(["1~a~a", "3~c~a"])
+        assert queue.free == "1~a~a"
+        queue.drop("1~a~a")
+        assert (queue.free, "3~c~a" in queue, queue.of("a"), queue.oldest("b")) == ("3~c~a", True, ["3~c~a"], None)
 
     def test_an_older_one_that_comes_later_goes_first(self) -> None:
-        line = Line()
-        line.add("2~b~a")
-        line.hold("2~b~a", BackendUnavailable("away"))
-        line.add("1~a~a")
-        assert line.free == "1~a~a"
-        line.drop("1~a~a")
-        assert line.free is None
-        line.release_all()
-        assert line.free == "2~b~a"
+        queue = NameQueue()
+        queue.add("2~b~a")
+        queue.hold("2~b~a", BackendUnavailable("away"))
+        queue.add("1~a~a")
+        assert queue.free == "1~a~a"
+        queue.drop("1~a~a")
+        assert queue.free is None
+        queue.release_all()
+        assert queue.free == "2~b~a"
 
     def test_what_is_held_up_stays_so_when_all_is_listed_anew(self) -> None:
-        line = Line()
-        line.add("1~a~a")
-        line.hold("1~a~a", BackendUnavailable("away"))
-        line.become({"1~a~a", "2~b~a", "3~c~c"})
-        assert (line.free, line.of("a")) == ("3~c~c", ["1~a~a", "2~b~a"])
-        line.become({"2~b~a"})
-        assert line.free == "2~b~a"
+        queue = NameQueue()
+        queue.add("1~a~a")
+        queue.hold("1~a~a", BackendUnavailable("away"))
+        queue.become({"1~a~a", "2~b~a", "3~c~c"})
+        assert (queue.free, queue.of("a")) == ("3~c~c", ["1~a~a", "2~b~a"])
+        queue.become({"2~b~a"})
+        assert queue.free == "2~b~a"
 
 
-def test_a_backend_that_asks_to_be_left_alone_for_a_moment_is_waited_for(moody: Moody, experiment: Make) -> None:
-    exp = experiment("moody", deadline=20.0)
+def test_a_backend_that_asks_to_be_left_alone_for_a_moment_is_waited_for(scripted: Scripted, experiment: Make) -> None:
+    exp = experiment("scripted", deadline=20.0)
     Path("file.txt").write_text("content")
-    moody.told(put="throttled 0.3")
+    scripted.told(put="throttled 0.3")
     task = ThreadPoolExecutor().submit(
         exp.log_artifact, TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt")
     )
-    wait_until(lambda: len(moody.calls("put")) > 1)
-    moody.told()
-    assert task.result(60)["moody"].version == "v0"
+    wait_until(lambda: len(scripted.calls("put")) > 1)
+    scripted.told()
+    assert task.result(60)["scripted"].version == "v0"
 
 
-def test_a_backend_that_asks_for_longer_than_a_delivery_may_take_gets_it_later(moody: Moody, experiment: Make) -> None:
-    exp = experiment("moody")
+def test_a_backend_that_asks_for_longer_than_a_delivery_may_take_gets_it_later(
+    scripted: Scripted, experiment: Make
+) -> None:
+    exp = experiment("scripted")
     Path("file.txt").write_text("content")
-    moody.told(put="throttled 600")
+    scripted.told(put="throttled 600")
     results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
-    assert "moody asks to wait 600 s" in str(results.queued["moody"])
+    assert "scripted asks to wait 600 s" in str(results.queued["scripted"])
     again = exp.log_artifact(TraceletArtifact("other", ArtifactType.CONFIG).add_file("file.txt"))
-    assert "asked again in 600 s" in str(again.queued["moody"]).replace("599", "600")
-    assert len(moody.calls("put")) == 1
+    assert "asked again in 600 s" in str(again.queued["scripted"]).replace("599", "600")
+    assert len(scripted.calls("put")) == 1
 
 
-@pytest.mark.parametrize("backend", ["moody", "moody-inline"])
-def test_an_error_without_words_is_told_with_its_place(moody: Moody, experiment: Make, backend: str) -> None:
+@pytest.mark.parametrize("backend", ["scripted", "scripted-inline"])
+def test_an_error_without_words_is_told_with_its_place(scripted: Scripted, experiment: Make, backend: str) -> None:
     exp = experiment(backend)
     Path("file.txt").write_text("content")
-    moody.told(put="bare")
+    scripted.told(put="bare")
     results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
     said = str(results.queued[backend])
     assert re.match(
-        rf"{backend}: AssertionError in _do \(moody.py, line \d+\), which says no more: that is a fault", said
+        rf"{backend}: AssertionError in _do \(scripted.py, line \d+\), which says no more: that is a fault", said
     )
 
 
-def test_what_waits_behind_another_processs_delivery_says_so(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="broken")
-    exp = experiment("moody-inline")
+def test_what_waits_behind_another_processs_delivery_says_so(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="broken")
+    exp = experiment("scripted-inline")
     Path("file.txt").write_text("content")
     exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
     outbox = Outbox(home / ".tracelet")
@@ -321,16 +323,16 @@ def test_what_waits_behind_another_processs_delivery_says_so(moody: Moody, exper
     wait_until(lambda: outbox.take(parcel, [current()], 60))
     Path("file.txt").write_text("other")
     results = exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
-    assert str(results.queued["moody-inline"]) == "another process is on 'thing'."
+    assert str(results.queued["scripted-inline"]) == "another process is on 'thing'."
     outbox.release(parcel)
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_one_and_two_are_told_as_people_tell_them(
-    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture, number: int
+    scripted: Scripted, experiment: Make, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
-    moody.told(put="away")
-    exp = experiment("moody-inline")
+    scripted.told(put="away")
+    exp = experiment("scripted-inline")
     for name in ("one", "two")[:number]:
         Path("file.txt").write_text(name)
         exp.log_artifact(TraceletArtifact(name, ArtifactType.CONFIG).add_file("file.txt"))

@@ -22,7 +22,7 @@ ODD = [
 ]  # fmt: skip
 
 
-class Desk:
+class Trial:
     """An experiment with one artifact in it."""
 
     def __init__(self, exp: Experiment) -> None:
@@ -41,63 +41,63 @@ class Desk:
 
 
 @pytest.fixture
-def desk(home: Path) -> Iterator[Desk]:
+def trial(home: Path) -> Iterator[Trial]:
     (home / "f.txt").write_text("x")
     (home / "d").mkdir()
     (home / "d" / "g.txt").write_text("x")
     with Experiment("messages", artifacts=True) as exp:
-        yield Desk(exp)
+        yield Trial(exp)
 
 
-CALLS: dict[str, Callable[[Desk, Any], object]] = {
-    "Experiment(name)": lambda desk, odd: Experiment(odd, artifacts=True),
-    "Experiment(backend)": lambda desk, odd: Experiment("x", backend=odd),
-    "Experiment(routing)": lambda desk, odd: Experiment("x", routing=odd),
-    "Experiment(config)": lambda desk, odd: Experiment("x", config=odd),
-    "Experiment(settings)": lambda desk, odd: Experiment("x", settings=odd),
-    "Experiment(artifacts)": lambda desk, odd: Experiment("x", artifacts=odd),
-    "create_artifact(name)": lambda desk, odd: desk.exp.create_artifact(odd, ArtifactType.CONFIG),
-    "create_artifact(type)": lambda desk, odd: desk.exp.create_artifact("n", odd),
-    "create_artifact(description)": lambda desk, odd: desk.exp.create_artifact("n", ArtifactType.CONFIG, odd),
-    "add_file(local_path)": lambda desk, odd: desk.new().add_file(odd),
-    "add_file(artifact_path)": lambda desk, odd: desk.new().add_file("f.txt", odd),
-    "add_file(description)": lambda desk, odd: desk.new().add_file("f.txt", description=odd),
-    "add_dir(local_path)": lambda desk, odd: desk.new().add_dir(odd),
-    "add_dir(artifact_path)": lambda desk, odd: desk.new().add_dir("d", odd),
-    "add_object(name)": lambda desk, odd: desk.new().add_object({}, odd),
-    "add_object(serializer)": lambda desk, odd: desk.exp.log_artifact(desk.new().add_object({}, "o", odd)),
-    "add_model(model)": lambda desk, odd: desk.exp.log_artifact(desk.new().add_model(odd)),
-    "add_model(framework)": lambda desk, odd: desk.exp.log_artifact(desk.new().add_model(object(), odd)),
-    "add_model(name)": lambda desk, odd: desk.new().add_model(object(), name=odd),
-    "add_reference(uri)": lambda desk, odd: desk.new().add_reference(odd),
-    "add_reference(size_bytes)": lambda desk, odd: desk.new().add_reference("s3://bucket/key", size_bytes=odd),
-    "metadata": lambda desk, odd: desk.exp.log_artifact(desk.filled(key=odd)),
-    "preferred_backends": lambda desk, odd: desk.exp.log_artifact(desk.filled(preferred_backends=odd)),
-    "force_reference": lambda desk, odd: desk.exp.log_artifact(desk.filled(force_reference=odd)),
-    "log_artifact(artifact)": lambda desk, odd: desk.exp.log_artifact(odd),
-    "log_artifact(version)": lambda desk, odd: desk.exp.log_artifact(desk.filled(), version=odd),
-    "log_artifact(aliases)": lambda desk, odd: desk.exp.log_artifact(desk.filled(), aliases=odd),
-    "log_artifact(an alias)": lambda desk, odd: desk.exp.log_artifact(desk.filled(), aliases=[odd]),
-    "submit_artifact(artifact)": lambda desk, odd: desk.exp.submit_artifact(odd),
-    "flush(timeout)": lambda desk, odd: desk.exp.flush(odd),
-    "get_artifact(name)": lambda desk, odd: desk.exp.get_artifact(odd),
-    "get_artifact(version)": lambda desk, odd: desk.exp.get_artifact("data", odd),
-    "get_artifact(backend)": lambda desk, odd: desk.exp.get_artifact("data", backend=odd),
-    "use_artifact(name)": lambda desk, odd: desk.exp.use_artifact(odd),
-    "list_artifacts(type)": lambda desk, odd: desk.exp.list_artifacts(odd),
-    "list_artifacts(backend)": lambda desk, odd: desk.exp.list_artifacts(backend=odd),
-    "download(dest)": lambda desk, odd: desk.stored.download(odd),
-    "download(paths)": lambda desk, odd: desk.stored.download("there", paths=odd),
-    "download(a path)": lambda desk, odd: desk.stored.download("there", paths=[odd]),
-    "open(path)": lambda desk, odd: desk.stored.open(odd),
-    "load_object(name)": lambda desk, odd: desk.stored.load_object(odd),
-    "load_model(name)": lambda desk, odd: desk.stored.load_model(odd),
+CALLS: dict[str, Callable[[Trial, Any], object]] = {
+    "Experiment(name)": lambda trial, odd: Experiment(odd, artifacts=True),
+    "Experiment(backend)": lambda trial, odd: Experiment("x", backend=odd),
+    "Experiment(routing)": lambda trial, odd: Experiment("x", routing=odd),
+    "Experiment(config)": lambda trial, odd: Experiment("x", config=odd),
+    "Experiment(settings)": lambda trial, odd: Experiment("x", settings=odd),
+    "Experiment(artifacts)": lambda trial, odd: Experiment("x", artifacts=odd),
+    "create_artifact(name)": lambda trial, odd: trial.exp.create_artifact(odd, ArtifactType.CONFIG),
+    "create_artifact(type)": lambda trial, odd: trial.exp.create_artifact("n", odd),
+    "create_artifact(description)": lambda trial, odd: trial.exp.create_artifact("n", ArtifactType.CONFIG, odd),
+    "add_file(local_path)": lambda trial, odd: trial.new().add_file(odd),
+    "add_file(artifact_path)": lambda trial, odd: trial.new().add_file("f.txt", odd),
+    "add_file(description)": lambda trial, odd: trial.new().add_file("f.txt", description=odd),
+    "add_dir(local_path)": lambda trial, odd: trial.new().add_dir(odd),
+    "add_dir(artifact_path)": lambda trial, odd: trial.new().add_dir("d", odd),
+    "add_object(name)": lambda trial, odd: trial.new().add_object({}, odd),
+    "add_object(serializer)": lambda trial, odd: trial.exp.log_artifact(trial.new().add_object({}, "o", odd)),
+    "add_model(model)": lambda trial, odd: trial.exp.log_artifact(trial.new().add_model(odd)),
+    "add_model(framework)": lambda trial, odd: trial.exp.log_artifact(trial.new().add_model(object(), odd)),
+    "add_model(name)": lambda trial, odd: trial.new().add_model(object(), name=odd),
+    "add_reference(uri)": lambda trial, odd: trial.new().add_reference(odd),
+    "add_reference(size_bytes)": lambda trial, odd: trial.new().add_reference("s3://bucket/key", size_bytes=odd),
+    "metadata": lambda trial, odd: trial.exp.log_artifact(trial.filled(key=odd)),
+    "preferred_backends": lambda trial, odd: trial.exp.log_artifact(trial.filled(preferred_backends=odd)),
+    "force_reference": lambda trial, odd: trial.exp.log_artifact(trial.filled(force_reference=odd)),
+    "log_artifact(artifact)": lambda trial, odd: trial.exp.log_artifact(odd),
+    "log_artifact(version)": lambda trial, odd: trial.exp.log_artifact(trial.filled(), version=odd),
+    "log_artifact(aliases)": lambda trial, odd: trial.exp.log_artifact(trial.filled(), aliases=odd),
+    "log_artifact(an alias)": lambda trial, odd: trial.exp.log_artifact(trial.filled(), aliases=[odd]),
+    "submit_artifact(artifact)": lambda trial, odd: trial.exp.submit_artifact(odd),
+    "flush(timeout)": lambda trial, odd: trial.exp.flush(odd),
+    "get_artifact(name)": lambda trial, odd: trial.exp.get_artifact(odd),
+    "get_artifact(version)": lambda trial, odd: trial.exp.get_artifact("data", odd),
+    "get_artifact(backend)": lambda trial, odd: trial.exp.get_artifact("data", backend=odd),
+    "use_artifact(name)": lambda trial, odd: trial.exp.use_artifact(odd),
+    "list_artifacts(type)": lambda trial, odd: trial.exp.list_artifacts(odd),
+    "list_artifacts(backend)": lambda trial, odd: trial.exp.list_artifacts(backend=odd),
+    "download(dest)": lambda trial, odd: trial.stored.download(odd),
+    "download(paths)": lambda trial, odd: trial.stored.download("there", paths=odd),
+    "download(a path)": lambda trial, odd: trial.stored.download("there", paths=[odd]),
+    "open(path)": lambda trial, odd: trial.stored.open(odd),
+    "load_object(name)": lambda trial, odd: trial.stored.load_object(odd),
+    "load_model(name)": lambda trial, odd: trial.stored.load_model(odd),
     **{
-        f"TraceletSettings({field})": lambda desk, odd, field=field: TraceletSettings(**{field: odd})
+        f"TraceletSettings({field})": lambda trial, odd, field=field: TraceletSettings(**{field: odd})
         for field in ("dir", "store", "large_file_mb", "on_large", "deadline", "stop_timeout", "strict", "rank")
     },
     **{
-        f"ExperimentConfig({field})": lambda desk, odd, field=field: Experiment(
+        f"ExperimentConfig({field})": lambda trial, odd, field=field: Experiment(
             "x", config=ExperimentConfig(**{field: odd})
         )
         for field in ("artifact_watch_dirs", "capture_include", "capture_disk_share", "capture_min_interval")
@@ -121,11 +121,11 @@ def faults(said: str) -> list[str]:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_whatever_an_argument_is_it_is_taken_or_refused_in_plain_words(desk: Desk, call: str) -> None:
+def test_whatever_an_argument_is_it_is_taken_or_refused_in_plain_words(trial: Trial, call: str) -> None:
     wrong: dict[str, object] = {}
     for odd in ODD:
         try:
-            CALLS[call](desk, odd)
+            CALLS[call](trial, odd)
         except TraceletError as error:
             if faults(str(error)):
                 wrong[repr(odd)] = faults(str(error)), str(error)
@@ -144,7 +144,7 @@ def test_whatever_an_argument_is_it_is_taken_or_refused_in_plain_words(desk: Des
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_the_command_says_what_is_wrong_in_one_line_and_in_plain_words(desk: Desk, arguments: list[str]) -> None:
+def test_the_command_says_what_is_wrong_in_one_line_and_in_plain_words(trial: Trial, arguments: list[str]) -> None:
     done = subprocess.run([COMMAND, *arguments], env=environment(), capture_output=True, text=True, timeout=180)
     assert done.returncode in {1, 2}
     (line,) = (done.stderr or done.stdout).splitlines()
@@ -152,8 +152,8 @@ def test_the_command_says_what_is_wrong_in_one_line_and_in_plain_words(desk: Des
 
 
 @pytest.mark.parametrize("label", [1.2, 3])
-def test_a_number_for_a_label_is_told_from_bad_characters(desk: Desk, label: Any) -> None:
+def test_a_number_for_a_label_is_told_from_bad_characters(trial: Trial, label: Any) -> None:
     with pytest.raises(ArtifactError, match=re.escape(f"label {label} is a number, and not text: say '{label}'")):
-        desk.exp.log_artifact(desk.filled(), version=label)
+        trial.exp.log_artifact(trial.filled(), version=label)
     with pytest.raises(ArtifactError, match="is a number, and not text"):
-        desk.exp.get_artifact("data", label)
+        trial.exp.get_artifact("data", label)

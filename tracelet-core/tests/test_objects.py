@@ -245,7 +245,7 @@ def test_a_few_lists_that_stand_for_billions_of_values_are_refused(exp: Experime
         thing(exp).add_object(value, "it")
 
 
-class Moody:
+class Scripted:
     """A mapping whose items cannot be had."""
 
     @dataclasses.dataclass
@@ -254,7 +254,7 @@ class Moody:
 
 
 def test_what_cannot_be_looked_at_is_refused(exp: Experiment) -> None:
-    late = Moody.Late()
+    late = Scripted.Late()
     artifact = thing(exp)
     with pytest.raises(ArtifactError, match="it cannot be looked at: AttributeError"):
         artifact.add_object(late, "it")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from commanding import no_lanes_after, program, run, run_json
-from watching import Moody
+from watching import Scripted
 
 from tracelet.core.delivery.clock import Clock
 from tracelet.core.delivery.outbox import Outbox
@@ -21,7 +21,7 @@ def set_clock(seconds):
     time.time, time.time_ns = lambda: honest() + seconds, lambda: honest_ns() + int(seconds * 1e9)
 
 def wait_for(exp):
-    while not all(one.backlog.due is False for one in exp._artifact_manager._wires.couriers.values()):
+    while not all(one.backlog.due is False for one in exp._artifact_manager._process.couriers.values()):
         time.sleep(0.01)
 """
 
@@ -41,12 +41,12 @@ def _text(what: str, backend: str) -> str:
     return (Path(run("get", "trials", what, "--backend", backend).strip()) / "thing.txt").read_text()
 
 
-def test_in_one_process_what_waits_and_what_is_logged_keep_their_order(moody: Moody, home: Path) -> None:
-    moody.told(put="away")
+def test_in_one_process_what_waits_and_what_is_logged_keep_their_order(scripted: Scripted, home: Path) -> None:
+    scripted.told(put="away")
     program(
         SET
         + f"""
-with experiment("moody-inline") as exp:
+with experiment("scripted-inline") as exp:
     set_clock(7200)
     exp.submit_artifact(artifact("thing", "a")).result(60)
     set_clock(3600)
@@ -54,28 +54,34 @@ with experiment("moody-inline") as exp:
     set_clock(0)
     assert exp.log_artifact(artifact("thing", "c")).queued
     set_clock(-3600)
-    Path({str(moody.place / "mood")!r}).write_text("{{}}")
+    Path({str(scripted.place / "script")!r}).write_text("{{}}")
     exp.flush(20)
     exp.log_artifact(artifact("thing", "d"))
 """
     )
-    assert contents("moody-inline") == ["a", "b", "c", "d"]
+    assert contents("scripted-inline") == ["a", "b", "c", "d"]
 
 
-def test_what_one_process_left_goes_before_what_the_next_one_logs_by_an_earlier_clock(moody: Moody, home: Path) -> None:
-    moody.told(put="away")
-    program(SET + 'set_clock(86400)\nwith experiment("moody-inline") as exp: exp.log_artifact(artifact("thing", "a"))')
-    program(SET + 'set_clock(3600)\nwith experiment("moody-inline") as exp: exp.log_artifact(artifact("thing", "b"))')
-    moody.told()
-    program('with experiment("moody-inline") as exp: exp.log_artifact(artifact("thing", "c"))')
-    assert contents("moody-inline") == ["a", "b", "c"]
+def test_what_one_process_left_goes_before_what_the_next_one_logs_by_an_earlier_clock(
+    scripted: Scripted, home: Path
+) -> None:
+    scripted.told(put="away")
+    program(
+        SET + 'set_clock(86400)\nwith experiment("scripted-inline") as exp: exp.log_artifact(artifact("thing", "a"))'
+    )
+    program(
+        SET + 'set_clock(3600)\nwith experiment("scripted-inline") as exp: exp.log_artifact(artifact("thing", "b"))'
+    )
+    scripted.told()
+    program('with experiment("scripted-inline") as exp: exp.log_artifact(artifact("thing", "c"))')
+    assert contents("scripted-inline") == ["a", "b", "c"]
 
 
 def test_what_one_process_left_unhashed_goes_before_what_the_next_one_submits_by_an_earlier_clock(home: Path) -> None:
     leave = """
 set_clock({clock})
 exp = experiment("local").start()
-exp._artifact_manager._wires.sealer.add = lambda path: None
+exp._artifact_manager._process.sealer.add = lambda path: None
 exp.submit_artifact(artifact("thing", "{text}"))
 os._exit(9)
 """
@@ -106,34 +112,36 @@ os._exit(9)
     assert contents("local") == ["a", "b", "c", "d"]
 
 
-def test_what_an_earlier_release_queued_is_older(moody: Moody, home: Path) -> None:
-    moody.told(put="away")
-    program('with experiment("moody-inline") as exp: [exp.log_artifact(artifact("thing", text)) for text in "ab"]')
-    first = min((home / ".tracelet" / "outbox" / "trials" / "moody-inline").glob("*.json"))
+def test_what_an_earlier_release_queued_is_older(scripted: Scripted, home: Path) -> None:
+    scripted.told(put="away")
+    program('with experiment("scripted-inline") as exp: [exp.log_artifact(artifact("thing", text)) for text in "ab"]')
+    first = min((home / ".tracelet" / "outbox" / "trials" / "scripted-inline").glob("*.json"))
     plain = json.loads(first.read_text())
     del plain["order"]
     plain["queued_at"] = time.time() - 86400
     first.unlink()
     first.with_name(f"{int(plain['queued_at'] * 1e9):020d}~{first.name.split('~', 1)[1]}").write_text(json.dumps(plain))
-    moody.told()
+    scripted.told()
     assert len(run_json("sync")["delivered"]) == 2
-    assert contents("moody-inline") == ["a", "b"]
+    assert contents("scripted-inline") == ["a", "b"]
 
 
-def test_the_newest_of_several_backends_is_what_one_of_them_has_had_the_others_before(moody: Moody, home: Path) -> None:
+def test_the_newest_of_several_backends_is_what_one_of_them_has_had_the_others_before(
+    scripted: Scripted, home: Path
+) -> None:
     with no_lanes_after():
         program(
             SET
             + f"""
-exp = experiment("local", "moody-inline").start()
+exp = experiment("local", "scripted-inline").start()
 set_clock(7200)
 assert exp.log_artifact(artifact("thing", "a")).ok
-Path({str(moody.place / "mood")!r}).write_text('{{"put": "away"}}')
+Path({str(scripted.place / "script")!r}).write_text('{{"put": "away"}}')
 set_clock(0)
 assert exp.log_artifact(artifact("thing", "b")).queued
 with exp.get_artifact("thing").open("thing.txt") as stream:
     assert stream.read() == b"b"
-with exp.get_artifact("thing", backend="moody-inline").open("thing.txt") as stream:
+with exp.get_artifact("thing", backend="scripted-inline").open("thing.txt") as stream:
     assert stream.read() == b"a"
 listed = [one.version for one in exp.list_artifacts(backend="local")]
 assert listed == ["v1", "v0"], listed

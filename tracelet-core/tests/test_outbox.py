@@ -34,7 +34,7 @@ def queue(outbox: Outbox, folder: Path, name: str = "thing") -> Parcel:
     """Put a delivery into the outbox."""
     file = ArtifactFile("file", len(name), hashlib.sha256(name.encode()).hexdigest())
     manifest = Manifest(name[:9], ArtifactType.CONFIG, f"put-{name[:9]}", 1.0, files=(file,))
-    parcel = Parcel("moody", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
+    parcel = Parcel("scripted", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
     return outbox.add(SealedArtifact(manifest, {"file": write(folder / name[:9], name)}), parcel)
 
 
@@ -151,7 +151,7 @@ def test_a_draft_of_an_earlier_release_is_its_processs_as_long_as_that_lives(tmp
     found = Outbox(tmp_path).take_draft(path)
     assert found is not None
     assert [
-        one.queued_at for one in parcels_of(path, attrs.evolve(found, targets={"moody": {}}), found.draft.manifest)
+        one.queued_at for one in parcels_of(path, attrs.evolve(found, targets={"scripted": {}}), found.draft.manifest)
     ] == [drafted_at(path)]
 
 
@@ -196,7 +196,7 @@ def test_a_file_of_the_outbox_that_was_changed_is_read_or_told_of_and_stops_noth
         assert take(outbox, first)
         outbox.failed(second, ArtifactError("no"), final=True)
         draft = Draft(first.manifest, {}, (), {}, Path(place) / "staging")
-        outbox.add_draft(draft, Labels("v"), first.run, {"moody": {"uri": "x"}})
+        outbox.add_draft(draft, Labels("v"), first.run, {"scripted": {"uri": "x"}})
         kinds = {".json", ".lease", ".refused"}
         files = {(path.suffix, path.parent.name): path for path in outbox.root.rglob("*") if path.suffix in kinds}
         assert {suffix for suffix, _ in files} == kinds
@@ -212,8 +212,8 @@ def test_a_file_of_the_outbox_that_was_changed_is_read_or_told_of_and_stops_noth
         list(outbox.leftovers())
         for path in outbox.every_draft():
             outbox.take_draft(path)
-        for key in outbox.waiting("trials", "moody"):
-            loaded = outbox.load("trials", "moody", key)
+        for key in outbox.waiting("trials", "scripted"):
+            loaded = outbox.load("trials", "scripted", key)
             if loaded is not None:
                 outbox.take(loaded, [current()], 60)
 

@@ -32,7 +32,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program(
         """
         exp = experiment("local").start()
-        exp._artifact_manager._wires.sealer.add = lambda path: None
+        exp._artifact_manager._process.sealer.add = lambda path: None
         exp.submit_artifact(artifact("loot", "mine"))
         exp.submit_artifact(artifact("other", "harmless"))
         os.kill(os.getpid(), 9)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pacing import pace
-from watching import Moody, lane_processes
+from watching import Scripted, lane_processes
 
 Run = Callable[[str], Any]
 
@@ -179,17 +179,17 @@ told([alive(attrs.evolve(me, started="123456")), alive(attrs.evolve(me, started=
 LOG = """
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 limits = ExperimentConfig(deadline={deadline}, open_timeout={long}, stop_timeout={long})
-with Experiment("trials", backend="moody", artifacts=True, config=limits) as exp:
-    while exp.stats()["backends"]["moody"]["state"] != "ready":
+with Experiment("trials", backend="scripted", artifacts=True, config=limits) as exp:
+    while exp.stats()["backends"]["scripted"]["state"] != "ready":
         time.sleep(0.01)
     thing = exp.create_artifact("thing", ArtifactType.CONFIG).add_object({{"a": 1}}, "a")
     results = exp.log_artifact(thing)
-    told([results.ok, str(results.queued.get("moody", ""))])
+    told([results.ok, str(results.queued.get("scripted", ""))])
 """
 
 
 @pytest.fixture(params=["by_psutil", "blind"])
-def either(request: pytest.FixtureRequest, moody: Moody) -> Run:
+def either(request: pytest.FixtureRequest, scripted: Scripted) -> Run:
     """Run a program where psutil shows processes, and one where nothing does."""
     found: Run = request.getfixturevalue(request.param)
     return found
@@ -202,8 +202,8 @@ class TestALane:
         assert either(LOG.format(deadline=30 * pace(), long=30 * pace())) == [True, ""]
         assert not lane_processes()
 
-    def test_that_hangs_is_ended_with_what_it_has_started(self, either: Run, moody: Moody) -> None:
-        moody.told(put="brood 1000")
+    def test_that_hangs_is_ended_with_what_it_has_started(self, either: Run, scripted: Scripted) -> None:
+        scripted.told(put="brood 1000")
         ok, reason = either(LOG.format(deadline=1.5 * pace(), long=30 * pace()))
         assert not ok
         assert "did not answer within" in reason
@@ -211,10 +211,12 @@ class TestALane:
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         # What has begun a session of its own is seen no more where nothing shows it.
-        assert not [pid for pid in left if pid in moody.calls("put") or os.getsid(pid) != pid]
+        assert not [pid for pid in left if pid in scripted.calls("put") or os.getsid(pid) != pid]
 
-    def test_takes_along_what_has_left_its_session_where_that_is_shown(self, by_psutil: Run, moody: Moody) -> None:
-        moody.told(put="brood 1000")
+    def test_takes_along_what_has_left_its_session_where_that_is_shown(
+        self, by_psutil: Run, scripted: Scripted
+    ) -> None:
+        scripted.told(put="brood 1000")
         by_psutil(LOG.format(deadline=1.5 * pace(), long=30 * pace()))
         assert not lane_processes()
 
@@ -223,7 +225,7 @@ class TestALane:
 HURRY = """
 from tracelet.core.lanes import lane as room
 room._STALL = 1.0
-mood = Path(os.environ["TRACELET_MOODY_PLACE"], "mood")
+script = Path(os.environ["TRACELET_SCRIPTED_PLACE"], "script")
 """
 
 ASK = (
@@ -234,14 +236,14 @@ from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import load_plugin
 
-spec = registry().backends.get("moody")
-lane = room.open_lane(spec, "trials", load_plugin(spec.settings, "moody"), BackendContext(Path(".tracelet").absolute()))
+spec = registry().backends.get("scripted")
+lane = room.open_lane(spec, "trials", load_plugin(spec.settings, "scripted"), BackendContext(Path(".tracelet").absolute()))
 lane.open(120.0)
-mood.write_text(json.dumps({"find": "busy 30"}))
+script.write_text(json.dumps({"find": "busy 30"}))
 began = time.monotonic()
 found = lane.request("find", None, name="thing", ref="latest")
 took = time.monotonic() - began
-mood.write_text(json.dumps({"find": "hang"}))
+script.write_text(json.dumps({"find": "hang"}))
 try:
     lane.request("find", None, name="thing", ref="latest")
 except BackendUnavailable as error:
@@ -257,11 +259,11 @@ from tracelet.core.plugins.registry import registry
 from tracelet.core.maintenance.sync import sync
 from tracelet.settings import TraceletSettings
 
-mood.write_text(json.dumps({{"put": "away"}}))
+script.write_text(json.dumps({{"put": "away"}}))
 Path("file").write_bytes(bytes({size}))
-with Experiment("trials", backend="moody", artifacts=True) as exp:
+with Experiment("trials", backend="scripted", artifacts=True) as exp:
     exp.log_artifact(exp.create_artifact("thing", ArtifactType.CONFIG).add_file("file"))
-mood.write_text(json.dumps({{"put": "sleep {seconds}"}}))
+script.write_text(json.dumps({{"put": "sleep {seconds}"}}))
 report = sync(Path(".tracelet").absolute(), TraceletSettings(), registry(), lambda _: None)
 told([len(report.delivered), [one.reason for one in report.left]])
 """
@@ -274,7 +276,7 @@ class TestARequestWithoutALimit:
     def test_goes_on_for_as_long_as_it_is_at_work(self, either: Run) -> None:
         found, several_stalls, hangs = either(ASK)
         assert (found, several_stalls) == (None, True)
-        assert hangs.startswith("moody did not answer within 1 s; its process was ended.")
+        assert hangs.startswith("scripted did not answer within 1 s; its process was ended.")
 
     def test_of_sync_has_the_time_that_its_bytes_need_on_a_slow_line(self, either: Run, home: Path) -> None:
         assert either(SYNC.format(size=8 << 20, seconds=3)) == [1, []]
@@ -282,7 +284,7 @@ class TestARequestWithoutALimit:
     def test_of_sync_has_no_longer_than_that(self, either: Run, home: Path) -> None:
         delivered, reasons = either(SYNC.format(size=10, seconds=1000))
         assert delivered == 0
-        assert [reason.partition(";")[0] for reason in reasons] == ["moody did not answer within 1 s"]
+        assert [reason.partition(";")[0] for reason in reasons] == ["scripted did not answer within 1 s"]
 
 
 WINDOWS = """

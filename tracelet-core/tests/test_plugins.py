@@ -240,9 +240,9 @@ def test_a_broken_plugin_is_named_with_its_reason_and_breaks_no_other(shelf: She
     found = shelf.found()
     assert found.backends.get("fine").name == "fine"
     assert list(found.backends.broken) == [entry]
-    for catalogue in (found.backends, found.detectors, found.routing, found.serializers):
+    for spec_set in (found.backends, found.detectors, found.routing, found.serializers):
         with pytest.raises(PluginLoadError, match=f"the plugin '{entry}' of sad 0.1 does not load: ") as caught:
-            catalogue.get(entry)
+            spec_set.get(entry)
         assert caught.value.__cause__ is not None
     with pytest.raises(PluginLoadError, match=reason):
         found.backends.get(entry)

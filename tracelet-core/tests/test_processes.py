@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 
-from tracelet.core.system import processes as room
+from tracelet.core.system import processes as module
 from tracelet.core.system.processes import TOKEN, alive, current, end_family, family, io_bytes, process_id
 
 #: It says that it runs, and waits.
@@ -143,5 +143,5 @@ def test_who_ends_by_itself_while_it_is_ended_is_no_error(
         child.wait()
         honest(pid, signal)
 
-    monkeypatch.setattr(room.os, "kill", too_late)
+    monkeypatch.setattr(module.os, "kill", too_late)
     assert end_family(token) == []

@@ -15,15 +15,15 @@ from typing import Any
 import attrs
 import pytest
 from commanding import begin_program, run_json
-from watching import Moody
+from watching import Scripted
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact, UnsafePath
 from tracelet.core.artifacts.entries import check_apart
-from tracelet.core.capture import journal as journal_room
-from tracelet.core.delivery import backoff as patience_room
+from tracelet.core.capture import journal as journal_module
+from tracelet.core.delivery import backoff as backoff_module
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
-from tracelet.core.delivery.backoff import Patience
+from tracelet.core.delivery.backoff import Backoff
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.puts import interrupted_puts, note_put
 from tracelet.core.delivery.sealer import Sealer
@@ -38,8 +38,8 @@ Make = Callable[..., Experiment]
 
 
 def test_what_was_left_alone_for_long_enough_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience_room, "_SHORTEST_RETRY", 0.0)
-    known = Patience()
+    monkeypatch.setattr(backoff_module, "_SHORTEST_RETRY", 0.0)
+    known = Backoff()
     for key in ("one", "two", "forgotten"):
         known.postpone_shortly(key)
     known.forget("forgotten")
@@ -91,12 +91,12 @@ def test_what_a_pickle_raises_that_is_our_own_comes_out_as_it_is(home: Path) -> 
         load(home / "bad.pkl", True)
 
 
-def test_an_interrupted_put_of_another_machine_is_left_to_it(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_an_interrupted_put_of_another_machine_is_left_to_it(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
     with experiment() as exp:
         exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
     (parcel,) = Outbox(home / ".tracelet").everything()
-    note = note_put(home / ".tracelet", {"moody": parcel, "local": attrs.evolve(parcel, backend="local")})
+    note = note_put(home / ".tracelet", {"scripted": parcel, "local": attrs.evolve(parcel, backend="local")})
     assert not list(interrupted_puts(home / ".tracelet"))
     plain = json.loads(note.read_text())
     plain["owner"] |= {"host": "elsewhere", "pid": 1}
@@ -104,8 +104,8 @@ def test_an_interrupted_put_of_another_machine_is_left_to_it(moody: Moody, exper
     assert not list(interrupted_puts(home / ".tracelet"))
 
 
-def test_doctor_asks_nothing_of_a_plugin_that_is_gone(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_doctor_asks_nothing_of_a_plugin_that_is_gone(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
     with experiment() as exp:
         exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
     (path,) = (home / ".tracelet" / "outbox").rglob("*.json")
@@ -117,10 +117,10 @@ def test_doctor_asks_nothing_of_a_plugin_that_is_gone(moody: Moody, experiment: 
     assert checks["backend gone"] == "wrong"
 
 
-def test_a_put_without_files_is_completed_too(moody: Moody, home: Path) -> None:
+def test_a_put_without_files_is_completed_too(scripted: Scripted, home: Path) -> None:
     running = begin_program(
         """
-        exp = experiment("local", "moody", deadline=600.0).start()
+        exp = experiment("local", "scripted", deadline=600.0).start()
         print("ready", flush=True)
         sys.stdin.readline()
         only = TraceletArtifact("facts", ArtifactType.CONFIG)
@@ -128,28 +128,30 @@ def test_a_put_without_files_is_completed_too(moody: Moody, home: Path) -> None:
         exp.log_artifact(only)
         """
     )
-    moody.told(put="hang")
+    scripted.told(put="hang")
     assert running.stdin is not None
     running.stdin.write("\n")
     running.stdin.flush()
-    while not moody.calls("put") or not listed("local"):
+    while not scripted.calls("put") or not listed("local"):
         time.sleep(0.05)
-    lane = moody.calls("put")[-1]
+    lane = scripted.calls("put")[-1]
     running.kill()
     running.communicate()
     os.kill(lane, signal.SIGKILL)
-    moody.told()
+    scripted.told()
     (delivered,) = run_json("sync")["delivered"]
-    assert delivered["backend"] == "moody"
-    assert listed("moody")[0]["metadata"] == {"loss": 0.5}
+    assert delivered["backend"] == "scripted"
+    assert listed("scripted")[0]["metadata"] == {"loss": 0.5}
 
 
 def listed(backend: str) -> list[dict[str, Any]]:
     return run_json("ls", "trials", "--backend", backend)["artifacts"]
 
 
-def test_what_is_put_aside_is_told_also_where_it_could_be_read(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_what_is_put_aside_is_told_also_where_it_could_be_read(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
+    scripted.told(put="away")
     with experiment() as exp:
         exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
     (path,) = (home / ".tracelet" / "outbox").rglob("*.json")
@@ -158,7 +160,7 @@ def test_what_is_put_aside_is_told_also_where_it_could_be_read(moody: Moody, exp
 
 
 def test_what_vanishes_while_it_is_looked_at_is_nobodys(home: Path) -> None:
-    assert journal_room._read(home / "gone.jsonl") is None
+    assert journal_module._read(home / "gone.jsonl") is None
     assert Outbox(home / ".tracelet")._followed_nowhere(home / "gone.json") is None
 
 
@@ -168,22 +170,24 @@ def test_a_run_that_was_never_begun_leaves_no_drafts(home: Path) -> None:
     assert not (home / ".tracelet").exists()
 
 
-def test_a_delivery_for_a_place_that_does_not_open_waits_by_itself(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
-    with experiment("moody-inline") as exp:
+def test_a_delivery_for_a_place_that_does_not_open_waits_by_itself(
+    scripted: Scripted, experiment: Make, home: Path
+) -> None:
+    scripted.told(put="away")
+    with experiment("scripted-inline") as exp:
         exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
     outbox = Outbox(home / ".tracelet")
     (parcel,) = outbox.everything()
-    spec = registry().backends.get("moody-inline")
-    settings = load_plugin(spec.settings, "moody-inline")
+    spec = registry().backends.get("scripted-inline")
+    settings = load_plugin(spec.settings, "scripted-inline")
     own, other = (open_lane(spec, "trials", settings, BackendContext(home / ".tracelet")) for _ in range(2))
     attempts = Attempts(own, TraceletSettings(), lambda one: other)
-    backlog = Backlog("moody-inline", "trials", attempts, outbox, TraceletSettings(), lambda sdk: None)
-    moody.told(open="away")
-    with pytest.raises(BackendUnavailable, match="moody is out"):
+    backlog = Backlog("scripted-inline", "trials", attempts, outbox, TraceletSettings(), lambda sdk: None)
+    scripted.told(open="away")
+    with pytest.raises(BackendUnavailable, match="scripted is out"):
         backlog.redeliver(parcel)
-    assert not attempts.patience.rests
-    assert attempts.patience.rests_for(parcel.key)
+    assert not attempts.backoff.rests
+    assert attempts.backoff.rests_for(parcel.key)
     # Whoever waited for it may have been told already.
     backlog._lost.append(parcel.key)
     backlog.look_up()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from commanding import no_lanes_after, program
 from making import write
-from watching import Moody
+from watching import Scripted
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 from tracelet.core.delivery.outbox import Outbox
@@ -35,7 +35,7 @@ def private(path):
 watched = Path("watched")
 watched.mkdir()
 exp = experiment(
-    "local", "moody", large_file_mb=0.003, automagic_artifacts=True, watch_filesystem=True, artifact_watch_dirs=["watched"]
+    "local", "scripted", large_file_mb=0.003, automagic_artifacts=True, watch_filesystem=True, artifact_watch_dirs=["watched"]
 ).start()
 for name in ("small", "large"):
     made = TraceletArtifact(name, ArtifactType.DATASET).add_file(private(name)).add_object({"a": 1}, "object")
@@ -71,8 +71,8 @@ def bytes_of(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and path.read_bytes() == SECRET]
 
 
-def test_nothing_in_a_tracelet_directory_is_for_others(moody: Moody, home: Path) -> None:
-    moody.told(put="away")
+def test_nothing_in_a_tracelet_directory_is_for_others(scripted: Scripted, home: Path) -> None:
+    scripted.told(put="away")
     with no_lanes_after():
         program(KEEP, code=9)
     directory = home / ".tracelet"

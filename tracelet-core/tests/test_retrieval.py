@@ -15,14 +15,14 @@ import attrs
 import fsspec
 import pytest
 from making import elsewhere, full_disk, without_rights, write
-from watching import Moody
+from watching import Scripted
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact
 from tracelet.core.artifacts.entries import ArtifactReference
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.backend import StoredArtifact
 from tracelet.core.plugins.registry import registry
-from tracelet.core.reading.content import BackendShelf
+from tracelet.core.reading.content import StoredContent
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.exceptions import (
     AmbiguousVersion,
@@ -174,8 +174,8 @@ def test_a_file_is_no_folder_to_download_to(logged: LoggedArtifact, tmp_path: Pa
 
 
 def test_a_folder_that_cannot_be_written_is_named(logged: LoggedArtifact, tmp_path: Path) -> None:
-    shelf = logged._shelf
-    assert isinstance(shelf, BackendShelf)
+    content = logged._content
+    assert isinstance(content, StoredContent)
     (tmp_path / "out").mkdir()
     with (
         without_rights(tmp_path / "out"),
@@ -294,7 +294,7 @@ def test_a_blob_that_nobody_touched_is_not_read_again(logged: LoggedArtifact, ho
     assert place.read_bytes() == b"xxx"
 
 
-def test_a_shelf_without_room_is_told_as_that(logged: LoggedArtifact, tmp_path: Path) -> None:
+def test_a_folder_without_room_is_told_as_that(logged: LoggedArtifact, tmp_path: Path) -> None:
     with full_disk(), pytest.raises(ArtifactError, match=r"does not take the files: .*Free space there, or give"):
         logged.download(tmp_path / "out")
     assert contents(logged.download(tmp_path / "out")) == FILES
@@ -433,9 +433,9 @@ def test_bytes_that_are_gone_are_not_found(logged: LoggedArtifact, home: Path, t
         logged.download(tmp_path / "out")
 
 
-def shelf(logged: LoggedArtifact, **changes: Any) -> LoggedArtifact:
+def with_content(logged: LoggedArtifact, **changes: Any) -> LoggedArtifact:
     """The same artifact, with something about where it comes from changed."""
-    return attrs.evolve(logged, shelf=attrs.evolve(logged._shelf, **changes))
+    return attrs.evolve(logged, content=attrs.evolve(logged._content, **changes))
 
 
 @pytest.mark.parametrize("gives", ["nothing", "a link"])
@@ -446,7 +446,7 @@ def test_a_backend_that_gives_no_file_is_not_believed(logged: LoggedArtifact, tm
             (dest / path).symlink_to("/etc/passwd")
 
     with pytest.raises(BackendError, match=r"local did not give 'a.txt'") as caught:
-        shelf(logged, request=request).download(tmp_path / "out")
+        with_content(logged, request=request).download(tmp_path / "out")
     assert (caught.value.backend, caught.value.retryable) == ("local", False)
     assert contents(tmp_path / "out") == {}
 
@@ -456,7 +456,7 @@ def test_a_backend_that_fails_where_there_is_room_is_what_failed(logged: LoggedA
         raise BackendUnavailable("it is away", backend="local") from OSError(111, "Connection refused")
 
     with pytest.raises(BackendUnavailable, match="it is away"):
-        shelf(logged, request=request).download(tmp_path / "out")
+        with_content(logged, request=request).download(tmp_path / "out")
     assert contents(tmp_path / "out") == {}
 
 
@@ -549,8 +549,8 @@ def test_an_object_that_was_changed_is_not_loaded(home: Path) -> None:
 def referring(logged: LoggedArtifact, *references: ArtifactReference) -> LoggedArtifact:
     """An artifact as somebody else's server might give it: with references that no builder would let pass."""
     manifest = attrs.evolve(logged.manifest, references=references)
-    stored = attrs.evolve(logged._shelf.stored, manifest=manifest)  # type: ignore[attr-defined]
-    return attrs.evolve(shelf(logged, stored=stored), manifest=manifest)
+    stored = attrs.evolve(logged._content.stored, manifest=manifest)  # type: ignore[attr-defined]
+    return attrs.evolve(with_content(logged, stored=stored), manifest=manifest)
 
 
 @pytest.fixture
@@ -736,11 +736,11 @@ def test_everything_is_listed_newest_first(history: Experiment) -> None:
         history.list_artifacts("model")  # type: ignore[arg-type]
 
 
-def test_a_backend_is_one_of_the_experiments(history: Experiment, moody: Moody) -> None:
+def test_a_backend_is_one_of_the_experiments(history: Experiment, scripted: Scripted) -> None:
     with pytest.raises(UnknownPlugin, match="Did you mean 'local'"):
         history.get_artifact("net", backend="locl")
-    with pytest.raises(ConfigError, match="backend 'moody' is not one of this experiment's: local"):
-        history.list_artifacts(backend="moody")
+    with pytest.raises(ConfigError, match="backend 'scripted' is not one of this experiment's: local"):
+        history.list_artifacts(backend="scripted")
 
 
 def test_the_versions_of_one_name_can_be_listed(history: Experiment) -> None:
@@ -754,9 +754,9 @@ def test_the_versions_of_one_name_can_be_listed(history: Experiment) -> None:
 
 
 @pytest.fixture
-def two(moody: Moody, experiment: Callable[..., Experiment]) -> Experiment:
-    """A run that writes to the embedded backend and to `moody-inline`."""
-    return experiment("moody-inline", "local")
+def two(scripted: Scripted, experiment: Callable[..., Experiment]) -> Experiment:
+    """A run that writes to the embedded backend and to `scripted-inline`."""
+    return experiment("scripted-inline", "local")
 
 
 def only(exp: Experiment, backend: str, name: str, content: Any, **labels: Any) -> None:
@@ -767,89 +767,91 @@ def only(exp: Experiment, backend: str, name: str, content: Any, **labels: Any) 
 
 def test_what_both_have_is_read_from_the_first_that_is_named(two: Experiment) -> None:
     log(two, "net", 1)
-    assert two.get_artifact("net").backend in {"moody-inline", "local"}
-    assert {found.backend for found in two.list_artifacts()} == {"moody-inline", "local"}
+    assert two.get_artifact("net").backend in {"scripted-inline", "local"}
+    assert {found.backend for found in two.list_artifacts()} == {"scripted-inline", "local"}
     assert two.get_artifact("net", backend="local").backend == "local"
 
 
 def test_the_latest_is_the_newest_of_all(two: Experiment) -> None:
     only(two, "local", "net", "older")
-    only(two, "moody-inline", "net", "newer")
+    only(two, "scripted-inline", "net", "newer")
     assert two.get_artifact("net").load_object("o") == "newer"
     assert two.get_artifact("net", backend="local").load_object("o") == "older"
 
 
 def test_a_version_that_is_not_the_same_everywhere_must_be_asked_of_one(two: Experiment) -> None:
     only(two, "local", "net", 1)
-    only(two, "moody-inline", "net", 2)
+    only(two, "scripted-inline", "net", 2)
     with pytest.raises(AmbiguousVersion, match=r"'net' v0 is not the same in all backends .*: say backend="):
         two.get_artifact("net", "v0")
-    assert two.get_artifact("net", "v0", "moody-inline").load_object("o") == 2
+    assert two.get_artifact("net", "v0", "scripted-inline").load_object("o") == 2
 
 
 def test_a_backend_that_is_away_is_passed_over_where_another_has_it(
-    two: Experiment, moody: Moody, caplog: pytest.LogCaptureFixture
+    two: Experiment, scripted: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
     only(two, "local", "net", 1)
-    moody.told(find="away")
+    scripted.told(find="away")
     with caplog.at_level(logging.WARNING, "tracelet"):
         assert two.get_artifact("net").backend == "local"
-    assert "'net' is looked for without moody-inline: moody is out" in caplog.text
-    with pytest.raises(BackendUnavailable, match="moody is out"):
+    assert "'net' is looked for without scripted-inline: scripted is out" in caplog.text
+    with pytest.raises(BackendUnavailable, match="scripted is out"):
         two.get_artifact("other")
-    moody.told(find="locked")
+    scripted.told(find="locked")
     with pytest.raises(BackendAuthError):
-        two.get_artifact("net", backend="moody-inline")
+        two.get_artifact("net", backend="scripted-inline")
 
 
-def test_a_list_that_is_not_whole_is_an_error_with_what_there_is(two: Experiment, moody: Moody) -> None:
+def test_a_list_that_is_not_whole_is_an_error_with_what_there_is(two: Experiment, scripted: Scripted) -> None:
     log(two, "net", 1)
-    moody.told(list="away")
-    with pytest.raises(BackendUnavailable, match=r"moody-inline: moody is out.*is in the error's \.answers") as caught:
+    scripted.told(list="away")
+    with pytest.raises(
+        BackendUnavailable, match=r"scripted-inline: scripted is out.*is in the error's \.answers"
+    ) as caught:
         two.list_artifacts()
     assert [(found.name, found.backend) for found in caught.value.answers] == [("net", "local")]
     assert len(two.list_artifacts(backend="local")) == 1
 
 
 def test_every_backend_that_does_not_list_is_named(
-    moody: Moody, experiment: Callable[..., Experiment], home: Path
+    scripted: Scripted, experiment: Callable[..., Experiment], home: Path
 ) -> None:
-    exp = experiment("moody-inline", "local")
+    exp = experiment("scripted-inline", "local")
     log(exp, "net", 1)
     next((home / ".tracelet" / "local" / "trials" / "versions" / "net").glob("*.json")).write_bytes(b"")
-    moody.told(list="away")
-    with pytest.raises(BackendUnavailable, match=r"^moody-inline: moody is out") as caught:
+    scripted.told(list="away")
+    with pytest.raises(BackendUnavailable, match=r"^scripted-inline: scripted is out") as caught:
         exp.list_artifacts()
     assert [note.partition(" is not JSON")[0] for note in caught.value.__notes__] == ["local: 'net' v0: a manifest"]
     assert caught.value.answers == []
 
 
 def test_what_is_being_read_can_be_ended_from_another_thread(
-    moody: Moody, experiment: Callable[..., Experiment]
+    scripted: Scripted, experiment: Callable[..., Experiment]
 ) -> None:
-    exp = experiment("moody", deadline=60.0)
-    moody.told(list="hang")
+    exp = experiment("scripted", deadline=60.0)
+    scripted.told(list="hang")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         reading = pool.submit(exp.list_artifacts)
-        while not moody.calls("list"):
+        while not scripted.calls("list"):
             time.sleep(0.01)
         exp._artifact_manager.finder.kill()
         with pytest.raises(BackendUnavailable):
             reading.result(60)
 
 
-def test_a_name_that_is_nowhere_is_said_so_even_when_one_cannot_list(two: Experiment, moody: Moody) -> None:
+def test_a_name_that_is_nowhere_is_said_so_even_when_one_cannot_list(two: Experiment, scripted: Scripted) -> None:
     log(two, "net", 1)
-    moody.told(list="away")
+    scripted.told(list="away")
     with pytest.raises(ArtifactNotFound, match="did you mean 'net'"):
         two.get_artifact("ne")
 
 
-def test_what_waits_in_the_outbox_is_mentioned(two: Experiment, moody: Moody) -> None:
-    moody.told(put="away")
+def test_what_waits_in_the_outbox_is_mentioned(two: Experiment, scripted: Scripted) -> None:
+    scripted.told(put="away")
     artifact = two.create_artifact("net", ArtifactType.CUSTOM).add_object(1, "o")
-    artifact.metadata["preferred_backends"] = ["moody-inline"]
-    assert "moody-inline" in two.log_artifact(artifact).queued
+    artifact.metadata["preferred_backends"] = ["scripted-inline"]
+    assert "scripted-inline" in two.log_artifact(artifact).queued
     with pytest.raises(ArtifactNotFound, match="1 delivery of it waits in the outbox"):
         two.get_artifact("net")
 

@@ -19,11 +19,11 @@ import pytest
 from making import elsewhere, full_disk, settle, write
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
-from tracelet.core.plugins.registry import Catalogue, registry
+from tracelet.core.plugins.registry import SpecSet, registry
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.sealing.seal import finish, prepare
 from tracelet.core.storage.blob_store import LocalStore, open_store
-from tracelet.core.system import files as store_room
+from tracelet.core.system import files as files_module
 from tracelet.core.system.files import FileChanged
 from tracelet.exceptions import (
     ArtifactError,
@@ -54,8 +54,8 @@ def artifact() -> TraceletArtifact:
     return TraceletArtifact("thing", ArtifactType.CUSTOM)
 
 
-def serializers(*specs: SerializerSpec) -> Catalogue[SerializerSpec]:
-    return Catalogue("serializer", {spec.name: spec for spec in specs}, {})
+def serializers(*specs: SerializerSpec) -> SpecSet[SerializerSpec]:
+    return SpecSet("serializer", {spec.name: spec for spec in specs}, {})
 
 
 def draft(artifact: TraceletArtifact, staging: Path, *specs: SerializerSpec, **changes: Any) -> Draft:
@@ -190,7 +190,7 @@ def test_a_file_that_vanishes_before_it_is_hashed_is_an_error(artifact: Tracelet
 
 def changing(path: Path, times: int) -> Callable[[Any], str]:
     """Hash as ever, while somebody writes to the file."""
-    honest = store_room.hash_stream
+    honest = files_module.hash_stream
     left = [times]
 
     def hash_stream(stream: Any) -> str:
@@ -208,7 +208,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_stored_from_a_snapshot(
     artifact: TraceletArtifact, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(home / "f", b"one")
-    monkeypatch.setattr(store_room, "hash_stream", changing(path, 1))
+    monkeypatch.setattr(files_module, "hash_stream", changing(path, 1))
     assert (stored(artifact.add_file(path)).download() / "f").read_bytes() == b"one!"
 
 
@@ -223,8 +223,8 @@ def test_a_file_that_changes_while_it_is_copied_is_no_snapshot(
         with path.open("ab") as writer:
             writer.write(b"!")
 
-    monkeypatch.setattr(store_room, "_clone", lambda source, target: False)
-    monkeypatch.setattr(store_room.shutil, "copyfileobj", copy)
+    monkeypatch.setattr(files_module, "_clone", lambda source, target: False)
+    monkeypatch.setattr(files_module.shutil, "copyfileobj", copy)
     with pytest.raises(FileChanged, match="changed while it was copied"):
         draft(artifact.add_file(path), home, snapshot=True)
 

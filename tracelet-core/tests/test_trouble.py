@@ -14,7 +14,7 @@ import attrs
 import pytest
 from commanding import plugin
 from pacing import pace
-from watching import Moody, lane_processes
+from watching import Scripted, lane_processes
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
@@ -69,33 +69,35 @@ def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def test_a_run_that_has_ended_is_not_begun_again_by_what_was_being_hashed(
-    moody: Moody, experiment: Make, home: Path, hashing: threading.Event, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, home: Path, hashing: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment(stop_timeout=1.0)
-    assert eventually(lambda: exp._artifact_manager.get_stats()["backends"]["moody"]["state"] == "ready")
+    assert eventually(lambda: exp._artifact_manager.get_stats()["backends"]["scripted"]["state"] == "ready")
     future = exp.submit_artifact(made())
-    assert eventually(lambda: exp._artifact_manager._wires.sealer._in_hand)
+    assert eventually(lambda: exp._artifact_manager._process.sealer._in_hand)
     exp.stop()
     assert "1 delivery waits" in caplog.text
     hashing.set()
-    assert "the run ended before it was delivered" in str(future.result(60).queued["moody"])
-    assert not moody.calls("start")
+    assert "the run ended before it was delivered" in str(future.result(60).queued["scripted"])
+    assert not scripted.calls("start")
     assert not lane_processes()
     later = experiment()
     assert later.flush() == 0
-    assert len(moody.calls("put")) == 1
+    assert len(scripted.calls("put")) == 1
 
 
-def test_what_is_on_its_way_when_a_run_ends_is_told_of(moody: Moody, experiment: Make) -> None:
+def test_what_is_on_its_way_when_a_run_ends_is_told_of(scripted: Scripted, experiment: Make) -> None:
     exp = experiment(stop_timeout=1.0)
-    moody.told(put="sleep 60")
+    scripted.told(put="sleep 60")
     futures = [exp.submit_artifact(made(name=name)) for name in ("one", "other")]
-    assert eventually(lambda: moody.calls("put"))
+    assert eventually(lambda: scripted.calls("put"))
     exp.stop()
-    assert all(future.result(60).queued["moody"] for future in futures)
+    assert all(future.result(60).queued["scripted"] for future in futures)
 
 
-def test_what_is_left_includes_what_is_not_hashed_yet(moody: Moody, experiment: Make, hashing: threading.Event) -> None:
+def test_what_is_left_includes_what_is_not_hashed_yet(
+    scripted: Scripted, experiment: Make, hashing: threading.Event
+) -> None:
     exp = experiment()
     for name in ("one", "two", "three"):
         exp.submit_artifact(made(name=name))
@@ -110,7 +112,7 @@ def test_an_artifact_waits_for_what_was_submitted_under_its_own_name_alone(
 ) -> None:
     exp = experiment("local")
     exp.submit_artifact(made("older"))
-    assert eventually(lambda: exp._artifact_manager._wires.sealer._in_hand)
+    assert eventually(lambda: exp._artifact_manager._process.sealer._in_hand)
     began = time.monotonic()
     assert exp.log_artifact(made(name="other")).ok
     assert time.monotonic() - began < 10 * pace()
@@ -132,52 +134,52 @@ def test_a_full_disk_while_hashing_leaves_the_snapshot_and_says_so(
 
 
 def test_a_full_disk_while_delivering_ends_with_it(
-    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, experiment: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     exp.log_artifact(made("old"))
-    moody.told()
+    scripted.told()
     with monkeypatch.context() as patched:
         patched.setattr(Outbox, "take", full)
         patched.setattr(Outbox, "failed", full)
         assert exp.flush(1) == 1
         kept = exp.log_artifact(made("new"))
-        assert "the tracelet directory cannot be written" in str(kept.queued["moody"])
+        assert "the tracelet directory cannot be written" in str(kept.queued["scripted"])
         patched.setattr(Outbox, "add", full)
         lost = exp.log_artifact(made("newest"))
-        assert "the tracelet directory cannot be written" in str(lost.failed["moody"])
+        assert "the tracelet directory cannot be written" in str(lost.failed["scripted"])
     assert exp.flush() == 0
-    assert exp.log_artifact(made("newest"))["moody"].version == "v2"
+    assert exp.log_artifact(made("newest"))["scripted"].version == "v2"
 
 
 def test_a_full_disk_while_an_outcome_is_noted_is_told(
-    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     with monkeypatch.context() as patched:
         patched.setattr(Outbox, "_write", full)
         patched.setattr(Outbox, "add", Outbox.add)
-        assert "cannot be written" in str(exp.log_artifact(made()).failed["moody"])
+        assert "cannot be written" in str(exp.log_artifact(made()).failed["scripted"])
     future = exp.submit_artifact(made())
-    assert "moody is out" in str(future.result(60).queued["moody"])
+    assert "scripted is out" in str(future.result(60).queued["scripted"])
     with monkeypatch.context() as patched:
         patched.setattr(Outbox, "_write", full)
         assert exp.flush(2) == 1
     assert "what became of 'thing' is not noted" in caplog.text
-    moody.told()
+    scripted.told()
     assert exp.flush() == 0
 
 
 def test_an_outbox_that_cannot_be_listed_for_a_moment_is_listed_again(
-    moody: Moody, experiment: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     exp = experiment()
     listed, honest = [], Outbox.waiting
 
     def stale(outbox: Outbox, *arguments: str | None) -> list[str]:
-        if threading.current_thread().name == "tracelet-moody" and not listed:
+        if threading.current_thread().name == "tracelet-scripted" and not listed:
             listed.append(True)
             raise OSError(116, "Stale file handle")
         return honest(outbox, *arguments)
@@ -186,24 +188,24 @@ def test_an_outbox_that_cannot_be_listed_for_a_moment_is_listed_again(
     first = exp.submit_artifact(made("first"))
     assert eventually(lambda: "Stale file handle" in caplog.text)
     assert first.result(60).ok
-    assert exp.log_artifact(made("second"))["moody"].version == "v1"
+    assert exp.log_artifact(made("second"))["scripted"].version == "v1"
 
 
-def test_a_lease_that_a_power_cut_has_emptied_is_nobodys(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
+def test_a_lease_that_a_power_cut_has_emptied_is_nobodys(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
     with experiment() as exp:
         exp.log_artifact(made())
     (file,) = (home / ".tracelet" / "outbox").rglob("*.json")
     file.with_suffix(".lease").write_text("")
-    moody.told()
+    scripted.told()
     with experiment() as exp:
         assert exp.flush() == 0
 
 
 def test_a_damaged_delivery_keeps_no_other_from_being_sent_checked_or_cleared(
-    moody: Moody, experiment: Make, home: Path
+    scripted: Scripted, experiment: Make, home: Path
 ) -> None:
-    moody.told(put="away")
+    scripted.told(put="away")
     with experiment() as exp:
         exp.log_artifact(made(name="bad"))
         exp.log_artifact(made(name="good"))
@@ -211,8 +213,8 @@ def test_a_damaged_delivery_keeps_no_other_from_being_sent_checked_or_cleared(
     (file,) = (directory / "outbox").rglob("*~bad.json")
     file.write_text("")
     (directory / "staging" / "old").mkdir(parents=True)
-    settings = TraceletSettings(backend=["moody"], dir=directory)
-    moody.told()
+    settings = TraceletSettings(backend=["scripted"], dir=directory)
+    scripted.told()
     for _ in ("as it is found", "put aside"):
         cleared = collect(directory, settings, registry(), time.time() + 60)
         assert str(file.with_suffix("")) in cleared.failed["blobs"]
@@ -220,14 +222,14 @@ def test_a_damaged_delivery_keeps_no_other_from_being_sent_checked_or_cleared(
         assert ("bad" in check.detail, str(file.with_suffix("")) in check.advice) == (True, True)
         report = sync(directory, settings, registry(), lambda delivery: None)
         (left,) = report.left
-        assert (left.experiment, left.backend, left.name) == ("trials", "moody", "bad")
+        assert (left.experiment, left.backend, left.name) == ("trials", "scripted", "bad")
         with experiment() as exp:
             assert exp.flush() == 0
             assert exp.get_artifact("good").version == "v0"
     assert not (directory / "staging" / "old").exists()
 
 
-def test_a_damaged_draft_is_told_of_too(moody: Moody, experiment: Make, home: Path) -> None:
+def test_a_damaged_draft_is_told_of_too(scripted: Scripted, experiment: Make, home: Path) -> None:
     file = home / ".tracelet" / "outbox" / "trials" / "~drafts" / f"{time.time_ns():020d}~put~bad.json"
     file.parent.mkdir(parents=True)
     file.write_text("{")
@@ -235,7 +237,7 @@ def test_a_damaged_draft_is_told_of_too(moody: Moody, experiment: Make, home: Pa
     assert outbox.size_bytes() == 0
     (damaged,) = outbox.damaged()
     assert (damaged.experiment, damaged.backend, damaged.name) == ("trials", "", "bad")
-    settings = TraceletSettings(backend=["moody"], dir=home / ".tracelet")
+    settings = TraceletSettings(backend=["scripted"], dir=home / ".tracelet")
     (left,) = sync(home / ".tracelet", settings, registry(), lambda delivery: None).left
     assert "is damaged" in left.reason
     file.with_suffix(".damaged").unlink()
@@ -249,8 +251,8 @@ def test_a_rendering_that_was_being_copied_when_the_process_died_is_not_taken_fo
     rendered.mkdir()
     (rendered / "model").write_text("whole")
     manifest = sealing.Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
-    parcel = Parcel("moody", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
-    key = outbox.root / "trials" / "moody" / parcel.key
+    parcel = Parcel("scripted", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
+    key = outbox.root / "trials" / "scripted" / parcel.key
     partial = key.with_name(f"{key.name}~0123.rendered")
     partial.mkdir(parents=True)
     outbox.add(SealedArtifact(manifest, {}, rendered=rendered), parcel)
@@ -298,18 +300,18 @@ def test_a_run_belongs_to_what_the_users_sdk_said_when_it_began(
 
 
 def test_threads_that_ask_at_once_share_what_they_ask_with(experiment: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    wiring = Experiment("trials", artifacts=True)._artifact_manager._wiring
+    resources = Experiment("trials", artifacts=True)._artifact_manager._resources
     barrier = threading.Barrier(4)
-    honest = wiring._lay
+    honest = resources._make
 
     def late() -> object:
         barrier.wait(60)
         return honest()
 
-    monkeypatch.setattr(wiring, "_lay", late)
-    found, _ = all_at_once({str(number): lambda: wiring.wires for number in range(4)})
-    assert len({id(wires) for wires in found.values()}) == 1
-    assert wiring._laid.keys() == {current()}
+    monkeypatch.setattr(resources, "_make", late)
+    found, _ = all_at_once({str(number): lambda: resources.of_process for number in range(4)})
+    assert len({id(own) for own in found.values()}) == 1
+    assert resources._by_process.keys() == {current()}
 
 
 def test_where_no_thread_can_be_started_any_more_backends_are_asked_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +330,7 @@ SLOW = 60.0
 
 
 @pytest.mark.parametrize("name", ["thing", "other"])
-def test_a_callback_may_log_what_it_likes(moody: Moody, experiment: Make, name: str) -> None:
+def test_a_callback_may_log_what_it_likes(scripted: Scripted, experiment: Make, name: str) -> None:
     exp = experiment(deadline=SLOW)
     logged: Future[LogResults] = Future()
     exp.submit_artifact(made()).add_done_callback(
@@ -337,7 +339,7 @@ def test_a_callback_may_log_what_it_likes(moody: Moody, experiment: Make, name: 
     assert logged.result(SLOW / 2).ok
 
 
-def test_a_callback_may_end_the_run(moody: Moody, experiment: Make) -> None:
+def test_a_callback_may_end_the_run(scripted: Scripted, experiment: Make) -> None:
     exp = experiment(stop_timeout=SLOW)
     ended: Future[None] = Future()
     exp.submit_artifact(made()).add_done_callback(lambda _: ended.set_result(exp.stop()))
@@ -346,7 +348,9 @@ def test_a_callback_may_end_the_run(moody: Moody, experiment: Make) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_callback_that_goes_on_for_ever_or_wants_to_exit_holds_nothing_up(moody: Moody, experiment: Make) -> None:
+def test_a_callback_that_goes_on_for_ever_or_wants_to_exit_holds_nothing_up(
+    scripted: Scripted, experiment: Make
+) -> None:
     exp = experiment(deadline=SLOW)
     over = threading.Event()
     for callback in (lambda _: over.wait(), lambda _: sys.exit(3)):
@@ -372,21 +376,21 @@ def test_where_no_thread_can_be_started_any_more_a_callback_is_called_where_it_i
     assert called == [3]
 
 
-def test_whoever_waits_for_a_backend_that_is_left_alone_is_told_at_once(moody: Moody, experiment: Make) -> None:
-    exp = experiment("moody-inline")
-    moody.told(put="throttled 600")
+def test_whoever_waits_for_a_backend_that_is_left_alone_is_told_at_once(scripted: Scripted, experiment: Make) -> None:
+    exp = experiment("scripted-inline")
+    scripted.told(put="throttled 600")
     exp.log_artifact(made())
-    told = exp.submit_artifact(made("other")).result(SLOW).queued["moody-inline"]
+    told = exp.submit_artifact(made("other")).result(SLOW).queued["scripted-inline"]
     assert "asked again in" in str(told)
-    moody.told()
+    scripted.told()
     assert exp.flush(SLOW) == 0
 
 
 def test_reading_lanes_end_with_stop_where_no_run_is_on(
-    moody: Moody, experiment: Make, caplog: pytest.LogCaptureFixture
+    scripted: Scripted, experiment: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    reading = Experiment("trials", backend="moody", artifacts=True)
+    reading = Experiment("trials", backend="scripted", artifacts=True)
     assert reading.list_artifacts() == []
     assert lane_processes()
     reading.stop()
@@ -394,7 +398,7 @@ def test_reading_lanes_end_with_stop_where_no_run_is_on(
 
 
 def test_what_cannot_be_looked_for_before_a_delivery_keeps_it_and_says_so(
-    moody: Moody, experiment: Make, home: Path, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, experiment: Make, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exp = experiment()
     assert exp.log_artifact(made("first")).ok
@@ -405,7 +409,7 @@ def test_what_cannot_be_looked_for_before_a_delivery_keeps_it_and_says_so(
     with monkeypatch.context() as patched:
         Outbox(home / ".tracelet").clock("trials").tick()  # another process submits something
         patched.setattr(Outbox, "waiting", stale)
-        assert "Stale file handle" in str(exp.log_artifact(made()).queued["moody"])
+        assert "Stale file handle" in str(exp.log_artifact(made()).queued["scripted"])
     assert exp.flush() == 0
 
 
@@ -418,39 +422,39 @@ def test_neither_the_store_nor_the_disk_takes_it_and_that_is_told(
     assert "the tracelet directory cannot be written" in str(exp.log_artifact(made()).failed["local"])
 
 
-def test_only_what_is_older_goes_before_a_delivery(moody: Moody, experiment: Make, home: Path) -> None:
-    moody.told(put="away")
-    with experiment("moody-inline") as exp:
+def test_only_what_is_older_goes_before_a_delivery(scripted: Scripted, experiment: Make, home: Path) -> None:
+    scripted.told(put="away")
+    with experiment("scripted-inline") as exp:
         exp.log_artifact(made())
     (parcel,) = Outbox(home / ".tracelet").everything()
-    spec = registry().backends.get("moody-inline")
-    lane = open_lane(spec, "trials", load_plugin(spec.settings, "moody-inline"), BackendContext(home / ".tracelet"))
+    spec = registry().backends.get("scripted-inline")
+    lane = open_lane(spec, "trials", load_plugin(spec.settings, "scripted-inline"), BackendContext(home / ".tracelet"))
     settings = TraceletSettings()
     attempts = Attempts(lane, settings, lambda one: None)
-    backlog = Backlog("moody-inline", "trials", attempts, Outbox(home / ".tracelet"), settings, lambda sdk: None)
+    backlog = Backlog("scripted-inline", "trials", attempts, Outbox(home / ".tracelet"), settings, lambda sdk: None)
     backlog.make_older(parcel)
     assert parcel.order is not None
     younger = attrs.evolve(parcel, order=parcel.order + 1)
     waited_for = backlog.expect(parcel)
-    with pytest.raises(BackendUnavailable, match="moody is out"):
+    with pytest.raises(BackendUnavailable, match="scripted is out"):
         backlog.make_older(younger)
     assert waited_for.result(0).queued
-    moody.told()
+    scripted.told()
     backlog.make_older(younger)
     assert list(Outbox(home / ".tracelet").everything()) == []
 
 
 def test_what_another_process_has_made_meanwhile_is_passed_over(
-    moody: Moody, experiment: Make, home: Path, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, experiment: Make, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exp = experiment()
-    moody.told(put="away")
+    scripted.told(put="away")
     exp.log_artifact(made("old"))
-    exp._artifact_manager._wires.couriers["moody"].backlog._patience.note_success()
-    moody.told()
+    exp._artifact_manager._process.couriers["scripted"].backlog._backoff.note_success()
+    scripted.told()
     with monkeypatch.context() as patched:
         patched.setattr(Outbox, "load", lambda *asked: None)
-        assert exp.log_artifact(made("new"))["moody"].version == "v0"
+        assert exp.log_artifact(made("new"))["scripted"].version == "v0"
 
 
 def test_a_child_that_has_used_nothing_of_a_run_leaves_it_alone() -> None:

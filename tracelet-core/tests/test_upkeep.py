@@ -1,4 +1,4 @@
-"""What keeps a tracelet directory in order, room by room, and beside processes that are at work in it."""
+"""What keeps a tracelet directory in order, one thing after the other, and beside processes that are at work in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from commanding import (
     wait_until,
 )
 from pacing import pace
-from watching import Moody
+from watching import Scripted
 
 from tracelet import Experiment
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
@@ -73,7 +73,7 @@ def put(path: Path, content: str = "12345", *, old: bool = True) -> Path:
 
 
 class TestSending:
-    def test_every_step_of_a_delivery_is_reported(self, queue: Moody, home: Path) -> None:
+    def test_every_step_of_a_delivery_is_reported(self, queue: Scripted, home: Path) -> None:
         steps: list[Delivery] = []
         report = sync(home / ".tracelet", TraceletSettings(), registry(), steps.append)
         assert report.complete
@@ -85,28 +85,28 @@ class TestSending:
         assert report.delivered[0].uri.startswith("file://")
 
     def test_a_draft_of_a_dead_process_becomes_deliveries_and_is_as_old_as_its_snapshot(
-        self, moody: Moody, home: Path
+        self, scripted: Scripted, home: Path
     ) -> None:
         began = time.time()
-        die_before_hashing('"moody", "local"')
+        die_before_hashing('"scripted", "local"')
         told = run_json("sync")
-        assert sorted(one["backend"] for one in told["delivered"]) == ["local", "moody"]
+        assert sorted(one["backend"] for one in told["delivered"]) == ["local", "scripted"]
         assert all(began < one["queued_at"] < time.time() - 0.05 for one in told["delivered"])
         assert not list((home / ".tracelet/staging").iterdir())
         assert not [path for path in (home / ".tracelet/outbox").rglob("*") if path.is_file()]
         folder = run("get", "trials", "snapshot", "--backend", "local").strip()
         assert (Path(folder) / "snapshot.txt").read_text() == "as it was"
 
-    def test_a_draft_whose_snapshot_is_gone_stays_and_says_where_it_is(self, moody: Moody, home: Path) -> None:
-        die_before_hashing('"moody"')
+    def test_a_draft_whose_snapshot_is_gone_stays_and_says_where_it_is(self, scripted: Scripted, home: Path) -> None:
+        die_before_hashing('"scripted"')
         shutil.rmtree(home / ".tracelet/staging")
         (left,) = run_json("sync", code=1, TRACELET_ON_LARGE="upload")["left"]
-        assert (left["name"], left["backend"]) == ("snapshot", "moody")
+        assert (left["name"], left["backend"]) == ("snapshot", "scripted")
         assert "cannot be read" in left["reason"]
         assert "~drafts" in left["reason"]
 
-    def test_a_draft_of_another_machine_is_left_to_it(self, moody: Moody, home: Path) -> None:
-        die_before_hashing('"moody"')
+    def test_a_draft_of_another_machine_is_left_to_it(self, scripted: Scripted, home: Path) -> None:
+        die_before_hashing('"scripted"')
         (path,) = Outbox(home / ".tracelet").every_draft()
         plain = json.loads(path.read_text())
         plain["owner"]["host"] = "elsewhere"
@@ -114,8 +114,8 @@ class TestSending:
         (left,) = run_json("sync", code=1)["left"]
         assert left["reason"] == "its process is on elsewhere: sync there."
 
-    def test_several_that_find_a_draft_finish_it_once(self, moody: Moody, home: Path) -> None:
-        die_before_hashing('"moody"')
+    def test_several_that_find_a_draft_finish_it_once(self, scripted: Scripted, home: Path) -> None:
+        die_before_hashing('"scripted"')
         outbox = Outbox(home / ".tracelet")
         (path,) = outbox.every_draft()
         assert outbox.take_draft(path) is not None
@@ -125,7 +125,7 @@ class TestSending:
         outbox.release_draft(path)
         assert len(run_json("sync")["delivered"]) == 1
 
-    def test_what_another_process_delivers_is_left_to_it(self, queue: Moody, home: Path) -> None:
+    def test_what_another_process_delivers_is_left_to_it(self, queue: Scripted, home: Path) -> None:
         outbox = Outbox(home / ".tracelet")
         first = next(outbox.everything())
         assert outbox.take(first, [current()], 60)
@@ -133,36 +133,38 @@ class TestSending:
         assert [(one["name"], one["reason"]) for one in told["left"]] == [("one", "another process is on 'one'.")]
         assert [one["name"] for one in told["delivered"]] == ["two", "three"]
 
-    def test_of_one_name_the_older_goes_first_or_none(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
+    def test_of_one_name_the_older_goes_first_or_none(self, scripted: Scripted, home: Path) -> None:
+        scripted.told(put="away")
         program('with experiment() as exp: [exp.log_artifact(artifact("thing", text)) for text in ("a", "b")]')
         (first, second) = run_json("sync", code=1)["left"]
-        assert first["reason"] == "moody is out"
+        assert first["reason"] == "scripted is out"
         assert second["reason"] == "an older delivery of this name goes first."
-        moody.told()
+        scripted.told()
         assert [one["version"] for one in run_json("sync")["delivered"]] == ["v0", "v1"]
-        read = run_json("get", "trials", "thing", "--backend", "moody")
+        read = run_json("get", "trials", "thing", "--backend", "scripted")
         assert (Path(read["folder"]) / "thing.txt").read_text() == "b"
 
-    def test_a_backend_that_does_not_open_is_tried_once_an_experiment(self, queue: Moody, home: Path) -> None:
+    def test_a_backend_that_does_not_open_is_tried_once_an_experiment(self, queue: Scripted, home: Path) -> None:
         queue.told(open="locked")
         before = len(queue.calls("open"))
         told = run_json("sync", code=1)
-        assert {one["reason"] for one in told["left"]} == {"moody does not know you"}
+        assert {one["reason"] for one in told["left"]} == {"scripted does not know you"}
         assert len(queue.calls("open")) == before + 1
 
-    def test_one_backend_does_not_keep_the_others_waiting(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
-        program('with experiment("moody", "moody-dumb", "moody-inline") as exp: exp.log_artifact(artifact("thing"))')
-        moody.told(put="sleep 3")
+    def test_one_backend_does_not_keep_the_others_waiting(self, scripted: Scripted, home: Path) -> None:
+        scripted.told(put="away")
+        program(
+            'with experiment("scripted", "scripted-dumb", "scripted-inline") as exp: exp.log_artifact(artifact("thing"))'
+        )
+        scripted.told(put="sleep 3")
         began = time.monotonic()
         assert len(run_json("sync")["delivered"]) == 3
         assert time.monotonic() - began < 8.5 * pace()
 
-    def test_what_a_missing_plugin_was_to_deliver_is_kept_and_told(self, queue: Moody, home: Path) -> None:
+    def test_what_a_missing_plugin_was_to_deliver_is_kept_and_told(self, queue: Scripted, home: Path) -> None:
         told = run_json("sync", code=1, PYTHONPATH="")
         assert len(told["left"]) == 3
-        assert all("no backend 'moody' is installed" in one["reason"] for one in told["left"])
+        assert all("no backend 'scripted' is installed" in one["reason"] for one in told["left"])
         assert len(run_json("sync")["delivered"]) == 3
 
     def test_a_lane_sees_what_the_process_that_logged_saw_and_each_run_keeps_its_own(
@@ -257,7 +259,7 @@ class TestSending:
         (found,) = run_json("ls", "trials", "--backend", "offline", PYTHONPATH=path)["artifacts"]
         assert found["pending"] is False
 
-    def test_what_is_queued_meanwhile_is_left_and_said(self, queue: Moody, home: Path) -> None:
+    def test_what_is_queued_meanwhile_is_left_and_said(self, queue: Scripted, home: Path) -> None:
         late = []
 
         def see(step: Delivery) -> None:
@@ -298,15 +300,15 @@ class TestClearing:
         assert swept(directory) == {"partial files": (3, 15)}
         assert len(list(directory.rglob("*.tmp"))) == 3
 
-    def test_logs_of_dead_lanes_go_and_of_living_ones_stay(self, directory: Path, moody: Moody) -> None:
-        moody.told(open="sleep 3")
-        put(directory / "lanes" / "moody-0123.log")
+    def test_logs_of_dead_lanes_go_and_of_living_ones_stay(self, directory: Path, scripted: Scripted) -> None:
+        scripted.told(open="sleep 3")
+        put(directory / "lanes" / "scripted-0123.log")
         doctor = subprocess.Popen(
-            [sys.executable, "-c", "from tracelet.cli import main; main()", "doctor", "--backend", "moody"],
+            [sys.executable, "-c", "from tracelet.cli import main; main()", "doctor", "--backend", "scripted"],
             env=environment(),
             stdout=subprocess.DEVNULL,
         )
-        wait_until(lambda: moody.calls("open"))
+        wait_until(lambda: scripted.calls("open"))
         age(directory / "lanes")
         assert swept(directory) == {"lane logs": (1, 5)}
         assert len(list((directory / "lanes").iterdir())) == 1
@@ -331,7 +333,7 @@ class TestClearing:
         assert run_json("gc")["swept"] == []
         assert (folder / "thing.txt").exists()
 
-    def test_leases_of_the_dead_go_and_of_the_living_stay(self, queue: Moody, home: Path) -> None:
+    def test_leases_of_the_dead_go_and_of_the_living_stay(self, queue: Scripted, home: Path) -> None:
         outbox = Outbox(home / ".tracelet")
         mine, theirs, delivered = outbox.everything()
         assert outbox.take(mine, [current()], 60)
@@ -442,8 +444,8 @@ class TestBesideOthers:
         assert swept(Meddled.with_hook(directory, "thing", shutil.rmtree)) == {}
         assert not file.exists()
 
-    def test_a_draft_that_is_finished_meanwhile_is_not_left(self, moody: Moody, home: Path) -> None:
-        die_before_hashing('"moody"')
+    def test_a_draft_that_is_finished_meanwhile_is_not_left(self, scripted: Scripted, home: Path) -> None:
+        die_before_hashing('"scripted"')
         outbox = Outbox(home / ".tracelet")
         (path,) = outbox.every_draft()
         assert outbox.take_draft(path) is not None
@@ -478,7 +480,7 @@ class TestBesideOthers:
                 source.write_bytes(b"same")
                 os.utime(source, (1, 1))
                 manifest = Manifest("thing", ArtifactType.CONFIG, f"put{count}", time.time(), files=(file,))
-                parcel = Parcel("moody", RunInfo("r", "trials", 1.0), Labels(), {}, manifest, time.time())
+                parcel = Parcel("scripted", RunInfo("r", "trials", 1.0), Labels(), {}, manifest, time.time())
                 outbox.add(SealedArtifact(manifest, {"file": source}), parcel)
                 assert outbox.sealed(parcel).sources["file"].read_bytes() == b"same"
                 outbox.done(parcel)
@@ -515,7 +517,7 @@ class TestBesideOthers:
         assert sum(counts["blobs"]) + sum(counts["partial files"]) >= 600
         assert not [path for path in directory.rglob("*") if path.is_file()]
 
-    def test_a_sync_that_is_killed_leaves_what_it_had_to_the_next_one(self, queue: Moody, home: Path) -> None:
+    def test_a_sync_that_is_killed_leaves_what_it_had_to_the_next_one(self, queue: Scripted, home: Path) -> None:
         queue.told(put="sleep 1")
         before = len(queue.calls("put"))
         with no_lanes_after():
@@ -525,37 +527,39 @@ class TestBesideOthers:
             killed.communicate()
         queue.told()
         assert len(run_json("sync")["delivered"]) == 3
-        stored = run_json("ls", "trials", "--backend", "moody")["artifacts"]
+        stored = run_json("ls", "trials", "--backend", "scripted")["artifacts"]
         assert sorted((one["name"], one["version"]) for one in stored) == [
             ("one", "v0"),
             ("three", "v0"),
             ("two", "v0"),
         ]
 
-    def test_interrupted_it_begins_nothing_more_and_every_delivery_is_kept(self, moody: Moody, home: Path) -> None:
-        moody.told(put="away")
+    def test_interrupted_it_begins_nothing_more_and_every_delivery_is_kept(
+        self, scripted: Scripted, home: Path
+    ) -> None:
+        scripted.told(put="away")
         for name in ("first", "second"):
             program(
                 f"""
-                with experiment("moody", "moody-dumb", name="{name}") as exp:
+                with experiment("scripted", "scripted-dumb", name="{name}") as exp:
                     for thing in ("one", "two"):
                         exp.log_artifact(artifact(thing))
                 """
             )
-        moody.told(put="sleep 1")
-        before = len(moody.calls("put"))
+        scripted.told(put="sleep 1")
+        before = len(scripted.calls("put"))
         threads = threading.active_count()
 
         def see(step: Delivery) -> None:
-            if step.state is DeliveryState.BEGUN and step.backend == "moody":
+            if step.state is DeliveryState.BEGUN and step.backend == "scripted":
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(0.5)
 
         with pytest.raises(KeyboardInterrupt):
             sync(home / ".tracelet", TraceletSettings(), registry(), see)
         wait_until(lambda: threading.active_count() == threads)
-        assert len(moody.calls("put")) - before <= 2
-        moody.told()
+        assert len(scripted.calls("put")) - before <= 2
+        scripted.told()
         report = sync(home / ".tracelet", TraceletSettings(), registry(), lambda _: None)
         assert len(report.delivered) + 2 >= 8
         assert report.complete
@@ -600,32 +604,32 @@ def queue_one(directory: Path, name: str) -> Parcel:
     rendered = put(directory.parent / f"{name}-rendered" / "form.txt", "form").parent
     file = ArtifactFile("file", len(name), hashlib.sha256(name.encode()).hexdigest())
     manifest = Manifest(name, ArtifactType.MODEL, f"put-{name}", time.time(), files=(file,))
-    parcel = Parcel("moody", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, time.time())
+    parcel = Parcel("scripted", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, time.time())
     return Outbox(directory).add(SealedArtifact(manifest, {"file": source}, rendered=rendered), parcel)
 
 
 def rendering_of(directory: Path, parcel: Parcel) -> Path:
-    return directory / "outbox" / "trials" / "moody" / f"{parcel.key}.rendered"
+    return directory / "outbox" / "trials" / "scripted" / f"{parcel.key}.rendered"
 
 
 # -- what runs used
 
 
 def test_what_a_run_used_and_a_backend_did_not_note_is_told_by_doctor_and_noted_by_sync(
-    moody: Moody, experiment: Callable[..., Experiment]
+    scripted: Scripted, experiment: Callable[..., Experiment]
 ) -> None:
     exp = experiment()
     exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object(1, "n"))
-    moody.told(record_input="away")
+    scripted.told(record_input="away")
     exp.use_artifact("data")
     exp.stop()
-    assert "lineage: what runs used is still to be noted by moody (1 in number)" in run("doctor")
-    assert "left       trials: the use of data, to be noted by moody: moody is out" in run("sync", code=1)
+    assert "lineage: what runs used is still to be noted by scripted (1 in number)" in run("doctor")
+    assert "left       trials: the use of data, to be noted by scripted: scripted is out" in run("sync", code=1)
     (left,) = run_json("sync", code=1)["uses_left"]
     assert (left["run"], left["name"], left["reason"]) != ("", "data", "")
-    moody.told(open="away")
-    assert "moody is out" in run_json("sync", code=1)["uses_left"][0]["reason"]
-    moody.told()
+    scripted.told(open="away")
+    assert "scripted is out" in run_json("sync", code=1)["uses_left"][0]["reason"]
+    scripted.told()
     assert "noted      what runs used: 1" in run("sync")
     assert run_json("sync")["uses_noted"] == 0
     assert "lineage" not in run("doctor")

@@ -15,7 +15,7 @@ import pytest
 from bags import Bag
 from fsspec.implementations.memory import MemoryFileSystem
 from making import settle, write
-from watching import Moody
+from watching import Scripted
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig, IntegrityError, LoggedArtifact
 from tracelet.core.storage.blob_store import LocalStore, RemoteStore, open_store
@@ -169,9 +169,9 @@ def test_a_version_that_is_unchanged_is_whole(
 
 @damaged
 def test_what_waits_does_not_rest_on_a_damaged_blob(
-    experiment: Callable[..., Experiment], moody: Moody, home: Path, damage: Callable[[Path], None]
+    experiment: Callable[..., Experiment], scripted: Scripted, home: Path, damage: Callable[[Path], None]
 ) -> None:
-    moody.told(put="away")
+    scripted.told(put="away")
     exp = experiment()
     write(home / "f", BYTES)
 
@@ -181,7 +181,7 @@ def test_what_waits_does_not_rest_on_a_damaged_blob(
     log("first")
     damage(LocalStore(home / ".tracelet").path(SHA256))
     log("second")
-    moody.told()
+    scripted.told()
     assert exp.flush() == 0
     for name in ("first", "second"):
         assert (exp.get_artifact(name).download() / "f").read_bytes() == BYTES
@@ -287,7 +287,7 @@ def logged(home: Path) -> LoggedArtifact:
 
 def on_a_bad_line(logged: LoggedArtifact, *damages: bytes | None) -> LoggedArtifact:
     """The same artifact, where each thing that is fetched comes as that, or, for None, as it is."""
-    honest, coming = logged._shelf, list(damages)
+    honest, coming = logged._content, list(damages)
 
     def request(what: str, size: int | None = None, **arguments: Any) -> Any:
         if what == "remedy":
@@ -300,7 +300,7 @@ def on_a_bad_line(logged: LoggedArtifact, *damages: bytes | None) -> LoggedArtif
                 (arguments["dest"] / path).write_bytes(data)
         return None
 
-    return attrs.evolve(logged, shelf=attrs.evolve(honest, request=request))
+    return attrs.evolve(logged, content=attrs.evolve(honest, request=request))
 
 
 def test_what_was_damaged_on_its_way_is_fetched_once_more(logged: LoggedArtifact, tmp_path: Path) -> None:
@@ -310,14 +310,14 @@ def test_what_was_damaged_on_its_way_is_fetched_once_more(logged: LoggedArtifact
 
 
 def test_what_a_backend_finds_damaged_itself_is_fetched_once_more(logged: LoggedArtifact, tmp_path: Path) -> None:
-    honest, refusals = logged._shelf, ["a zip of the artifact is damaged"]
+    honest, refusals = logged._content, ["a zip of the artifact is damaged"]
 
     def request(what: str, size: int | None = None, **arguments: Any) -> Any:
         if refusals:
             raise IntegrityError(refusals.pop())
         return honest.request(what, size, **arguments)
 
-    folder = attrs.evolve(logged, shelf=attrs.evolve(honest, request=request)).download(tmp_path / "out")
+    folder = attrs.evolve(logged, content=attrs.evolve(honest, request=request)).download(tmp_path / "out")
     assert (folder / "small").read_bytes() == b"small"
 
 

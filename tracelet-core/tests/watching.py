@@ -1,4 +1,4 @@
-"""The backend `moody` from outside, and the lanes' processes on this machine."""
+"""The backend `scripted` from outside, and the lanes' processes on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RUN = os.environ["TRACELET_TEST_RUN"] = uuid.uuid4().hex
 
 
 @attrs.define
-class Moody:
-    """The backend `moody`, from outside: what it is told to do, and what it was asked."""
+class Scripted:
+    """The backend `scripted`, from outside: what it is told to do, and what it was asked."""
 
     place: Path
 
     def told(self, **misdeeds: str) -> None:
         """Misbehave so from now on, method by method."""
-        (self.place / "mood").write_text(json.dumps(misdeeds))
+        (self.place / "script").write_text(json.dumps(misdeeds))
 
     def calls(self, method: str) -> list[int]:
         """The processes in which a method was called."""
@@ -34,8 +34,8 @@ class Moody:
 
 
 def beside(exp: Experiment) -> Experiment:
-    """The experiment of that name as this process reads it from moody's place, without a lane."""
-    return Experiment(exp.name, backend="moody-inline", artifacts=True)
+    """The experiment of that name as this process reads it from scripted's place, without a lane."""
+    return Experiment(exp.name, backend="scripted-inline", artifacts=True)
 
 
 class _Started:

@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from servers import programs
+from servers.faulty_proxy import FaultyProxy
 from servers.mlflow_server import MlflowServer
-from servers.wicket import Wicket
 
 # MLflow's own code, where it opens a database
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -140,13 +140,13 @@ def test_every_kind_of_trouble_is_told_in_time_and_made_good(
     """Refused, failing, locked out or silent in the middle of a run: queued, then delivered, each version once."""
     code = STEP_BY_STEP.replace("in TROUBLES", f"in {list(TROUBLES)}")
     folder = tmp_path / "program"
-    with Wicket(server.process.port) as wicket:
-        environ = {"MLFLOW_TRACKING_URI": wicket.url, "TRACELET_DEADLINE": "4"}
+    with FaultyProxy(server.process.port) as proxy:
+        environ = {"MLFLOW_TRACKING_URI": proxy.url, "TRACELET_DEADLINE": "4"}
         process = programs.begin(code, folder, environ)
         for trouble in TROUBLES:
             for mode, step in ((trouble, trouble), ("pass", f"{trouble}-over")):
                 wait_for(folder / f"at-{step}", process)
-                wicket.set(mode)
+                proxy.set(mode)
                 (folder / f"past-{step}").touch()
         report = programs.finish(process)
     assert {trouble: told[0] for trouble, told in report.items()} == TROUBLES
@@ -162,12 +162,12 @@ def test_an_outage_at_logging_time_keeps_mlflows_form_of_a_model(
     server: MlflowServer, client: MlflowClient, tmp_path: Path
 ) -> None:
     """A later process delivers it: registered, with alias and signature, in a run of its own."""
-    with Wicket(server.process.port) as wicket:
-        environ = {"MLFLOW_TRACKING_URI": wicket.url, "TRACELET_DIR": str(tmp_path / "tracelet")}
-        wicket.set("refused")
+    with FaultyProxy(server.process.port) as proxy:
+        environ = {"MLFLOW_TRACKING_URI": proxy.url, "TRACELET_DIR": str(tmp_path / "tracelet")}
+        proxy.set("refused")
         logged, error, _ = programs.run(MODEL, tmp_path / "first", {**environ, "TRACELET_STOP_TIMEOUT": "3"})
         assert (logged, error) == ([], "BackendUnavailable")
-        wicket.set("pass")
+        proxy.set("pass")
         assert programs.run(START.replace("NAME", "'late'"), tmp_path / "second", environ) == 0
     version = client.get_model_version_by_alias("late-line", "v1-0-0")
     assert version.version == client.get_model_version_by_alias("late-line", "best").version == "1"
@@ -215,15 +215,15 @@ def test_an_experiment_that_was_deleted_is_told_and_can_be_restored(
 def test_a_server_killed_in_the_middle_of_100_megabytes_gets_them_once(tmp_path: Path) -> None:
     """`log_artifact` returns in time; a new process, when the server is there again, delivers exactly once."""
     (tmp_path / "server").mkdir()
-    with MlflowServer(tmp_path / "server") as server, Wicket(server.process.port) as wicket:
+    with MlflowServer(tmp_path / "server") as server, FaultyProxy(server.process.port) as proxy:
         environ = {
-            "MLFLOW_TRACKING_URI": wicket.url,
+            "MLFLOW_TRACKING_URI": proxy.url,
             "TRACELET_DIR": str(tmp_path / "tracelet"),
             "TRACELET_DEADLINE": "10",
         }
         process = programs.begin(LARGE, tmp_path / "first", environ)
         wait_for(tmp_path / "first" / "go", process)
-        wicket.after(40_000_000, server.process.kill)
+        proxy.after(40_000_000, server.process.kill)
         took, error, message = programs.finish(process)
         assert error == "BackendUnavailable", message
         assert programs.soon(took, 10 + 105 + 5)

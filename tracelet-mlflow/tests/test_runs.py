@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from servers import programs
+from servers.faulty_proxy import FaultyProxy
 from servers.mlflow_server import MlflowServer
-from servers.wicket import Wicket
 
 RACE = """
 import json, sys, time
@@ -216,17 +216,17 @@ def test_what_waits_for_a_run_that_was_deleted_is_delivered(
     server: MlflowServer, client: MlflowClient, tmp_path: Path
 ) -> None:
     """Its models were refused for ever, for MLflow notes nothing in a deleted run."""
-    with Wicket(server.process.port) as wicket:
-        environ = {"MLFLOW_TRACKING_URI": wicket.url, "TRACELET_DIR": str(tmp_path / "tracelet")}
+    with FaultyProxy(server.process.port) as proxy:
+        environ = {"MLFLOW_TRACKING_URI": proxy.url, "TRACELET_DIR": str(tmp_path / "tracelet")}
         limits = {"TRACELET_DEADLINE": "4", "TRACELET_STOP_TIMEOUT": "4"}
         process = programs.begin(STEP + LATE, tmp_path / "first", {**environ, **limits})
         reached(tmp_path / "first", process)
-        wicket.set("refused")
+        proxy.set("refused")
         (tmp_path / "first" / "past").touch()
         first, queued = programs.finish(process)
         assert queued == ["mlflow"]
         client.delete_run(first)
-        wicket.set("pass")
+        proxy.set("pass")
         left, contents = programs.run(DELIVERED, tmp_path / "second", environ)
     assert (left, contents) == (0, [["a-custom", "v0", 1], ["a-model", "v0", 2]])
     (run,) = client.search_runs([client.get_experiment_by_name("late-run").experiment_id])

@@ -13,8 +13,8 @@ import pytest
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from servers import programs
+from servers.faulty_proxy import FaultyProxy
 from servers.mlflow_server import MlflowServer
-from servers.wicket import Wicket
 from tracelet.exceptions import BackendUnavailable
 from tracelet_mlflow.readback import ReadBack
 
@@ -71,17 +71,17 @@ def told(server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the program says, by step, the versions there are, and the requests of each step."""
     folder = tmp_path_factory.mktemp("uploads")
     requests = {}
-    with Wicket(server.process.port) as wicket:
+    with FaultyProxy(server.process.port) as proxy:
         code = LOG.replace("in STEPS", f"in {list(STEPS)}")
-        process = programs.begin(code, folder, {"MLFLOW_TRACKING_URI": wicket.url})
+        process = programs.begin(code, folder, {"MLFLOW_TRACKING_URI": proxy.url})
         for name, (what, times) in STEPS.items():
             wait_for(folder / f"at-{name}", process)
-            before = len(wicket.requests)
-            wicket.damage(what, times)
+            before = len(proxy.requests)
+            proxy.damage(what, times)
             (folder / f"past-{name}").touch()
             wait_for(folder / f"at-{name}-over", process)
-            wicket.damage(b"", 0)
-            requests[name] = wicket.requests[before:]
+            proxy.damage(b"", 0)
+            requests[name] = proxy.requests[before:]
             (folder / f"past-{name}-over").touch()
         report, versions = programs.finish(process)
     return report, versions, requests

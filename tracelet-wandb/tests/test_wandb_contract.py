@@ -11,7 +11,7 @@ import pytest
 
 from servers.wandb_server import WandbServer, wandb_server
 from tracelet.testing import BackendContract, programs
-from tracelet.testing.workbench import Bench
+from tracelet.testing.contract_fixtures import Bench
 
 
 class TestWandb(BackendContract):
@@ -112,10 +112,10 @@ class TestWandbOffline(BackendContract):
             driver.begin(programs.log_threaded, bench.experiment, "wandb", recipes[number * 4 : number * 4 + 4])
         for number in range(2):
             assert bench.driver(f"program-{number}").result() >= 4
-        desk = bench.desk()
-        listed = desk.list("model")
+        opened = bench.open()
+        listed = opened.list("model")
         assert sorted(one.number for one in listed) == list(range(8))
-        got = [desk.content(one, bench.new_folder("got"))["x"] for one in listed]
+        got = [opened.content(one, bench.new_folder("got"))["x"] for one in listed]
         assert sorted(got) == [f"content {number}".encode() for number in range(8)]
         outbox = Path(bench.environ["TRACELET_DIR"]) / "outbox"
         assert len(list(outbox.glob(f"{bench.experiment}/wandb/*.json"))) == 8

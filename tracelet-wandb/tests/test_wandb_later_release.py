@@ -16,7 +16,7 @@ from servers import wandb_user as user
 from servers.wandb_server import WandbServer, wandb_server
 from tracelet.exceptions import NewerFormat
 from tracelet.plugin import Labels, StoredArtifact
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
 from tracelet.testing.samples import Samples
 from tracelet_wandb import tracelet_backends
@@ -37,8 +37,8 @@ class Place:
     folder: Path
     experiment: str
 
-    def opened(self) -> Desk:
-        return Desk(self.ours, uuid.uuid4().hex, "wandb", self.experiment, self.folder / uuid.uuid4().hex)
+    def opened(self) -> BackendProcess:
+        return BackendProcess(self.ours, uuid.uuid4().hex, "wandb", self.experiment, self.folder / uuid.uuid4().hex)
 
     def note(self, name: str, version: str) -> dict[str, Any]:
         shown = self.user.call(user.look, f"somebody/{self.experiment}/{name}:{version}")
@@ -90,13 +90,13 @@ def found(stored: StoredArtifact | None) -> StoredArtifact:
 
 
 def test_a_note_says_its_schema_and_one_without_is_an_earlier_releases(place: Place, samples: Samples) -> None:
-    desk = place.opened()
-    put = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0"))
+    opened = place.opened()
+    put = opened.put(samples.seal("model", {"x": b"1"}), Labels("1.0"))
     assert place.note("model", "v0")["schema"] == 1
     place.change_note("model", "v0", schema=None)
     for ref in ("latest", "1.0", f"put:{put.manifest.put_id}", f"sha256:{put.manifest.digest[:8]}"):
-        assert found(desk.find("model", ref)) == put
-    desk.close()
+        assert found(opened.find("model", ref)) == put
+    opened.close()
 
 
 @pytest.mark.parametrize("schema", ["two", True, 0])
@@ -104,75 +104,75 @@ def test_a_schema_that_somebody_edited_to_no_number_is_passed_over(
     place: Place, samples: Samples, schema: object
 ) -> None:
     """As is whatever else somebody does to the note: the file in the version tells all."""
-    desk = place.opened()
-    put = desk.put(samples.seal("model", {"x": b"1"}))
+    opened = place.opened()
+    put = opened.put(samples.seal("model", {"x": b"1"}))
     place.change_note("model", "v0", schema=schema)
-    assert found(desk.find("model")).manifest == put.manifest
-    desk.close()
+    assert found(opened.find("model")).manifest == put.manifest
+    opened.close()
 
 
 def test_a_field_that_a_later_release_added_is_there_after_the_note_was_written_again(
     place: Place, samples: Samples
 ) -> None:
-    desk = place.opened()
-    stored = desk.put(samples.seal("model", {"x": b"1"}))
+    opened = place.opened()
+    stored = opened.put(samples.seal("model", {"x": b"1"}))
     place.change_note("model", "v0", colour="red")
-    assert desk.relabel(stored, Labels("1.0", ("best",))).version == "1.0"
+    assert opened.relabel(stored, Labels("1.0", ("best",))).version == "1.0"
     note = place.note("model", "v0")
     assert (note["colour"], note["label"]) == ("red", "1.0")
-    desk.close()
+    opened.close()
 
 
 def test_a_version_of_a_later_release_is_told_and_hides_no_other(place: Place, samples: Samples) -> None:
-    desk = place.opened()
-    first = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0"))
-    second = desk.put(samples.seal("model", {"x": b"2"}))
+    opened = place.opened()
+    first = opened.put(samples.seal("model", {"x": b"1"}), Labels("1.0"))
+    second = opened.put(samples.seal("model", {"x": b"2"}))
     newer = place.change_note("model", "v1", schema=2)
     with pytest.raises(NewerFormat, match=f"model:v1: .*{UPGRADE}") as told:
-        desk.list()
+        opened.list()
     assert [one.number for one in told.value.answers] == [0]
     for ref in ("latest", "v1", f"put:{second.manifest.put_id}"):
         with pytest.raises(NewerFormat, match=UPGRADE):
-            desk.find("model", ref)
+            opened.find("model", ref)
     for ref in ("v0", "1.0", f"put:{first.manifest.put_id}", f"sha256:{first.manifest.digest[:8]}"):
-        assert found(desk.find("model", ref)).number == 0
-    for change in (lambda: desk.relabel(second, Labels(None, ("best",))), lambda: desk.delete(second)):
+        assert found(opened.find("model", ref)).number == 0
+    for change in (lambda: opened.relabel(second, Labels(None, ("best",))), lambda: opened.delete(second)):
         with pytest.raises(NewerFormat, match=UPGRADE):
             change()
-    assert desk.put(samples.seal("model", {"x": b"3"})).number == 2
+    assert opened.put(samples.seal("model", {"x": b"3"})).number == 2
     assert place.note("model", "v1") == newer
-    desk.close()
+    opened.close()
 
 
 def test_a_run_says_its_schema_and_keeps_what_a_later_release_added(place: Place, samples: Samples) -> None:
     """How the run has ended is written into it, where an earlier release had not done so."""
     run = uuid.uuid4().hex
-    desk = place.opened()
-    desk.deliver(samples.seal("model", {"x": b"1"}), run=run)
-    desk.close()
+    opened = place.opened()
+    opened.deliver(samples.seal("model", {"x": b"1"}), run=run)
+    opened.close()
     config = place.config(run)
     assert config["schema"] == 1
     earlier = {key: value for key, value in config.items() if key not in {"schema", "ended"}}
     place.change_config(run, {**earlier, "colour": "red"})
-    desk = place.opened()
-    desk.deliver(samples.seal("model", {"x": b"2"}), run=run)
-    desk.close()
+    opened = place.opened()
+    opened.deliver(samples.seal("model", {"x": b"2"}), run=run)
+    opened.close()
     after = place.config(run)
     assert (after["colour"], after["ended"]) == ("red", "finished")
 
 
 def test_a_run_of_a_later_release_gets_nothing_and_stays_as_it_is(place: Place, samples: Samples) -> None:
     run = uuid.uuid4().hex
-    desk = place.opened()
-    desk.deliver(samples.seal("model", {"x": b"1"}), run=run)
-    desk.close()
+    opened = place.opened()
+    opened.deliver(samples.seal("model", {"x": b"1"}), run=run)
+    opened.close()
     newer = {**place.config(run), "schema": 2}
     del newer["ended"]
     place.change_config(run, newer)
-    desk = place.opened()
+    opened = place.opened()
     with pytest.raises(NewerFormat, match=f"the run {run} on W&B {UPGRADE}"):
-        desk.deliver(samples.seal("model", {"x": b"2"}), run=run)
-    desk.close()
+        opened.deliver(samples.seal("model", {"x": b"2"}), run=run)
+    opened.close()
     assert place.config(run) == newer
     assert len(place.server.project(place.experiment)["collections"]["model"]["versions"]) == 1
 

@@ -26,7 +26,7 @@ from tracelet.exceptions import (
     IntegrityError,
 )
 from tracelet.plugin import Labels, StoredArtifact
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
 from tracelet.testing.samples import Samples
 from tracelet_wandb import tracelet_backends
@@ -47,8 +47,10 @@ class Lab:
     user: Driver
     folder: Path
 
-    def desk(self, experiment: str, driver: Driver | None = None) -> Desk:
-        return Desk(driver or self.writer, uuid.uuid4().hex, "wandb", experiment, self.folder / uuid.uuid4().hex)
+    def open(self, experiment: str, driver: Driver | None = None) -> BackendProcess:
+        return BackendProcess(
+            driver or self.writer, uuid.uuid4().hex, "wandb", experiment, self.folder / uuid.uuid4().hex
+        )
 
 
 #: For what may differ between a server of today and one that offers its clients nothing.
@@ -74,15 +76,15 @@ def experiment() -> str:
 
 
 @pytest.fixture
-def desk(lab: Lab, experiment: str) -> Iterator[Desk]:
-    made = lab.desk(experiment)
+def opened(lab: Lab, experiment: str) -> Iterator[BackendProcess]:
+    made = lab.open(experiment)
     yield made
     made.close()
 
 
 @pytest.fixture
-def reading(lab: Lab, experiment: str) -> Iterator[Desk]:
-    made = lab.desk(experiment, lab.reader)
+def reading(lab: Lab, experiment: str) -> Iterator[BackendProcess]:
+    made = lab.open(experiment, lab.reader)
     yield made
     made.close()
 
@@ -105,7 +107,7 @@ def found(stored: StoredArtifact | None) -> StoredArtifact:
 
 
 def test_wandbs_own_user_sees_an_ordinary_artifact(
-    lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """Its type, description, metadata, aliases, files under their own names, references as references; and its run."""
     sealed = samples.seal(
@@ -117,7 +119,7 @@ def test_wandbs_own_user_sees_an_ordinary_artifact(
         objects={"config": {"lr": 0.1}},
         references=[("s3://bucket/data/train.tar.gz", 5_000_000_000, "the data")],
     )
-    desk.put(sealed, Labels("v1.2.0", ("best",)))
+    opened.put(sealed, Labels("v1.2.0", ("best",)))
     shown = lab.user.call(user.look, path_of(experiment, "model", "v1.2.0"))
     assert (shown["type"], shown["version"], shown["description"]) == ("model", "v0", "a *model*")
     assert shown["aliases"] == ["best", "latest", "v1.2.0"]
@@ -138,21 +140,21 @@ def test_wandbs_own_user_sees_an_ordinary_artifact(
 
 @BOTH
 def test_the_sdks_own_download_gives_the_same_bytes(
-    lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """Somebody without Tracelet gets every file, and the manifest beside them."""
     sealed = samples.seal("model", {"a.bin": b"1" * 1000, "d/b.bin": b"2" * 1000})
-    desk.put(sealed)
+    opened.put(sealed)
     got = lab.user.call(user.download, path_of(experiment, "model", "latest"), tmp_path / "native")
     assert got.pop("tracelet.json") == sealed.manifest.to_json().encode()
     assert got == {"a.bin": b"1" * 1000, "d/b.bin": b"2" * 1000}
 
 
 @BOTH
-def test_lineage_is_wandbs_own(lab: Lab, desk: Desk, samples: Samples, experiment: str) -> None:
+def test_lineage_is_wandbs_own(lab: Lab, opened: BackendProcess, samples: Samples, experiment: str) -> None:
     """What is used is an input of the run, and what is logged is its output."""
-    stored = desk.put(samples.seal("data", {"x": b"1"}))
-    desk.record_input(stored)
+    stored = opened.put(samples.seal("data", {"x": b"1"}))
+    opened.record_input(stored)
     project = lab.server.project(experiment)
     (version,) = project["collections"]["data"]["versions"]
     (run,) = project["runs"]
@@ -161,24 +163,24 @@ def test_lineage_is_wandbs_own(lab: Lab, desk: Desk, samples: Samples, experimen
 
 
 def test_the_use_of_a_version_that_is_gone_is_not_tried_for_ever(
-    lab: Lab, desk: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """W&B refuses the use of what is not committed, or not any more."""
-    stored = desk.put(samples.seal("data", {"x": b"1"}))
+    stored = opened.put(samples.seal("data", {"x": b"1"}))
     lab.server.set_states(experiment, version=("data", 0, "DELETED"))
     with pytest.raises(ArtifactNotFound, match="gone"):
-        desk.record_input(stored)
+        opened.record_input(stored)
 
 
 # -- names and aliases
 
 
 def test_an_alias_that_looks_like_a_version_fools_nobody(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """Somebody gives v0 the alias ``v7``: the SDK then calls it v7, and it still is v0; there is no v7."""
-    desk.put(samples.seal("model", {"x": b"0"}))
-    desk.put(samples.seal("model", {"x": b"1"}))
+    opened.put(samples.seal("model", {"x": b"0"}))
+    opened.put(samples.seal("model", {"x": b"1"}))
     lab.user.call(user.edit, path_of(experiment, "model", "v0"), aliases=("v7",))
     assert lab.user.call(user.look, path_of(experiment, "model", "v0"))["version"] == "v7"
     assert found(reading.find("model", "v0")).number == 0
@@ -189,21 +191,23 @@ def test_an_alias_that_looks_like_a_version_fools_nobody(
 
 @BOTH
 def test_a_version_like_alias_does_not_hide_the_true_version(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """The alias ``v1`` is on v0 and there is a v1: a look for v1 finds v1, and its bytes."""
-    desk.put(samples.seal("model", {"x": b"0"}))
+    opened.put(samples.seal("model", {"x": b"0"}))
     lab.user.call(user.edit, path_of(experiment, "model", "v0"), aliases=("v1",))
-    desk.put(samples.seal("model", {"x": b"1"}))
+    opened.put(samples.seal("model", {"x": b"1"}))
     one = found(reading.find("model", "v1"))
     assert one.number == 1
     assert reading.content(one, tmp_path / "got") == {"x": b"1"}
 
 
-def test_code_may_have_the_names_that_wandb_keeps_for_its_own(desk: Desk, reading: Desk, samples: Samples) -> None:
+def test_code_may_have_the_names_that_wandb_keeps_for_its_own(
+    opened: BackendProcess, reading: BackendProcess, samples: Samples
+) -> None:
     """The SDK refuses the type ``code`` with a name that begins with ``source-``."""
-    desk.put(samples.seal("source-main", {"train.py": b"pass"}, type=ArtifactType.CODE))
-    desk.put(samples.seal("main", {"train.py": b"pass"}, type=ArtifactType.CODE))
+    opened.put(samples.seal("source-main", {"train.py": b"pass"}, type=ArtifactType.CODE))
+    opened.put(samples.seal("main", {"train.py": b"pass"}, type=ArtifactType.CODE))
     listed = reading.list(type=ArtifactType.CODE)
     assert sorted(one.manifest.name for one in listed) == ["main", "source-main"]
     assert reading.list("source-main", ArtifactType.CODE)[0].manifest.type is ArtifactType.CODE
@@ -211,12 +215,12 @@ def test_code_may_have_the_names_that_wandb_keeps_for_its_own(desk: Desk, readin
 
 @BOTH
 def test_a_name_that_wandb_has_with_another_type_is_refused(
-    lab: Lab, desk: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """Somebody has a collection of that name already: the error says so, and it is not tried again."""
     lab.user.call(user.log_natively, experiment, "results", "their-type", b"1")
     with pytest.raises(ArtifactError, match="Choose another name"):
-        desk.put(samples.seal("results", {"x": b"1"}))
+        opened.put(samples.seal("results", {"x": b"1"}))
 
 
 @BOTH
@@ -224,14 +228,14 @@ def test_names_that_the_server_takes_for_one_are_refused(lab: Lab, samples: Samp
     """On a server that does not tell cases apart, ``model`` and ``MODEL`` would share their versions."""
     lab.server.fault(folds_case=True)
     try:
-        desk = lab.desk(experiment)
-        desk.put(samples.seal("model", {"x": b"1"}))
+        opened = lab.open(experiment)
+        opened.put(samples.seal("model", {"x": b"1"}))
         with pytest.raises(ArtifactError, match="choose another name"):
-            desk.deliver(samples.seal("MODEL", {"x": b"2"}))
-        other = lab.desk(experiment.upper())
+            opened.deliver(samples.seal("MODEL", {"x": b"2"}))
+        other = lab.open(experiment.upper())
         with pytest.raises((ArtifactError, BackendError), match="does not tell"):
             other.put(samples.seal("other", {"x": b"2"}))
-        desk.close()
+        opened.close()
         other.close()
     finally:
         lab.server.fault()
@@ -239,10 +243,10 @@ def test_names_that_the_server_takes_for_one_are_refused(lab: Lab, samples: Samp
 
 @BOTH
 def test_what_somebody_logs_without_tracelet_is_not_ours(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """It has no manifest; it takes ``latest`` in W&B, and the newest of ours is still found."""
-    put = desk.put(samples.seal("model", {"x": b"1"}, type=ArtifactType.MODEL))
+    put = opened.put(samples.seal("model", {"x": b"1"}, type=ArtifactType.MODEL))
     assert lab.user.call(user.log_natively, experiment, "model", "model", b"theirs", ["theirs"]) == "v1"
     lab.user.call(user.log_natively, experiment, "other", "their-type", b"theirs")
     assert [one.number for one in reading.list()] == [0]
@@ -250,55 +254,55 @@ def test_what_somebody_logs_without_tracelet_is_not_ours(
     assert reading.find("model", "v1") is None
     assert reading.find("model", "theirs") is None
     assert found(reading.find("model", f"put:{put.manifest.put_id}")).number == 0
-    assert desk.put(samples.seal("model", {"x": b"2"}, type=ArtifactType.MODEL)).number == 2
+    assert opened.put(samples.seal("model", {"x": b"2"}, type=ArtifactType.MODEL)).number == 2
 
 
 @BOTH
 def test_content_that_some_older_version_has_is_a_version_of_its_own(
-    lab: Lab, desk: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """W&B gives its own users the version that has the same content already; a put is found by its own one."""
     contents = (b"1", b"2", b"1")
     native = [lab.user.call(user.log_natively, experiment, "theirs", "model", content) for content in contents]
     assert native == ["v0", "v1", "v0"]
-    assert [desk.put(samples.seal("ours", {"x": content})).number for content in contents] == [0, 1, 2]
+    assert [opened.put(samples.seal("ours", {"x": content})).number for content in contents] == [0, 1, 2]
 
 
 @BOTH
 def test_the_newest_that_is_left_is_found_where_the_newest_was_deleted(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples
 ) -> None:
     """W&B's own ``latest`` may be gone with it, and every way of finding still finds."""
     first, second = samples.seal("model", {"x": b"1"}), samples.seal("model", {"x": b"2"})
-    desk.put(first, Labels("1.0", ("best",)))
-    desk.delete(desk.put(second))
+    opened.put(first, Labels("1.0", ("best",)))
+    opened.delete(opened.put(second))
     digest, put_id = first.manifest.digest, first.manifest.put_id
     for ref in ("latest", "v0", "1.0", "best", f"sha256:{digest}", f"sha256:{digest[:8]}", f"put:{put_id}"):
         assert found(reading.find("model", ref)).number == 0, ref
     assert reading.find("model", f"put:{second.manifest.put_id}") is None
-    assert desk.put(samples.seal("model", {"x": b"3"})).number == 2
+    assert opened.put(samples.seal("model", {"x": b"3"})).number == 2
     assert found(reading.find("model")).number == 2
 
 
 def test_what_somebody_logs_with_another_digest_hinders_nothing(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """A server of today takes digests by XXH128, and a collection may have both."""
-    put = desk.put(samples.seal("model", {"x": b"1"}, type=ArtifactType.MODEL))
+    put = opened.put(samples.seal("model", {"x": b"1"}, type=ArtifactType.MODEL))
     assert lab.user.call(user.log_natively, experiment, "model", "model", b"theirs", [], "XXH128") == "v1"
     got = lab.user.call(user.download, path_of(experiment, "model", "v1"), tmp_path / "native")
     assert got == {"native.bin": b"theirs"}
     assert [one.number for one in reading.list()] == [0]
     assert reading.content(found(reading.find("model")), tmp_path / "got") == {"x": b"1"}
     assert found(reading.find("model", f"put:{put.manifest.put_id}")).number == 0
-    assert desk.put(samples.seal("model", {"x": b"2"}, type=ArtifactType.MODEL)).number == 2
+    assert opened.put(samples.seal("model", {"x": b"2"}, type=ArtifactType.MODEL)).number == 2
 
 
 # -- metadata
 
 
 def test_metadata_beyond_wandbs_limits_is_kept_in_the_manifest(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """W&B takes 100 keys, and no infinities; it shows what it can."""
     metadata = {
@@ -310,7 +314,7 @@ def test_metadata_beyond_wandbs_limits_is_kept_in_the_manifest(
         **{f"key-{number:03}": number for number in range(150)},
     }
     sealed = samples.seal("model", metadata=metadata)
-    desk.put(sealed)
+    opened.put(sealed)
     assert found(reading.find("model")).manifest.to_json() == sealed.manifest.to_json()
     shown = lab.user.call(user.look, path_of(experiment, "model", "v0"))["metadata"]
     assert len(shown) == 100
@@ -321,24 +325,24 @@ def test_metadata_beyond_wandbs_limits_is_kept_in_the_manifest(
 
 @BOTH
 def test_a_version_whose_metadata_somebody_replaced_is_still_found(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """The note among the metadata is gone: the manifest's own file in the artifact tells all."""
-    put = desk.put(samples.seal("model", {"x": b"1"}), Labels(None, ("best",)))
+    put = opened.put(samples.seal("model", {"x": b"1"}), Labels(None, ("best",)))
     lab.user.call(user.edit, path_of(experiment, "model", "v0"), metadata={"theirs": 1})
     digest, put_id = put.manifest.digest, put.manifest.put_id
     for ref in ("latest", "v0", "best", f"sha256:{digest}", f"sha256:{digest[:8]}", f"put:{put_id}"):
         assert found(reading.find("model", ref)).manifest == put.manifest
     assert reading.content(found(reading.find("model")), tmp_path / "got") == {"x": b"1"}
-    assert desk.deliver(samples.seal("model", {"x": b"1"}), Labels("1.0")).stored.label == "1.0"
+    assert opened.deliver(samples.seal("model", {"x": b"1"}), Labels("1.0")).stored.label == "1.0"
     assert found(reading.find("model", "1.0")).label == "1.0"
 
 
 def test_a_note_that_describes_another_artifact_is_not_believed(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """Somebody puts another manifest, sound in itself, into the metadata: its bytes are not handed out."""
-    desk.put(samples.seal("model", {"x": b"1", "y": b"2"}))
+    opened.put(samples.seal("model", {"x": b"1", "y": b"2"}))
     other = samples.seal("model", {"x": b"1"})
     note = {"digest": other.manifest.digest, "put_id": other.manifest.put_id, "manifest": other.manifest.to_json()}
     lab.user.call(user.edit, path_of(experiment, "model", "v0"), metadata={"tracelet": note})
@@ -356,28 +360,28 @@ def test_every_version_is_found_whatever_the_server_makes_of_filters(
     """W&B's filters are not documented for projects: where they do not work every version is looked at."""
     lab.server.fault(filters=filters)
     try:
-        desk = lab.desk(experiment)
+        opened = lab.open(experiment)
         sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(4)]
         for number, one in enumerate(sealed):
-            desk.put(one, Labels(f"1.{number}"))
+            opened.put(one, Labels(f"1.{number}"))
         for number, one in enumerate(sealed):
             for ref in (f"put:{one.manifest.put_id}", f"sha256:{one.manifest.digest[:10]}"):
-                assert found(desk.find("model", ref)).number == number
-        assert desk.find("model", "put:0123") is None
-        assert desk.find("model", f"sha256:{'0' * 64}") is None
-        desk.close()
+                assert found(opened.find("model", ref)).number == number
+        assert opened.find("model", "put:0123") is None
+        assert opened.find("model", f"sha256:{'0' * 64}") is None
+        opened.close()
     finally:
         lab.server.fault()
 
 
 @BOTH
 def test_finding_asks_no_more_for_many_versions_than_for_few(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples
 ) -> None:
     """One query for a name, two for a digest or a put; a listing asks once for a page of versions."""
     sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(12)]
     for number, one in enumerate(sealed):
-        desk.put(one, Labels(None, ("best",) if number == 3 else ()))
+        opened.put(one, Labels(None, ("best",) if number == 3 else ()))
     refs = {"latest": 1, "v5": 1, "best": 1, f"put:{sealed[2].manifest.put_id}": 2}
     refs |= {f"sha256:{sealed[4].manifest.digest[:9]}": 2, "sha256:000000": 2, "absent": 1}
     for ref, most in refs.items():
@@ -396,13 +400,13 @@ def test_finding_asks_no_more_for_many_versions_than_for_few(
 
 @pytest.mark.parametrize("status", [400, 402, 413])
 def test_what_the_server_will_never_take_is_final_and_told_in_its_words(
-    lab: Lab, desk: Desk, samples: Samples, status: int
+    lab: Lab, opened: BackendProcess, samples: Samples, status: int
 ) -> None:
     """As it is, until somebody pays, or for its length: no later attempt helps."""
     lab.server.fault("CreateArtifact", f"refusal:{status}:storage limit of the team exceeded")
     try:
         with pytest.raises(BackendError, match=r"refuses this: storage limit of the team exceeded$") as told:
-            desk.put(samples.seal("model", {"x": b"1"}))
+            opened.put(samples.seal("model", {"x": b"1"}))
     finally:
         lab.server.fault()
     assert not told.value.retryable
@@ -410,13 +414,13 @@ def test_what_the_server_will_never_take_is_final_and_told_in_its_words(
 
 @pytest.mark.parametrize("operation", ["CreateArtifact", "CreateArtifactFiles", "CommitArtifact", "DeleteArtifact"])
 def test_a_server_that_may_not_is_a_matter_of_credentials_whatever_words_it_has(
-    lab: Lab, desk: Desk, samples: Samples, operation: str
+    lab: Lab, opened: BackendProcess, samples: Samples, operation: str
 ) -> None:
-    stored, more = desk.put(samples.seal("model", {"x": b"1"})), samples.seal("model", {"x": b"2"})
+    stored, more = opened.put(samples.seal("model", {"x": b"1"})), samples.seal("model", {"x": b"2"})
     lab.server.fault(operation, "refusal:403:no")
     try:
         with pytest.raises(BackendAuthError, match="WANDB_API_KEY"):
-            desk.delete(stored) if operation == "DeleteArtifact" else desk.put(more)
+            opened.delete(stored) if operation == "DeleteArtifact" else opened.put(more)
     finally:
         lab.server.fault()
 
@@ -431,54 +435,60 @@ def test_a_server_that_may_not_is_a_matter_of_credentials_whatever_words_it_has(
     ),
 )
 def test_a_version_that_the_server_refuses_on_the_way_leaves_nothing(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, operation: str, refusal: str
+    lab: Lab,
+    opened: BackendProcess,
+    reading: BackendProcess,
+    samples: Samples,
+    experiment: str,
+    operation: str,
+    refusal: str,
 ) -> None:
     """Whatever the step and the status: nothing else finds or removes what was begun. Later it is stored once."""
-    first = desk.put(samples.seal("model", {"x": b"0"}), Labels(None, ("best",)))
+    first = opened.put(samples.seal("model", {"x": b"0"}), Labels(None, ("best",)))
     sealed = samples.seal("model", {"x": uuid.uuid4().bytes})
     lab.server.fault(operation, f"{refusal}it cannot be done")
     try:
         with pytest.raises(BackendError, match="it cannot be done") as told:
-            desk.put(sealed, Labels(None, ("best",)))
+            opened.put(sealed, Labels(None, ("best",)))
     finally:
         lab.server.fault()
     assert told.value.retryable
     versions = lab.server.project(experiment)["collections"]["model"]["versions"]
     assert [(one["number"], one["state"]) for one in versions] == [(0, "COMMITTED")]
     assert found(reading.find("model", "best")).number == first.number
-    assert desk.deliver(sealed, Labels(None, ("best",)), again=True).stored.aliases == ("best",)
+    assert opened.deliver(sealed, Labels(None, ("best",)), again=True).stored.aliases == ("best",)
 
 
 @pytest.mark.parametrize("where", ["PUT file", "PUT manifest"])
 @pytest.mark.parametrize("answer", ["refusal:403:Request has expired", "refusal:400:EntityTooLarge", "drop"])
 def test_a_storage_that_does_not_take_a_file_is_told_and_leaves_nothing(
-    lab: Lab, desk: Desk, samples: Samples, experiment: str, where: str, answer: str
+    lab: Lab, opened: BackendProcess, samples: Samples, experiment: str, where: str, answer: str
 ) -> None:
     """It is no matter of the account at W&B, whose own server is up; each attempt would leave an unfinished version."""
     sealed = samples.seal("model", {"x": uuid.uuid4().bytes})
     lab.server.fault(where, answer)
     try:
         with pytest.raises(BackendUnavailable, match="the storage of W&B"):
-            desk.put(sealed)
+            opened.put(sealed)
     finally:
         lab.server.fault()
     assert lab.server.project(experiment)["collections"]["model"]["versions"] == []
-    assert desk.deliver(sealed, again=True).stored.number == 0
+    assert opened.deliver(sealed, again=True).stored.number == 0
 
 
 def test_a_version_that_is_committed_is_not_undone_for_what_fails_afterwards(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples
 ) -> None:
     """The client asks for it once more: it is there, and the next attempt finds it."""
     sealed = samples.seal("model", {"x": b"1"})
     lab.server.fault("ArtifactByID", "error:not now")
     try:
         with pytest.raises(BackendError, match="not now"):
-            desk.put(sealed, Labels(None, ("best",)))
+            opened.put(sealed, Labels(None, ("best",)))
     finally:
         lab.server.fault()
     assert found(reading.find("model", "best")).number == 0
-    assert desk.deliver(sealed, Labels(None, ("best",)), again=True).stored.number == 0
+    assert opened.deliver(sealed, Labels(None, ("best",)), again=True).stored.number == 0
 
 
 # -- several writers
@@ -486,7 +496,7 @@ def test_a_version_that_is_committed_is_not_undone_for_what_fails_afterwards(
 
 @BOTH
 def test_writers_that_bring_the_same_new_file_do_not_stand_in_each_others_way(
-    lab: Lab, desk: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """W&B commits the first and refuses the others, who must begin anew: nothing that was refused is left."""
     shared = uuid.uuid4().bytes * 1000
@@ -495,13 +505,13 @@ def test_writers_that_bring_the_same_new_file_do_not_stand_in_each_others_way(
     before = lab.server.look()["log"].count("CommitArtifact")
     lab.server.fault("CommitArtifact", "hold", 1)
     try:
-        desk.begin_put_many([(held, Labels())], time.time())
+        opened.begin_put_many([(held, Labels())], time.time())
         lab.server.wait_for("CommitArtifact", before + 1)
-        other = lab.desk(experiment, lab.reader)
+        other = lab.open(experiment, lab.reader)
         assert other.put(samples.seal("model", second)).number == 0
     finally:
         lab.server.fault()
-    (put,) = desk.driver.result()
+    (put,) = opened.driver.result()
     assert put.number == 1
     assert other.content(put, tmp_path / "got") == first
     versions = lab.server.project(experiment)["collections"]["model"]["versions"]
@@ -510,20 +520,20 @@ def test_writers_that_bring_the_same_new_file_do_not_stand_in_each_others_way(
 
 
 def test_a_conflict_without_end_is_told_and_leaves_nothing(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """Others were first each time: it may be tried again later, and then it is stored once."""
     sealed = samples.seal("model", {"x": b"1"})
     lab.server.fault("CommitArtifact", "refusal:409:conflict detected for file digest abc, rebase required")
     try:
         with pytest.raises(BackendError, match="rebase required") as told:
-            desk.put(sealed)
+            opened.put(sealed)
     finally:
         lab.server.fault()
     assert told.value.retryable
     assert lab.server.project(experiment)["collections"]["model"]["versions"] == []
     assert reading.list() == []
-    assert desk.deliver(sealed, again=True).stored.number == 0
+    assert opened.deliver(sealed, again=True).stored.number == 0
 
 
 # -- bytes
@@ -531,22 +541,22 @@ def test_a_conflict_without_end_is_told_and_leaves_nothing(
 
 @BOTH
 def test_a_cache_that_holds_other_bytes_is_seen_through(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, tmp_path: Path
 ) -> None:
     """The SDK believes a file in its cache by its size alone."""
     content = uuid.uuid4().bytes * 100
-    stored = desk.put(samples.seal("model", {"x": content}))
+    stored = opened.put(samples.seal("model", {"x": content}))
     assert reading.content(stored, tmp_path / "first") == {"x": content}
     assert lab.reader.call(user.poison_cache, content, content[::-1]) == 1
     assert reading.content(stored, tmp_path / "second") == {"x": content}
 
 
 def test_files_of_one_size_are_not_taken_for_each_other(
-    desk: Desk, reading: Desk, samples: Samples, tmp_path: Path
+    opened: BackendProcess, reading: BackendProcess, samples: Samples, tmp_path: Path
 ) -> None:
     """One ``skip_cache`` anywhere in the process would give the first file's bytes for every later one of its size."""
     files = {f"{number}.bin": f"{number:04}".encode() * 10 for number in range(20)}
-    stored = desk.put(samples.seal("model", files))
+    stored = opened.put(samples.seal("model", files))
     for number, (path, content) in enumerate(files.items()):
         assert reading.content(stored, tmp_path / f"{number}", [path]) == {path: content}
 
@@ -559,7 +569,7 @@ def test_the_sources_use_nothing_that_the_sdk_gets_wrong() -> None:
 
 
 def test_a_reference_is_recorded_whatever_is_there(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str, tmp_path: Path
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str, tmp_path: Path
 ) -> None:
     """Nobody looks at the place, no library for it is needed, and reading the artifact fetches nothing from it."""
     uris = [
@@ -576,7 +586,7 @@ def test_a_reference_is_recorded_whatever_is_there(
         "custom:thing",
     ]
     began = time.monotonic()
-    put = desk.put(samples.seal("data", {"a": b"1", "folder/b": b"2"}, references=[(uri, 12, "far") for uri in uris]))
+    put = opened.put(samples.seal("data", {"a": b"1", "folder/b": b"2"}, references=[(uri, 12, "far") for uri in uris]))
     assert programs.soon(time.monotonic() - began, 10)
     one = found(reading.find("data"))
     assert one.manifest.references == put.manifest.references
@@ -586,19 +596,19 @@ def test_a_reference_is_recorded_whatever_is_there(
     assert shown["files"] == ["a", "folder/b", "tracelet.json"]
 
 
-def test_nothing_stays_in_the_sdks_staging(lab: Lab, desk: Desk, samples: Samples) -> None:
+def test_nothing_stays_in_the_sdks_staging(lab: Lab, opened: BackendProcess, samples: Samples) -> None:
     """Neither after an upload, nor after one that the server refused, nor where a file had changed."""
-    desk.put(samples.seal("model", {"x": b"1" * 1000}))
+    opened.put(samples.seal("model", {"x": b"1" * 1000}))
     lab.server.fault("CreateArtifact", "error:no room")
     try:
         with pytest.raises(BackendError, match="no room"):
-            desk.put(samples.seal("model", {"x": b"2" * 1000}))
+            opened.put(samples.seal("model", {"x": b"2" * 1000}))
     finally:
         lab.server.fault()
     changed = samples.seal("model", {"x": b"3" * 1000})
     changed.sources["x"].write_bytes(b"4" * 1000)
     with pytest.raises(IntegrityError):
-        desk.put(changed)
+        opened.put(changed)
     assert lab.writer.call(user.staged) == []
 
 
@@ -609,26 +619,26 @@ def test_what_a_killed_upload_left_in_staging_is_removed(lab: Lab, samples: Samp
     lab.server.fault("PUT file", "hang")
     try:
         victim = Driver(lab.folder / "victim", environ, SPEC.environ, mortal=True)
-        made = Desk(victim, uuid.uuid4().hex, "wandb", experiment, directory)
+        made = BackendProcess(victim, uuid.uuid4().hex, "wandb", experiment, directory)
         made.begin_put_and_die(samples.seal("model", {"x": b"1" * 1000}), Path("never touched"))
         assert victim.died(8)
     finally:
         lab.server.fault()
     later = Driver(lab.folder / "victim", environ, SPEC.environ)
     assert later.call(user.staged) != []
-    desk = Desk(later, uuid.uuid4().hex, "wandb", experiment, directory)
-    desk.start()
+    opened = BackendProcess(later, uuid.uuid4().hex, "wandb", experiment, directory)
+    opened.start()
     assert later.call(user.staged) == []
-    assert desk.list() == []
-    desk.close()
+    assert opened.list() == []
+    opened.close()
     later.close()
 
 
 def test_bytes_that_are_gone_from_the_server_are_said_to_be(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, tmp_path: Path
 ) -> None:
     """The version is there and a file of it is not: that is no empty file, and nothing to wait for."""
-    stored = desk.put(samples.seal("model", {"x": uuid.uuid4().bytes}))
+    stored = opened.put(samples.seal("model", {"x": uuid.uuid4().bytes}))
     lab.server.fault("GET file", "status:404")
     try:
         with pytest.raises(ArtifactNotFound, match="gone"):
@@ -642,11 +652,11 @@ def test_bytes_that_are_gone_from_the_server_are_said_to_be(
 
 @BOTH
 def test_a_version_that_somebody_linked_to_a_portfolio_is_there_once(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """The portfolio is a collection of links: neither is its name one of ours, nor are its aliases."""
-    put = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
-    desk.put(samples.seal("model", {"x": b"2"}))
+    put = opened.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
+    opened.put(samples.seal("model", {"x": b"2"}))
     lab.user.call(user.link, path_of(experiment, "model", "1.0"), f"somebody/{experiment}/chosen", ["theirs"])
     assert lab.server.project(experiment)["collections"]["chosen"]["portfolio"] is True
     listed = sorted(reading.list(), key=lambda one: one.number)
@@ -663,19 +673,19 @@ def test_a_version_that_somebody_linked_to_a_portfolio_is_there_once(
 
 @BOTH
 def test_a_version_that_was_deleted_and_is_still_found_is_not_given_as_stored(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, experiment: str
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, experiment: str
 ) -> None:
     """The server still finds it by its number and its aliases; the same content is stored anew."""
-    first = desk.put(samples.seal("model", {"x": b"1"}))
+    first = opened.put(samples.seal("model", {"x": b"1"}))
     sealed = samples.seal("model", {"x": b"2"})
-    desk.put(sealed, Labels(None, ("best",)))
+    opened.put(sealed, Labels(None, ("best",)))
     lab.server.set_states(experiment, version=("model", 1, "DELETED"))
     assert lab.user.call(user.state_of, path_of(experiment, "model", "v1")) == "DELETED"
     for ref in ("v1", "best", f"put:{sealed.manifest.put_id}", f"sha256:{sealed.manifest.digest}"):
         assert reading.find("model", ref) is None, ref
     assert found(reading.find("model")).manifest == first.manifest
     assert [one.number for one in reading.list()] == [0]
-    again = desk.deliver(samples.seal("model", {"x": b"2"}))
+    again = opened.deliver(samples.seal("model", {"x": b"2"}))
     assert (again.created, again.stored.number) == (True, 2)
 
 
@@ -683,13 +693,13 @@ def test_an_owner_that_is_written_in_another_case_costs_no_names(lab: Lab, sampl
     """The server takes it in any case; the SDK keeps those aliases alone that have it in the case that was asked for."""
     environ = {**lab.server.environ(lab.folder / "home-case"), "WANDB_ENTITY": "A-Team"}
     driver = Driver(lab.folder / f"case-{experiment}", environ, SPEC.environ)
-    desk = lab.desk(experiment, driver)
-    stored = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
+    opened = lab.open(experiment, driver)
+    stored = opened.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
     assert stored.uri == f"wandb://a-team/{experiment}/model:v0"
-    assert [(one.label, one.aliases) for one in desk.list()] == [("1.0", ("best",))]
-    one = found(desk.find("model", f"put:{stored.manifest.put_id}"))
+    assert [(one.label, one.aliases) for one in opened.list()] == [("1.0", ("best",))]
+    one = found(opened.find("model", f"put:{stored.manifest.put_id}"))
     assert (one.label, one.aliases) == ("1.0", ("best",))
-    desk.close()
+    opened.close()
     driver.close()
     assert lab.server.project(experiment)["entity"] == "a-team"
 
@@ -702,7 +712,7 @@ def test_an_owner_that_is_written_in_another_case_costs_no_names(lab: Lab, sampl
     list(product(("CreateArtifact", "CommitArtifact", "PUT file", "PUT manifest"), ("cut", "drop"))),
 )
 def test_a_connection_that_breaks_loses_nothing_and_stores_nothing_twice(
-    lab: Lab, desk: Desk, reading: Desk, samples: Samples, tmp_path: Path, where: str, fault: str
+    lab: Lab, opened: BackendProcess, reading: BackendProcess, samples: Samples, tmp_path: Path, where: str, fault: str
 ) -> None:
     """Before a request is carried out, or in the middle of an answer or of an upload; once, or for a while."""
     content = {"x": uuid.uuid4().bytes * 5000}
@@ -711,14 +721,14 @@ def test_a_connection_that_breaks_loses_nothing_and_stores_nothing_twice(
     try:
         # The SDK tries some of them again by itself; for the others core does.
         try:
-            assert desk.put(once).number == 0
+            assert opened.put(once).number == 0
         except BackendUnavailable:
-            assert desk.deliver(once, again=True).stored.number == 0
+            assert opened.deliver(once, again=True).stored.number == 0
     finally:
         lab.server.fault()
     content = {"x": uuid.uuid4().bytes * 5000}
     sealed = samples.seal("while", content)
-    other = lab.desk(desk.experiment)
+    other = lab.open(opened.experiment)
     lab.server.fault(where, fault)
     try:
         with pytest.raises(BackendUnavailable):
@@ -733,13 +743,13 @@ def test_a_connection_that_breaks_loses_nothing_and_stores_nothing_twice(
 
 @pytest.mark.parametrize("where", ["ArtifactMembershipByName", "FetchArtifactManifest", "GET file", "GET storage"])
 def test_a_connection_that_breaks_while_reading_gives_the_whole_file_or_an_error(
-    lab: Lab, desk: Desk, samples: Samples, tmp_path: Path, where: str
+    lab: Lab, opened: BackendProcess, samples: Samples, tmp_path: Path, where: str
 ) -> None:
     """Half an answer is neither an absent version nor a short file."""
     content = {"x": uuid.uuid4().bytes * 5000}
-    stored = desk.put(samples.seal("model", content))
+    stored = opened.put(samples.seal("model", content))
     driver = Driver(tmp_path / "fresh", lab.server.environ(tmp_path / "home"), SPEC.environ)
-    fresh = lab.desk(desk.experiment, driver)
+    fresh = lab.open(opened.experiment, driver)
     lab.server.fault(where, "cut")
     try:
         with contextlib.suppress(BackendError):

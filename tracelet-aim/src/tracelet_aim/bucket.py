@@ -78,9 +78,9 @@ class BucketStorage:
             _at_once(one, sealed.manifest.payload)
             make_folder(self._scratch)
             with tempfile.TemporaryDirectory(dir=self._scratch) as name:
-                desk = Path(name)
-                (desk / MANIFEST_NAME).write_text(sealed.manifest.to_json())
-                store.upload_artifact(str(desk / MANIFEST_NAME), f"{folder}/{MANIFEST_NAME}", block=True)
+                temporary = Path(name)
+                (temporary / MANIFEST_NAME).write_text(sealed.manifest.to_json())
+                store.upload_artifact(str(temporary / MANIFEST_NAME), f"{folder}/{MANIFEST_NAME}", block=True)
 
     def download(self, folder: str, manifest: Manifest, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet_aim.storage.Storage`."""
@@ -88,14 +88,14 @@ class BucketStorage:
 
         def one(path: str) -> None:
             # Aim drops all but the last part of a name: each file gets a folder of its own.
-            aside = desk / uuid.uuid4().hex
+            aside = temporary / uuid.uuid4().hex
             fetched = store.download_artifact(f"{folder}/{object_name(path)}", str(aside))
             Path(fetched).replace(targets[path])
 
         # On the disk that they go to: from another one they could not be moved.
         with self._translated(), tempfile.TemporaryDirectory(prefix=".tracelet-", dir=dest) as name:
-            desk, store = Path(name), self._store()
-            beside = Path(store.download_artifact(f"{folder}/{MANIFEST_NAME}", str(desk)))
+            temporary, store = Path(name), self._store()
+            beside = Path(store.download_artifact(f"{folder}/{MANIFEST_NAME}", str(temporary)))
             check_manifest(beside.read_bytes(), manifest, self.shown(folder))
             _at_once(one, paths)
 

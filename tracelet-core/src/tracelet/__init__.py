@@ -63,7 +63,7 @@ __all__ = [
     "__version__",
 ]
 
-_ROOMS = {
+_MODULES = {
     "tracelet.core.artifacts.entries": ("ArtifactType",),
     "tracelet.core.artifacts.artifacts": ("LoggedArtifact", "TraceletArtifact"),
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
@@ -77,9 +77,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("tracelet-core")
-    for room, names in _ROOMS.items():
+    for module, names in _MODULES.items():
         if name in names:
-            return getattr(importlib.import_module(room), name)
+            return getattr(importlib.import_module(module), name)
     if name in __all__:
         return getattr(importlib.import_module("tracelet.exceptions"), name)
     raise AttributeError(f"module 'tracelet' has no attribute {name!r}")

@@ -65,7 +65,7 @@ from tracelet.core.system.files import (
 )
 from tracelet.core.system.messages import causes
 from tracelet.core.system.redaction import redact
-from tracelet.core.system.saves import leave_claim, saving, share, unshare
+from tracelet.core.system.saves import announce_save, saving, share, unshare
 from tracelet.core.system.schemas import check_schema
 from tracelet.settings import NoSettings, WatchedDirectory
 
@@ -111,6 +111,7 @@ __all__ = [
     "StoredArtifact",
     "TakesBack",
     "WatchedDirectory",
+    "announce_save",
     "atomic_write",
     "causes",
     "check_name",
@@ -121,7 +122,6 @@ __all__ = [
     "hash_blob",
     "hookimpl",
     "label_conflict",
-    "leave_claim",
     "look_up",
     "make_durable",
     "make_folder",

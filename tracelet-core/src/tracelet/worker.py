@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.lanes.backend_service import Service
+from tracelet.core.lanes.backend_service import BackendService
 from tracelet.core.lanes.lane import error_to_wire, operation
 from tracelet.core.lanes.progress import beat_line
 from tracelet.core.plugins.backend import BackendContext
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import registry
 from tracelet.core.system.messages import words_of
 from tracelet.core.system.processes import TOKEN, end_family
@@ -95,20 +95,20 @@ class _Warnings(logging.StreamHandler[Any]):
         return kept
 
 
-def _open(message: dict[str, Any]) -> Service:
+def _open(message: dict[str, Any]) -> BackendService:
     sys.path.extend(entry for entry in message["path"] if entry not in sys.path)
     hello = message["arguments"]
     spec = registry().backends.get(hello["backend"])
     settings = converter().structure(hello["settings"], spec.settings)
     context = converter().structure(hello["context"], BackendContext)
-    return guarded(spec.name, Service, spec, hello["experiment"], settings, context)
+    return call_plugin(spec.name, BackendService, spec, hello["experiment"], settings, context)
 
 
-def _serve(service: Service, message: dict[str, Any]) -> str:
+def _serve(service: BackendService, message: dict[str, Any]) -> str:
     """Return the answer as JSON."""
     types = operation(message["op"])
     arguments = {key: converter().structure(value, types.arguments[key]) for key, value in message["arguments"].items()}
-    answer = guarded(service.name, getattr(service, message["op"]), **arguments)
+    answer = call_plugin(service.name, getattr(service, message["op"]), **arguments)
     try:
         return json.dumps(converter().unstructure(answer, types.answer))
     except (TypeError, ValueError) as error:
@@ -155,7 +155,7 @@ def main() -> None:
     logging.getLogger("tracelet").addHandler(warnings)
     requests = _Requests()
     threading.Thread(target=requests.read, daemon=True).start()
-    service: Service | None = None
+    service: BackendService | None = None
     while (line := requests.lines.get()) is not None:
         message = json.loads(line)
         requests.until = time.monotonic() + (message["limit"] or 3600.0)
@@ -184,7 +184,7 @@ def main() -> None:
     if service is not None:
         # The program is gone and did not say how its run ended.
         with contextlib.suppress(TraceletError):
-            guarded(service.name, service.stop, failed=True)
+            call_plugin(service.name, service.stop, failed=True)
 
 
 if __name__ == "__main__":

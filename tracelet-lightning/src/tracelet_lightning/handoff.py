@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tracelet.plugin import ArtifactType, Detection, leave_claim, make_folder
+from tracelet.plugin import ArtifactType, Detection, announce_save, make_folder
 
 __all__ = ["collect", "leave"]
 
@@ -29,11 +29,11 @@ def leave(folder: Path, detection: Detection) -> None:
     item = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}"
     make_folder(item / _CONTENT)
     source = detection.path
-    place = claim = None
+    place = announced = None
     if source is not None:
         if detection.snapshot != "take":
             place = str(source)
-            claim = str(leave_claim(folder, [source]))
+            announced = str(announce_save(folder, [source]))
         target = item / _CONTENT / source.name
         if detection.snapshot == "take":
             source.rename(target)
@@ -50,7 +50,7 @@ def leave(folder: Path, detection: Detection) -> None:
         "metadata": detection.metadata,
         "aliases": detection.aliases,
         "place": place,
-        "claim": claim,
+        "claim": announced,
     }
     part = item / f"{_RECORD}.part"
     part.write_text(json.dumps(record), encoding="utf-8")
@@ -64,7 +64,7 @@ def collect(folder: Path, model: Any = None) -> Iterator[Detection]:
     """
     for file in sorted(folder.glob(f"*/{_RECORD}")):
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        name, claim = record.pop("file"), record.pop("claim")
+        name, announced = record.pop("file"), record.pop("claim")
         if name is None and model is None:
             continue
         record["type"] = None if record["type"] is None else ArtifactType(record["type"])
@@ -75,5 +75,5 @@ def collect(folder: Path, model: Any = None) -> Iterator[Detection]:
         else:
             yield Detection(path=file.parent / _CONTENT / name, snapshot="take", **record)
         shutil.rmtree(file.parent, ignore_errors=True)
-        if claim is not None:
-            Path(claim).unlink(missing_ok=True)
+        if announced is not None:
+            Path(announced).unlink(missing_ok=True)

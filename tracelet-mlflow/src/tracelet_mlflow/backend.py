@@ -60,7 +60,7 @@ def open_backend(experiment: str, settings: MlflowSettings, context: BackendCont
 
 
 @attrs.frozen
-class _Rooms:
+class _Parts:
     """What works with an MLflow that is opened."""
 
     index: Index
@@ -80,22 +80,22 @@ class MlflowBackend:
         self._context = context
         self._connection = connection
         self._run: RunInfo | None = None
-        self._rooms: _Rooms | None = None
+        self._parts: _Parts | None = None
         #: Manifests that were too long for the index, by put: they never change.
         self._long: dict[str, Manifest] = {}
 
     @property
-    def _opened(self) -> _Rooms:
-        if self._rooms is None:
+    def _opened(self) -> _Parts:
+        if self._parts is None:
             connection, sdk = self._connection, self._context.sdk
             index = Index(connection.client, self._experiment, is_served=connection.is_served)
-            self._rooms = _Rooms(
+            self._parts = _Parts(
                 index,
                 Runs(connection.client, index, self._experiment, sdk, connection.artifact_location),
                 Registry(connection.client, self._experiment, self._context.directory, connection.model_repository),
                 Notes(connection.client, connection.shown),
             )
-        return self._rooms
+        return self._parts
 
     def start(self, run: RunInfo) -> None:
         """See :class:`~tracelet.plugin.Backend`: find, attach to or make the MLflow run."""
@@ -105,10 +105,10 @@ class MlflowBackend:
 
     def stop(self, *, failed: bool) -> None:
         """See :class:`~tracelet.plugin.Backend`: end the MLflow runs that were made here, and no others."""
-        if self._rooms is not None:
-            self._rooms.notes.finish()
+        if self._parts is not None:
+            self._parts.notes.finish()
             with translated(self._connection.shown):
-                self._rooms.runs.end(failed=failed)
+                self._parts.runs.end(failed=failed)
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -122,11 +122,11 @@ class MlflowBackend:
 
     def _put(self, sealed: SealedArtifact, labels: Labels, *, next_alone: bool) -> StoredArtifact | None:
         assert self._run is not None
-        rooms = self._opened
-        index, registry = rooms.index, rooms.registry
+        parts = self._opened
+        index, registry = parts.index, parts.registry
         manifest = sealed.manifest
         with translated(self._connection.shown):
-            home = rooms.runs.home(self._run)
+            home = parts.runs.home(self._run)
             entry = index.ensure(manifest.name, manifest.type)
             if entry.type is not manifest.type:
                 raise ArtifactError(
@@ -151,8 +151,8 @@ class MlflowBackend:
                 record = attrs.evolve(record, models=added.models, shared=added.shared)
                 registry.name(added.models, labels, number)
             index.commit(entry, number, record.to_text(), self._pointers(number, labels))
-            rooms.notes.add(home.run_id, manifest, number, labels.version)
-            rooms.notes.add_models(entry.run_id, record.models, manifest, number)
+            parts.notes.add(home.run_id, manifest, number, labels.version)
+            parts.notes.add_models(entry.run_id, record.models, manifest, number)
             return _stored(record, number, labels.version, labels.aliases, manifest)
 
     def _upload(self, record: Record, sealed: SealedArtifact, shared: Collection[str]) -> None:
@@ -166,7 +166,7 @@ class MlflowBackend:
 
     def recall(self, name: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Recalls`: an answer of MLflow's is as long as there are versions."""
-        entry = self._rooms.index.recalled(name) if self._rooms is not None else None
+        entry = self._parts.index.recalled(name) if self._parts is not None else None
         number = None if entry is None else next(iter(entry.records), None)
         if entry is None or number is None:
             return None

@@ -154,19 +154,19 @@ class RunFiles:
         gone = [str(source) for source in sources.values() if not source.is_file()]
         if gone:
             raise FileChanged(f"{gone[0]!r} is not there any more.")
-        with workspace(self._directory) as desk:
+        with workspace(self._directory) as scratch:
             payload = [file for file in manifest.payload if file.artifact_path not in shared]
             packs = self._packs.plan(payload) if self._packs is not None else []
             packed = {file.artifact_path for files in packs for file in files}
             jobs: list[Callable[[], None]] = []
             for number, files in enumerate(packs):
-                jobs.append(lambda number=number, files=files: self._upload_pack(desk, number, files, sources))  # type: ignore[misc]
+                jobs.append(lambda number=number, files=files: self._upload_pack(scratch, number, files, sources))  # type: ignore[misc]
             for number, file in enumerate(payload):
                 path = file.artifact_path
                 if path not in packed:
-                    jobs.append(lambda number=number, path=path: self._upload(desk, number, path, sources[path]))  # type: ignore[misc]
+                    jobs.append(lambda number=number, path=path: self._upload(scratch, number, path, sources[path]))  # type: ignore[misc]
             at_once(lambda job: job(), jobs)
-            note = desk / MANIFEST_NAME
+            note = scratch / MANIFEST_NAME
             note.write_text(manifest.to_json(), encoding="utf-8")
             self._repository.log_artifact(str(note), self._folder)
 
@@ -177,8 +177,10 @@ class RunFiles:
 
     def read_manifest(self) -> Manifest:
         """Fetch the manifest."""
-        with workspace(self._directory) as desk:
-            return Manifest.from_json(_download(self._repository, f"{self._folder}/{MANIFEST_NAME}", desk).read_bytes())
+        with workspace(self._directory) as scratch:
+            return Manifest.from_json(
+                _download(self._repository, f"{self._folder}/{MANIFEST_NAME}", scratch).read_bytes()
+            )
 
     def fetch(self, payload: Collection[ArtifactFile], paths: Collection[str], dest: Path) -> None:
         """Write files under ``dest``, each at its path."""
@@ -186,18 +188,18 @@ class RunFiles:
         packs = self._packs.plan(here) if self._packs is not None else []
         number_of = {file.artifact_path: number for number, files in enumerate(packs) for file in files}
         sizes = {file.artifact_path: file.size_bytes for file in payload}
-        with workspace(self._directory) as desk:
+        with workspace(self._directory) as scratch:
 
             def one(path: str) -> None:
                 # A folder for each, for the names of two paths may differ in ways that a folder does not keep apart.
-                with tempfile.TemporaryDirectory(dir=desk) as own:
+                with tempfile.TemporaryDirectory(dir=scratch) as own:
                     repository, name = self._shared.get(path, (self._repository, f"{self._folder}/{stored_path(path)}"))
                     got = _download(repository, name, Path(own))
                     shutil.move(got, target_path(dest, path))
 
             def pack(number: int) -> None:
                 wanted = {path: sizes[path] for path in paths if number_of.get(path) == number}
-                _unpack(_download(self._repository, f"{self._folder}/{_pack_name(number)}", desk), wanted, dest)
+                _unpack(_download(self._repository, f"{self._folder}/{_pack_name(number)}", scratch), wanted, dest)
 
             at_once(one, [path for path in paths if path not in number_of])
             at_once(pack, sorted({number_of[path] for path in paths if path in number_of}))
@@ -206,16 +208,16 @@ class RunFiles:
         """Delete every file, where the artifact store can."""
         self._repository.delete_artifacts(self._folder)
 
-    def _upload(self, desk: Path, number: int, path: str, source: Path) -> None:
+    def _upload(self, scratch: Path, number: int, path: str, source: Path) -> None:
         # MLflow takes a file's own name for the name it stores it by.
         *above, name = stored_path(path).split("/")
-        link = desk / str(number) / name
+        link = scratch / str(number) / name
         link.parent.mkdir()
         link.symlink_to(source.absolute())
         self._repository.log_artifact(str(link), "/".join([self._folder, *above]))
 
-    def _upload_pack(self, desk: Path, number: int, files: list[ArtifactFile], sources: dict[str, Path]) -> None:
-        pack = desk / _pack_name(number)
+    def _upload_pack(self, scratch: Path, number: int, files: list[ArtifactFile], sources: dict[str, Path]) -> None:
+        pack = scratch / _pack_name(number)
         with zipfile.ZipFile(pack, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
             for file in files:
                 archive.write(sources[file.artifact_path], file.artifact_path)
@@ -223,9 +225,9 @@ class RunFiles:
         pack.unlink()
 
 
-def _download(repository: Repository, path: str, desk: Path) -> Path:
+def _download(repository: Repository, path: str, scratch: Path) -> Path:
     try:
-        return Path(repository.download_artifacts(path, str(desk)))
+        return Path(repository.download_artifacts(path, str(scratch)))
     except Exception as error:
         if is_missing(error):
             raise ArtifactNotFound(

@@ -66,11 +66,11 @@ class ReadBack:
         size = file.stat().st_size
         if size > self._limit:
             return any(info.path == name and info.file_size == size for info in self._repository.list_artifacts(folder))
-        with workspace(self._directory) as desk:
+        with workspace(self._directory) as scratch:
             try:
-                self._repository._download_file(name, str(desk / "back"))
+                self._repository._download_file(name, str(scratch / "back"))
             except Exception as error:
                 if is_missing(error):
                     return False
                 raise
-            return filecmp.cmp(file, desk / "back", shallow=False)
+            return filecmp.cmp(file, scratch / "back", shallow=False)

@@ -171,9 +171,9 @@ class Registry:
                 model_type=recipe.framework,
             )
         if logged.status != "READY":
-            with workspace(self._directory) as desk:
-                build(recipe, folder, desk / "model", model_id=logged.model_id, run_id=home.run_id)
-                self._upload(desk / "model", self._repository(logged.artifact_location))
+            with workspace(self._directory) as scratch:
+                build(recipe, folder, scratch / "model", model_id=logged.model_id, run_id=home.run_id)
+                self._upload(scratch / "model", self._repository(logged.artifact_location))
             self._client.log_outputs(home.run_id, [LoggedModelOutput(logged.model_id, step=0)])
             self._client.finalize_logged_model(logged.model_id, "READY")
         return logged

@@ -9,7 +9,7 @@ import click
 from tracelet.cli.options import as_json, installed
 from tracelet.cli.screen import line, tell_json
 from tracelet.core.plugins.backend import BackendSpec
-from tracelet.core.plugins.registry import Catalogue, PluginRecord, Registry
+from tracelet.core.plugins.registry import PluginRecord, Registry, SpecSet
 
 __all__ = ["plugins"]
 
@@ -46,8 +46,8 @@ def _show(spec: dict[str, Any]) -> None:
 
 
 def _plain(record: PluginRecord, found: Registry) -> dict[str, Any]:
-    catalogues: list[Catalogue[Any]] = [found.backends, found.detectors, found.routing, found.serializers]
-    by_kind = {catalogue.kind: catalogue for catalogue in catalogues}
+    spec_sets: list[SpecSet[Any]] = [found.backends, found.detectors, found.routing, found.serializers]
+    by_kind = {spec_set.kind: spec_set for spec_set in spec_sets}
     provided = [entry.rpartition(" ") for entry in record.provides]
     return {
         "name": record.name,
@@ -65,9 +65,9 @@ def _refused(what: str, error: Exception) -> dict[str, Any]:
     return {"kind": kind, "name": name, "error": str(error)}
 
 
-def _spec(kind: str, name: str, catalogue: Catalogue[Any]) -> dict[str, Any]:
-    spec = catalogue.specs.get(name)
-    plain = {"kind": kind, "name": name, "error": str(catalogue.broken.get(name, ""))}
+def _spec(kind: str, name: str, spec_set: SpecSet[Any]) -> dict[str, Any]:
+    spec = spec_set.specs.get(name)
+    plain = {"kind": kind, "name": name, "error": str(spec_set.broken.get(name, ""))}
     if not isinstance(spec, BackendSpec):
         return plain
     capabilities = sorted(one.value for one in spec.capabilities)

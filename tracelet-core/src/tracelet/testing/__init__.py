@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["BackendContract", "DetectorContract", "RoutingContract", "SerializerContract", "installed"]
 
-_ROOMS = {
+_MODULES = {
     "BackendContract": "tracelet.testing.backends",
     "DetectorContract": "tracelet.testing.detectors",
     "RoutingContract": "tracelet.testing.routing",
     "SerializerContract": "tracelet.testing.serializers",
     "installed": "tracelet.testing.installing",
 }
-#: The rooms with assertions, which pytest explains.
+#: The modules with assertions, which pytest explains.
 _TESTS = tuple(
-    f"tracelet.testing.{room}"
-    for room in (
+    f"tracelet.testing.{module}"
+    for module in (
         "contents",
         "declaring",
         "detectors",
@@ -45,9 +45,9 @@ _TESTS = tuple(
 
 def __getattr__(name: str) -> Any:
     # Lazy, for the kit's own child processes and the faulty backends' lanes need no pytest.
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'tracelet.testing' has no attribute {name!r}")
     import pytest
 
-    pytest.register_assert_rewrite(*(room for room in _TESTS if room not in sys.modules))
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    pytest.register_assert_rewrite(*(module for module in _TESTS if module not in sys.modules))
+    return getattr(importlib.import_module(_MODULES[name]), name)

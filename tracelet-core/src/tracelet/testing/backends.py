@@ -26,6 +26,6 @@ class BackendContract(Contents, Versions, Durability, Sharing, Declaring):
             def environ(cls, tmp_path_factory) -> dict[str, str]:
                 return {"TRACELET_MINE_URL": f"file://{tmp_path_factory.mktemp('place')}"}
 
-    The other fixtures that can be overridden are those of :class:`~tracelet.testing.workbench.Workbench`. What
+    The other fixtures that can be overridden are those of :class:`~tracelet.testing.contract_fixtures.ContractFixtures`. What
     the backend cannot do is declared in ``gaps``, test by test, each with its reason.
     """

@@ -11,9 +11,9 @@ from tracelet.core.plugins.backend import BackendSpec, Labels, StoredArtifact
 from tracelet.core.plugins.registry import PluginRecord
 from tracelet.settings import load
 from tracelet.testing import programs
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
+from tracelet.testing.contract_fixtures import Bench, ContractFixtures
 from tracelet.testing.samples import Samples
-from tracelet.testing.workbench import Bench, Workbench
 
 __all__ = ["OURS", "Declaring"]
 
@@ -23,7 +23,7 @@ OURS = {"tracelet", "attr", "attrs", "cattr", "cattrs", "pluggy", "typing_extens
 _CHEAP = 0.1
 
 
-class Declaring(Workbench):
+class Declaring(ContractFixtures):
     """The spec, and the module that the entry point names."""
 
     def test_importing_the_plugin_leaves_the_sdk_alone(
@@ -58,9 +58,9 @@ class Declaring(Workbench):
         assert not brought - set(sys.stdlib_module_names)
         assert seconds < _CHEAP
 
-    def test_declared_capabilities_are_the_implemented_ones(self, desk: Desk, spec: BackendSpec) -> None:
+    def test_declared_capabilities_are_the_implemented_ones(self, opened: BackendProcess, spec: BackendSpec) -> None:
         """Core goes by the declaration before it opens a backend, and by the protocols after: they must say the same."""
-        assert desk.implements() == sorted(capability.name for capability in spec.capabilities)
+        assert opened.implements() == sorted(capability.name for capability in spec.capabilities)
 
     def test_settings_have_defaults_and_are_plain_data(self, spec: BackendSpec) -> None:
         """Nothing has to be set for the plugin to load; settings go to the lane as JSON."""
@@ -69,10 +69,10 @@ class Declaring(Workbench):
         plain = json.loads(json.dumps(converter().unstructure(settings)))
         assert converter().structure(plain, spec.settings) == settings
 
-    def test_what_is_stored_goes_through_json(self, desk: Desk, samples: Samples) -> None:
+    def test_what_is_stored_goes_through_json(self, opened: BackendProcess, samples: Samples) -> None:
         """What put, find and list return crosses the lane, with the locator as it was."""
-        put = desk.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
-        for stored in (put, desk.find("model"), *desk.list()):
+        put = opened.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
+        for stored in (put, opened.find("model"), *opened.list()):
             plain = json.loads(json.dumps(converter().unstructure(stored)))
             assert converter().structure(plain, StoredArtifact) == stored
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, cast
 
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.system.processes import TOKEN, end_family
 from tracelet.exceptions import TraceletError
 from tracelet.settings import child_environment
@@ -139,7 +139,7 @@ class Driver:
 
 def _answer(function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, Any]:
     try:
-        return True, guarded("", function, *arguments, **named)
+        return True, call_plugin("", function, *arguments, **named)
     except TraceletError as error:
         error.add_note("".join(traceback.format_exception(error)))
         error.__cause__ = error.__context__ = None

@@ -13,20 +13,22 @@ import pytest
 from tracelet.core.plugins.backend import Labels, SealedArtifact
 from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError, TraceletError, UnsafePath
 from tracelet.testing import programs
+from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.contents import present, summary
-from tracelet.testing.desk import Desk
+from tracelet.testing.contract_fixtures import Bench, ContractFixtures
 from tracelet.testing.samples import Samples
-from tracelet.testing.workbench import Bench, Workbench
 
 __all__ = ["Durability"]
 
 _KILLED_AT = ("the first file", "the last file")
 
 
-class Durability(Workbench):
+class Durability(ContractFixtures):
     """Bytes first, the manifest after them: what has no manifest does not exist."""
 
-    def test_a_put_whose_source_vanishes_lists_nothing(self, desk: Desk, samples: Samples, own_folder: Path) -> None:
+    def test_a_put_whose_source_vanishes_lists_nothing(
+        self, opened: BackendProcess, samples: Samples, own_folder: Path
+    ) -> None:
         """It raises, and the same artifact can be stored afterwards, from the first version on or a later one."""
         files = {"a": b"1" * 5000, "b": b"2" * 5000, "c": b"3" * 5000}
         whole = samples.seal("model", files)
@@ -34,28 +36,30 @@ class Durability(Workbench):
         content = last.read_bytes()
         last.unlink()
         with pytest.raises(TraceletError):
-            desk.put(whole, Labels("1.0", ("best",)))
-        self._is_not_there(desk, whole, "1.0", "best")
+            opened.put(whole, Labels("1.0", ("best",)))
+        self._is_not_there(opened, whole, "1.0", "best")
         last.write_bytes(content)
         settled = attrs.evolve(whole, stamps={})
-        stored = desk.deliver(settled, Labels("1.0", ("best",)), again=True).stored
-        assert summary(desk.content(stored, own_folder / "got")) == summary(files)
-        assert [one.manifest.put_id for one in desk.list()] == [whole.manifest.put_id]
-        assert present(desk.find("model", "1.0")).number == present(desk.find("model", "best")).number
+        stored = opened.deliver(settled, Labels("1.0", ("best",)), again=True).stored
+        assert summary(opened.content(stored, own_folder / "got")) == summary(files)
+        assert [one.manifest.put_id for one in opened.list()] == [whole.manifest.put_id]
+        assert present(opened.find("model", "1.0")).number == present(opened.find("model", "best")).number
 
     @pytest.mark.parametrize(
         "change", [b"X" * 5000, b"X" * 4999, b"X" * 5001, b""], ids=["same", "less", "more", "none"]
     )
-    def test_a_put_whose_source_changed_lists_nothing(self, desk: Desk, samples: Samples, change: bytes) -> None:
+    def test_a_put_whose_source_changed_lists_nothing(
+        self, opened: BackendProcess, samples: Samples, change: bytes
+    ) -> None:
         """Bytes that are not the ones that were hashed must not be stored as if they were."""
-        desk.put(samples.seal("model", {"a": b"0"}), Labels(None, ("best",)))
+        opened.put(samples.seal("model", {"a": b"0"}), Labels(None, ("best",)))
         sealed = samples.seal("model", {"a": b"1" * 5000, "b": b"2" * 5000})
         with pytest.raises(TraceletError):
-            desk.deliver_changing(sealed, Labels("1.0", ("best",)), {sealed.sources["b"]: change})
-        assert desk.find("model", f"put:{sealed.manifest.put_id}") is None
-        assert desk.find("model", "1.0") is None
-        assert present(desk.find("model")).number == present(desk.find("model", "best")).number == 0
-        assert [stored.number for stored in desk.list()] == [0]
+            opened.deliver_changing(sealed, Labels("1.0", ("best",)), {sealed.sources["b"]: change})
+        assert opened.find("model", f"put:{sealed.manifest.put_id}") is None
+        assert opened.find("model", "1.0") is None
+        assert present(opened.find("model")).number == present(opened.find("model", "best")).number == 0
+        assert [stored.number for stored in opened.list()] == [0]
 
     @pytest.mark.parametrize("moment", _KILLED_AT)
     def test_an_interrupted_put_lists_nothing_and_is_stored_once(
@@ -64,32 +68,32 @@ class Durability(Workbench):
         """The process is killed while it stores; a later delivery of the same put stores it exactly once."""
         files = {f"part-{number}": os.urandom(200_000) for number in range(4)}
         sealed = samples.seal("model", files)
-        victim = bench.desk("victim", mortal=True)
+        victim = bench.open("victim", mortal=True)
         touched = sealed.manifest.payload[0 if moment == _KILLED_AT[0] else -1].artifact_path
         victim.begin_put_and_die(sealed, sealed.sources[touched])
-        desk = bench.desk()
+        opened = bench.open()
         if victim.driver.died():
-            self._is_not_there(desk, sealed)
+            self._is_not_there(opened, sealed)
         else:
             # The bytes were read by another process than the backend's own: let the clock say when to kill.
             sealed = self._killed_by_the_clock(bench, samples, files)
-            found = desk.list(sealed.manifest.name)
-            held = [desk.content(stored, own_folder / f"whole-{number}") for number, stored in enumerate(found)]
+            found = opened.list(sealed.manifest.name)
+            held = [opened.content(stored, own_folder / f"whole-{number}") for number, stored in enumerate(found)]
             assert [summary(one) for one in held] == [summary(files)] * len(found)
-        delivered = desk.deliver(sealed, again=True)
-        assert summary(desk.content(delivered.stored, own_folder / "got")) == summary(files)
-        assert [stored.manifest.put_id for stored in desk.list(sealed.manifest.name)] == [sealed.manifest.put_id]
-        assert desk.deliver(sealed, again=True).stored.number == delivered.stored.number
-        assert len(desk.list(sealed.manifest.name)) == 1
+        delivered = opened.deliver(sealed, again=True)
+        assert summary(opened.content(delivered.stored, own_folder / "got")) == summary(files)
+        assert [stored.manifest.put_id for stored in opened.list(sealed.manifest.name)] == [sealed.manifest.put_id]
+        assert opened.deliver(sealed, again=True).stored.number == delivered.stored.number
+        assert len(opened.list(sealed.manifest.name)) == 1
 
     def test_a_put_whose_answer_was_lost_is_not_stored_again(self, bench: Bench, samples: Samples) -> None:
         """It is found by its put-id, by another process, also when a newer version came between."""
         first = samples.seal("model", {"x": b"1"})
         with_label = samples.seal("model", {"x": b"2"})
-        first_desk = bench.desk()
-        first_desk.put(first)
-        first_desk.put(with_label, Labels("1.0", ("best",)))
-        other = bench.desk("other")
+        first_opened = bench.open()
+        first_opened.put(first)
+        first_opened.put(with_label, Labels("1.0", ("best",)))
+        other = bench.open("other")
         for number, one, labels in [(1, with_label, Labels("1.0", ("best",))), (0, first, Labels())]:
             again = other.deliver(one, labels, again=True)
             assert (again.created, again.stored.number) == (True, number)
@@ -150,28 +154,28 @@ class Durability(Workbench):
         """Finding, listing and storing all raise, in time, what says that it may pass."""
         assert dict(unreachable) != dict(bench.environ), "override the fixture unreachable"
         sealed = samples.seal("model", {"x": b"1"})
-        attempts: list[Callable[[Desk], object]] = [
-            lambda desk: desk.find("model"),
-            lambda desk: desk.list(),
-            lambda desk: desk.put(sealed),
+        attempts: list[Callable[[BackendProcess], object]] = [
+            lambda opened: opened.find("model"),
+            lambda opened: opened.list(),
+            lambda opened: opened.put(sealed),
         ]
         for attempt in attempts:
             with pytest.raises(BackendError) as told:
-                attempt(bench.desk("away", environ=unreachable))
+                attempt(bench.open("away", environ=unreachable))
             assert told.value.retryable
 
-    def _is_not_there(self, desk: Desk, sealed: SealedArtifact, *labels: str) -> None:
+    def _is_not_there(self, opened: BackendProcess, sealed: SealedArtifact, *labels: str) -> None:
         name = sealed.manifest.name
-        assert desk.list() == []
+        assert opened.list() == []
         for ref in ("latest", "v0", f"put:{sealed.manifest.put_id}", f"sha256:{sealed.manifest.digest}", *labels):
-            assert (ref, desk.find(name, ref)) == (ref, None)
+            assert (ref, opened.find(name, ref)) == (ref, None)
 
     def _killed_by_the_clock(self, bench: Bench, samples: Samples, files: Mapping[str, bytes]) -> SealedArtifact:
         """Kill a second put after half the time that a first one takes."""
-        desk = bench.desk("victim", mortal=True)
-        desk.begin_put_and_die(samples.seal("measured", files), Path("no such file"))
-        took = desk.driver.result()
+        opened = bench.open("victim", mortal=True)
+        opened.begin_put_and_die(samples.seal("measured", files), Path("no such file"))
+        took = opened.driver.result()
         sealed = samples.seal("killed", files)
-        desk.begin_put_and_die(sealed, Path("no such file"))
-        desk.driver.died(took / 2)
+        opened.begin_put_and_die(sealed, Path("no such file"))
+        opened.driver.died(took / 2)
         return sealed

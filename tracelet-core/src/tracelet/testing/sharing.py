@@ -13,10 +13,10 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.backend import Labels
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, VersionConflict
 from tracelet.testing import programs
+from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.contents import present
-from tracelet.testing.desk import Desk
+from tracelet.testing.contract_fixtures import Bench, ContractFixtures
 from tracelet.testing.samples import Samples
-from tracelet.testing.workbench import Bench, Workbench
 
 __all__ = ["Sharing"]
 
@@ -27,7 +27,7 @@ _RACES = 12
 _LEAD = 0.1
 
 
-class Sharing(Workbench):
+class Sharing(ContractFixtures):
     """Writers and readers that know nothing of each other."""
 
     def test_what_one_program_logs_another_one_reads(self, bench: Bench, own_folder: Path) -> None:
@@ -95,49 +95,49 @@ class Sharing(Workbench):
     ) -> None:
         """Puts in a row that begin at the same moments in two processes."""
         contents = [f"content {number}".encode() for number in range(2 * _RACES)]
-        desks = [bench.desk(), bench.desk("other")]
-        for desk in desks:
-            desk.start()
+        processes = [bench.open(), bench.open("other")]
+        for opened in processes:
+            opened.start()
         start = time.time() + _LEAD
-        for number, desk in enumerate(desks):
+        for number, opened in enumerate(processes):
             mine = contents[number * _RACES : (number + 1) * _RACES]
             many = [(samples.seal("model", {"x": content}), Labels(None, ("best",))) for content in mine]
-            desk.begin_put_many(many, start)
-        stored = [one for desk in desks for one in desk.driver.result()]
+            opened.begin_put_many(many, start)
+        stored = [one for opened in processes for one in opened.driver.result()]
         if bench.spec.atomic_versions:
             assert len({one.number for one in stored}) == len(contents)
         self._all_there(bench, own_folder, contents)
-        listed = desks[0].list()
+        listed = processes[0].list()
         assert Counter(alias for one in listed for alias in one.aliases)["best"] == 1
         if bench.spec.atomic_versions:
-            assert present(desks[0].find("model")).number == max(one.number for one in listed)
+            assert present(processes[0].find("model")).number == max(one.number for one in listed)
 
     def test_two_processes_that_race_for_a_label_do_not_share_it(self, bench: Bench, samples: Samples) -> None:
         """The one that comes too late is told; a label never means two contents."""
-        desks = [bench.desk(), bench.desk("other")]
-        for desk in desks:
-            desk.start()
+        processes = [bench.open(), bench.open("other")]
+        for opened in processes:
+            opened.start()
         for attempt in range(_RACES):
             sealed = [samples.seal("model", {"x": f"{attempt} {number}".encode()}) for number in range(2)]
             start = time.time() + _LEAD / 5
-            for desk, one in zip(desks, sealed, strict=True):
-                desk.begin_put_many([(one, Labels(f"1.{attempt}"))], start)
+            for opened, one in zip(processes, sealed, strict=True):
+                opened.begin_put_many([(one, Labels(f"1.{attempt}"))], start)
             winners = []
-            for desk in desks:
+            for opened in processes:
                 try:
-                    winners += desk.driver.result()
+                    winners += opened.driver.result()
                 except VersionConflict:
                     continue
             assert winners, "one of them has to get it"
             if bench.spec.atomic_versions:
                 assert len(winners) == 1
-            found = present(desks[0].find("model", f"1.{attempt}"))
+            found = present(processes[0].find("model", f"1.{attempt}"))
             assert found.manifest.digest in {one.manifest.digest for one in winners}
-            assert present(desks[1].find("model", f"1.{attempt}")).manifest == found.manifest
+            assert present(processes[1].find("model", f"1.{attempt}")).manifest == found.manifest
 
     def test_a_version_is_never_seen_without_its_aliases(self, bench: Bench, samples: Samples) -> None:
         """They are on it from the moment in which it exists, and on the one before until then."""
-        writer, reader = bench.desk(), bench.desk("other")
+        writer, reader = bench.open(), bench.open("other")
         sealed = [samples.seal("model", {"x": f"{number}".encode()}) for number in range(_RACES)]
         best = Labels(None, ("best",))
         writer.put(sealed[0], best)
@@ -148,7 +148,7 @@ class Sharing(Workbench):
 
     def test_what_a_second_process_put_is_seen_at_once(self, bench: Bench, samples: Samples) -> None:
         """Nothing that a backend remembers of a name may hide what others did since."""
-        mine, theirs = bench.desk(), bench.desk("other")
+        mine, theirs = bench.open(), bench.open("other")
         for number in range(0, 6, 2):
             delivered = mine.deliver(samples.seal("model", {"x": f"{number}".encode()}), Labels(None, ("best",)))
             assert (delivered.created, delivered.stored.number) == (True, number)
@@ -160,10 +160,10 @@ class Sharing(Workbench):
 
     def test_a_later_run_goes_on_where_the_first_ended(self, bench: Bench, samples: Samples, own_folder: Path) -> None:
         """Also where the first run failed: its artifacts stay, and the numbers go on."""
-        first = bench.desk()
+        first = bench.open()
         first.put(samples.seal("model", {"x": b"0"}), Labels("1.0", ("best",)))
         first.close(failed=True)
-        second = bench.desk("other")
+        second = bench.open("other")
         assert second.put(samples.seal("model", {"x": b"1"})).number == 1
         found = present(second.find("model", "1.0"))
         assert second.content(found, own_folder / "got") == {"x": b"0"}
@@ -178,10 +178,10 @@ class Sharing(Workbench):
         self, bench: Bench, samples: Samples, own_folder: Path, footprint: Callable[[], object]
     ) -> None:
         """A backend that only reads makes no run, and nothing else, in the place."""
-        writer = bench.desk()
+        writer = bench.open()
         writer.put(samples.seal("model", {"x": b"1"}), Labels("1.0", ("best",)))
         writer.close()
-        reader = bench.desk("other")
+        reader = bench.open("other")
         before = footprint()
         assert before, "an artifact is stored and the place shows nothing: override the fixture footprint"
         for ref in ("latest", "v0", "1.0", "best"):
@@ -195,25 +195,25 @@ class Sharing(Workbench):
 
     def test_a_run_may_end_with_nothing_put(self, bench: Bench) -> None:
         """Stop is safe at once after opening, and after a start."""
-        bench.desk().close()
-        started = bench.desk()
+        bench.open().close()
+        started = bench.open()
         started.start()
         started.close()
-        failed = bench.desk()
+        failed = bench.open()
         failed.start()
         failed.close(failed=True)
-        assert bench.desk("other").list() == []
+        assert bench.open("other").list() == []
 
     def _all_there(self, bench: Bench, own_folder: Path, contents: list[bytes]) -> None:
-        desk: Desk = bench.desk("third")
-        listed = desk.list("model")
+        opened: BackendProcess = bench.open("third")
+        listed = opened.list("model")
         assert len(listed) == len(contents)
-        got = [desk.content(stored, bench.new_folder("got")) for stored in listed]
+        got = [opened.content(stored, bench.new_folder("got")) for stored in listed]
         assert sorted(one["x"] for one in got) == sorted(contents)
         for stored in listed:
-            found = present(desk.find("model", f"put:{stored.manifest.put_id}"))
+            found = present(opened.find("model", f"put:{stored.manifest.put_id}"))
             assert found.manifest == stored.manifest
         if bench.spec.atomic_versions:
             assert len({stored.number for stored in listed}) == len(contents)
             for stored in listed:
-                assert present(desk.find("model", f"v{stored.number}")).manifest == stored.manifest
+                assert present(opened.find("model", f"v{stored.number}")).manifest == stored.manifest

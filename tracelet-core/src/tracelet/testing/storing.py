@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import BackendError, TraceletError
 
@@ -87,7 +87,7 @@ def load_planted(name: str, path: Path, work: Path) -> list[str]:  # pragma: no 
 def _try_load(name: str, path: Path, trust: bool) -> str:  # pragma: no cover - as above
     spec = registry().serializers.get(name)
     try:
-        guarded("", spec.load, path, trust)
+        call_plugin("", spec.load, path, trust)
     except BackendError as error:
         cause = error.__cause__ or error
         return "refused" if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"[:200]

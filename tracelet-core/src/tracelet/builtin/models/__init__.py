@@ -51,15 +51,15 @@ def _check(framework: str, model: Any) -> None:
 @hookimpl
 def tracelet_serializers() -> Iterable[SerializerSpec]:
     """Provide ``pytorch``, ``tensorflow``, ``sklearn``, ``xgboost`` and ``lightgbm``."""
-    rooms = {"pytorch": _torch, "tensorflow": _keras, "sklearn": _sklearn, "xgboost": _xgboost, "lightgbm": _lightgbm}
+    modules = {"pytorch": _torch, "tensorflow": _keras, "sklearn": _sklearn, "xgboost": _xgboost, "lightgbm": _lightgbm}
     return [
         SerializerSpec(
             name=name,
-            dump=room.dump,
-            load=room.load,
+            dump=module.dump,
+            load=module.load,
             safe=True,
             matches=partial(_matches, name),
             check=partial(_check, name),
         )
-        for name, room in rooms.items()
+        for name, module in modules.items()
     ]

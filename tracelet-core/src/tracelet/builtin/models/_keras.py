@@ -62,13 +62,13 @@ def _own_names(keras: Any, path: Path) -> list[str]:
     """Name what a model is made of that is not Keras's own, as Keras looks for it: ``Twice``, ``Custom>Thrice``."""
     with zipfile.ZipFile(path) as archive:
         nodes = _nodes(json.loads(archive.read("config.json")))
-    rooms = (keras.losses, keras.metrics, keras.activations, keras.initializers, keras.regularizers, keras.constraints)
+    parts = (keras.losses, keras.metrics, keras.activations, keras.initializers, keras.regularizers, keras.constraints)
     found = set()
     for node in nodes:
         name, module = node.get("registered_name") or node["class_name"], str(node.get("module") or "keras")
         if node["class_name"] == "function":
             name = str(node.get("config"))
-            if not any(hasattr(room, name) for room in rooms):
+            if not any(hasattr(part, name) for part in parts):
                 found.add(name)
         elif module.partition(".")[0] not in {"keras", "builtins"}:
             found.add(str(name))

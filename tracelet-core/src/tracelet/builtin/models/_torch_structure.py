@@ -32,8 +32,8 @@ _SCALARS = (bool, int, float, str)
 _MAPPINGS: dict[str, type] = {"dict": dict, "ordered": OrderedDict}
 # The hyperparameters of a LightningModule are in a dict whose keys can be read as attributes, and which it always has.
 _ATTRIBUTES = frozenset(
-    f"{room}:AttributeDict"
-    for room in (
+    f"{module}:AttributeDict"
+    for module in (
         "lightning.fabric.utilities.data",
         "lightning_fabric.utilities.data",
         "lightning.pytorch.utilities.parsing",

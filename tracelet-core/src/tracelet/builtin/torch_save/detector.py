@@ -6,8 +6,8 @@ import uuid
 from typing import Any
 
 from tracelet.builtin.torch_save import TorchSettings
+from tracelet.builtin.torch_save.destinations import Destination
 from tracelet.builtin.torch_save.saves import SAVES
-from tracelet.builtin.torch_save.targets import Target
 from tracelet.builtin.torch_save.watching import unwatch, watch
 from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, make_folder
 
@@ -34,7 +34,7 @@ class TorchDetector:
         unwatch(self)
         self._emit = None
 
-    def saved(self, target: Target, kind: ArtifactType, metadata: dict[str, Any]) -> None:
+    def saved(self, destination: Destination, kind: ArtifactType, metadata: dict[str, Any]) -> None:
         """Emit a save; what is no file or folder by itself is put together in the workspace and given away.
 
         Raises ``OSError`` where that cannot be written, and what ``emit`` raises.
@@ -42,20 +42,20 @@ class TorchDetector:
         emit = self._emit
         if emit is None:
             return
-        path, made = target.path, target.memory or target.before is not None
+        path, made = destination.path, destination.memory or destination.before is not None
         if made:
-            if not self._room(target.size_bytes()):
+            if not self._room(destination.size_bytes()):
                 return
-            path = self._workspace / uuid.uuid4().hex / target.path.name
+            path = self._workspace / uuid.uuid4().hex / destination.path.name
             make_folder(path.parent)
-            target.write_to(path)
+            destination.write_to(path)
         emit(
             Detection(
                 path=path,
                 type=kind,
                 metadata=metadata,
-                artifact_path=target.artifact_path,
-                place=target.final,
+                artifact_path=destination.artifact_path,
+                place=destination.final,
                 snapshot="take" if made else "copy",
             )
         )

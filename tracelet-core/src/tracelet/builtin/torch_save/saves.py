@@ -7,8 +7,14 @@ from typing import Any
 
 import attrs
 
+from tracelet.builtin.torch_save.destinations import (
+    Destination,
+    file_destination,
+    folder_destination,
+    logger,
+    shared_folder_destination,
+)
 from tracelet.builtin.torch_save.reading import progress_of, read
-from tracelet.builtin.torch_save.targets import Target, file_target, folder_target, logger, shared_folder_target
 from tracelet.plugin import ArtifactType
 
 __all__ = ["SAVES", "Save"]
@@ -28,9 +34,9 @@ class Save:
     #: Its name there.
     function: str
     #: Where a call saves to; None where that cannot be captured.
-    target: Callable[[_Args, _Kwargs], Target | None]
+    destination: Callable[[_Args, _Kwargs], Destination | None]
     #: What a call saves, once it is saved; None where it is not to be captured.
-    what: Callable[[_Args, _Kwargs, Target], tuple[ArtifactType, dict[str, Any]] | None]
+    what: Callable[[_Args, _Kwargs, Destination], tuple[ArtifactType, dict[str, Any]] | None]
 
     def __str__(self) -> str:
         return f"{self.module}.{self.function}"
@@ -40,42 +46,44 @@ def _argument(args: _Args, kwargs: _Kwargs, position: int, name: str) -> Any:
     return args[position] if len(args) > position else kwargs.get(name)
 
 
-def _to_file(position: int, name: str) -> Callable[[_Args, _Kwargs], Target | None]:
-    return lambda args, kwargs: file_target(_argument(args, kwargs, position, name))
+def _to_file(position: int, name: str) -> Callable[[_Args, _Kwargs], Destination | None]:
+    return lambda args, kwargs: file_destination(_argument(args, kwargs, position, name))
 
 
-def _distributed(args: _Args, kwargs: _Kwargs) -> Target | None:
+def _distributed(args: _Args, kwargs: _Kwargs) -> Destination | None:
     """The folder is named, or known to the writer, which could be the second argument once."""
     place = kwargs.get("checkpoint_id")
-    return folder_target(
+    return folder_destination(
         getattr(_argument(args, kwargs, 1, "storage_writer"), "path", None) if place is None else place
     )
 
 
-def _pretrained(args: _Args, kwargs: _Kwargs) -> Target | None:
-    return shared_folder_target(_argument(args, kwargs, 1, "save_directory"))
+def _pretrained(args: _Args, kwargs: _Kwargs) -> Destination | None:
+    return shared_folder_destination(_argument(args, kwargs, 1, "save_directory"))
 
 
-def _always(kind: ArtifactType) -> Callable[[_Args, _Kwargs, Target], tuple[ArtifactType, dict[str, Any]]]:
-    return lambda args, kwargs, target: (kind, {})
+def _always(kind: ArtifactType) -> Callable[[_Args, _Kwargs, Destination], tuple[ArtifactType, dict[str, Any]]]:
+    return lambda args, kwargs, destination: (kind, {})
 
 
-def _object(args: _Args, kwargs: _Kwargs, target: Target) -> tuple[ArtifactType, dict[str, Any]]:
+def _object(args: _Args, kwargs: _Kwargs, destination: Destination) -> tuple[ArtifactType, dict[str, Any]]:
     return read(_argument(args, kwargs, 0, "obj"))
 
 
-def _sharded(args: _Args, kwargs: _Kwargs, target: Target) -> tuple[ArtifactType, dict[str, Any]]:
+def _sharded(args: _Args, kwargs: _Kwargs, destination: Destination) -> tuple[ArtifactType, dict[str, Any]]:
     return ArtifactType.CHECKPOINT, progress_of(_argument(args, kwargs, 0, "state_dict"))
 
 
-def _beside_a_model(args: _Args, kwargs: _Kwargs, target: Target) -> tuple[ArtifactType, dict[str, Any]] | None:
+def _beside_a_model(
+    args: _Args, kwargs: _Kwargs, destination: Destination
+) -> tuple[ArtifactType, dict[str, Any]] | None:
     """A tokenizer makes the folder of a model complete; without a model there, the model's own save is still to come."""
-    if target.before is not None:
-        logger.debug("%s is not captured: it holds more than a model.", target.path)
+    if destination.before is not None:
+        logger.debug("%s is not captured: it holds more than a model.", destination.path)
         return None
-    if any(target.path.glob("*.safetensors")) or any(target.path.glob("pytorch_model*.bin")):
+    if any(destination.path.glob("*.safetensors")) or any(destination.path.glob("pytorch_model*.bin")):
         return ArtifactType.MODEL, {}
-    logger.debug("%s is not captured: there is no model in it yet.", target.path)
+    logger.debug("%s is not captured: there is no model in it yet.", destination.path)
     return None
 
 

@@ -10,10 +10,10 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Protocol
 
+from tracelet.builtin.torch_save.destinations import Destination, logger
 from tracelet.builtin.torch_save.importing import ImportWatch
 from tracelet.builtin.torch_save.patching import Patch
 from tracelet.builtin.torch_save.saves import Save
-from tracelet.builtin.torch_save.targets import Target, logger
 from tracelet.plugin import ArtifactType, saving
 
 __all__ = ["Listener", "guarded", "unwatch", "watch"]
@@ -22,7 +22,7 @@ __all__ = ["Listener", "guarded", "unwatch", "watch"]
 class Listener(Protocol):
     """Who is told of saves."""
 
-    def saved(self, target: Target, kind: ArtifactType, metadata: dict[str, Any]) -> None:
+    def saved(self, destination: Destination, kind: ArtifactType, metadata: dict[str, Any]) -> None:
         """Take note of one that is complete; called in the thread that saves, before the save returns."""
         ...
 
@@ -95,26 +95,26 @@ def unwatch(listener: Listener) -> None:
 
 def _around(watched: _Watch, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Save, and tell of it. What the function raises passes through, and then there is nothing to tell."""
-    target: Target | None = guarded(watched.save, watched.save.target, args, kwargs)
-    if target is None:
+    destination: Destination | None = guarded(watched.save, watched.save.destination, args, kwargs)
+    if destination is None:
         return original(*args, **kwargs)
-    with saving(*target.claim) as outermost:
+    with saving(*destination.saved_paths) as outermost:
         result = original(*args, **kwargs)
         if outermost:
-            guarded(target.path, _tell, watched, target, args, kwargs)
+            guarded(destination.path, _tell, watched, destination, args, kwargs)
         else:
-            logger.debug("%s is not captured by %s: it is a part of another save.", target.path, watched.save)
+            logger.debug("%s is not captured by %s: it is a part of another save.", destination.path, watched.save)
     return result
 
 
-def _tell(watched: _Watch, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if not target.complete():
+def _tell(watched: _Watch, destination: Destination, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if not destination.complete():
         return
-    what = watched.save.what(args, kwargs, target)
+    what = watched.save.what(args, kwargs, destination)
     if what is None:
         return
     for listener in watched.listeners:
-        guarded(target.path, listener.saved, target, *what)
+        guarded(destination.path, listener.saved, destination, *what)
 
 
 def guarded(subject: object, work: Callable[..., Any], *args: Any) -> Any:

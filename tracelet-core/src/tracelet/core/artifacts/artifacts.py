@@ -33,7 +33,7 @@ from tracelet.core.artifacts.plain import converter, plain_metadata
 from tracelet.core.system.uris import check_uri, stat_uri
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, ConfigError
 
-__all__ = ["Forms", "LoggedArtifact", "Shelf", "TraceletArtifact"]
+__all__ = ["ContentSource", "Forms", "LoggedArtifact", "TraceletArtifact"]
 
 
 _LOG = logging.getLogger("tracelet.artifacts")
@@ -356,7 +356,7 @@ def _plain(artifact: TraceletArtifact | LoggedArtifact) -> dict[str, Any]:
     }
 
 
-class Shelf(Protocol):
+class ContentSource(Protocol):
     """Where a logged artifact gets its content from."""
 
     def download(
@@ -383,7 +383,7 @@ class LoggedArtifact:
     uri: str
     #: Movable names that point at it now; ``latest`` is not listed.
     aliases: tuple[str, ...]
-    _shelf: Shelf
+    _content: ContentSource
     #: True where only this machine has it so far, and the backend's own server does not.
     pending: bool = False
 
@@ -484,7 +484,7 @@ class LoggedArtifact:
         if paths is not None and not _is_list_of_text(paths):
             raise ConfigError(f"paths={paths!r}: give a list of the artifact's paths as text, such as ['model/w.pt'].")
         folder = None if dest is None else Path(check_place(dest))
-        return self._shelf.download(self, folder, paths, references, trust)
+        return self._content.download(self, folder, paths, references, trust)
 
     def open(self, path: str) -> BinaryIO:
         """Fetch and verify one file, and open it for reading bytes. Raises as :meth:`download` does."""
@@ -501,7 +501,7 @@ class LoggedArtifact:
         Raises :class:`~tracelet.exceptions.UnsafeContent` where its serializer runs code when loading
         (pickle) and ``trust`` is not True, :class:`~tracelet.ArtifactNotFound` where there is none.
         """
-        return self._shelf.load(self, _named(name, self.objects, self), trust)
+        return self._content.load(self, _named(name, self.objects, self), trust)
 
     def load_model(self, name: str | None = None, *, trust: bool = False) -> Any:
         """Bring a model back, ready to predict; ``name`` is needed where there are several.
@@ -515,7 +515,7 @@ class LoggedArtifact:
             have = ", ".join(model.name for model in self.models)
             hint = f"say which: {have}" if have else "it was logged without add_model; download() gives its files"
             raise ArtifactNotFound(f"{self.name!r} has {len(self.models)} models: {hint}.")
-        return self._shelf.load(self, _named(name, self.models, self), trust)
+        return self._content.load(self, _named(name, self.models, self), trust)
 
 
 def _is_list_of_text(values: object) -> bool:

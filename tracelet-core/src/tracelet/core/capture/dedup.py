@@ -13,14 +13,14 @@ from tracelet.core.capture.journal import Captured
 from tracelet.core.capture.snapshots import Look, artifact_name
 from tracelet.core.plugins.detector import Detection
 
-__all__ = ["Known"]
+__all__ = ["CaptureDedup"]
 
 Content = tuple[tuple[str, str], ...]
 #: Whether it is something new, or a version that was captured under one alias more, or nothing new.
 News = Literal["new", "alias", "none"]
 
 
-class Known:
+class CaptureDedup:
     """What was captured last of each thing."""
 
     def __init__(self, last: Mapping[str, Captured]) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tracelet.settings import TraceletSettings
 
-__all__ = ["Limits"]
+__all__ = ["CaptureFilters"]
 
 _MINUTE = 60.0
 
 
-class Limits:
+class CaptureFilters:
     """The patterns and the rates that the settings give; without them, everything is wanted at once."""
 
     def __init__(self, settings: TraceletSettings) -> None:

@@ -25,11 +25,11 @@ import attrs
 from tracelet.core.artifacts.artifacts import TraceletArtifact
 from tracelet.core.artifacts.plain import plain_metadata
 from tracelet.core.artifacts.results import LogResults
-from tracelet.core.capture.dedup import Known, covers
-from tracelet.core.capture.filters import Limits
+from tracelet.core.capture.dedup import CaptureDedup, covers
+from tracelet.core.capture.filters import CaptureFilters
 from tracelet.core.capture.journal import Head, Journal, Leftover
-from tracelet.core.capture.snapshot_pool import Item, Keeping
-from tracelet.core.capture.snapshots import Look, Outdated, content_of, discard, look_of, size_of, weight_of
+from tracelet.core.capture.snapshot_pool import Item, SnapshotPool
+from tracelet.core.capture.snapshots import Look, Outdated, content_of, delete_taken, look_of, size_of, weight_of
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.delivery.drafts import staging_folder
 from tracelet.core.plugins.backend import Labels, RunInfo
@@ -86,7 +86,7 @@ class Capture:
             self._journal = Journal.begun(directory, head)
         else:
             self._journal, folder = Journal(leftover.path, leftover.head), leftover.head.folder
-        self._keeping = Keeping(folder, self._journal, threading.Lock(), self._allowed, waiting_bytes)
+        self._pool = SnapshotPool(folder, self._journal, threading.Lock(), self._allowed, waiting_bytes)
         self._context = DetectorContext(
             experiment=run.experiment,
             directory=directory,
@@ -110,10 +110,10 @@ class Capture:
         self._rush = False
         self._over = False
         self._warned: set[str] = set()
-        self._known = Known({} if leftover is None else leftover.last)
+        self._dedup = CaptureDedup({} if leftover is None else leftover.last)
         if leftover is not None:
-            self._items.extend(self._keeping.take_up(leftover.waiting))
-        self._limits = Limits(settings)
+            self._items.extend(self._pool.take_up(leftover.waiting))
+        self._filters = CaptureFilters(settings)
         #: By key: how it looked when the rates were asked last, and when they let it be captured.
         self._asked: dict[str, tuple[Look | None, float | None]] = {}
         self._counts: Counter[str] = Counter()
@@ -131,7 +131,7 @@ class Capture:
         return self._settings.capture_disk_share * shutil.disk_usage(self._directory).free
 
     def _room(self, size_bytes: int, what: object = "what a detector wants to make") -> bool:
-        if self._keeping.has_room(size_bytes):
+        if self._pool.has_room(size_bytes):
             return True
         self._drop("over_cap", what, "what waits to be delivered would take too much of the disk")
         self._tell_once(
@@ -203,13 +203,13 @@ class Capture:
             self._fail(detection, error)
         finally:
             # By now it was taken, or is not to be.
-            discard(detection, self._context.workspace)
+            delete_taken(detection, self._context.workspace)
 
     def _take(self, detection: Detection) -> None:
         if detection.path is None:
             self._take_model(detection)
             return
-        if not self._limits.wanted(detection.place or detection.path):
+        if not self._filters.wanted(detection.place or detection.path):
             self._drop("filtered", detection.path, "the include and exclude patterns leave it out")
             return
         made = detection.snapshot == "take"
@@ -228,9 +228,9 @@ class Capture:
     def _take_model(self, detection: Detection) -> None:
         assert detection.name is not None
         size = weight_of(detection.model)
-        if not self._limits.wanted(Path(detection.name)):
+        if not self._filters.wanted(Path(detection.name)):
             self._drop("filtered", detection.name, "the include and exclude patterns leave it out")
-        elif self._limits.due(f"{detection.name}/", waits=False) is None:
+        elif self._filters.due(f"{detection.name}/", waits=False) is None:
             self._drop("throttled", detection.name, _TOO_FAST)
         elif self._room(size, detection.name):
             artifact = self._described(detection).add_model(detection.model)
@@ -238,14 +238,14 @@ class Capture:
 
     def _may(self, item: Item) -> bool:
         """Ask the rates; what looks as it did when they were asked last is the same thing, and not counted again."""
-        if not self._limits.rates:
+        if not self._filters.rates:
             return True
-        if self._known.suspects(item.key, item.look):
+        if self._dedup.suspects(item.key, item.look):
             item.counted = False
             return True
         look, due = self._asked.get(item.key, (None, None))
         if look is None or look != item.look:
-            due = self._limits.due(item.key)
+            due = self._filters.due(item.key)
             self._asked[item.key] = (item.look, due)
             if due is None:
                 self._drop("throttled", item.detection.path, _TOO_FAST)
@@ -264,7 +264,7 @@ class Capture:
         for old in [one for one in self._items if one.key == item.key and one.kept is not None]:
             if item.look is None or old.look != item.look:
                 self._items.remove(old)
-                self._keeping.forget(old)
+                self._pool.forget(old)
                 self._drop("superseded", old.detection.path, "a newer version of it waits")
 
     def _keep(self, item: Item) -> bool:
@@ -274,7 +274,7 @@ class Capture:
         if not self._room(size, item.detection.path):
             return False
         try:
-            self._keeping.keep(item, size)
+            self._pool.keep(item, size)
         except (FileChanged, Outdated):
             if item.detection.stamp is not None:
                 self._drop("outdated", item.detection.path, "it is written again, and what comes of that is told anew")
@@ -289,7 +289,7 @@ class Capture:
             try:
                 self._process_item(item)
             except Exception as error:  # noqa: BLE001 - the next one has its turn whatever this one is
-                self._keeping.forget(item)
+                self._pool.forget(item)
                 self._fail(item.detection, error)
 
     def _next(self) -> Item | None:
@@ -319,31 +319,31 @@ class Capture:
         if item.kept is None and not self._kept_late(item):
             return
         assert item.kept is not None
-        named = self._keeping.named(item)
+        named = self._pool.named(item)
         if item.kept != named:
             make_folder(named.parent)
             item.kept = item.kept.rename(named)
         inside = item.detection.artifact_path or item.kept.name
         said = attrs.evolve(item.detection, type=item.detection.type or tell_type(item.kept))
         content = () if self._rush else content_of(item.kept)
-        found, news = self._known.news(item.key, item.look, said, inside, content)
+        found, news = self._dedup.news(item.key, item.look, said, inside, content)
         if self._rush:
             self._log_kept(found.detection, found.inside, item)
             self._journal.done(item.number)
         elif news == "none":
-            self._keeping.forget(item)
+            self._pool.forget(item)
             self._drop("unchanged", item.detection.path, "it was captured with this content")
         elif news == "alias" or self._in_time(item):
             self._log_kept(found.detection, found.inside, item)
-            self._journal.done(item.number, self._known.note(item.key, item.look, found), found)
+            self._journal.done(item.number, self._dedup.note(item.key, item.look, found), found)
 
     def _in_time(self, item: Item) -> bool:
         """Ask the rates about what looked like something that they were asked about, and is news."""
-        if item.counted or not self._limits.rates:
+        if item.counted or not self._filters.rates:
             return True
-        item.counted, due = True, self._limits.due(item.key)
+        item.counted, due = True, self._filters.due(item.key)
         if due is None:
-            self._keeping.forget(item)
+            self._pool.forget(item)
             self._drop("throttled", item.detection.path, _TOO_FAST)
             return False
         if due <= time.monotonic() or self._ending:
@@ -379,9 +379,9 @@ class Capture:
             artifact.add_dir(item.kept, detection.artifact_path)
         else:
             artifact.add_file(item.kept, inside)
-        put_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{self._keeping.folder.name}/{item.number}").hex
+        put_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{self._pool.folder.name}/{item.number}").hex
         self._log(detection, artifact, put_id, item.size_bytes)
-        self._keeping.submitted(item)
+        self._pool.submitted(item)
 
     def _described(self, detection: Detection) -> TraceletArtifact:
         assert detection.name is not None
@@ -407,12 +407,12 @@ class Capture:
             # What it came to as files; where they are gone already, they are delivered.
             with contextlib.suppress(OSError):
                 size_bytes = size_of(staging_folder(self._directory, put_id))
-        self._keeping.weigh(size_bytes)
+        self._pool.weigh(size_bytes)
         promise.add_done_callback(partial(self._delivered, size_bytes))
 
     def _delivered(self, size_bytes: int, promise: Future[LogResults]) -> None:
         if promise.exception() is not None or not promise.result().queued:
-            self._keeping.weigh(-size_bytes)
+            self._pool.weigh(-size_bytes)
 
     def _drop(self, why: str, what: object, reason: str) -> None:
         self._counts[why] += 1
@@ -477,7 +477,7 @@ class Capture:
             )
         else:
             self._thread.join()
-        self._keeping.close(finished=finished)
+        self._pool.close(finished=finished)
         reasons = ("failed", "over_cap", "throttled", "unfinished")
         lost = [f"{self._counts[why]} {why}" for why in reasons if self._counts[why]]
         if lost:

@@ -20,7 +20,7 @@ from tracelet.core.system.files import make_folder
 from tracelet.core.system.links import check_tree, check_way
 from tracelet.exceptions import IntegrityError
 
-__all__ = ["Item", "Keeping"]
+__all__ = ["Item", "SnapshotPool"]
 
 _LOG = logging.getLogger("tracelet.automagic")
 
@@ -51,7 +51,7 @@ class Item:
         return (seen.name is not None) + (seen.type is not None) + bool(seen.aliases)
 
 
-class Keeping:
+class SnapshotPool:
     """The snapshots, in a folder of their own, and how many bytes are on their way."""
 
     def __init__(

@@ -17,7 +17,17 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.files import Stamp, copy_file, hash_blob, make_folder, stamp
 
-__all__ = ["Look", "Outdated", "artifact_name", "content_of", "discard", "look_of", "size_of", "snapshot", "weight_of"]
+__all__ = [
+    "Look",
+    "Outdated",
+    "artifact_name",
+    "content_of",
+    "delete_taken",
+    "look_of",
+    "size_of",
+    "snapshot",
+    "weight_of",
+]
 
 #: What tells one state of a file from another, whatever it is called: device, inode, bytes and mtime.
 Look = tuple[int, int, int, int]
@@ -80,7 +90,7 @@ def weight_of(model: Any) -> int:
     return total
 
 
-def discard(detection: Detection, workspace: Path) -> None:
+def delete_taken(detection: Detection, workspace: Path) -> None:
     """Delete what a detector made itself and gave away, and the folder that it made for that."""
     made = detection.path
     if made is None or detection.snapshot != "take":

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tracelet.core.delivery.backoff import Patience
+from tracelet.core.delivery.backoff import Backoff
 from tracelet.core.delivery.outbox import Parcel
 from tracelet.core.lanes.backend_service import Delivered
-from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane
 from tracelet.core.plugins.backend import SealedArtifact
 from tracelet.core.system.files import FileChanged
@@ -27,7 +27,7 @@ class Attempts:
     def __init__(self, lane: Lane, settings: TraceletSettings, elsewhere: Callable[[Parcel], Lane | None]) -> None:
         """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else."""
         self.lane = lane
-        self.patience = Patience()
+        self.backoff = Backoff()
         self._ended = threading.Event()
         #: How many succeeded.
         self.delivered = 0
@@ -67,7 +67,7 @@ class Attempts:
         self, sealed: SealedArtifact, parcel: Parcel, lane: Lane, *, again: bool, unhurried: bool = False
     ) -> Delivered:
         """Make a delivery on an open lane; an ``unhurried`` one ends only by a stall."""
-        began, seconds = time.monotonic(), limit_for(sealed.manifest.held_bytes, self._settings)
+        began, seconds = time.monotonic(), deadline_for(sealed.manifest.held_bytes, self._settings)
         limit = None if unhurried else seconds
         while True:
             try:
@@ -83,7 +83,7 @@ class Attempts:
                     raise error from raised.__cause__
                 again = True
         if lane is self.lane:
-            self.patience.note_success()
+            self.backoff.note_success()
         self.delivered += 1
         self._failed.pop(parcel.key, None)
         return answer
@@ -121,7 +121,7 @@ class Attempts:
     def _note_trouble(self, error: TraceletError, began: float, lane: Lane) -> None:
         """What another process's deliveries meet is their own trouble."""
         if lane is self.lane:
-            self.patience.note_trouble(error, began)
+            self.backoff.note_trouble(error, began)
 
 
 def _of_the_line(error: TraceletError, backend: str) -> TraceletError:

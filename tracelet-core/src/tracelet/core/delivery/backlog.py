@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from tracelet.core.delivery.attempts import Attempts
-from tracelet.core.delivery.name_queue import Line
+from tracelet.core.delivery.name_queue import NameQueue
 from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
 from tracelet.core.lanes.backend_service import Delivered
-from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.system.processes import current
 from tracelet.exceptions import BackendError, BackendUnavailable, TraceletError
 from tracelet.settings import TraceletSettings
@@ -46,13 +46,13 @@ class Backlog:
         self._backend = backend
         self._experiment = experiment
         self._attempts = attempts
-        self._patience = attempts.patience
+        self._backoff = attempts.backoff
         self._outbox = outbox
         self._clock = outbox.clock(experiment)
         self._settings = settings
         self._check_address = check_address
         self._lock = threading.Lock()
-        self._line = Line()
+        self._queue = NameQueue()
         #: What has come since the last listing began.
         self._come: set[str] = set()
         self._listed = False
@@ -75,7 +75,7 @@ class Backlog:
         """Take note of a delivery that this process has put into the outbox."""
         with self._lock:
             self._come.add(parcel.key)
-            self._line.add(parcel.key)
+            self._queue.add(parcel.key)
 
     def expect(self, parcel: Parcel) -> Future[Outcome]:
         """Return the future of a delivery that is in the outbox: of its first attempt."""
@@ -98,7 +98,7 @@ class Backlog:
     @property
     def due(self) -> bool:
         """Whether there is something to try now."""
-        return not self._patience.rests and (bool(self._behind) or self._next() is not None)
+        return not self._backoff.rests and (bool(self._behind) or self._next() is not None)
 
     def __len__(self) -> int:
         """How many deliveries wait, whoever they are for."""
@@ -111,9 +111,9 @@ class Backlog:
     def hurry(self) -> None:
         """Hold nothing up any more, and look at what others have changed meanwhile."""
         with self._lock:
-            self._patience.hurry()
+            self._backoff.hurry()
             self._aside.clear()
-            self._line.release_all()
+            self._queue.release_all()
         self.doubt()
         with contextlib.suppress(OSError):  # the courier looks again
             self.look()
@@ -128,20 +128,20 @@ class Backlog:
         keys = self._outbox.waiting(self._experiment, self._backend)
         with self._lock:
             left_out = self._kept | self._aside
-            self._line.become({*keys, *self._come} - left_out)
-            self._lost = [key for key in asked if key not in self._line and key not in left_out]
+            self._queue.become({*keys, *self._come} - left_out)
+            self._lost = [key for key in asked if key not in self._queue and key not in left_out]
         self._listed, self._others = True, others
 
     def _next(self) -> str | None:
         """The oldest delivery that can be tried."""
         with self._lock:
-            self._line.release(self._patience.rested())
-            return self._line.free
+            self._queue.release(self._backoff.rested())
+            return self._queue.free
 
     def _drop(self, key: str) -> None:
-        self._patience.forget(key)
+        self._backoff.forget(key)
         with self._lock:
-            self._line.drop(key)
+            self._queue.drop(key)
 
     def make(self, interrupted: Callable[[], bool]) -> None:
         """Make what is due, oldest first, until something else comes; raise where the backend has to be left alone."""
@@ -157,8 +157,8 @@ class Backlog:
                     self.set_aside(parcel, error)
                     continue
                 # The younger ones of its name wait behind it; other names need not.
-                self._tell_many(self._line.of(parcel.manifest.name), error)
-                if self._patience.rests:
+                self._tell_many(self._queue.of(parcel.manifest.name), error)
+                if self._backoff.rests:
                     self._tell_many(list(self._waiters), error)
                     raise
 
@@ -172,7 +172,7 @@ class Backlog:
             self.look()
         failed: tuple[Parcel, TraceletError] | None = None
         after = ""
-        while (key := self._line.oldest(parcel.manifest.name, after)) is not None and key < parcel.key:
+        while (key := self._queue.oldest(parcel.manifest.name, after)) is not None and key < parcel.key:
             older = self._load(key)
             if older is None:
                 continue
@@ -185,7 +185,7 @@ class Backlog:
                 if failed is None and self.is_stubborn(older):
                     failed, after = (older, error), key
                     continue
-                if self._patience.rests:
+                if self._backoff.rests:
                     self._tell_many(list(self._waiters), error)
                 raise
         return failed
@@ -198,7 +198,7 @@ class Backlog:
     def _takes_another(self, parcel: Parcel) -> bool:
         """Try the next one of a delivery's name right after that has failed; say whether the backend has taken it."""
         after = parcel.key
-        while (key := self._line.oldest(parcel.manifest.name, after)) is not None:
+        while (key := self._queue.oldest(parcel.manifest.name, after)) is not None:
             after = key
             younger = self._load(key)
             if younger is None or younger.attempts >= _STUBBORN:
@@ -242,11 +242,11 @@ class Backlog:
         try:
             self._attempts.open(lane)
         except TraceletError as error:
-            if not self._patience.rests:
-                self._patience.postpone(parcel.key, parcel.attempts, began)
+            if not self._backoff.rests:
+                self._backoff.postpone(parcel.key, parcel.attempts, began)
                 self._hold(parcel, error)
             raise
-        limit = limit_for(parcel.manifest.held_bytes, self._settings)
+        limit = deadline_for(parcel.manifest.held_bytes, self._settings)
         try:
             taken = self._outbox.take(parcel, [current(), *lane.processes()], 2 * limit + 3600)
         except OSError as error:
@@ -303,18 +303,18 @@ class Backlog:
         else:
             self._outbox.failed(parcel, outcome.error, final=False)
             _LOG.info("%s does not take %r yet: %s", self._backend, parcel.manifest.name, outcome.error)
-            self._patience.postpone(parcel.key, parcel.attempts, began)
+            self._backoff.postpone(parcel.key, parcel.attempts, began)
             self._hold(parcel, outcome.error)
 
     def _hold_shortly(self, parcel: Parcel, why: TraceletError) -> None:
-        self._patience.postpone_shortly(parcel.key)
+        self._backoff.postpone_shortly(parcel.key)
         self._hold(parcel, why)
 
     def _hold(self, parcel: Parcel, why: TraceletError) -> None:
-        """Leave it alone for as long as patience says, which may be not at all."""
+        """Leave it alone for as long as its backoff says, which may be not at all."""
         with self._lock:
-            if self._patience.rests_for(parcel.key):
-                self._line.hold(parcel.key, why)
+            if self._backoff.rests_for(parcel.key):
+                self._queue.hold(parcel.key, why)
 
     def abandon(self) -> None:
         """Tell everybody who waits that the run is over: what they wait for stays in the outbox."""
@@ -346,7 +346,7 @@ class Backlog:
     def _tell_those_behind(self) -> None:
         behind, self._behind = self._behind, []
         for key in behind:
-            obstacle = self._line.obstacle(key)
+            obstacle = self._queue.obstacle(key)
             if obstacle is not None:
                 self._tell(key, Outcome(error=obstacle, queued=True))
 

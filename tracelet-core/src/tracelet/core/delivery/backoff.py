@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tracelet.exceptions import BackendAuthError, BackendUnavailable, TraceletError
 
-__all__ = ["Patience"]
+__all__ = ["Backoff"]
 
 #: A backend that is away may cost the user's program a tenth of its time at most: after an attempt
 #: that failed, this many times its duration passes before the next one.
@@ -20,7 +20,7 @@ _LONGEST_ASKED = 86400.0
 _SHORTEST_RETRY = 1.0
 
 
-class Patience:
+class Backoff:
     """How long one backend, and each delivery that it did not take, is left alone."""
 
     def __init__(self) -> None:

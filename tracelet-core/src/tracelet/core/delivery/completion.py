@@ -12,7 +12,7 @@ from types import TracebackType
 from tracelet.core.delivery.drafts import staging_folder
 from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.puts import Put
-from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend import BackendContext, SealedArtifact, StoredArtifact
 from tracelet.core.plugins.registry import Registry
@@ -78,7 +78,7 @@ class Completion:
 
     def _outlive(self, put: Put) -> None:
         """Wait for a lane of the dead process that is still at its last delivery: what it makes is not to be made twice."""
-        until = time.monotonic() + limit_for(put.parcel.manifest.size_bytes, self._settings)
+        until = time.monotonic() + deadline_for(put.parcel.manifest.size_bytes, self._settings)
         while owned_by(put.owner):
             if time.monotonic() > until:
                 raise BackendUnavailable(
@@ -128,7 +128,7 @@ class Completion:
         files = parcel.manifest.payload
         folder.mkdir(parents=True, exist_ok=True)
         if files:
-            limit = limit_for(parcel.manifest.size_bytes, self._settings)
+            limit = deadline_for(parcel.manifest.size_bytes, self._settings)
             paths = tuple(file.artifact_path for file in files)
             self._lane(parcel).request("fetch", limit, stored=stored, paths=paths, dest=folder)
         for file in files:

@@ -79,7 +79,7 @@ class Courier:
         self.lane = lane
         self._outbox = outbox
         self._attempts = Attempts(lane, settings, elsewhere)
-        self._patience = self._attempts.patience
+        self._backoff = self._attempts.backoff
         self.check_address = check_address
         self.backlog = Backlog(backend, experiment, self._attempts, outbox, settings, check_address)
         self._lineage = Lineage(backend, experiment, self._attempts, outbox)
@@ -120,7 +120,7 @@ class Courier:
                 outcome.set_result(Outcome(error=run_ended(self.backend), queued=True, told=True))
                 return outcome
             try:
-                self._patience.check(self.backend)
+                self._backoff.check(self.backend)
             except TraceletError as error:
                 # It may rest for long: whoever waits is told now.
                 self.backlog.add(parcel)
@@ -155,7 +155,7 @@ class Courier:
         """Return what there is to know: state, reason, what waits, how many were delivered."""
         return {
             "state": self.lane.state.value,
-            "reason": self.lane.reason or self._patience.reason,
+            "reason": self.lane.reason or self._backoff.reason,
             "waiting": len(self.backlog),
             "delivered": self._attempts.delivered,
         }
@@ -216,7 +216,7 @@ class Courier:
                 or self.backlog.due
             ):
                 watching = self.backlog.expected
-                if not self._wake.wait(self._patience.pause(watching=watching)) and watching:
+                if not self._wake.wait(self._backoff.pause(watching=watching)) and watching:
                     self.backlog.doubt()
             if self._closing and not self._tasks:
                 return False
@@ -247,7 +247,7 @@ class Courier:
                 return
             task.in_hand = True
         try:
-            self._patience.check(self.backend)
+            self._backoff.check(self.backend)
             self._attempts.open(self.lane)
             # What was queued before under this name is older: it goes first, or this one waits behind it.
             failed = self.backlog.make_older(task.parcel)

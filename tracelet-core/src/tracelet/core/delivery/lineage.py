@@ -50,7 +50,7 @@ class Lineage:
     @property
     def due(self) -> bool:
         """Whether there is something to note now."""
-        return bool(self._waiting) and not self._attempts.patience.rests
+        return bool(self._waiting) and not self._attempts.backoff.rests
 
     def note_next(self) -> TraceletError | None:
         """Note the first that is due; return why it is left, if it is."""

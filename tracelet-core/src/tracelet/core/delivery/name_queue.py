@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from tracelet.exceptions import TraceletError
 
-__all__ = ["Line"]
+__all__ = ["NameQueue"]
 
 
-class Line:
+class NameQueue:
     """Keys of deliveries, which sort by age. Nothing about one of them depends on how many there are."""
 
     def __init__(self) -> None:

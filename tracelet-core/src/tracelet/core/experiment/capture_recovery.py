@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture.journal import Leftover, leftovers
-from tracelet.core.experiment.context import Site
+from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.plugins.backend import RunInfo
 from tracelet.core.plugins.detector import DetectorSpec
 
 if TYPE_CHECKING:
     from tracelet.core.capture.pipeline import Capture
 
-__all__ = ["Captures"]
+__all__ = ["CaptureRecovery"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 #: Seconds for submitting what is not submitted, however late it is.
@@ -29,11 +29,11 @@ _LONG = 1e7
 Submit = Callable[..., "Future[LogResults]"]
 
 
-class Captures:
+class CaptureRecovery:
     """What is captured in a run, and what dead processes captured and did not submit."""
 
-    def __init__(self, site: Site, submit: Submit) -> None:
-        self._site = site
+    def __init__(self, context: ExperimentContext, submit: Submit) -> None:
+        self._context = context
         self._submit = submit
         #: The run's own.
         self.own: Capture | None = None
@@ -42,9 +42,9 @@ class Captures:
 
     def prepare(self, run: RunInfo) -> None:
         """Make the run's own capture, where anything is to be captured. Raises :class:`~tracelet.ConfigError`."""
-        if self._site.settings.watch_filesystem and not self._site.settings.artifact_watch_dirs:
+        if self._context.settings.watch_filesystem and not self._context.settings.artifact_watch_dirs:
             _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
-        specs = [spec for spec in self._site.plugins().detectors if getattr(self._site.settings, spec.switch)]
+        specs = [spec for spec in self._context.plugins().detectors if getattr(self._context.settings, spec.switch)]
         self.own = self._made(specs, run, self._submit) if specs else None
 
     def start(self) -> None:
@@ -54,8 +54,8 @@ class Captures:
             self.own.start()
 
     def hand_over(self, left: Leftover, submit: Submit) -> None:
-        """Submit everything that a dead process captured, without end of patience, unless somebody else does."""
-        if self._site.outbox.lease(left.path):
+        """Submit everything that a dead process captured, for as long as it takes, unless somebody else does."""
+        if self._context.outbox.lease(left.path):
             until = time.monotonic() + _LONG
             self._resume(left, submit).stop(until, until)
 
@@ -93,8 +93,8 @@ class Captures:
         """The captures of dead processes, which are this one's to finish from now on."""
         return (
             left
-            for left in leftovers(self._site.directory, self._site.experiment)
-            if self._site.outbox.lease(left.path)
+            for left in leftovers(self._context.directory, self._context.experiment)
+            if self._context.outbox.lease(left.path)
         )
 
     def _resume(self, left: Leftover, submit: Submit) -> Capture:
@@ -111,11 +111,11 @@ class Captures:
         own = partial(submit, run=run, take=True)
         return Capture(
             run,
-            self._site.settings,
-            self._site.directory,
+            self._context.settings,
+            self._context.directory,
             specs,
             own,
-            self._site.outbox.size_bytes,
+            self._context.outbox.size_bytes,
             left,
-            may_refuse=self._site.plugins().detectors.own,
+            may_refuse=self._context.plugins().detectors.own,
         )

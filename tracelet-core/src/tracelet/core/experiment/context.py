@@ -1,4 +1,4 @@
-"""What the rooms of one experiment share."""
+"""What the parts of one experiment share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.plugins.registry import Registry
 from tracelet.settings import TraceletSettings
 
-__all__ = ["Site"]
+__all__ = ["ExperimentContext"]
 
 
 @attrs.frozen(eq=False)
-class Site:
+class ExperimentContext:
     """An experiment, how it is set up, and where it keeps what is its own."""
 
     experiment: str

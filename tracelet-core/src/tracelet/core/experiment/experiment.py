@@ -1,4 +1,4 @@
-"""Experiments: their configuration, their life, and the calls of the public API. Wiring only."""
+"""Experiments: their configuration, their life, and the calls of the public API."""
 
 from __future__ import annotations
 

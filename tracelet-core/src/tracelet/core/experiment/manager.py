@@ -25,18 +25,18 @@ from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.outcomes import Outcome, run_ended, unwritable
 from tracelet.core.delivery.puts import Put, interrupted_puts, note_put
 from tracelet.core.delivery.uses import Use
-from tracelet.core.experiment.capture_recovery import Captures
-from tracelet.core.experiment.context import Site
-from tracelet.core.experiment.report import Tally, skipped
-from tracelet.core.experiment.resources import Wires, Wiring
-from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.experiment.capture_recovery import CaptureRecovery
+from tracelet.core.experiment.context import ExperimentContext
+from tracelet.core.experiment.report import ResultReport, skipped
+from tracelet.core.experiment.resources import ExperimentResources, ProcessResources
+from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.plugins.backend import BackendSpec, Capability, Labels, RunInfo
-from tracelet.core.plugins.registry import Catalogue, Registry
+from tracelet.core.plugins.registry import Registry, SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
-from tracelet.core.reading.content import BackendShelf
+from tracelet.core.reading.content import StoredContent
 from tracelet.core.reading.finder import Finder
 from tracelet.core.sealing.draft import Draft
-from tracelet.core.sealing.route import targets_of
+from tracelet.core.sealing.route import backends_for
 from tracelet.core.sealing.seal import finish, prepare
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.files import FileChanged, make_folder
@@ -77,7 +77,7 @@ class ArtifactManager:
     ) -> None:
         """``directory`` is the tracelet directory, absolute. ``writes`` is False in all ranks but one."""
         check_directory(directory)
-        self._site = Site(experiment, settings, directory, plugins, Outbox(directory))
+        self._context = ExperimentContext(experiment, settings, directory, plugins, Outbox(directory))
         self._writes = writes
         self._run: RunInfo | None = None
         self._inputs: set[str] = set()
@@ -89,34 +89,34 @@ class ArtifactManager:
         self._session: str | None = None
         #: What dead processes were putting into several backends.
         self._interrupted: dict[Path, Put] = {}
-        self._wiring = Wiring(self._site, self._finish_draft)
-        self._captures = Captures(self._site, self._submit)
-        self._tally = Tally(self._site, lambda: self.store)
+        self._resources = ExperimentResources(self._context, self._finish_draft)
+        self._captures = CaptureRecovery(self._context, self._submit)
+        self._report = ResultReport(self._context, lambda: self.store)
 
     @property
-    def _wires(self) -> Wires:
-        return self._wiring.wires
+    def _process(self) -> ProcessResources:
+        return self._resources.of_process
 
     @property
     def finder(self) -> Finder:
         """What finds stored versions; it needs no run."""
-        return self._wires.finder
+        return self._process.finder
 
     @property
     def store(self) -> Store:
         """Where large files' bytes go."""
-        return self._wiring.store
+        return self._resources.store
 
     @property
-    def serializers(self) -> Catalogue[SerializerSpec]:
+    def serializers(self) -> SpecSet[SerializerSpec]:
         """What objects and models can be stored as."""
-        return self._site.plugins().serializers
+        return self._context.plugins().serializers
 
     # -- the run
 
     def begin(self, run: RunInfo) -> None:
         """Start a run: bring the lanes up behind the caller, and take up what earlier processes left."""
-        if self._wiring.outdated:
+        if self._resources.outdated:
             self.release()
         self._run = run
         self._session = f"{run.id}~{os.getpid()}"
@@ -124,16 +124,16 @@ class ArtifactManager:
         if not self._writes:
             return
         try:
-            make_folder(self._site.directory, shared=False)
+            make_folder(self._context.directory, shared=False)
             self._captures.prepare(run)
-            self._site.outbox.begin_session(self._session)
-            wires = self._wires
-            for courier in wires.couriers.values():
+            self._context.outbox.begin_session(self._session)
+            process = self._process
+            for courier in process.couriers.values():
                 courier.start()
-            self._interrupted = self._interrupted_puts(wires.couriers)
-            drafts = self._site.outbox.every_draft(self._site.experiment)
+            self._interrupted = self._interrupted_puts(process.couriers)
+            drafts = self._context.outbox.every_draft(self._context.experiment)
             for path in sorted([*self._interrupted, *drafts], key=lambda path: path.name):
-                wires.sealer.add(path)
+                process.sealer.add(path)
             self._captures.start()
         except BaseException:
             self.end(failed=True)
@@ -143,8 +143,8 @@ class ArtifactManager:
         """What a kill may have left in some of this run's backends: completed first, it is older than what comes."""
         return {
             path: put
-            for path, put in interrupted_puts(self._site.directory)
-            if put.parcel.run.experiment == self._site.experiment and put.targets.keys() <= couriers.keys()
+            for path, put in interrupted_puts(self._context.directory)
+            if put.parcel.run.experiment == self._context.experiment and put.targets.keys() <= couriers.keys()
         }
 
     def draft_captures(self, left: Leftover) -> None:
@@ -168,9 +168,9 @@ class ArtifactManager:
         self._captures.settle(until)
         unsealed, self._unsealed = self._unsealed, []
         for path in unsealed:
-            self._wires.sealer.add(path)
-        self._wires.sealer.settle(until)
-        couriers = self._wires.couriers.values()
+            self._process.sealer.add(path)
+        self._process.sealer.settle(until)
+        couriers = self._process.couriers.values()
         for courier in couriers:
             courier.hurry()
         while time.monotonic() < until and not all(courier.idle() for courier in couriers):
@@ -179,8 +179,8 @@ class ArtifactManager:
 
     def waiting(self) -> int:
         """Return how many deliveries of this experiment are in the outbox, or on their way there."""
-        outbox, experiment = self._site.outbox, self._site.experiment
-        deliveries = sum(len(outbox.waiting(experiment, name)) for name in self._wiring.specs)
+        outbox, experiment = self._context.outbox, self._context.experiment
+        deliveries = sum(len(outbox.waiting(experiment, name)) for name in self._resources.specs)
         return deliveries + len(outbox.every_draft(experiment)) + self._captures.waiting
 
     @property
@@ -190,22 +190,22 @@ class ArtifactManager:
 
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for a bounded time, end every lane, and say what is left."""
-        until, run = time.monotonic() + self._site.settings.stop_timeout, self._running()
+        until, run = time.monotonic() + self._context.settings.stop_timeout, self._running()
         try:
-            last = until - self._site.settings.stop_timeout * _RESERVE
-            self._captures.stop(self._site.settings.stop_timeout * _CAPTURE, last)
+            last = until - self._context.settings.stop_timeout * _RESERVE
+            self._captures.stop(self._context.settings.stop_timeout * _CAPTURE, last)
             self.flush(last - time.monotonic())
         finally:
-            wires, self._run = self._wires, None
-            wires.sealer.close()
+            process, self._run = self._process, None
+            process.sealer.close()
             self._leave_drafts()
-            close_all(wires.couriers.values(), until, failed=failed)
-            wires.finder.close(until)
+            close_all(process.couriers.values(), until, failed=failed)
+            process.finder.close(until)
             self._abandon_promises()
             left = self.waiting()
-            self._wiring.cut()
+            self._resources.detach()
             # Also where the user interrupts: what waits is to be known of then, too.
-            self._tell_what_is_left(sum(courier.backlog.refused[run.id] for courier in wires.couriers.values()), left)
+            self._tell_what_is_left(sum(courier.backlog.refused[run.id] for courier in process.couriers.values()), left)
 
     def _tell_what_is_left(self, refused: int, left: int) -> None:
         if refused:
@@ -214,13 +214,13 @@ class ArtifactManager:
         if left:
             waiting = many(left, "delivery waits", "deliveries wait")
             them = "it" if left == 1 else "them"
-            _LOG.warning("%s in %s: send %s with `tracelet sync`.", waiting, self._site.outbox.root, them)
+            _LOG.warning("%s in %s: send %s with `tracelet sync`.", waiting, self._context.outbox.root, them)
 
     def _leave_drafts(self) -> None:
         """Leave what is not hashed to a later run, or to `tracelet sync`: nobody says any more that it is this run's."""
         self._unsealed.clear()
         if self._session is not None:
-            self._site.outbox.end_session(self._site.experiment, self._session)
+            self._context.outbox.end_session(self._context.experiment, self._session)
             self._session = None
 
     def _abandon_promises(self) -> None:
@@ -240,14 +240,16 @@ class ArtifactManager:
         self._unsealed.clear()
         self._promises.clear()
         self._captures.stop(0.0, time.monotonic())
-        if self._wiring.laid is not None:
-            close_all(self._wires.couriers.values(), time.monotonic() + self._site.settings.stop_timeout, failed=False)
+        if self._resources.existing is not None:
+            close_all(
+                self._process.couriers.values(), time.monotonic() + self._context.settings.stop_timeout, failed=False
+            )
         self.release()
 
     def release(self) -> None:
         """End what only reads, where no run is on."""
-        if self._run is None and (wires := self._wiring.cut()) is not None:
-            wires.finder.close(time.monotonic() + self._site.settings.stop_timeout)
+        if self._run is None and (process := self._resources.detach()) is not None:
+            process.finder.close(time.monotonic() + self._context.settings.stop_timeout)
 
     # -- writing
 
@@ -257,19 +259,19 @@ class ArtifactManager:
         targets = self._route(artifact)
         if not self._writes:
             return skipped(target.name for target in targets)
-        patience = time.monotonic() + self._site.settings.deadline
-        self._captures.settle_left(patience)
-        self._wires.sealer.settle(patience, artifact.name)
+        until = time.monotonic() + self._context.settings.deadline
+        self._captures.settle_left(until)
+        self._process.sealer.settle(until, artifact.name)
         outcomes = self._log_once(artifact, labels, run, targets, snapshot=False)
         changed = [name for name, outcome in outcomes.items() if isinstance(outcome.error, FileChanged)]
         if changed:
             again = [target for target in targets if target.name in changed]
             outcomes |= self._log_once(artifact, labels, run, again, snapshot=True)
-        results = self._tally.results(outcomes, raised=True)
+        results = self._report.results(outcomes, raised=True)
         if results.misuse is not None:
             raise results.misuse
         results.warnings += artifact._warnings
-        if self._site.settings.strict:
+        if self._context.settings.strict:
             results.raise_for_errors()
         return results
 
@@ -292,12 +294,12 @@ class ArtifactManager:
             path = self._draft(artifact, labels, run, targets, put_id, take=take)
         except OSError as error:
             promise.set_result(
-                self._tally.results({target.name: Outcome(error=unwritable(error)) for target in targets})
+                self._report.results({target.name: Outcome(error=unwritable(error)) for target in targets})
             )
             return promise
-        self._tally.counts["submitted"] += 1
+        self._report.counts["submitted"] += 1
         self._promises[path] = promise, [target.name for target in targets]
-        self._wires.sealer.add(path)
+        self._process.sealer.add(path)
         return promise
 
     def _draft(
@@ -312,8 +314,8 @@ class ArtifactManager:
     ) -> Path:
         """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
         draft = self._prepared(artifact, run, targets, put_id, snapshot=True, take=take)
-        known = {target.name: self._wires.sdk[target.name] for target in targets}
-        return self._site.outbox.add_draft(draft, labels, run, known, self._session)
+        known = {target.name: self._process.sdk[target.name] for target in targets}
+        return self._context.outbox.add_draft(draft, labels, run, known, self._session)
 
     def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
         """Note that the run uses this version: what it logs from now on names its digest as an input.
@@ -322,21 +324,21 @@ class ArtifactManager:
         """
         run = self._running()
         if self._writes and artifact.digest not in self._inputs:
-            for name, spec in self._wiring.specs.items():
+            for name, spec in self._resources.specs.items():
                 if Capability.INPUTS in spec.capabilities:
-                    self._wires.couriers[name].note_input(_use(artifact, name, run))
+                    self._process.couriers[name].note_input(_use(artifact, name, run))
         self._inputs.add(artifact.digest)
         return artifact
 
     def _running(self) -> RunInfo:
         if self._run is None:
             raise ConfigError(
-                f"experiment {self._site.experiment!r} has no run: call start() first, or use it in a with statement."
+                f"experiment {self._context.experiment!r} has no run: call start() first, or use it in a with statement."
             )
         return self._run
 
     def _route(self, artifact: TraceletArtifact) -> list[BackendSpec]:
-        return targets_of(artifact, self._wiring.specs, self._site.settings.routing, self._site.plugins())
+        return backends_for(artifact, self._resources.specs, self._context.settings.routing, self._context.plugins())
 
     def _prepared(
         self,
@@ -348,7 +350,7 @@ class ArtifactManager:
         snapshot: bool,
         take: bool = False,
     ) -> Draft:
-        staging = staging_folder(self._site.directory, put_id)
+        staging = staging_folder(self._context.directory, put_id)
         try:
             draft = prepare(
                 artifact,
@@ -371,7 +373,7 @@ class ArtifactManager:
             raise
 
     def _limit_mb(self) -> float | None:
-        return None if self._site.settings.on_large == "upload" else self._site.settings.large_file_mb
+        return None if self._context.settings.on_large == "upload" else self._context.settings.large_file_mb
 
     def _log_once(
         self,
@@ -390,22 +392,22 @@ class ArtifactManager:
             return {target.name: Outcome(error=unwritable(error)) for target in targets}
         try:
             sealed = finish(draft, store=self.store, limit_mb=self._limit_mb())
-            self._tally.tell_unportable(sealed.manifest.stored)
-            until = time.monotonic() + limit_for(sealed.manifest.held_bytes, self._site.settings) + _MARGIN
-            order = self._site.outbox.clock(run.experiment).tick()
+            self._report.tell_unportable(sealed.manifest.stored)
+            until = time.monotonic() + deadline_for(sealed.manifest.held_bytes, self._context.settings) + _MARGIN
+            order = self._context.outbox.clock(run.experiment).tick()
             parcels = {
                 target.name: Parcel(
-                    target.name, run, labels, self._wires.sdk[target.name], sealed.manifest, time.time(), order=order
+                    target.name, run, labels, self._process.sdk[target.name], sealed.manifest, time.time(), order=order
                 )
                 for target in targets
             }
             if len(parcels) > 1:
                 with contextlib.suppress(OSError):  # without it, a kill in the middle is not mended
-                    note = note_put(self._site.directory, parcels)
+                    note = note_put(self._context.directory, parcels)
             for name, parcel in parcels.items():
                 own = attrs.evolve(sealed, rendered=draft.rendered.get(name))
-                tasks[name] = self._wires.couriers[name].send(own, parcel)
-            return {name: self._wires.couriers[name].wait_for(task, until) for name, task in tasks.items()}
+                tasks[name] = self._process.couriers[name].send(own, parcel)
+            return {name: self._process.couriers[name].wait_for(task, until) for name, task in tasks.items()}
         except FileChanged as error:
             return {target.name: Outcome(error=error) for target in targets}
         except BackendError as error:
@@ -432,8 +434,8 @@ class ArtifactManager:
         """Queue what was interrupted for the backends that lack it."""
         for parcel in put.parcels:
             couriers[parcel.backend].check_address(parcel.sdk)
-        site = self._site
-        with Completion(site.directory, site.settings, site.plugins(), site.outbox) as completion:
+        context = self._context
+        with Completion(context.directory, context.settings, context.plugins(), context.outbox) as completion:
             completion.complete(path, put)
         for courier in couriers.values():
             courier.look_again()
@@ -446,8 +448,8 @@ class ArtifactManager:
             return
         outcomes: dict[str, Future[Outcome]] = {}
         try:
-            for parcel in seal_draft(path, self._site.outbox, self.store, self._limit_mb(), self._session):
-                self._tally.tell_unportable(parcel.manifest.stored)
+            for parcel in seal_draft(path, self._context.outbox, self.store, self._limit_mb(), self._session):
+                self._report.tell_unportable(parcel.manifest.stored)
                 if parcel.backend in couriers:
                     outcomes[parcel.backend] = couriers[parcel.backend].expect(parcel)
             if not outcomes and not path.exists():
@@ -459,7 +461,7 @@ class ArtifactManager:
             error = unwritable(failure) if isinstance(failure, OSError) else failure
             self._unsealed.append(path)
             _, targets = self._promises.get(path, (None, []))
-            self._keep_promise(path, self._tally.results({n: Outcome(error=error, queued=True) for n in targets}))
+            self._keep_promise(path, self._report.results({n: Outcome(error=error, queued=True) for n in targets}))
             return
         except TraceletError as error:
             promise, _ = self._promises.pop(path, (None, []))
@@ -468,7 +470,7 @@ class ArtifactManager:
             raise
         _when_all(
             outcomes,
-            lambda: self._keep_promise(path, self._tally.results({n: o.result() for n, o in outcomes.items()})),
+            lambda: self._keep_promise(path, self._report.results({n: o.result() for n, o in outcomes.items()})),
         )
 
     # -- telling
@@ -479,30 +481,30 @@ class ArtifactManager:
         ``backends`` has for each its state, the reason where it is broken, what waits and what was
         delivered; ``counts`` is about this process; sizes are in megabytes where their name says so.
         """
-        couriers = self._wires.couriers
+        couriers = self._process.couriers
         return {
-            "enabled": self._site.settings.enable_artifacts,
-            "experiment": self._site.experiment,
+            "enabled": self._context.settings.enable_artifacts,
+            "experiment": self._context.experiment,
             "run": self._run.id if self._run is not None else None,
             "writes": self._writes,
-            "directory": str(self._site.directory),
-            "store": self._site.settings.store or str(self._site.directory),
-            "routing": self._site.settings.routing,
-            "large_file_mb": self._site.settings.large_file_mb,
-            "on_large": self._site.settings.on_large,
+            "directory": str(self._context.directory),
+            "store": self._context.settings.store or str(self._context.directory),
+            "routing": self._context.settings.routing,
+            "large_file_mb": self._context.settings.large_file_mb,
+            "on_large": self._context.settings.on_large,
             "backends": {name: courier.state() for name, courier in couriers.items()},
-            "counts": dict(self._tally.counts),
+            "counts": dict(self._report.counts),
             "capture": self._captures.stats(),
-            "outbox": {"waiting": self.waiting(), "refused": len(list(self._site.outbox.refused()))},
+            "outbox": {"waiting": self.waiting(), "refused": len(list(self._context.outbox.refused()))},
         }
 
 
 def _use(artifact: LoggedArtifact, backend: str, run: RunInfo) -> Use:
     """A version is known by its number where it was found, and elsewhere by its content."""
-    shelf = artifact._shelf
+    content = artifact._content
     ref = f"sha256:{artifact.digest}"
-    if isinstance(shelf, BackendShelf) and shelf.backend == backend:
-        ref = f"v{shelf.stored.number}"
+    if isinstance(content, StoredContent) and content.backend == backend:
+        ref = f"v{content.stored.number}"
     return Use(backend, run, artifact.name, ref, artifact.digest)
 
 

@@ -8,23 +8,23 @@ from typing import Any
 
 from tracelet.core.artifacts.results import LogResult, LogResults
 from tracelet.core.delivery.outcomes import Outcome
-from tracelet.core.experiment.context import Site
+from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.plugins.backend import StoredArtifact
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.messages import sentence
 from tracelet.exceptions import TraceletError
 
-__all__ = ["Tally", "skipped"]
+__all__ = ["ResultReport", "skipped"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 
 
-class Tally:
+class ResultReport:
     """What became of one experiment's artifacts in this process."""
 
-    def __init__(self, site: Site, store: Callable[[], Store]) -> None:
+    def __init__(self, context: ExperimentContext, store: Callable[[], Store]) -> None:
         self.counts = {"logged": 0, "unchanged": 0, "queued": 0, "failed": 0, "submitted": 0}
-        self._site = site
+        self._context = context
         self._store = store
         self._told = False
         #: By backend: what was said last of why it does not take what it is to get.
@@ -64,7 +64,7 @@ class Tally:
         again = outcome.told or self._said.get(name) == reason
         self._said[name] = reason
         level = logging.INFO if again else logging.WARNING
-        _LOG.log(level, "%s: %s Queued in %s.", name, sentence(outcome.error), self._site.outbox.root)
+        _LOG.log(level, "%s: %s Queued in %s.", name, sentence(outcome.error), self._context.outbox.root)
 
     def _result(self, name: str, stored: StoredArtifact, *, created: bool) -> LogResult:
         return LogResult(
@@ -86,7 +86,7 @@ class Tally:
             _LOG.warning(
                 "files over %g MB stay on this machine, in %s, and backends get references: set TRACELET_STORE to a place "
                 "that others can read, or on_large='upload'.",
-                self._site.settings.large_file_mb,
+                self._context.settings.large_file_mb,
                 store.uri("0" * 64).rpartition("/objects/")[0],
             )
 

@@ -39,7 +39,7 @@ from tracelet.exceptions import (
     VersionConflict,
 )
 
-__all__ = ["Delivered", "Service"]
+__all__ = ["BackendService", "Delivered"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 #: What reading a version raises that was changed, or that a later release wrote.
@@ -78,7 +78,7 @@ def _checked(spec: BackendSpec, backend: Any) -> tuple[Backend, Abilities]:
     return backend, able
 
 
-class Service:
+class BackendService:
     """An open backend. Its public methods are the requests that a lane carries."""
 
     def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tracelet.settings import TraceletSettings
 
-__all__ = ["limit_for"]
+__all__ = ["deadline_for"]
 
 _MB = 1_000_000
 #: Seconds: a month.
 _LONGEST = 30 * 86_400.0
 
 
-def limit_for(size_bytes: int, settings: TraceletSettings) -> float:
+def deadline_for(size_bytes: int, settings: TraceletSettings) -> float:
     """Return the seconds that a delivery of so many bytes may take: bounded, for what a backend says of sizes may be wrong."""
     return settings.deadline + min(size_bytes / (settings.min_rate * _MB), _LONGEST)

@@ -28,10 +28,10 @@ import attrs
 
 from tracelet import exceptions
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.lanes.backend_service import Service
+from tracelet.core.lanes.backend_service import BackendService
 from tracelet.core.lanes.progress import Progress, progress_of
 from tracelet.core.plugins.backend import BackendContext, BackendSpec, SealedArtifact, StoredArtifact
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.system.files import FileChanged, create, make_folder
 from tracelet.core.system.processes import OWNER, TOKEN, ProcessId, current, end_family, family, owner_mark, process_id
 from tracelet.core.system.redaction import redact_text
@@ -75,7 +75,7 @@ class Lane(Protocol):
         ...
 
     def request(self, what: str, limit: float | None, **arguments: Any) -> Any:
-        """Call a method of the :class:`Service` within so many seconds; None: until it stalls."""
+        """Call a method of the :class:`BackendService` within so many seconds; None: until it stalls."""
         ...
 
     def kill(self) -> None:
@@ -96,8 +96,8 @@ class Operation:
 
 
 def operation(name: str) -> Operation:
-    """Return the types of the request ``name``: those of the :class:`Service`'s method."""
-    method = getattr(Service, name)
+    """Return the types of the request ``name``: those of the :class:`BackendService`'s method."""
+    method = getattr(BackendService, name)
     hints = typing.get_type_hints(method)
     answer = hints.pop("return")
     return Operation({key: hints[key] for key in inspect.signature(method).parameters if key != "self"}, answer)
@@ -133,8 +133,8 @@ class InlineLane:
 
     def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
         self._spec = spec
-        self._make = lambda: Service(spec, experiment, settings, context)
-        self._service: Service | None = None
+        self._make = lambda: BackendService(spec, experiment, settings, context)
+        self._service: BackendService | None = None
         self.state = LaneState.IDLE
         self.reason = ""
 
@@ -145,13 +145,13 @@ class InlineLane:
     def open(self, limit: float) -> None:
         """See :class:`Lane`."""
         if self._service is None:
-            self._service = guarded(self._spec.name, self._make)
+            self._service = call_plugin(self._spec.name, self._make)
             self.state = LaneState.READY
 
     def request(self, what: str, limit: float | None, **arguments: Any) -> Any:
         """See :class:`Lane`."""
         self.open(0)
-        return guarded(self._spec.name, getattr(self._service, what), **arguments)
+        return call_plugin(self._spec.name, getattr(self._service, what), **arguments)
 
     def kill(self) -> None:
         """See :class:`Lane`. What cannot hang need not be killed."""
@@ -161,7 +161,7 @@ class InlineLane:
         service, self._service = self._service, None
         self.state = LaneState.CLOSED
         if service is not None:
-            guarded(self._spec.name, service.stop, failed)
+            call_plugin(self._spec.name, service.stop, failed)
 
 
 class ProcessLane:

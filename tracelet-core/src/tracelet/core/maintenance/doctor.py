@@ -20,7 +20,7 @@ from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.delivery.uses import Uses
 from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend import BackendContext
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import Registry, sdk_state
 from tracelet.core.storage.blob_store import LocalStore, open_store
 from tracelet.core.system.links import check_directory
@@ -115,7 +115,7 @@ def _directory(directory: Path, settings: TraceletSettings) -> Check:
 def _store(directory: Path, settings: TraceletSettings) -> Check:
     try:
         store = open_store(settings.store, directory)
-        beside(partial(guarded, "store", store.probe)).result(settings.deadline)
+        beside(partial(call_plugin, "store", store.probe)).result(settings.deadline)
     except TimeoutError:
         detail = f"{settings.store} did not answer within {settings.deadline:g} s"
         return Check("store", Verdict.WRONG, detail, "Start it, or correct TRACELET_STORE.")

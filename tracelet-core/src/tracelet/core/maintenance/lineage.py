@@ -14,7 +14,7 @@ from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.uses import Use, Uses
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend import BackendContext
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import Registry
 from tracelet.exceptions import TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
@@ -47,7 +47,7 @@ def note_uses(directory: Path, settings: TraceletSettings, plugins: Registry) ->
 def _note(experiment: str, backend: str, directory: Path, settings: TraceletSettings, plugins: Registry) -> None:
     """Raises the first error after which a use is left: the others would fare no better."""
     spec = plugins.backends.get(backend)
-    context = BackendContext(directory, guarded(backend, spec.context))
+    context = BackendContext(directory, call_plugin(backend, spec.context))
     lane = open_lane(spec, experiment, load_plugin(spec.settings, backend), context)
     attempts = Attempts(lane, settings, lambda parcel: None)
     lineage = Lineage(backend, experiment, attempts, Outbox(directory))

@@ -11,12 +11,12 @@ from tracelet.core.system.messages import words_of
 from tracelet.core.system.redaction import redact_text
 from tracelet.exceptions import BackendError, TraceletError
 
-__all__ = ["guarded"]
+__all__ = ["call_plugin"]
 
 T = TypeVar("T")
 
 
-def guarded(backend: str, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+def call_plugin(backend: str, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Call a plugin's code; whatever it raises comes out as one of Tracelet's errors.
 
     Its own :class:`TraceletError` passes as it is, with the backend's name; anything else, also what would end a

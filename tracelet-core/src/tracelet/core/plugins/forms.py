@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.plugins.calling import guarded
-from tracelet.core.plugins.registry import Catalogue, recognise
+from tracelet.core.plugins.calling import call_plugin
+from tracelet.core.plugins.registry import SpecSet, recognise
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.system.messages import said_by, sentence, words_of
 from tracelet.exceptions import ArtifactError, BackendError, UnknownPlugin
@@ -21,7 +21,7 @@ __all__ = ["InstalledForms", "check_form", "model_form", "model_serializer", "ob
 class InstalledForms:
     """What the installed serializers can store: see :class:`tracelet.core.artifacts.artifacts.Forms`."""
 
-    serializers: Catalogue[SerializerSpec]
+    serializers: SpecSet[SerializerSpec]
 
     def check_object(self, obj: Any, name: str, serializer: str) -> None:
         """See :class:`~tracelet.core.artifacts.artifacts.Forms`."""
@@ -32,17 +32,17 @@ class InstalledForms:
         check_form(self.serializers, model_form(self.serializers, framework, model), model, f"model {name!r}")
 
 
-def object_form(serializers: Catalogue[SerializerSpec], name: str) -> SerializerSpec:
+def object_form(serializers: SpecSet[SerializerSpec], name: str) -> SerializerSpec:
     """Return the serializer of objects called ``name``; raises :class:`ArtifactError` where there is none."""
     return _serializer(serializers, name, lambda spec: spec.suffix is not None, "serializer of objects")
 
 
-def model_serializer(serializers: Catalogue[SerializerSpec], framework: str) -> SerializerSpec:
+def model_serializer(serializers: SpecSet[SerializerSpec], framework: str) -> SerializerSpec:
     """Return the serializer of a framework's models; raises :class:`ArtifactError` where there is none."""
     return _serializer(serializers, framework, _is_framework, "framework")
 
 
-def model_form(serializers: Catalogue[SerializerSpec], framework: str | None, model: Any) -> SerializerSpec:
+def model_form(serializers: SpecSet[SerializerSpec], framework: str | None, model: Any) -> SerializerSpec:
     """Return the serializer of a model: the framework's that is given, or the one that recognises it.
 
     Raises :class:`ArtifactError` where there is none of that name, and where none or several recognise it.
@@ -63,15 +63,15 @@ def model_form(serializers: Catalogue[SerializerSpec], framework: str | None, mo
     return found[0]
 
 
-def check_form(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, value: Any, what: str) -> None:
+def check_form(serializers: SpecSet[SerializerSpec], spec: SerializerSpec, value: Any, what: str) -> None:
     """Ask a serializer whether it can store a value; raises :class:`ArtifactError` with its reason."""
     try:
-        guarded(spec.name, spec.check, value)
+        call_plugin(spec.name, spec.check, value)
     except BackendError as error:
         raise ArtifactError(unfit(serializers, spec, what, error.__cause__ or error)) from error.__cause__
 
 
-def unfit(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, what: str, reason: object) -> str:
+def unfit(serializers: SpecSet[SerializerSpec], spec: SerializerSpec, what: str, reason: object) -> str:
     """Say that a value cannot be stored, and what to do."""
     why = said_by(reason) or words_of(reason) if isinstance(reason, BaseException) else reason
     return (
@@ -85,12 +85,12 @@ def _is_framework(spec: SerializerSpec) -> bool:
 
 
 def _serializer(
-    serializers: Catalogue[SerializerSpec], name: str, fits: Callable[[SerializerSpec], bool], what: str
+    serializers: SpecSet[SerializerSpec], name: str, fits: Callable[[SerializerSpec], bool], what: str
 ) -> SerializerSpec:
     right = {key: spec for key, spec in serializers.specs.items() if fits(spec)}
     if name in serializers.specs and name not in right:
         raise ArtifactError(f"{name!r} is no {what}; there is {', '.join(sorted(right))}.")
     try:
-        return Catalogue(what, right, serializers.broken).get(name)
+        return SpecSet(what, right, serializers.broken).get(name)
     except UnknownPlugin as error:
         raise ArtifactError(str(error)) from None

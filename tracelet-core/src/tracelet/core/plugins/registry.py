@@ -28,7 +28,7 @@ from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.system.messages import sentence, words_of
 from tracelet.exceptions import PluginError, PluginLoadError, UnknownPlugin
 
-__all__ = ["Catalogue", "PluginRecord", "Registry", "choose", "discover", "recognise", "registry", "sdk_state"]
+__all__ = ["PluginRecord", "Registry", "SpecSet", "choose", "discover", "recognise", "registry", "sdk_state"]
 
 _LOG = logging.getLogger("tracelet.plugins")
 _CORE = "tracelet-core"
@@ -53,7 +53,7 @@ class PluginRecord:
 
 
 @attrs.frozen
-class Catalogue(Generic[Spec]):
+class SpecSet(Generic[Spec]):
     """The usable specs of one kind, by name, and the names that cannot be used."""
 
     kind: str
@@ -98,10 +98,10 @@ class Registry:
     """Everything that the installed plugins provide."""
 
     records: tuple[PluginRecord, ...]
-    backends: Catalogue[BackendSpec]
-    detectors: Catalogue[DetectorSpec]
-    routing: Catalogue[RoutingSpec]
-    serializers: Catalogue[SerializerSpec]
+    backends: SpecSet[BackendSpec]
+    detectors: SpecSet[DetectorSpec]
+    routing: SpecSet[RoutingSpec]
+    serializers: SpecSet[SerializerSpec]
 
 
 _HOOKS: Mapping[str, tuple[str, type[Any]]] = {
@@ -277,14 +277,14 @@ class _Sorter:
         self._clashes[hook] |= {owner: clash, name: clash}
         return None
 
-    def catalogue(self, hook: str) -> Catalogue[Any]:
+    def spec_set(self, hook: str) -> SpecSet[Any]:
         """Return what there is of one kind."""
         specs, clashes = self._specs[hook], self._clashes[hook]
         # A name whose own entry point is broken may be provided, whole, by another one.
         absent = {name: error for name, error in self._failed.items() if name not in specs}
         good = {name: spec for name, spec in specs.items() if name not in clashes}
         whose = {name: self._owners[hook, name.lower()][1] for name in good}
-        return Catalogue(
+        return SpecSet(
             _HOOKS[hook][0],
             good,
             {**absent, **clashes},
@@ -304,10 +304,10 @@ def discover(points: Iterable[EntryPoint]) -> Registry:
         sorter.add(record, _load(point))
     return Registry(
         tuple(sorter.records),
-        sorter.catalogue("tracelet_backends"),
-        sorter.catalogue("tracelet_detectors"),
-        sorter.catalogue("tracelet_routing"),
-        sorter.catalogue("tracelet_serializers"),
+        sorter.spec_set("tracelet_backends"),
+        sorter.spec_set("tracelet_detectors"),
+        sorter.spec_set("tracelet_routing"),
+        sorter.spec_set("tracelet_serializers"),
     )
 
 
@@ -339,7 +339,7 @@ def registry() -> Registry:
 
 
 def choose(
-    policies: Catalogue[RoutingSpec], name: str, summary: ArtifactSummary, configured: tuple[str, ...]
+    policies: SpecSet[RoutingSpec], name: str, summary: ArtifactSummary, configured: tuple[str, ...]
 ) -> set[str]:
     """Ask a routing policy; raises :class:`PluginError`, which names it, for whatever is wrong with its answer."""
     policy = policies.get(name)
@@ -359,7 +359,7 @@ def choose(
 
 
 def recognise(
-    serializers: Catalogue[SerializerSpec], fits: Callable[[SerializerSpec], bool], value: object
+    serializers: SpecSet[SerializerSpec], fits: Callable[[SerializerSpec], bool], value: object
 ) -> list[SerializerSpec]:
     """Return the serializers that say that a value is theirs: others are asked only about what none of Tracelet's own takes."""
     fitting = [spec for spec in serializers if fits(spec)]
@@ -367,7 +367,7 @@ def recognise(
     return own or [spec for spec in fitting if spec.name not in serializers.own and _matches(serializers, spec, value)]
 
 
-def _matches(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, value: object) -> bool:
+def _matches(serializers: SpecSet[SerializerSpec], spec: SerializerSpec, value: object) -> bool:
     try:
         return bool(spec.matches(value))
     except KeyboardInterrupt:

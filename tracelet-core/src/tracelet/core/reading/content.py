@@ -17,9 +17,9 @@ import attrs
 from tracelet.core.artifacts.artifacts import LoggedArtifact
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.plugins.backend import StoredArtifact
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.forms import model_serializer, object_form
-from tracelet.core.plugins.registry import Catalogue
+from tracelet.core.plugins.registry import SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name, target_path
@@ -35,11 +35,11 @@ from tracelet.exceptions import (
     UnsafeContent,
 )
 
-__all__ = ["BackendShelf"]
+__all__ = ["StoredContent"]
 
 
 @attrs.frozen
-class BackendShelf:
+class StoredContent:
     """Gets the content of one stored version from its backend and from the configured store."""
 
     stored: StoredArtifact
@@ -47,7 +47,7 @@ class BackendShelf:
     #: ``request(name, size_bytes, **arguments)`` on the backend's reading lane.
     request: Callable[..., Any]
     store: Callable[[], Store]
-    serializers: Callable[[], Catalogue[SerializerSpec]]
+    serializers: Callable[[], SpecSet[SerializerSpec]]
     #: Where downloads go that are given no folder.
     downloads: Path
 
@@ -82,12 +82,12 @@ class BackendShelf:
 
     def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
         """See :meth:`LoggedArtifact.load_object` and :meth:`LoggedArtifact.load_model`."""
-        catalogue = self.serializers()
+        spec_set = self.serializers()
         if isinstance(entry, ArtifactObject):
-            spec = object_form(catalogue, entry.serializer)
+            spec = object_form(spec_set, entry.serializer)
             inside, paths = str(entry.artifact_path), [str(entry.artifact_path)]
         else:
-            spec = model_serializer(catalogue, str(entry.framework))
+            spec = model_serializer(spec_set, str(entry.framework))
             inside, paths = f"models/{entry.name}", [file.artifact_path for file in entry.files]
         if not spec.safe and not trust:
             raise UnsafeContent(
@@ -96,11 +96,11 @@ class BackendShelf:
             )
         place = self.download(artifact, None, paths, False, trust) / inside
         try:
-            return guarded(spec.name, spec.load, place, trust)
+            return call_plugin(spec.name, spec.load, place, trust)
         except BackendError as error:
             raise ArtifactError(
                 f"{entry.name!r} of {artifact.name!r} cannot be loaded: {sentence(error)} Look at its files with download()."
-                f"{catalogue.whose(spec.name)}"
+                f"{spec_set.whose(spec.name)}"
             ) from error.__cause__
 
     def _own_folder(self) -> Path:

@@ -13,7 +13,7 @@ from tracelet.core.artifacts.entries import ArtifactType, check_name, check_type
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.plugins.backend import BackendSpec, StoredArtifact, parse_ref
 from tracelet.core.plugins.registry import Registry
-from tracelet.core.reading.content import BackendShelf
+from tracelet.core.reading.content import StoredContent
 from tracelet.core.reading.reader import Reader
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.messages import many
@@ -143,7 +143,7 @@ class Finder:
 
     def _logged(self, backend: str, hits: dict[str, StoredArtifact]) -> LoggedArtifact:
         stored = hits[backend]
-        shelf = BackendShelf(
+        content = StoredContent(
             stored,
             backend,
             self._readers[backend].request,
@@ -152,7 +152,7 @@ class Finder:
             self._downloads,
         )
         return LoggedArtifact(
-            stored.manifest, stored.version, backend, stored.uri, stored.aliases, shelf, stored.pending
+            stored.manifest, stored.version, backend, stored.uri, stored.aliases, content, stored.pending
         )
 
     def _absent(self, name: str, version: str, asked: list[str]) -> str:

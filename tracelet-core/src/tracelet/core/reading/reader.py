@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane
 from tracelet.exceptions import TraceletError
 from tracelet.settings import TraceletSettings
@@ -27,7 +27,7 @@ class Reader:
         """Ask the backend, within the time that so many bytes may take. Raises what it raises."""
         with self._lock:
             self.lane.open(self._settings.open_timeout)
-            return self.lane.request(what, limit_for(size_bytes, self._settings), **arguments)
+            return self.lane.request(what, deadline_for(size_bytes, self._settings), **arguments)
 
     def close(self, until: float) -> None:
         """End the lane by then (monotonic)."""

@@ -13,12 +13,12 @@ from tracelet.core.plugins.registry import Registry, choose
 from tracelet.core.plugins.routing import ArtifactSummary
 from tracelet.exceptions import ArtifactError
 
-__all__ = ["targets_of"]
+__all__ = ["backends_for"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 
 
-def targets_of(
+def backends_for(
     artifact: TraceletArtifact, specs: Mapping[str, BackendSpec], policy_name: str, plugins: Registry
 ) -> list[BackendSpec]:
     """Return the backends, of those in ``specs``, that an artifact goes to: at least one.

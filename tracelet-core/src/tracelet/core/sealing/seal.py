@@ -24,9 +24,9 @@ from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, Artifac
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain import plain_metadata
 from tracelet.core.plugins.backend import BackendSpec, ModelInfo, SealedArtifact
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.forms import model_form, object_form, unfit
-from tracelet.core.plugins.registry import Catalogue
+from tracelet.core.plugins.registry import SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.sealing.input_example import write_example
@@ -48,7 +48,7 @@ def prepare(
     run_id: str | None,
     inputs: Collection[str],
     staging: Path,
-    serializers: Catalogue[SerializerSpec],
+    serializers: SpecSet[SerializerSpec],
     targets: Collection[BackendSpec],
     snapshot: bool,
     take: bool = False,
@@ -115,11 +115,11 @@ def prepare(
     return Draft(manifest, sources, tuple(sources) if snapshot else owned, rendered, staging)
 
 
-def _dump(serializers: Catalogue[SerializerSpec], spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
+def _dump(serializers: SpecSet[SerializerSpec], spec: SerializerSpec, value: Any, path: Path, what: str) -> None:
     try:
         # A framework's own way to write a model may be what a detector watches.
         with saving(path):
-            guarded(spec.name, spec.dump, value, path)
+            call_plugin(spec.name, spec.dump, value, path)
     except BackendError as error:
         check_room(path.parent, error.__cause__)  # or what was to be stored is not at fault
         raise ArtifactError(unfit(serializers, spec, what, error.__cause__ or error)) from error.__cause__
@@ -140,7 +140,7 @@ def _is_of_its_own(path: Path, may_be_folder: bool) -> bool:
 
 
 def _prepare_model(
-    entry: ArtifactModel, model: Any, example: Any, staging: Path, serializers: Catalogue[SerializerSpec]
+    entry: ArtifactModel, model: Any, example: Any, staging: Path, serializers: SpecSet[SerializerSpec]
 ) -> ArtifactModel:
     spec = model_form(serializers, entry.framework, model)
     folder = staging / "models" / entry.name
@@ -161,7 +161,7 @@ def _render(target: BackendSpec, model: Any, info: ModelInfo, staging: Path) -> 
     make_folder(folder / info.name)
     try:
         with saving(folder):
-            guarded(target.name, target.render, model, info, folder / info.name)
+            call_plugin(target.name, target.render, model, info, folder / info.name)
     except TraceletError as error:
         _LOG.warning("%s has no form of its own for the model %r: %s", target.name, info.name, error)
         shutil.rmtree(folder / info.name, ignore_errors=True)

@@ -7,19 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from tracelet.core.lanes.deadlines import limit_for
+from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.storage.blob_store import RemoteStore
 from tracelet.core.system.files import Stamp
 from tracelet.core.system.threads import beside
 from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import TraceletSettings
 
-__all__ = ["BoundedStore"]
+__all__ = ["DeadlineStore"]
 
 T = TypeVar("T")
 
 
-class BoundedStore:
+class DeadlineStore:
     """What :class:`~tracelet.core.storage.blob_store.RemoteStore` does, each call on a thread that nobody waits for too long.
 
     Raises as it does, and :class:`~tracelet.BackendUnavailable` where the time is over: ``deadline`` and, for an
@@ -66,7 +66,7 @@ class BoundedStore:
 
     def _in_time(self, answer: Future[T], size_bytes: int = 0, *, limit: float | None = None) -> T:
         try:
-            return answer.result(limit_for(size_bytes, self._settings) if limit is None else limit)
+            return answer.result(deadline_for(size_bytes, self._settings) if limit is None else limit)
         except TimeoutError:
             raise BackendUnavailable(
                 f"the store at {self._store.uri('').partition('/objects/')[0]} does not answer in time: see whether it can "

@@ -23,24 +23,24 @@ from tracelet.core.system.processes import ProcessId, alive, current
 from tracelet.core.system.schemas import SCHEMA, check_schema
 from tracelet.exceptions import NewerFormat
 
-__all__ = ["being_saved", "leave_claim", "saving", "share", "unshare"]
+__all__ = ["announce_save", "being_saved", "saving", "share", "unshare"]
 
-_SUFFIX = ".claim"
+_SUFFIX = ".save"
 
 
 @attrs.frozen(eq=False)
-class _Claim:
+class _Save:
     paths: frozenset[str]
-    #: Of the outermost claim that it is in; a smaller one is older.
+    #: Of the outermost save that it is in; a smaller one is older.
     rank: int
 
 
 _RANKS = itertools.count()
 #: Files and folders that are being saved in this process. Single operations on a dict need no lock.
-_CLAIMS: dict[_Claim, None] = {}
-#: The claims that this thread (or task) is inside of.
-_OWN: contextvars.ContextVar[tuple[_Claim, ...]] = contextvars.ContextVar("tracelet_saving", default=())
-#: Folders where children note their claims, and the process that captures.
+_SAVES: dict[_Save, None] = {}
+#: The saves that this thread (or task) is inside of.
+_OWN: contextvars.ContextVar[tuple[_Save, ...]] = contextvars.ContextVar("tracelet_saving", default=())
+#: Folders where children note their saves, and the process that captures.
 _SHARED: dict[Path, int] = {}
 
 
@@ -48,18 +48,18 @@ _SHARED: dict[Path, int] = {}
 def saving(*paths: str | os.PathLike[str]) -> Iterator[bool]:
     """Say that the block saves these files or folders, and emits them before it ends.
 
-    Gives True where this is the outermost claim of the thread: only then is it the caller's to emit. What another
+    Gives True where this is the outermost save of the thread: only then is it the caller's to emit. What another
     detector sees of these paths meanwhile waits for the end of the block, and is captured then if it is news.
     """
     own = _OWN.get()
-    claim = _Claim(frozenset(map(os.path.abspath, paths)), own[0].rank if own else next(_RANKS))
-    token = _OWN.set((*own, claim))
-    _CLAIMS[claim] = None
-    noted = _note(claim) if _SHARED else []
+    save = _Save(frozenset(map(os.path.abspath, paths)), own[0].rank if own else next(_RANKS))
+    token = _OWN.set((*own, save))
+    _SAVES[save] = None
+    noted = _note(save) if _SHARED else []
     try:
         yield not own
     finally:
-        del _CLAIMS[claim]
+        del _SAVES[save]
         _OWN.reset(token)
         for file in noted:
             file.unlink(missing_ok=True)
@@ -70,16 +70,16 @@ def being_saved(path: str | os.PathLike[str]) -> bool:
 
     A thread that saves it itself waits only for those who began before: a framework that had it saved by another thread.
     """
-    if not _CLAIMS and not _SHARED:
+    if not _SAVES and not _SHARED:
         return False
     own = _OWN.get()
-    others = [claim for claim in list(_CLAIMS) if claim not in own]
+    others = [save for save in list(_SAVES) if save not in own]
     if not others and not _SHARED:
         return False
     place = Path(os.path.abspath(path))
     places = {str(place), *map(str, place.parents)}
-    mine = [claim.rank for claim in own if claim.paths & places]
-    if any(claim.paths & places and (not mine or claim.rank < mine[0]) for claim in others):
+    mine = [save.rank for save in own if save.paths & places]
+    if any(save.paths & places and (not mine or save.rank < mine[0]) for save in others):
         return True
     return not mine and any(paths & places for paths in _noted())
 
@@ -97,17 +97,17 @@ def unshare(folder: Path) -> None:
     _SHARED.pop(folder, None)
 
 
-def _note(claim: _Claim) -> list[Path]:
-    """Write a claim down where this process is a child; what cannot be written is not waited for."""
+def _note(save: _Save) -> list[Path]:
+    """Write a save down where this process is a child; what cannot be written is not waited for."""
     noted = []
     for folder in [folder for folder, captures in list(_SHARED.items()) if captures != os.getpid()]:
         with contextlib.suppress(OSError):
-            noted.append(_write(folder, claim.paths, attrs.astuple(current())))
+            noted.append(_write(folder, save.paths, attrs.astuple(current())))
     return noted
 
 
-def leave_claim(folder: Path, paths: Iterable[str | os.PathLike[str]]) -> Path:
-    """Say, in a folder that is shared, that these files are the business of who reads it; the claim ends with the file.
+def announce_save(folder: Path, paths: Iterable[str | os.PathLike[str]]) -> Path:
+    """Say, in a folder that is shared, that these files are the business of who reads it; that ends with the file.
 
     Raises ``OSError`` where it cannot be written.
     """

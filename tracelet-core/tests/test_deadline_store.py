@@ -15,7 +15,7 @@ from making import write
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, ExperimentConfig
 from tracelet.core.storage.blob_store import RemoteStore, open_store
-from tracelet.core.storage.deadline_store import BoundedStore
+from tracelet.core.storage.deadline_store import DeadlineStore
 from tracelet.exceptions import ArtifactNotFound
 from tracelet.settings import TraceletSettings
 
@@ -54,13 +54,13 @@ def tarrying() -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def bounded(tarrying: threading.Event, tmp_path: Path) -> BoundedStore:
+def bounded(tarrying: threading.Event, tmp_path: Path) -> DeadlineStore:
     store = open_store("tarrying://bucket/prefix", tmp_path)
     assert isinstance(store, RemoteStore)
-    return BoundedStore(store, TraceletSettings(deadline=0.1))
+    return DeadlineStore(store, TraceletSettings(deadline=0.1))
 
 
-def test_a_store_that_answers_is_as_it_was(bounded: BoundedStore, tmp_path: Path) -> None:
+def test_a_store_that_answers_is_as_it_was(bounded: DeadlineStore, tmp_path: Path) -> None:
     bounded.probe()
     bounded.put(write(tmp_path / "f", CONTENT), SHA256)
     bounded.record(SHA256, "put")
@@ -75,7 +75,7 @@ def test_a_store_that_answers_is_as_it_was(bounded: BoundedStore, tmp_path: Path
 
 @pytest.mark.parametrize("what", ["has", "put", "fetch", "record", "probe"])
 def test_a_store_that_does_not_answer_is_an_error_in_time(
-    bounded: BoundedStore, tarrying: threading.Event, tmp_path: Path, what: str
+    bounded: DeadlineStore, tarrying: threading.Event, tmp_path: Path, what: str
 ) -> None:
     path = write(tmp_path / "f", CONTENT)
     calls = {
@@ -91,7 +91,7 @@ def test_a_store_that_does_not_answer_is_an_error_in_time(
 
 
 def test_a_download_that_makes_progress_may_take_its_time(
-    bounded: BoundedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bounded: DeadlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(self: RemoteStore, sha256: str, dest: Path) -> None:
         with dest.open("wb", buffering=0) as stream:

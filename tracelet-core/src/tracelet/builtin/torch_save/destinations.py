@@ -15,7 +15,7 @@ import attrs
 
 from tracelet.plugin import make_folder
 
-__all__ = ["Target", "file_target", "folder_target", "logger", "shared_folder_target"]
+__all__ = ["Destination", "file_destination", "folder_destination", "logger", "shared_folder_destination"]
 
 logger = logging.getLogger("tracelet.automagic")
 
@@ -27,7 +27,7 @@ _REAL_FILES = (io.BufferedWriter, io.BufferedRandom, io.FileIO)
 
 
 @attrs.frozen
-class Target:
+class Destination:
     """Where a save goes."""
 
     #: Absolute where it is on disk; of a buffer, its name.
@@ -41,7 +41,7 @@ class Target:
     before: Mapping[str, object] | None = None
 
     @property
-    def claim(self) -> tuple[Path, ...]:
+    def saved_paths(self) -> tuple[Path, ...]:
         """What others are not to capture meanwhile."""
         return () if self.memory else (self.path,)
 
@@ -106,10 +106,10 @@ def _absolute(path: str | bytes | os.PathLike[Any]) -> Path:
     return Path(os.path.abspath(os.fsdecode(path)))
 
 
-def file_target(place: Any) -> Target | None:
-    """Return the target of a save to a path or an open file; None, with the reason at DEBUG, where there is none."""
+def file_destination(place: Any) -> Destination | None:
+    """Return the destination of a save to a path or an open file; None, with the reason at DEBUG, where there is none."""
     if isinstance(place, (str, os.PathLike)):
-        return Target(_absolute(place))
+        return Destination(_absolute(place))
     name = getattr(place, "name", None)
     what = f"what is saved to {type(place).__name__} {name!r}" if name else f"what is saved to {type(place).__name__}"
     if getattr(place, "temp", None) is not None and not getattr(place, "autocommit", True):
@@ -119,9 +119,9 @@ def file_target(place: Any) -> Target | None:
         logger.debug("%s is not captured: it has no name.", what)
         return None
     if isinstance(real_file(place), _REAL_FILES):
-        return Target(_absolute(name), place)
+        return Destination(_absolute(name), place)
     if callable(getattr(place, "getvalue", None)):
-        return Target(Path(os.fsdecode(name)), place, memory=True)
+        return Destination(Path(os.fsdecode(name)), place, memory=True)
     logger.debug("%s is not captured: it is complete only when it is closed.", what)
     return None
 
@@ -141,17 +141,21 @@ def _looks(folder: Path) -> dict[str, object]:
     return {name: (status.st_size, status.st_mtime_ns, status.st_ino) for name, status in files}
 
 
-def folder_target(place: Any) -> Target | None:
-    """Return the target of a save to a folder; None where it is on no disk of this machine, or is not given."""
+def folder_destination(place: Any) -> Destination | None:
+    """Return the destination of a save to a folder; None where it is on no disk of this machine, or is not given."""
     if not isinstance(place, (str, os.PathLike)) or "://" in os.fspath(place):
         logger.debug("what is saved to %r is not captured: it is no folder of this machine.", place)
         return None
-    return Target(_absolute(place), folder=True)
+    return Destination(_absolute(place), folder=True)
 
 
-def shared_folder_target(place: Any) -> Target | None:
-    """Return the target of a save into a folder that may hold more than what is saved, such as other checkpoints."""
-    target = folder_target(place)
-    if target is None or not target.path.is_dir() or not any(place.is_dir() for place in target.path.iterdir()):
-        return target
-    return attrs.evolve(target, before=_looks(target.path))
+def shared_folder_destination(place: Any) -> Destination | None:
+    """Return the destination of a save into a folder that may hold more than what is saved, such as other checkpoints."""
+    destination = folder_destination(place)
+    if (
+        destination is None
+        or not destination.path.is_dir()
+        or not any(place.is_dir() for place in destination.path.iterdir())
+    ):
+        return destination
+    return attrs.evolve(destination, before=_looks(destination.path))

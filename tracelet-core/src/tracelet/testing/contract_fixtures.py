@@ -16,26 +16,26 @@ import pytest
 from tracelet.core.plugins.backend import BackendSpec, Capability
 from tracelet.core.plugins.registry import PluginRecord, registry
 from tracelet.testing import programs
-from tracelet.testing.desk import Desk
+from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
 from tracelet.testing.guard import Contract
 from tracelet.testing.samples import Samples
 
-__all__ = ["Bench", "Workbench"]
+__all__ = ["Bench", "ContractFixtures"]
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)")
 
 
 @attrs.define
 class Bench:
-    """Processes for one test: desks at which a backend is opened, and programs that use the public API."""
+    """Processes for one test: some in which a backend is opened, and programs that use the public API."""
 
     spec: BackendSpec
     environ: Mapping[str, str]
     folder: Path
     drivers: dict[tuple[str, tuple[tuple[str, str], ...]], Driver]
     experiment: str
-    _desks: list[Desk] = attrs.field(factory=list)
+    _opened: list[BackendProcess] = attrs.field(factory=list)
     _mortal: list[Driver] = attrs.field(factory=list)
     _count: int = 0
 
@@ -64,14 +64,14 @@ class Bench:
             self.drivers[key] = Driver(folder, given, defaults)
         return self.drivers[key]
 
-    def desk(
+    def open(
         self,
-        role: str = "desk",
+        role: str = "backend",
         *,
         experiment: str | None = None,
         environ: Mapping[str, str] | None = None,
         mortal: bool = False,
-    ) -> Desk:
+    ) -> BackendProcess:
         """Open the backend in the process of that role."""
         driver = self.driver(role, environ, mortal=mortal)
         variables = self.environ if environ is None else environ
@@ -79,23 +79,23 @@ class Bench:
         # The place of a backend that lives there may be meant to be away.
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
-        made = Desk(driver, uuid.uuid4().hex, self.spec.name, experiment or self.experiment, directory)
+        made = BackendProcess(driver, uuid.uuid4().hex, self.spec.name, experiment or self.experiment, directory)
         if not mortal:
-            self._desks.append(made)
+            self._opened.append(made)
         return made
 
     def close(self) -> None:
         """End the runs, and the processes that are not kept."""
         for driver in self._mortal:
             driver.kill()
-        for desk in self._desks:
-            desk.close()
+        for opened in self._opened:
+            opened.close()
         for (role, _), driver in self.drivers.items():
             if role.startswith("program"):
                 driver.call(programs.end_reading)
 
 
-class Workbench(Contract):
+class ContractFixtures(Contract):
     """The fixtures of :class:`~tracelet.testing.BackendContract`. Those in the first half are yours to override."""
 
     @pytest.fixture
@@ -205,9 +205,9 @@ class Workbench(Contract):
         made.close()
 
     @pytest.fixture
-    def desk(self, bench: Bench) -> Desk:
+    def opened(self, bench: Bench) -> BackendProcess:
         """The backend, opened, for an experiment that is empty."""
-        return bench.desk()
+        return bench.open()
 
     @pytest.fixture
     def can(self, spec: BackendSpec) -> Callable[[Capability], bool]:

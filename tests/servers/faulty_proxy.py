@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 
-class Wicket:
+class FaultyProxy:
     """`mode` is what becomes of requests.
 
     `pass`, `refused`, `hang`, an HTTP status such as `503` that answers every one, or what becomes of the answers: `slow`, a few
@@ -52,7 +52,7 @@ class Wicket:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
-    def __enter__(self) -> Wicket:
+    def __enter__(self) -> FaultyProxy:
         self._listen()
         return self
 

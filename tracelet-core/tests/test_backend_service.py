@@ -10,7 +10,7 @@ import pytest
 from making import settle, write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core.lanes.backend_service import Service
+from tracelet.core.lanes.backend_service import BackendService
 from tracelet.core.lanes.lane import error_from_wire, error_to_wire
 from tracelet.core.system.files import FileChanged, stamp
 from tracelet.exceptions import IntegrityError
@@ -30,9 +30,9 @@ from tracelet.settings import NoSettings
 RUN = RunInfo("run", "trials", 1.0)
 
 
-def service(tmp_path: Path, kind: type[LocalBackend]) -> Service:
+def service(tmp_path: Path, kind: type[LocalBackend]) -> BackendService:
     spec = BackendSpec(name="kind", open=lambda experiment, settings, context: kind(tmp_path / "place", experiment))
-    return Service(spec, "trials", NoSettings(), BackendContext(tmp_path))
+    return BackendService(spec, "trials", NoSettings(), BackendContext(tmp_path))
 
 
 class Bare:
@@ -73,7 +73,7 @@ def test_a_source_that_is_gone_after_its_upload_has_not_changed(tmp_path: Path) 
 
 def test_a_backend_that_cannot_heal_is_left_in_peace_and_another_way_is_told(tmp_path: Path) -> None:
     sealed = one_file(tmp_path)
-    open_one = Service(
+    open_one = BackendService(
         BackendSpec(name="kind", open=lambda experiment, settings, context: Bare(tmp_path / "place", experiment)),
         "trials",
         NoSettings(),

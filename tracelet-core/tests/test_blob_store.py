@@ -24,7 +24,7 @@ from making import settle, write
 from pacing import pace
 
 from tracelet.core.storage.blob_store import LocalStore, RemoteStore, blob_key, open_store
-from tracelet.core.system import files as room
+from tracelet.core.system import files as module
 from tracelet.core.system.files import FileChanged, atomic_write, copy_blob, copy_file, discard, hash_file, stamp
 from tracelet.exceptions import ArtifactNotFound, BackendAuthError, BackendUnavailable, ConfigError, IntegrityError
 
@@ -51,14 +51,14 @@ def test_a_file_is_hashed_whole(tmp_path: Path, data: bytes) -> None:
 
 def test_a_file_that_grows_while_it_is_hashed_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = settle(write(tmp_path / "f", BIG))
-    whole = room.hash_stream
+    whole = module.hash_stream
 
     def and_meanwhile(stream: Any) -> str:
         digest = whole(stream)
         path.write_bytes(BIG + b"more")
         return digest
 
-    monkeypatch.setattr(room, "hash_stream", and_meanwhile)
+    monkeypatch.setattr(module, "hash_stream", and_meanwhile)
     with pytest.raises(FileChanged, match="changed while it was read"):
         hash_file(path)
     with pytest.raises(IntegrityError):
@@ -125,7 +125,7 @@ def test_a_file_that_changes_while_it_is_copied_is_no_copy(tmp_path: Path, monke
         os.utime(path)
 
     monkeypatch.setattr(shutil, "copyfileobj", and_meanwhile)
-    monkeypatch.setattr(room, "_clone", lambda source, target: False)
+    monkeypatch.setattr(module, "_clone", lambda source, target: False)
     with pytest.raises(FileChanged, match="changed while it was copied"):
         copy_file(path, tmp_path / "copy")
     # Where it is known what the bytes have to be, they tell, and not the time.
@@ -157,7 +157,7 @@ def test_a_file_of_no_known_stamp_is_hashed_again(tmp_path: Path) -> None:
 def test_a_file_that_looks_as_it_did_is_not_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = settle(write(tmp_path / "f", b"one"))
     digest, seen = hash_file(path)
-    monkeypatch.setattr(room, "hash_file", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(module, "hash_file", lambda path: pytest.fail("hashed again"))
     copy_blob(path, tmp_path / "blob", digest, seen)
     assert (tmp_path / "blob").read_bytes() == b"one"
 
@@ -532,10 +532,10 @@ def test_what_is_written_durably_has_its_name_on_the_disk(tmp_path: Path, monkey
         synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
 
     monkeypatch.setattr(os, "fsync", seen)
-    room.atomic_write(tmp_path / "a" / "b" / "file", b"x")
+    module.atomic_write(tmp_path / "a" / "b" / "file", b"x")
     assert {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")} <= set(synced)
     synced.clear()
-    room.atomic_write(tmp_path / "a" / "b" / "file", b"y", durable=False)
+    module.atomic_write(tmp_path / "a" / "b" / "file", b"y", durable=False)
     assert synced == []
 
 
@@ -548,4 +548,4 @@ def test_a_filesystem_that_cannot_sync_folders_is_no_trouble_and_a_broken_one_is
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="Input/output") if raises else contextlib.nullcontext():
-        room.make_names_durable(tmp_path)
+        module.make_names_durable(tmp_path)

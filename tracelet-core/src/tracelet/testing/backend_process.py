@@ -15,7 +15,7 @@ import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.lanes.backend_service import Delivered, Service
+from tracelet.core.lanes.backend_service import BackendService, Delivered
 from tracelet.core.plugins.backend import (
     Backend,
     BackendContext,
@@ -26,12 +26,12 @@ from tracelet.core.plugins.backend import (
     StoredArtifact,
     abilities_of,
 )
-from tracelet.core.plugins.calling import guarded
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import registry
 from tracelet.settings import load
 from tracelet.testing.driver import Driver
 
-__all__ = ["Desk"]
+__all__ = ["BackendProcess"]
 
 _NO_LABELS = Labels()
 #: Seconds between two puts of a row.
@@ -40,7 +40,7 @@ _STEP = 0.03
 _LONGEST_WATCH = 120.0
 
 
-class _Service(Service):
+class _Service(BackendService):
     """Core's own; something may happen after its look at the files, and before the backend reads them."""
 
     before_put: Callable[[], object] | None = None
@@ -68,7 +68,7 @@ def _open(key: str, name: str, experiment: str, directory: Path) -> None:
     spec = registry().backends.get(name)
     settings = load(spec.settings, f"TRACELET_{name.upper().replace('-', '_')}_")
     context = BackendContext(directory, spec.context())
-    backend = guarded(name, spec.open, experiment, settings, context)
+    backend = call_plugin(name, spec.open, experiment, settings, context)
     around = attrs.evolve(spec, open=lambda *_: backend)
     _OPENED[key] = _Opened(
         spec, backend, _Service(around, experiment, settings, context), RunInfo(key, experiment, time.time())
@@ -77,17 +77,17 @@ def _open(key: str, name: str, experiment: str, directory: Path) -> None:
 
 def _start(key: str) -> None:
     opened = _OPENED[key]
-    guarded(opened.spec.name, opened.service.begin, opened.run)
+    call_plugin(opened.spec.name, opened.service.begin, opened.run)
 
 
 def _close(key: str, failed: bool) -> None:
-    guarded(_OPENED[key].spec.name, _OPENED.pop(key).backend.stop, failed=failed)
+    call_plugin(_OPENED[key].spec.name, _OPENED.pop(key).backend.stop, failed=failed)
 
 
 def _put(key: str, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
     _start(key)
     opened = _OPENED[key]
-    return guarded(opened.spec.name, opened.backend.put, sealed, labels)
+    return call_plugin(opened.spec.name, opened.backend.put, sealed, labels)
 
 
 def _put_many(key: str, many: Sequence[tuple[SealedArtifact, Labels]], start: float) -> list[StoredArtifact]:
@@ -130,7 +130,7 @@ def _deliver_changing(key: str, sealed: SealedArtifact, labels: Labels, changes:
 def _deliver(key: str, sealed: SealedArtifact, labels: Labels, again: bool, run: str | None) -> Delivered:
     opened = _OPENED[key]
     for_run = opened.run if run is None else attrs.evolve(opened.run, id=run)
-    return guarded(opened.spec.name, opened.service.deliver, sealed, labels, for_run, again)
+    return call_plugin(opened.spec.name, opened.service.deliver, sealed, labels, for_run, again)
 
 
 def _watch_alias(key: str, name: str, alias: str, last: int, until: float) -> list[str]:
@@ -153,19 +153,19 @@ def _watch_alias(key: str, name: str, alias: str, last: int, until: float) -> li
 
 def _find(key: str, name: str, ref: str) -> StoredArtifact | None:
     opened = _OPENED[key]
-    return guarded(opened.spec.name, opened.backend.find, name, ref)
+    return call_plugin(opened.spec.name, opened.backend.find, name, ref)
 
 
 def _list(key: str, name: str | None, type: ArtifactType | None) -> list[StoredArtifact]:
     opened = _OPENED[key]
-    return list(guarded(opened.spec.name, opened.service.list, name, type))
+    return list(call_plugin(opened.spec.name, opened.service.list, name, type))
 
 
 def _fetch(key: str, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
     opened = _OPENED[key]
     # A lane gives back what its other side made of the answer before.
     plain = json.loads(json.dumps(converter().unstructure(stored)))
-    guarded(opened.spec.name, opened.backend.fetch, converter().structure(plain, StoredArtifact), paths, dest)
+    call_plugin(opened.spec.name, opened.backend.fetch, converter().structure(plain, StoredArtifact), paths, dest)
 
 
 def _relabel(key: str, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
@@ -173,14 +173,14 @@ def _relabel(key: str, stored: StoredArtifact, labels: Labels) -> StoredArtifact
     opened = _OPENED[key]
     able = abilities_of(opened.backend).moves_aliases
     assert able is not None
-    return guarded(opened.spec.name, able.relabel, stored, labels)
+    return call_plugin(opened.spec.name, able.relabel, stored, labels)
 
 
 def _delete(key: str, stored: StoredArtifact) -> None:
     opened = _OPENED[key]
     able = abilities_of(opened.backend).deletes
     assert able is not None
-    guarded(opened.spec.name, able.delete, stored)
+    call_plugin(opened.spec.name, able.delete, stored)
 
 
 def _record_input(key: str, stored: StoredArtifact) -> None:
@@ -196,7 +196,7 @@ def _implements(key: str) -> list[str]:
     return sorted(capability.name for capability in abilities_of(_OPENED[key].backend).capabilities)
 
 
-class Desk:
+class BackendProcess:
     """A backend opened for one experiment, from pytest's side."""
 
     def __init__(self, driver: Driver, key: str, backend: str, experiment: str, directory: Path) -> None:
@@ -235,7 +235,7 @@ class Desk:
     def deliver(
         self, sealed: SealedArtifact, labels: Labels = _NO_LABELS, *, again: bool = False, run: str | None = None
     ) -> Delivered:
-        """Store as core does: looked for first, with labels moved, and checked after; for the desk's own run, or another."""
+        """Store as core does: looked for first, with labels moved, and checked after; for its own run, or another."""
         return self.driver.call(_deliver, self._key, sealed, labels, again, run)
 
     def deliver_changing(self, sealed: SealedArtifact, labels: Labels, changes: Mapping[Path, bytes]) -> Delivered:

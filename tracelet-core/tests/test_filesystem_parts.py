@@ -1,4 +1,4 @@
-"""The rooms of the watched directories, each by itself: what is complete, who writes, what is there to be watched."""
+"""The parts of the detector of files, each by itself: what is complete, who writes, what is there to be watched."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A backend that works, and misbehaves as a file tells it to, from one request to the next.
 
-``TRACELET_MOODY_PLACE`` is its folder; the file ``mood`` there is JSON, from the name of a method to a misdeed.
+``TRACELET_SCRIPTED_PLACE`` is its folder; the file ``script`` there is JSON, from the name of a method to a misdeed.
 Each call is noted in the file ``calls``.
 """
 
@@ -25,7 +25,7 @@ class Settings:
     place: str = ""
 
 
-class Moody(BlobBackend):
+class ScriptedBackend(BlobBackend):
     def __init__(self, place: Path, experiment: str) -> None:
         super().__init__(place.as_uri(), experiment)
         self._place = place
@@ -33,8 +33,8 @@ class Moody(BlobBackend):
     def _do(self, method: str, metadata=None) -> None:
         with (self._place / "calls").open("a") as calls:
             calls.write(f"{method} {os.getpid()}\n")
-        mood = self._place / "mood"
-        misdeed = json.loads(mood.read_text()).get(method, "") if mood.exists() else ""
+        script = self._place / "script"
+        misdeed = json.loads(script.read_text()).get(method, "") if script.exists() else ""
         word, _, detail = misdeed.partition(" ")
         match word:
             case "hang":
@@ -42,8 +42,8 @@ class Moody(BlobBackend):
             case "sleep":
                 time.sleep(float(detail))
             case "held":
-                # Until the test lets go, by the mood that it tells.
-                while mood.read_text().count("held"):
+                # Until the test lets go, by the script that it writes.
+                while script.read_text().count("held"):
                     time.sleep(0.01)
             case "crash":
                 print("its last words", file=sys.stderr, flush=True)
@@ -66,29 +66,29 @@ class Moody(BlobBackend):
                     subprocess.Popen(["sleep", "987"], start_new_session=new_session)
                 time.sleep(float(detail or 0))
             case "picky" if (metadata or {}).get("rejected"):
-                raise BackendUnavailable("moody answers 500")
+                raise BackendUnavailable("scripted answers 500")
             case "away":
-                raise BackendUnavailable("moody is out")
+                raise BackendUnavailable("scripted is out")
             case "throttled":
-                raise BackendUnavailable(f"moody asks to wait {detail} s.", retry_after=float(detail))
+                raise BackendUnavailable(f"scripted asks to wait {detail} s.", retry_after=float(detail))
             case "bare":
                 raise AssertionError
             case "locked":
-                raise BackendAuthError("moody does not know you")
+                raise BackendAuthError("scripted does not know you")
             case "never":
-                raise ArtifactError("moody never takes that")
+                raise ArtifactError("scripted never takes that")
             case "garbled":
-                raise IntegrityError("moody's record is no JSON")
+                raise IntegrityError("scripted's record is no JSON")
             case "astray":
-                raise UnsafePath("moody's record names '../x'")
+                raise UnsafePath("scripted's record names '../x'")
             case "broken":
-                raise ZeroDivisionError("moody divides")
+                raise ZeroDivisionError("scripted divides")
             case "quit":
                 raise SystemExit(5)
             case "warn":
                 for number in range(int(detail)):
-                    logging.getLogger("tracelet.moody").warning("moody minds %s", number)
-                logging.getLogger("tracelet.moody").info("moody is well")
+                    logging.getLogger("tracelet.scripted").warning("scripted minds %s", number)
+                logging.getLogger("tracelet.scripted").info("scripted is well")
                 logging.getLogger("another").warning("nobody asked")
             case "print":
                 print("chatter on stdout", flush=True)
@@ -153,7 +153,7 @@ class Moody(BlobBackend):
         return target
 
 
-class Dumb(Moody):
+class Dumb(ScriptedBackend):
     """It can name a version when it stores it, and not afterwards."""
 
     relabel = None
@@ -168,7 +168,7 @@ def _told():
 def _open_told(experiment, settings, context):
     place = Path(context.sdk["place"])
     place.mkdir(parents=True, exist_ok=True)
-    return Moody(place, experiment)
+    return ScriptedBackend(place, experiment)
 
 
 def _open(kind, experiment, settings):
@@ -189,13 +189,13 @@ def _render(model, info, dest):
 def tracelet_backends():
     everything = frozenset({Capability.ALIASES, Capability.DELETE, Capability.INPUTS})
 
-    def spec(name, kind=Moody, **more):
+    def spec(name, kind=ScriptedBackend, **more):
         return BackendSpec(name=name, open=lambda e, s, c: _open(kind, e, s), settings=Settings, **more)
 
     return [
-        spec("moody", capabilities=everything, environ={"MOODY_SDK_QUIET": "1"}),
-        spec("moody-inline", in_process=True, capabilities=everything),
-        spec("moody-render", render=_render, context=lambda: {"uri": "https://me:secret@host/x"}),
-        spec("moody-dumb", Dumb),
-        BackendSpec(name="moody-told", open=_open_told, settings=Settings, context=_told),
+        spec("scripted", capabilities=everything, environ={"SCRIPTED_SDK_QUIET": "1"}),
+        spec("scripted-inline", in_process=True, capabilities=everything),
+        spec("scripted-render", render=_render, context=lambda: {"uri": "https://me:secret@host/x"}),
+        spec("scripted-dumb", Dumb),
+        BackendSpec(name="scripted-told", open=_open_told, settings=Settings, context=_told),
     ]
