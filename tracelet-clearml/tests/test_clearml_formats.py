@@ -210,6 +210,18 @@ def test_the_task_of_a_run_that_a_later_release_began_is_not_guessed_at(
     assert len(hands.user.call(clearml_user.tasks, experiment)) == 1
 
 
+@pytest.mark.parametrize("schema", ["0", "-1", "x", "1" * 6000])
+def test_a_name_whose_schema_somebody_has_changed_is_no_version(
+    hands: Hands, server: ClearmlServer, experiment: str, two: list[StoredArtifact], schema: str
+) -> None:
+    _rename(hands, server, two[1].locator["record"], _renumber(schema))
+    reader = hands.desk(experiment, "reader")
+    assert [one.number for one in reader.list()] == [0]
+    found = reader.find("net")
+    assert found is not None
+    assert found.number == 0
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -32,6 +32,8 @@ _OLD_PREFIX = 6
 _NAME = re.compile(r"(?P<entity>[^ ]+) (?P<claimed>[0-9]{10})(?: ;(?P<facts>.*);)?")
 #: The kinds of facts that a name tells.
 _KNOWN = frozenset({"schema", "type", "put", "sha256", "number", "label", "moved"})
+#: No schema will have more digits.
+_MOST = 999_999
 #: What a record of a later release has behind its state.
 _NEWER = "schema:([2-9]|[1-9][0-9]+);"
 
@@ -163,8 +165,7 @@ def _facts(found: re.Match[str]) -> dict[str, Any]:
 def schema_of(facts: Mapping[str, str]) -> int:
     """Return the schema that a name says. Raises ValueError if it is no number."""
     schema = int(facts.get("schema", SCHEMA))
-    if schema < 1:
-        raise ValueError(f"schema {schema} is none")
+    check_schema({"schema": schema}, _MOST, "a name")
     return schema
 
 
