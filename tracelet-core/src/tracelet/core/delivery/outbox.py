@@ -248,7 +248,7 @@ class Outbox:
             partial.rename(target.with_suffix(".rendered"))
         if holders:
             self._write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + 86400)
-        atomic_write(target, json.dumps(self._plain(parcel)).encode())
+        self._write(target, self._plain(parcel))
         return parcel
 
     def waiting(self, experiment: str, backend: str, name: str | None = None) -> list[str]:
@@ -414,10 +414,10 @@ class Outbox:
         noted = {**self._plain(parcel), **self._known(file), "attempts": parcel.attempts + 1, "error": str(error)}
         try:
             if final:
-                atomic_write(file.with_suffix(".refused"), json.dumps(noted).encode())
+                self._write(file.with_suffix(".refused"), noted)
                 file.unlink(missing_ok=True)
             else:
-                atomic_write(file, json.dumps(noted).encode())
+                self._write(file, noted)
         finally:
             self.release(parcel)
 
@@ -557,6 +557,9 @@ class Outbox:
 
     def _plain(self, parcel: Parcel) -> dict[str, Any]:
         return {"schema": SCHEMA, **converter().unstructure(attrs.evolve(parcel, sdk=without_secrets(parcel.sdk)))}
+
+    def _write(self, file: Path, delivery: dict[str, Any]) -> None:
+        atomic_write(file, json.dumps(delivery).encode())
 
     def _known(self, file: Path) -> dict[str, Any]:
         """What a delivery's file says, with what a later release has put there; nothing where there is none."""
