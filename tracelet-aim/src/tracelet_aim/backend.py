@@ -30,7 +30,7 @@ from tracelet_aim.storage import FolderStorage, Storage
 from tracelet_aim.trees import CATALOGUE, Place, Tree
 
 if TYPE_CHECKING:
-    from tracelet_aim import AimSettings
+    from tracelet_aim.settings import AimSettings
 
 __all__ = ["AimBackend", "open_backend"]
 

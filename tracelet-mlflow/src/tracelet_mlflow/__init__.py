@@ -9,39 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from tracelet.exceptions import ConfigError
 from tracelet.plugin import BackendContext, BackendSpec, Capability, ModelInfo, hookimpl
 from tracelet.settings import load
+from tracelet_mlflow.settings import MlflowSettings
 
 if TYPE_CHECKING:
     from tracelet_mlflow.backend import MlflowBackend
 
 __all__ = ["MlflowSettings", "tracelet_backends"]
-
-
-def _at_least(least: int) -> Any:
-    def check(instance: object, field: attrs.Attribute[Any], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigError(f"{field.name}={value!r}: give a whole number, {least} or more.")
-
-    return check
-
-
-@attrs.frozen(kw_only=True)
-class MlflowSettings:
-    """Read from ``TRACELET_MLFLOW_*``."""
-
-    #: Where MLflow is. Empty: where MLflow itself would look (set in code, MLFLOW_TRACKING_URI, ./mlflow.db).
-    tracking_uri: str = ""
-    #: More small files than this in one artifact go up in packs, where the artifact store is not a local folder.
-    pack_over: int = attrs.field(default=100, validator=_at_least(0))
-    #: Files of at most this many kilobytes (1,000 bytes) are small.
-    pack_file_kb: int = attrs.field(default=1000, validator=_at_least(0))
-    #: Files of at most this many megabytes (1,000,000 bytes) that go up through a server are read back; of larger ones the
-    #: size is compared.
-    read_back_mb: int = attrs.field(default=100, validator=_at_least(0))
-    #: Enter models, checkpoints and weights in the Model Registry.
-    register: bool = True
 
 
 @attrs.frozen(kw_only=True)

@@ -34,7 +34,6 @@ from tracelet.plugin import (
     parse_ref,
     sound,
 )
-from tracelet_mlflow import MlflowSettings
 from tracelet_mlflow.connection import Connection, tracking_uri
 from tracelet_mlflow.errors import hear_waits, translated
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
@@ -43,6 +42,7 @@ from tracelet_mlflow.notes import Notes, note_dataset, note_models
 from tracelet_mlflow.records import Record, digest_of
 from tracelet_mlflow.registry import Registry, shared_paths
 from tracelet_mlflow.runs import Home, Runs
+from tracelet_mlflow.settings import MlflowSettings
 
 __all__ = ["MlflowBackend", "open_backend"]
 

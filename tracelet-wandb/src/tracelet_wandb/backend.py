@@ -31,7 +31,7 @@ from tracelet.plugin import (
     make_folder,
     parse_ref,
 )
-from tracelet_wandb import WandbSettings, offline_runs
+from tracelet_wandb import offline_runs
 from tracelet_wandb.connection import Place, connect, is_offline, set_up
 from tracelet_wandb.downloads import bring, is_noted
 from tracelet_wandb.errors import is_conflict, is_upload, translated
@@ -41,6 +41,7 @@ from tracelet_wandb.notes import with_label
 from tracelet_wandb.offline import Catalogue, OfflineBackend
 from tracelet_wandb.program import served_program
 from tracelet_wandb.runs import Runs
+from tracelet_wandb.settings import WandbSettings
 from tracelet_wandb.staging import recorded, sweep
 from tracelet_wandb.uploads import build
 from tracelet_wandb.versions import Versions
