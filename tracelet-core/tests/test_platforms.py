@@ -223,8 +223,8 @@ class TestALane:
 
 #: A stall of a second.
 HURRY = """
-from tracelet.core.lanes import lane as room
-room._STALL = 1.0
+from tracelet.core.lanes import lane as lane_module
+lane_module._STALL = 1.0
 script = Path(os.environ["TRACELET_SCRIPTED_PLACE"], "script")
 """
 
@@ -237,7 +237,7 @@ from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import load_plugin
 
 spec = registry().backends.get("scripted")
-lane = room.open_lane(spec, "trials", load_plugin(spec.settings, "scripted"), BackendContext(Path(".tracelet").absolute()))
+lane = lane_module.open_lane(spec, "trials", load_plugin(spec.settings, "scripted"), BackendContext(Path(".tracelet").absolute()))
 lane.open(120.0)
 script.write_text(json.dumps({"find": "busy 30"}))
 began = time.monotonic()
