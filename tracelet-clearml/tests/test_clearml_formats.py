@@ -215,7 +215,7 @@ def test_a_name_whose_schema_somebody_has_changed_is_no_version(
     hands: Hands, server: ClearmlServer, experiment: str, two: list[StoredArtifact], schema: str
 ) -> None:
     _rename(hands, server, two[1].locator["record"], _renumber(schema))
-    reader = hands.desk(experiment, "reader")
+    reader = hands.open(experiment, "reader")
     assert [one.number for one in reader.list()] == [0]
     found = reader.find("net")
     assert found is not None
