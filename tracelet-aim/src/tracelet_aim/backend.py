@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ class AimBackend:
         self._name = physical_name(experiment)
         self._runs = Runs(place, experiment, str(context.sdk.get("run") or ""))
         self._run: RunInfo | None = None
+        #: Whether the catalogue is known to be one that can be read, and to say its schema.
+        self._is_known = self._is_begun = False
 
     def start(self, run: RunInfo) -> None:
         """See :class:`~tracelet.plugin.Backend`. Aim's run is made when there is something to put into it."""
@@ -66,7 +69,7 @@ class AimBackend:
         manifest, run = sealed.manifest, self._runs.of(self._begun())
         storage, base = self._storage_to_write(run.hash)
         quick = self._is_quick(sealed, storage)
-        with self._place.writing(CATALOGUE, self._name) as tree:
+        with self._writing() as tree:
             taken = index.settle(tree, manifest, labels.version)
             if taken is not None:
                 return self._stored(taken)
@@ -78,7 +81,7 @@ class AimBackend:
                 made, moved = self._commit(tree, entry, storage)
         if not quick:
             self._store(sealed, entry, storage, run)
-            with self._place.writing(CATALOGUE, self._name) as tree:
+            with self._writing() as tree:
                 made, moved = self._commit(tree, entry, storage)
         if made.number != number:
             self._undo(storage, entry)
@@ -117,13 +120,13 @@ class AimBackend:
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""
         parse_ref(ref)
-        with self._place.reading(CATALOGUE, self._name) as tree:
+        with self._reading() as tree:
             found = None if tree is None else index.find(tree, name, ref)
         return None if found is None else self._stored(found)
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
         """See :class:`~tracelet.plugin.Backend`."""
-        with self._place.reading(CATALOGUE, self._name) as tree:
+        with self._reading() as tree:
             found = [] if tree is None else [*index.listed(tree, name, type)]
         stored = or_damage(self._stored, lambda one: f"{one.record.manifest.name!r} v{one.number}")
         return sound(stored(one) if isinstance(one, Entry) else one for one in found)
@@ -137,7 +140,7 @@ class AimBackend:
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.MovesAliases`."""
         manifest = stored.manifest
-        with self._place.writing(CATALOGUE, self._name) as tree:
+        with self._writing() as tree:
             before = index.owners(tree, manifest.name, labels.aliases)
             found = index.relabel(tree, manifest, stored.number, labels)
             moved = [index.entry(tree, manifest.name, one.number) for one in before if one.number != stored.number]
@@ -153,7 +156,7 @@ class AimBackend:
     def delete(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.Deletes`. Its bytes are its own, and go with it."""
         record = _record(stored)
-        with self._place.writing(CATALOGUE, self._name) as tree:
+        with self._writing() as tree:
             index.forget(tree, record.manifest.name, stored.number)
         self._storage_of(record).remove(record.folder, record.manifest)
         self._runs.remove(Entry(record, stored.number, stored.label, stored.aliases))
@@ -165,9 +168,28 @@ class AimBackend:
         needed = set()
         for name in self._place.databases(CATALOGUE):
             with self._place.reading(CATALOGUE, name) as tree:
-                found = [] if tree is None else [*index.entries(tree, None, None)]
+                if tree is None:
+                    continue
+                index.check(tree)
+                found = [*index.entries(tree, None, None)]
             needed |= {entry.record.folder for entry in found if entry.record.base is None}
         yield from FolderStorage(self._own_folder()).collect(needed, older_than)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Tree | None]:
+        with self._place.reading(CATALOGUE, self._name) as tree:
+            if tree is not None and not self._is_known:
+                index.check(tree)
+                self._is_known = True
+            yield tree
+
+    @contextmanager
+    def _writing(self) -> Iterator[Tree]:
+        with self._place.writing(CATALOGUE, self._name) as tree:
+            if not self._is_begun:
+                index.begin(tree)
+                self._is_begun = self._is_known = True
+            yield tree
 
     def _begun(self) -> RunInfo:
         assert self._run is not None, "start() comes first"

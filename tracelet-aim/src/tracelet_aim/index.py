@@ -1,5 +1,6 @@
 """What is stored under which version: the catalogue of one experiment, as values in one tree.
 
+    schema                   the schema of all this; without it, 1
     next/<name>              the number that the next put gets: claimed by counting it up
     puts/<put-id>            name and number of that put's version
     digests/<name>/<digest>  the newest version of that content
@@ -15,6 +16,7 @@ points at it, so what is interrupted leaves pointers to nothing, which count as 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -30,6 +32,7 @@ from tracelet.plugin import (
     Manifest,
     check_name,
     check_path,
+    check_schema,
     label_conflict,
     look_up,
     of_digest,
@@ -40,8 +43,11 @@ from tracelet.plugin import (
 from tracelet_aim.trees import Tree
 
 __all__ = [
+    "SCHEMA",
     "Entry",
     "Record",
+    "begin",
+    "check",
     "claim",
     "commit",
     "entries",
@@ -53,6 +59,9 @@ __all__ = [
     "relabel",
     "settle",
 ]
+
+#: Of the catalogue, of its records, and of what is noted on runs, all of which grow together.
+SCHEMA = 1
 
 
 @attrs.frozen
@@ -68,20 +77,26 @@ class Record:
 
     def to_text(self) -> str:
         """Return the record as JSON."""
-        plain = {"run": self.run, "folder": self.folder, "base": self.base, "manifest": self.manifest.to_json()}
+        where = {"run": self.run, "folder": self.folder, "base": self.base}
+        plain = {"schema": SCHEMA, **where, "manifest": self.manifest.to_json()}
         return json.dumps(plain, ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str) -> Record:
-        """Read what :meth:`to_text` gave; raises :class:`~tracelet.IntegrityError` for anything else."""
+        """Read what :meth:`to_text` gave.
+
+        Raises :class:`~tracelet.NewerFormat` for the record of a later release that this one must not guess at, and
+        :class:`~tracelet.IntegrityError` for anything else.
+        """
         try:
             plain = json.loads(text)
+            check_schema(plain, SCHEMA, "the record of a version in Aim's repo")
             manifest, base = Manifest.from_json(plain["manifest"]), plain["base"]
             run, folder = check_name(plain["run"], "run"), check_path(plain["folder"])
             return cls(manifest, run, folder, None if base is None else str(base))
         except UnsafePath:
             raise
-        except (LookupError, RecursionError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise IntegrityError(f"a record in Aim's repo cannot be read ({error}): it was changed.") from error
 
 
@@ -93,6 +108,26 @@ class Entry:
     number: int
     label: str | None
     aliases: tuple[str, ...]
+
+
+def check(tree: Tree) -> None:
+    """Raise :class:`~tracelet.NewerFormat` where a later release keeps the catalogue in another way."""
+    _check(tree.get("schema"))
+
+
+def begin(tree: Tree) -> None:
+    """Write the schema of the catalogue, where it has none; raises as :func:`check` does."""
+    found = tree.get("schema")
+    _check(found)
+    if found is None:
+        tree.set(("schema",), SCHEMA)
+
+
+def _check(schema: Any) -> None:
+    # Each record has a schema of its own: where this one is lost or damaged, nothing else is.
+    if schema is not None:
+        with contextlib.suppress(ValueError):
+            check_schema({"schema": schema}, SCHEMA, "the catalogue of this experiment in Aim's repo")
 
 
 def claim(tree: Tree, manifest: Manifest) -> int:
@@ -135,10 +170,11 @@ def commit(tree: Tree, record: Record, number: int, labels: Labels) -> Entry:
 
 
 def owners(tree: Tree, name: str, aliases: Iterable[str]) -> list[Entry]:
-    """Return the versions that the aliases are on now."""
+    """Return the versions that the aliases are on now, as far as they can be read."""
     numbers = {_holder(tree, name, alias) for alias in aliases}
-    found = [entry(tree, name, number) for number in sorted(one for one in numbers if one is not None)]
-    return [one for one in found if one is not None]
+    read = or_damage(partial(entry, tree, name), str)
+    found = [read(number) for number in sorted(one for one in numbers if one is not None)]
+    return [one for one in found if isinstance(one, Entry)]
 
 
 def relabel(tree: Tree, manifest: Manifest, number: int, labels: Labels) -> Entry | None:

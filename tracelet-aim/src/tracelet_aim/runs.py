@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -11,10 +12,10 @@ import attrs
 from aim import Run
 from aim.sdk.objects.artifact import Artifact
 
-from tracelet.exceptions import BackendUnavailable
-from tracelet.plugin import MANIFEST_NAME, Manifest, RunInfo, SealedArtifact
+from tracelet.exceptions import BackendUnavailable, NewerFormat
+from tracelet.plugin import MANIFEST_NAME, Manifest, RunInfo, SealedArtifact, check_schema
 from tracelet_aim.disk import DiskTree
-from tracelet_aim.index import Entry
+from tracelet_aim.index import SCHEMA, Entry
 from tracelet_aim.media import media
 from tracelet_aim.storage import object_name
 from tracelet_aim.trees import Key, Place, Tree
@@ -64,6 +65,13 @@ def _note(entry: Entry, uri: str) -> dict[str, Any]:
     }
 
 
+def _check(schema: Any, run_hash: str) -> None:
+    """Raise :class:`~tracelet.NewerFormat` where a later release keeps its notes on the run."""
+    if schema is not None:
+        with contextlib.suppress(ValueError):
+            check_schema({"schema": schema}, SCHEMA, f"what Tracelet noted on the run {run_hash} in Aim")
+
+
 class AimRun:
     """A run that this process writes to: Aim lets one process write to a run."""
 
@@ -85,7 +93,8 @@ class AimRun:
             capture_terminal_logs=False,
         )
         made.name = f"tracelet {run.id[:8]}"
-        made[_ROOT] = {"run_id": run.id, "started_at": run.started_at, "artifacts": {}, "inputs": {}}
+        about = {"run_id": run.id, "started_at": run.started_at, "artifacts": {}, "inputs": {}}
+        made[_ROOT] = {"schema": SCHEMA, **about}
         if users:
             made[_ROOT, "beside"] = users
         return made
@@ -149,9 +158,11 @@ class Runs:
 
         def work(tree: Tree) -> None:
             whole = ("attrs", _ROOT, "artifacts", entry.record.manifest.name)
-            tree.set((*whole, f"v{entry.number}"), note)
-            if tree.get(*whole, "latest", "number") == entry.number:
-                tree.set((*whole, "latest"), note)
+            own = f"v{entry.number}"
+            is_latest = tree.get(*whole, "latest", "number") == entry.number
+            for inside in (own, "latest") if is_latest else (own,):
+                # A later release may have noted more.
+                tree.set((*whole, inside), {**(tree.get(*whole, inside) or {}), **note})
 
         self._change(entry.record.run, work)
 
@@ -188,11 +199,12 @@ class Runs:
                     return  # the run was deleted in Aim
             with self._place.writing("meta", run_hash, patience=0.0) as tree:
                 below = _Below(tree, ("meta", "chunks", run_hash))
+                _check(below.get("attrs", _ROOT, "schema"), run_hash)
                 work(below)
                 ended = below.get("end_time") is not None
             if ended:
                 self._place.make_searchable(run_hash)
-        except BackendUnavailable as error:
+        except (BackendUnavailable, NewerFormat) as error:
             _LOG.debug("the run %s still shows names as they were: %s", run_hash, error)
 
 
