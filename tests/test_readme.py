@@ -58,3 +58,10 @@ def test_every_page_that_is_linked_is_there() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links {link}"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("tracelet-*/README.md")), ids=lambda page: page.parent.name)
+def test_every_link_of_a_distributions_page_works_on_a_package_index(page: Path) -> None:
+    """There is nothing beside it there."""
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text())
+    assert not [link for link in links if not link.startswith(("https://", "#"))]

@@ -50,6 +50,7 @@ def test_an_experiment_on_the_local_backend_loads_no_tracker_and_no_framework() 
 def test_what_is_listed_is_there_and_what_is_there_is_listed() -> None:
     assert sorted(tracelet.__all__) == tracelet.__all__
     assert dir(tracelet) == tracelet.__all__
+    assert dir(importlib.import_module("tracelet.testing")) == tracelet.testing.__all__
     for name in tracelet.__all__:
         assert getattr(tracelet, name) is not None
     modules = {name for names in tracelet._MODULES.values() for name in names}

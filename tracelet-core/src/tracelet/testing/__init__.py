@@ -51,3 +51,7 @@ def __getattr__(name: str) -> Any:
 
     pytest.register_assert_rewrite(*(module for module in _TESTS if module not in sys.modules))
     return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
