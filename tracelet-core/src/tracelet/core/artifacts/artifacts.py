@@ -67,12 +67,28 @@ class Forms(Protocol):
 
 
 class TraceletArtifact:
-    """A named, typed set of files, objects, models and references, while it is being built.
+    """A named and typed set of files, objects, models and references that is being built.
 
-    ``add_*`` methods check their arguments at once and return the artifact, so that they chain.
-    Files are only named here: their bytes are read when the artifact is logged. Raises
-    :class:`~tracelet.ArtifactError` for what no backend could store. ``create_artifact`` makes one that
-    knows by ``forms`` what the installed serializers can store; one without learns it when it is logged.
+    :meth:`Experiment.create_artifact` creates one. The ``add_`` methods check their arguments at once, and return the
+    artifact, so that calls can be chained. Files are read when the artifact is logged.
+
+    Args:
+        name: The name: 1 to 128 of ``A-Z a-z 0-9 _ . -``.
+        artifact_type: The type.
+        description: A description for people.
+        forms: Checks the arguments of ``add_object`` and ``add_model``. Without it, they are checked when the artifact
+            is logged.
+
+    Raises:
+        ArtifactError: The name, the type or the description cannot be used.
+
+    Example:
+        The examples of the methods continue this one.
+
+        >>> from tracelet import ArtifactType, Experiment
+        >>> exp = Experiment("digits", artifacts=True)
+        >>> artifact = exp.create_artifact("classifier", ArtifactType.MODEL)
+        >>> artifact.metadata["accuracy"] = 0.93
     """
 
     def __init__(
@@ -102,10 +118,23 @@ class TraceletArtifact:
     def add_file(
         self, local_path: str | os.PathLike[str], artifact_path: str | None = None, description: str | None = None
     ) -> TraceletArtifact:
-        """Add a local file; its path in the artifact is its own name unless one is given.
+        """Add a local file.
 
-        Raises :class:`~tracelet.ArtifactError` where there is no such regular file or the path is
-        taken, :class:`~tracelet.exceptions.UnsafePath` for a path that could leave its folder.
+        Args:
+            local_path: The file.
+            artifact_path: The path of the file in the artifact; by default its own name.
+            description: A description for people.
+
+        Returns:
+            The artifact itself.
+
+        Raises:
+            ArtifactError: There is no such regular file, it cannot be read, or the path in the artifact is taken.
+            UnsafePath: The path in the artifact could lead out of a folder.
+
+        Example:
+            >>> artifact.add_file("weights.pt", "model/weights.pt").files[0].artifact_path
+            'model/weights.pt'
         """
         source = Path(check_place(local_path))
         target = source.name if artifact_path is None else artifact_path
@@ -113,11 +142,25 @@ class TraceletArtifact:
         return self
 
     def add_dir(self, local_path: str | os.PathLike[str], artifact_path: str | None = None) -> TraceletArtifact:
-        """Add every file under a local folder, at its path relative to that folder.
+        """Add all files under a local folder, at their paths relative to that folder.
 
-        ``artifact_path`` is a folder in the artifact to put them under. Symbolic links are followed
-        only while they stay inside the folder. Raises as :meth:`add_file` does, and where there is no file in it; an
-        artifact to which one file cannot be added gets none of them. Empty folders are left out, with a warning.
+        Symbolic links are followed as long as they stay inside the folder. Empty folders are left out, with a warning.
+        If one file cannot be added, none is.
+
+        Args:
+            local_path: The folder.
+            artifact_path: A folder in the artifact to put the files into; by default they are at its top.
+
+        Returns:
+            The artifact itself.
+
+        Raises:
+            ArtifactError: There is no such folder, it has no files, or a file cannot be added.
+            UnsafePath: A path in the artifact could lead out of a folder.
+
+        Example:
+            >>> [file.artifact_path for file in artifact.add_dir("data", "images").files]
+            ['images/0.png', 'images/1.png']
         """
         root = Path(check_place(local_path))
         if not os.path.isdir(root):  # noqa: PTH112 - it answers for paths that are too long, too
@@ -142,11 +185,24 @@ class TraceletArtifact:
     def add_object(
         self, obj: Any, name: str, serializer: str = "json", description: str | None = None
     ) -> TraceletArtifact:
-        """Add a Python object, stored by ``serializer``: ``json``, ``yaml``, ``pickle`` or a plugin's.
+        """Add a Python object. It is checked now, and written in the state that it has when the artifact is logged.
 
-        It is checked now and serialised when the artifact is logged, as it is then. Raises
-        :class:`~tracelet.ArtifactError` where the name is taken, where there is no such serializer, and for what would
-        not come back equal: it says which key that is under.
+        Args:
+            obj: The object.
+            name: The name of the object in this artifact.
+            serializer: What writes and reads it: ``"json"``, ``"yaml"``, ``"pickle"``, or the serializer of a plugin.
+            description: A description for people.
+
+        Returns:
+            The artifact itself.
+
+        Raises:
+            ArtifactError: The name is taken, there is no such serializer, or the object would not come back equal; the
+                message says which key of the object is at fault.
+
+        Example:
+            >>> artifact.add_object({"learning_rate": 0.1}, "settings").objects[0].name
+            'settings'
         """
         entry = ArtifactObject(name, serializer, description=check_new_text(description, "description"))
         if name in self._objects:
@@ -159,13 +215,28 @@ class TraceletArtifact:
     def add_reference(
         self, uri: str, size_bytes: int | None = None, description: str | None = None, *, checksum: bool = False
     ) -> TraceletArtifact:
-        """Add something that stays where it is; any URI scheme. Nothing is copied.
+        """Add a URI of content that stays where it is. Nothing is copied.
 
-        Passwords, tokens and secret parameters are left out of what is recorded; where there were any, a
-        warning says which, and so does ``warnings`` of the results. ``checksum=True`` asks the place, by fsspec,
-        for size and etag, and reads what has no etag for its sha256. Raises :class:`~tracelet.ArtifactError` for
-        what is no URI, names no host or bucket where its scheme wants one, is here already, cannot be read for its
-        checksum, or has another size than ``size_bytes``.
+        Passwords, tokens and secret parameters are left out of the recorded URI, and a warning says so. The
+        ``warnings`` of the results have it too.
+
+        Args:
+            uri: The URI, of any scheme.
+            size_bytes: The size of the content in bytes, if you know it.
+            description: A description for people.
+            checksum: Whether to ask the place, by fsspec, for the size and the etag, and to read content without an
+                etag for its sha256.
+
+        Returns:
+            The artifact itself.
+
+        Raises:
+            ArtifactError: The URI cannot be used or was added before, its content cannot be read for the checksum, or
+                its size is not ``size_bytes``.
+
+        Example:
+            >>> artifact.add_reference("s3://bucket/images.tar", size_bytes=4_000_000_000).size_bytes
+            4000000000
         """
         found = check_uri(uri)
         clean = found.uri
@@ -186,12 +257,28 @@ class TraceletArtifact:
         *,
         name: str = "model",
     ) -> TraceletArtifact:
-        """Add a live model; its framework is found from its own classes unless it is given.
+        """Add a live model.
 
-        It is written when the artifact is logged, in a form that is safe to load where its framework has
-        one. A second model in one artifact needs a ``name`` of its own. ``input_example`` is stored beside the model, as
-        ``models/<name>/input_example.json``, or ``.npy`` or ``.npz`` for arrays: it is content as all else is. Raises
-        :class:`~tracelet.ArtifactError` for what is no model of that framework, or of any, and where the name is taken.
+        It is written when the artifact is logged, in a form that is safe to load where its framework has one.
+
+        Args:
+            model: The model.
+            framework: The name of its framework; by default the class of the model tells.
+            input_example: An input of the model. It is stored as ``models/<name>/input_example.npy`` (or ``.npz``) if
+                it is made of arrays, else as ``.json``.
+            description: A description for people.
+            name: The name of the model in this artifact. A second model needs a name of its own.
+
+        Returns:
+            The artifact itself.
+
+        Raises:
+            ArtifactError: The name is taken, or the object is not a model of this framework or of any known one.
+
+        Example:
+            >>> import torch
+            >>> artifact.add_model(torch.nn.Linear(2, 1), input_example=torch.ones(1, 2)).models[0].name
+            'model'
         """
         entry = ArtifactModel(name, framework, description=check_new_text(description, "description"))
         if model is None:
@@ -204,7 +291,14 @@ class TraceletArtifact:
         return self
 
     def check_content(self) -> None:
-        """Raise :class:`~tracelet.ArtifactError` where there is nothing to store: metadata alone is something."""
+        """Check that there is something to store. Metadata alone is enough.
+
+        Raises:
+            ArtifactError: The artifact is empty.
+
+        Example:
+            >>> artifact.check_content()
+        """
         if not (
             self._sources or self._objects or self._models or self._references or set(self._metadata) - _DIRECTIONS
         ):
@@ -219,17 +313,17 @@ class TraceletArtifact:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return self._name
 
     @property
     def type(self) -> ArtifactType:
-        """Its type."""
+        """The type."""
         return self._type
 
     @property
     def description(self) -> str | None:
-        """What its author writes about it. Setting it to what is not text raises :class:`~tracelet.ArtifactError`."""
+        """The description for people, or None. A value that is not text raises :class:`~tracelet.ArtifactError`."""
         return self._description
 
     @description.setter
@@ -238,7 +332,10 @@ class TraceletArtifact:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What has a plain form, see the guide's table, searchable where the backend can search; checked when it is logged."""
+        """The metadata: plain values by name. Backends can search them where they have a search.
+
+        The guide lists the values that have a plain form. They are checked when the artifact is logged.
+        """
         return self._metadata
 
     @metadata.setter
@@ -249,37 +346,46 @@ class TraceletArtifact:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the files and of the references whose size is known.
+        """The size in bytes of the files, and of the references whose size is known.
 
-        Objects and models do not count: they have no bytes before they are serialised, and that is when the artifact
-        is logged. ``size_bytes`` of the results, and of the stored version, has all of them.
+        Objects and models have no size before the artifact is logged. The ``size_bytes`` of the results, and of the
+        stored version, include them.
         """
         return sum(file.size_bytes for file in self.files) + sum(ref.size_bytes or 0 for ref in self.references)
 
     @property
     def files(self) -> list[ArtifactFile]:
-        """Its files; their sha256 is None, for they may still change."""
+        """The files. Their sha256 is None, because they may still change."""
         return [entry for entry, _ in self._sources.values()]
 
     @property
     def objects(self) -> list[ArtifactObject]:
-        """Its objects."""
+        """The objects."""
         return [live.entry for live in self._objects.values()]
 
     @property
     def models(self) -> list[ArtifactModel]:
-        """Its models."""
+        """The models."""
         return [live.entry for live in self._models.values()]
 
     @property
     def references(self) -> list[ArtifactReference]:
-        """Its references."""
+        """The references."""
         return list(self._references.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data: name, type, description, metadata, size and entries.
+        """Return the artifact as plain data.
 
-        Raises :class:`~tracelet.ArtifactError` for metadata that has no plain form.
+        Returns:
+            A dict with the keys ``name``, ``type``, ``description``, ``size_bytes``, ``files``, ``objects``,
+            ``models``, ``references`` and ``metadata``.
+
+        Raises:
+            ArtifactError: The metadata has a value without a plain form.
+
+        Example:
+            >>> artifact.to_dict()["metadata"]
+            {'accuracy': 0.93}
         """
         return _plain(self)
 
@@ -372,7 +478,23 @@ class ContentSource(Protocol):
 
 @attrs.frozen(eq=False, repr=False)
 class LoggedArtifact:
-    """A stored version of an artifact. It reads like a :class:`TraceletArtifact`, and cannot change."""
+    """A stored version of an artifact. It can be read as a :class:`TraceletArtifact` can, and it never changes.
+
+    :meth:`Experiment.get_artifact`, :meth:`Experiment.list_artifacts` and :meth:`Experiment.use_artifact` return it.
+    Every byte that it reads is checked against the sha256 in the manifest.
+
+    Example:
+        The examples of the methods continue this one.
+
+        >>> from tracelet import ArtifactType, Experiment
+        >>> exp = Experiment("digits", artifacts=True).start()
+        >>> artifact = exp.create_artifact("classifier", ArtifactType.MODEL).add_file("weights.pt")
+        >>> exp.log_artifact(artifact.add_object({"learning_rate": 0.1}, "settings"))
+        <LogResults local: v0>
+        >>> logged = exp.get_artifact("classifier")
+        >>> logged.version, logged.backend
+        ('v0', 'local')
+    """
 
     manifest: Manifest
     #: The caller's label, or ``v0``, ``v1``, … as the backend counts.
@@ -395,61 +517,70 @@ class LoggedArtifact:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return self.manifest.name
 
     @property
     def type(self) -> ArtifactType:
-        """Its type."""
+        """The type."""
         return self.manifest.type
 
     @property
     def description(self) -> str | None:
-        """What its author wrote about it."""
+        """The description for people, or None."""
         return self.manifest.description
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of everything in it, references of known size included."""
+        """The size in bytes of everything in it, including references whose size is known."""
         return self.manifest.size_bytes
 
     @property
     def files(self) -> list[ArtifactFile]:
-        """Its files that the backend holds; large ones are among :attr:`references`, with a path."""
+        """The files that the backend holds. Large files are in :attr:`references`, with a path."""
         return list(self.manifest.files)
 
     @property
     def objects(self) -> list[ArtifactObject]:
-        """Its objects; :meth:`load_object` brings one back."""
+        """The objects; :meth:`load_object` loads one."""
         return list(self.manifest.objects)
 
     @property
     def models(self) -> list[ArtifactModel]:
-        """Its models; :meth:`load_model` brings one back."""
+        """The models; :meth:`load_model` loads one."""
         return list(self.manifest.models)
 
     @property
     def references(self) -> list[ArtifactReference]:
-        """What it points at and does not hold."""
+        """The references: content that the artifact names and the backend does not hold."""
         return list(self.manifest.references)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """A copy of its metadata."""
+        """A copy of the metadata."""
         return copy.deepcopy(self.manifest.metadata)
 
     @property
     def digest(self) -> str:
-        """Its identity: sha256, in hexadecimal, the same in every backend."""
+        """The sha256 that identifies the content, in hexadecimal; it is the same in every backend."""
         return self.manifest.digest
 
     @property
     def created_at(self) -> float:
-        """Seconds since the epoch when it was logged."""
+        """When it was logged, in seconds since the epoch."""
         return self.manifest.created_at
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data: what a builder gives, and version, aliases, backend, uri, digest, time."""
+        """Return the version as plain data.
+
+        Returns:
+            A dict with the keys of :meth:`TraceletArtifact.to_dict`, and ``version``, ``aliases``, ``backend``,
+            ``uri``, ``digest``, ``created_at`` and ``pending``.
+
+        Example:
+            >>> logged.to_dict()["version"]
+            'v0'
+        """
         return {
             **_plain(self),
             "version": self.version,
@@ -469,17 +600,31 @@ class LoggedArtifact:
         references: bool = False,
         trust: bool = False,
     ) -> Path:
-        """Bring the files to a folder, each verified against its sha256, and return that folder.
+        """Download the files into a folder, and check each against its sha256.
 
-        ``dest`` is made where needed; by default it is a folder of this version's own in the tracelet
-        directory. ``paths`` limits it to some paths of the artifact. Files that are there already with
-        the right bytes are not fetched again. ``references=True`` also fetches what references point
-        at (to ``references/``, by fsspec); ``file:`` ones need ``trust=True`` too, for a manifest
-        must not make its reader copy private files.
+        A file that is there already, with the right bytes, is not downloaded again.
 
-        Raises :class:`~tracelet.ArtifactNotFound` for a path that is not in it, or large-file bytes that
-        are in another machine's store, :class:`~tracelet.IntegrityError` for bytes that are not what the
-        manifest says, :class:`~tracelet.BackendError` where the backend fails.
+        Args:
+            dest: The folder; it is made if needed. By default it is a folder for this version in the tracelet
+                directory.
+            paths: Paths of the artifact to download; by default all.
+            references: Whether to download the content of references too, by fsspec, into the folder ``references``.
+            trust: Whether references to ``file:`` URIs may be downloaded. Without it, a manifest cannot make its reader
+                copy private files.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ArtifactNotFound: A path is not in the artifact, or the bytes of a large file are in the store of another
+                machine.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> folder = logged.download("there", paths=["weights.pt"])
+            >>> (folder / "weights.pt").exists()
+            True
         """
         if paths is not None and not _is_list_of_text(paths):
             raise ConfigError(f"paths={paths!r}: give a list of the artifact's paths as text, such as ['model/w.pt'].")
@@ -487,7 +632,24 @@ class LoggedArtifact:
         return self._content.download(self, folder, paths, references, trust)
 
     def open(self, path: str) -> BinaryIO:
-        """Fetch and verify one file, and open it for reading bytes. Raises as :meth:`download` does."""
+        """Download and check one file, and open it.
+
+        Args:
+            path: The path of the file in the artifact.
+
+        Returns:
+            The file, open for reading bytes.
+
+        Raises:
+            ArtifactNotFound: The path is not a file of the artifact.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> with logged.open("weights.pt") as file:
+            ...     file.read()
+            b'weights'
+        """
         if not isinstance(path, str):
             raise ConfigError(f"path={path!r}: give the path of one of its files as text, such as 'model/w.pt'.")
         target = self.download(paths=[path]) / path
@@ -496,18 +658,49 @@ class LoggedArtifact:
         return target.open("rb")
 
     def load_object(self, name: str, *, trust: bool = False) -> Any:
-        """Bring an object back.
+        """Load an object.
 
-        Raises :class:`~tracelet.exceptions.UnsafeContent` where its serializer runs code when loading
-        (pickle) and ``trust`` is not True, :class:`~tracelet.ArtifactNotFound` where there is none.
+        Args:
+            name: The name of the object.
+            trust: Whether code in the stored bytes may run. A pickle needs it.
+
+        Returns:
+            The object.
+
+        Raises:
+            UnsafeContent: Loading could run code, and ``trust`` is not True.
+            ArtifactNotFound: There is no such object.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> logged.load_object("settings")
+            {'learning_rate': 0.1}
         """
         return self._content.load(self, _named(name, self.objects, self), trust)
 
     def load_model(self, name: str | None = None, *, trust: bool = False) -> Any:
-        """Bring a model back, ready to predict; ``name`` is needed where there are several.
+        """Load a model, ready to predict.
 
-        Raises :class:`~tracelet.exceptions.UnsafeContent` where loading could run code and ``trust`` is not
-        True, :class:`~tracelet.ArtifactNotFound` where there is no such model.
+        Args:
+            name: The name of the model. It is needed where there are several.
+            trust: Whether code in the stored bytes may run. A pickle needs it.
+
+        Returns:
+            The model.
+
+        Raises:
+            UnsafeContent: Loading could run code, and ``trust`` is not True.
+            ArtifactNotFound: There is no such model, or there are several and no name was given.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> import torch
+            >>> exp.log_artifact(exp.create_artifact("linear", ArtifactType.MODEL).add_model(torch.nn.Linear(2, 1)))
+            <LogResults local: v0>
+            >>> exp.get_artifact("linear").load_model()
+            Linear(in_features=2, out_features=1, bias=True)
         """
         if name is None and len(self.models) == 1:
             name = self.models[0].name

@@ -64,7 +64,7 @@ _UNPORTABLE = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 
 
 class ArtifactType(enum.Enum):
-    """What kind of thing an artifact is; routing goes by it."""
+    """The type of an artifact. The routing policy chooses the backends by it."""
 
     MODEL = "model"
     CHECKPOINT = "checkpoint"

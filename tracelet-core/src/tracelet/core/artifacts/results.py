@@ -13,7 +13,16 @@ __all__ = ["LogResult", "LogResults"]
 
 @attrs.frozen
 class LogResult:
-    """A backend has the artifact: its bytes, and its manifest after them."""
+    """What one backend has: all bytes of the artifact, and its manifest.
+
+    Example:
+        >>> from tracelet import ArtifactType, Experiment
+        >>> exp = Experiment("digits", artifacts=True).start()
+        >>> artifact = exp.create_artifact("classifier", ArtifactType.MODEL).add_file("weights.pt")
+        >>> result = exp.log_artifact(artifact)["local"]
+        >>> result.version, result.created, result.portable
+        ('v0', True, True)
+    """
 
     backend: str
     #: The caller's label, or ``v0``, ``v1``, … as the backend counts.
@@ -30,11 +39,23 @@ class LogResult:
 
 
 class LogResults(dict[str, LogResult]):
-    """The backends that have the artifact, by name; the others are in the attributes.
+    """What became of an artifact that was logged: a dict of the backends that have it, by name.
 
-    ``failed`` maps backends to the error of what will not be tried again, ``queued`` to why a delivery
-    waits in the outbox, and ``skipped`` to why there was nothing to do (this process writes nothing).
-    ``warnings`` has what is stored otherwise than it was given, such as a reference without its password.
+    Attributes:
+        failed: The error of each backend that does not have it; these deliveries are not tried again.
+        queued: The error of each delivery that waits in the outbox and is tried again.
+        skipped: Why a backend was not asked, such as in a process that is not rank 0.
+        warnings: What is stored in another way than it was given, such as a reference without its password.
+
+    Example:
+        The examples of the methods continue this one.
+
+        >>> from tracelet import ArtifactType, Experiment
+        >>> exp = Experiment("digits", artifacts=True).start()
+        >>> artifact = exp.create_artifact("classifier", ArtifactType.MODEL).add_file("weights.pt")
+        >>> results = exp.log_artifact(artifact)
+        >>> results.ok, list(results), results.failed
+        (True, ['local'], {})
     """
 
     def __init__(self) -> None:
@@ -53,18 +74,28 @@ class LogResults(dict[str, LogResult]):
 
     @property
     def ok(self) -> bool:
-        """Whether every backend that was to get it has it."""
+        """Whether every backend that was asked to store the artifact has it."""
         return not self.failed and not self.queued
 
     @property
     def misuse(self) -> TraceletError | None:
-        """The first error where every backend refused what no retry mends: the artifact, its labels or its type are at fault."""
+        """The first error if every backend refuses the artifact itself, its labels or its type; else None.
+
+        No retry mends such an error.
+        """
         if self or self.queued or not all(isinstance(error, ArtifactError) for error in self.failed.values()):
             return None
         return _first(self.failed) if self.failed else None
 
     def raise_for_errors(self) -> None:
-        """Raise the first error of ``failed`` and ``queued``, with the others in its notes."""
+        """Raise the first error of ``failed`` and ``queued``, if there is one, with the others in its notes.
+
+        Raises:
+            TraceletError: A backend does not have the artifact.
+
+        Example:
+            >>> results.raise_for_errors()
+        """
         errors = self.failed | self.queued
         if errors:
             raise _first(errors)

@@ -44,9 +44,44 @@ _NO_FAILURES = (GeneratorExit, StopIteration, StopAsyncIteration)
 
 @attrs.frozen(kw_only=True)
 class ExperimentConfig:
-    """What can be configured for one experiment; a field that is None is left to the settings.
+    """The configuration of one experiment.
 
-    The fields are those of :class:`tracelet.settings.TraceletSettings`, and mean the same.
+    A field that is None is taken from the settings, and so from its ``TRACELET_*`` variable or its default. The fields
+    are those of :class:`~tracelet.TraceletSettings`.
+
+    Args:
+        enable_artifacts: Whether artifacts are on; by default they are off.
+        automagic_artifacts: Whether models and files that the program saves are captured; by default they are not.
+        watch_filesystem: Whether the files of ``artifact_watch_dirs`` are captured; by default they are not.
+        artifact_watch_dirs: The directories to watch: paths, or :class:`~tracelet.settings.WatchedDirectory` to give a
+            type or a name to their files.
+        capture_min_interval: Seconds from one capture of a path to the next; 0, the default, captures each save.
+        capture_max_per_minute: Captures a minute, of all detectors; 0, the default, is no limit.
+        capture_include: Shell patterns of the paths and file names to capture; by default all.
+        capture_exclude: Shell patterns of the paths and file names not to capture; by default none.
+        capture_latest_wins: Whether only the newest of the waiting versions of a path is kept; by default all are.
+        capture_disk_share: The share of the free disk that captured bytes may take while they wait; 0.5 by default.
+        backend: The backend or backends that store the artifacts; ``"local"`` by default.
+        routing: The policy that chooses the backends for an artifact; ``"by-type"`` by default.
+        dir: The tracelet directory, for waiting deliveries and the backend ``local``; ``.tracelet`` by default.
+        store: Where the bytes of large files go: a directory or a URL such as ``s3://bucket``. Inside ``dir`` by
+            default.
+        large_file_mb: The size in megabytes (1,000,000 bytes) above which a file is large; 100 by default.
+        on_large: What becomes of a large file: ``"reference"``, the default, keeps it in the store; ``"upload"`` sends
+            it to each backend.
+        deadline: Seconds that a delivery to one backend may take, beside the time for its bytes; 30 by default.
+        min_rate: The least speed of a delivery, in megabytes a second, which gives the time for its bytes; 1 by
+            default.
+        open_timeout: Seconds that a backend may take to import its SDK and to connect; 120 by default.
+        stop_timeout: Seconds that ``stop()`` may take; 30 by default.
+        strict: Whether ``log_artifact`` raises the errors of backends; by default they are in the results.
+        rank: The rank of this process; only rank 0 writes. By default it is the rank that the launcher gave.
+
+    Example:
+        >>> from tracelet import Experiment, ExperimentConfig
+        >>> config = ExperimentConfig(enable_artifacts=True, backend=["local"], stop_timeout=60)
+        >>> Experiment("digits", config=config)
+        <Experiment 'digits' on local, no run>
     """
 
     enable_artifacts: bool | None = None
@@ -74,11 +109,37 @@ class ExperimentConfig:
 
 
 class Experiment:
-    """A named series of runs and its artifacts.
+    """A named series of runs, with the artifacts that they log.
 
-    ``with Experiment("mine", artifacts=True) as exp:`` starts a run, and ends it, as failed where an
-    exception leaves the block. Arguments that are not given come from ``config``, then from
-    ``settings``, then from ``TRACELET_*`` variables, then from the defaults.
+    ``with Experiment(...) as exp:`` starts a run and stops it; the run counts as failed if an exception leaves the
+    block. Reading needs no run.
+
+    A value that is not given as an argument is taken from ``config``, then from ``settings``, then from its
+    ``TRACELET_*`` variable, then from the defaults.
+
+    Args:
+        name: The name of the experiment: 1 to 128 printable characters.
+        backend: The backend or backends that store the artifacts, such as ``"mlflow"`` or ``["mlflow", "wandb"]``; by
+            default ``"local"``, which is the tracelet directory.
+        config: The configuration of this experiment.
+        artifacts: Whether artifacts are on; by default they are off.
+        automagic_artifacts: Whether models and files that the program saves are captured; by default they are not.
+        routing: The policy that chooses the backends for an artifact; ``"by-type"`` by default.
+        settings: Settings to use in place of those that the environment gives.
+
+    Raises:
+        ConfigError: A value cannot be used.
+        UnknownPlugin: A backend or a policy is not installed.
+        PluginLoadError: A backend or a policy cannot be loaded.
+
+    Example:
+        The examples of the methods continue this one.
+
+        >>> from tracelet import ArtifactType, Experiment
+        >>> exp = Experiment("digits", artifacts=True).start()
+        >>> model = exp.create_artifact("classifier", ArtifactType.MODEL).add_file("weights.pt")
+        >>> exp.log_artifact(model)
+        <LogResults local: v0>
     """
 
     def __init__(
@@ -92,12 +153,7 @@ class Experiment:
         routing: str | None = None,
         settings: TraceletSettings | None = None,
     ) -> None:
-        """Check everything that can be checked without connecting to anything.
-
-        Raises :class:`~tracelet.ConfigError` for what cannot be used, and on Windows,
-        :class:`~tracelet.exceptions.UnknownPlugin` for a backend or policy that is not installed, and
-        :class:`~tracelet.exceptions.PluginLoadError` for one that does not load.
-        """
+        """Check the arguments, and connect to nothing yet."""
         check_platform()
         self.name = _checked_name(name)
         _check_kind("config", config, ExperimentConfig)
@@ -129,11 +185,24 @@ class Experiment:
 
     @property
     def run_id(self) -> str | None:
-        """The id of the run, or None between runs."""
+        """The id of the run, or None where no run is on."""
         return self._run.id if self._run is not None else None
 
     def start(self) -> Experiment:
-        """Begin a run and return the experiment; backends come up behind it. In a run it does nothing."""
+        """Start a run. If a run is on, this does nothing.
+
+        The backends are opened in the background.
+
+        Returns:
+            The experiment itself.
+
+        Raises:
+            ConfigError: The tracelet directory cannot be used.
+
+        Example:
+            >>> exp.start() is exp
+            True
+        """
         if self._run is not None:
             return self
         _end_earlier(self.name)
@@ -164,11 +233,19 @@ class Experiment:
             ) from error
 
     def stop(self, *, failed: bool | None = None) -> None:
-        """End the run: deliver what waits, for ``stop_timeout`` seconds at most. Without a run, end what reading began.
+        """Stop the run: make the deliveries that wait, for ``stop_timeout`` seconds at most.
 
-        ``failed`` says how the run ended. None is what is known: it failed where an exception is being handled that
-        was not when it began, as in ``finally`` while one passes through, or where the last training that was watched broke off.
-        In a forked child the run is its parent's, and goes on there.
+        Deliveries that are left stay in the outbox, and ``tracelet sync`` or the next run makes them. Where no run is
+        on, this closes what reading opened. In a forked child it only leaves the run, which goes on in the parent.
+
+        Args:
+            failed: Whether the run failed. None finds out: the run failed if an exception is being handled that was not
+                yet handled at the start (as in ``finally``), or if the last training that was captured broke off.
+
+        Example:
+            >>> exp.stop()
+            >>> exp.run_id is None
+            True
         """
         if self._run is None:
             self._artifact_manager.release()
@@ -207,76 +284,191 @@ class Experiment:
     def create_artifact(
         self, name: str, artifact_type: ArtifactType, description: str | None = None
     ) -> TraceletArtifact:
-        """Return an empty artifact to add to. Raises :class:`~tracelet.ArtifactError` for a name or type that is none."""
+        """Create an empty artifact.
+
+        Args:
+            name: The name: 1 to 128 of ``A-Z a-z 0-9 _ . -``.
+            artifact_type: The type. All versions of a name have one type.
+            description: A description for people.
+
+        Returns:
+            The artifact, to add files, objects, models and references to.
+
+        Raises:
+            ArtifactError: The name, the type or the description cannot be used.
+            ConfigError: Artifacts are off.
+
+        Example:
+            >>> exp.create_artifact("images", ArtifactType.DATASET, "Digits of 8 x 8 pixels").add_dir("data")
+            <TraceletArtifact 'images' dataset, 2 entries>
+        """
         return TraceletArtifact(name, artifact_type, description, forms=InstalledForms(self._artifacts().serializers))
 
     def log_artifact(
         self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
     ) -> LogResults:
-        """Store an artifact in the backends that suit it, and say what became of it.
+        """Store an artifact in the backends that suit it, and wait until each of them has it or has failed.
 
-        ``version`` is a label that belongs to this content for ever, ``aliases`` are names that move to it.
-        Returns when every backend has it, or has failed; what may pass is kept in the outbox and tried again.
-        Raises for misuse: :class:`~tracelet.ArtifactError` for what no backend could store, or what none of them
-        takes because its label has other content (:class:`~tracelet.exceptions.VersionConflict`) or its name
-        another type; :class:`~tracelet.ConfigError` where artifacts are off or there is no run; and, with
-        ``strict``, what the backends raise.
+        A delivery that fails for a reason that may pass is kept in the outbox and tried again. If the newest version
+        has the same content already, nothing is sent.
+
+        Args:
+            artifact: The artifact.
+            version: A label for this content, such as ``"1.0"``. A label never moves to other content.
+            aliases: Names that move to this version, such as ``"best"``.
+
+        Returns:
+            The backends that have the artifact, and those that failed.
+
+        Raises:
+            ArtifactError: No backend can store the artifact, or the name has another type.
+            VersionConflict: The label belongs to other content.
+            ConfigError: Artifacts are off, or no run is on.
+            BackendError: A backend failed, and ``strict`` is on.
+
+        Example:
+            >>> report = exp.create_artifact("report", ArtifactType.REPORT).add_file("report.html")
+            >>> exp.log_artifact(report, version="1.0", aliases=["best"])
+            <LogResults local: 1.0>
         """
         return self._artifacts().log(artifact, _labels(version, aliases))
 
     def submit_artifact(
         self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
     ) -> Future[LogResults]:
-        """Copy an artifact's files aside, note it in the outbox, and return: the rest happens behind.
+        """Copy the files of an artifact into the outbox, and return; hashing and delivery happen in the background.
 
-        From then on the files may change, and a crash loses nothing. The future gives what
-        :meth:`log_artifact` would have returned, and raises what no backend takes. Raises as it does.
+        When this returns, the files may change, and a crash loses nothing.
+
+        Args:
+            artifact: The artifact.
+            version: A label for this content, such as ``"1.0"``. A label never moves to other content.
+            aliases: Names that move to this version, such as ``"best"``.
+
+        Returns:
+            A future. Its result is what :meth:`log_artifact` returns, and it raises what :meth:`log_artifact` raises
+            about content that no backend takes.
+
+        Raises:
+            ArtifactError: The artifact cannot be stored.
+            ConfigError: Artifacts are off, or no run is on.
+
+        Example:
+            >>> checkpoint = exp.create_artifact("checkpoint", ArtifactType.CHECKPOINT).add_file("weights.pt")
+            >>> future = exp.submit_artifact(checkpoint, aliases=["last"])
+            >>> future.result(timeout=60)
+            <LogResults local: v0>
         """
         return self._artifacts().submit(artifact, _labels(version, aliases))
 
     def flush(self, timeout: float | None = None) -> int:
-        """Make the deliveries that wait, for so many seconds (``stop_timeout``); return how many are left."""
+        """Make the deliveries that wait.
+
+        Args:
+            timeout: Seconds to wait at most; by default ``stop_timeout``.
+
+        Returns:
+            How many deliveries are left.
+
+        Raises:
+            ConfigError: ``timeout`` is not a number of seconds, or artifacts are off.
+
+        Example:
+            >>> exp.flush(timeout=60)
+            0
+        """
         seconds = self.settings.stop_timeout if timeout is None else timeout
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds <= _LONGEST_WAIT:
             raise ConfigError(f"timeout={seconds!r} is no number of seconds: give one up to {_LONGEST_WAIT}.")
         return self._artifacts().flush(seconds)
 
     def get_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
-        """Return a stored version: ``latest``, ``v3``, a label, an alias, or ``sha256:<prefix>``.
+        """Get a stored version of an artifact. This needs no run.
 
-        Needs no run. Without ``backend`` all are asked, and ``latest`` is the newest of all. Raises
-        :class:`~tracelet.ArtifactNotFound` with the nearest names, :class:`~tracelet.AmbiguousVersion` where
-        backends disagree, :class:`~tracelet.BackendError` where none can answer.
+        Args:
+            name: The name of the artifact.
+            version: ``"latest"``, a number such as ``"v3"``, a label, an alias, or ``"sha256:"`` and the beginning of a
+                digest.
+            backend: The backend to ask. By default all are asked, and ``"latest"`` is the newest version of all.
+
+        Returns:
+            The version. Nothing is downloaded yet.
+
+        Raises:
+            ArtifactNotFound: There is no such version; the message has the nearest names.
+            AmbiguousVersion: The backends have different content under this version.
+            BackendError: No backend can answer.
+            ConfigError: Artifacts are off.
+
+        Example:
+            >>> logged = exp.get_artifact("classifier", "v0")
+            >>> logged.files[0].artifact_path
+            'weights.pt'
         """
         return self._artifacts().finder.get(name, version, backend)
 
     def list_artifacts(
         self, type_filter: ArtifactType | None = None, backend: str | None = None
     ) -> list[LoggedArtifact]:
-        """Return every stored version, of every backend, newest first.
+        """List the stored versions of all artifacts, newest first. This needs no run.
 
-        Needs no run. Raises :class:`~tracelet.BackendError`, with what the others answered in its
-        ``answers``, where a backend fails: an empty list means that there is nothing.
+        Args:
+            type_filter: Only artifacts of this type; by default all.
+            backend: Only this backend; by default all.
+
+        Returns:
+            The versions, one for each backend that has it. An empty list means that nothing is stored.
+
+        Raises:
+            BackendError: A backend fails. Its ``answers`` has the versions of the other backends.
+            ConfigError: Artifacts are off.
+
+        Example:
+            >>> [(artifact.name, artifact.version) for artifact in exp.list_artifacts(ArtifactType.MODEL)]
+            [('classifier', 'v0')]
         """
         return self._artifacts().finder.find_all(type_filter, backend)
 
     def use_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
-        """Get an artifact and note that this run uses it: what the run logs from now on has it as an input."""
+        """Get a stored version, and record that this run uses it.
+
+        What the run logs from now on has this version as an input.
+
+        Args:
+            name: The name of the artifact.
+            version: The version, as for :meth:`get_artifact`.
+            backend: The backend to ask; by default all.
+
+        Returns:
+            The version.
+
+        Raises:
+            ArtifactNotFound: There is no such version.
+            AmbiguousVersion: The backends have different content under this version.
+            BackendError: No backend can answer.
+            ConfigError: Artifacts are off, or no run is on.
+
+        Example:
+            >>> used = exp.use_artifact("classifier", "v0")
+            >>> exp.log_artifact(exp.create_artifact("report", ArtifactType.REPORT).add_file("report.html"))
+            <LogResults local: v0>
+            >>> exp.get_artifact("report").manifest.inputs == (used.digest,)
+            True
+        """
         return self._artifacts().use(self.get_artifact(name, version, backend))
 
     def stats(self) -> dict[str, Any]:
-        """Return what this process knows of the run and its deliveries. No backend is asked.
+        """Return what this process knows of the run and its deliveries, as plain data. No backend is asked.
 
         Returns:
-            Plain data: ``enabled``, ``experiment``, ``run``, ``writes``, ``directory``, ``store``, ``routing``,
-            ``large_file_mb``, ``on_large``; ``backends`` with the state of each, the reason where it is broken, and what
-            waits and what was delivered; ``counts`` of this process; ``capture``; ``outbox`` with what waits and what was
-            refused. Sizes are in megabytes where their name says so.
+            A dict. ``backends`` has for each backend its state, the reason where it is broken, and the number of
+            deliveries that wait and that were made. ``counts`` counts the results of this process, ``capture`` counts
+            captures, and ``outbox`` counts deliveries that wait and that were refused. The other keys are settings of
+            the experiment. Sizes are in megabytes where the key says so.
 
         Example:
-            >>> Experiment("trials", artifacts=True).stats()["outbox"]
+            >>> exp.stats()["outbox"]
             {'waiting': 0, 'refused': 0}
-
         """
         return self._artifact_manager.get_stats()
 

@@ -476,10 +476,13 @@ class ArtifactManager:
     # -- telling
 
     def get_stats(self) -> dict[str, Any]:
-        """Return what there is to know without asking any backend: plain data, for people and logs.
+        """Return the state of the experiment as plain data, for people and logs. No backend is asked.
 
-        ``backends`` has for each its state, the reason where it is broken, what waits and what was
-        delivered; ``counts`` is about this process; sizes are in megabytes where their name says so.
+        Returns:
+            A dict. ``backends`` has for each backend its state, the reason where it is broken, and the number of
+            deliveries that wait and that were made. ``counts`` counts the results of this process. ``capture`` counts
+            captures. ``outbox`` counts deliveries that wait and that were refused. Sizes are in megabytes where the key
+            says so.
         """
         couriers = self._process.couriers
         return {

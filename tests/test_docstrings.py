@@ -1,0 +1,68 @@
+"""What the docstrings of the public classes show is so: their examples run, and they name every argument."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracelet import Experiment, ExperimentConfig, LoggedArtifact, LogResult, LogResults, TraceletArtifact
+
+CLASSES = (Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, LogResult, LogResults)
+METHODS = [
+    (cls, name)
+    for cls in CLASSES
+    for name, value in vars(cls).items()
+    if inspect.isfunction(value) and not name.startswith("_")
+]
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The names that an example makes, in a folder with the files that the examples add."""
+    monkeypatch.chdir(tmp_path)
+    Path("weights.pt").write_bytes(b"weights")
+    Path("report.html").write_text("<h1>It went well</h1>")
+    Path("data").mkdir()
+    for number in range(2):
+        Path("data", f"{number}.png").write_bytes(bytes([number]))
+    names: dict[str, Any] = {}
+    yield names
+    if isinstance(names.get("exp"), Experiment):
+        names["exp"].stop()
+
+
+def run(text: str, name: str, space: dict[str, Any]) -> None:
+    """Run the examples of a docstring as they are printed; an example must be there."""
+    examples = doctest.DocTestParser().get_doctest(text, space, name, None, None)
+    assert examples.examples, f"{name} shows no example"
+    examples.globs = space
+    told: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(examples, out=told.append, clear_globs=False)
+    assert not told, "".join(told)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_the_example_of_a_class_runs_as_printed(cls: type, space: dict[str, Any]) -> None:
+    run(inspect.getdoc(cls) or "", cls.__name__, space)
+
+
+@pytest.mark.parametrize(("cls", "name"), METHODS)
+def test_the_example_of_a_method_continues_that_of_its_class(cls: type, name: str, space: dict[str, Any]) -> None:
+    run(inspect.getdoc(cls) or "", cls.__name__, space)
+    run(inspect.getdoc(getattr(cls, name)) or "", f"{cls.__name__}.{name}", space)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [(Experiment, ""), (ExperimentConfig, ""), (TraceletArtifact, ""), *METHODS],
+)
+def test_a_docstring_names_every_argument(cls: type, name: str) -> None:
+    subject = getattr(cls, name) if name else cls
+    arguments = [one for one in inspect.signature(subject).parameters if one != "self"]
+    text = inspect.getdoc(subject) or ""
+    assert not [one for one in arguments if f"\n    {one}: " not in text]
