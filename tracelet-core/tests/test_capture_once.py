@@ -23,7 +23,7 @@ from pacing import pace
 from test_capture import contents, counts, hand, run  # noqa: F401 - fixtures
 
 from tracelet import ArtifactType, Experiment
-from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture import filters
 from tracelet.core.capture.journal import Head, Journal, Kept, leftovers

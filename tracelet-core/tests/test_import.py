@@ -78,7 +78,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_the_documented_places_have_the_documented_names() -> None:
     from tracelet import Experiment
     from tracelet.core.artifacts import ArtifactType
-    from tracelet.core.artifacts.artifacts import TraceletArtifact
+    from tracelet.core.artifacts.builder import TraceletArtifact
     from tracelet.core.artifacts.entries import ArtifactFile, ArtifactObject, ArtifactReference
     from tracelet.core.experiment import Experiment as SameExperiment
     from tracelet.core.experiment import ExperimentConfig

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracelet.core.artifacts import ArtifactType
-    from tracelet.core.artifacts.artifacts import LoggedArtifact, TraceletArtifact
+    from tracelet.core.artifacts.builder import TraceletArtifact
+    from tracelet.core.artifacts.logged import LoggedArtifact
     from tracelet.core.artifacts.results import LogResult, LogResults
     from tracelet.core.experiment import Experiment, ExperimentConfig
     from tracelet.exceptions import (
@@ -65,7 +66,8 @@ __all__ = [
 
 _MODULES = {
     "tracelet.core.artifacts.entries": ("ArtifactType",),
-    "tracelet.core.artifacts.artifacts": ("LoggedArtifact", "TraceletArtifact"),
+    "tracelet.core.artifacts.builder": ("TraceletArtifact",),
+    "tracelet.core.artifacts.logged": ("LoggedArtifact",),
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
     "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
     "tracelet.settings": ("TraceletSettings",),

@@ -18,7 +18,7 @@ import torch.distributed.checkpoint as dcp
 from making import elsewhere
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-from tracelet.core.artifacts.artifacts import LoggedArtifact
+from tracelet.core.artifacts.logged import LoggedArtifact
 
 Run = Callable[..., Experiment]
 

@@ -16,7 +16,7 @@ from tracelet.cli.failing import code_of, plain, words
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, moment, note, progress, size, table, tell_json
 from tracelet.core.artifacts import ArtifactType
-from tracelet.core.artifacts.artifacts import LoggedArtifact
+from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.experiment import Experiment
 from tracelet.core.reading.finder import Finder

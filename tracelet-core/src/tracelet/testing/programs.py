@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts import ArtifactType
-from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.experiment import Experiment, ExperimentConfig
 from tracelet.core.plugins.registry import registry

@@ -22,7 +22,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.plain import plain_metadata
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture.dedup import CaptureDedup, covers

@@ -18,8 +18,9 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.artifacts import LoggedArtifact, TraceletArtifact
+from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.plugins.backend import Labels, RunInfo

@@ -15,7 +15,8 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.artifacts import LoggedArtifact, TraceletArtifact
+from tracelet.core.artifacts.builder import TraceletArtifact
+from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture.journal import Leftover
 from tracelet.core.delivery.completion import Completion

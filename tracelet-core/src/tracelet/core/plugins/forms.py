@@ -19,16 +19,16 @@ __all__ = ["InstalledForms", "check_form", "model_form", "model_serializer", "ob
 
 @attrs.frozen
 class InstalledForms:
-    """What the installed serializers can store: see :class:`tracelet.core.artifacts.artifacts.Forms`."""
+    """What the installed serializers can store: see :class:`tracelet.core.artifacts.builder.Forms`."""
 
     serializers: SpecSet[SerializerSpec]
 
     def check_object(self, obj: Any, name: str, serializer: str) -> None:
-        """See :class:`~tracelet.core.artifacts.artifacts.Forms`."""
+        """See :class:`~tracelet.core.artifacts.builder.Forms`."""
         check_form(self.serializers, object_form(self.serializers, serializer), obj, f"object {name!r}")
 
     def check_model(self, model: Any, name: str, framework: str | None) -> None:
-        """See :class:`~tracelet.core.artifacts.artifacts.Forms`."""
+        """See :class:`~tracelet.core.artifacts.builder.Forms`."""
         check_form(self.serializers, model_form(self.serializers, framework, model), model, f"model {name!r}")
 
 

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from tracelet.core.artifacts.artifacts import LoggedArtifact
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
+from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.plugins.backend import StoredArtifact
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.forms import model_serializer, object_form

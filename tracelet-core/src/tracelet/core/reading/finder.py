@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from tracelet.core.artifacts.artifacts import LoggedArtifact
 from tracelet.core.artifacts.entries import ArtifactType, check_name, check_type
+from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.plugins.backend import BackendSpec, StoredArtifact, parse_ref
 from tracelet.core.plugins.registry import Registry

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.plain import plain_metadata
 from tracelet.core.plugins.backend import BackendSpec
 from tracelet.core.plugins.registry import Registry, choose

@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.artifacts import TraceletArtifact
+from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain import plain_metadata

@@ -1,15 +1,13 @@
-"""An artifact while it is being built, and as retrieval gives it back."""
+"""An artifact while it is being built."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import logging
 import os
-import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -28,13 +26,12 @@ from tracelet.core.artifacts.entries import (
     check_place,
     check_type,
 )
-from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.artifacts.plain import converter, plain_metadata
+from tracelet.core.artifacts.local_files import file_entry, files_under
+from tracelet.core.artifacts.plain_artifact import plain_artifact
 from tracelet.core.system.uris import check_uri, stat_uri
-from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError, ConfigError
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError
 
-__all__ = ["ContentSource", "Forms", "LoggedArtifact", "TraceletArtifact"]
-
+__all__ = ["Forms", "TraceletArtifact"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 #: Metadata that says how an artifact is stored, and nothing of what it is.
@@ -138,7 +135,7 @@ class TraceletArtifact:
         """
         source = Path(check_place(local_path))
         target = source.name if artifact_path is None else artifact_path
-        self._add_sources([self._file_entry(source, check_path(target), description)])
+        self._add_sources([(file_entry(source, check_path(target), description), source)])
         return self
 
     def add_dir(self, local_path: str | os.PathLike[str], artifact_path: str | None = None) -> TraceletArtifact:
@@ -168,8 +165,8 @@ class TraceletArtifact:
         prefix = "" if artifact_path is None else check_path(artifact_path) + "/"
         empty: list[Path] = []
         found = [
-            self._file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None)
-            for source in itertools.islice(_walk(root, empty), MOST_ENTRIES + 1)
+            (file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None), source)
+            for source in itertools.islice(files_under(root, empty), MOST_ENTRIES + 1)
         ]
         if not found:
             raise ArtifactError(f"there is no file in {str(root)!r}: give a folder that has some, or write them first.")
@@ -387,22 +384,7 @@ class TraceletArtifact:
             >>> artifact.to_dict()["metadata"]
             {'accuracy': 0.93}
         """
-        return _plain(self)
-
-    def _file_entry(self, source: Path, artifact_path: str, description: str | None) -> tuple[ArtifactFile, Path]:
-        try:
-            status = source.stat()
-        except OSError as error:
-            raise ArtifactError(f"{str(source)!r} cannot be added: {error.strerror or error}.") from error
-        if stat.S_ISDIR(status.st_mode):
-            raise ArtifactError(f"{str(source)!r} is a folder: use add_dir.")
-        if not stat.S_ISREG(status.st_mode):
-            raise ArtifactError(f"{str(source)!r} is not a regular file: only files can be stored.")
-        if not os.access(source, os.R_OK):
-            raise ArtifactError(f"{str(source)!r} cannot be read: check its permissions.")
-        return ArtifactFile(
-            artifact_path, status.st_size, description=check_new_text(description, "description")
-        ), source
+        return plain_artifact(self)
 
     def _add_sources(self, found: list[tuple[ArtifactFile, Path]]) -> None:
         check_count(len(self._sources) + len(found))
@@ -418,310 +400,3 @@ def _with_checksum(entry: ArtifactReference, uri: str) -> ArtifactReference:
     if entry.size_bytes not in {None, fact.size_bytes}:
         raise ArtifactError(f"{entry.uri!r} has {fact.size_bytes} bytes, and not size_bytes={entry.size_bytes}.")
     return attrs.evolve(entry, size_bytes=fact.size_bytes, etag=fact.etag, sha256=fact.sha256)
-
-
-def _walk(root: Path, empty: list[Path]) -> Iterator[Path]:
-    """Yield the files under ``root`` in order, and note the empty folders; links are followed only while they stay inside."""
-    inside = os.path.realpath(root)
-    folders = [(root, frozenset({inside}))]
-    while folders:
-        folder, above = folders.pop()
-        try:
-            entries = sorted(folder.iterdir())
-        except OSError as error:
-            raise ArtifactError(f"{str(folder)!r} cannot be read: {error.strerror or error}.") from error
-        if not entries:
-            empty.append(folder)
-        for entry in entries:
-            real = os.path.realpath(entry)
-            if entry.is_symlink() and not Path(real).exists():
-                raise ArtifactError(
-                    f"{str(entry)!r} is a link to {real!r}, which is not there: mend or delete the link, or add the "
-                    "other files one by one with add_file."
-                )
-            if entry.is_symlink() and not Path(real).is_relative_to(inside):
-                raise ArtifactError(f"{str(entry)!r} is a link out of the folder: add its target with add_file.")
-            if not entry.is_dir():
-                yield entry
-            elif real not in above:
-                folders.append((entry, above | {real}))
-
-
-def _plain(artifact: TraceletArtifact | LoggedArtifact) -> dict[str, Any]:
-    plain = converter().unstructure
-    return {
-        "name": artifact.name,
-        "type": artifact.type.value,
-        "description": artifact.description,
-        "size_bytes": artifact.size_bytes,
-        "files": [plain(file) for file in artifact.files],
-        "objects": [plain(item) for item in artifact.objects],
-        "models": [plain(model) for model in artifact.models],
-        "references": [plain(ref) for ref in artifact.references],
-        "metadata": plain_metadata(artifact.metadata),
-    }
-
-
-class ContentSource(Protocol):
-    """Where a logged artifact gets its content from."""
-
-    def download(
-        self, artifact: LoggedArtifact, dest: Path | None, paths: Collection[str] | None, references: bool, trust: bool
-    ) -> Path:
-        """Bring files under ``dest``, verified, and return it."""
-        ...
-
-    def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
-        """Bring one object or model to life."""
-        ...
-
-
-@attrs.frozen(eq=False, repr=False)
-class LoggedArtifact:
-    """A stored version of an artifact. It can be read as a :class:`TraceletArtifact` can, and it never changes.
-
-    :meth:`Experiment.get_artifact`, :meth:`Experiment.list_artifacts` and :meth:`Experiment.use_artifact` return it.
-    Every byte that it reads is checked against the sha256 in the manifest.
-
-    Example:
-        The examples of the methods continue this one.
-
-        >>> from tracelet import ArtifactType, Experiment
-        >>> exp = Experiment("digits", artifacts=True).start()
-        >>> artifact = exp.create_artifact("classifier", ArtifactType.MODEL).add_file("weights.pt")
-        >>> exp.log_artifact(artifact.add_object({"learning_rate": 0.1}, "settings"))
-        <LogResults local: v0>
-        >>> logged = exp.get_artifact("classifier")
-        >>> logged.version, logged.backend
-        ('v0', 'local')
-    """
-
-    manifest: Manifest
-    #: The caller's label, or ``v0``, ``v1``, … as the backend counts.
-    version: str
-    #: The backend that holds this version.
-    backend: str
-    #: Where the backend keeps it.
-    uri: str
-    #: Movable names that point at it now; ``latest`` is not listed.
-    aliases: tuple[str, ...]
-    _content: ContentSource
-    #: True where only this machine has it so far, and the backend's own server does not.
-    pending: bool = False
-
-    def __repr__(self) -> str:
-        return (
-            f"<LoggedArtifact {self.name!r} {self.version}, {self.type.value}, {self.size_bytes} bytes, "
-            f"in {self.backend}{', pending' if self.pending else ''}>"
-        )
-
-    @property
-    def name(self) -> str:
-        """The name."""
-        return self.manifest.name
-
-    @property
-    def type(self) -> ArtifactType:
-        """The type."""
-        return self.manifest.type
-
-    @property
-    def description(self) -> str | None:
-        """The description for people, or None."""
-        return self.manifest.description
-
-    @property
-    def size_bytes(self) -> int:
-        """The size in bytes of everything in it, including references whose size is known."""
-        return self.manifest.size_bytes
-
-    @property
-    def files(self) -> list[ArtifactFile]:
-        """The files that the backend holds. Large files are in :attr:`references`, with a path."""
-        return list(self.manifest.files)
-
-    @property
-    def objects(self) -> list[ArtifactObject]:
-        """The objects; :meth:`load_object` loads one."""
-        return list(self.manifest.objects)
-
-    @property
-    def models(self) -> list[ArtifactModel]:
-        """The models; :meth:`load_model` loads one."""
-        return list(self.manifest.models)
-
-    @property
-    def references(self) -> list[ArtifactReference]:
-        """The references: content that the artifact names and the backend does not hold."""
-        return list(self.manifest.references)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """A copy of the metadata."""
-        return copy.deepcopy(self.manifest.metadata)
-
-    @property
-    def digest(self) -> str:
-        """The sha256 that identifies the content, in hexadecimal; it is the same in every backend."""
-        return self.manifest.digest
-
-    @property
-    def created_at(self) -> float:
-        """When it was logged, in seconds since the epoch."""
-        return self.manifest.created_at
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the version as plain data.
-
-        Returns:
-            A dict with the keys of :meth:`TraceletArtifact.to_dict`, and ``version``, ``aliases``, ``backend``,
-            ``uri``, ``digest``, ``created_at`` and ``pending``.
-
-        Example:
-            >>> logged.to_dict()["version"]
-            'v0'
-        """
-        return {
-            **_plain(self),
-            "version": self.version,
-            "aliases": list(self.aliases),
-            "backend": self.backend,
-            "uri": self.uri,
-            "digest": self.digest,
-            "created_at": self.created_at,
-            "pending": self.pending,
-        }
-
-    def download(
-        self,
-        dest: str | os.PathLike[str] | None = None,
-        paths: Collection[str] | None = None,
-        *,
-        references: bool = False,
-        trust: bool = False,
-    ) -> Path:
-        """Download the files into a folder, and check each against its sha256.
-
-        A file that is there already, with the right bytes, is not downloaded again.
-
-        Args:
-            dest: The folder; it is made if needed. By default it is a folder for this version in the tracelet
-                directory.
-            paths: Paths of the artifact to download; by default all.
-            references: Whether to download the content of references too, by fsspec, into the folder ``references``.
-            trust: Whether references to ``file:`` URIs may be downloaded. Without it, a manifest cannot make its reader
-                copy private files.
-
-        Returns:
-            The folder.
-
-        Raises:
-            ArtifactNotFound: A path is not in the artifact, or the bytes of a large file are in the store of another
-                machine.
-            IntegrityError: The bytes are not those that the manifest names.
-            BackendError: The backend fails.
-
-        Example:
-            >>> folder = logged.download("there", paths=["weights.pt"])
-            >>> (folder / "weights.pt").exists()
-            True
-        """
-        if paths is not None and not _is_list_of_text(paths):
-            raise ConfigError(f"paths={paths!r}: give a list of the artifact's paths as text, such as ['model/w.pt'].")
-        folder = None if dest is None else Path(check_place(dest))
-        return self._content.download(self, folder, paths, references, trust)
-
-    def open(self, path: str) -> BinaryIO:
-        """Download and check one file, and open it.
-
-        Args:
-            path: The path of the file in the artifact.
-
-        Returns:
-            The file, open for reading bytes.
-
-        Raises:
-            ArtifactNotFound: The path is not a file of the artifact.
-            IntegrityError: The bytes are not those that the manifest names.
-            BackendError: The backend fails.
-
-        Example:
-            >>> with logged.open("weights.pt") as file:
-            ...     file.read()
-            b'weights'
-        """
-        if not isinstance(path, str):
-            raise ConfigError(f"path={path!r}: give the path of one of its files as text, such as 'model/w.pt'.")
-        target = self.download(paths=[path]) / path
-        if target.is_dir():
-            raise ArtifactNotFound(f"{path!r} is a folder of {self.name!r}: open one of its files, or download() it.")
-        return target.open("rb")
-
-    def load_object(self, name: str, *, trust: bool = False) -> Any:
-        """Load an object.
-
-        Args:
-            name: The name of the object.
-            trust: Whether code in the stored bytes may run. A pickle needs it.
-
-        Returns:
-            The object.
-
-        Raises:
-            UnsafeContent: Loading could run code, and ``trust`` is not True.
-            ArtifactNotFound: There is no such object.
-            IntegrityError: The bytes are not those that the manifest names.
-            BackendError: The backend fails.
-
-        Example:
-            >>> logged.load_object("settings")
-            {'learning_rate': 0.1}
-        """
-        return self._content.load(self, _named(name, self.objects, self), trust)
-
-    def load_model(self, name: str | None = None, *, trust: bool = False) -> Any:
-        """Load a model, ready to predict.
-
-        Args:
-            name: The name of the model. It is needed where there are several.
-            trust: Whether code in the stored bytes may run. A pickle needs it.
-
-        Returns:
-            The model.
-
-        Raises:
-            UnsafeContent: Loading could run code, and ``trust`` is not True.
-            ArtifactNotFound: There is no such model, or there are several and no name was given.
-            IntegrityError: The bytes are not those that the manifest names.
-            BackendError: The backend fails.
-
-        Example:
-            >>> import torch
-            >>> exp.log_artifact(exp.create_artifact("linear", ArtifactType.MODEL).add_model(torch.nn.Linear(2, 1)))
-            <LogResults local: v0>
-            >>> exp.get_artifact("linear").load_model()
-            Linear(in_features=2, out_features=1, bias=True)
-        """
-        if name is None and len(self.models) == 1:
-            name = self.models[0].name
-        if name is None:
-            have = ", ".join(model.name for model in self.models)
-            hint = f"say which: {have}" if have else "it was logged without add_model; download() gives its files"
-            raise ArtifactNotFound(f"{self.name!r} has {len(self.models)} models: {hint}.")
-        return self._content.load(self, _named(name, self.models, self), trust)
-
-
-def _is_list_of_text(values: object) -> bool:
-    return (
-        isinstance(values, Collection) and not isinstance(values, str) and all(isinstance(one, str) for one in values)
-    )
-
-
-def _named(name: str, entries: list[Any], artifact: LoggedArtifact) -> Any:
-    if not isinstance(name, str):
-        raise ConfigError(f"name={name!r} is no name: give the text that it was added under.")
-    for entry in entries:
-        if entry.name == name:
-            return entry
-    have = ", ".join(entry.name for entry in entries) or "nothing of that kind"
-    raise ArtifactNotFound(f"{artifact.name!r} has no {name!r}; it has {have}.")

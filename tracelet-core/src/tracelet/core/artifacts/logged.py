@@ -1,0 +1,290 @@
+"""A stored version of an artifact, as retrieval gives it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import attrs
+
+from tracelet.core.artifacts.entries import (
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    ArtifactType,
+    check_place,
+)
+from tracelet.core.artifacts.manifest import Manifest
+from tracelet.core.artifacts.plain_artifact import plain_artifact
+from tracelet.exceptions import ArtifactNotFound, ConfigError
+
+__all__ = ["ContentSource", "LoggedArtifact"]
+
+
+class ContentSource(Protocol):
+    """Where a logged artifact gets its content from."""
+
+    def download(
+        self, artifact: LoggedArtifact, dest: Path | None, paths: Collection[str] | None, references: bool, trust: bool
+    ) -> Path:
+        """Bring files under ``dest``, verified, and return it."""
+        ...
+
+    def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
+        """Bring one object or model to life."""
+        ...
+
+
+@attrs.frozen(eq=False, repr=False)
+class LoggedArtifact:
+    """A stored version of an artifact. It can be read as a :class:`TraceletArtifact` can, and it never changes.
+
+    :meth:`Experiment.get_artifact`, :meth:`Experiment.list_artifacts` and :meth:`Experiment.use_artifact` return it.
+    Every byte that it reads is checked against the sha256 in the manifest.
+
+    Example:
+        The examples of the methods continue this one.
+
+        >>> from tracelet import ArtifactType, Experiment
+        >>> exp = Experiment("digits", artifacts=True).start()
+        >>> artifact = exp.create_artifact("classifier", ArtifactType.MODEL).add_file("weights.pt")
+        >>> exp.log_artifact(artifact.add_object({"learning_rate": 0.1}, "settings"))
+        <LogResults local: v0>
+        >>> logged = exp.get_artifact("classifier")
+        >>> logged.version, logged.backend
+        ('v0', 'local')
+    """
+
+    manifest: Manifest
+    #: The caller's label, or ``v0``, ``v1``, … as the backend counts.
+    version: str
+    #: The backend that holds this version.
+    backend: str
+    #: Where the backend keeps it.
+    uri: str
+    #: Movable names that point at it now; ``latest`` is not listed.
+    aliases: tuple[str, ...]
+    _content: ContentSource
+    #: True where only this machine has it so far, and the backend's own server does not.
+    pending: bool = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<LoggedArtifact {self.name!r} {self.version}, {self.type.value}, {self.size_bytes} bytes, "
+            f"in {self.backend}{', pending' if self.pending else ''}>"
+        )
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self.manifest.name
+
+    @property
+    def type(self) -> ArtifactType:
+        """The type."""
+        return self.manifest.type
+
+    @property
+    def description(self) -> str | None:
+        """The description for people, or None."""
+        return self.manifest.description
+
+    @property
+    def size_bytes(self) -> int:
+        """The size in bytes of everything in it, including references whose size is known."""
+        return self.manifest.size_bytes
+
+    @property
+    def files(self) -> list[ArtifactFile]:
+        """The files that the backend holds. Large files are in :attr:`references`, with a path."""
+        return list(self.manifest.files)
+
+    @property
+    def objects(self) -> list[ArtifactObject]:
+        """The objects; :meth:`load_object` loads one."""
+        return list(self.manifest.objects)
+
+    @property
+    def models(self) -> list[ArtifactModel]:
+        """The models; :meth:`load_model` loads one."""
+        return list(self.manifest.models)
+
+    @property
+    def references(self) -> list[ArtifactReference]:
+        """The references: content that the artifact names and the backend does not hold."""
+        return list(self.manifest.references)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A copy of the metadata."""
+        return copy.deepcopy(self.manifest.metadata)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 that identifies the content, in hexadecimal; it is the same in every backend."""
+        return self.manifest.digest
+
+    @property
+    def created_at(self) -> float:
+        """When it was logged, in seconds since the epoch."""
+        return self.manifest.created_at
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the version as plain data.
+
+        Returns:
+            A dict with the keys of :meth:`TraceletArtifact.to_dict`, and ``version``, ``aliases``, ``backend``,
+            ``uri``, ``digest``, ``created_at`` and ``pending``.
+
+        Example:
+            >>> logged.to_dict()["version"]
+            'v0'
+        """
+        return {
+            **plain_artifact(self),
+            "version": self.version,
+            "aliases": list(self.aliases),
+            "backend": self.backend,
+            "uri": self.uri,
+            "digest": self.digest,
+            "created_at": self.created_at,
+            "pending": self.pending,
+        }
+
+    def download(
+        self,
+        dest: str | os.PathLike[str] | None = None,
+        paths: Collection[str] | None = None,
+        *,
+        references: bool = False,
+        trust: bool = False,
+    ) -> Path:
+        """Download the files into a folder, and check each against its sha256.
+
+        A file that is there already, with the right bytes, is not downloaded again.
+
+        Args:
+            dest: The folder; it is made if needed. By default it is a folder for this version in the tracelet
+                directory.
+            paths: Paths of the artifact to download; by default all.
+            references: Whether to download the content of references too, by fsspec, into the folder ``references``.
+            trust: Whether references to ``file:`` URIs may be downloaded. Without it, a manifest cannot make its reader
+                copy private files.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ArtifactNotFound: A path is not in the artifact, or the bytes of a large file are in the store of another
+                machine.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> folder = logged.download("there", paths=["weights.pt"])
+            >>> (folder / "weights.pt").exists()
+            True
+        """
+        if paths is not None and not _is_list_of_text(paths):
+            raise ConfigError(f"paths={paths!r}: give a list of the artifact's paths as text, such as ['model/w.pt'].")
+        folder = None if dest is None else Path(check_place(dest))
+        return self._content.download(self, folder, paths, references, trust)
+
+    def open(self, path: str) -> BinaryIO:
+        """Download and check one file, and open it.
+
+        Args:
+            path: The path of the file in the artifact.
+
+        Returns:
+            The file, open for reading bytes.
+
+        Raises:
+            ArtifactNotFound: The path is not a file of the artifact.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> with logged.open("weights.pt") as file:
+            ...     file.read()
+            b'weights'
+        """
+        if not isinstance(path, str):
+            raise ConfigError(f"path={path!r}: give the path of one of its files as text, such as 'model/w.pt'.")
+        target = self.download(paths=[path]) / path
+        if target.is_dir():
+            raise ArtifactNotFound(f"{path!r} is a folder of {self.name!r}: open one of its files, or download() it.")
+        return target.open("rb")
+
+    def load_object(self, name: str, *, trust: bool = False) -> Any:
+        """Load an object.
+
+        Args:
+            name: The name of the object.
+            trust: Whether code in the stored bytes may run. A pickle needs it.
+
+        Returns:
+            The object.
+
+        Raises:
+            UnsafeContent: Loading could run code, and ``trust`` is not True.
+            ArtifactNotFound: There is no such object.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> logged.load_object("settings")
+            {'learning_rate': 0.1}
+        """
+        return self._content.load(self, _named(name, self.objects, self), trust)
+
+    def load_model(self, name: str | None = None, *, trust: bool = False) -> Any:
+        """Load a model, ready to predict.
+
+        Args:
+            name: The name of the model. It is needed where there are several.
+            trust: Whether code in the stored bytes may run. A pickle needs it.
+
+        Returns:
+            The model.
+
+        Raises:
+            UnsafeContent: Loading could run code, and ``trust`` is not True.
+            ArtifactNotFound: There is no such model, or there are several and no name was given.
+            IntegrityError: The bytes are not those that the manifest names.
+            BackendError: The backend fails.
+
+        Example:
+            >>> import torch
+            >>> exp.log_artifact(exp.create_artifact("linear", ArtifactType.MODEL).add_model(torch.nn.Linear(2, 1)))
+            <LogResults local: v0>
+            >>> exp.get_artifact("linear").load_model()
+            Linear(in_features=2, out_features=1, bias=True)
+        """
+        if name is None and len(self.models) == 1:
+            name = self.models[0].name
+        if name is None:
+            have = ", ".join(model.name for model in self.models)
+            hint = f"say which: {have}" if have else "it was logged without add_model; download() gives its files"
+            raise ArtifactNotFound(f"{self.name!r} has {len(self.models)} models: {hint}.")
+        return self._content.load(self, _named(name, self.models, self), trust)
+
+
+def _is_list_of_text(values: object) -> bool:
+    return (
+        isinstance(values, Collection) and not isinstance(values, str) and all(isinstance(one, str) for one in values)
+    )
+
+
+def _named(name: str, entries: list[Any], artifact: LoggedArtifact) -> Any:
+    if not isinstance(name, str):
+        raise ConfigError(f"name={name!r} is no name: give the text that it was added under.")
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    have = ", ".join(entry.name for entry in entries) or "nothing of that kind"
+    raise ArtifactNotFound(f"{artifact.name!r} has no {name!r}; it has {have}.")

@@ -1,0 +1,59 @@
+"""What an artifact that is being built and a stored one have in common, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from tracelet.core.artifacts.entries import (
+    ArtifactFile,
+    ArtifactModel,
+    ArtifactObject,
+    ArtifactReference,
+    ArtifactType,
+)
+from tracelet.core.artifacts.plain import converter, plain_metadata
+
+__all__ = ["plain_artifact"]
+
+
+class _Artifact(Protocol):
+    """Either of them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> ArtifactType: ...
+    @property
+    def description(self) -> str | None: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def files(self) -> Iterable[ArtifactFile]: ...
+    @property
+    def objects(self) -> Iterable[ArtifactObject]: ...
+    @property
+    def models(self) -> Iterable[ArtifactModel]: ...
+    @property
+    def references(self) -> Iterable[ArtifactReference]: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+
+
+def plain_artifact(artifact: _Artifact) -> dict[str, Any]:
+    """Return name, type, description, metadata, size and entries.
+
+    Raises :class:`~tracelet.ArtifactError` for metadata that has no plain form.
+    """
+    plain = converter().unstructure
+    return {
+        "name": artifact.name,
+        "type": artifact.type.value,
+        "description": artifact.description,
+        "size_bytes": artifact.size_bytes,
+        "files": [plain(file) for file in artifact.files],
+        "objects": [plain(item) for item in artifact.objects],
+        "models": [plain(model) for model in artifact.models],
+        "references": [plain(ref) for ref in artifact.references],
+        "metadata": plain_metadata(artifact.metadata),
+    }
