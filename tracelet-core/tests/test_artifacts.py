@@ -120,7 +120,7 @@ def test_metadata_may_be_changed_and_replaced_by_a_dict(artifact: TraceletArtifa
     mine["d"] = 4
     assert artifact.metadata == {"c": 3}
     for value in (None, [1], "x"):
-        with pytest.raises(ArtifactError, match="is no dict: give one"):
+        with pytest.raises(ArtifactError, match="is not a dict: give one"):
             artifact.metadata = value  # type: ignore[assignment]
 
 

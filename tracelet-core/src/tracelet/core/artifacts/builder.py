@@ -1,4 +1,4 @@
-"""An artifact while it is being built."""
+"""An artifact that is being built."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError
 __all__ = ["Forms", "TraceletArtifact"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
-#: Metadata that says how an artifact is stored, and nothing of what it is.
+#: Metadata that says how to store an artifact, and is no part of its content.
 _DIRECTIONS = frozenset({"force_reference", "preferred_backends"})
 
 
@@ -304,7 +304,7 @@ class TraceletArtifact:
             )
 
     def _warn(self, text: str) -> None:
-        """Say what is stored otherwise than it was given: now, and in the results."""
+        """Warn, now and in the results, that something is stored in another way than it was given."""
         self._warnings.append(text)
         _LOG.warning("%s: %s", self._name, text)
 
@@ -338,7 +338,7 @@ class TraceletArtifact:
     @metadata.setter
     def metadata(self, value: Mapping[str, Any]) -> None:
         if not isinstance(value, Mapping):
-            raise ArtifactError(f"metadata={value!r} is no dict: give one, such as {{'accuracy': 0.9}}.")
+            raise ArtifactError(f"metadata={value!r} is not a dict: give one, such as {{'accuracy': 0.9}}.")
         self._metadata = dict(value)
 
     @property

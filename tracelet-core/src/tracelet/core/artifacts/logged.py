@@ -26,16 +26,16 @@ __all__ = ["ContentSource", "LoggedArtifact"]
 
 
 class ContentSource(Protocol):
-    """Where a logged artifact gets its content from."""
+    """Gives the content of a stored version."""
 
     def download(
         self, artifact: LoggedArtifact, dest: Path | None, paths: Collection[str] | None, references: bool, trust: bool
     ) -> Path:
-        """Bring files under ``dest``, verified, and return it."""
+        """Download files into ``dest``, verify them, and return ``dest``."""
         ...
 
     def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
-        """Bring one object or model to life."""
+        """Load one object or model."""
         ...
 
 
@@ -282,7 +282,7 @@ def _is_list_of_text(values: object) -> bool:
 
 def _named(name: str, entries: list[Any], artifact: LoggedArtifact) -> Any:
     if not isinstance(name, str):
-        raise ConfigError(f"name={name!r} is no name: give the text that it was added under.")
+        raise ConfigError(f"name={name!r} is not text: give the name that it was added under.")
     for entry in entries:
         if entry.name == name:
             return entry

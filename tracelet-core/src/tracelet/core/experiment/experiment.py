@@ -37,9 +37,9 @@ _LOG = logging.getLogger("tracelet.experiment")
 _ACTIVE: weakref.WeakValueDictionary[str, Experiment] = weakref.WeakValueDictionary()
 
 
-#: Seconds; what is longer the operating system's waits do not take.
+#: Seconds. The operating system takes no longer wait.
 _LONGEST_WAIT = 1_000_000_000
-#: Exceptions that tell of an end, and of no trouble.
+#: Exceptions that end a block without being a failure.
 _NO_FAILURES = (GeneratorExit, StopIteration, StopAsyncIteration)
 
 
@@ -269,8 +269,8 @@ class Experiment:
         return not isinstance(error, SystemExit) or error.code not in (None, 0)
 
     def _stop_at_exit(self) -> None:
-        """The program ends without having ended the run: what it dies of, or what a training died of, is the run's end too."""
-        # Set by the interpreter when it prints a traceback that nobody caught.
+        """Stop the run at the end of the program; it failed if an exception ended the program or the last training."""
+        # The interpreter sets it when it prints the traceback of an uncaught exception.
         died = getattr(sys, "last_type", None) is not None
         self.stop(failed=True if died else None)
 
@@ -380,7 +380,7 @@ class Experiment:
         """
         seconds = self.settings.stop_timeout if timeout is None else timeout
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds <= _LONGEST_WAIT:
-            raise ConfigError(f"timeout={seconds!r} is no number of seconds: give one up to {_LONGEST_WAIT}.")
+            raise ConfigError(f"timeout={seconds!r} is not a number of seconds: give one up to {_LONGEST_WAIT}.")
         return self._artifacts().flush(seconds)
 
     def get_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
@@ -520,7 +520,7 @@ def _labels(version: str | None, aliases: Iterable[str]) -> Labels:
 
 
 def _end_earlier(name: str) -> None:
-    """In a notebook, a cell that is run again must not leave its first run behind."""
+    """In a notebook, stop the run that the same cell started when it was run before."""
     earlier = _ACTIVE.get(name)
     shell = sys.modules.get("IPython")
     if earlier is not None and shell is not None and shell.get_ipython() is not None:

@@ -55,17 +55,17 @@ from tracelet.settings import TraceletSettings
 __all__ = ["ArtifactManager"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
-#: Seconds, beyond a delivery's own limit, for putting away what did not go through.
+#: Seconds beyond the limit of a delivery, in which a delivery that failed is put into the outbox.
 _MARGIN = 1.0
-#: The part of the time for stopping that is kept for ending runs and processes.
+#: The share of ``stop_timeout`` that is kept for ending runs and processes.
 _RESERVE = 0.2
-#: The part of it in which what was captured is hashed.
+#: The share of ``stop_timeout`` in which captured files are hashed.
 _CAPTURE = 0.4
 _POLL = 0.02
 
 
 class ArtifactManager:
-    """Everything an experiment does with artifacts. It exists, and answers, from construction on."""
+    """Does the work of an experiment with artifacts. It can be asked before the run starts and after it ends."""
 
     def __init__(
         self,
@@ -76,19 +76,19 @@ class ArtifactManager:
         *,
         writes: bool,
     ) -> None:
-        """``directory`` is the tracelet directory, absolute. ``writes`` is False in all ranks but one."""
+        """``directory`` is the absolute path of the tracelet directory. ``writes`` is True on rank 0 alone."""
         check_directory(directory)
         self._context = ExperimentContext(experiment, settings, directory, plugins, Outbox(directory))
         self._writes = writes
         self._run: RunInfo | None = None
         self._inputs: set[str] = set()
-        #: By draft: what its submitter was promised, and the backends that it is for.
+        #: By draft: the future that its submitter holds, and the names of its backends.
         self._promises: dict[Path, tuple[Future[LogResults], list[str]]] = {}
-        #: Drafts of this process that no sealer is on.
+        #: Drafts of this process that wait for a sealer.
         self._unsealed: list[Path] = []
-        #: What the drafts of the run at hand say whose they are; None while there is none.
+        #: The id by which the drafts of the current run are known as its own; None without a run.
         self._session: str | None = None
-        #: What dead processes were putting into several backends.
+        #: Puts into several backends that a dead process left unfinished.
         self._interrupted: dict[Path, Put] = {}
         self._resources = ExperimentResources(self._context, self._finish_draft)
         self._captures = CaptureRecovery(self._context, self._submit)
@@ -100,23 +100,23 @@ class ArtifactManager:
 
     @property
     def finder(self) -> Finder:
-        """What finds stored versions; it needs no run."""
+        """Finds stored versions. It needs no run."""
         return self._process.finder
 
     @property
     def store(self) -> Store:
-        """Where large files' bytes go."""
+        """The store for the bytes of large files."""
         return self._resources.store
 
     @property
     def serializers(self) -> SpecSet[SerializerSpec]:
-        """What objects and models can be stored as."""
+        """The serializers for objects and models."""
         return self._context.plugins().serializers
 
     # -- the run
 
     def begin(self, run: RunInfo) -> None:
-        """Start a run: bring the lanes up behind the caller, and take up what earlier processes left."""
+        """Start a run: open the lanes in the background, and continue what earlier processes left unfinished."""
         if self._resources.outdated:
             self.release()
         self._run = run
@@ -141,7 +141,7 @@ class ArtifactManager:
             raise
 
     def _interrupted_puts(self, couriers: Mapping[str, Courier]) -> dict[Path, Put]:
-        """What a kill may have left in some of this run's backends: completed first, it is older than what comes."""
+        """Return the puts that a kill left in some of the backends. They are completed first, because they are older."""
         return {
             path: put
             for path, put in interrupted_puts(self._context.directory)
@@ -149,7 +149,7 @@ class ArtifactManager:
         }
 
     def draft_captures(self, left: Leftover) -> None:
-        """Make drafts of what a dead process captured and did not submit, for whoever delivers drafts."""
+        """Make drafts of captures that a dead process did not submit. Whoever delivers drafts delivers them."""
 
         def leave(
             artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool
@@ -162,7 +162,7 @@ class ArtifactManager:
         self._captures.hand_over(left, leave)
 
     def flush(self, timeout: float) -> int:
-        """Try to make every delivery that waits, for so many seconds; return how many are left."""
+        """Make the deliveries that wait, for ``timeout`` seconds at most; return how many are left."""
         if not self._writes:
             return 0
         until = time.monotonic() + timeout
@@ -179,18 +179,18 @@ class ArtifactManager:
         return self.waiting()
 
     def waiting(self) -> int:
-        """Return how many deliveries of this experiment are in the outbox, or on their way there."""
+        """Return how many deliveries of this experiment are in the outbox, or on the way into it."""
         outbox, experiment = self._context.outbox, self._context.experiment
         deliveries = sum(len(outbox.waiting(experiment, name)) for name in self._resources.specs)
         return deliveries + len(outbox.every_draft(experiment)) + self._captures.waiting
 
     @property
     def broke_off(self) -> bool:
-        """Whether the last training that a detector watched in this run did not come to its end."""
+        """Whether the last training that a detector captured in this run did not complete."""
         return self._captures.own is not None and not self._captures.own.completed
 
     def end(self, *, failed: bool) -> None:
-        """End the run: deliver for a bounded time, end every lane, and say what is left."""
+        """End the run: deliver for ``stop_timeout`` seconds at most, end every lane, and log what is left."""
         until, run = time.monotonic() + self._context.settings.stop_timeout, self._running()
         try:
             last = until - self._context.settings.stop_timeout * _RESERVE
@@ -205,7 +205,7 @@ class ArtifactManager:
             self._abandon_promises()
             left = self.waiting()
             self._resources.detach()
-            # Also where the user interrupts: what waits is to be known of then, too.
+            # After an interrupt too: the user must know what waits.
             self._tell_what_is_left(sum(courier.backlog.refused[run.id] for courier in process.couriers.values()), left)
 
     def _tell_what_is_left(self, refused: int, left: int) -> None:
@@ -218,7 +218,7 @@ class ArtifactManager:
             _LOG.warning("%s in %s: send %s with `tracelet sync`.", waiting, self._context.outbox.root, them)
 
     def _leave_drafts(self) -> None:
-        """Leave what is not hashed to a later run, or to `tracelet sync`: nobody says any more that it is this run's."""
+        """Leave drafts that are not hashed to a later run, or to `tracelet sync`; they are this run's no more."""
         self._unsealed.clear()
         if self._session is not None:
             self._context.outbox.end_session(self._context.experiment, self._session)
@@ -236,7 +236,7 @@ class ArtifactManager:
             _keep(promise, results)
 
     def disown(self) -> None:
-        """In a forked child: let go of the run, which is the parent's, and of all that waits there."""
+        """In a forked child, leave the run and its deliveries to the parent."""
         self._run = None
         self._unsealed.clear()
         self._promises.clear()
@@ -248,14 +248,14 @@ class ArtifactManager:
         self.release()
 
     def release(self) -> None:
-        """End what only reads, where no run is on."""
+        """Without a run, close what reading has opened."""
         if self._run is None and (process := self._resources.detach()) is not None:
             process.finder.close(time.monotonic() + self._context.settings.stop_timeout)
 
     # -- writing
 
     def log(self, artifact: TraceletArtifact, labels: Labels) -> LogResults:
-        """Seal an artifact, deliver it, and say what became of it. Raises for misuse only."""
+        """Seal an artifact, deliver it, and return the results. Only misuse raises."""
         run = self._running()
         targets = self._route(artifact)
         if not self._writes:
@@ -277,17 +277,17 @@ class ArtifactManager:
         return results
 
     def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
-        """Snapshot an artifact into the outbox and return; the future gives what became of it."""
+        """Snapshot an artifact into the outbox, and return a future of the results."""
         promise = self._submit(artifact, labels, uuid.uuid4().hex, run=self._running())
         return _with_warnings(promise, tuple(artifact._warnings))
 
     def _submit(
         self, artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool = False
     ) -> Future[LogResults]:
-        """With ``take`` the files are Tracelet's own."""
+        """Do the work of :meth:`submit`; with ``take``, the files are Tracelet's own and are moved."""
         targets = self._route(artifact)
         promise: Future[LogResults] = Future()
-        promise.set_running_or_notify_cancel()  # it is not to be cancelled
+        promise.set_running_or_notify_cancel()  # so that nobody can cancel it
         if not self._writes:
             promise.set_result(skipped(target.name for target in targets))
             return promise
@@ -313,15 +313,15 @@ class ArtifactManager:
         *,
         take: bool = False,
     ) -> Path:
-        """Put snapshots of an artifact into the outbox, to be sealed and delivered from there."""
+        """Put snapshots of an artifact into the outbox, where a sealer finds them."""
         draft = self._prepared(artifact, run, targets, put_id, snapshot=True, take=take)
         known = {target.name: self._process.sdk[target.name] for target in targets}
         return self._context.outbox.add_draft(draft, labels, run, known, self._session)
 
     def use(self, artifact: LoggedArtifact) -> LoggedArtifact:
-        """Note that the run uses this version: what it logs from now on names its digest as an input.
+        """Record that the run uses this version. What the run logs from now on has its digest as an input.
 
-        Every backend that has lineage of its own is told behind the caller's back, and notes it where it holds that content.
+        Each backend with a lineage of its own records it in the background, if the backend holds this content.
         """
         run = self._running()
         if self._writes and artifact.digest not in self._inputs:
@@ -364,7 +364,7 @@ class ArtifactManager:
                 snapshot=snapshot,
                 take=take,
             )
-            artifact.check_content()  # last: what else is wrong with it says more
+            artifact.check_content()  # last: any other fault of the artifact makes a better message
             return draft
         except FileChanged as error:
             shutil.rmtree(staging, ignore_errors=True)
@@ -403,7 +403,7 @@ class ArtifactManager:
                 for target in targets
             }
             if len(parcels) > 1:
-                with contextlib.suppress(OSError):  # without it, a kill in the middle is not mended
+                with contextlib.suppress(OSError):  # without the note, a kill in the middle is not completed later
                     note = note_put(self._context.directory, parcels)
             for name, parcel in parcels.items():
                 own = attrs.evolve(sealed, rendered=draft.rendered.get(name))
@@ -424,7 +424,7 @@ class ArtifactManager:
         targets: Collection[BackendSpec],
         error: BackendError,
     ) -> dict[str, Outcome]:
-        """Keep what the store did not take, to be sealed when it is back."""
+        """Keep a draft of an artifact whose large files the store did not take; it is sealed when the store is back."""
         try:
             self._unsealed.append(self._draft(artifact, labels, run, targets, uuid.uuid4().hex))
         except OSError as failure:
@@ -432,7 +432,7 @@ class ArtifactManager:
         return {target.name: Outcome(error=error, queued=True) for target in targets}
 
     def _complete(self, path: Path, put: Put, couriers: Mapping[str, Courier]) -> None:
-        """Queue what was interrupted for the backends that lack it."""
+        """Queue an interrupted put for the backends that lack it."""
         for parcel in put.parcels:
             couriers[parcel.backend].check_address(parcel.sdk)
         context = self._context
@@ -442,7 +442,7 @@ class ArtifactManager:
             courier.look_again()
 
     def _finish_draft(self, path: Path, couriers: Mapping[str, Courier]) -> None:
-        """Hash a draft, and hand one delivery a backend to the couriers."""
+        """Hash a draft, and give each courier the delivery to its backend."""
         put = self._interrupted.pop(path, None)
         if put is not None:
             self._complete(path, put, couriers)
@@ -454,11 +454,11 @@ class ArtifactManager:
                 if parcel.backend in couriers:
                     outcomes[parcel.backend] = couriers[parcel.backend].expect(parcel)
             if not outcomes and not path.exists():
-                # Somebody else has finished it, and told nobody.
+                # Another process has sealed it, and its deliveries are in the outbox.
                 for courier in couriers.values():
                     courier.look_again()
         except (BackendError, OSError) as failure:
-            # The store is away, or the disk is full: the snapshots are safe here, and are sealed when that has passed.
+            # The store is away, or the disk is full. The snapshots are safe here, and are sealed later.
             error = unwritable(failure) if isinstance(failure, OSError) else failure
             self._unsealed.append(path)
             _, targets = self._promises.get(path, (None, []))
@@ -474,7 +474,7 @@ class ArtifactManager:
             lambda: self._keep_promise(path, self._report.results({n: o.result() for n, o in outcomes.items()})),
         )
 
-    # -- telling
+    # -- figures
 
     def get_stats(self) -> dict[str, Any]:
         """Return the state of the experiment as plain data, for people and logs. No backend is asked.
@@ -504,7 +504,7 @@ class ArtifactManager:
 
 
 def _use(artifact: LoggedArtifact, backend: str, run: RunInfo) -> Use:
-    """A version is known by its number where it was found, and elsewhere by its content."""
+    """Name a version by its number in the backend where it was found, and by its digest in the others."""
     content = artifact._content
     ref = f"sha256:{artifact.digest}"
     if isinstance(content, StoredContent) and content.backend == backend:
@@ -513,7 +513,7 @@ def _use(artifact: LoggedArtifact, backend: str, run: RunInfo) -> Use:
 
 
 def _keep(promise: Future[LogResults], results: LogResults) -> None:
-    """Give whoever holds a promise what :meth:`ArtifactManager.log` would have returned, or raised."""
+    """Resolve a future with what :meth:`ArtifactManager.log` would have returned or raised."""
     if results.misuse is not None:
         promise.set_exception(results.misuse)
     else:
@@ -551,7 +551,7 @@ def _when_all(futures: Mapping[str, Future[Any]], then: Callable[[], None]) -> N
 
 
 def _remove_after(staging: Path, note: Path | None, tasks: Collection[Task]) -> None:
-    """Remove a staging folder once no delivery reads from it any more, and the note of a put once it is in no danger."""
+    """Remove a staging folder once no delivery reads from it, and the note of a put once all its deliveries are safe."""
     futures = {str(number): task.outcome for number, task in enumerate(tasks)}
     _when_all(futures, lambda: shutil.rmtree(staging, ignore_errors=True))
     if note is not None:
