@@ -28,7 +28,7 @@ from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture import filters
 from tracelet.core.capture.journal import Head, Journal, Kept, leftovers
 from tracelet.core.capture.pipeline import Capture
-from tracelet.core.plugins.backend import Labels, RunInfo
+from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system import saves
 from tracelet.core.system.processes import ProcessId, current
 from tracelet.plugin import Detection, announce_save, saving, share, unshare

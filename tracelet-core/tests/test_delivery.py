@@ -38,8 +38,9 @@ from tracelet.core.delivery.outcomes import Outcome
 from tracelet.core.delivery.uses import Use, Uses
 from tracelet.core.experiment import manager as manager_module
 from tracelet.core.lanes.lane import open_lane
-from tracelet.core.plugins.backend import BackendContext, Labels, RunInfo, SealedArtifact
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.system.processes import current, process_id
 from tracelet.exceptions import VersionConflict
 from tracelet.settings import TraceletSettings, load_plugin

@@ -20,7 +20,7 @@ from watching import Scripted, beside, lane_processes
 from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact, TraceletError
 from tracelet.core.lanes import lane as lane_module
 from tracelet.core.lanes.lane import Lane, LaneState, open_lane
-from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
 from tracelet.settings import load_plugin
 

@@ -20,8 +20,8 @@ from tracelet.core.delivery.drafts import seal_draft
 from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.puts import note_put
 from tracelet.core.delivery.uses import Use, Uses
-from tracelet.core.plugins.backend import Labels, RunInfo
 from tracelet.core.plugins.detector import Detection
+from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system import saves as claims
 from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import BackendUnavailable

@@ -17,8 +17,8 @@ from tracelet import ConfigError, Experiment, IntegrityError
 from tracelet.core.capture.journal import Head, Journal, Kept
 from tracelet.core.delivery.drafts import seal_draft
 from tracelet.core.delivery.outbox import Outbox
-from tracelet.core.plugins.backend import RunInfo
 from tracelet.core.plugins.detector import Detection
+from tracelet.core.plugins.versions import RunInfo
 from tracelet.core.system.links import check_tree
 from tracelet.core.system.processes import ProcessId, current
 

@@ -231,7 +231,7 @@ script = Path(os.environ["TRACELET_SCRIPTED_PLACE"], "script")
 ASK = (
     HURRY
     + """
-from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import load_plugin

@@ -28,7 +28,7 @@ from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.puts import interrupted_puts, note_put
 from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.lanes.lane import open_lane
-from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import ArtifactError
 from tracelet.plugin import check_name

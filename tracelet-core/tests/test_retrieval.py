@@ -20,8 +20,8 @@ from watching import Scripted
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact
 from tracelet.core.artifacts.entries import ArtifactReference
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.plugins.backend import StoredArtifact
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.content import StoredContent
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.exceptions import (

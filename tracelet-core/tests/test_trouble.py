@@ -25,8 +25,9 @@ from tracelet.core.lanes.lane import open_lane
 from tracelet.core.maintenance.doctor import check_up
 from tracelet.core.maintenance.gc import collect
 from tracelet.core.maintenance.sync import sync
-from tracelet.core.plugins.backend import BackendContext, Labels, RunInfo, SealedArtifact
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.sealing import seal as sealing
 from tracelet.core.system.processes import current
 from tracelet.core.system.threads import Promise, all_at_once

@@ -40,8 +40,8 @@ from tracelet.core.delivery.drafts import staged_by, staging_folder
 from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.maintenance.gc import Collected, collect
 from tracelet.core.maintenance.sync import Delivery, DeliveryState, sync
-from tracelet.core.plugins.backend import Labels, RunInfo, SealedArtifact
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.core.system.files import discard
 from tracelet.core.system.processes import current
@@ -464,7 +464,7 @@ class TestBesideOthers:
         queueing = begin_program(
             """
             import hashlib, contextlib
-            from tracelet.core.plugins.backend import Labels, RunInfo, SealedArtifact
+            from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
             from tracelet.core.artifacts.entries import ArtifactFile
             from tracelet.core.artifacts.manifest import Manifest
             from tracelet.core.delivery.outbox import Outbox, Parcel

@@ -20,36 +20,25 @@ from tracelet.core.artifacts.plain import plain_data
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.plugins.backend import (
     Backend,
-    BackendContext,
-    BackendSpec,
     Capability,
     Collects,
-    Damage,
     Deletes,
     Heals,
-    Labels,
-    ModelInfo,
     MovesAliases,
     Recalls,
     RecordsInputs,
-    Ref,
-    RunInfo,
-    SealedArtifact,
-    StoredArtifact,
     TakesBack,
-    label_conflict,
-    look_up,
-    of_digest,
-    or_damage,
-    parse_ref,
-    sound,
 )
+from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec, ModelInfo
+from tracelet.core.plugins.damage import Damage, or_damage, sound
 from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
 from tracelet.core.plugins.hookspecs import hookimpl
 from tracelet.core.plugins.media import MEDIA_FAULTS
 from tracelet.core.plugins.retry_after import seconds_asked
 from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.version_refs import Ref, label_conflict, look_up, of_digest, parse_ref
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_backend import BlobBackend
 from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
 from tracelet.core.storage.paths import physical_name, target_path

@@ -25,7 +25,7 @@ from tracelet.core.artifacts.plain import converter
 from tracelet.core.lanes.backend_service import BackendService
 from tracelet.core.lanes.lane import error_to_wire, operation
 from tracelet.core.lanes.progress import beat_line
-from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import registry
 from tracelet.core.system.messages import words_of

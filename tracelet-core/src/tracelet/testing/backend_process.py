@@ -16,18 +16,11 @@ import attrs
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.plain import converter
 from tracelet.core.lanes.backend_service import BackendService, Delivered
-from tracelet.core.plugins.backend import (
-    Backend,
-    BackendContext,
-    BackendSpec,
-    Labels,
-    RunInfo,
-    SealedArtifact,
-    StoredArtifact,
-    abilities_of,
-)
+from tracelet.core.plugins.backend import Backend, abilities_of
+from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
 from tracelet.settings import load
 from tracelet.testing.driver import Driver
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.core.artifacts.entries import ArtifactReference, ArtifactType
-from tracelet.core.plugins.backend import SealedArtifact, StoredArtifact
+from tracelet.core.plugins.versions import SealedArtifact, StoredArtifact
 from tracelet.core.system.redaction import redact
 from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.contract_fixtures import Bench, ContractFixtures

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from tracelet.core.plugins.backend import BackendSpec, Capability
+from tracelet.core.plugins.backend import Capability
+from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.registry import PluginRecord, registry
 from tracelet.testing import programs
 from tracelet.testing.backend_process import BackendProcess

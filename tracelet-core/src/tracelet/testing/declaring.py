@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.plugins.backend import BackendSpec, Labels, StoredArtifact
+from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.registry import PluginRecord
+from tracelet.core.plugins.versions import Labels, StoredArtifact
 from tracelet.settings import load
 from tracelet.testing import programs
 from tracelet.testing.backend_process import BackendProcess

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tracelet.core.plugins.backend import Labels, SealedArtifact
+from tracelet.core.plugins.versions import Labels, SealedArtifact
 from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError, TraceletError, UnsafePath
 from tracelet.testing import programs
 from tracelet.testing.backend_process import BackendProcess

@@ -9,8 +9,8 @@ from typing import Any
 
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactType
-from tracelet.core.plugins.backend import SealedArtifact
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.sealing.seal import finish, prepare
 from tracelet.core.storage.blob_store import LocalStore
 

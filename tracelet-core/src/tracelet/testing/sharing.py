@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tracelet.core.artifacts.entries import ArtifactType
-from tracelet.core.plugins.backend import Labels
+from tracelet.core.plugins.versions import Labels
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, VersionConflict
 from tracelet.testing import programs
 from tracelet.testing.backend_process import BackendProcess

@@ -11,7 +11,8 @@ import pytest
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.plugins.backend import Capability, Labels, SealedArtifact
+from tracelet.core.plugins.backend import Capability
+from tracelet.core.plugins.versions import Labels, SealedArtifact
 from tracelet.exceptions import AmbiguousVersion, ArtifactError, BackendError, TraceletError, VersionConflict
 from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.contents import present

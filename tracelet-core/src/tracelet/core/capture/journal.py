@@ -26,8 +26,8 @@ import attrs
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.plain import converter
 from tracelet.core.delivery.clock import clock_of
-from tracelet.core.plugins.backend import RunInfo
 from tracelet.core.plugins.detector import Detection
+from tracelet.core.plugins.versions import RunInfo
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.files import make_folder, share
 from tracelet.core.system.links import read_own

@@ -32,9 +32,9 @@ from tracelet.core.capture.snapshot_pool import Item, SnapshotPool
 from tracelet.core.capture.snapshots import Look, Outdated, content_of, delete_taken, look_of, size_of, weight_of
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.delivery.drafts import staging_folder
-from tracelet.core.plugins.backend import Labels, RunInfo
 from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec
 from tracelet.core.plugins.shapes import misfit
+from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system.files import FileChanged, make_folder
 from tracelet.core.system.messages import many, words_of
 from tracelet.core.system.processes import current

@@ -13,7 +13,7 @@ from tracelet.core.delivery.outbox import Parcel
 from tracelet.core.lanes.backend_service import Delivered
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane
-from tracelet.core.plugins.backend import SealedArtifact
+from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.system.files import FileChanged
 from tracelet.exceptions import BackendError, IntegrityError, TraceletError, UnsafePath
 from tracelet.settings import TraceletSettings

@@ -20,7 +20,7 @@ from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
 from tracelet.core.delivery.uses import Use
 from tracelet.core.lanes.lane import Lane, LaneState
-from tracelet.core.plugins.backend import SealedArtifact
+from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.system.files import FileChanged
 from tracelet.core.system.processes import current
 from tracelet.core.system.threads import all_at_once

@@ -33,7 +33,7 @@ from tracelet.core.artifacts.entries import check_name, count_field, time_field
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain import converter
 from tracelet.core.delivery.clock import Clock, clock_of
-from tracelet.core.plugins.backend import Labels, RunInfo, SealedArtifact
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.core.storage.paths import physical_name

@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts.entries import check_name
-from tracelet.core.plugins.backend import RunInfo, parse_ref
+from tracelet.core.plugins.version_refs import parse_ref
+from tracelet.core.plugins.versions import RunInfo
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.files import atomic_write
 from tracelet.core.system.links import read_own

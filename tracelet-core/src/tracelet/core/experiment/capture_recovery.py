@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture.journal import Leftover, leftovers
 from tracelet.core.experiment.context import ExperimentContext
-from tracelet.core.plugins.backend import RunInfo
 from tracelet.core.plugins.detector import DetectorSpec
+from tracelet.core.plugins.versions import RunInfo
 
 if TYPE_CHECKING:
     from tracelet.core.capture.pipeline import Capture

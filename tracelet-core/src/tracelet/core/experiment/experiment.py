@@ -23,9 +23,9 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.experiment.manager import ArtifactManager
-from tracelet.core.plugins.backend import Labels, RunInfo
 from tracelet.core.plugins.forms import InstalledForms
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system.processes import check_platform
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank

@@ -31,9 +31,11 @@ from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.experiment.report import ResultReport, skipped
 from tracelet.core.experiment.resources import ExperimentResources, ProcessResources
 from tracelet.core.lanes.deadlines import deadline_for
-from tracelet.core.plugins.backend import BackendSpec, Capability, Labels, RunInfo
+from tracelet.core.plugins.backend import Capability
+from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.registry import Registry, SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.reading.content import StoredContent
 from tracelet.core.reading.finder import Finder
 from tracelet.core.sealing.draft import Draft

@@ -9,7 +9,7 @@ from typing import Any
 from tracelet.core.artifacts.results import LogResult, LogResults
 from tracelet.core.delivery.outcomes import Outcome
 from tracelet.core.experiment.context import ExperimentContext
-from tracelet.core.plugins.backend import StoredArtifact
+from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.messages import sentence
 from tracelet.exceptions import TraceletError

@@ -14,7 +14,7 @@ from tracelet.core.delivery.outbox import Parcel, without_secrets
 from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.lanes.lane import Lane, open_lane
-from tracelet.core.plugins.backend import BackendContext, BackendSpec
+from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.registry import sdk_state
 from tracelet.core.reading.finder import Finder
 from tracelet.core.reading.reader import Reader

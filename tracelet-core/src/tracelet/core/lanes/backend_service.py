@@ -13,20 +13,10 @@ import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.plugins.backend import (
-    PROTOCOLS,
-    Abilities,
-    Backend,
-    BackendContext,
-    BackendSpec,
-    Labels,
-    RunInfo,
-    SealedArtifact,
-    StoredArtifact,
-    abilities_of,
-    flaw_of,
-)
+from tracelet.core.plugins.backend import PROTOCOLS, Abilities, Backend, abilities_of
+from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.shapes import misfit
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact, flaw_of
 from tracelet.core.system.files import FileChanged
 from tracelet.exceptions import (
     ArtifactError,

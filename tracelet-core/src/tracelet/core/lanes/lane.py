@@ -30,8 +30,9 @@ from tracelet import exceptions
 from tracelet.core.artifacts.plain import converter
 from tracelet.core.lanes.backend_service import BackendService
 from tracelet.core.lanes.progress import Progress, progress_of
-from tracelet.core.plugins.backend import BackendContext, BackendSpec, SealedArtifact, StoredArtifact
+from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import call_plugin
+from tracelet.core.plugins.versions import SealedArtifact, StoredArtifact
 from tracelet.core.system.files import FileChanged, create, make_folder
 from tracelet.core.system.processes import OWNER, TOKEN, ProcessId, current, end_family, family, owner_mark, process_id
 from tracelet.core.system.redaction import redact_text

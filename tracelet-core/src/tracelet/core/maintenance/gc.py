@@ -21,7 +21,8 @@ from tracelet.core.capture.journal import leftovers
 from tracelet.core.delivery.drafts import staged_by
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.lanes.lane import open_lane
-from tracelet.core.plugins.backend import BackendContext, Capability
+from tracelet.core.plugins.backend import Capability
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.system.files import discard
 from tracelet.core.system.links import check_directory, entries

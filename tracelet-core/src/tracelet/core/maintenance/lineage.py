@@ -13,7 +13,7 @@ from tracelet.core.delivery.lineage import Lineage
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.uses import Use, Uses
 from tracelet.core.lanes.lane import open_lane
-from tracelet.core.plugins.backend import BackendContext
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import Registry
 from tracelet.exceptions import TraceletError

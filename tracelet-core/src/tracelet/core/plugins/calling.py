@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import current_thread, main_thread
 from typing import Any, TypeVar
 
-from tracelet.core.plugins.backend import StoredArtifact, flaw_of
+from tracelet.core.plugins.versions import StoredArtifact, flaw_of
 from tracelet.core.system.messages import words_of
 from tracelet.core.system.redaction import redact_text
 from tracelet.exceptions import BackendError, TraceletError

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from tracelet.core.plugins.backend import BackendSpec
+from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.detector import DetectorSpec
 from tracelet.core.plugins.routing import RoutingSpec
 from tracelet.core.plugins.serializers import SerializerSpec

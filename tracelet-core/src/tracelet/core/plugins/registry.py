@@ -21,7 +21,7 @@ import attrs
 import pluggy
 
 from tracelet.core.plugins import hookspecs
-from tracelet.core.plugins.backend import BackendSpec
+from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.detector import DetectorSpec
 from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.plugins.serializers import SerializerSpec

@@ -8,7 +8,7 @@ from typing import Any
 
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.plain import plain_metadata
-from tracelet.core.plugins.backend import BackendSpec
+from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.registry import Registry, choose
 from tracelet.core.plugins.routing import ArtifactSummary
 from tracelet.exceptions import ArtifactError

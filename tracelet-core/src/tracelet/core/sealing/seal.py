@@ -23,11 +23,12 @@ from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain import plain_metadata
-from tracelet.core.plugins.backend import BackendSpec, ModelInfo, SealedArtifact
+from tracelet.core.plugins.backend_spec import BackendSpec, ModelInfo
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.forms import model_form, object_form, unfit
 from tracelet.core.plugins.registry import SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.sealing.input_example import write_example
 from tracelet.core.storage.blob_store import Store

@@ -35,19 +35,9 @@ from typing import BinaryIO, cast
 
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
 from tracelet.core.artifacts.manifest import MOST_BYTES, Manifest
-from tracelet.core.plugins.backend import (
-    Damage,
-    Labels,
-    RunInfo,
-    SealedArtifact,
-    StoredArtifact,
-    label_conflict,
-    look_up,
-    of_digest,
-    or_damage,
-    parse_ref,
-    sound,
-)
+from tracelet.core.plugins.damage import Damage, or_damage, sound
+from tracelet.core.plugins.version_refs import label_conflict, look_up, of_digest, parse_ref
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_store import blob_key
 from tracelet.core.storage.paths import physical_name, target_path
 from tracelet.core.system.files import FileChanged, Stamp

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
-from tracelet.core.plugins.backend import Labels, SealedArtifact, StoredArtifact
+from tracelet.core.plugins.versions import Labels, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_backend import BlobBackend, blob_of
 from tracelet.core.system.files import (
     Stamp,
