@@ -32,14 +32,17 @@ def expected(version, kind):
 
 
 def pack(folder, archive):
-    """Pack a folder; the same folder gives the same bytes. Links are left out: what they lead to is there."""
+    """Pack a folder; the same folder gives the same bytes.
+
+    Links are left out, for what they lead to is there, and so are RocksDB's logs for people.
+    """
     with (
         archive.open("wb") as raw,
         gzip.GzipFile("", "wb", 9, raw, 0) as zipped,
         tarfile.open(None, "w", zipped) as tar,
     ):
         for path in sorted(folder.rglob("*")):
-            if not path.is_symlink():
+            if not path.is_symlink() and path.name.partition(".")[0] != "LOG":
                 facts = tar.gettarinfo(path, path.relative_to(folder).as_posix())
                 facts.uid = facts.gid = 0
                 facts.uname = facts.gname = ""

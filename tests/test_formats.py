@@ -1,0 +1,367 @@
+"""What every release wrote is read, verified and finished by this one; and what `docs/format.md` says is so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from formats import plans, sets
+
+PAGE = (Path(__file__).parents[1] / "docs" / "format.md").read_text()
+EVERY = [(version, kind) for version in sets.versions() for kind in sets.KINDS]
+IDS = [f"{kind} of {version}" for version, kind in EVERY]
+
+
+class Seen:
+    """What a set is said to be, and what this code saw of it: in one process, when the first test asks."""
+
+    def __init__(self, version: str, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.expected = sets.expected(version, kind)
+        self.now = plans.told(kind, sets.unpack(version, kind, folder))
+
+    def places(self, when: str) -> dict[str, Any]:
+        """By experiment and backend: what is expected there; after the deliveries, too, where nothing was to come."""
+        return self.expected["before"] if when == "before" else {**self.expected["before"], **self.expected["after"]}
+
+    def artifacts(self, when: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Each version that is expected, with where it is expected, beside the one that was seen."""
+        for place, held in self.places(when).items():
+            seen = {_identity(one): one for one in self.now[when][place]["versions"]}
+            assert sorted(seen) == sorted(map(_identity, held["versions"])), place
+            for one in held["versions"]:
+                yield place, one, seen[_identity(one)]
+
+
+def _identity(one: dict[str, Any]) -> tuple[str, str, str]:
+    return (one["name"], one["version"], one["put_id"])
+
+
+@pytest.fixture(scope="module", params=EVERY, ids=IDS)
+def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    version, kind = request.param
+    return Seen(version, kind, tmp_path_factory.mktemp(kind))
+
+
+def test_there_is_a_set_from_before_schema_numbers() -> None:
+    assert "0.1.0.dev0" in sets.versions()
+
+
+def test_every_version_is_listed_as_it_was_with_every_byte_object_and_model(seen: Seen) -> None:
+    for place, expected, found in seen.artifacts("before"):
+        # A later release may tell more of it.
+        assert {key: found[key] for key in expected} == expected, place
+
+
+def test_what_is_in_a_set_is_what_its_writers_wrote(seen: Seen) -> None:
+    (place,) = [place for place in seen.now["before"] if place.startswith("golden in")]
+    held = seen.now["before"][place]
+    (one,) = [each for each in held["versions"] if each["name"] == "everything"]
+    assert (one["version"], one["aliases"], one["type"]) == ("1.0", ["best", "first"], "model")
+    written = {
+        "model/weights.bin": bytes(range(64)),
+        "large.bin": b"large " * 1000,
+        "data/empty": b"",
+        "data/deep/er/notes äö.txt": b"with spaces, and not in ASCII",
+    }
+    assert {path: one["contents"][path] for path in written} == {
+        path: hashlib.sha256(content).hexdigest() for path, content in written.items()
+    }
+    assert one["loaded"] == {
+        "config": repr({"rate": 0.001, "layers": [1, 2], "none": None}),
+        "plan": repr({"b": [1, 2], 3: "number"}),
+        "state": repr({(1, 2): {3, 4}}),
+        "model": 7.0,
+    }
+    for text in ('"nan": NaN', "[Infinity, -Infinity, -0.0, 1e-300, 9007199254740993]", '{"deep": NaN}', '"": {}'):
+        assert text in one["metadata"]
+    references = {each["uri"]: each for each in one["references"]}
+    assert references["tagging://data/tagged.csv"]["etag"] == '"5d41402abc4b2a76"'
+    assert references["memory://data/read.csv"]["sha256"] == hashlib.sha256(b"x,y\n1,2\n").hexdigest()
+    assert references["s3://bucket/not-there.tar.gz"]["size_bytes"] == 5_000_000_000
+    assert references["the store's"]["path"] == "large.bin"
+    lives = {each["version"]: each for each in held["versions"] if each["name"] == "lives"}
+    assert (lives["1.0.0"]["aliases"], lives["2.0.0"]["aliases"]) == (["old"], ["best"])
+    assert one["digest"] in lives["2.0.0"]["inputs"]
+
+
+def test_every_reference_finds_what_it_found(seen: Seen) -> None:
+    for place, held in seen.places("before").items():
+        assert seen.now["before"][place]["refs"] == held["refs"], place
+
+
+def test_what_waits_is_known_to_doctor(seen: Seen) -> None:
+    assert seen.now["waits"] == seen.expected["waits"]
+    checks = {one["subject"]: one for one in seen.now["doctor"]["checks"]}
+    assert "damaged" not in checks
+    waiting = len(seen.expected["waits"]["deliveries"]) + len(seen.expected["waits"]["drafts"])
+    told = checks["outbox"]["detail"]
+    assert told.startswith(f"{waiting} deliver") if waiting else told == "nothing waits"
+    assert [name for name, one in checks.items() if one["verdict"] == "wrong"] == (
+        ["refused"] if seen.expected["waits"]["refused"] else []
+    )
+
+
+def test_gc_takes_nothing_that_is_needed(seen: Seen) -> None:
+    """It ran before the deliveries were made, and again after them: all there is was older than what it spares."""
+    assert (seen.now["cleared_code"], seen.now["cleared"]["failed"]) == (0, {})
+    assert seen.now["cleared_again"]["failed"] == {}
+
+
+def test_what_waits_is_delivered_and_only_what_was_refused_is_left(seen: Seen) -> None:
+    expected = seen.expected["sync"]
+    assert _deliveries(seen.now["sync"]["delivered"]) == _deliveries(expected["delivered"])
+    assert seen.now["sync"]["left"] == []
+    assert seen.now["sync"]["uses_left"] == []
+    assert seen.now["sync"]["uses_noted"] == expected["uses_noted"]
+    assert _deliveries(seen.now["sync"]["refused"]) == _deliveries(expected["refused"])
+    left = {what: [] for what in seen.expected["waits"]} | {"refused": seen.expected["waits"]["refused"]}
+    assert {what: seen.now["left"][what] for what in left} == left
+
+
+def _deliveries(told: list[dict[str, Any]]) -> list[list[str]]:
+    return sorted([one["experiment"], one["backend"], one["name"], one["version"], one["put_id"]] for one in told)
+
+
+def test_what_was_delivered_arrives_as_it_was_logged_beside_what_was_there(seen: Seen) -> None:
+    for place, expected, found in seen.artifacts("after"):
+        assert {key: found[key] for key in expected} == expected, place
+    for place, held in seen.places("after").items():
+        assert seen.now["after"][place]["refs"] == held["refs"], place
+
+
+def test_an_offline_run_of_wandb_is_marked_as_sent(seen: Seen) -> None:
+    """Else W&B's own `wandb sync` would store its artifacts a second time."""
+    assert seen.now["sent"] == (seen.kind == "wandb")
+
+
+def test_nothing_strange_was_said(seen: Seen) -> None:
+    for word in ("Traceback", "damaged", "was changed", "unreadable"):
+        assert word not in seen.now["said"], seen.now["said"]
+
+
+# -- the page
+
+
+BLOCKS = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+#: A heading, what is between, and the table under it.
+TABLE = re.compile(
+    r"^### ([^\n]+)\n(?:(?!^#)[^\n]*\n)*?\| field \| type \| meaning \| since \|\n\|---\|---\|---\|---\|\n((?:\|[^\n]*\n)+)",
+    re.MULTILINE,
+)
+ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| (.+) \| ([^|]+) \|$")
+
+
+@cache
+def fields() -> dict[str, dict[str, str]]:
+    """By record: its fields, each with its type."""
+    found: dict[str, dict[str, str]] = {}
+    for heading, rows in TABLE.findall(PAGE):
+        parsed = [ROW.fullmatch(row) for row in rows.splitlines()]
+        assert all(parsed), heading
+        found[heading.replace("`", "")] = {row[1]: row[2] for row in parsed if row}
+    return found
+
+
+@cache
+def page_digest() -> Callable[[dict[str, Any]], str]:
+    """The page's own program."""
+    (program,) = [code for language, code in BLOCKS.findall(PAGE) if language == "python"]
+    scope: dict[str, Any] = {}
+    exec(program, scope)
+    assert {name for name, value in scope.items() if getattr(value, "__name__", "") == name} >= {"json", "hashlib"}
+    found: Callable[[dict[str, Any]], str] = scope["digest"]
+    return found
+
+
+def test_the_page_hashes_its_own_example_by_its_own_program() -> None:
+    (text,) = [code for language, code in BLOCKS.findall(PAGE) if language == "json"]
+    document = json.loads(text)
+    (canonical,) = [code for language, code in BLOCKS.findall(PAGE) if language == "text" and code.startswith("{")]
+    assert page_digest()(document) == document["digest"] == hashlib.sha256(canonical.rstrip("\n").encode()).hexdigest()
+    assert f"its digest is `{document['digest']}`" in PAGE
+    assert set(document) <= set(fields()["Manifest"])
+
+
+class Records:
+    """Everything in the sets, record by record, without any code of Tracelet's."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[dict[str, Any]]] = {}
+        self.manifests: list[dict[str, Any]] = []
+
+    def add(self, kind: str, record: dict[str, Any]) -> None:
+        self.found.setdefault(kind, []).append(record)
+
+    def manifest(self, document: dict[str, Any]) -> None:
+        self.add("Manifest", document)
+        if "digest" in document:
+            self.manifests.append(document)
+        for one in document["files"]:
+            self.add("File", one)
+        for one in document["objects"]:
+            self.add("Object", one)
+        for one in document["models"]:
+            self.add("Model", one)
+            for file in one["files"]:
+                self.add("File", file)
+        for one in document["references"]:
+            self.add("Reference", one)
+
+    def delivery(self, record: dict[str, Any]) -> None:
+        self.add("Delivery", record)
+        self.add("Run", record["run"])
+        self.add("Labels", record["labels"])
+        self.manifest(record["manifest"])
+
+    def directory(self, root: Path) -> None:
+        """All that is in a tracelet directory: a file of no kind that the page describes is a failure."""
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            self._file(path.relative_to(root).parts, path)
+
+    def _file(self, parts: tuple[str, ...], path: Path) -> None:
+        match parts:
+            case ("objects" | "refs" | "staging" | "clock" | "downloads", *_):
+                pass
+            case ("outbox", _, _, name, *_) if name.endswith(".rendered"):
+                pass
+            case (_, _, *_, name) if name.endswith(".lease"):
+                lease = json.loads(path.read_text())
+                self.add("Lease", lease)
+                for holder in lease["holders"]:
+                    self.add("Process", holder)
+            case ("outbox", _, "~drafts", _):
+                draft = json.loads(path.read_text())
+                self.add("Draft file", draft)
+                self.add("Draft", draft["draft"])
+                self.add("Process", draft["owner"])
+                self.add("Run", draft["run"])
+                self.manifest(draft["draft"]["manifest"])
+            case ("outbox", _, _, _):
+                self.delivery(json.loads(path.read_text()))
+            case ("puts", _, _):
+                put = json.loads(path.read_text())
+                self.add("Put", put)
+                self.delivery(put["parcel"])
+            case ("uses", _, _, _):
+                self.add("Waiting use", json.loads(path.read_text()))
+            case ("captured", _, _):
+                for line in filter(None, path.read_text().split("\n")):
+                    note = json.loads(line)
+                    kind = "head" if "owner" in note else "end of a capture" if "done" in note else "capture"
+                    self.add(f"Journal's {kind}", note)
+            case ("local" | "clearml-offline", *rest) | ("wandb", "offline", *rest):
+                self.catalogue(rest, path)
+            case ("wandb", _, *_):
+                pass  # W&B's own, and what the page says of it in words
+            case _:
+                pytest.fail(f"the page does not describe {path}")
+
+    def catalogue(self, rest: list[str], path: Path) -> None:
+        match rest:
+            case ("blobs", *_) | (_, "claims" | "puts" | "digests" | "labels" | "labelled" | "aliases" | "latest", *_):
+                pass
+            case (_, "catalogue.json"):
+                self.add("Catalogue", json.loads(path.read_text()))
+            case (_, "versions", _, _):
+                self.manifest(json.loads(path.read_text()))
+            case (_, "uses", *_):
+                self.add("Use", json.loads(path.read_text()))
+            case _:
+                pytest.fail(f"the page does not describe {path}")
+
+    def clearml(self, documents: Path) -> None:
+        """What a ClearML server holds: a document for each task."""
+        for path in sorted(documents.glob("tasks/*.json")):
+            task = json.loads(path.read_text())
+            name = task["name"]
+            if " ;" in name:
+                self.add("The name of a ClearML record", _facts(f"{name.partition(' ;')[2]}"))
+            elif name.startswith(";"):
+                self.add("The note of a run in ClearML", _facts(name[1:]))
+            marks = {key: value for key, value in task.get("runtime", {}).items() if key.startswith("tracelet")}
+            self.add("Marks of ClearML's tasks", marks)
+            text = json.loads(task.get("configuration", {}).get("tracelet", {}).get("value") or "{}")
+            if text:
+                self.add("The text of a ClearML record", text)
+                self.add("ClearML place", text["place"])
+                for blob in text["place"]["blobs"]:
+                    self.add("ClearML blob", blob)
+                self.manifest(text["manifest"])
+
+
+def _facts(text: str) -> dict[str, Any]:
+    """The facts in a name; the one without a value is the state."""
+    return {
+        kind if value else "<state>": value for kind, _, value in (one.partition(":") for one in text.split(";") if one)
+    }
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    found = Records()
+    for version in sets.versions():
+        folder = sets.unpack(version, "local", tmp_path_factory.mktemp("records"))
+        found.directory(folder / "tracelet")
+        for path in sorted(folder.glob("tracelet/staging/*/models/*/model.json")):
+            found.add("Model facts", json.loads(path.read_text()))
+        for kind in ("wandb", "clearml"):
+            offline = sets.unpack(version, kind, tmp_path_factory.mktemp("records"))
+            found.directory(offline / "tracelet")
+        found.clearml(
+            sets.unpack(version, "clearml-server", tmp_path_factory.mktemp("records")) / "server" / "documents"
+        )
+    return found
+
+
+def test_no_field_is_undocumented(records: Records) -> None:
+    for kind, all_of_them in records.found.items():
+        for record in all_of_them:
+            assert set(record) <= set(fields()[kind]), kind
+
+
+def test_every_field_of_a_tracelet_directory_is_there_with_its_type(records: Records) -> None:
+    """But for those that may be missing."""
+    for kind, all_of_them in records.found.items():
+        if "ClearML" in kind:
+            continue
+        needed = {name for name, type_ in fields()[kind].items() if not type_.startswith("optional")}
+        # What was written before schema numbers has none, and manifests of what waits never have.
+        needed -= {"schema", "digest"}
+        for record in all_of_them:
+            assert needed <= set(record), kind
+            for name, value in record.items():
+                assert _fits(value, fields()[kind][name]), (kind, name, value)
+
+
+def _fits(value: Any, type_: str) -> bool:
+    if value is None:
+        return type_.endswith("or null")
+    first = type_.removeprefix("optional, ").removesuffix(" or null")
+    if first.startswith(("list", "[")):
+        return isinstance(value, list if first.startswith("list") else dict)
+    return {
+        "whole": lambda: isinstance(value, int) and not isinstance(value, bool),
+        "time": lambda: isinstance(value, (int, float)) and value > 1_600_000_000,
+        "sha256": lambda: re.fullmatch("[0-9a-f]{64}", value) is not None,
+        "object": lambda: isinstance(value, dict),
+        "name": lambda: re.fullmatch("[A-Za-z0-9_.-]{1,128}", value) is not None,
+        "path": lambda: isinstance(value, str) and not value.startswith("/"),
+        "true": lambda: value is True,
+        "true or false": lambda: isinstance(value, bool),
+        "text": lambda: isinstance(value, str),
+    }[first]()
+
+
+def test_the_program_of_the_page_gives_every_stored_manifest_its_digest(records: Records) -> None:
+    assert len(records.manifests) > 20
+    for document in records.manifests:
+        assert page_digest()(document) == document["digest"], document["name"]
+    assert any("$float" in json.dumps(document["metadata"]) for document in records.manifests)
