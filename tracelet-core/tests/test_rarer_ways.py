@@ -166,7 +166,7 @@ def test_what_vanishes_while_it_is_looked_at_is_nobodys(home: Path) -> None:
 
 def test_a_run_that_was_never_begun_leaves_no_drafts(home: Path) -> None:
     exp = Experiment("rare", artifacts=True)
-    exp._artifact_manager._leave_drafts()
+    exp._artifact_manager._submissions.leave()
     assert not (home / ".tracelet").exists()
 
 

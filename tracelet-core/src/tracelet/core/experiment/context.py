@@ -25,3 +25,8 @@ class ExperimentContext:
     #: Looks the plugins up; the first time that takes a while.
     plugins: Callable[[], Registry]
     outbox: Outbox
+
+    @property
+    def limit_mb(self) -> float | None:
+        """Files over this many megabytes go to the store; None where backends get the bytes of all files."""
+        return None if self.settings.on_large == "upload" else self.settings.large_file_mb

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from tracelet.core.artifacts.results import LogResult, LogResults
 from tracelet.core.delivery.outcomes import Outcome
 from tracelet.core.experiment.context import ExperimentContext
+from tracelet.core.experiment.resources import ExperimentResources
 from tracelet.core.plugins.versions import StoredArtifact
-from tracelet.core.storage.blob_store import Store
-from tracelet.core.system.messages import sentence
+from tracelet.core.system.messages import many, sentence
 from tracelet.exceptions import TraceletError
 
 __all__ = ["ResultReport", "skipped"]
@@ -22,10 +22,10 @@ _LOG = logging.getLogger("tracelet.artifacts")
 class ResultReport:
     """What became of one experiment's artifacts in this process."""
 
-    def __init__(self, context: ExperimentContext, store: Callable[[], Store]) -> None:
+    def __init__(self, context: ExperimentContext, resources: ExperimentResources) -> None:
         self.counts = {"logged": 0, "unchanged": 0, "queued": 0, "failed": 0, "submitted": 0}
         self._context = context
-        self._store = store
+        self._resources = resources
         self._told = False
         #: By backend: what was said last of why it does not take what it is to get.
         self._said: dict[str, str] = {}
@@ -73,14 +73,14 @@ class ResultReport:
             uri=stored.uri,
             size_bytes=stored.manifest.size_bytes,
             digest=stored.manifest.digest,
-            portable=self._store().portable or not stored.manifest.stored,
+            portable=self._resources.store.portable or not stored.manifest.stored,
             created=created,
             pending=stored.pending,
         )
 
     def tell_unportable(self, stored: Collection[Any]) -> None:
         """Warn, once, where the bytes of these entries are on this machine alone."""
-        store = self._store() if stored and not self._told else None
+        store = self._resources.store if stored and not self._told else None
         if store is not None and not store.portable:
             self._told = True
             _LOG.warning(
@@ -89,6 +89,16 @@ class ResultReport:
                 self._context.settings.large_file_mb,
                 store.uri("0" * 64).rpartition("/objects/")[0],
             )
+
+    def tell_end(self, refused: int, left: int) -> None:
+        """Warn, at the end of a run, of its deliveries that were refused, and of those that wait."""
+        if refused:
+            many_of_them = many(refused, "delivery", "deliveries")
+            _LOG.warning("backends refused %s of this run: `tracelet doctor` says which, and why.", many_of_them)
+        if left:
+            waiting = many(left, "delivery waits", "deliveries wait")
+            them = "it" if left == 1 else "them"
+            _LOG.warning("%s in %s: send %s with `tracelet sync`.", waiting, self._context.outbox.root, them)
 
 
 def skipped(backends: Iterable[str]) -> LogResults:

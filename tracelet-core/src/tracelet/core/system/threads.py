@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tracelet.exceptions import TraceletError
 
-__all__ = ["Promise", "all_at_once", "beside"]
+__all__ = ["Promise", "all_at_once", "beside", "when_all"]
 
 T = TypeVar("T")
 
@@ -73,3 +73,18 @@ def beside(call: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=one, daemon=True).start()
     return answer
+
+
+def when_all(futures: Mapping[str, Future[Any]], then: Callable[[], None]) -> None:
+    """Call ``then`` once when every future is done."""
+    left = set(futures)
+
+    def done(name: str) -> None:
+        left.discard(name)
+        if not left:
+            then()
+
+    if not futures:
+        then()
+    for name, future in futures.items():
+        future.add_done_callback(lambda _, name=name: done(name))  # type: ignore[misc]
