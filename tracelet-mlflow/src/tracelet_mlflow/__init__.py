@@ -1,4 +1,4 @@
-"""MLflow for Tracelet: what the user's process loads of it. MLflow itself is imported by the lane alone."""
+"""The plugin for MLflow. Only this module is loaded in the user's process; MLflow itself is imported in the lane."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["MlflowSettings", "tracelet_backends"]
 
 @attrs.frozen(kw_only=True)
 class _Variables:
-    """MLflow's own variables that the lane cannot read for itself, for the user's code may have changed them since."""
+    """MLflow's own variables. They are read in the user's process, whose code may have changed them."""
 
     tracking_uri: str = ""
     run_id: str = ""
 
 
 def _context(since: float) -> dict[str, Any]:
-    """What the user's own MLflow says, if it is loaded: its tracking URI, and the run that is active in this thread.
+    """Return the tracking URI of the user's own MLflow, and the run that is active in this thread, if it is loaded.
 
-    ``since`` is in seconds since the epoch: this process's runs begin later, those of earlier ones began before.
+    ``since`` is in seconds since the epoch. Runs of this process begin after it.
     """
     import os
     import socket
@@ -61,14 +61,14 @@ def _render(model: Any, info: ModelInfo, dest: Path) -> None:
     render(model, info, dest)
 
 
-#: For the lane's process, where the user has not set them: fail soon (core tries again by itself), be silent.
+#: Set in the lane's process where the user has not set them. MLflow fails soon, for core tries again, and prints nothing.
 _ENVIRON = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
-    # How long a server asks to be left alone for, core hears, and waits where that fits.
+    # Core reads Retry-After, and waits that long if the deadline allows it.
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
-    # A server that stores to a bucket answers when it has passed on the whole file; the lane has a limit of its own.
+    # A server that stores in a bucket answers when the bucket has the whole file. The lane has a limit of its own.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "600",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

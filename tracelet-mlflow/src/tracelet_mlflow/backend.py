@@ -61,7 +61,7 @@ def open_backend(experiment: str, settings: MlflowSettings, context: BackendCont
 
 @attrs.frozen
 class _Parts:
-    """What works with an MLflow that is opened."""
+    """The parts of an opened backend."""
 
     index: Index
     runs: Runs
@@ -81,7 +81,7 @@ class MlflowBackend:
         self._connection = connection
         self._run: RunInfo | None = None
         self._parts: _Parts | None = None
-        #: Manifests that were too long for the index, by put: they never change.
+        #: Manifests that were too long for the index, by put. They never change.
         self._long: dict[str, Manifest] = {}
 
     @property
@@ -159,13 +159,13 @@ class MlflowBackend:
         try:
             self._files(record).upload(sealed.manifest, sealed.sources, shared)
         except BackendUnavailable:
-            # What changed meanwhile does not arrive as it is, either.
+            # A file that changed during the upload looks like a server that changes bytes.
             _check_unchanged(sealed)
             raise
         _check_unchanged(sealed)
 
     def recall(self, name: str) -> StoredArtifact | None:
-        """See :class:`~tracelet.plugin.Recalls`: an answer of MLflow's is as long as there are versions."""
+        """See :class:`~tracelet.plugin.Recalls`: an answer of MLflow's holds every version of a name, which takes long."""
         entry = self._parts.index.recalled(name) if self._parts is not None else None
         number = None if entry is None else next(iter(entry.records), None)
         if entry is None or number is None:
@@ -173,7 +173,7 @@ class MlflowBackend:
         try:
             record = Record.from_text(entry.records[number])
         except (IntegrityError, UnsafePath, NewerFormat):
-            return None  # core looks, and tells
+            return None  # core looks, and reports it
         manifest = record.manifest or self._long.get(record.put_id)
         return None if manifest is None else _stored(record, number, None, (), manifest)
 
@@ -209,15 +209,15 @@ class MlflowBackend:
             self._files(record).fetch(stored.manifest.payload, paths, dest)
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
-        """See :class:`~tracelet.plugin.Heals`: MLflow's ``gc`` removes the files of a run that was deleted, and no version."""
+        """See :class:`~tracelet.plugin.Heals`: MLflow's ``gc`` removes the files of a deleted run; the index still has its versions."""
         record, manifest = Record.from_text(stored.locator), stored.manifest
         with translated(self._connection.shown):
-            # What is a reference today, and was a file then, cannot be brought back.
+            # A file that is a reference by now cannot be brought back.
             brings = {file.artifact_path for file in manifest.payload} <= sealed.sources.keys()
             if not brings or self._files(record).is_there():
                 return
             sources = {file.artifact_path: sealed.sources[file.artifact_path] for file in manifest.payload}
-            # What a model of MLflow's had of them may be gone, too.
+            # The files that were shared with MLflow's form of a model may be gone, too.
             whole = attrs.evolve(record, shared={}, manifest=manifest)
             self._files(whole).upload(manifest, sources)
             _check_unchanged(sealed)
@@ -225,7 +225,7 @@ class MlflowBackend:
             index.commit(index.ensure(manifest.name, manifest.type), stored.number, whole.to_text(), {})
 
     def place(self, stored: StoredArtifact, path: str) -> str:
-        """See :class:`~tracelet.plugin.Heals`: to look at all bytes would be to fetch them."""
+        """See :class:`~tracelet.plugin.Heals`: empty, because checking the bytes would mean to fetch them."""
         return ""
 
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
@@ -295,9 +295,9 @@ class MlflowBackend:
     def _settle_label(
         self, entry: Entry, number: int, digest: str, label: str, *, keep: bool = False
     ) -> StoredArtifact | None:
-        """Take the label for this version; return the version that has it where its content is the same.
+        """Give the label to this version, unless a version of the same content has it: return that one.
 
-        ``keep`` says that this version exists, and gets the label from a version of the same content.
+        With ``keep`` this version exists already, and takes the label over from a version of the same content.
         """
         index = self._opened.index
         owner, content = index.claim_label(entry, label, number, digest)
@@ -347,10 +347,10 @@ def _number_of_label(entry: Entry, label: str) -> int | None:
 
 
 def _check_unchanged(sealed: SealedArtifact) -> None:
-    """Before a version exists: a file that changed on its way up may be stored as something it is not."""
+    """Raise :class:`~tracelet.plugin.FileChanged` where a file changed during its upload: the version must not exist."""
     for path, known in sealed.stamps.items():
         source = sealed.sources.get(path)
-        # One that was deleted since has been read to its end.
+        # A file that was deleted after its upload was read to its end.
         if source is not None and source.exists() and not known.matches(source.stat()):
             raise FileChanged(f"{str(source)!r} changed while it was stored.")
 

@@ -1,7 +1,7 @@
-"""What of an artifact's metadata becomes a column of MLflow's tables, which people sort and search by.
+"""An artifact's metadata as columns of MLflow's tables, which people sort and search by.
 
-Numbers are metrics, texts and truth values are parameters; what is nested has its path for a name, with dots.
-Lists, and what is no column by MLflow's own rules for names and lengths, stay in the metadata alone.
+Numbers become metrics. Texts and booleans become parameters. A nested value is named by its path, with dots. Lists, and
+values whose names or lengths MLflow does not take, stay in the metadata alone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 __all__ = ["measures", "parameters"]
 
-#: The characters that MLflow takes in a name; a colon only where its server does not run on Windows.
+#: All but the characters that MLflow takes in a name. It takes a colon, too, where its server does not run on Windows.
 _NOT_IN_NAMES = re.compile(r"[^/\w.\- ]")
 #: MLflow's limit for the name of a metric, of which an artifact's name may be a part.
 _LONGEST_NAME = 250
-#: A longer text is nothing to sort by, and MLflow's earlier releases do not take it.
+#: Nobody sorts by a longer text, and MLflow's earlier releases refuse it.
 _LONGEST_TEXT = 500
 _LARGEST_NUMBER = sys.float_info.max
 
@@ -29,14 +29,14 @@ def measures(metadata: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     for path, value in _flat(metadata):
         name = _column(f"{prefix}{path}")
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # MLflow takes another number for one that is none, or infinite.
+        # MLflow stores another number in place of NaN and infinities.
         if name is not None and is_number and abs(value) <= _LARGEST_NUMBER:
             found[name] = float(value)
     return found
 
 
 def parameters(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return the texts and truth values of an artifact's metadata, by their names as parameters."""
+    """Return the texts and booleans of an artifact's metadata, by their names as parameters."""
     found = {}
     for path, value in _flat(metadata):
         name = _column(path)

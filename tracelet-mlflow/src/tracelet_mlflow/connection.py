@@ -1,4 +1,4 @@
-"""Where MLflow is, and how it is opened without harm to what is there."""
+"""Find MLflow, and open it without damage to what is there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Connection", "tracking_uri"]
 _SQLITE = "sqlite:///"
 #: Seconds for a server to accept a connection, and to say that it is well.
 _PREFLIGHT = (5.0, 15.0)
-#: Seconds for another process to finish making a database; one that nobody wrote to for as long is left to MLflow.
+#: Seconds in which another process finishes a new database. One that was not written to for as long is left to MLflow.
 _MAKING = 60.0
 
 
@@ -56,7 +56,7 @@ class Connection:
     """One MLflow, opened when it is first needed."""
 
     def __init__(self, uri: str, read_back: int, directory: Path) -> None:
-        """Raise :class:`~tracelet.BackendUnavailable` where no server answers, or no database can be.
+        """Raise :class:`~tracelet.BackendUnavailable` where no server answers, or no database can be made.
 
         Files of up to ``read_back`` bytes that go through a server are read back; ``directory`` is where temporary files may be.
         """
@@ -79,12 +79,12 @@ class Connection:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was ever stored here: reading makes no database."""
+        """Whether nothing was ever stored here. Reading does not make a database."""
         return self._file is not None and not self._file.exists()
 
     @cached_property
     def client(self) -> MlflowClient:
-        """MLflow's own client for this place; no global state of MLflow's is used or set."""
+        """MLflow's own client for this address. It neither uses nor sets global state of MLflow's."""
         with translated(self.shown):
             if self._file is not None:
                 _make_database(self._file)
@@ -92,9 +92,9 @@ class Connection:
 
     @property
     def artifact_location(self) -> str | None:
-        """Where a new experiment of a database keeps its files: beside it, whatever folder the program runs in.
+        """Where a new experiment keeps its files: beside the database, whatever folder the program runs in.
 
-        None where MLflow's own choice is that, or is a server's.
+        None where MLflow chooses that itself, or a server chooses.
         """
         if self._file is None or self._file.parent == Path.cwd():
             return None
@@ -107,7 +107,7 @@ class Connection:
         return self._repositories[artifact_uri]
 
     def model_repository(self, artifact_uri: str) -> Repository:
-        """Return what stores and fetches the files of a model; it is not kept, for each model has an address of its own."""
+        """Return what stores and fetches the files of a model. It is not cached, because each model has an address of its own."""
         found = get_artifact_repository(artifact_uri, tracking_uri=self.uri)
         return ReadBack(found, self._read_back, self._directory) if is_served(found.artifact_uri) else found
 
@@ -132,10 +132,10 @@ class Connection:
 
 
 def _make_database(file: Path) -> None:
-    """See to it that a database is whole before MLflow opens it.
+    """Make the database if there is none, and wait until it is whole.
 
-    MLflow makes a new database step by step, and two processes that do so at once damage it for ever. So
-    it is made aside and appears whole; and where the user's own process is just making it, that is waited for.
+    MLflow makes a new database step by step, and two processes that do so at once damage it for ever. So it is made under
+    another name, and renamed when it is whole. Where the user's own process is making it, this one waits.
     """
     digest = hashlib.sha256(f"{getpass.getuser()} {file}".encode()).hexdigest()[:32]
     with FileLock(Path(tempfile.gettempdir()) / f"tracelet-mlflow-{digest}.lock"):
@@ -152,7 +152,7 @@ def _make_aside(file: Path) -> None:
     whole = aside.with_suffix(".whole")
     try:
         MlflowClient(tracking_uri=f"{_SQLITE}{aside}").search_experiments(max_results=1)
-        # A copy, for MLflow keeps the file that it made open.
+        # MLflow keeps the file that it made open, so a copy of it gets the name.
         shutil.copyfile(aside, whole)
         with contextlib.suppress(FileExistsError):
             os.link(whole, file)

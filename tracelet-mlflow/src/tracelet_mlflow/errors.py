@@ -1,4 +1,4 @@
-"""What MLflow, its HTTP client and its object stores raise, in Tracelet's words."""
+"""Translate the errors of MLflow, its HTTP client and its object stores into Tracelet's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
 #: ``An error occurred (AccessDenied) when calling …``, as botocore says it.
 _AWS_CODE = re.compile(r"\((\w+)\) when calling")
 _AUTH_CODES = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
-#: What is wrong with TLS, by what OpenSSL says of it; the first that fits.
+#: What is wrong with TLS, by OpenSSL's message. The first that matches counts.
 _OF_TLS = (
     (re.compile("mismatch"), "has a certificate for another host: give the address that is in it."),
     (
@@ -29,7 +29,7 @@ _OF_TLS = (
     ),
     (
         re.compile("CERTIFICATE_VERIFY_FAILED"),
-        "has a certificate that nothing here vouches for: set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of who signed it.",
+        "has a certificate whose issuer this machine does not know: set MLFLOW_TRACKING_SERVER_CERT_PATH to the issuer's file.",
     ),
     (re.compile(""), "does not speak TLS: does its address begin with http:// and not with https://?"),
 )
@@ -62,7 +62,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _aws(error: BaseException) -> tuple[str, str] | None:
-    """The class and code of an error of the S3 client, which is imported only where it is used."""
+    """Return the class and the code of an error of the S3 client, without importing it."""
     if not type(error).__module__.startswith(("botocore", "boto3")):
         return None
     match = _AWS_CODE.search(str(error))
@@ -79,7 +79,7 @@ def is_missing(error: BaseException) -> bool:
 
 
 class _Asked:
-    """How many seconds a server asked to be left alone for, which urllib3's error does not tell."""
+    """The seconds that the last answer asked to wait. urllib3's error does not have them."""
 
     seconds = 0.0
 
@@ -93,13 +93,13 @@ def _hearing(self: Retry, method: Any = None, url: Any = None, response: Any = N
 
 
 def hear_waits() -> None:
-    """Hear how long a server asks to be left alone for, in a lane, whose process is nobody else's."""
+    """Have urllib3 note each ``Retry-After``. Only for a lane's own process: it changes the class for all."""
     Retry.increment = _hearing  # type: ignore[assignment, method-assign]
 
 
 @contextmanager
 def translated(place: str) -> Iterator[None]:
-    """Raise what MLflow raises inside as one of Tracelet's errors; ``place`` is its address, without secrets."""
+    """Raise the errors of MLflow inside the block as Tracelet's; ``place`` is MLflow's address, without secrets."""
     _Asked.seconds = 0.0
     try:
         yield
@@ -136,9 +136,10 @@ def _translation(error: Exception, place: str) -> BackendError | None:
         if status is not None and (status >= 500 or status in {408, 429}):
             return BackendUnavailable(f"MLflow at {place} failed with HTTP status {status}: {said}")
         if status is not None and status >= 400:
-            # Others may well be taken.
-            way = " What stands before it takes no request that long: let it (nginx: client_max_body_size)." * (
-                status == 413
+            # Another artifact may well be accepted.
+            way = (
+                " A proxy in front of it limits the size of a request: raise that limit (nginx: client_max_body_size)."
+                * (status == 413)
             )
             return BackendError(f"MLflow at {place} refused with HTTP status {status}.{way} It said: {said}")
         if isinstance(one, requests.exceptions.SSLError):

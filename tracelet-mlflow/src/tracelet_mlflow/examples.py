@@ -1,4 +1,4 @@
-"""An input example and what the model makes of it, kept as plain arrays: MLflow reads the signature off them."""
+"""An input example and the model's prediction as plain arrays, from which MLflow derives the signature."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from tracelet.plugin import ModelInfo
 __all__ = ["take_example"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
-#: What a model may raise on an example that does not suit it: then it has no signature, and is stored all the same.
+#: What a model raises for an example that does not fit it. The model is then stored without a signature.
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def take_example(model: Any, info: ModelInfo, dest: Path) -> dict[str, Any] | None:
     """Write the example's and the prediction's arrays to ``dest`` and return how they are arranged.
 
-    None, after a warning, where the example is of no kind that MLflow has a signature for, or does not suit the
-    model.
+    Returns None, after a warning, where MLflow has no signature for such an example, or it does not fit the model.
     """
     try:
         values = {"inputs": info.input_example, "outputs": _predict(model, info)}
@@ -77,7 +76,7 @@ def _array(numpy: Any, value: Any) -> Any:
 
 
 def _plain(numpy: Any, array: Any) -> Any:
-    """Text columns are arrays of objects, which are stored as pickles: they become arrays of text."""
+    """Return a column of texts as an array of texts. As an array of objects it would be stored as a pickle."""
     if not array.dtype.hasobject:
         return array
     if not all(isinstance(item, str) for item in array.flat):

@@ -1,8 +1,8 @@
 r"""Files of an artifact in an MLflow run: their names there, and packs for many small ones.
 
-MLflow reads ``#``, ``?``, ``%`` and ``\`` in a name as parts of a URL, and loses files by it: they are
-written as ``=23`` and so on, and the true paths are in the manifest. Which file is in which pack follows from
-the manifest and the rule that is kept with the version, so a reader needs no index; each pack is a plain zip.
+MLflow takes ``#``, ``?``, ``%`` and ``\`` in a name for parts of a URL, and loses such files. They are written as ``=23``
+and so on, and the true paths are in the manifest. The manifest and the pack rule of a version say which file is in which
+pack, so a reader needs no index. Each pack is a plain zip.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["PackRule", "Repository", "RunFiles", "at_once", "stored_path", "work
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: White space at an end of a name is taken off by some of MLflow's own path handling.
+#: MLflow strips white space at either end of a name in some places.
 _MANGLED = re.compile(r"[#?%\\=]|^\s|\s$")
 _LONGEST = 255
 _THREADS = 8
@@ -38,21 +38,21 @@ _CHUNK = 1 << 20
 
 
 def stored_name(part: str) -> str:
-    """Return the name under which MLflow keeps a part of a path; different for different parts."""
+    """Return the name under which MLflow stores a part of a path. Different parts have different names."""
     name = _MANGLED.sub(lambda match: "".join(f"={byte:02X}" for byte in match[0].encode()), part)
     return name if len(name.encode()) <= _LONGEST else f"=={hashlib.sha256(part.encode()).hexdigest()}"
 
 
 def stored_path(path: str) -> str:
-    """Return the path under which MLflow keeps a file."""
+    """Return the path under which MLflow stores a file."""
     return "/".join(map(stored_name, path.split("/")))
 
 
 @attrs.frozen
 class PackRule:
-    """Which files go into packs; kept with each version."""
+    """Which files go into packs. The rule is part of each version's record."""
 
-    #: Number of small files from which on they are packed.
+    #: Small files are packed where there are more of them than this.
     over: int
     #: Bytes up to which a file is small.
     small: int
@@ -88,7 +88,7 @@ class PackRule:
 
 
 def at_once(call: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Call for every item, several at a time; what one raises ends it, and what has not begun is left out."""
+    """Call for every item, several at a time. The first error is raised, and calls that have not begun are dropped."""
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         futures = [pool.submit(call, item) for item in items]
         try:
@@ -107,12 +107,12 @@ def workspace(directory: Path) -> Iterator[Path]:
 
 
 class Repository(Protocol):
-    """What of MLflow's artifact repositories is used."""
+    """The methods of MLflow's artifact repositories that are used here."""
 
     artifact_uri: str
 
     def log_artifact(self, local_file: str, artifact_path: str | None) -> None:
-        """Store a file, under its own name, in a folder, or beside all folders."""
+        """Store a file under its own name in a folder, or at the top."""
         ...
 
     def download_artifacts(self, artifact_path: str, dst_path: str) -> str:
@@ -139,7 +139,7 @@ class RunFiles:
         directory: Path,
         shared: Mapping[str, tuple[Repository, str]] | None = None,
     ) -> None:
-        """``directory`` is where temporary files may be; ``shared`` has the place of each file that is not in the folder."""
+        """``directory`` is for temporary files. ``shared`` says where the files are that are not in the folder."""
         self._shared = shared or {}
         self._repository = repository
         self._folder = folder
@@ -147,13 +147,13 @@ class RunFiles:
         self._directory = directory
 
     def upload(self, manifest: Manifest, sources: dict[str, Path], shared: Collection[str] = ()) -> None:
-        """Store every file but those that are ``shared``, and the manifest after them.
+        """Store every file except the ``shared`` ones, and then the manifest.
 
         Raises :class:`~tracelet.plugin.FileChanged` where a file is not there.
         """
         gone = [str(source) for source in sources.values() if not source.is_file()]
         if gone:
-            raise FileChanged(f"{gone[0]!r} is not there any more.")
+            raise FileChanged(f"{gone[0]!r} is gone.")
         with workspace(self._directory) as scratch:
             payload = [file for file in manifest.payload if file.artifact_path not in shared]
             packs = self._packs.plan(payload) if self._packs is not None else []
@@ -171,7 +171,7 @@ class RunFiles:
             self._repository.log_artifact(str(note), self._folder)
 
     def is_there(self) -> bool:
-        """Tell whether they are stored: the manifest comes last, and whoever removes them removes all."""
+        """Tell whether the files are stored. The manifest is stored last, and MLflow removes all files of a run together."""
         name = f"{self._folder}/{MANIFEST_NAME}"
         return any(info.path == name for info in self._repository.list_artifacts(self._folder))
 
@@ -191,7 +191,7 @@ class RunFiles:
         with workspace(self._directory) as scratch:
 
             def one(path: str) -> None:
-                # A folder for each, for the names of two paths may differ in ways that a folder does not keep apart.
+                # Each file has a folder of its own: this disk may not tell two names apart that MLflow does.
                 with tempfile.TemporaryDirectory(dir=scratch) as own:
                     repository, name = self._shared.get(path, (self._repository, f"{self._folder}/{stored_path(path)}"))
                     got = _download(repository, name, Path(own))
@@ -205,11 +205,11 @@ class RunFiles:
             at_once(pack, sorted({number_of[path] for path in paths if path in number_of}))
 
     def delete(self) -> None:
-        """Delete every file, where the artifact store can."""
+        """Delete every file, if the artifact store can."""
         self._repository.delete_artifacts(self._folder)
 
     def _upload(self, scratch: Path, number: int, path: str, source: Path) -> None:
-        # MLflow takes a file's own name for the name it stores it by.
+        # MLflow stores a file under the name that it has on this disk.
         *above, name = stored_path(path).split("/")
         link = scratch / str(number) / name
         link.parent.mkdir()
@@ -237,12 +237,12 @@ def _download(repository: Repository, path: str, scratch: Path) -> Path:
 
 
 def _pack_name(number: int) -> str:
-    # No path of an artifact is stored under this name: theirs have hexadecimal digits after the sign.
+    # No file has this name: in theirs, hexadecimal digits follow the `=`.
     return f"=pack-{number}.zip"
 
 
 def _unpack(pack: Path, wanted: dict[str, int], dest: Path) -> None:
-    """Take files out of a pack, each to its own path and of its own size, whatever the pack says."""
+    """Extract files from a pack. Their paths and sizes are the manifest's, and not the pack's."""
     try:
         with zipfile.ZipFile(pack) as archive:
             for path, size in wanted.items():

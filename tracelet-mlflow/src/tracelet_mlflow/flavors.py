@@ -1,4 +1,4 @@
-"""From what was written while the model was alive to a model as MLflow stores it, with its ``MLmodel``."""
+"""Build a model as MLflow stores it, with its ``MLmodel``, from what ``rendering`` wrote while the model was alive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECIPE, PAYLOAD, EXAMPLE = "recipe.json", "payload", "example"
 
 @attrs.frozen
 class Recipe:
-    """What has to stand in ``MLmodel``, and what is needed to load the model."""
+    """The contents of ``MLmodel``, and what is needed to load the model."""
 
     framework: str
     flavor: str
@@ -39,7 +39,7 @@ class Recipe:
     python: str
     #: How the arrays of ``example/inputs.npz`` and ``example/outputs.npz`` were arranged.
     example: dict[str, Any] | None
-    #: By path in the payload: the path in the artifact of the very same file.
+    #: By path in the payload: the path of the same file in the artifact.
     shared: dict[str, str] = attrs.Factory(dict)
 
 
@@ -52,7 +52,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 
 def build(recipe: Recipe, folder: Path, dest: Path, *, model_id: str, run_id: str) -> None:
-    """Write a model as MLflow's flavors write it, to ``dest``, which is not there yet."""
+    """Write a model to ``dest``, a new folder, as MLflow's flavors do."""
     shutil.copytree(folder / PAYLOAD, dest)
     requirements = [f"mlflow=={mlflow.__version__}", *recipe.requirements]
     environment = {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}

@@ -1,20 +1,20 @@
-"""What is stored under which version: kept in MLflow itself, in an experiment beside the user's.
+"""The index: which versions there are, kept in MLflow itself, in an experiment beside the user's.
 
-``<experiment>.tracelet``, with the tag tracelet.root, has one run for each artifact's name, so that one request gives all there is to
-know about a name, and MLflow's own search all names of a type; and one run above them, the root. A parameter
-of a run cannot be changed, and whoever tries to is told: that is how names, versions and labels are claimed.
+``<experiment>.tracelet`` has the tag tracelet.root. It has one run for each artifact's name, so that one request gets all
+there is to know about a name, and MLflow's search finds all names of a type. One more run, the root, is above them. MLflow
+refuses to change a parameter of a run: that is how names, versions and labels are claimed.
 
     root   param  name/<name>        the run of that name
            param  run/<id>           the MLflow run that belongs to one of Tracelet's runs
-    name   tags   tracelet.type; tracelet.name, set when the root knows the run: what has none is nobody's
+    name   tags   tracelet.type; tracelet.name, set when the root knows the run. A run without it is passed over.
            param  v3                 the put that claimed v3
-           tag    v3                 the record of v3, set last: what has none does not exist
+           tag    v3                 the record of v3, set last. A version without it does not exist.
            param  label/<label>      the version and digest that took the label
            tag    label/<label>      another version of the same digest that has it now
-           tag    alias/<alias>      the version that the alias is now
+           tag    alias/<alias>      the version that the alias points at
 
-The experiment and each run of a name have the tag tracelet.schema. MLflow's pages leave the experiment out of their list,
-and its runs have ended: nothing runs there.
+The experiment and each run of a name have the tag tracelet.schema. MLflow's pages do not list the experiment, and its runs
+have ended.
 """
 
 from __future__ import annotations
@@ -41,20 +41,19 @@ _ROOT = "tracelet.root"
 _NAME = "tracelet.name"
 _TYPE = "tracelet.type"
 _PAGE = 1000
-#: How often a record is sent that does not arrive as it is.
+#: Attempts to store a record that arrives changed.
 _ATTEMPTS = 2
 _NOTE = "mlflow.note.content"
 _LEAVE = "Leave it as it is."
-#: MLflow's own experiments that are not for people have it: its page of all experiments shows those that have none.
+#: MLflow's page of all experiments leaves out those with this tag, which MLflow uses for its own.
 _UNLISTED = "mlflow.experiment.isGateway"
-#: How MLflow calls what nobody has deleted.
+#: MLflow's word for what is not deleted, and its code for what does not exist.
 _ACTIVE = "active"
-#: And how it says that something is not there.
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 def key(kind: str, text: str) -> str:
-    """Return a parameter's or tag's key; different for different texts, also where a database ignores case."""
+    """Return the key of a parameter or tag. Different texts have different keys, also in a database that ignores case."""
     lower = text.lower()
     mark = "" if lower == text else f"/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return f"{kind}/{lower}{mark}"
@@ -67,17 +66,17 @@ class Entry:
     run_id: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    #: Whether MLflow shows it as one that still runs.
+    #: Whether MLflow shows the run as running.
     is_running: bool
 
     @property
     def name(self) -> str:
-        """The artifacts' name."""
+        """The artifact's name."""
         return self.tags[_NAME]
 
     @property
     def type(self) -> ArtifactType:
-        """Their type."""
+        """The artifact's type."""
         return ArtifactType(self.tags[_TYPE])
 
     @cached_property
@@ -93,7 +92,7 @@ class Entry:
 
     @cached_property
     def labels(self) -> dict[str, int]:
-        """The version of each label; it may not exist."""
+        """The version of each label. The version may not exist."""
         found: dict[str, int] = {}
         for name, value in self.params.items():
             if name.startswith("label/"):
@@ -129,7 +128,7 @@ def _is_version(name: str) -> bool:
 
 
 def _entry(run: Run) -> Entry:
-    """Raise :class:`~tracelet.NewerFormat` where a later release keeps the versions of this name in another way."""
+    """Read the run of a name. Raises :class:`~tracelet.NewerFormat` where a later release keeps its versions in another way."""
     check_tags(run.data.tags, f"the run {run.info.run_id} of the index in MLflow")
     return Entry(run.info.run_id, run.data.params, run.data.tags, run.info.status == "RUNNING")
 
@@ -139,9 +138,9 @@ class _Place:
     """Where an index is."""
 
     experiment_id: str
-    #: The run above all others.
+    #: The root's run id.
     root: str
-    #: Whether MLflow's pages leave it out; those of earlier releases they did not.
+    #: Whether MLflow's pages leave the experiment out. An earlier release did not see to that.
     is_unlisted: bool
 
 
@@ -154,7 +153,7 @@ class Index:
         self._experiment = experiment
         self._title = f"{experiment}.tracelet"
         self._place: _Place | None = None
-        #: By name: what was last read of it.
+        #: By name, as it was last read or written.
         self._seen: dict[str, Entry] = {}
 
     # -- names
@@ -170,7 +169,7 @@ class Index:
         return found
 
     def _again(self, seen: Entry) -> Entry | None:
-        """Return what is known now where something was before; None where it was deleted."""
+        """Read a name again that was read before; None where it was deleted."""
         try:
             with self._remembering():
                 run = self._client.get_run(seen.run_id)
@@ -185,7 +184,7 @@ class Index:
 
     @contextmanager
     def _remembering(self) -> Iterator[None]:
-        """Look anew for the experiment after something of it turned out to be gone for good."""
+        """Forget where the experiment was if something of it turns out to be gone for good."""
         try:
             yield
         except MlflowException as error:
@@ -202,15 +201,15 @@ class Index:
         return self._seen.get(name)
 
     def entries(self, *, name: str | None = None, type: ArtifactType | None = None) -> Iterator[Entry | Damage]:
-        """Yield what is known about every name, or those of a name or type, as MLflow finds them.
+        """Yield what is known about every name, or those of a name or type, in MLflow's order.
 
-        A name that cannot be read is its error.
+        In place of a name that cannot be read, its error is yielded.
         """
         known = self._place
         found = self._searched(name, type)
         first = next(found, None)
         if first is None and known is not None:
-            # In an experiment that was deleted nothing is found, either.
+            # Nothing is found in a deleted experiment, either.
             self._place = None
             if self._found() == known:
                 return
@@ -233,7 +232,7 @@ class Index:
         while True:
             runs = self._client.search_runs([place.experiment_id], text, max_results=_PAGE, page_token=page)
             for run in runs:
-                # Not every database minds upper and lower case; and one that lost its race names no claim.
+                # Some databases ignore case. A run that lost the race for its name is passed over.
                 if name in {None, run.data.tags[_NAME]} and run.data.tags.get("tracelet.lost") is None:
                     yield read(run)
             page = runs.token
@@ -241,9 +240,9 @@ class Index:
                 return
 
     def ensure(self, name: str, type: ArtifactType) -> Entry:
-        """Return what was known about a name when it was last read; the first one to ask makes it known, with its type.
+        """Return what was known about a name when it was last read or written; make its run if there is none.
 
-        Good enough for claiming: whoever claims what others have claimed since is told.
+        That is enough to claim a version: MLflow refuses a claim that another process has made since.
         """
         found = self._seen.get(name) or self.entry(name) or self._new(name, type)
         if found.is_running:
@@ -253,7 +252,7 @@ class Index:
         return found
 
     def _new(self, name: str, type: ArtifactType) -> Entry:
-        """Make a run for a name; where another process has made one meanwhile, that one is the name's."""
+        """Make the run of a name, unless another process has made it meanwhile."""
         place = self._made()
         note = f"The versions of the artifact {name!r} of the experiment {self._experiment!r}. {_LEAVE}"
         tags = {_TYPE: type.value, SCHEMA_TAG: str(SCHEMA), "mlflow.runName": name, _NOTE: note}
@@ -264,7 +263,7 @@ class Index:
             self._client.delete_run(made)
             run = self._client.get_run(owner)
         if _NAME not in run.data.tags:
-            # Only now: whoever looked for the name before would have put versions into a run that nobody finds.
+            # Set last: before the root knows the run, another process could put versions into one that nobody finds.
             self._client.set_tag(owner, _NAME, name)
         found = _entry(run)
         return attrs.evolve(found, tags={**found.tags, _NAME: name})
@@ -272,9 +271,9 @@ class Index:
     # -- versions and labels
 
     def claim(self, entry: Entry, put_id: str, *, next_alone: bool) -> tuple[int, bool] | None:
-        """Return a version number that is this put's alone, and whether an earlier attempt had claimed it.
+        """Claim a version number for a put; return it, and whether an earlier attempt of the put had claimed it.
 
-        With ``next_alone`` None, where others have claimed versions since the name was last read or written.
+        With ``next_alone`` return None if others have claimed versions since the name was last read or written.
         """
         earlier = [number for number, owner in entry.claims.items() if owner == put_id]
         if earlier:
@@ -289,16 +288,16 @@ class Index:
             entry = self._seen[entry.name] = _entry(self._client.get_run(entry.run_id))
 
     def claim_label(self, entry: Entry, label: str, number: int, digest: str) -> tuple[int, str]:
-        """Take a label for a version, unless it is taken; return the version number and digest that have it."""
+        """Claim a label for a version. Return the version number and the digest that have it, which may be another's."""
         mine = f"{number} {digest} {label}"
         if self.take(entry.run_id, key("label", label), mine) == mine:
             return number, digest
         return _entry(self._client.get_run(entry.run_id)).label_owner(label)
 
     def commit(self, entry: Entry, number: int, record: str, pointers: Mapping[str, str]) -> None:
-        """Set the record of a version, and what points at it: now it exists.
+        """Set the record of a version, and the label and aliases that point at it: now it exists.
 
-        Raises :class:`~tracelet.BackendUnavailable` where a server has another record then than was sent.
+        Raises :class:`~tracelet.BackendUnavailable` where the record arrives at a server changed.
         """
         name = f"v{number}"
         for _ in range(_ATTEMPTS):
@@ -308,17 +307,17 @@ class Index:
         self.forget(entry, number)
         raise BackendUnavailable(
             f"the record of {entry.name!r} {name} was sent {_ATTEMPTS} times and did not arrive in MLflow as it is: something "
-            "between here and there changes what is sent. It is tried again later."
+            "on the way changes it. It is sent again later."
         )
 
     def _is_other(self, entry: Entry, name: str, record: str) -> bool:
-        """Whether MLflow has another text there. It has all about a name for an answer, so it is asked what it seldom has."""
+        """Whether MLflow has another text there. The search finds something only then, so its answer is mostly short."""
         place = self._made()
         other = f"attributes.run_id = '{entry.run_id}' AND tags.`{name}` != '{record}'"
         return bool(self._client.search_runs([place.experiment_id], other, max_results=1))
 
     def set(self, entry: Entry, tags: Mapping[str, str]) -> None:
-        """Set tags of a name, all at once."""
+        """Set tags of a name, all in one request."""
         if len(tags) == 1:
             ((name, value),) = tags.items()
             self._client.set_tag(entry.run_id, name, value)
@@ -329,14 +328,14 @@ class Index:
     def _note(
         self, entry: Entry, params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
     ) -> None:
-        """Remember what was set, for the next look may be much later than the next put."""
+        """Remember what was set. The next put may come before the name is read again."""
         seen = self._seen.get(entry.name, entry)
         self._seen[entry.name] = attrs.evolve(
             seen, params={**seen.params, **(params or {})}, tags={**seen.tags, **(tags or {})}
         )
 
     def forget(self, entry: Entry, number: int) -> None:
-        """Take a version out; its number stays claimed."""
+        """Take a version out of the index. Its number stays claimed."""
         self._seen.pop(entry.name, None)
         self._client.delete_tag(entry.run_id, f"v{number}")
         for alias in entry.aliases_of(number):
@@ -350,13 +349,13 @@ class Index:
             return self._client.get_run(self._made().root).data.params.get(key("run", run_id))
 
     def claim_run(self, run_id: str, candidate: str) -> str:
-        """Let an MLflow run belong to one of Tracelet's, unless another one does; return the one that does."""
+        """Claim one of Tracelet's runs for an MLflow run. Return the one that has it, which may be another."""
         return self.take(self._made().root, key("run", run_id), candidate)
 
     # -- claims
 
     def take(self, run_id: str, name: str, value: str) -> str:
-        """Set a parameter that nobody has set yet; return its value, which is another's where that one was first."""
+        """Set a parameter unless it is set. Return its value, which may be another process's."""
         try:
             with self._remembering():
                 self._client.log_param(run_id, name, value)
@@ -373,7 +372,7 @@ class Index:
         return value
 
     def _lost(self, run: Run) -> BackendError:
-        """The error where a run of the index was deleted, by itself or with its experiment."""
+        """Return the error for a run of the index that was deleted, by itself or with its experiment."""
         self._forget()
         try:
             self._found()
@@ -399,14 +398,14 @@ class Index:
             check_tags(experiment.tags, f"the index {self._title!r} in MLflow")
             if _ROOT not in experiment.tags:
                 raise BackendError(
-                    f"the MLflow experiment {self._title!r} is somebody's own, and artifacts of {self._experiment!r} would "
-                    "be found by one of that name: use another experiment's name."
+                    f"the MLflow experiment {self._title!r} is not Tracelet's, and the index of {self._experiment!r} needs that "
+                    "name: use another experiment's name."
                 )
             self._place = _Place(experiment.experiment_id, experiment.tags[_ROOT], _UNLISTED in experiment.tags)
         return self._place
 
     def _made(self) -> _Place:
-        """Make the experiment whole under a name of its own, and then give it the name that only one can have."""
+        """Make the experiment under a temporary name, and rename it when it is whole: MLflow lets only one have the name."""
         found = self._found()
         if found is not None:
             return self._unlisted(found)
@@ -430,7 +429,7 @@ class Index:
         return self._place
 
     def _unlisted(self, place: _Place) -> _Place:
-        """Take an index that an earlier release made out of people's sight."""
+        """Hide an index that an earlier release made from MLflow's pages."""
         if not place.is_unlisted:
             self._client.set_terminated(place.root)
             self._client.set_experiment_tag(place.experiment_id, _UNLISTED, "true")

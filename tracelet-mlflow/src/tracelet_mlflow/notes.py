@@ -1,4 +1,4 @@
-"""What people see of an artifact in MLflow's own pages: tags and metrics of the run, metrics of models, and inputs."""
+"""What MLflow's own pages show of an artifact: tags and metrics of the run, metrics of models, and inputs."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ __all__ = ["Notes", "note_dataset", "note_models"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 
-#: MLflow cuts a longer value than 8,000 characters off without a word; what is for people can be much shorter.
+#: Characters of a tag. MLflow silently cuts off more than 8,000, and people need fewer.
 _LONGEST = 5000
 #: MLflow's own limit for the digest of a dataset.
 _DIGEST = 36
-#: Seconds in which what there is to tag is gathered.
+#: Seconds in which tags are collected before they are sent together.
 _PAUSE = 0.5
 
 
 @attrs.define
 class _Due:
-    """What a run is still to get."""
+    """What is not yet set on a run."""
 
     tags: dict[str, str] = attrs.Factory(dict)
     metrics: list[Metric] = attrs.Factory(list)
 
 
 class Notes:
-    """Tags and metrics for people, set behind the caller's back: nothing is found by them."""
+    """Tags and metrics for people, set on a thread of their own. Tracelet finds nothing by them."""
 
     def __init__(self, client: MlflowClient, place: str) -> None:
         """``place`` is MLflow's address, without secrets."""
@@ -52,16 +52,16 @@ class Notes:
         self._due: dict[str, _Due] = {}
 
     def add(self, run_id: str, manifest: Manifest, number: int, label: str | None) -> None:
-        """Tell a run what was stored there: a tag for each name, of its newest version in this run, and its numbers."""
+        """Add the tag of a name, which describes its newest version in this run, and the metadata's numbers as metrics."""
         with self._lock:
             due = self._of(run_id)
             due.tags[f"tracelet.artifact.{manifest.name}"] = _text(manifest, number, label)
             due.metrics += _metrics(manifest, number, f"{manifest.name}/")
 
     def add_models(self, run_id: str, models: Mapping[str, Mapping[str, str]], manifest: Manifest, number: int) -> None:
-        """Give the numbers to an artifact's models.
+        """Add the metadata's numbers as metrics of an artifact's models.
 
-        MLflow has no metric without a run: ``run_id`` is one where no metric of somebody else's can bear the same name.
+        MLflow has no metric without a run. ``run_id`` is a run in which nobody else sets metrics of these names.
         """
         found = [
             metric
@@ -79,14 +79,14 @@ class Notes:
         return self._due.setdefault(run_id, _Due())
 
     def finish(self) -> None:
-        """Wait until every tag is set, or is not going to be."""
+        """Wait until every tag is set, or has failed."""
         self._finishing.set()
         self._pool.shutdown()
         self._finishing.clear()
         self._pool = ThreadPoolExecutor(1, "tracelet-mlflow-notes")
 
     def _set(self) -> None:
-        # SQLite takes one writer at a time, and the others sleep: a tag for each of many puts would hold up the puts.
+        # SQLite lets one write at a time, and others sleep meanwhile: a request for each of many puts would delay the puts.
         self._finishing.wait(_PAUSE)
         with self._lock:
             due, self._due = self._due, {}
@@ -98,7 +98,7 @@ class Notes:
                     )
             except TraceletError as error:
                 what = ", ".join([*one.tags, *sorted({metric.key for metric in one.metrics})])
-                _LOG.warning("the run %s has not got all that people see of %s: %s", run_id, what, error)
+                _LOG.warning("MLflow does not show all of %s on the run %s: %s", what, run_id, error)
 
 
 def _metrics(manifest: Manifest, number: int, prefix: str, model_id: str | None = None) -> list[Metric]:
@@ -132,7 +132,7 @@ def note_models(client: MlflowClient, run_id: str, model_ids: list[str]) -> None
 
 
 def note_dataset(client: MlflowClient, run_id: str, stored: StoredArtifact) -> None:
-    """Note that a run uses a version, which is no model, as a dataset."""
+    """Note that a run uses a version that is not a model. MLflow calls it a dataset."""
     manifest = stored.manifest
     source = json.dumps({"uri": stored.uri, "name": manifest.name, "version": stored.version})
     dataset = Dataset(manifest.name, manifest.digest[:_DIGEST], "tracelet", source)

@@ -1,7 +1,7 @@
-"""Uploads through MLflow's server, each looked at there: the server says no word of what it has stored.
+"""Uploads through MLflow's server, each compared with what the server has then.
 
-It gives no checksum, and over plain HTTP nothing else notices a byte that changes on its way. So what is not too
-large is read back and compared, and of what is larger the size.
+The server returns no checksum, and over plain HTTP nothing else notices a byte that changes on the way. So a file that is
+not too large is read back and compared. Of a larger one the size is compared.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from tracelet_mlflow.files import Repository, workspace
 __all__ = ["ReadBack", "Readable", "is_served"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
-#: How often a file is sent that does not arrive as it is.
+#: Attempts to store a file that arrives changed.
 _ATTEMPTS = 2
 
 
 class Readable(Repository, Protocol):
-    """What of MLflow's artifact repositories is used to look at what was stored."""
+    """The methods of MLflow's artifact repositories that are used to compare what was stored."""
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        """Fetch one file. MLflow asks it of every repository; what is public asks first whether the file is a folder."""
+        """Fetch one file. Every repository of MLflow's has it; the public method first asks whether the file is a folder."""
         ...
 
 
 def is_served(uri: str) -> bool:
-    """Tell whether an address is that of a server of MLflow's."""
+    """Tell whether an address is that of an MLflow server."""
     return urlsplit(uri).scheme in {"http", "https"}
 
 
 class ReadBack:
-    """A repository behind a server, as one that notices what does not arrive as it was sent."""
+    """A repository behind a server that compares each file after its upload."""
 
     def __init__(self, repository: Readable, limit: int, directory: Path) -> None:
-        """Files of up to ``limit`` bytes are read back; ``directory`` is where temporary files may be."""
+        """Files of up to ``limit`` bytes are read back. ``directory`` is for temporary files."""
         self.artifact_uri = repository.artifact_uri
         self.download_artifacts = repository.download_artifacts
         self.list_artifacts = repository.list_artifacts
@@ -50,7 +50,7 @@ class ReadBack:
         self._directory = directory
 
     def log_artifact(self, local_file: str, artifact_path: str | None) -> None:
-        """Store a file, under its own name, in a folder; raises ``BackendUnavailable`` where something else arrives."""
+        """Store a file under its own name in a folder. Raises ``BackendUnavailable`` where it arrives changed."""
         name = "/".join(filter(None, (artifact_path, Path(local_file).name)))
         for _ in range(_ATTEMPTS):
             self._repository.log_artifact(local_file, artifact_path)
@@ -58,8 +58,8 @@ class ReadBack:
                 return
             _LOG.warning("%s did not arrive in MLflow as it was sent.", name)
         raise BackendUnavailable(
-            f"{name} was sent {_ATTEMPTS} times and did not arrive in MLflow as it is: something between here and there, or "
-            "the server's disk, changes what is sent. It is tried again later."
+            f"{name} was sent {_ATTEMPTS} times and did not arrive in MLflow as it is: something on the way, or the server's "
+            "disk, changes it. It is sent again later."
         )
 
     def _is_there(self, file: Path, folder: str | None, name: str) -> bool:

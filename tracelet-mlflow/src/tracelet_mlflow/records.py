@@ -1,4 +1,4 @@
-"""The record of one version: a tag that says where it is, and holds the manifest where that is short enough."""
+"""The record of a version: a tag that says where the version is, with its manifest where that is short enough."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tracelet_mlflow.schemas import SCHEMA
 
 __all__ = ["Record", "digest_of"]
 
-#: MLflow cuts a longer value than 8,000 characters off without a word.
+#: Characters of a record. MLflow silently cuts off more than 8,000.
 _LONGEST = 7900
-#: Bytes of a manifest that is unpacked from a record; a record of the longest kind holds less than a tenth.
+#: Bytes of a manifest that is unpacked from a record. The longest real one has less than a tenth of that.
 _LARGEST = 10_000_000
-#: What every record has, as it is in the text.
+#: Fields that every record has, and that need no conversion.
 _TEXTS = ("digest", "put_id", "run_id", "artifact_uri", "folder", "models")
 
 
@@ -35,12 +35,12 @@ class Record:
     artifact_uri: str
     folder: str
     packs: PackRule | None
-    #: By model: its id in MLflow, and its name and version in the Model Registry, where it is there.
+    #: By model: its id in MLflow, and its name and version in the Model Registry, if it is registered.
     models: dict[str, dict[str, str]]
-    #: None where it is too long for a tag: then the manifest beside the files is read.
+    #: None where it is too long for a tag. The manifest beside the files is read then.
     manifest: Manifest | None
-    #: By path in the artifact, for files that are not in the folder, as MLflow's form of a model has them, too: where
-    #: the artifacts of that are, and the file's path there.
+    #: By path in the artifact, for files that are stored in MLflow's form of a model and not in the folder: where that model's
+    #: artifacts are, and the file's path there.
     shared: dict[str, tuple[str, str]] = attrs.Factory(dict)
     #: What a later release wrote and this one has no field for.
     extra: dict[str, Any] = attrs.Factory(dict)
@@ -87,7 +87,7 @@ def _is_written(field: attrs.Attribute[Any], value: Any) -> bool:
 
 
 def _text(plain: dict[str, Any]) -> str:
-    # Without the sign that ends a text where MLflow is asked whether it has this one.
+    # A search of MLflow's quotes the text with this character.
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).replace("'", "\\u0027")
 
 

@@ -1,7 +1,7 @@
 """Models as MLflow's own: a logged model with its flavor, a version in the Model Registry, aliases.
 
-A put that was interrupted may have got any distance: each step first looks for what an earlier attempt left,
-by the put's id in a tag that is set together with the thing itself.
+A put may have been interrupted after any step. So each step first looks for what an earlier attempt left, by the tag with
+the put's id, which MLflow sets together with the model.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ __all__ = ["Added", "Registry", "shared_paths"]
 _LOG = logging.getLogger("tracelet.mlflow")
 _PUT = "tracelet.put_id"
 _MODEL = "tracelet.model"
-#: The name of a model that was given none.
+#: The name of a model that the user gave no name.
 _MAIN = "model"
 _NOT_IN_ALIASES = re.compile(r"[^\w-]", re.ASCII)
 _NOT_IN_MODEL_NAMES = re.compile(r"[/:.%\"']")
-#: The Model Registry gives this alias itself, in any case.
+#: The Model Registry reserves this alias, in small letters and capitals.
 _RESERVED = "latest"
-#: Characters that its database takes, where that is one that minds: all of it is in the manifest.
+#: Characters that its database takes; SQLite takes more. The manifest has the whole text.
 _LONGEST_NAME, _LONGEST_DESCRIPTION = 256, 5000
-#: How it says that it is not there, or that a model cannot be in it.
+#: Its codes where there is no registry, or a model cannot be registered.
 _NO_REGISTRY = frozenset({"INVALID_PARAMETER_VALUE", "FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"})
-#: How it says that a registered model is another user's to change, or that somebody deleted it.
+#: Its codes where a registered model is another user's, or was deleted.
 _SOMEBODY_ELSES = frozenset({"PERMISSION_DENIED", "RESOURCE_DOES_NOT_EXIST"})
 
 
@@ -48,14 +48,14 @@ _SOMEBODY_ELSES = frozenset({"PERMISSION_DENIED", "RESOURCE_DOES_NOT_EXIST"})
 class Added:
     """What MLflow has of an artifact's models."""
 
-    #: By model: its id, and its name and version in the Model Registry, where it is there.
+    #: By model: its id, and its name and version in the Model Registry, if it is registered.
     models: dict[str, dict[str, str]]
-    #: By path in the artifact, for each file that MLflow's form of a model has, too: where it is, and its path there.
+    #: By path in the artifact, for each file that MLflow's form of a model has as well: where that is, and the path there.
     shared: dict[str, tuple[str, str]]
 
 
 def shared_paths(sealed: SealedArtifact) -> frozenset[str]:
-    """Return the paths of the files that MLflow's form of the artifact's models has, too."""
+    """Return the paths of the files that MLflow's form of the artifact's models has as well."""
     recipes = [read_recipe(folder) for folder in _rendered(sealed).values()]
     return frozenset(path for recipe in recipes for path in _shared(recipe, sealed.manifest))
 
@@ -66,18 +66,18 @@ class Registry:
     def __init__(
         self, client: MlflowClient, experiment: str, directory: Path, repository: Callable[[str], Repository]
     ) -> None:
-        """``directory`` is where temporary files may be, ``repository`` gives what stores the files of a model."""
+        """``directory`` is for temporary files. ``repository`` returns what stores the files of a model."""
         self._client = client
         self._experiment = experiment
         self._directory = directory
         self._repository = repository
-        #: Names of registered models that are models.
+        #: Names in the registry that are known to be models, and not prompts.
         self._models: set[str] = set()
 
     def add(self, sealed: SealedArtifact, home: Home, number: int, files: str, *, resumed: bool) -> Added:
-        """Log and register the models of an artifact, or its plain files, at ``files``, where it has none.
+        """Log and register the models of an artifact. Where it has none, register its plain files at ``files``.
 
-        ``resumed`` says that an earlier attempt may have done some of it.
+        With ``resumed`` an earlier attempt may have done a part of it.
         """
         manifest = sealed.manifest
         rendered = _rendered(sealed)
@@ -107,7 +107,7 @@ class Registry:
         return Added(found, shared)
 
     def name(self, models: Mapping[str, Mapping[str, str]], labels: Labels, number: int) -> None:
-        """Let aliases of the Model Registry point at an artifact's models; the exact label is a tag."""
+        """Set aliases of the Model Registry to an artifact's models. The exact label is a tag."""
         for model in models.values():
             if "name" not in model:
                 continue
@@ -120,7 +120,7 @@ class Registry:
             except MlflowException as error:
                 if code_of(error) not in _SOMEBODY_ELSES:
                     raise
-                _LOG.warning("%r version %s of the Model Registry does not get its names: %s", name, version, error)
+                _LOG.warning("%r version %s of the Model Registry does not get its aliases: %s", name, version, error)
 
     def remove(self, models: Mapping[str, Mapping[str, str]]) -> None:
         """Delete models that :meth:`add` made."""
@@ -131,9 +131,9 @@ class Registry:
                 _unless_missing(self._client.delete_logged_model, model["model_id"])
 
     def stand_in(self, stored: StoredArtifact, home: Home) -> str:
-        """Return the id of MLflow's model for files that have no form of MLflow's, where a run uses them.
+        """Return the id of a logged model that stands for an artifact of plain files, where a run uses the artifact.
 
-        It is one whose files are elsewhere, as MLflow calls it; the first run of an experiment that uses them makes it.
+        MLflow calls it external: its files are elsewhere. The first run of an experiment that uses the artifact makes it.
         """
         manifest = stored.manifest
         tags = {**self._tags(manifest, stored.number, ""), "mlflow.model.isExternal": "true"}
@@ -236,10 +236,10 @@ class Registry:
             if code_of(error) != "RESOURCE_ALREADY_EXISTS":
                 raise
             if name not in self._models:
-                # A prompt may have the name, and would get the model for its newest version: asked for as a model, it is none.
+                # A prompt of that name would take the model for its newest version. This request fails for a prompt.
                 self._client.get_registered_model(name)
         self._models.add(name)
-        # `models:/…` as the source would be looked up in MLflow's global state, which is not set here.
+        # The source is not `models:/…`: MLflow looks that up by its global state, which is not set here.
         made = self._client.create_model_version(
             name,
             source,
@@ -253,7 +253,7 @@ class Registry:
 
 
 def _rendered(sealed: SealedArtifact) -> dict[str, Path]:
-    """The models that have a form of MLflow's own, by name, the main one first."""
+    """Return the folders of the models that have a form of MLflow's own, by name, the main one first."""
     if sealed.rendered is None:
         return {}
     folders = {folder.name: folder for folder in sorted(sealed.rendered.iterdir()) if folder.is_dir()}
@@ -261,7 +261,7 @@ def _rendered(sealed: SealedArtifact) -> dict[str, Path]:
 
 
 def _shared(recipe: Recipe, manifest: Manifest) -> dict[str, str]:
-    """By path in the artifact: the path in MLflow's form of a model. What is large is not the artifact's own any more."""
+    """Return, by path in the artifact, the path in MLflow's form of a model. Large files are in the store, and left out."""
     own = {file.artifact_path for file in manifest.payload}
     return {path: name for name, path in recipe.shared.items() if path in own}
 
@@ -271,7 +271,7 @@ def _model_name(manifest: Manifest) -> str:
 
 
 def _registered_name(artifact: str, model: str, every: Iterable[str]) -> str:
-    """The first model of an artifact bears the artifact's name, others their own name besides."""
+    """Return the artifact's name for its first model, and that name with the model's for others."""
     return artifact if model == next(iter(every)) else f"{artifact}.{model}"[:_LONGEST_NAME]
 
 

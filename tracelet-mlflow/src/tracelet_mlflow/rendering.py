@@ -1,10 +1,9 @@
-"""MLflow's form of a live model, as far as it can be made in the user's process: the model's own files, no MLflow.
+"""Write MLflow's form of a live model in the user's process, without MLflow.
 
-MLflow promises to load what its earlier versions stored, so the layout of its flavors is stable, and it is
-written here by hand: importing MLflow would cost the user's process seconds and memory at the first model,
-and its ``save_model`` looks for the model's requirements with pip. A file that the artifact has, too, is taken
-from there, and stored once. What needs MLflow itself, ``MLmodel`` with the
-signature, is added at delivery, in the lane, by ``flavors.build``.
+MLflow promises to load what its earlier versions stored. So the layout of its flavors is stable, and it is written here by
+hand. To import MLflow would cost the user's process seconds and memory at the first model, and MLflow's ``save_model`` runs
+pip to find the model's requirements. A file that the artifact has as well is linked, and stored once. ``MLmodel`` with the
+signature needs MLflow itself: ``flavors.build`` adds it at delivery, in the lane.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ __all__ = ["render"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 _ENVIRONMENT_PACKAGES = ("numpy", "pandas")
-#: What wraps a torch module for one run of training, and where the module is in it.
+#: Classes that wrap a torch module for training, and the attribute in which the module is.
 _WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 
 
 def render(model: Any, info: ModelInfo, dest: Path) -> None:
-    """Write a model's files and the recipe for its ``MLmodel`` to ``dest``, an empty folder; it is empty again on errors.
+    """Write a model's files and the recipe for its ``MLmodel`` to ``dest``, an empty folder. On errors it is empty again.
 
-    Raises ``TypeError`` for a model that no flavor of MLflow fits.
+    Raises ``TypeError`` for a model for which MLflow has no flavor.
     """
     write = _WRITERS.get(info.framework)
     if write is None:
@@ -56,7 +55,7 @@ def render(model: Any, info: ModelInfo, dest: Path) -> None:
 
 
 def _pinned(*names: str) -> str:
-    """The requirement of the first of these distributions that is installed, or an empty text."""
+    """Return the requirement of the first of these distributions that is installed, or an empty text."""
     for name in names:
         try:
             return f"{name}=={importlib.metadata.version(name).partition('+')[0]}"
@@ -70,7 +69,7 @@ def _class_of(model: Any) -> str:
 
 
 def _take(info: ModelInfo, name: str, target: Path) -> str | None:
-    """Have the artifact's own file of a name in the payload, too; return its path in the artifact, where it has one."""
+    """Link the artifact's own file of a name into the payload. Return its path in the artifact, or None."""
     path = next((path for path in info.files if path.endswith(f"/{name}")), None)
     if path is not None:
         _link(info.files[path], target)
@@ -142,9 +141,9 @@ def _lightgbm(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
 
 
 def _dump_estimator(model: Any, folder: Path, known: tuple[str, ...], *, is_there: bool = False) -> dict[str, Any]:
-    """Store an estimator by skops where it can hold all of it, else by cloudpickle, as MLflow does on request.
+    """Store an estimator with skops if that can hold all of it, else with cloudpickle.
 
-    ``is_there`` says that skops has stored it already.
+    With ``is_there`` skops has stored it already.
     """
     try:
         skops = importlib.import_module("skops.io")
@@ -164,7 +163,7 @@ def _dump_estimator(model: Any, folder: Path, known: tuple[str, ...], *, is_ther
 
 
 def _pytorch(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
-    """By cloudpickle, with or without an example: MLflow's other form, ``pt2``, fixes the shapes of its inputs."""
+    """Store a module with cloudpickle. MLflow's other form, ``pt2``, fixes the shapes of the inputs."""
     torch = importlib.import_module("torch")
     pickling = "mlflow.pytorch.pickle_module"
     while attribute := _WRAPPERS.get(type(model).__name__):
@@ -179,7 +178,7 @@ def _pytorch(model: Any, folder: Path, info: ModelInfo) -> dict[str, Any]:
     else:
         cloudpickle = importlib.import_module("cloudpickle")
         module: Any = ModuleType(cloudpickle.__name__)
-        # torch makes a class of its own from the module's Pickler, and cloudpickle's is called otherwise.
+        # torch derives a class from the module's `Pickler`, and cloudpickle's has another name.
         module.Pickler, module.dump, module.dumps = cloudpickle.CloudPickler, cloudpickle.dump, cloudpickle.dumps
         torch.save(model, data / "model.pth", pickle_module=module)
     conf = {"model_data": "data", "pytorch_version": str(torch.__version__), "code": None}

@@ -1,4 +1,4 @@
-"""The MLflow run that belongs to one of Tracelet's runs: found, attached to, or made; and ended by who made it."""
+"""Find, attach to or make the MLflow run of each of Tracelet's runs. Only the process that made a run ends it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 __all__ = ["Home", "Runs"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
-#: On each MLflow run: the id of Tracelet's run, for people and for MLflow's search.
+#: Tag of each MLflow run: the id of Tracelet's run, for people and for MLflow's search.
 RUN_TAG = "tracelet.run_id"
-#: On each MLflow run that was made here: the user's process that it was made for. Its lane may be another one by the end.
+#: Tag of each MLflow run that was made here: the user's process that it was made for. Several lanes may serve that process.
 _PROCESS_TAG = "tracelet.process"
-#: On each that takes the place of others, which somebody deleted: theirs.
+#: Tag of each MLflow run that takes the place of deleted ones: their ids.
 _INSTEAD_TAG = "tracelet.instead_of"
 _NOTE = "mlflow.note.content"
-#: So many MLflow runs of one of Tracelet's may be deleted, one after the other.
+#: How many MLflow runs of one run of Tracelet's may be deleted, one after the other.
 _MOST_DELETED = 20
 
 
@@ -38,7 +38,7 @@ class Home:
     run_id: str
     experiment_id: str
     artifact_uri: str
-    #: Whether it was made for the user's process that this one works for, and so ends with it.
+    #: Whether it was made for the user's process that this lane serves. Then it ends with that process.
     ours: bool
 
     @property
@@ -50,14 +50,14 @@ class Home:
 class Runs:
     """The MLflow runs of one experiment that this process puts artifacts into.
 
-    MLflow takes files into a run that somebody deleted, and its ``gc`` removes them with it. What belongs to such a run
-    goes to one that takes its place, and names it.
+    MLflow accepts files for a deleted run, and its ``gc`` removes them with the run. So artifacts of a deleted run go to
+    another run, which takes its place and names it.
     """
 
     def __init__(
         self, client: MlflowClient, index: Index, experiment: str, sdk: dict[str, Any], location: str | None
     ) -> None:
-        """``sdk`` is what the plugin's context found in the user's process, ``location`` is for a new experiment's files."""
+        """``sdk`` is what the plugin's context found in the user's process. ``location`` is where a new experiment's files go."""
         self._location = location
         self._client = client
         self._index = index
@@ -67,18 +67,18 @@ class Runs:
         self._homes: dict[str, tuple[RunInfo, Home]] = {}
 
     def home(self, run: RunInfo) -> Home:
-        """Return the MLflow run of one of Tracelet's runs as it is now; it is made where there is none, or none any more."""
+        """Return the MLflow run of one of Tracelet's runs as it is now. It is made where there is none, or it was deleted."""
         known = self._homes.get(run.id)
         home = None if known is None else self._standing(known[1].run_id)
         if home is None:
-            # One that was deleted is nobody's to end.
+            # A deleted run need not be ended.
             self._homes.pop(run.id, None)
             home = self._found(run)
         self._homes[run.id] = run, home
         return home
 
     def end(self, *, failed: bool) -> None:
-        """End the runs that were made for this process. ``failed`` is about the last one: others only had something to deliver."""
+        """End the runs that were made for this process. ``failed`` is about the last one: others only got deliveries."""
         homes = [self._homes[key] for key in sorted(self._homes, key=lambda key: self._homes[key][0].started_at)]
         self._homes.clear()
         for number, (_, home) in enumerate(homes, 1):
@@ -90,12 +90,12 @@ class Runs:
         try:
             self._client.set_terminated(home.run_id, status)
         except MlflowException:
-            # Nobody needs to end what was deleted.
+            # A deleted run need not be ended.
             if self._standing(home.run_id) is not None:
                 raise
 
     def _found(self, run: RunInfo) -> Home:
-        """The run that is known for one of Tracelet's, or the one that takes its place; both may have to be made."""
+        """Return the run that the index has, or the one that takes its place. Either may have to be made."""
         deleted: list[str] = []
         for name in (run.id, *(f"{run.id}-{number}" for number in range(2, _MOST_DELETED))):
             owner = self._index.run_of(name) or self._new(run, name, deleted)
@@ -103,13 +103,15 @@ class Runs:
             if home is not None:
                 if deleted:
                     told = ", ".join(deleted)
-                    _LOG.warning("%s was deleted in MLflow: what belongs to that run goes to the run %s.", told, owner)
+                    _LOG.warning("%s was deleted in MLflow: artifacts of that run go to the run %s.", told, owner)
                 return home
             deleted.append(owner)
-        raise BackendError(f"{len(deleted)} runs in MLflow of one run were deleted, the last is {deleted[-1]}.")
+        raise BackendError(
+            f"the MLflow runs of one run were deleted {len(deleted)} times, the last is {deleted[-1]}: leave the next one there."
+        )
 
     def _new(self, run: RunInfo, name: str, deleted: list[str]) -> str:
-        """Attach to the user's run, or make one; return the id of the one that is known under a name from now on."""
+        """Attach to the user's run, or make one. Return the run that the index has under that name from now on."""
         users = None if deleted else self._users(run)
         home = users or self._make(run, deleted)
         owner = self._index.claim_run(name, home.run_id)
@@ -121,9 +123,9 @@ class Runs:
         return owner
 
     def _standing(self, run_id: str) -> Home | None:
-        """A run as it is now; None where it was deleted, or is not in this MLflow.
+        """Return a run as it is now; None where it was deleted, or is not in this MLflow.
 
-        Raises :class:`~tracelet.NewerFormat` for one that a later release keeps its notes on.
+        Raises :class:`~tracelet.NewerFormat` where a later release set Tracelet's tags on it.
         """
         try:
             run = self._client.get_run(run_id)
@@ -137,7 +139,7 @@ class Runs:
         return _home(run, ours=run.data.tags.get(_PROCESS_TAG) == self._process)
 
     def _users(self, run: RunInfo) -> Home | None:
-        """The run that is active in the user's process, where it is one of that process's own runs that begins.
+        """Return the run that is active in the user's process, if Tracelet's run began in that process.
 
         It may be in another MLflow than the one that TRACELET_MLFLOW_TRACKING_URI names.
         """

@@ -1,4 +1,4 @@
-"""The schema of what Tracelet writes into MLflow, by which a reader knows what a later release wrote."""
+"""The schema number of what Tracelet writes into MLflow. By it a reader knows what a later release wrote."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tracelet.plugin import check_schema
 
 __all__ = ["SCHEMA", "SCHEMA_TAG", "check_tags"]
 
-#: Of the index, of records, of tags and of models that wait, all of which grow together.
+#: One number for the index, records, tags and models that wait: they grow together.
 SCHEMA = 1
-#: Where it is among the tags of an experiment, a run or a model.
+#: The tag that holds it, of an experiment, a run or a model.
 SCHEMA_TAG = "tracelet.schema"
 
 
 def check_tags(tags: Mapping[str, str], what: str) -> None:
-    """Check the schema of what has these tags; without that tag it is 1.
+    """Check the schema among tags. Without the tag it is 1.
 
     Raises :class:`~tracelet.NewerFormat` where a later release set them, and :class:`~tracelet.IntegrityError` where the tag
     is no number.
