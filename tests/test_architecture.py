@@ -226,7 +226,7 @@ def users_of(*modules: str) -> set[str]:
 
 
 def test_threads_processes_and_entry_points_have_one_owner_each() -> None:
-    assert users_of("subprocess") == {"core/lanes/lane.py"} | {
+    assert users_of("subprocess") == {"core/lanes/worker_process.py"} | {
         path for path in users_of("subprocess") if "testing/" in path
     }
     threading = {package(CORE / path) for path in users_of("threading") if path.startswith("core/")}

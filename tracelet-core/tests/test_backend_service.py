@@ -11,7 +11,7 @@ from making import settle, write
 
 from tracelet.builtin.local import LocalBackend
 from tracelet.core.lanes.backend_service import BackendService
-from tracelet.core.lanes.lane import error_from_wire, error_to_wire
+from tracelet.core.lanes.wire import error_from_wire, error_to_wire
 from tracelet.core.system.files import FileChanged, stamp
 from tracelet.exceptions import IntegrityError
 from tracelet.plugin import (

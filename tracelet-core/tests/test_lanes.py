@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,11 @@ import pytest
 from pacing import pace
 from watching import Scripted, beside, lane_processes
 
+import tracelet
 from tracelet import ArtifactType, BackendError, BackendUnavailable, Experiment, TraceletArtifact, TraceletError
-from tracelet.core.lanes import lane as lane_module
-from tracelet.core.lanes.lane import Lane, LaneState, open_lane
+from tracelet.core.lanes import process_lane, worker_process
+from tracelet.core.lanes.lane import Lane, open_lane
+from tracelet.core.lanes.state import LaneState
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
 from tracelet.settings import load_plugin
@@ -313,6 +316,26 @@ def test_a_file_in_the_users_folder_does_not_stand_in_for_a_module(scripted: Scr
     assert done.stdout == "<LogResults scripted: v0>\n"
 
 
+def test_a_lanes_process_runs_the_tracelet_of_the_program(scripted: Scripted, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(tracelet.__file__).parent, copy / "tracelet", ignore=shutil.ignore_patterns("__pycache__"))
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import sys\nsys.path.insert(0, {str(copy)!r})" + PROGRAM + "exp.log_artifact(artifact)\ninput()",
+        ],
+        stdin=subprocess.PIPE,
+    ) as program:
+        while not scripted.calls("put") and program.poll() is None:
+            time.sleep(0.02)
+        (pid,) = set(scripted.calls("put"))
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        program.communicate(b"\n")
+    (path,) = (variable for variable in variables if variable.startswith(b"PYTHONPATH="))
+    assert path.removeprefix(b"PYTHONPATH=").split(b":")[0] == os.fsencode(copy)
+
+
 @pytest.mark.parametrize("misdeed", ["sleep 1", "hang"])
 def test_when_the_program_is_killed_its_lane_finishes_in_hand_and_ends(
     scripted: Scripted, experiment: Make, misdeed: str
@@ -413,7 +436,7 @@ def test_an_answer_without_end_ends_the_lane(
 ) -> None:
     exp = experiment()
     exp.log_artifact(artifact())
-    monkeypatch.setattr(lane_module, "_LONGEST", 10)
+    monkeypatch.setattr(worker_process, "_LONGEST", 10)
     with pytest.raises(BackendUnavailable, match="wrote something else than an answer"):
         exp.list_artifacts()
 
@@ -429,7 +452,7 @@ def test_what_does_not_fit_into_the_pipe_at_once_arrives_whole(scripted: Scripte
 def test_a_delivery_without_a_limit_goes_on_for_as_long_as_bytes_move(
     scripted: Scripted, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "_STALL", 0.5)
+    monkeypatch.setattr(process_lane, "_STALL", 0.5)
     lane = scripted_lane(home)
     lane.open(20.0)
     scripted.told(find="busy 12")
@@ -556,4 +579,4 @@ def test_what_cannot_be_sent_to_the_dead_is_not_sent() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb", buffering=0) as stdin:
-        assert lane_module._send(stdin, b"a request") == b""
+        assert worker_process._send(stdin, b"a request") == b""

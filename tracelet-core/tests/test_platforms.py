@@ -223,21 +223,22 @@ class TestALane:
 
 #: A stall of a second.
 HURRY = """
-from tracelet.core.lanes import lane as lane_module
-lane_module._STALL = 1.0
+from tracelet.core.lanes import process_lane
+process_lane._STALL = 1.0
 script = Path(os.environ["TRACELET_SCRIPTED_PLACE"], "script")
 """
 
 ASK = (
     HURRY
     + """
+from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import BackendUnavailable
 from tracelet.settings import load_plugin
 
 spec = registry().backends.get("scripted")
-lane = lane_module.open_lane(spec, "trials", load_plugin(spec.settings, "scripted"), BackendContext(Path(".tracelet").absolute()))
+lane = open_lane(spec, "trials", load_plugin(spec.settings, "scripted"), BackendContext(Path(".tracelet").absolute()))
 lane.open(120.0)
 script.write_text(json.dumps({"find": "busy 30"}))
 began = time.monotonic()

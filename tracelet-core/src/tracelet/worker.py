@@ -23,8 +23,8 @@ from typing import IO, Any
 
 from tracelet.core.artifacts.plain import converter
 from tracelet.core.lanes.backend_service import BackendService
-from tracelet.core.lanes.lane import error_to_wire, operation
 from tracelet.core.lanes.progress import beat_line
+from tracelet.core.lanes.wire import error_to_wire, operation
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.registry import registry

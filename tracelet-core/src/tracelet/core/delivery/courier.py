@@ -19,7 +19,8 @@ from tracelet.core.delivery.lineage import Lineage
 from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
 from tracelet.core.delivery.uses import Use
-from tracelet.core.lanes.lane import Lane, LaneState
+from tracelet.core.lanes.lane import Lane
+from tracelet.core.lanes.state import LaneState
 from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.system.files import FileChanged
 from tracelet.core.system.processes import current
