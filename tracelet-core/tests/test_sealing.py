@@ -21,7 +21,8 @@ from making import elsewhere, full_disk, settle, write
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
 from tracelet.core.plugins.registry import SpecSet, registry
 from tracelet.core.sealing.draft import Draft
-from tracelet.core.sealing.seal import finish, prepare
+from tracelet.core.sealing.finish import finish
+from tracelet.core.sealing.prepare import prepare
 from tracelet.core.storage.blob_store import LocalStore, open_store
 from tracelet.core.system import files as files_module
 from tracelet.core.system.files import FileChanged

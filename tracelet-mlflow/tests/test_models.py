@@ -345,7 +345,8 @@ import attrs
 from sklearn.linear_model import LinearRegression
 from tracelet import ArtifactType, TraceletArtifact
 from tracelet.core.plugins.registry import registry
-from tracelet.core.sealing.seal import finish, prepare
+from tracelet.core.sealing.finish import finish
+from tracelet.core.sealing.prepare import prepare
 from tracelet.core.lanes.backend_service import Service
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.plugin import BackendContext, Labels, RunInfo

@@ -11,7 +11,8 @@ from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import SealedArtifact
-from tracelet.core.sealing.seal import finish, prepare
+from tracelet.core.sealing.finish import finish
+from tracelet.core.sealing.prepare import prepare
 from tracelet.core.storage.blob_store import LocalStore
 
 __all__ = ["ODD_PATHS", "Samples"]

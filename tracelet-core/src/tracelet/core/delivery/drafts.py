@@ -11,7 +11,7 @@ import attrs
 
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.delivery.outbox import DraftFile, Outbox, Parcel
-from tracelet.core.sealing.seal import finish
+from tracelet.core.sealing.finish import finish
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.processes import ProcessId, current
@@ -56,7 +56,7 @@ def seal_draft(
 
     The draft goes when the last one is there. Nothing happens where it is of another ``session``, which goes on, or
     another process is on it, or was. Doing it again after a crash makes the same deliveries.
-    Raises as :func:`tracelet.core.sealing.seal.finish` does.
+    Raises as :func:`tracelet.core.sealing.finish.finish` does.
     """
     found = outbox.take_draft(path, session)
     if found is None:

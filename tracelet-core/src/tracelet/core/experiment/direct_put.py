@@ -24,7 +24,7 @@ from tracelet.core.experiment.submissions import Submissions
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.versions import Labels, RunInfo
-from tracelet.core.sealing.seal import finish
+from tracelet.core.sealing.finish import finish
 from tracelet.core.system.files import FileChanged
 from tracelet.core.system.threads import when_all
 from tracelet.exceptions import BackendError

@@ -13,8 +13,8 @@ from tracelet.core.experiment.run_inputs import RunInputs
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.versions import RunInfo
 from tracelet.core.sealing.draft import Draft
+from tracelet.core.sealing.prepare import prepare
 from tracelet.core.sealing.route import backends_for
-from tracelet.core.sealing.seal import prepare
 from tracelet.core.system.files import FileChanged
 from tracelet.exceptions import ArtifactError
 
