@@ -231,8 +231,10 @@ def test_a_name_whose_schema_somebody_has_changed_is_no_version(
         {"place": {}},
         {"place": {"kind": "artifacts", "task": "", "project": "", "blobs": [{"uri": 1}]}},
         {"place": {"kind": "artifacts", "task": "", "project": "", "blobs": [], "keys": "net"}},
+        {"whole": "elsewhere"},
+        {"manifest": None, "aside": {"uri": 1}},
     ],
-    ids=["zero", "true", "text", "no-place", "half-a-blob", "no-list"],
+    ids=["zero", "true", "text", "no-place", "half-a-blob", "no-list", "no-blob", "half-aside"],
 )
 def test_a_record_that_somebody_has_changed_is_told_of_and_the_others_are_given(
     hands: Hands, server: ClearmlServer, experiment: str, two: list[StoredArtifact], change: dict[str, Any]

@@ -1,8 +1,8 @@
 """The plugin: what the user's process loads. Only the lane's process imports ClearML.
 
 ==================  ===================================================================
-``connection``      the user's configuration, online or offline, the log in
-``transport``       HTTP: deadlines, and an end to the SDK's endless retries
+``connection``      configuration, online or offline, HTTP sessions, the log in
+``deadlines``       a deadline for each whole HTTP request
 ``api``             requests to the API server
 ``errors``          ClearML's errors as Tracelet's
 ``backend``         what core calls

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
 from clearml.backend_api import Session
@@ -18,6 +17,7 @@ from tracelet.exceptions import (
     BackendError,
     BackendUnavailable,
     IntegrityError,
+    NewerFormat,
     TraceletError,
     VersionConflict,
 )
@@ -254,15 +254,16 @@ class ClearmlBackend:
             blob = Blob(uri, note.stat().st_size, hash_blob(note), ())
             rollback.add(lambda: remove(blob))
             blob = attrs.evolve(blob, uri=upload(note, uri))
-        return Body(attrs.evolve(place, blobs=(), keys=()).to_plain(), whole=attrs.asdict(blob))
+        return Body(attrs.evolve(place, blobs=(), keys=()).to_plain(), whole=blob)
 
     @contextlib.contextmanager
     def _giving_up(self, claim: Claim, rollback: Rollback) -> Iterator[None]:
-        """If the block fails for good, take back what was stored, and the claim. Otherwise the next attempt uses both."""
+        """If the block fails for good, take back the claim and what was stored. Otherwise the next attempt uses both."""
         try:
             yield
         except (FileChanged, OSError, TraceletError, ValueError) as error:
-            if isinstance(error, NumberTaken) or not (isinstance(error, BackendError) and error.retryable):
+            passes = isinstance(error, NewerFormat) or (isinstance(error, BackendError) and error.retryable)
+            if isinstance(error, NumberTaken) or not passes:
                 self._give_up(claim, rollback)
             raise
 
@@ -298,11 +299,11 @@ class ClearmlBackend:
             raise IntegrityError("a record in ClearML has no manifest.")
         return Manifest.from_json(self._beside(body.aside))
 
-    def _beside(self, blob: Mapping[str, Any]) -> bytes:
+    def _beside(self, blob: Blob) -> bytes:
         """Download the text, or the manifest, that a record names."""
         with scratch_folder(self._directory) as scratch:
             target = scratch / "tracelet.json"
-            download(Blob.from_plain({**blob, "paths": ()}), target)
+            download(blob, target)
             return target.read_bytes()
 
     def _found(self, stored: StoredArtifact) -> Record:

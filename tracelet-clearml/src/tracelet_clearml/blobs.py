@@ -24,11 +24,11 @@ from clearml.storage import helper as storage_helper
 
 from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError, TraceletError
 from tracelet.plugin import ArtifactFile, FileChanged, Manifest, copy_blob, hash_blob, make_folder, redact, target_path
+from tracelet_clearml.connection import check_reachable
 from tracelet_clearml.errors import ServerUnavailable
 from tracelet_clearml.names import file_name
 from tracelet_clearml.records import Blob
 from tracelet_clearml.runs import RunTask
-from tracelet_clearml.transport import check_reachable
 
 __all__ = [
     "Rollback",

@@ -16,12 +16,12 @@ from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.plugin import FileChanged, Manifest, SealedArtifact, target_path
 from tracelet_clearml.api import Api
 from tracelet_clearml.blobs import Rollback, Uploads, remove, scratch_folder, stage
+from tracelet_clearml.connection import thread_errors
 from tracelet_clearml.display import VersionName, shown_metadata, shown_text
 from tracelet_clearml.errors import ServerUnavailable
 from tracelet_clearml.names import entity_name
 from tracelet_clearml.records import Blob, Place, has_mark, mark, marks
 from tracelet_clearml.runs import RunTask
-from tracelet_clearml.transport import thread_errors
 
 __all__ = ["Datasets", "Parent"]
 

@@ -67,8 +67,8 @@ def refused(endpoint: str, status: int, code: int, message: str) -> TraceletErro
     said = f"{endpoint} answered {status}/{code}: {message[:_LONGEST]}"
     if (status, code) == _PUBLIC:
         return BackendAuthError(
-            "ClearML lets nobody store anything in a public project: choose another name for the experiment, or have the "
-            f"project made private. ClearML said: {said}"
+            "ClearML lets nobody store anything in a project that is public: choose another name for the experiment, or have "
+            f"the project made private. ClearML said: {said}"
         )
     if status in {401, 403}:
         return BackendAuthError(f"ClearML refuses the credentials: {_CREDENTIALS} ClearML said: {said}")
@@ -76,16 +76,16 @@ def refused(endpoint: str, status: int, code: int, message: str) -> TraceletErro
         return BackendUnavailable(f"ClearML's server failed. It said: {said}")
     if status == 400 and code in _INVALID and endpoint.startswith(_BY_NAME):
         return ArtifactError(
-            "ClearML refuses the experiment's name: choose another one, or fewer levels ('/') in it. "
+            "ClearML refuses the experiment's name: choose another name, or fewer levels ('/') in it. "
             f"ClearML said: {said}"
         )
     if status == 400 and code in _INVALID:
         return BackendError(
-            "ClearML refuses a request of tracelet-clearml's, which is no fault of the artifact's. The artifact is kept, "
-            f"and sent again. Please report it with what ClearML said: {said}"
+            "ClearML refuses a request of tracelet-clearml's, which is no fault of the artifact's: it is kept, and "
+            f"sent again. Please report this with what ClearML said: {said}"
         )
     if status == 400 and code in _STATUS:
-        return WrongStatus(f"ClearML does not let anybody change the task in its present status. It said: {said}")
+        return WrongStatus(f"ClearML does not let the task be changed in its present status. It said: {said}")
     return BackendError(f"ClearML refused the request: {said}")
 
 

@@ -43,7 +43,7 @@ class Blob:
     size_bytes: int = attrs.field(validator=attrs.validators.instance_of(int))
     #: The digest of the stored file, which may be a zip.
     sha256: str = attrs.field(validator=attrs.validators.instance_of(str))
-    paths: tuple[str, ...] = attrs.field(converter=_texts)
+    paths: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     zipped: bool = False
 
     @classmethod
@@ -99,9 +99,9 @@ class Body:
     place: dict[str, Any]
     manifest: dict[str, Any] | None = None
     #: The blob that holds the manifest, in a record of an earlier release.
-    aside: dict[str, Any] | None = None
+    aside: Blob | None = None
     #: The blob that holds all of this text, if that is long. The place then has no blobs and keys.
-    whole: dict[str, Any] | None = None
+    whole: Blob | None = None
 
     @property
     def text(self) -> str:
@@ -120,7 +120,8 @@ class Body:
         try:
             data = json.loads(text)
             check_schema(data, SCHEMA, "a record in ClearML")
-            return cls(dict(data["place"]), data.get("manifest"), data.get("aside"), data.get("whole"))
+            blobs = {key: Blob.from_plain(data[key]) for key in ("aside", "whole") if data.get(key) is not None}
+            return cls(dict(data["place"]), data.get("manifest"), **blobs)
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise IntegrityError(f"a record in ClearML was changed, and cannot be read: {error}") from error
 
