@@ -411,10 +411,10 @@ class SeesThings(LocalBackend):
         return next(iter(self.list(name=None, type=None)), None)
 
 
-class SaysItRecordsInputs(LocalBackend):
+class HidesThatItRecordsInputs(LocalBackend):
     """test_declared_capabilities_are_the_implemented_ones"""
 
-    record_input = None
+    undeclared = Capability.INPUTS
 
 
 class Threadbare(LocalBackend):
@@ -861,8 +861,19 @@ def _open(kind):
     return lambda experiment, settings, context: kind(context.directory / "local", experiment)
 
 
+METHODS = {
+    Capability.ALIASES: "relabel",
+    Capability.INPUTS: "record_input",
+    Capability.DELETE: "delete",
+    Capability.COLLECT: "collect",
+}
+
+
 def _spec(kind):
-    capabilities = {Capability.ALIASES, Capability.INPUTS, Capability.DELETE, Capability.COLLECT}
+    # What a backend declares and lacks is refused when it is opened.
+    capabilities = {one for one, method in METHODS.items() if getattr(kind, method)} - {
+        getattr(kind, "undeclared", None)
+    }
     return BackendSpec(
         name=_name(kind),
         open=_open(kind),
