@@ -1,4 +1,4 @@
-"""Aim for Tracelet: what the user's process loads of it. Aim itself is imported by the lane alone."""
+"""The plugin for Aim. Only this module is loaded in the user's process; Aim itself is imported in the lane."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["AimSettings", "tracelet_backends"]
 
 
 def _live_run() -> str:
-    """The hash of the run that the user's own code opened last and has not closed, or an empty text."""
+    """Return the hash of the run that the user's own code opened last and has not closed, or an empty text."""
     cleanup, runs = sys.modules.get("aim.ext.cleanup"), sys.modules.get("aim.sdk.run")
     known = getattr(getattr(cleanup, "AutoClean", None), "_finalizers", None)
     kind = getattr(runs, "BasicRun", None)
@@ -33,7 +33,7 @@ def _live_run() -> str:
 
 
 def _context() -> dict[str, Any]:
-    """Where the user's program is, for that decides which repo Aim takes, and the run that it has open."""
+    """Return the program's working directory, by which Aim finds its repo, and the run that the program has open."""
     return {"folder": str(Path.cwd()), "run": _live_run()}
 
 
@@ -48,7 +48,7 @@ def _open(experiment: str, settings: AimSettings, context: BackendContext) -> Ai
     return open_backend(experiment, settings, context)
 
 
-#: For the lane's process, where the user has not set them: what fails is tried again by core, not for minutes by boto.
+#: Set in the lane's process where the user has not set them: core tries again, so boto need not for minutes.
 _ENVIRON = {"AWS_MAX_ATTEMPTS": "2", "AWS_RETRY_MODE": "standard"}
 
 
@@ -61,7 +61,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             open=_open,
             settings=AimSettings,
             context=_context,
-            # On disk they are; behind a server, which has no compare-and-swap, writers take turns by a lease.
+            # True on disk. A server has no compare-and-swap, so writers behind one take turns by a lease.
             atomic_versions=False,
             capabilities=frozenset({Capability.ALIASES, Capability.INPUTS, Capability.DELETE, Capability.COLLECT}),
             environ=_ENVIRON,

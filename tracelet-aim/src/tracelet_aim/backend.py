@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AimBackend", "open_backend"]
 
-#: Files, and bytes in them, that are stored in less time than a catalogue is opened in.
+#: Files, and bytes in them, that are stored faster than a catalogue is opened.
 _FEW, _SMALL = 10, 1_000_000
 
 
@@ -54,7 +54,7 @@ class AimBackend:
         self._is_known = self._is_begun = False
 
     def start(self, run: RunInfo) -> None:
-        """See :class:`~tracelet.plugin.Backend`. Aim's run is made when there is something to put into it."""
+        """See :class:`~tracelet.plugin.Backend`. Aim's run is made with the first put."""
         self._run = run
 
     def stop(self, *, failed: bool) -> None:
@@ -89,13 +89,13 @@ class AimBackend:
         return self._stored(made)
 
     def _is_quick(self, sealed: SealedArtifact, storage: Storage) -> bool:
-        """Whether the others can as well wait until all is stored: opening the catalogue twice would take longer."""
+        """Whether to keep the catalogue open during the upload. Others wait then, but to open it twice would take longer."""
         payload = sealed.manifest.payload
         here = isinstance(self._place, DiskPlace) and isinstance(storage, FolderStorage)
         return here and len(payload) <= _FEW and sum(file.size_bytes for file in payload) <= _SMALL
 
     def _store(self, sealed: SealedArtifact, entry: Entry, storage: Storage, run: AimRun) -> None:
-        """Store everything but the record that makes the version exist, or nothing."""
+        """Store the files and what Aim shows of them, without the record that makes the version exist. On errors, undo it."""
         try:
             storage.upload(entry.record.folder, sealed)
             run.show(sealed, entry, self._shown(entry.record), storage.uri, track=self._settings.track_media)
@@ -104,9 +104,9 @@ class AimBackend:
             raise
 
     def _commit(self, tree: Tree, entry: Entry, storage: Storage) -> tuple[Entry, list[Entry | None]]:
-        """Make the version exist; return it, or the one that has its label, and those that lost an alias to it.
+        """Make the version exist. Return it, or the one that has its label, and the versions that lost an alias to it.
 
-        What fails here is not undone: the answer may be lost that says that the version exists.
+        A failure is not undone here: the version may exist, and only the answer be lost.
         """
         name = entry.record.manifest.name
         before = index.owners(tree, name, entry.aliases)
@@ -154,7 +154,7 @@ class AimBackend:
         self._runs.of(self._begun()).use(stored.manifest.name, stored.version, stored.manifest.digest)
 
     def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`. Its bytes are its own, and go with it."""
+        """See :class:`~tracelet.plugin.Deletes`. The version shares its bytes with no other, and they are deleted."""
         record = _record(stored)
         with self._writing() as tree:
             index.forget(tree, record.manifest.name, stored.number)
@@ -196,12 +196,12 @@ class AimBackend:
         return self._run
 
     def _undo(self, storage: Storage, entry: Entry) -> None:
-        """Clear away what a put that did not succeed has left; the reason is told, and not what else fails."""
+        """Remove what a failed put has left. Errors are dropped here: the reason of the failure is raised."""
         try:
             storage.remove(entry.record.folder, entry.record.manifest)
             self._runs.remove(entry)
         except BackendError:
-            return  # collect() finds it, and it is in nobody's way
+            return  # collect() removes it later, and nothing finds it
 
     def _renote(self, entries: Collection[Entry | None]) -> None:
         for entry in entries:
@@ -229,14 +229,14 @@ class AimBackend:
 
             return BucketStorage(base, self._scratch)
         raise IntegrityError(
-            f"Aim's repo {self._place.shown} keeps bytes at {base!r}, which is no place: it was changed."
+            f"Aim's repo {self._place.shown} says that bytes are at {base!r}, which is no address of a store: it was changed."
         )
 
     def _storage_to_write(self, run_hash: str) -> tuple[Storage, str | None]:
         base = self._settings.artifacts_uri.rstrip("/") or None
         if (base is None or base.startswith("file:")) and not self._shares_files(run_hash):
             raise BackendError(
-                f"{self._place.shown} is on another machine, which would never see bytes in a folder of this one: set "
+                f"{self._place.shown} is on another machine, which does not see the folders of this one: set "
                 "TRACELET_AIM_ARTIFACTS_URI to s3://…, or to a folder that all machines mount, with "
                 "TRACELET_AIM_SHARED_FILES=true. Until then the delivery waits."
             )
@@ -246,7 +246,7 @@ class AimBackend:
         own = record.base is None or record.base == self._settings.artifacts_uri.rstrip("/")
         if not own and str(record.base).startswith("file:") and not self._shares_files(record.run):
             raise BackendError(
-                f"{self._place.shown} says that bytes are in {record.base}, a folder of whoever logged them. Where this "
+                f"{self._place.shown} says that bytes are in {record.base}, a folder of the machine that logged them. If this "
                 "machine mounts it, and you trust the server, set TRACELET_AIM_SHARED_FILES=true.",
                 retryable=False,
             )
@@ -257,7 +257,7 @@ class AimBackend:
 
 
 def _record(stored: StoredArtifact) -> Record:
-    """Read the locator: it was on the way through other processes."""
+    """Read the locator, which has come through other processes."""
     found: dict[str, Any] = stored.locator
     base = found["base"]
     return Record(
@@ -269,7 +269,7 @@ def _record(stored: StoredArtifact) -> Record:
 
 
 def open_backend(experiment: str, settings: AimSettings, context: BackendContext) -> AimBackend:
-    """Open an experiment's artifacts in the repo that the settings or, without any, Aim itself would choose."""
+    """Open an experiment's artifacts, in the repo that the settings name or Aim itself chooses."""
     here = str(context.sdk.get("folder") or Path.cwd())
     place: Place
     if settings.repo.startswith("aim://"):

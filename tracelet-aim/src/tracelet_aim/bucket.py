@@ -1,4 +1,4 @@
-"""Versions' bytes in a bucket, through Aim's own artifact storage."""
+"""The bytes of versions in a bucket, through Aim's own artifact storage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["BucketStorage"]
 T = TypeVar("T")
 
 _THREADS = 8
-#: Seconds to connect, and of silence, each tried twice: what hangs is told before core ends the lane for it.
+#: Seconds to connect, and to wait for data, each tried twice. So a hang is an error before core ends the lane.
 _LIMITS = {"connect_timeout": 5, "read_timeout": 12}
 #: ``An error occurred (AccessDenied) when calling …``, as botocore says it.
 _CODE = re.compile(r"\((\w+)\) when calling")
@@ -46,15 +46,15 @@ _CLOSED = frozenset({"401", "403", "AccessDenied", "ExpiredToken", "InvalidAcces
     {"SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
 )
 
-# Aim's own way to say how its storage connects; boto's limits are a minute, and no variable changes them.
+# Aim's own way to configure its storage. boto's limits are a minute, and no variable changes them.
 S3ArtifactStorage_clientconfig(config=_LIMITS)
 
 
 class BucketStorage:
-    """Objects under ``<uri>/<run>/<name>/v3/``. Nothing returns before the bucket has answered."""
+    """Objects under ``<uri>/<run>/<name>/v3/``. Every method waits for the bucket's answer."""
 
     def __init__(self, uri: str, scratch: Path) -> None:
-        """``scratch`` is a folder for a manifest that is on its way."""
+        """``scratch`` is a folder for temporary files."""
         self.uri = uri.rstrip("/")
         self._scratch = scratch
 
@@ -68,7 +68,7 @@ class BucketStorage:
         def one(file: ArtifactFile) -> None:
             source = sealed.sources[file.artifact_path]
             name = f"{folder}/{object_name(file.artifact_path)}"
-            # Without `block` Aim uploads on a thread that the end of the program cuts off, and says nothing.
+            # Without `block` Aim uploads on a thread that ends with the program, and reports nothing.
             with still_there(source):
                 store.upload_artifact(str(source), name, block=True)
                 _check_unchanged(source, file, sealed.stamps.get(file.artifact_path))
@@ -92,7 +92,7 @@ class BucketStorage:
             fetched = store.download_artifact(f"{folder}/{object_name(path)}", str(aside))
             Path(fetched).replace(targets[path])
 
-        # On the disk that they go to: from another one they could not be moved.
+        # On the same disk as `dest`, so that the files can be moved.
         with self._translated(), tempfile.TemporaryDirectory(prefix=".tracelet-", dir=dest) as name:
             temporary, store = Path(name), self._store()
             beside = Path(store.download_artifact(f"{folder}/{MANIFEST_NAME}", str(temporary)))
@@ -107,7 +107,7 @@ class BucketStorage:
             _at_once(lambda name: store.delete_artifact(f"{folder}/{name}"), names)
 
     def _store(self) -> Any:
-        # Not on several threads at once: boto's default session does not bear that when it makes a client.
+        # Not on several threads at once: boto's default session is not thread-safe when it makes a client.
         return registry.get_storage(self.uri)
 
     @contextmanager
@@ -136,7 +136,7 @@ class BucketStorage:
 
 
 def _check_unchanged(source: Path, file: ArtifactFile, known: Stamp | None) -> None:
-    """Raise :class:`~tracelet.plugin.FileChanged` where a file may have been uploaded as something that it was not."""
+    """Raise :class:`~tracelet.plugin.FileChanged` where a file may have changed during its upload."""
     if known is None or (not known.racy and known.matches(source.stat())):
         return
     if hash_blob(source) != file.sha256:
@@ -144,7 +144,7 @@ def _check_unchanged(source: Path, file: ArtifactFile, known: Stamp | None) -> N
 
 
 def _at_once(call: Callable[[T], object], items: Iterable[T]) -> None:
-    """Call for every item, several at a time; what one raises ends it, and what has not begun is left out."""
+    """Call for every item, several at a time. The first error is raised, and calls that have not begun are dropped."""
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         futures = [pool.submit(call, item) for item in items]
         try:

@@ -1,8 +1,8 @@
-"""Requests to an Aim server, answered before they return.
+"""Requests to an Aim server, each with a time limit.
 
 The protocol is that of ``aim.ext.transport``: a client asks for a resource (a database, the repo, the folder of
-check-ins), and gets a handle; it then has methods of the resource called. The server does one thing at a time.
-Aim's own client does the same, but waits without limit, and reads an answer whose status is an error as data.
+check-ins) and gets a handle, by which it calls the resource's methods. The server does one thing at a time. Aim's own
+client speaks the same protocol, but waits without limit, and takes an answer with an error's status for data.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["LIMITS", "MANY", "Calls", "Refused"]
 
 #: Seconds to connect, and for an answer.
 LIMITS = (5.0, 10.0)
-#: The same for one that may hold thousands of versions; it is asked of servers that have just answered something else.
+#: The same for an answer with thousands of versions, from a server that has just answered another request.
 MANY = (5.0, 60.0)
 #: The same for the first question, which an Aim server answers at once.
 _PREFLIGHT = (4.0, 4.0)
-#: Seconds after which a server takes a client for dead is 300; it is told in time that we live.
+#: Seconds between two heartbeats. A server drops a client after 300 seconds without one.
 _HEARTBEAT = 100.0
 
 
@@ -41,7 +41,7 @@ class _Variables:
 
 
 class Refused(Exception):
-    """The server called what was asked for, and that raised; ``kind`` is the class's name there."""
+    """The call raised an error in the server; ``kind`` is the name of its class there."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class Refused(Exception):
 
 
 class Calls:
-    """One client of one server. No two requests are under way at once."""
+    """One client of one server, for one request at a time."""
 
     def __init__(self, address: str) -> None:
         """``address`` is ``aim://host:port``. Raises where no Aim server answers there."""
@@ -62,13 +62,13 @@ class Calls:
         self._base = self._find()
 
     def resource(self, kind: str, **what: Any) -> str:
-        """Return a handle. Raises :class:`Refused` where the server cannot open what it stands for."""
+        """Return a handle. Raises :class:`Refused` where the server cannot open the resource."""
         self._live()
         body = {"resource_handler": "", "resource_type": kind, "args": _packed(what)}
         return str(self._posted("get-resource", body).json()["handler"])
 
     def call(self, handle: str, method: str, *arguments: Any, limits: tuple[float, float] = LIMITS) -> Any:
-        """Call a method, or read an attribute, of a resource. Raises :class:`Refused` where it raised."""
+        """Call a method, or read an attribute, of a resource. Raises :class:`Refused` where that raised in the server."""
         body = {"resource_handler": handle, "method_name": method, "args": _packed(arguments)}
         answer = self._posted("read-instruction", body, limits)
         try:
@@ -79,17 +79,17 @@ class Calls:
             ) from error
 
     def release(self, handle: str) -> None:
-        """Give a handle back: the server then closes what it stands for."""
+        """Give a handle back. The server closes the resource."""
         answer = self._asked("GET", f"tracking/{self._id}/release-resource/{handle}/")
         if answer.status_code != 200:
             raise self._failure(answer)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._session.close()
 
     def _find(self) -> str:
-        """Return the address that answers; a proxy may have it behind https only, as Aim's client assumes, too."""
+        """Return the address that answers. A proxy may serve it by https only, as Aim's client assumes as well."""
         first: requests.RequestException | None = None
         for scheme in ("http", "https"):
             base = f"{scheme}://{self._authority}"
@@ -113,7 +113,7 @@ class Calls:
         ) from first
 
     def _live(self) -> None:
-        # A server forgets the handles of a client that died only if it ever heard it live.
+        # A server releases a dead client's handles only if it ever had a heartbeat of it.
         if time.monotonic() - self._alive > _HEARTBEAT:
             answer = self._asked("GET", f"client/heartbeat/{self._id}/")
             if answer.status_code != 200:
@@ -127,7 +127,7 @@ class Calls:
         if answer.status_code == 400:
             raise self._refusal(answer)
         if answer.status_code == 500 and "not JSON serializable" in answer.text:
-            # RocksDB's errors are bytes, and the server fails to tell them.
+            # RocksDB's errors are bytes, which the server cannot send.
             raise Refused("RocksIOError", "the server could not open or use a database")
         raise self._failure(answer)
 
@@ -143,7 +143,7 @@ class Calls:
                 f"{self.shown} does not answer ({type(error).__name__}): is the server running?"
             ) from error
         if answer.status_code >= 500:
-            self._session.close()  # it hangs up after an error, and the next request must not find that out
+            self._session.close()  # the server closes the connection after an error
         return answer
 
     def _refusal(self, answer: requests.Response) -> Exception:
@@ -172,7 +172,7 @@ class Calls:
 
     def _stranger(self, found: str) -> BackendError:
         return BackendError(
-            f"{self.shown} answers, and is no Aim server ({found}): `aim up` shows runs, and takes none; start `aim server`, "
+            f"{self.shown} answers, and is no Aim server ({found}): `aim up` only shows runs; start `aim server`, "
             "and set TRACELET_AIM_REPO to the address that it prints."
         )
 

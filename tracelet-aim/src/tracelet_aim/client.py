@@ -1,4 +1,4 @@
-"""Aim's own client of a server, which waits without limit: how to be done with it in time."""
+"""Time limits for Aim's own client of a server, which waits without limit."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["bounded", "drain", "forget", "waiting"]
 
 T = TypeVar("T")
 
-#: Seconds in which what is done with the client has to get on, and more of them until it is given up.
+#: Seconds without progress until a call is given up, and a margin.
 _LIMIT, _MARGIN = 20.0, 5.0
-#: Seconds between two looks at how far it is.
+#: Seconds between two looks at the progress.
 _LOOK = 1.0
 
 
 def bounded(call: Callable[[], T], shown: str, progress: Callable[[], object] = lambda: None) -> T:
-    """Make a call that nobody can end, on a thread that is left to itself when its time is over.
+    """Make a call that cannot be ended, on a thread that is abandoned when the time is over.
 
-    It has the whole time anew whenever ``progress`` answers something else: thousands of files take longer.
-    Raises :class:`~tracelet.BackendUnavailable` then, and for what the client raises; ``shown`` is the server.
+    The time begins again whenever ``progress`` returns another value: thousands of files take longer. Raises
+    :class:`~tracelet.BackendUnavailable` when the time is over, and for the client's errors; ``shown`` is the server.
     """
     answer: futures.Future[T] = futures.Future()
 
@@ -55,26 +55,26 @@ def bounded(call: Callable[[], T], shown: str, progress: Callable[[], object] = 
 
 
 def drain(repo: Any, shown: str) -> None:
-    """Wait until the server has taken all that the client has queued for it.
+    """Wait until the server has received all that the client has queued for it.
 
-    Raises :class:`~tracelet.BackendUnavailable` where it does not: the thread that sends it ends with the first error.
+    Raises :class:`~tracelet.BackendUnavailable` where it does not: the client's sending thread ends with the first error.
     """
     queue, last, until = repo._client.get_queue(), 0, 0.0
     while left := waiting(repo):
         if left != last:
             last, until = left, time.monotonic() + _LIMIT
         if not queue._thread.is_alive() or time.monotonic() > until:
-            raise BackendUnavailable(f"{shown} does not take what Aim's client sends: it is tried again.")
+            raise BackendUnavailable(f"{shown} does not accept what Aim's client sends: it is tried again.")
         time.sleep(0.002)
 
 
 def waiting(repo: Any) -> int:
-    """Return how much the client has queued that the server has not taken yet."""
+    """Return how many of the client's queued messages the server has not received yet."""
     return int(repo._client.get_queue()._queue.unfinished_tasks)
 
 
 def forget(repo: Any) -> None:
-    """Take from everything that uses this client what Aim would do at its end: it would wait for the server."""
+    """Remove the finalizers of everything that uses this client: they would wait for the server."""
     client = repo._client
     for instance, (_, finalizer) in list(AutoClean._finalizers.items()):
         owner = getattr(instance, "repo", instance)

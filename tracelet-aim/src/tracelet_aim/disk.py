@@ -29,9 +29,9 @@ __all__ = ["DiskPlace", "DiskTree", "own_repo"]
 
 T = TypeVar("T")
 
-#: Seconds for a process that is making a repo to finish; Aim itself needs about two.
+#: Seconds in which another process finishes a new repo. Aim itself needs about two.
 _MAKING = 60.0
-#: How often a database is opened anew for reading when a writer tidied it up in that very moment.
+#: Attempts to open a database for reading. One fails if a writer compacts the database in that moment.
 _ATTEMPTS = 20
 
 
@@ -72,10 +72,10 @@ class DiskTree:
 
 
 class DiskPlace:
-    """A repo on disk. A database is open for writing in one process at a time; RocksDB's own lock, which dies with it."""
+    """A repo on disk. RocksDB's own lock, which ends with its process, lets one process write to a database at a time."""
 
     def __init__(self, root: str) -> None:
-        """Raise :class:`~tracelet.BackendUnavailable` where no folder can be, ConfigError for one that Aim cannot take."""
+        """Raise ``BackendUnavailable`` where no folder can be made, and ``ConfigError`` for one that Aim cannot use."""
         self._root = Path(clean_repo_path(root))
         if "?" in str(self._root):
             raise ConfigError(
@@ -112,7 +112,7 @@ class DiskPlace:
             try:
                 tree = DiskTree(container.tree())
                 if family == CATALOGUE:
-                    tree.drop("lock")  # a server's client that died left it: while one is alive, this opens nothing
+                    tree.drop("lock")  # of a dead client of a server: a living server holds the database itself
                 yield tree
             finally:
                 container.close()
@@ -142,17 +142,17 @@ class DiskPlace:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """See :class:`~tracelet_aim.trees.Place`. A lock of the kernel's, which ends with its process."""
+        """See :class:`~tracelet_aim.trees.Place`. The lock is the kernel's, and ends with its process."""
         with translated(self.shown), FileLock(self._folder / "locks" / "tracelet.lock", timeout=PATIENCE):
             yield
 
     def call(self, work: Callable[[], T]) -> T:
-        """See :class:`~tracelet_aim.trees.Place`. On disk it is there when the call returns."""
+        """See :class:`~tracelet_aim.trees.Place`. It is on disk when the call returns."""
         with translated(self.shown):
             return work()
 
     def make_searchable(self, run_hash: str) -> None:
-        """See :class:`~tracelet_aim.trees.Place`. ``aim up`` has the index open, and keeps it up by itself."""
+        """See :class:`~tracelet_aim.trees.Place`. Where ``aim up`` has the index open, it updates it itself."""
         until = time.monotonic() + 2.0
         while True:
             try:
@@ -173,7 +173,7 @@ class DiskPlace:
 
     def _opened_to_read(self, path: Path) -> Any:
         for attempt in range(_ATTEMPTS):
-            # Opening what is not there would make its folder.
+            # To open a database that does not exist would make its folder.
             if not (path / "CURRENT").exists():
                 return None
             try:
@@ -200,11 +200,11 @@ class DiskPlace:
             time.sleep(random.uniform(0.002, 0.02))
 
     def _make(self) -> None:
-        """See to it that the repo is there, and whole, before Aim opens it: several that make one break each other's."""
+        """Make the repo if there is none, and wait until it is whole: processes that make one at once damage it."""
         if not self._folder.exists():
             self._make_aside()
         until = time.monotonic() + _MAKING
-        # Whoever makes one writes its version last.
+        # The version is written last.
         while not (self._folder / "VERSION").exists() and _is_young(self._folder) and time.monotonic() < until:
             time.sleep(0.05)
         if Repo.check_repo_status(str(self._root)) is RepoStatus.UPDATE_REQUIRED:
@@ -222,7 +222,7 @@ class DiskPlace:
                 made.structured_db.engine.dispose()
                 del made
                 with contextlib.suppress(OSError):
-                    # Fails where somebody else's repo is there by now: that one is it, then.
+                    # Fails where another process has made the repo meanwhile, which is used then.
                     (aside / get_aim_repo_name()).rename(self._folder)
                 if not self._folder.is_dir():
                     raise BackendUnavailable(f"Aim's repo cannot be made in {self._root}: see that its disk has room.")

@@ -1,4 +1,4 @@
-"""What Aim, its databases and the file system raise, in Tracelet's words."""
+"""Translate the errors of Aim, its databases and the file system into Tracelet's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tracelet.exceptions import BackendAuthError, BackendError, BackendUnavailab
 
 __all__ = ["AimFailure", "is_locked", "said", "translated"]
 
-#: What Aim's own objects are known to raise when something outside of them is wrong.
+#: What Aim's own objects raise when something outside them is wrong.
 AimFailure = (
     rocks.RocksIOError,
     rocks.Corruption,
@@ -30,20 +30,20 @@ _LONGEST = 400
 
 
 def said(error: BaseException) -> str:
-    """Return an error's own words, of bounded length; RocksDB's are bytes."""
+    """Return an error's class and message, shortened. RocksDB's messages are bytes."""
     first = error.args[0] if error.args else ""
     text = first.decode(errors="replace") if isinstance(first, bytes) else str(error)
     return f"{type(error).__name__}: {text}"[:_LONGEST]
 
 
 def is_locked(error: BaseException) -> bool:
-    """Tell whether a database is not opened because somebody else has it."""
+    """Tell whether a database cannot be opened because another process holds it."""
     return isinstance(error, rocks.RocksIOError) and "lock" in said(error).lower()
 
 
 @contextmanager
 def translated(shown: str) -> Iterator[None]:
-    """Raise what Aim raises inside as one of Tracelet's errors; ``shown`` is where the repo is."""
+    """Raise the errors of Aim inside the block as Tracelet's; ``shown`` is where the repo is."""
     try:
         yield
     except TraceletError:

@@ -1,17 +1,17 @@
-"""What is stored under which version: the catalogue of one experiment, as values in one tree.
+"""The catalogue of one experiment: which versions there are, as values in one tree.
 
     schema                   the schema of all this; without it, 1
-    next/<name>              the number that the next put gets: claimed by counting it up
+    next/<name>              the number that the next put gets; claimed by adding 1
     puts/<put-id>            name and number of that put's version
     digests/<name>/<digest>  the newest version of that content
-    labels/<name>/<label>    the version that has it; where that is deleted, also the digest that it belongs to for ever
+    labels/<name>/<label>    the version that has it; if that was deleted, also the digest that it belongs to for ever
     labelled/<name>/<n>      the label of version n
-    versions/<name>/<n>      the record of version n, as JSON: what has none does not exist
+    versions/<name>/<n>      the record of version n, as JSON; without it, version n does not exist
     types/<type>/<name>      the names of a type
-    aliases/<name>/<alias>   the versions that the alias was moved to, newest first: it is the first that exists
+    aliases/<name>/<alias>   the versions that the alias was moved to, newest first; it points at the first that exists
 
-Every function works on a tree that is open for its caller alone, or only reads; a record is written after what
-points at it, so what is interrupted leaves pointers to nothing, which count as nothing.
+Every function that writes needs a tree that is open for its caller alone. A record is written after all that points at
+it. So an interrupted put leaves only pointers to a version that does not exist, and they are ignored.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ __all__ = [
     "settle",
 ]
 
-#: Of the catalogue, of its records, and of what is noted on runs, all of which grow together.
+#: One number for the catalogue, its records, and the notes on runs: they grow together.
 SCHEMA = 1
 
 
@@ -72,7 +72,7 @@ class Record:
     run: str
     #: Path of the version's own folder, below ``base``.
     folder: str
-    #: The artifact store's URI; None is the folder inside the repo, wherever that is mounted.
+    #: The artifact store's URI. None: the folder inside the repo, wherever that is mounted.
     base: str | None = None
 
     def to_text(self) -> str:
@@ -124,14 +124,14 @@ def begin(tree: Tree) -> None:
 
 
 def _check(schema: Any) -> None:
-    # Each record has a schema of its own: where this one is lost or damaged, nothing else is.
+    # Each record has a schema of its own. If this one is lost or damaged, the records can still be read.
     if schema is not None:
         with contextlib.suppress(ValueError):
             check_schema({"schema": schema}, SCHEMA, "the catalogue of this experiment in Aim's repo")
 
 
 def claim(tree: Tree, manifest: Manifest) -> int:
-    """Return a version number that nobody else gets; what becomes of it, it is not given again."""
+    """Return a version number that no other put gets, whatever becomes of this one."""
     number = _count(tree, manifest.name)
     tree.set(("next", manifest.name), number + 1)
     return number
@@ -153,7 +153,7 @@ def settle(tree: Tree, manifest: Manifest, label: str | None) -> Entry | None:
 
 
 def commit(tree: Tree, record: Record, number: int, labels: Labels) -> Entry:
-    """Make a version exist, unless its label is taken: return it, or the version of the same content that has the label."""
+    """Make a version exist. If a version of the same content has the label, return that one instead."""
     manifest, name = record.manifest, record.manifest.name
     taken = settle(tree, manifest, labels.version)
     if taken is not None:
@@ -163,7 +163,7 @@ def commit(tree: Tree, record: Record, number: int, labels: Labels) -> Entry:
     tree.set(("types", manifest.type.value, name), True)
     _name(tree, name, number, Labels(labels.version))
     for alias in labels.aliases:
-        # It moves in the moment in which the version begins to exist: whoever reads asks nobody to wait.
+        # It points at the version from the moment in which that exists. Readers take no lock.
         tree.set(("aliases", name, alias), [number, *_moves(tree, name, alias)])
     tree.set(("versions", name, number), record.to_text())
     return Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
@@ -178,7 +178,7 @@ def owners(tree: Tree, name: str, aliases: Iterable[str]) -> list[Entry]:
 
 
 def relabel(tree: Tree, manifest: Manifest, number: int, labels: Labels) -> Entry | None:
-    """Give a version a label, and move aliases to it; return it as it is then, None where it is gone."""
+    """Give a version a label, and move aliases to it. Return it as it is then, or None where it was deleted."""
     if entry(tree, manifest.name, number) is None:
         return None
     taken = settle(tree, manifest, labels.version)
@@ -187,7 +187,7 @@ def relabel(tree: Tree, manifest: Manifest, number: int, labels: Labels) -> Entr
 
 
 def forget(tree: Tree, name: str, number: int) -> list[str]:
-    """Take a version out; return the aliases that it had. Its label stays its content's."""
+    """Delete a version; return the aliases that it had. Its label still belongs to its content."""
     had = entry(tree, name, number)
     if had is None:
         return []
@@ -201,7 +201,7 @@ def forget(tree: Tree, name: str, number: int) -> list[str]:
 
 
 def find(tree: Tree, name: str, ref: str) -> Entry | None:
-    """Return the version that ``ref`` means, by a few look-ups. Raises as :func:`~tracelet.plugin.parse_ref` does."""
+    """Return the version that ``ref`` means. Raises as :func:`~tracelet.plugin.parse_ref` does."""
     return look_up(
         parse_ref(ref),
         latest=partial(_newest, tree, name),
@@ -225,13 +225,13 @@ def entry(tree: Tree, name: str, number: int) -> Entry | None:
 def entries(tree: Tree, name: str | None, type: ArtifactType | None) -> Iterator[Entry]:
     """Yield every version, or those of a name or type, the newest of each name first.
 
-    Raises :class:`~tracelet.IntegrityError` or one of its kind for what is damaged, after all that is not.
+    If versions cannot be read, the first error is raised after all others are yielded.
     """
     return sound(listed(tree, name, type))
 
 
 def listed(tree: Tree, name: str | None, type: ArtifactType | None) -> Iterator[Entry | Damage]:
-    """Yield what :func:`entries` does, and what is damaged in its place."""
+    """Yield what :func:`entries` does, and in place of a version that cannot be read, its error."""
     names = [str(key) for key in (tree.keys("versions") if type is None else tree.keys("types", type.value))]
     for owner in names if name is None else [one for one in names if one == name]:
         labels = dict(tree.items("labelled", owner))
@@ -271,7 +271,7 @@ def _digest_of_deleted(tree: Tree, name: str, label: str) -> str | None:
 
 
 def _holder(tree: Tree, name: str, alias: str) -> int | None:
-    """The version that an alias is: the first that exists of those that it was moved to."""
+    """Return the version that an alias points at: the first that exists of those that it was moved to."""
     return _first(tree, name, tree.get("aliases", name, alias))
 
 
@@ -289,7 +289,7 @@ def _first(tree: Tree, name: str, moves: Any) -> int | None:
 
 
 def _moves(tree: Tree, name: str, alias: str) -> list[int]:
-    """The versions that an alias was moved to, newest first, down to the first that exists."""
+    """Return the versions that an alias was moved to, newest first, down to the first that exists."""
     numbers = _numbers(tree.get("aliases", name, alias))
     holder = _holder(tree, name, alias)
     return numbers if holder is None else numbers[: numbers.index(holder) + 1]
@@ -310,7 +310,7 @@ def _name(tree: Tree, name: str, number: int, labels: Labels) -> None:
 
 
 def _newest(tree: Tree, name: str) -> Entry | None:
-    # Above the newest there are only numbers whose put is under way, failed, or was deleted: mostly none.
+    # Higher numbers are those of puts that are under way or failed, or of deleted versions. Mostly there are none.
     for number in range(_count(tree, name) - 1, -1, -1):
         found = entry(tree, name, number)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Files as Aim's own objects, so that its explorers show and compare them over versions."""
+"""Make Aim's own objects of files, so that its explorers show them and compare versions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Shown", "media"]
 
 _LOG = logging.getLogger("tracelet.aim")
 
-#: Bytes of one file, and number of files of one artifact, that are shown: they are kept in the run a second time.
+#: Bytes of one file, and files of one artifact, that are shown at most. The run has a second copy of them.
 _LARGEST, _MOST = 16_000_000, 100
-#: Bytes of a text: explorers show it whole.
+#: Bytes of a text. Explorers show it whole.
 _LONGEST = 200_000
 _SEEN = {ArtifactType.IMAGE, ArtifactType.VISUALIZATION, ArtifactType.SAMPLE, ArtifactType.REPORT, ArtifactType.VIDEO}
 _READ = {ArtifactType.REPORT, ArtifactType.CONFIG, ArtifactType.CODE, ArtifactType.SAMPLE}
@@ -34,18 +34,18 @@ _UNREADABLE: tuple[type[Exception], ...] = (*MEDIA_FAULTS, Pillow.DecompressionB
 
 @attrs.frozen
 class Shown:
-    """What becomes one step of one sequence of a run."""
+    """One step of one sequence of a run."""
 
     #: ``images``, ``audios``, ``texts`` or ``figures``.
     kind: str
     #: An object, or a list of them.
     value: Any
-    #: What tells its sequence from others of the same name.
+    #: What distinguishes its sequence from others of the same name.
     context: dict[str, str]
 
 
 def media(sealed: SealedArtifact) -> Iterator[Shown]:
-    """Yield what of an artifact Aim can show. A file that cannot be read as what it seems is left out: it is stored."""
+    """Yield what Aim can show of an artifact. A file that is not what its name says is left out; it is stored all the same."""
     found: dict[str, dict[str, Any]] = {}
     for file in sealed.manifest.payload:
         how = _how(sealed.manifest.type, file)
@@ -70,7 +70,7 @@ def media(sealed: SealedArtifact) -> Iterator[Shown]:
     for kind, objects in found.items():
         context = {"type": sealed.manifest.type.value}
         if kind == "figures":
-            # Aim takes a list of figures, and shows none of them.
+            # Aim accepts a list of figures, but shows none of them.
             yield from (Shown(kind, figure, {**context, "file": path}) for path, figure in objects.items())
         else:
             yield Shown(kind, list(objects.values()), context)
@@ -90,13 +90,13 @@ def _how(kind: ArtifactType, file: ArtifactFile) -> tuple[str, Callable[[Path, s
 
 
 def _image(source: Path, path: str) -> Any:
-    # By the content and not the name: what is staged has no suffix.
+    # The format is told by the content: a staged file has no suffix.
     with Pillow.open(source) as picture:
         return Image(picture, caption=path, format=picture.format)
 
 
 def _figure(source: Path, path: str) -> Any:
-    """Plotly's own JSON, which Aim draws; any other JSON is none, and nothing is wrong with it."""
+    """Return a figure for Plotly's own JSON, and None for any other JSON."""
     content = json.loads(source.read_bytes())
     if not isinstance(content, dict) or not isinstance(content.get("data"), list) or "layout" not in content:
         return None

@@ -1,4 +1,4 @@
-"""The Aim run that belongs to one of Tracelet's runs: what people see of its artifacts in Aim."""
+"""The Aim run of each of Tracelet's runs, which shows its artifacts to Aim's users."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["AimRun", "Runs", "file_names", "plain"]
 
 _LOG = logging.getLogger("tracelet.aim")
 
-#: Under which everything of Tracelet's is in a run's parameters.
+#: The key of everything of Tracelet's among a run's parameters.
 _ROOT = "tracelet"
-#: What a signed number of 64 bits can be: Aim has no others.
+#: Signed integers of 64 bits: Aim has no others.
 _WHOLE = range(-(2**63), 2**63)
 
 
@@ -36,7 +36,7 @@ def file_names(manifest: Manifest) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Return metadata as Aim can hold it: what it cannot becomes text. The manifest has it as it was."""
+    """Return metadata that Aim can store: other values become text. The manifest has them as they were."""
     if isinstance(value, dict):
         return {key or "(empty)": plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -47,7 +47,7 @@ def plain(value: Any) -> Any:
 
 
 def _note(entry: Entry, uri: str) -> dict[str, Any]:
-    """What Aim's queries can ask about a version."""
+    """Return a version's note, for Aim's queries."""
     manifest = entry.record.manifest
     return {
         "version": entry.label or f"v{entry.number}",
@@ -73,12 +73,12 @@ def _check(schema: Any, run_hash: str) -> None:
 
 
 class AimRun:
-    """A run that this process writes to: Aim lets one process write to a run."""
+    """A run that this process writes to. Aim lets only one process write to a run."""
 
     def __init__(self, place: Place, experiment: str, run: RunInfo, users: str) -> None:
-        """``users`` is the hash of the run that the user's own code has open, which ours stands beside."""
+        """``users`` is the hash of the run that the user's own code has open. The new run names it."""
         self._place = place
-        #: Where it is open; with a lost connection a run is lost, too.
+        #: The repo that it is open in. A run is lost with its connection.
         self.repo = place.repo()
         with place.alone():
             self._run = place.call(lambda: self._made(experiment, run, users))
@@ -100,7 +100,7 @@ class AimRun:
         return made
 
     def show(self, sealed: SealedArtifact, entry: Entry, uri: str, base: str, *, track: bool) -> None:
-        """Note a version, whose bytes are stored below ``base``, its files, and what of them can be looked at."""
+        """Note a version, whose bytes are stored below ``base``, with its files and with what can be shown of them."""
         self._place.call(lambda: self._show(sealed, entry, uri, base, track))
 
     def _show(self, sealed: SealedArtifact, entry: Entry, uri: str, base: str, track: bool) -> None:
@@ -125,7 +125,7 @@ class AimRun:
         self._place.call(lambda: work(DiskTree(self._run.meta_run_tree)))
 
     def end(self, *, failed: bool) -> None:
-        """End the run; Aim's queries find it from then on."""
+        """End the run. Aim's queries find it from then on."""
 
         def work() -> None:
             self._run[_ROOT, "failed"] = failed
@@ -153,7 +153,7 @@ class Runs:
         return known
 
     def update(self, entry: Entry, uri: str) -> None:
-        """Note a version's names anew in the run that it was logged in, unless another process is writing to that one."""
+        """Update a version's note on the run that it was logged in, unless another process is writing to that run."""
         note = _note(entry, uri)
 
         def work(tree: Tree) -> None:
@@ -167,7 +167,7 @@ class Runs:
         self._change(entry.record.run, work)
 
     def remove(self, entry: Entry) -> None:
-        """Take a version out of the run that it was logged in, unless another process is writing to that one."""
+        """Remove a version from the run that it was logged in, unless another process is writing to that run."""
 
         def work(tree: Tree) -> None:
             name, inside = entry.record.manifest.name, f"v{entry.number}"
@@ -181,7 +181,7 @@ class Runs:
         self._change(entry.record.run, work)
 
     def end(self, *, failed: bool) -> None:
-        """End every run. ``failed`` is about the last one: others only had something to deliver."""
+        """End every run. ``failed`` is about the last one: others only got deliveries."""
         runs = list(self._open.values())
         self._open.clear()
         for number, run in enumerate(runs, 1):
@@ -210,7 +210,7 @@ class Runs:
 
 @attrs.frozen
 class _Below:
-    """The part of a tree that is below a path."""
+    """A tree's part below a path."""
 
     _tree: Tree
     _above: tuple[Key, ...]

@@ -21,17 +21,17 @@ __all__ = ["ServerPlace", "ServerTree"]
 
 T = TypeVar("T")
 
-#: Seconds that a writer may use before it gives up, and after which the others take it for dead.
+#: Seconds after which a writer gives up, and after which the others take it for dead.
 _HOLD, _LEASE = 4.0, 15.0
 
 
 class ServerTree:
-    """A database that the server has open for us."""
+    """A database that the server has open for this client."""
 
     def __init__(self, calls: Calls, handle: str) -> None:
         self._calls = calls
         self._handle = handle
-        #: When writing must be over, by the monotonic clock.
+        #: When writing must have ended, by the monotonic clock.
         self.until = float("inf")
 
     def get(self, *path: Key) -> Any:
@@ -72,7 +72,7 @@ class ServerTree:
 
 
 class ServerPlace:
-    """A repo behind a server, which does one thing at a time; writers agree among themselves whose turn it is."""
+    """A repo behind a server, which does one thing at a time. Writers agree among themselves whose turn it is."""
 
     def __init__(self, address: str) -> None:
         """Raise where no Aim server answers."""
@@ -81,14 +81,14 @@ class ServerPlace:
         self.shown = self._calls.shown
         self._repo: Any = None
         self._folder: Path | None = None
-        #: Databases that were once found; they do not go away.
+        #: Databases that were found. They do not go away.
         self._there: set[tuple[str, str]] = set()
 
     @contextlib.contextmanager
     def reading(self, family: str, name: str) -> Iterator[Tree | None]:
         """See :class:`~tracelet_aim.trees.Place`.
 
-        The server keeps what it opened to read as it was then, for all clients: so it opens it to write, once.
+        A database that the server opened for reading stays as it was then, for all clients. So it is opened for writing.
         """
         if (family, name) not in self._there and not self._is_there(family, name):
             yield None
@@ -118,7 +118,7 @@ class ServerPlace:
         return self._folder
 
     def is_here(self, run_hash: str) -> bool:
-        """See :class:`~tracelet_aim.trees.Place`. Its hash is random: what bears it is the server's own disk."""
+        """See :class:`~tracelet_aim.trees.Place`. The hash is random: a folder of that name is on the server's own disk."""
         return (self.folder() / "meta" / "chunks" / run_hash).is_dir()
 
     def repo(self) -> Any:
@@ -134,7 +134,7 @@ class ServerPlace:
     def call(self, work: Callable[[], T]) -> T:
         """See :class:`~tracelet_aim.trees.Place`.
 
-        Aim's client queues what it writes for a thread, which dies of the first error: then nothing would ever end.
+        Aim's client queues its writes for a thread. That ends with the first error, and then the client would wait for ever.
         """
         repo = self.repo()
 
@@ -150,7 +150,7 @@ class ServerPlace:
             raise
 
     def make_searchable(self, run_hash: str) -> None:
-        """See :class:`~tracelet_aim.trees.Place`. ``aim up`` on the server's machine has the index open, where it runs."""
+        """See :class:`~tracelet_aim.trees.Place`. Where ``aim up`` runs on the server's machine, it has the index open."""
         from aim.ext.transport.message_utils import ResourceObject
 
         with (
@@ -164,12 +164,12 @@ class ServerPlace:
         """See :class:`~tracelet_aim.trees.Place`."""
         repo, self._repo = self._repo, None
         if repo is not None:
-            # Its own end waits for the thread, which may be dead.
+            # Its own finalizer waits for the thread, which may be dead.
             forget(repo)
         self._calls.close()
 
     def _is_there(self, family: str, name: str) -> bool:
-        # The folder of check-ins is beside the databases, and is there since the first run that was ever made.
+        # The folder of check-ins is beside the databases. It exists since the repo's first run.
         with self._held("FileManager") as handle:
             if self._calls.call(handle, "poll", f"../{family}/chunks/{name}/CURRENT") is None:
                 return False
@@ -214,10 +214,10 @@ class ServerPlace:
         self._calls.release(handle)
 
     def _take_turn(self, tree: Tree, me: str, patience: float) -> float:
-        """Wait until this writer is the only one; return since when the others wait for it, by the monotonic clock.
+        """Wait until this writer is the only one. Return since when the others wait for it, by the monotonic clock.
 
-        The server calls one method at a time, and none of them compares and sets. But of several who write their
-        name down and then look, at most one sees itself alone; the others take their names back, and wait.
+        The server has no compare-and-set, but calls one method at a time. Each writer notes itself and then looks: at most one
+        sees no other. The others remove their notes, and wait.
         """
         until = time.monotonic() + patience
         first_seen: dict[Key, float] = {}
@@ -238,11 +238,11 @@ class ServerPlace:
         others = [key for key in tree.keys("lock") if key != me]
         for key in others:
             if now - first_seen.setdefault(key, now) > _LEASE:
-                tree.drop("lock", key)  # it was killed: alive, it would have given up by now
+                tree.drop("lock", key)  # its writer was killed: a living one gives up earlier
         return others
 
     def _abandon(self) -> None:
-        """Let go of Aim's client and all that hangs on it, without the farewells that would wait for the server."""
+        """Drop Aim's client and its objects without their finalizers, which would wait for the server."""
         repo, self._repo = self._repo, None
         if repo is not None:
             forget(repo)

@@ -24,7 +24,7 @@ def _known_store(instance: object, field: attrs.Attribute[Any], value: str) -> N
     if value and not value.startswith(("s3://", "file:///")):
         raise ConfigError(f"{_variable(field)}={value!r}: Aim keeps artifacts at s3://bucket/… or file:///folder.")
     if set(value) & set("?#"):
-        raise ConfigError(f"{_variable(field)}={value!r}: Aim cuts it off at ? and #, and nothing in it is encoded.")
+        raise ConfigError(f"{_variable(field)}={value!r}: Aim cuts a URI off at ? and #. Use one without them.")
 
 
 @attrs.frozen(kw_only=True)
@@ -37,5 +37,5 @@ class AimSettings:
     artifacts_uri: str = attrs.field(default="", validator=_known_store)
     #: Whether ``file://`` artifacts lie on a disk that every machine mounts, which only you can know.
     shared_files: bool = False
-    #: Show images, audio, texts and figures in Aim's explorers, beside keeping them as files.
+    #: Show images, audio, texts and figures in Aim's explorers. They are stored as files in any case.
     track_media: bool = True

@@ -1,8 +1,7 @@
-"""Where the bytes of versions are: a folder, or a bucket that Aim's artifact storage speaks to.
+"""Where the bytes of versions are: a folder, or a bucket through Aim's artifact storage.
 
-Aim's own ``log_artifact`` writes over what has the same name, follows ``../`` out of its folder, and does its
-uploads behind its caller's back; so every version gets a folder of its own, files get names that nothing mangles,
-and what is not stored whole is not noted.
+Aim's own ``log_artifact`` overwrites files of the same name, follows ``../`` out of its folder, and uploads in the
+background. So every version has a folder of its own, files have safe names, and a version is noted when it is stored whole.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from tracelet.plugin import (
 __all__ = ["FolderStorage", "Storage", "check_manifest", "object_name", "still_there"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,200}")
-#: An object's key has at most 1024 bytes, and begins with the store's own prefix, the run and the version.
+#: Characters of a file's name. An object's key has at most 1024 bytes, with the store's prefix, the run and the version.
 _LONGEST = 600
-#: Seconds in which a put that has all its bytes writes its record: a folder so young is nobody's garbage.
+#: Seconds in which a put that has stored its bytes writes its record. A younger folder is not garbage.
 _SETTLED = 60.0
 
 
 def object_name(path: str) -> str:
-    """Return the name under which a file is stored in its version's folder; different for different paths."""
+    """Return the name under which a file is stored in its version's folder. Different paths have different names."""
     name = "/".join(part if _PLAIN.fullmatch(part) else physical_name(part) for part in path.split("/"))
     return name if len(name) <= _LONGEST else f"%-{hashlib.sha256(path.encode()).hexdigest()}"
 
@@ -46,24 +45,24 @@ def object_name(path: str) -> str:
 def check_manifest(stored: bytes, manifest: Manifest, where: str) -> None:
     """Raise :class:`~tracelet.IntegrityError` where the manifest beside the bytes is not the catalogue's."""
     if Manifest.from_json(stored).digest != manifest.digest:
-        raise IntegrityError(f"{where} holds another artifact than Aim's repo says: its bytes are not taken.")
+        raise IntegrityError(f"{where} holds another artifact than Aim's repo says: its bytes are refused.")
 
 
 @contextlib.contextmanager
 def still_there(source: Path) -> Iterator[None]:
-    """Tell apart a file of the artifact's that is gone from a place that is."""
+    """Raise :class:`~tracelet.plugin.FileChanged` if the artifact's own file is gone, and not the place to store it."""
     try:
         yield
     except FileNotFoundError as error:
         if source.exists():
             raise
-        raise FileChanged(f"{str(source)!r} is not there any more.") from error
+        raise FileChanged(f"{str(source)!r} is gone.") from error
 
 
 class Storage(Protocol):
     """A place for the folders of versions."""
 
-    #: The URI as Aim wants it: nothing in it is encoded.
+    #: The URI in Aim's form: nothing in it is encoded.
     uri: str
 
     def shown(self, folder: str) -> str:
@@ -71,7 +70,7 @@ class Storage(Protocol):
         ...
 
     def upload(self, folder: str, sealed: SealedArtifact) -> None:
-        """Store every file, and after them the manifest. Raises :class:`~tracelet.plugin.FileChanged` for other bytes."""
+        """Store every file, and then the manifest. Raises :class:`~tracelet.plugin.FileChanged` for a changed file."""
         ...
 
     def download(self, folder: str, manifest: Manifest, paths: Collection[str], dest: Path) -> None:
@@ -79,12 +78,12 @@ class Storage(Protocol):
         ...
 
     def remove(self, folder: str, manifest: Manifest) -> None:
-        """Delete a version's folder, as far as it is there."""
+        """Delete a version's folder, or what is left of it."""
         ...
 
 
 class FolderStorage:
-    """Folders of a folder."""
+    """The folders of versions in one folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -123,7 +122,7 @@ class FolderStorage:
         shutil.rmtree(own, ignore_errors=True)
         for above in (own.parent, own.parent.parent):
             with contextlib.suppress(OSError):
-                above.rmdir()  # only where nothing else is in it
+                above.rmdir()  # fails where something else is in it
 
     def collect(self, needed: Collection[str], older_than: float) -> Iterator[int]:
         """Delete folders of versions that are not needed and last changed before then; yield the bytes of each."""

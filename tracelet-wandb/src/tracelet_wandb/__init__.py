@@ -1,4 +1,4 @@
-"""Weights & Biases for Tracelet: what the user's process loads of it. The SDK is imported by the lane alone."""
+"""The plugin for Weights & Biases. Only this module is loaded in the user's process; the SDK is imported in the lane."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["WandbSettings", "tracelet_backends"]
 
 
 def _context() -> dict[str, Any]:
-    """What the user's own SDK says, if it is loaded: which run is active in it, and how that run is written."""
+    """Return the run that is active in the user's own SDK, if that is loaded, and the run's mode and server."""
     wandb: ModuleType | None = sys.modules.get("wandb")
     run = getattr(wandb, "run", None)
     settings = getattr(run, "settings", None)
@@ -44,8 +44,8 @@ def _open(experiment: str, settings: WandbSettings, context: BackendContext) -> 
     return open_backend(experiment, settings, context)
 
 
-#: For the lane's process, where the user has not set them: fail soon (core tries again by itself), be silent, send
-#: no reports, and leave out what belongs to the user's own runs. The pair of underscores is W&B's own.
+#: Set in the lane's process where the user has not set them. The SDK fails soon, for core tries again, prints nothing, sends
+#: no reports, and leaves out what belongs to the user's own runs. The two underscores are W&B's own.
 _ENVIRON = {
     "WANDB_SILENT": "true",
     "WANDB_CONSOLE": "off",
@@ -66,7 +66,7 @@ _ENVIRON = {
     "WANDB__FILE_STREAM_RETRY_MAX": "2",
     "WANDB__FILE_STREAM_RETRY_WAIT_MIN_SECONDS": "0.2",
     "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "1",
-    # An offline run's log is on disk after so many seconds, and not after W&B's fifteen.
+    # Seconds until an offline run's log is on disk. W&B's own default is fifteen.
     "WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "0.5",
     "AWS_EC2_METADATA_DISABLED": "true",
 }

@@ -1,4 +1,4 @@
-"""Artifacts in W&B: each version is a version of W&B's own, with the manifest as a file in it."""
+"""Artifacts in W&B. Each version is an artifact version of W&B's own, with the manifest as a file in it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _CONFLICTS = 10
 
 
 def open_backend(experiment: str, settings: WandbSettings, context: BackendContext) -> Backend:
-    """Log in to W&B, or open the catalogue of what it is still to get, as W&B's mode says."""
+    """Log in to W&B, or open the offline catalogue, as W&B's mode says."""
     own = set_up(context.sdk)
     folder = context.directory / "wandb"
     rows, files = (settings.table_rows, settings.media_files) if settings.media else (0, 0)
@@ -72,7 +72,7 @@ class WandbBackend:
     def __init__(
         self, place: Place, experiment: str, folder: Path, sdk: dict[str, Any], *, files: int, rows: int
     ) -> None:
-        """``folder`` is for what the SDK writes; ``files`` and ``rows`` are how much of an artifact is shown on a run."""
+        """``folder`` is for what the SDK writes. ``files`` and ``rows`` limit what is shown of an artifact on a run."""
         self._place = place
         self._versions = Versions(place)
         self._pending = Catalogue(folder / "offline", experiment)
@@ -81,7 +81,7 @@ class WandbBackend:
         self._runs = Runs(place, served_program(), sdk, folder)
 
     def start(self, run: RunInfo) -> None:
-        """See :class:`~tracelet.plugin.Backend`. W&B's run is begun with the first thing that is put into it."""
+        """See :class:`~tracelet.plugin.Backend`. W&B's run begins with the first put."""
         self._runs.turn_to(run)
         for _ in sweep(self._folder / "staging"):
             pass
@@ -113,7 +113,7 @@ class WandbBackend:
         wanted = parse_ref(ref)
         found = self._versions.find(name, wanted)
         if wanted.put_id is not None and found is not None:
-            # It came by `wandb sync`, or by another process: it waits no longer.
+            # `wandb sync` or another process has sent it. It waits no longer.
             self._forget(name, wanted.put_id)
         return found
 
@@ -168,19 +168,19 @@ class WandbBackend:
         except (BackendUnavailable, BackendAuthError):
             raise
         except BackendError:
-            # W&B refuses the use of what is deleted, in words of its own.
+            # If the version was deleted, this raises a clearer error than W&B's.
             self._of(stored)
             raise
 
     def collect(self, older_than: float) -> Iterator[int]:
-        """See :class:`~tracelet.plugin.Collects`: copies of uploads that were killed, and bytes that wait no longer."""
+        """See :class:`~tracelet.plugin.Collects`: copies for killed uploads, and bytes in the offline catalogue."""
         yield from sweep(self._folder / "staging")
         yield from self._pending.collect(older_than)
 
     # -- steps
 
     def _logged(self, run: wandb.Run, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
-        """Upload and commit; from the start again where other writers were first with a file that this brings, too."""
+        """Upload and commit. Begin again where another writer's version was first with one of the same files."""
         conflicts = 0
         while True:
             with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
@@ -191,7 +191,7 @@ class WandbBackend:
                 except BackendError as error:
                     conflicts += is_conflict(error)
                     if not isinstance(error, BackendUnavailable) or is_upload(error):
-                        # Nobody else removes it. What cannot be deleted now, either, is nobody's version all the same.
+                        # Nobody else removes it. If this fails, too, it still is no version: it is not committed.
                         with contextlib.suppress(BackendError):
                             self._versions.undo(artifact)
                     if not is_conflict(error) or conflicts == _CONFLICTS:
@@ -200,7 +200,7 @@ class WandbBackend:
     def _committed(
         self, run: wandb.Run, artifact: wandb.Artifact, sealed: SealedArtifact, labels: Labels
     ) -> wandb.Artifact:
-        """Log a version. With a label, aliases are moved when it is sure that the label is this version's."""
+        """Log a version. With a label, aliases move later, when it is certain that this version has the label."""
         with translated(self._place.server):
             try:
                 logged = run.log_artifact(artifact, aliases=[] if labels.version else list(labels.aliases))
@@ -214,10 +214,10 @@ class WandbBackend:
         return logged
 
     def _settled(self, artifact: wandb.Artifact, sealed: SealedArtifact, labels: Labels) -> wandb.Artifact:
-        """Give the version its label, or take it back where another one of the same moment was first.
+        """Give the version its label, or delete the version where a simultaneous one was first.
 
-        W&B has no compare-and-swap for aliases. Each of several writers claims the label in its version's metadata;
-        versions are numbered as they are committed, so the lowest claim is there before any later one looks.
+        W&B has no compare-and-swap for aliases. So each writer claims the label in its version's metadata. Versions are
+        numbered as they are committed, so the lowest claim is there before any later writer looks.
         """
         manifest, label = sealed.manifest, labels.version
         assert label is not None
@@ -248,7 +248,7 @@ class WandbBackend:
             artifact.save()
 
     def _forget(self, name: str, put_id: str) -> None:
-        """The server has it: it waits no longer, neither here nor in W&B's own offline run."""
+        """Note that the server has an artifact: it waits no longer, neither here nor in W&B's own offline run."""
         self._pending.forget(name, put_id)
         offline_runs.forget(self._folder / "offline-runs", put_id)
 

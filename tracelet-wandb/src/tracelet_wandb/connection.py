@@ -1,4 +1,4 @@
-"""The SDK in the lane's process: set up quietly, apart from the user's own, and logged in."""
+"""Set up the SDK in the lane's process, apart from the user's own SDK, and log in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tracelet_wandb.errors import translated
 
 __all__ = ["Place", "connect", "is_offline", "run_settings", "set_up"]
 
-#: Seconds that one query may take; core's own limit is about the whole request.
+#: Seconds that one query may take. Core limits the whole request.
 _QUERY = 60
 
 
@@ -35,18 +35,19 @@ class Place:
 
 
 def set_up(sdk: dict[str, Any]) -> wandb.Settings:
-    """Prepare the SDK and return its settings, as the environment and W&B's own files say; nothing is connected.
+    """Prepare the SDK and return its settings, from the environment and W&B's own files. This connects to nothing.
 
-    ``sdk`` is what ``context()`` found in the user's process. Raises :class:`BackendError` where W&B is disabled.
+    ``sdk`` is what ``context()`` found in the user's process. Raises :class:`~tracelet.exceptions.BackendError` where W&B is
+    disabled.
     """
-    # The user's own SDK leaves the address of its service in the environment: a run of ours in that service would
-    # be waited for when the user's program ends, and would live on when this lane is killed.
+    # The user's own SDK leaves the address of its service in the environment. That service would wait for our run when the
+    # user's program ends, and would keep it when this lane is killed.
     service_token.clear_service_in_env()
     own: dict[str, Any] = {"silent": True}
     if sdk.get("base_url"):
         own["base_url"] = sdk["base_url"]
     settings = wandb.setup(wandb.Settings(**own)).settings
-    # What is set for the user's own run is not for ours; in a sweep the SDK would even put ours in another project.
+    # Settings of the user's own run are not for ours. In a sweep the SDK would even put ours into another project.
     settings.sweep_id = settings.sweep_param_path = settings.run_id = settings.resume = None
     settings.resume_from = settings.fork_from = None
     settings.launch = False
@@ -65,7 +66,7 @@ def is_offline(settings: wandb.Settings, sdk: dict[str, Any]) -> bool:
 
 
 def connect(settings: wandb.Settings, entity: str, project: str) -> Place:
-    """Log in, without a prompt, and return the project; it need not be there.
+    """Log in without a prompt, and return the project, which need not exist.
 
     Raises :class:`~tracelet.BackendAuthError` for credentials that are missing or wrong and
     :class:`~tracelet.BackendUnavailable` where the server does not answer.
@@ -81,9 +82,9 @@ def connect(settings: wandb.Settings, entity: str, project: str) -> Place:
 
 
 def _as_written(entity: str, api: wandb.Api) -> str:
-    """Return an entity as the server writes it.
+    """Return an entity as the server spells it.
 
-    The server takes it in any case; the client keeps those aliases alone that have it as it was asked for.
+    The server ignores case. The client drops aliases whose entity is spelt otherwise than it was asked for.
     """
     viewer = api.viewer
     known = [viewer.entity, viewer.username, *viewer.teams]
@@ -91,14 +92,14 @@ def _as_written(entity: str, api: wandb.Api) -> str:
 
 
 def run_settings(folder: Path, **more: Any) -> wandb.Settings:
-    """Return what every run of ours is begun with: it records nothing but what is put into it.
+    """Return the settings of every run of Tracelet's. It records only what is put into it.
 
-    Its files are in ``folder``, which is called ``wandb``.
+    Its files are in ``folder``, whose name is ``wandb``.
     """
     return wandb.Settings(
         silent=True,
         console="off",
-        # The SDK puts a folder `wandb` there.
+        # The SDK makes the folder `wandb` in it.
         root_dir=str(folder.parent),
         symlink=False,
         disable_git=True,

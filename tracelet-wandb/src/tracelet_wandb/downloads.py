@@ -1,4 +1,4 @@
-"""Files of a version, entry by entry: references are left alone, and a cache that lies is seen through."""
+"""Download the files of a version, one by one. References are left alone, and the SDK's cache is not trusted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDTH = 16
 
 
 def is_noted(artifact: wandb.Artifact, manifest: Manifest) -> bool:
-    """Tell whether the manifest's file in the version has this very text, without fetching it."""
+    """Tell whether ``tracelet.json`` in the version is this manifest, without fetching it."""
     entry = artifact.manifest.entries.get(MANIFEST_NAME)
     md5 = hashlib.md5(manifest.to_json().encode(), usedforsecurity=False).digest()
     return entry is not None and entry.digest == base64.b64encode(md5).decode()
@@ -49,11 +49,11 @@ def _bring_one(artifact: wandb.Artifact, path: str, sha256: str | None, scratch:
         raise ArtifactNotFound(f"{path!r} is not in {artifact.source_name} on W&B at {place}.")
     with translated(place):
         try:
-            # Never skip_cache: the SDK then takes the first file's bytes for every later one of that size.
+            # Not skip_cache: the SDK then takes one file's bytes for every other file of that size.
             found = Path(artifact.get_entry(name).download(root=str(scratch)))
             if hash_blob(found) == sha256:
                 return found
-            # The SDK believes its cache by a file's size alone: ask the server itself before the bytes are given up.
+            # The SDK trusts its cache by the size alone. The server may have the right bytes.
             found.unlink()
             for file in artifact.files(names=[name]):
                 file.download(root=str(scratch), replace=True).close()

@@ -1,4 +1,4 @@
-"""What the W&B SDK raises, in Tracelet's words."""
+"""Translate the errors of the W&B SDK into Tracelet's."""
 
 from __future__ import annotations
 
@@ -22,68 +22,68 @@ from tracelet.plugin import causes, redact
 __all__ = ["is_absent", "is_conflict", "is_deleted_run", "is_refused_run", "is_upload", "status_of", "translated"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\")>]+")
-#: How a W&B server says that an account may not, in answers whose status is 200.
+#: A W&B server's words for missing rights, in answers whose status is 200.
 _MAY_NOT = re.compile(
     r"permission denied|not logged in|relogin|unauthori[sz]ed|forbidden|(?:HTTP|returned error|status code:?) 40[13]\b",
     re.IGNORECASE,
 )
-#: How the server says that it will never take a version: as it is, until it is paid for, or for its length.
+#: Its answer for a version that it will never accept: it is invalid, it must be paid for, or it is too long.
 _REFUSED = re.compile(r"createArtifact: .*?\b(?:returned error|HTTP) (?:400|402|413)\b[^:]*:\s*(.*)", re.DOTALL)
-#: How a server says that a run's id was a deleted run's: in these words, or by this status.
+#: Its answer for the id of a deleted run, by these words or this status.
 _DELETED_RUN = re.compile(r"previously (?:created and )?deleted|\bHTTP 410\b|returned error 410\b")
-#: And the status that comes with those words, which it may also have for what two do to a run at once.
+#: The status that comes with those words, and also where two processes change a run at once.
 _REFUSED_RUN = re.compile(r"\bHTTP 409\b|returned error 409\b")
-#: How the server says that another writer's version brought one of the same new files first.
+#: Its answer where another writer's version was first with one of the same new files.
 _CONFLICT = re.compile(r"commitArtifact: returned error 409\b|rebase required")
-#: How wandb-core says that nobody answered, or that the server failed, after its own retries. Go writes EOF so.
+#: What wandb-core says after its own retries, if nobody answered or the server failed. EOF is Go's.
 _AWAY = re.compile(
     r"giving up|dial tcp|connection refused|connection reset|i/o timeout|deadline exceeded|no such host|"
     r"timed out|did not respond in time|status code: 5\d\d|HTTP 5\d\d|HTTP 429|failed to upload|run initialization has timed out|(?-i:\bEOF\b)",
     re.IGNORECASE,
 )
-#: How wandb-core says that an upload failed: to a storage that is another server than W&B's own, or that nobody asked for long.
+#: What wandb-core says if an upload to the storage failed. The storage may be another server than W&B's.
 _UPLOAD = re.compile(r"ArtifactSaver\.(?:uploadFiles: most remaining uploads|uploadManifest: )")
-#: How the SDK says that its own service hangs, which it does not get over.
+#: What the SDK says if its own service hangs. It does not recover.
 _HANGS = re.compile(r"service process is busy", re.IGNORECASE)
-#: How it says that this service, which is a process of its own, is gone. A server's end of a connection is told by requests.
+#: What the SDK raises if that service, a process of its own, is gone. For a server it raises errors of requests.
 _GONE = (HandleAbandonedError, MailboxClosedError, WandbServiceConnectionError, ConnectionError)
 _NOT_RUNNING = re.compile(r"service process is not running", re.IGNORECASE)
-#: How wandb-core says that this machine's disk does not let it.
+#: What wandb-core says if it cannot use this machine's disk.
 _CORES_DISK = re.compile(
     r"\b(?:open|openat|mkdir|mkdirat|rename|link|symlink|unlink|write|chmod|create|copy_file_range|fork/exec) (/[^:\n]+): "
     r"(permission denied|operation not permitted|no space left on device|disk quota exceeded|read-only file system|"
     r"not a directory|input/output error)"
 )
-#: Errors of a disk that name no file.
+#: Errors of a disk that have no file name.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 _LONGEST = 400
 
 
 def is_absent(error: CommError) -> bool:
-    """Tell whether an error says that a project or a version is not there.
+    """Tell whether an error says that a project or a version does not exist.
 
-    The client has no class for that: it is a ``ValueError`` of its own making, and no answer that failed.
+    The client has no class for that. It raises a plain ``ValueError``, which is no failed answer.
     """
     return type(error.exc) is ValueError and "not found" in str(error.exc)
 
 
 def is_deleted_run(error: BaseException) -> bool:
-    """Tell whether a run could not be begun because somebody deleted the one that had its id.
+    """Tell whether a run could not begin because a run of that id was deleted.
 
-    W&B keeps such ids for some days; its client tries again, and then says that it gives up, as if nobody answered.
+    W&B reserves such an id for some days. Its client retries, and then gives up as if nobody had answered.
     """
     return any(_DELETED_RUN.search(str(one)) for one in causes(error))
 
 
 def is_refused_run(error: BaseException) -> bool:
-    """Tell whether a run could not be begun because it was deleted, or because another process writes to it as well."""
+    """Tell whether a run could not begin because it was deleted, or because another process writes to it."""
     return any(_REFUSED_RUN.search(str(one)) for one in causes(error))
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Tell whether a version was not committed because another one brought a file of it in that moment.
+    """Tell whether a version was not committed because another one with the same new file was first.
 
-    The client tries nothing again then; made anew from the start, the version finds the file there.
+    The client does not retry. A version that is made again finds the file there.
     """
     return any(_CONFLICT.search(str(one)) for one in causes(error))
 
@@ -100,13 +100,13 @@ def status_of(error: BaseException) -> int | None:
 
 
 def is_upload(error: BaseException) -> bool:
-    """Tell whether the server began a version, and its storage did not take a file of it."""
+    """Tell whether the server began a version, and the storage did not accept a file of it."""
     return any(_UPLOAD.search(str(one)) for one in causes(error))
 
 
 @contextmanager
 def translated(place: str) -> Iterator[None]:
-    """Raise what the SDK raises inside as one of Tracelet's errors; ``place`` is the server's address."""
+    """Raise the errors of the SDK inside the block as Tracelet's; ``place`` is the server's address."""
     try:
         yield
     except TraceletError:
@@ -131,7 +131,7 @@ def _translation(error: Exception, place: str) -> BackendError:
         return disk
     if _is_alone(error):
         return BackendUnavailable(
-            f"W&B's client lost its own process on this machine, which is started anew: {said or type(error).__name__}",
+            f"W&B's client lost its own process on this machine: {said or type(error).__name__}. A new one is started.",
             ends_lane=True,
         )
     if isinstance(error, UsageError) and "API key" in text:
@@ -141,8 +141,8 @@ def _translation(error: Exception, place: str) -> BackendError:
         )
     if _UPLOAD.search(text):
         return BackendUnavailable(
-            f"the storage of W&B at {place} did not take a file (it is away, does not want it, or its address for it was valid "
-            f"too short a time): {said}"
+            f"the storage of W&B at {place} did not accept a file (it is away, refuses the file, or its address for the file has "
+            f"expired): {said}"
         )
     if refused := _REFUSED.search(text):
         return BackendError(f"W&B at {place} refuses this: {_words_of(refused[1])}", retryable=False)
@@ -156,7 +156,7 @@ def _translation(error: Exception, place: str) -> BackendError:
             ends_lane=_HANGS.search(text) is not None,
         )
     if all(isinstance(one, AuthenticationError) for one in causes(error)):
-        return BackendAuthError(f"W&B's key is not one: {said} Set WANDB_API_KEY, or run `wandb login`.")
+        return BackendAuthError(f"W&B's API key is not valid: {said} Set WANDB_API_KEY, or run `wandb login`.")
     away = (AuthenticationError, requests.ConnectionError, requests.Timeout, WaitTimeoutError, TimeoutError)
     if isinstance(error, away):
         return BackendUnavailable(f"W&B at {place} does not answer: {said}")
@@ -164,7 +164,7 @@ def _translation(error: Exception, place: str) -> BackendError:
 
 
 def _is_alone(error: BaseException) -> bool:
-    """Whether the SDK lost its own service, to which it has a connection as to a server."""
+    """Whether the SDK lost the connection to its own service, and not to a server."""
     chain = list(causes(error))
     if any(isinstance(one, requests.RequestException) for one in chain):
         return False
@@ -172,7 +172,7 @@ def _is_alone(error: BaseException) -> bool:
 
 
 def _words_of(answer: str) -> str:
-    """What the server said in an answer to a GraphQL request; the answer itself where it has another form."""
+    """Return the messages in an answer to a GraphQL request; the answer itself where it has another form."""
     try:
         said = "; ".join(str(one["message"]) for one in json.loads(answer)["errors"])
     except (ValueError, TypeError, KeyError):
@@ -181,7 +181,7 @@ def _words_of(answer: str) -> str:
 
 
 def _disk(error: BaseException, text: str) -> BackendError | None:
-    """The error where this machine's own disk is what is behind it, and no server; None elsewhere."""
+    """Return the error for this machine's own disk, if that is the cause; else None."""
     chain = list(causes(error))
     if any(isinstance(one, (requests.RequestException, ConnectionError, TimeoutError)) for one in chain):
         return None
@@ -195,6 +195,6 @@ def _disk(error: BaseException, text: str) -> BackendError | None:
             return None
         place, said = of_core[1], of_core[2]
     return BackendError(
-        f"W&B's client cannot use {place!r} on this machine: {said}. Make room there and let yourself write there, or set "
-        "WANDB_CACHE_DIR, WANDB_DATA_DIR, WANDB_CONFIG_DIR and TRACELET_DIR to folders where both is so."
+        f"W&B's client cannot use {place!r} on this machine: {said}. Make room there and allow writing there, or set "
+        "WANDB_CACHE_DIR, WANDB_DATA_DIR, WANDB_CONFIG_DIR and TRACELET_DIR to other folders."
     )

@@ -1,4 +1,4 @@
-"""Images, sounds, videos, plots and tables of samples, shown on the run as W&B's users expect them."""
+"""Show images, sounds, videos, plots and tables of samples on the run, as W&B's users expect it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", "
 _SOUNDS = frozenset({".wav", ".mp3", ".ogg", ".flac", ".m4a"})
 _VIDEOS = frozenset({".mp4", ".webm", ".ogg", ".gif"})
 _PAGES = frozenset({".html", ".htm"})
-#: Which suffixes are shown for a type, and as what.
+#: By type: suffixes, and the W&B object that shows such a file.
 _MAKERS: dict[ArtifactType, tuple[tuple[frozenset[str], Callable[[str, str], Any]], ...]] = {
     ArtifactType.IMAGE: ((_IMAGES, lambda path, caption: wandb.Image(path, caption=caption)),),
     ArtifactType.AUDIO: ((_SOUNDS, lambda path, caption: wandb.Audio(path, caption=caption)),),
@@ -41,10 +41,10 @@ _FAULTS: tuple[type[Exception], ...] = (*MEDIA_FAULTS, wandb.Error, csv.Error, D
 
 
 def show(run: wandb.Run, sealed: SealedArtifact, folder: Path, *, files: int, rows: int) -> None:
-    """Log what the artifact holds for eyes and ears, under its name; at most so many files, and rows of each table.
+    """Log an artifact's media under its name: at most ``files`` files, and ``rows`` rows of each table.
 
-    Several tables are each under the artifact's name and their own path. The artifact is stored by then: what cannot be
-    shown (a damaged image, a missing library) costs a warning.
+    Each of several tables is under the artifact's name and its own path. The artifact is stored by then. For what cannot be
+    shown (a damaged image, a missing library) there is a warning.
     """
     name = sealed.manifest.name
     if not files:
@@ -53,7 +53,7 @@ def show(run: wandb.Run, sealed: SealedArtifact, folder: Path, *, files: int, ro
         with TemporaryDirectory(dir=folder) as scratch:
             shown = list(islice(_shown(sealed, Path(scratch), rows), files))
             if sealed.manifest.type is ArtifactType.SAMPLE:
-                # W&B takes several tables, and shows them, under names of their own alone.
+                # W&B shows several tables only if each has a name of its own.
                 several = len(shown) > 1
                 run.log({table_name(f"{name}/{path}" if several else name, run.id): table for path, table in shown})
             elif shown:
@@ -63,7 +63,7 @@ def show(run: wandb.Run, sealed: SealedArtifact, folder: Path, *, files: int, ro
 
 
 def _shown(sealed: SealedArtifact, scratch: Path, rows: int) -> Iterator[tuple[str, Any]]:
-    """What can be shown, and the path of each; a file that cannot costs a warning."""
+    """Yield what can be shown, with its path. For a file that cannot there is a warning."""
     for file in sealed.manifest.payload:
         try:
             if sealed.manifest.type is ArtifactType.SAMPLE:
@@ -87,7 +87,7 @@ def _medium(file: ArtifactFile, sealed: SealedArtifact, scratch: Path) -> Any:
     suffix = PurePosixPath(file.artifact_path).suffix.lower()
     for suffixes, make in _MAKERS.get(sealed.manifest.type, ()):
         if suffix in suffixes:
-            # The SDK goes by a file's suffix, and a file that waited in the outbox has none.
+            # The SDK needs the suffix, and a file that waited in the outbox has none.
             copy = scratch / f"{len(list(scratch.iterdir()))}{suffix}"
             shutil.copyfile(sealed.sources[file.artifact_path], copy)
             return make(str(copy), file.artifact_path)
@@ -116,7 +116,7 @@ def _table(file: ArtifactFile, source: Path, rows: int) -> wandb.Table | None:
 
 
 def _records(records: list[Any]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of a list of objects; nothing where it is a list of anything else."""
+    """Return columns and rows of a list of objects; nothing where it is a list of anything else."""
     if not all(isinstance(record, dict) for record in records):
         return [], []
     columns = list(dict.fromkeys(key for record in records for key in record))

@@ -1,4 +1,4 @@
-"""Names as W&B can hold them: each different from every other one's, and the same wherever it can be."""
+"""Names that W&B accepts. Different names stay different, and most stay as they are."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = [
 
 #: What W&B refuses in a project's name, and the character that marks what was encoded.
 _NOT_IN_PROJECTS = re.compile(r"[/\\#?%:~\x00-\x1f\x7f-\x9f]|^\s|\s$")
-#: W&B's client puts a file's name into an address as it is: these would end it, or change it.
+#: W&B's client puts a file's name into a URL as it is. These characters would end or change the path.
 _NOT_IN_FILES = re.compile(r"[#?%~]")
 #: Projects of W&B's own.
 _RESERVED = re.compile(r"wandb-registry-.*|model-registry", re.DOTALL)
 _LONGEST = 128
-#: Bytes that every file system takes in the name of a file, but for what the client adds to a table's: a step and a digest.
+#: Bytes of a file's name that every file system takes, less what the client adds to a table's: a step and a digest.
 _LONGEST_FILE = 200
-#: The client writes these otherwise in an artifact's name, and adds so many characters of its own then.
+#: All but the characters that the client leaves in an artifact's name. It replaces the others, and appends this many characters.
 _NOT_IN_ARTIFACTS, _CHANGED = re.compile(r"[^a-zA-Z0-9_.-]"), 7
-#: W&B keeps artifacts of the type ``code`` whose names begin so for itself.
+#: W&B reserves artifacts of the type ``code`` whose names begin so.
 _CODE_PREFIX = "source-"
 _OTHER_CODE = "source-code"
 
@@ -44,9 +44,9 @@ def _encoded(text: str) -> str:
 
 
 def project_name(experiment: str) -> str:
-    """Return the project of an experiment: its own name, with ``~`` and two digits for each byte that W&B refuses.
+    """Return the project of an experiment: its name, with ``~`` and two digits for each byte that W&B refuses.
 
-    A name that is too long ends in ``~-`` and a part of the sha256 of the whole.
+    A name that is too long is cut, and ends in ``~-`` and a part of its sha256.
     """
     name = _NOT_IN_PROJECTS.sub(lambda match: _encoded(match[0]), experiment)
     if name in {".", ".."} or _RESERVED.fullmatch(name):
@@ -57,11 +57,10 @@ def project_name(experiment: str) -> str:
 
 
 def table_name(name: str, run: str) -> str:
-    """Return the name under which a table is shown on a run: its own, where W&B can hold it.
+    """Return the name under which a table is shown on a run: its own name, if W&B accepts that.
 
-    The client stores each table as an artifact ``run-<id of the run>-<name>``, and refuses what is too long for one; and in
-    a file of that name, with more at its end. A name that is too long has a part of its sha256 in its middle; its end,
-    which tells the most, stays.
+    The client stores each table as an artifact ``run-<id of the run>-<name>``, and in a file of that name with more at its
+    end. It refuses names that are too long. Those are cut in the middle, where a part of the sha256 stands: the end says most.
     """
     most = _LONGEST - len(f"run-{run}-") - (_CHANGED if _NOT_IN_ARTIFACTS.search(name) else 0)
     if len(name) <= most and all(len(part.encode()) <= _LONGEST_FILE for part in name.split("/")):
@@ -78,24 +77,24 @@ def types_of(kind: ArtifactType) -> frozenset[str]:
 
 
 def artifact_type(manifest: Manifest) -> str:
-    """Return W&B's type of an artifact: Tracelet's own word, but for names that W&B keeps for its own code."""
+    """Return W&B's type of an artifact: Tracelet's type, except for names that W&B reserves for its own code."""
     if manifest.type is ArtifactType.CODE and manifest.name.startswith(_CODE_PREFIX):
         return _OTHER_CODE
     return manifest.type.value
 
 
 def file_name(path: str) -> str:
-    """Return the name that a file of the artifact has in W&B: its path, but for ``#``, ``?``, ``%`` and ``~``."""
+    """Return the name of a file in W&B: its path, with ``#``, ``?``, ``%`` and ``~`` encoded."""
     return _NOT_IN_FILES.sub(lambda match: _encoded(match[0]), path)
 
 
 def file_names(manifest: Manifest) -> dict[str, str]:
-    """Return the name in W&B of every file that W&B holds, by its path."""
+    """Return the name in W&B of every file, by its path."""
     return {file.artifact_path: file_name(file.artifact_path) for file in manifest.payload}
 
 
 def reference_names(manifest: Manifest) -> list[str]:
-    """Return the name in W&B of every reference, in order: its path, or the last part of its URI, if that is free."""
+    """Return the name in W&B of every reference, in order: its path or the last part of its URI, made unique."""
     taken = {MANIFEST_NAME, *file_names(manifest).values()}
     names = []
     for reference in manifest.references:
@@ -107,7 +106,7 @@ def reference_names(manifest: Manifest) -> list[str]:
 
 
 def _tame(leaf: str) -> str:
-    """The last part of a URI is anybody's text: W&B's client refuses dots, and control characters help nobody."""
+    """Return the last part of a URI without what W&B's client refuses, and without control characters."""
     tame = re.sub(r"[\x00-\x1f\x7f\\]", "_", leaf)[:200]
     return "reference" if tame in {"", ".", ".."} else tame
 

@@ -1,7 +1,7 @@
-"""What W&B's metadata of a version holds: the user's own, as W&B can show it, and Tracelet's note about the version.
+"""The metadata of a version in W&B: the user's own, in a form that W&B can show, and Tracelet's note about the version.
 
 The note, under ``tracelet``, has ``schema``, ``digest``, ``put_id``, ``label`` where there is one, and the manifest itself
-where it is short, so that a listing needs no download. What counts is the file ``tracelet.json`` in the artifact.
+where it is short, so that a listing needs no download. The file ``tracelet.json`` in the artifact has the last word.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["KEY", "label_of", "manifest_in", "metadata_of", "note_in", "with_lab
 
 #: Where the note is among W&B's metadata.
 KEY = "tracelet"
-#: W&B takes so many keys at the top.
+#: The most keys that W&B takes at the top.
 _MOST_KEYS = 100
-#: A manifest of more characters is read from its file alone.
+#: A longer manifest is in its file only.
 _SHORT = 8_000
-#: A text of more characters is cut where W&B shows it.
+#: A longer text is cut in W&B's metadata.
 _LONGEST_TEXT = 4_000
-#: Readers in other languages hold whole numbers in 64 bits.
+#: Readers in other languages have integers of 64 bits.
 _LARGEST = 2**63
 
 
 def metadata_of(manifest: Manifest, label: str | None) -> dict[str, Any]:
-    """Return the metadata for W&B: the user's keys at the top, as many as it takes, and the note."""
+    """Return the metadata for W&B: the note, and the user's keys at the top, as many as W&B takes."""
     note: dict[str, Any] = {"schema": SCHEMA, "digest": manifest.digest, "put_id": manifest.put_id}
     if label is not None:
         note["label"] = label
@@ -43,7 +43,7 @@ def metadata_of(manifest: Manifest, label: str | None) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    """A value as W&B can hold it: it takes no infinities, and makes nothing of NaN."""
+    """Return a value that W&B can store: it refuses infinities, and drops NaN."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST:
@@ -58,7 +58,7 @@ def _shown(value: Any) -> Any:
 
 
 def note_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the note; empty where there is none, for anybody may edit a version's metadata."""
+    """Return the note; empty where there is none. Users can edit a version's metadata."""
     note = metadata.get(KEY)
     return note if isinstance(note, dict) else {}
 
@@ -70,14 +70,14 @@ def label_of(metadata: Mapping[str, Any]) -> str | None:
 
 
 def with_label(metadata: Mapping[str, Any], manifest: Manifest, label: str | None) -> dict[str, Any]:
-    """Return metadata with another label in the note, or none; a note that was lost is made anew."""
+    """Return metadata with another label in the note, or without a label. A lost note is made again."""
     note = note_in(metadata) or note_in(metadata_of(manifest, None))
     kept = {key: value for key, value in note.items() if key != "label"}
     return {**metadata, KEY: {**kept, **({"label": label} if label else {})}}
 
 
 def manifest_in(metadata: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest in the note, or None where it is not there or is not what the note says."""
+    """Return the manifest in the note; None where there is none, or it does not match the note's digest and put."""
     note = note_in(metadata)
     text = note.get("manifest")
     if not isinstance(text, str):

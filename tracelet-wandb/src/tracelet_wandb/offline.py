@@ -1,7 +1,7 @@
 """Offline mode: a catalogue in the tracelet directory, and beside it W&B's own offline run.
 
-The catalogue is what is listed and read until the server has the artifact; its versions are marked as pending, for only
-the server gives versions. W&B's offline run holds no versions and cannot be read back; it is there for ``wandb sync``.
+Artifacts are listed and read from the catalogue until the server has them. Its versions are marked as pending, because only
+the server numbers versions. W&B's offline run has no versions and cannot be read back. It is there for ``wandb sync``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOG = logging.getLogger("tracelet.wandb")
 
 
 class Catalogue(PendingCatalogue):
-    """What W&B's server is still to get."""
+    """The artifacts that W&B's server does not have yet."""
 
     def __init__(self, root: Path, experiment: str) -> None:
         super().__init__(f"wandb-offline://{root}", root, experiment)
@@ -36,7 +36,7 @@ class OfflineBackend(Catalogue):
     """The catalogue, and every artifact also in W&B's own offline run."""
 
     def __init__(self, experiment: str, folder: Path, sdk: dict[str, Any], *, files: int, rows: int) -> None:
-        """``folder`` is for the run; ``files`` and ``rows`` are how much of an artifact is shown on it."""
+        """``folder`` is for the run. ``files`` and ``rows`` limit what is shown of an artifact on it."""
         super().__init__(folder / "offline", experiment)
         self._project = project_name(experiment)
         self._folder = folder
@@ -46,7 +46,7 @@ class OfflineBackend(Catalogue):
         self._run: wandb.Run | None = None
 
     def start(self, run: RunInfo) -> None:
-        """See :class:`~tracelet.plugin.Backend`. W&B's run is begun with the first artifact."""
+        """See :class:`~tracelet.plugin.Backend`. W&B's run begins with the first artifact."""
         self._end(failed=False)
         self._info = run
 
@@ -62,7 +62,7 @@ class OfflineBackend(Catalogue):
         return stored
 
     def _log(self, sealed: SealedArtifact, labels: Labels) -> None:
-        """Log the artifact to W&B's offline run as well; the catalogue has it by now, whatever becomes of this."""
+        """Also log the artifact to W&B's offline run. If that fails, the catalogue still has it."""
         try:
             run = self._begun()
             with TemporaryDirectory(dir=self._folder) as made:

@@ -1,4 +1,4 @@
-"""W&B's offline runs of ours: which artifacts are in them, and when ``wandb sync`` need not send them any more.
+"""Tracelet's offline runs of W&B: which artifacts they have, and when ``wandb sync`` need not send them any more.
 
 ``offline-runs/<run>/`` in the SDK's folder has, as text:
 
@@ -39,8 +39,8 @@ def remember(folder: Path, run_file: Path, put_id: str, copies: list[str]) -> No
 def forget(folder: Path, put_id: str) -> None:
     """Note that the server has an artifact.
 
-    With the last one of a run, the run is marked as sent and the copies go: else ``wandb sync`` would store its
-    artifacts a second time. The notes of a later release are left to it.
+    When it has all of a run, the run is marked as sent and the copies are removed. Otherwise ``wandb sync`` would store its
+    artifacts a second time. Notes of a later release stay as they are.
     """
     for note in folder.glob(f"*/{put_id}.waits"):
         if _is_newer(note.parent):
@@ -49,7 +49,7 @@ def forget(folder: Path, put_id: str) -> None:
         if list(note.parent.glob("*.waits")):
             continue
         run_file = Path(os.path.realpath((note.parent / "run").read_text()))
-        # Another place than the SDK's folder beside this one is not ours to mark, whatever the note says.
+        # Only runs in the SDK's folder are marked, whatever the note says.
         if run_file.is_relative_to(os.path.realpath(folder.parent)) and run_file.exists():
             run_file.with_name(run_file.name + _SENT).touch()
         for sent in note.parent.glob("*.sent"):

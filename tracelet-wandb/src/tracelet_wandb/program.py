@@ -1,4 +1,4 @@
-"""Which program a lane works for: whether a run was begun by it, or by another one."""
+"""The program that a lane serves. By it a lane knows whether that program or another one began a run."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Program", "served_program"]
 
 @attrs.frozen
 class Program:
-    """The user's process that a lane works for."""
+    """The user's process that a lane serves."""
 
-    #: Different for every process on every machine; it says nothing about either.
+    #: Different for every process on every machine. It is a hash, and reveals neither.
     token: str
     #: Seconds since the epoch; 0 where it cannot be known.
     started_at: float
 
 
 def served_program() -> Program:
-    """Return the program that this process works for, which is its parent."""
+    """Return the program that this process serves, which is its parent."""
     pid = os.getppid()
     try:
         ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])

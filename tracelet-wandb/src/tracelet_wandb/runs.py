@@ -1,4 +1,4 @@
-"""The W&B runs that Tracelet's runs are: of this program, of earlier ones, or the user's where it takes several writers."""
+"""The W&B run of each of Tracelet's runs: this program's, an earlier program's, or the user's own in W&B's shared mode."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["Runs", "begin_offline", "finish"]
 _LOG = logging.getLogger("tracelet.wandb")
 #: Seconds by which two readings of the clock may differ.
 _TICK = 2.0
-#: How a run may have ended, and whether that was a failure.
+#: States of a run that has ended, and whether it failed.
 _ENDS = {"finished": False, "failed": True}
-#: What the SDK has for a process that is one of several in a run.
+#: The SDK's settings for one of several processes that write to a run.
 _SHARED: dict[str, Any] = {"mode": "shared", "x_label": "tracelet"}
 _NOT_OURS_TO_END: dict[str, Any] = {"x_primary": False, "x_update_finish_state": False}
-#: So many runs of one id may be deleted, one after the other.
+#: How many runs of one id may be deleted, one after the other.
 _MOST_DELETED = 20
 
 T = TypeVar("T")
@@ -39,30 +39,30 @@ T = TypeVar("T")
 
 @attrs.frozen
 class _Part:
-    """Our part in one W&B run."""
+    """A W&B run that this process writes to."""
 
     run: wandb.Run
     id: str
-    #: Whether the program that this lane works for began it: then its end is that program's.
+    #: Whether the program that this lane serves began it. Then it ends as that program does.
     own: bool
-    #: How it had ended before. None: it is not for us to say.
+    #: Whether it had failed before. None where its end is not Tracelet's to set.
     failed: bool | None = None
-    #: What our configuration in it says.
+    #: Tracelet's part of its configuration.
     config: dict[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class _Known:
-    """What the server has of a run."""
+    """A run as the server has it."""
 
     state: str
     config: dict[str, Any]
 
     @property
     def failed(self) -> bool | None:
-        """How the run ended; None where it did not, or nobody saw it.
+        """Whether the run failed; None where it has not ended, or nobody knows.
 
-        A delivery that is killed leaves a run that had ended running, which the server calls crashed later.
+        A killed delivery leaves an ended run running, and the server calls it crashed later. So the configuration counts.
         """
         told = self.config.get("ended") if self.state in {"running", "crashed"} else self.state
         return _ENDS.get(str(told))
@@ -71,11 +71,11 @@ class _Known:
 class Runs:
     """The runs that one lane writes to: the program's own until the program ends, and one other at a time.
 
-    What was left by an earlier program is delivered into that program's run. Its result is that program's: it stays
-    finished, or failed, and a run that nobody ended is not ended by a delivery.
+    What an earlier program left is delivered into that program's run. The run's result does not change: it stays finished or
+    failed, and a delivery does not end a run that nobody ended.
 
-    W&B gives the id of a run that somebody deleted to no other one for days. What belongs to such a run goes to one whose
-    id is that one's with a number, and which names it.
+    W&B does not give a deleted run's id to another run for days. Artifacts of such a run go to a run whose id has a number
+    appended, and which names the deleted one.
     """
 
     def __init__(self, place: Place, program: Program, sdk: dict[str, Any], folder: Path) -> None:
@@ -86,28 +86,28 @@ class Runs:
         self._folder = folder
         self._info: RunInfo | None = None
         self._parts: list[_Part] = []
-        #: Ids that W&B gives to no run.
+        #: Ids of deleted runs.
         self._deleted: set[str] = set()
-        #: Runs that were said to take the place of deleted ones.
+        #: Runs about which a warning said that they take the place of deleted ones.
         self._told: set[str] = set()
 
     def turn_to(self, info: RunInfo) -> None:
-        """Take another run for the one at hand; W&B's is begun with the first thing that is put into it."""
+        """Change the current run. W&B's run begins with the first put."""
         self._info = info
 
-    def write(self, deed: Callable[[wandb.Run], T]) -> T:
-        """Do something in the run at hand; where that turns out to be deleted, do it in the one that takes its place."""
+    def write(self, action: Callable[[wandb.Run], T]) -> T:
+        """Do something in the current run; or, if that turns out to be deleted, in the run that takes its place."""
         try:
-            return deed(self.begun())
+            return action(self.begun())
         except (BackendUnavailable, BackendAuthError):
             raise
         except BackendError:
             if not self._is_gone():
                 raise
-        return deed(self.begun())
+        return action(self.begun())
 
     def begun(self) -> wandb.Run:
-        """Return the run at hand, and begin it, or go on with it, where that was not done yet.
+        """Return the current run. Begin or resume it first, unless that is done.
 
         Raises what :func:`~tracelet_wandb.errors.translated` makes of the SDK's errors.
         """
@@ -129,14 +129,14 @@ class Runs:
         return part.run
 
     def end(self, *, failed: bool) -> None:
-        """The program's run ends, and our part in every other one."""
+        """End the program's run, and stop writing to every other one."""
         self._end(list(self._parts), failed=failed)
 
     def _begin(self, info: RunInfo) -> _Part:
-        """Begin a run, go on with it, or join the user's.
+        """Begin a run, resume it, or join the user's.
 
-        The user's own active run is joined where it is in W&B's shared mode and in the same project: only then may two
-        processes write to it. Elsewhere the run has an id of its own and names the user's in its configuration.
+        The user's own active run is joined if it is in W&B's shared mode and in the same project: only then may two processes
+        write to it. Otherwise the run has an id of its own, and names the user's in its configuration.
         """
         place, sdk = self._place, self._sdk
         joins = sdk.get("mode") == "shared" and (sdk.get("entity"), sdk.get("project")) == (place.entity, place.project)
@@ -149,17 +149,18 @@ class Runs:
                 if deleted and name not in self._told:
                     self._told.add(name)
                     told = ", ".join(place.path(one) for one in deleted)
-                    _LOG.warning("%s was deleted on W&B: what belongs to that run goes to the run %s.", told, name)
+                    _LOG.warning("%s was deleted on W&B: artifacts of that run go to the run %s.", told, name)
                 return part
             self._deleted.add(name)
             deleted.append(name)
         raise BackendError(
-            f"W&B at {place.server} says of {len(names)} runs, from {names[0]!r} to {names[-1]!r}, that they were deleted.",
+            f"W&B at {place.server} says that all of {len(names)} runs, from {names[0]!r} to {names[-1]!r}, were deleted: leave the "
+            "next one there.",
             retryable=False,
         )
 
     def _begin_as(self, name: str, info: RunInfo, deleted: list[str], *, joins: bool) -> _Part | None:
-        """Begin a run under an id; None where that one was deleted. It names those that were ``deleted`` before it."""
+        """Begin a run under an id; None where the run of that id was deleted. The new run names those in ``deleted``."""
         place = self._place
         known = self._look(name)
         own = not joins and self._is_own(info, known)
@@ -188,13 +189,13 @@ class Runs:
         except BackendError as error:
             if is_deleted_run(error) or (is_refused_run(error) and self._look(name) is None):
                 return None
-            # The SDK's service has the run all the same: of every later attempt it says that it is in use, or hangs.
+            # The SDK's service still holds the run. It refuses every later attempt, or hangs.
             error.ends_lane = True
             raise
         return _Part(run, info.id, own, failed, {} if joins else config if known is None else known.config)
 
     def _is_gone(self) -> bool:
-        """Whether the run at hand is not on the server any more. Then it is given up, and another one takes its place."""
+        """Whether the current run was deleted on the server. Then it is given up, and another one takes its place."""
         parts = [one for one in self._parts if self._info is not None and one.id == self._info.id]
         try:
             if not parts or self._ask(parts[0].run.id) is not None:
@@ -207,21 +208,21 @@ class Runs:
         return True
 
     def _look(self, name: str) -> _Known | None:
-        """Ask the server for a run; None where it is not there, or the server does not tell.
+        """Ask the server for a run; None where it is not there, or the server refuses the question.
 
-        Raises :class:`~tracelet.NewerFormat` for one whose configuration a later release keeps.
+        Raises :class:`~tracelet.NewerFormat` where a later release wrote the run's configuration.
         """
         try:
             return self._ask(name)
         except (BackendUnavailable, BackendAuthError):
             raise
         except BackendError as error:
-            # How a run has ended is not worth a delivery.
-            _LOG.warning("W&B does not say how the run %s is: %s", name, error)
+            # A delivery need not fail because the run's state is unknown.
+            _LOG.warning("W&B does not give the state of the run %s: %s", name, error)
             return None
 
     def _ask(self, name: str) -> _Known | None:
-        # The client keeps what it was told the first time.
+        # The client caches runs.
         self._place.api.flush()  # type: ignore[no-untyped-call]
         with translated(self._place.server):
             try:
@@ -236,7 +237,7 @@ class Runs:
         return _Known(str(found.state), config)
 
     def _is_own(self, info: RunInfo, known: _Known | None) -> bool:
-        """Whether this lane's program began the run: it says so in its configuration, or is not younger than the run."""
+        """Whether this lane's program began the run: by the run's configuration, or because the program is older."""
         token = None if known is None else known.config.get("program")
         return token == self._program.token if token else info.started_at >= self._program.started_at - _TICK
 
@@ -265,7 +266,7 @@ def begin_offline(project: str, info: RunInfo, sdk: dict[str, Any], folder: Path
 
 
 def finish(run: wandb.Run, *, failed: bool) -> None:
-    """End our part in a run; a run of the user's goes on. What an online run leaves on this disk is not needed then."""
+    """Stop writing to a run. A run of the user's goes on. An online run's files on this disk are removed."""
     folder, offline = Path(run.settings.sync_dir), run.offline
     run.finish(exit_code=1 if failed else 0)
     if not offline:

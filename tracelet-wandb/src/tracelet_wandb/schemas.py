@@ -1,4 +1,4 @@
-"""The schema of what Tracelet writes into W&B and beside its offline runs, by which a reader knows a later release's."""
+"""The schema number of what Tracelet writes into W&B. By it a reader knows what a later release wrote."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tracelet.plugin import check_schema
 
 __all__ = ["SCHEMA", "check_edited", "check_text"]
 
-#: Of notes on versions, configurations of runs, and notes about the SDK's files, all of which grow together.
+#: One number for notes on versions, configurations of runs, and notes about the SDK's files: they grow together.
 SCHEMA = 1
 
 
 def check_edited(record: Mapping[str, Any], what: str) -> None:
     """Raise :class:`~tracelet.NewerFormat` where a later release wrote a record.
 
-    A schema that is no number is passed over: everybody can edit such a record on W&B's pages or in its folders.
+    A schema that is no number is ignored: users can edit these records.
     """
     with contextlib.suppress(ValueError):
         check_schema(record, SCHEMA, what)

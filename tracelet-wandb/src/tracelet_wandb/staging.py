@@ -1,7 +1,7 @@
-"""What the SDK copies aside for an upload, so that a killed upload leaves nothing behind for good.
+"""The copies that the SDK makes for an upload, and their removal after a kill.
 
-The SDK copies every file to its own data folder, and moves the copy to its cache when it is uploaded. Where the process
-is killed before, the copy stays there for ever, and with every new attempt there is one more. A record of an upload,
+The SDK copies every file to its own data folder, and moves the copy to its cache after the upload. If the process is killed
+before, the copy stays for ever, and each new attempt adds one. A record of an upload,
 ``staging/<id>.copies``, is text: its schema in the first line, ``schema 1``, and the path of a copy in each other one.
 """
 
@@ -23,25 +23,25 @@ from tracelet_wandb.schemas import SCHEMA, check_text
 
 __all__ = ["Record", "drop_copy", "recorded", "sweep"]
 
-#: No path begins so: those of copies are absolute.
+#: How the first line begins. No path of a copy does: they are absolute.
 _HEAD = "schema "
 
 
 class Record:
-    """The copies of one upload; its file is locked for as long as the upload's process lives."""
+    """The record of one upload. Its file is locked as long as the upload's process lives."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
     def add(self, copy: str) -> None:
-        """Write a copy down, before anything can happen to it."""
+        """Note a copy."""
         self._stream.write(f"{copy}\n")
         self._stream.flush()
 
 
 @contextlib.contextmanager
 def recorded(folder: Path) -> Iterator[Record]:
-    """Keep a record of one upload in ``folder``; at the end of the block what is left of its copies goes."""
+    """Keep a record of one upload in ``folder``. At the end of the block its remaining copies are removed."""
     make_folder(folder)
     path = folder / f"{uuid.uuid4().hex}.copies"
     with path.open("x+", encoding="utf-8", errors="surrogateescape") as stream:
@@ -55,7 +55,7 @@ def recorded(folder: Path) -> Iterator[Record]:
 
 
 def sweep(folder: Path) -> Iterator[int]:
-    """Remove what uploads of dead processes left; yield the bytes of each copy. What a later release left is left to it."""
+    """Remove the copies that dead processes left; yield the bytes of each. Records of a later release stay."""
     for path in folder.glob("*.copies"):
         if path.is_symlink() or not path.is_file():
             continue
@@ -63,7 +63,7 @@ def sweep(folder: Path) -> Iterator[int]:
             contextlib.suppress(OSError, NewerFormat),
             path.open("r+", encoding="utf-8", errors="surrogateescape") as stream,
         ):
-            # Raises where a living process has it.
+            # Raises if a living process holds it.
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield from _cleared(path, stream)
 
@@ -81,7 +81,7 @@ def _cleared(path: Path, stream: IO[str]) -> Iterator[int]:
 def drop_copy(copy: str) -> int:
     """Remove a copy of the SDK's; return its bytes.
 
-    What lies elsewhere is none, whatever a record says: the tracelet directory may have come from somebody else.
+    A file outside the SDK's folder is not removed, whatever a record says: the tracelet directory may be somebody else's.
     """
     path, staging = Path(os.path.realpath(copy)), os.path.realpath(get_staging_dir())
     if path.parent == Path(staging):

@@ -1,4 +1,4 @@
-"""From a sealed artifact to a W&B artifact: files, references, description, metadata, and the manifest beside them."""
+"""Make a W&B artifact of a sealed artifact: files, references, description, metadata, and the manifest beside them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["build"]
 
 
 def build(sealed: SealedArtifact, label: str | None, note: Callable[[str], None], folder: Path) -> wandb.Artifact:
-    """Return the artifact, its files copied aside by the SDK and each copy told to ``note``.
+    """Return the artifact. The SDK copies each file, and ``note`` is called with the path of each copy.
 
-    ``folder`` is an empty one for what is made on the way. Raises :class:`~tracelet.plugin.FileChanged` where a file
-    is not the one that was hashed, or is gone.
+    ``folder`` is empty, for temporary files. Raises :class:`~tracelet.plugin.FileChanged` where a file has changed since it
+    was hashed, or is gone.
     """
     manifest = sealed.manifest
     artifact = wandb.Artifact(
@@ -43,7 +43,7 @@ def _add_file(artifact: wandb.Artifact, file: ArtifactFile, name: str, sealed: S
     """Add a file; return where the SDK has its copy of it."""
     source, stamp = sealed.sources[file.artifact_path], sealed.stamps.get(file.artifact_path)
     try:
-        # "mutable" has the SDK copy the file aside: what it then hashes and sends cannot change under it.
+        # With "mutable" the SDK makes a copy: what it hashes and sends cannot change meanwhile.
         copy = str(artifact.add_file(str(source), name, policy="mutable").local_path)
         same = stamp is None or (not stamp.racy and stamp.matches(source.stat()))
     except (FileNotFoundError, ValueError) as error:
@@ -59,10 +59,10 @@ def _add_file(artifact: wandb.Artifact, file: ArtifactFile, name: str, sealed: S
 
 
 def _add_references(artifact: wandb.Artifact, manifest: Manifest) -> None:
-    """Note the references as W&B's own.
+    """Add the references as W&B's own.
 
-    ``add_reference`` looks at the place itself: it needs boto3 for ``s3:`` whatever is asked for, lists what is under
-    a prefix, and refuses a ``file:`` that is not there. This entry is the one that it makes with ``checksum=False``.
+    ``add_reference`` would look at the place: it needs boto3 for ``s3:``, lists what is under a prefix, and refuses a
+    ``file:`` that is not there. This adds the same entries as it does with ``checksum=False``.
     """
     for reference, name in zip(manifest.references, reference_names(manifest), strict=True):
         uri = redact(reference.uri)

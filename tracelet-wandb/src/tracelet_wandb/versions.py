@@ -1,4 +1,4 @@
-"""Versions in a project: found by W&B's own names where it has them, else by one filtered query."""
+"""Versions in a project, found by W&B's own names if it has them, else by one filtered query."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ Match = Callable[[Manifest], bool]
 
 
 class Versions:
-    """Finds what one project holds. It remembers manifests, which never change, and nothing else."""
+    """Finds the versions of one project. It caches manifests, which never change, and nothing else."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        #: By W&B's id of a version; None where it is not one of Tracelet's.
+        #: By W&B's id of a version. None for a version that is not Tracelet's.
         self._manifests: dict[str, Manifest | None] = {}
 
     def find(self, name: str, wanted: Ref) -> StoredArtifact | None:
@@ -78,7 +78,7 @@ class Versions:
         types = [one for one in self._types() if kind is None or one in types_of(kind)]
         names = [(one, name) for one in types] if name is not None else self._collections(types)
         with ThreadPoolExecutor(_WIDTH) as pool:
-            # By their ids: a version that is committed between two pages of a query moves another one to the next.
+            # Each id once: a version that is committed between two pages of a query moves another one to the next page.
             unlike = (
                 {str(one.id): one for one in many} for many in pool.map(lambda pair: list(self._of(*pair)), names)
             )
@@ -95,7 +95,7 @@ class Versions:
     def named(self, name: str, alias: str) -> wandb.Artifact | None:
         """Return what W&B has under ``name:alias``, or None.
 
-        Raises :class:`ArtifactError` where W&B does not tell this name or project from another one's.
+        Raises :class:`~tracelet.ArtifactError` where W&B takes another name or project for this one.
         """
         with translated(self._place.server):
             try:
@@ -110,18 +110,18 @@ class Versions:
                 f"W&B has {found.project}/{collection} and does not tell {self._place.project}/{name} from it: "
                 "choose another name."
             )
-        # What is being deleted is still found by its number, and its bytes may be gone.
+        # A version that is being deleted is still found by its number, and its bytes may be gone.
         return found if collection == name and found.state == _STORED else None
 
     def numbered(self, name: str, number: int) -> wandb.Artifact | None:
-        """Return a version by its number. An alias such as ``v7`` that somebody made is not taken for it."""
+        """Return a version by its number. An alias such as ``v7`` that somebody made does not count."""
         found = self.named(name, f"v{number}")
         if found is None or number_of(found) == number:
             return found
         return next((one for one in self._of(found.type, name) if number_of(one) == number), None)
 
     def stored(self, artifact: wandb.Artifact | None) -> StoredArtifact | None:
-        """Return a version as Tracelet's, or None where it is not one."""
+        """Return a version with its manifest, or None where it is not Tracelet's."""
         manifest = None if artifact is None else self.manifest(artifact)
         if artifact is None or manifest is None or manifest.name != artifact.source_name.partition(":")[0]:
             return None
@@ -137,7 +137,7 @@ class Versions:
         )
 
     def manifest(self, artifact: wandb.Artifact) -> Manifest | None:
-        """Return a version's manifest, from its note or its file; None where it has neither, for it is not ours.
+        """Return a version's manifest, from its note or its file; None where it has neither, and so is not Tracelet's.
 
         Raises :class:`~tracelet.NewerFormat` where a later release wrote the note.
         """
@@ -148,9 +148,9 @@ class Versions:
         return self._manifests[key]
 
     def filed_manifest(self, artifact: wandb.Artifact) -> Manifest | None:
-        """Read the manifest's own file in a version; None where it has none."""
+        """Read the file ``tracelet.json`` of a version; None where it has none."""
         with translated(self._place.server):
-            # Not list(): that asks for a length, which this query has on some servers only.
+            # Not list(): it asks for a length, which only some servers give for this query.
             file = next(iter(artifact.files(names=[MANIFEST_NAME])), None)
             if file is None:
                 return None
@@ -159,9 +159,9 @@ class Versions:
                 return Manifest.from_json((Path(folder) / MANIFEST_NAME).read_bytes())
 
     def undo(self, begun: wandb.Artifact) -> None:
-        """Delete what was begun for a version and was not committed; nothing else finds or removes it.
+        """Delete a version that was begun and not committed. Nothing else finds or removes it.
 
-        The client cannot show what is not committed, and knows its id on the server by another one of its own alone.
+        The client cannot show such a version. It has an id of its own for it, by which the server knows its id.
         """
         query = self._place.api._service_api.execute_graphql
         with translated(self._place.server):
@@ -180,7 +180,7 @@ class Versions:
 
     def _latest(self, name: str) -> StoredArtifact | None:
         newest = self.named(name, "latest")
-        # W&B's `latest` may be on a version that somebody logged without Tracelet, or be gone with a deleted one.
+        # W&B's `latest` may be a version that somebody logged without Tracelet, or be gone with a deleted one.
         return self.stored(newest) or next(sound(self._every(name, newest)), None)
 
     def _of_put(self, name: str, put_id: str) -> StoredArtifact | None:
@@ -193,10 +193,10 @@ class Versions:
         return of_digest(name, beginning, ((one.manifest.digest, one) for one in found))
 
     def _matching(self, name: str, condition: Mapping[str, object]) -> list[StoredArtifact | Damage]:
-        """Ask for versions whose notes fit; others may be among them. The newest comes first, and what cannot be read last.
+        """Ask for versions whose notes match. Others may be among them. The newest comes first, and unreadable ones last.
 
-        W&B's filters are not documented for projects. The query asks for the newest version besides, in the same way: an
-        answer without it shows that this server does not filter so, and then every version is looked at.
+        W&B does not document these filters for projects. So the query also asks for the newest version, in the same way. If
+        that is not in the answer, this server does not apply the filters, and every version is looked at.
         """
         newest = self.named(name, "latest")
         if newest is not None and (proof := _of_this_one(newest, condition)) is not None:
@@ -225,7 +225,7 @@ class Versions:
         return read(artifact)
 
     def _types(self) -> list[str]:
-        """The types of Tracelet's that the project has; none where there is no such project."""
+        """Return those of Tracelet's types that the project has; none where there is no such project."""
         with translated(self._place.server):
             found = self._place.api.artifact_types(self._place.path("").rstrip("/"))
             return [one.name for one in _present(found) if one.name in TYPES]
@@ -240,29 +240,29 @@ class Versions:
             ]
 
     def _of(self, kind: str, name: str, filters: Mapping[str, object] | None = None) -> Iterator[wandb.Artifact]:
-        """Every version of a name in W&B, Tracelet's or not, but no link; none where there is no such name of that type."""
+        """Yield every version of a name in W&B, Tracelet's or not, but no links; none where that type has no such name."""
         with translated(self._place.server):
             found = self._place.api.artifacts(kind, self._place.path(name), per_page=_PAGE)
             if filters is not None:
                 found.variables["filters"] = json.dumps(filters)
-            # What is in a portfolio is a link, and a version of its own collection.
+            # A version in a portfolio is a link to one in its own collection.
             yield from (one for one in _present(found) if one.state == _STORED and not one.is_link)
 
 
 def _fitting(found: Iterable[StoredArtifact | Damage], match: Match) -> Iterator[StoredArtifact]:
-    """The versions that fit. What cannot be read may be the only one that would: it is raised where no other one does."""
+    """Yield the versions that match. Where none does, an unreadable one may be the wanted one: its error is raised."""
     fits = [one for one in found if not isinstance(one, StoredArtifact) or match(one.manifest)]
     readable = [one for one in fits if isinstance(one, StoredArtifact)]
     yield from readable or sound(fits)
 
 
 def number_of(artifact: wandb.Artifact) -> int:
-    """Return the number that the server gave; an alias such as ``v7`` makes ``version`` say otherwise."""
+    """Return the number that the server gave. The SDK's ``version`` may be an alias such as ``v7``."""
     return int(artifact.source_version[1:])
 
 
 def _of_this_one(version: wandb.Artifact, condition: Mapping[str, object]) -> dict[str, object] | None:
-    """A condition that this version fits, with the same operators as another one; None where its note does not serve."""
+    """Return a condition that this version meets, with the operators of another one; None where its note is too short."""
     by_prefix = any(isinstance(value, dict) for value in condition.values())
     known = note_in(version.metadata).get("digest" if by_prefix else "put_id")
     if not isinstance(known, str):
@@ -271,7 +271,7 @@ def _of_this_one(version: wandb.Artifact, condition: Mapping[str, object]) -> di
 
 
 def _present(pages: Iterable[T]) -> Iterator[T]:
-    """What a query gives; nothing where the client cannot read its answer, for what was asked for is not there."""
+    """Yield the results of a query; nothing where the client cannot parse the answer, because the thing is not there."""
     try:
         yield from pages
     except ValueError as error:
