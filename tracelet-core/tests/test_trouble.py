@@ -17,6 +17,7 @@ from pacing import pace
 from watching import Scripted, lane_processes
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact
+from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
@@ -28,7 +29,7 @@ from tracelet.core.maintenance.sync import sync
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
-from tracelet.core.sealing import seal as sealing
+from tracelet.core.sealing import finish as sealing
 from tracelet.core.system.processes import current
 from tracelet.core.system.threads import Promise, all_at_once
 from tracelet.settings import TraceletSettings, load_plugin
@@ -251,7 +252,7 @@ def test_a_rendering_that_was_being_copied_when_the_process_died_is_not_taken_fo
     rendered = home / "rendered"
     rendered.mkdir()
     (rendered / "model").write_text("whole")
-    manifest = sealing.Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
+    manifest = Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
     parcel = Parcel("scripted", RunInfo("run", "trials", 1.0), Labels(), {}, manifest, 1.0)
     key = outbox.root / "trials" / "scripted" / parcel.key
     partial = key.with_name(f"{key.name}~0123.rendered")

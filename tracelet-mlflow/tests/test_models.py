@@ -344,10 +344,10 @@ from pathlib import Path
 import attrs
 from sklearn.linear_model import LinearRegression
 from tracelet import ArtifactType, TraceletArtifact
+from tracelet.core.lanes.backend_service import BackendService
 from tracelet.core.plugins.registry import registry
 from tracelet.core.sealing.finish import finish
 from tracelet.core.sealing.prepare import prepare
-from tracelet.core.lanes.backend_service import Service
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.plugin import BackendContext, Labels, RunInfo
 from tracelet_mlflow import MlflowSettings
@@ -365,7 +365,7 @@ for attempt in ("cut off", "again", "once more"):
     opened = spec.open("interrupted", MlflowSettings(tracking_uri=URI), BackendContext(here, {}))
     if attempt == "cut off":
         opened._opened.index.set = None  # all is done but the last step
-    service = Service(attrs.evolve(spec, open=lambda *_: opened), "interrupted", None, BackendContext(here, {}))
+    service = BackendService(attrs.evolve(spec, open=lambda *_: opened), "interrupted", None, BackendContext(here, {}))
     try:
         delivered.append(service.deliver(sealed, Labels("1.0", ("best",)), run, attempt != "cut off").stored.number)
     except TypeError:
