@@ -1,0 +1,119 @@
+"""What can be set about Tracelet."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from tracelet.core.system.ranks import launched_rank
+from tracelet.settings.from_variables import environment, prefix_of, variables
+from tracelet.settings.values import (
+    WatchedDirectory,
+    are_directories,
+    are_names,
+    is_local_folder,
+    is_name,
+    is_not_negative,
+    is_one_of,
+    is_place,
+    is_positive,
+    is_rank,
+    is_seconds,
+    is_share,
+    is_switch,
+    to_directories,
+    to_names,
+    to_place,
+)
+
+__all__ = ["TraceletSettings", "global_rank", "unknown_variables"]
+
+
+@attrs.frozen(kw_only=True, init=False)
+class TraceletSettings:
+    """What can be set about Tracelet; a field that is not passed is read from ``TRACELET_<FIELD>``.
+
+    Raises :class:`ConfigError` for a value that cannot be used.
+    """
+
+    enable_artifacts: bool = attrs.field(default=False, validator=is_switch)
+    automagic_artifacts: bool = attrs.field(default=False, validator=is_switch)
+    watch_filesystem: bool = attrs.field(default=False, validator=is_switch)
+    #: Directories to watch, as they were given: paths, or :class:`WatchedDirectory` for more than that.
+    artifact_watch_dirs: list[str | WatchedDirectory] = attrs.field(
+        factory=list, converter=to_directories, validator=are_directories
+    )
+    #: Seconds between two captures of one path; 0 captures every one.
+    capture_min_interval: float = attrs.field(default=0.0, validator=is_not_negative)
+    #: Captures a minute, of all detectors; 0 is no limit.
+    capture_max_per_minute: int = attrs.field(default=0, validator=is_not_negative)
+    #: Patterns (as of a shell) of the paths and file names that are captured; empty is all.
+    capture_include: list[str] = attrs.field(factory=list, converter=to_names, validator=are_names)
+    #: Patterns of the paths and file names that are not.
+    capture_exclude: list[str] = attrs.field(factory=list, converter=to_names, validator=are_names)
+    #: Of one path's versions that wait, keep the newest only; what the limits above hold back is then captured later.
+    capture_latest_wins: bool = attrs.field(default=False, validator=is_switch)
+    #: The share of the disk's free space that captured bytes may take while they wait to be delivered.
+    capture_disk_share: float = attrs.field(default=0.5, validator=is_share)
+    #: Names of the backends to use.
+    backend: list[str] = attrs.field(factory=lambda: ["local"], converter=to_names, validator=are_names)
+    #: Name of the routing policy.
+    routing: str = attrs.field(default="by-type", validator=is_name)
+    #: The tracelet directory: staging, outbox and the embedded backend. Always local.
+    dir: str = attrs.field(default=".tracelet", converter=to_place, validator=is_local_folder)
+    #: Where large files' bytes go: a directory or an fsspec URL. Empty: inside ``dir``.
+    store: str = attrs.field(default="", converter=to_place, validator=is_place)
+    #: Files of more megabytes (1,000,000 bytes) than this become references.
+    large_file_mb: float = attrs.field(default=100.0, validator=is_positive)
+    on_large: str = attrs.field(default="reference", validator=is_one_of("reference", "upload"))
+    #: Seconds that one delivery to one backend may take, beside the time for its bytes.
+    deadline: float = attrs.field(default=30.0, validator=is_seconds)
+    #: Megabytes a second that a delivery must reach on top of ``deadline``.
+    min_rate: float = attrs.field(default=1.0, validator=is_positive)
+    #: Seconds that a backend may take to import its SDK and connect.
+    open_timeout: float = attrs.field(default=120.0, validator=is_seconds)
+    #: Seconds that ``stop()`` may take in all.
+    stop_timeout: float = attrs.field(default=30.0, validator=is_seconds)
+    #: Raise what backends raise instead of reporting it in the results.
+    strict: bool = attrs.field(default=False, validator=is_switch)
+    #: This process's rank; only rank 0 writes. Unset: what the launcher says.
+    rank: int | None = attrs.field(default=None, validator=is_rank)
+
+    def __init__(self, **given: Any) -> None:
+        for name in given:
+            _check_field(type(self), name)
+        self.__attrs_init__(**environment(type(self), "TRACELET_", os.environ, given=given), **given)
+
+
+def _check_field(cls: type[attrs.AttrsInstance], name: str) -> None:
+    fields = [field.name for field in attrs.fields(cls)]
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(fields)}."
+        raise TypeError(f"{cls.__name__} has no field {name!r}: {hint}")
+
+
+def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = None) -> int:
+    """Return this process's rank among those of one job; 0 where there is only one process."""
+    if settings.rank is not None:
+        return settings.rank
+    return launched_rank(os.environ if environ is None else environ)
+
+
+def unknown_variables(
+    plugins: Iterable[tuple[str, type[attrs.AttrsInstance]]], environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the ``TRACELET_*`` variables that are set and never read, each with the known name that is nearest to it.
+
+    That is an empty text where no name is near. ``plugins`` are the names of plugins with the classes of their settings.
+    """
+    source = os.environ if environ is None else environ
+    known = set(variables(TraceletSettings, "TRACELET_"))
+    for name, cls in plugins:
+        known |= set(variables(cls, prefix_of(name)))
+    unknown = sorted(name for name in source if name.startswith("TRACELET_") and name not in known)
+    return {name: next(iter(difflib.get_close_matches(name, sorted(known), n=1)), "") for name in unknown}
