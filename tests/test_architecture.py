@@ -252,6 +252,7 @@ def test_only_the_boundaries_catch_everything() -> None:
         "core/plugins/registry.py",
         "core/plugins/calling.py",
         "core/system/uris.py",
+        "core/capture/detectors.py",
         "core/capture/pipeline.py",
         "worker.py",
     )

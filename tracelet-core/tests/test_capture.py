@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
-from tracelet.core.capture import filters, snapshots
-from tracelet.core.capture import pipeline as capture
+from tracelet.core.capture import filters, processor, queue, snapshots
 from tracelet.core.capture.snapshots import artifact_name
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.maintenance.doctor import check_up
@@ -689,8 +688,8 @@ def test_what_takes_for_ever_to_submit_is_left_to_the_next_run_and_told(
     run: Run, hand: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr(capture, "_MINUTE", 0.1)
-    monkeypatch.setattr(capture, "content_of", lambda path: over.wait())
+    monkeypatch.setattr(queue, "_MINUTE", 0.1)
+    monkeypatch.setattr(processor, "content_of", lambda path: over.wait())
     exp = run(stop_timeout=0.2)
     hand.show(Detection(path=write(home / "x.bin"), type=ArtifactType.CUSTOM))
     exp.stop()

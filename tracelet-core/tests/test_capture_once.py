@@ -275,7 +275,7 @@ def test_a_rewrite_that_looks_the_same_waits_with_latest_wins(run: Run, hand: Mo
     hand.show(Detection(path=path, type=ArtifactType.CUSTOM))
     until = time.monotonic() + 60
     while not any(
-        item.counted and item.due > time.monotonic() + 30 for item in exp._artifact_manager._captures.own._items
+        item.counted and item.due > time.monotonic() + 30 for item in exp._artifact_manager._captures.own._queue._items
     ):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -566,12 +566,12 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(plugins)!r})
 from tracelet import ArtifactType, Experiment
-from tracelet.core.capture.pipeline import Capture
+from tracelet.core.capture.processor import CaptureProcessor
 from tracelet.plugin import Detection
 import threading
 held = threading.Event()
-honest = Capture._process_item
-Capture._process_item = lambda self, item: (held.wait(), honest(self, item))
+honest = CaptureProcessor.process
+CaptureProcessor.process = lambda self, item: (held.wait(), honest(self, item))
 exp = Experiment("forks", artifacts=True, automagic_artifacts=True).start()
 capture = exp._artifact_manager._captures.own
 Path("before.bin").write_text("before")

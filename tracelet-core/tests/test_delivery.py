@@ -36,7 +36,7 @@ from tracelet.core.delivery.courier import Courier, Task
 from tracelet.core.delivery.outbox import Outbox, Parcel
 from tracelet.core.delivery.outcomes import Outcome
 from tracelet.core.delivery.uses import Use, Uses
-from tracelet.core.experiment import manager as manager_module
+from tracelet.core.experiment import direct_put
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import registry
@@ -247,7 +247,7 @@ def test_what_is_in_hand_when_the_callers_time_is_over_goes_on_behind_it(
     exp.log_artifact(artifact("first"))
     scripted.told(put="held")
     # The caller's time is over before the delivery's own.
-    monkeypatch.setattr(manager_module, "_MARGIN", 0.5 - exp.settings.deadline)
+    monkeypatch.setattr(direct_put, "_MARGIN", 0.5 - exp.settings.deadline)
     assert "is still busy" in str(exp.log_artifact(artifact("second")).queued["scripted"])
     scripted.told()
     assert exp.flush(60) == 0
@@ -262,7 +262,7 @@ def test_what_becomes_of_a_file_when_its_caller_waits_no_longer_changes_nothing(
     exp = experiment(deadline=60.0, stop_timeout=60.0)
     exp.log_artifact(artifact("first"))
     scripted.told(put="held")
-    monkeypatch.setattr(manager_module, "_MARGIN", 1.0 - exp.settings.deadline)
+    monkeypatch.setattr(direct_put, "_MARGIN", 1.0 - exp.settings.deadline)
     path = Path("mine.txt")
     path.write_text("second")
     assert exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file(path, "file.txt")).queued

@@ -96,7 +96,8 @@ def test_what_was_captured_goes_in_the_order_in_which_it_was_seen(home: Path) ->
 from tracelet.plugin import Detection
 set_clock({clock})
 exp = experiment("local", automagic_artifacts=True).start()
-exp._artifact_manager._captures._submit = exp._artifact_manager._captures.own._submit = lambda *asked: time.sleep(60)
+captures = exp._artifact_manager._captures
+captures._submit = captures.own._submitter._submit = lambda *asked: time.sleep(60)
 for text in "{texts}":
     path = Path(text) / "thing.txt"
     path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The snapshots of one capture: made, noted, weighed and removed."""
+"""The snapshots of one capture: made, noted in the journal, weighed and removed."""
 
 from __future__ import annotations
 
@@ -7,67 +7,44 @@ import itertools
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-import attrs
-
+from tracelet.core.capture.item import Item
 from tracelet.core.capture.journal import Journal, Kept
-from tracelet.core.capture.snapshots import Look, snapshot
-from tracelet.core.plugins.detector import Detection
-from tracelet.core.system.files import make_folder
+from tracelet.core.capture.report import CaptureReport
+from tracelet.core.capture.snapshots import Outdated, size_of, snapshot
+from tracelet.core.system.files import FileChanged, make_folder
 from tracelet.core.system.links import check_tree, check_way
 from tracelet.exceptions import IntegrityError
 
-__all__ = ["Item", "SnapshotPool"]
+__all__ = ["SnapshotPool"]
 
 _LOG = logging.getLogger("tracelet.automagic")
 
 
-@attrs.define(eq=False)
-class Item:
-    """A detection on its way."""
-
-    detection: Detection
-    #: Two detections of the same key are of the same thing.
-    key: str
-    #: Monotonic time before which it waits.
-    due: float
-    #: How the file looked when it was seen.
-    look: Look | None = None
-    #: Whether the rates were asked; otherwise they are if it turns out to be news.
-    counted: bool = True
-    number: int = -1
-    #: The snapshot; there is none yet where the file was being written.
-    kept: Path | None = None
-    size_bytes: int = 0
-    folder: bool = False
-
-    @property
-    def knowledge(self) -> int:
-        """How much its detector knew of it."""
-        seen = self.detection
-        return (seen.name is not None) + (seen.type is not None) + bool(seen.aliases)
-
-
 class SnapshotPool:
-    """The snapshots, in a folder of their own, and how many bytes are on their way."""
+    """The snapshots of one capture, in a folder of their own, and the count of bytes that wait to be delivered."""
 
     def __init__(
         self,
+        directory: Path,
         folder: Path,
         journal: Journal,
-        lock: AbstractContextManager[object],
-        room: Callable[[], float],
+        disk_share: float,
         waiting_bytes: Callable[[], int],
+        report: CaptureReport,
     ) -> None:
-        """``room`` says how many bytes may be on their way at most, ``waiting_bytes`` what is in the outbox."""
+        """``folder`` is the pool's own, in the tracelet ``directory``; ``waiting_bytes`` returns how many are in the outbox."""
+        self._directory = directory
         self.folder = folder
         self._journal = journal
-        self._lock = lock
-        self._room = room
+        self._lock = threading.Lock()
+        #: The share of the free disk that may wait.
+        self._disk_share = disk_share
         self._waiting_bytes = waiting_bytes
+        self._report = report
         self._numbers = itertools.count()
         self._ready = False
         #: Bytes of snapshots that are not submitted, and of what is submitted and not delivered.
@@ -104,12 +81,27 @@ class SnapshotPool:
         assert item.detection.path is not None
         return self.folder / f"{item.number}.d" / item.detection.path.name
 
-    def keep(self, item: Item, size_bytes: int) -> None:
-        """Make a snapshot of what an item is of, and note it.
+    def keep(self, item: Item) -> bool:
+        """Make the snapshot of an item, and note it; return False where there is to be none.
 
-        Raises ``OSError`` where that cannot be done, :class:`~tracelet.core.system.files.FileChanged` where the file changes
-        meanwhile, and :class:`~tracelet.core.capture.snapshots.Outdated` where it has changed since it was found complete.
+        Where the file changes meanwhile, there is no snapshot yet, and the item is to be looked at again. Raises
+        ``OSError`` where the file cannot be read, or the snapshot cannot be written.
         """
+        assert item.detection.path is not None
+        size = size_of(item.detection.path)
+        if not self.has_room(size, item.detection.path):
+            return False
+        try:
+            self._make(item, size)
+        except (FileChanged, Outdated):
+            if item.detection.stamp is not None:
+                why = "it is written again, and what comes of that is told anew"
+                self._report.drop("outdated", item.detection.path, why)
+                return False
+            item.postpone()
+        return True
+
+    def _make(self, item: Item, size_bytes: int) -> None:
         assert item.detection.path is not None
         if not self._ready:
             with self._lock:
@@ -123,7 +115,7 @@ class SnapshotPool:
             self._journal.kept(Kept(item.number, item.key, item.detection))
         except BaseException:
             self._weigh(here=-size_bytes)
-            self.remove(item)
+            self._remove(item)
             raise
         item.kept = kept
 
@@ -134,7 +126,7 @@ class SnapshotPool:
             self._journal.open()
             self._ready = True
 
-    def remove(self, item: Item) -> None:
+    def _remove(self, item: Item) -> None:
         """Delete a snapshot."""
         place = self._place(item.number)
         if place.is_dir():
@@ -147,24 +139,33 @@ class SnapshotPool:
         """Delete a snapshot that is not to be submitted."""
         if item.kept is not None:
             item.kept = None
-            self.remove(item)
+            self._remove(item)
             self._journal.done(item.number)
             self._weigh(here=-item.size_bytes)
 
     # -- how much there is
 
-    def has_room(self, size_bytes: int) -> bool:
-        """Tell whether so many bytes more may be on their way."""
-        allowed = self._room()
+    def has_room(self, size_bytes: int, what: object = "what a detector wants to make") -> bool:
+        """Tell whether so many bytes more may wait. Where they may not, ``what`` they are of is counted as left out."""
+        allowed = self._disk_share * shutil.disk_usage(self._directory).free
         if self._here + self._submitted + size_bytes <= allowed:
             return True
         self._submitted = self._waiting_bytes()
-        return self._here + self._submitted + size_bytes <= allowed
+        if self._here + self._submitted + size_bytes <= allowed:
+            return True
+        self._report.drop("over_cap", what, "what waits to be delivered would take too much of the disk")
+        self._report.warn_once(
+            "cap",
+            "captured bytes that wait to be delivered would take more than capture_disk_share=%g of the free disk: "
+            "what follows is not captured until there is room.",
+            self._disk_share,
+        )
+        return False
 
     def submitted(self, item: Item) -> None:
         """Say that a snapshot is in the outbox now."""
         item.kept = None
-        self.remove(item)
+        self._remove(item)
         self._weigh(here=-item.size_bytes)
 
     def weigh(self, size_bytes: int) -> None:

@@ -1,0 +1,55 @@
+"""A detection on its way through capture."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import attrs
+
+from tracelet.core.capture.snapshots import Look
+from tracelet.core.plugins.detector import Detection
+
+__all__ = ["Item", "key_of"]
+
+#: Seconds until a file that was being written is looked at again.
+_AGAIN = 0.05
+
+
+@attrs.define(eq=False)
+class Item:
+    """A detection of a file or a folder, and its snapshot."""
+
+    detection: Detection
+    #: Two detections of the same key are of the same thing.
+    key: str
+    #: Monotonic time before which it waits.
+    due: float
+    #: How the file looked when it was seen.
+    look: Look | None = None
+    #: Whether the rates were asked; otherwise they are if it turns out to be news.
+    counted: bool = True
+    number: int = -1
+    #: The snapshot; None where the file is still being written.
+    kept: Path | None = None
+    size_bytes: int = 0
+    folder: bool = False
+
+    @property
+    def knowledge(self) -> int:
+        """How much its detector knew of it."""
+        seen = self.detection
+        return (seen.name is not None) + (seen.type is not None) + bool(seen.aliases)
+
+    def postpone(self) -> None:
+        """Look at it again in a moment; the rates are asked then."""
+        self.due, self.counted = time.monotonic() + _AGAIN, False
+
+
+def key_of(detection: Detection) -> str:
+    """Return what a thing is known by: a file by its path, and what a detector made itself by its name."""
+    assert detection.path is not None
+    if detection.snapshot == "take" and detection.place is None:
+        return f"{detection.name}/{detection.artifact_path or detection.path.name}"
+    return os.path.abspath(detection.place or detection.path)

@@ -1,0 +1,101 @@
+"""From a snapshot in the queue to its submission, on capture's own thread: what it is, and whether it is news."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+
+from tracelet.core.capture.dedup import CaptureDedup
+from tracelet.core.capture.filters import CaptureFilters
+from tracelet.core.capture.item import Item
+from tracelet.core.capture.journal import Journal
+from tracelet.core.capture.queue import CaptureQueue
+from tracelet.core.capture.report import TOO_FAST, CaptureReport
+from tracelet.core.capture.snapshot_pool import SnapshotPool
+from tracelet.core.capture.snapshots import content_of, look_of
+from tracelet.core.capture.sniffing import tell_type
+from tracelet.core.capture.submitter import CaptureSubmitter
+from tracelet.core.system.files import make_folder
+from tracelet.core.system.saves import being_saved
+
+__all__ = ["CaptureProcessor"]
+
+
+class CaptureProcessor:
+    """Submits a snapshot that is news, and drops one that is not."""
+
+    def __init__(
+        self,
+        filters: CaptureFilters,
+        dedup: CaptureDedup,
+        pool: SnapshotPool,
+        queue: CaptureQueue,
+        submitter: CaptureSubmitter,
+        journal: Journal,
+        report: CaptureReport,
+    ) -> None:
+        self._filters = filters
+        self._dedup = dedup
+        self._pool = pool
+        self._queue = queue
+        self._submitter = submitter
+        self._journal = journal
+        self._report = report
+        #: Whether the time for hashing is over: then every snapshot is submitted as it is.
+        self.rush = False
+
+    def process(self, item: Item) -> None:
+        """Submit an item, drop it, or put it back into the queue."""
+        if item.kept is None and not self._kept_late(item):
+            return
+        assert item.kept is not None
+        named = self._pool.named(item)
+        if item.kept != named:
+            make_folder(named.parent)
+            item.kept = item.kept.rename(named)
+        inside = item.detection.artifact_path or item.kept.name
+        said = attrs.evolve(item.detection, type=item.detection.type or tell_type(item.kept))
+        content = () if self.rush else content_of(item.kept)
+        found, news = self._dedup.news(item.key, item.look, said, inside, content)
+        if self.rush:
+            self._submitter.submit_snapshot(found.detection, found.inside, item)
+            self._journal.done(item.number)
+        elif news == "none":
+            self._pool.forget(item)
+            self._report.drop("unchanged", item.detection.path, "it was captured with this content")
+        elif news == "alias" or self._in_time(item):
+            self._submitter.submit_snapshot(found.detection, found.inside, item)
+            self._journal.done(item.number, self._dedup.note(item.key, item.look, found), found)
+
+    def _in_time(self, item: Item) -> bool:
+        """Ask the rates about news that looked like a thing that they had been asked about."""
+        if item.counted or not self._filters.rates:
+            return True
+        item.counted, due = True, self._filters.due(item.key)
+        if due is None:
+            self._pool.forget(item)
+            self._report.drop("throttled", item.detection.path, TOO_FAST)
+            return False
+        if due <= time.monotonic() or self._queue.ending:
+            return True
+        item.due = due
+        self._queue.add(item)
+        return False
+
+    def _kept_late(self, item: Item) -> bool:
+        """Make the snapshot of a file that was being written when it was emitted; return False where there is none now."""
+        assert item.detection.path is not None
+        if not item.detection.path.exists():
+            self._report.drop("vanished", item.detection.path, "it is not there any more")
+            return False
+        if not being_saved(item.detection.path) and not self._queue.has_snapshot_of(item):
+            item.look = look_of(item.detection.path)
+            if not self._pool.keep(item) or item.kept is not None:
+                return item.kept is not None
+        if self.rush:
+            self._report.drop("unfinished", item.detection.path, "it was still being written at the end")
+            return False
+        item.postpone()
+        self._queue.add(item)
+        return False
