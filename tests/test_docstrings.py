@@ -1,4 +1,4 @@
-"""What the docstrings of the public classes show is so: their examples run, and they name every argument."""
+"""What the docstrings of the public classes, and of what plugins are, show is so: examples run, and arguments are named."""
 
 from __future__ import annotations
 
@@ -8,17 +8,53 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from tracelet import Experiment, ExperimentConfig, LoggedArtifact, LogResult, LogResults, TraceletArtifact
+from tracelet import (
+    ArtifactNotFound,
+    Experiment,
+    ExperimentConfig,
+    LoggedArtifact,
+    LogResult,
+    LogResults,
+    TraceletArtifact,
+    plugin,
+)
 
 CLASSES = (Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, LogResult, LogResults)
-METHODS = [
-    (cls, name)
-    for cls in CLASSES
-    for name, value in vars(cls).items()
-    if inspect.isfunction(value) and not name.startswith("_")
-]
+
+
+#: What the author of a plugin implements, or makes.
+OF_PLUGINS = (
+    plugin.Backend,
+    plugin.BackendSpec,
+    plugin.Detection,
+    plugin.Detector,
+    plugin.DetectorSpec,
+    plugin.RoutingSpec,
+    plugin.SerializerSpec,
+)
+PROTOCOLS = (
+    plugin.Backend,
+    plugin.Collects,
+    plugin.Deletes,
+    plugin.Detector,
+    plugin.Heals,
+    plugin.MovesAliases,
+    plugin.Recalls,
+    plugin.RecordsInputs,
+    plugin.TakesBack,
+)
+
+
+def methods_of(classes: tuple[type, ...]) -> list[tuple[type, str]]:
+    return [
+        (cls, name)
+        for cls in classes
+        for name, value in vars(cls).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    ]
 
 
 @pytest.fixture
@@ -51,7 +87,13 @@ def test_the_example_of_a_class_runs_as_printed(cls: type, space: dict[str, Any]
     run(inspect.getdoc(cls) or "", cls.__name__, space)
 
 
-@pytest.mark.parametrize(("cls", "name"), METHODS)
+@pytest.mark.parametrize("cls", OF_PLUGINS)
+def test_the_example_of_what_a_plugin_has_runs_where_its_module_is_imported(cls: type, space: dict[str, Any]) -> None:
+    own = {**vars(plugin), "attrs": attrs, "Path": Path, "ArtifactNotFound": ArtifactNotFound}
+    run(inspect.getdoc(cls) or "", cls.__name__, space | own)
+
+
+@pytest.mark.parametrize(("cls", "name"), methods_of(CLASSES))
 def test_the_example_of_a_method_continues_that_of_its_class(cls: type, name: str, space: dict[str, Any]) -> None:
     run(inspect.getdoc(cls) or "", cls.__name__, space)
     run(inspect.getdoc(getattr(cls, name)) or "", f"{cls.__name__}.{name}", space)
@@ -59,7 +101,7 @@ def test_the_example_of_a_method_continues_that_of_its_class(cls: type, name: st
 
 @pytest.mark.parametrize(
     ("cls", "name"),
-    [(Experiment, ""), (ExperimentConfig, ""), (TraceletArtifact, ""), *METHODS],
+    [(Experiment, ""), (ExperimentConfig, ""), (TraceletArtifact, ""), *methods_of((*CLASSES, *PROTOCOLS))],
 )
 def test_a_docstring_names_every_argument(cls: type, name: str) -> None:
     subject = getattr(cls, name) if name else cls

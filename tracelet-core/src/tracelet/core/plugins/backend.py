@@ -36,37 +36,104 @@ class Backend(Protocol):
     tried again later), :class:`~tracelet.BackendAuthError` for credentials that are refused,
     :class:`~tracelet.ArtifactError` for what it can never take; anything else counts as a failure that may
     pass. No method may return None or nothing because something failed: it raises.
+
+    Example:
+        A backend that can read nothing back yet, as a plugin begins:
+
+        >>> class Shelf:
+        ...     def __init__(self, root):
+        ...         self.root, self.stored = root, []
+        ...     def start(self, run):
+        ...         self.run = run
+        ...     def put(self, sealed, labels):
+        ...         number = len(self.stored)
+        ...         made = StoredArtifact(sealed.manifest, number, f"{self.root}/{number}", labels.version, labels.aliases)
+        ...         self.stored.append(made)
+        ...         return made
+        ...     def find(self, name, ref):
+        ...         return next((one for one in self.list(name=name, type=None) if one.version == ref), None)
+        ...     def list(self, *, name, type):
+        ...         return [one for one in self.stored if name in {None, one.manifest.name}]
+        ...     def fetch(self, stored, paths, dest):
+        ...         raise ArtifactNotFound(f"the bytes of {stored.manifest.name!r} are gone.")
+        ...     def stop(self, *, failed):
+        ...         pass
+        >>> print(Shelf("/data").find("net", "v0"))
+        None
+
     """
 
     def start(self, run: RunInfo) -> None:
-        """A run begins, or is attached to. Called before the first put; reading needs none."""
+        """Begin a run, or go on with it. Core calls this before the first put; reading needs no run.
+
+        Args:
+            run: The run that the next puts belong to.
+        """
         ...
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
-        """Store a new version: claim its number, then files, then the manifest, last.
+        """Store a new version: claim its number, then write the files, then the manifest, last.
 
-        Until the manifest is there, nothing finds the version. Nothing is ever overwritten. Raises
-        :class:`~tracelet.exceptions.VersionConflict` where the label belongs to another digest.
+        Until the manifest is there, nothing finds the version. Nothing is ever overwritten.
+
+        Args:
+            sealed: The manifest and where each file's bytes are.
+            labels: The names of the new version.
+
+        Returns:
+            The version that was made.
+
+        Raises:
+            VersionConflict: The label belongs to another digest.
         """
         ...
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
-        """Return the version of ``name`` that ``ref`` means (:func:`tracelet.plugin.parse_ref` reads it), or None."""
+        """Find one version.
+
+        Args:
+            name: The artifact's name.
+            ref: Which of its versions; :func:`tracelet.plugin.parse_ref` reads it.
+
+        Returns:
+            The version, or None where there is no such one.
+
+        Raises:
+            AmbiguousVersion: The beginning of a digest fits two different digests.
+        """
         ...
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterable[StoredArtifact]:
-        """Return every version, or those of a name or type; it may return more, core filters again."""
+        """List versions.
+
+        Args:
+            name: Only versions of this name; None for all names.
+            type: Only versions of this type; None for all types.
+
+        Returns:
+            The versions, in any order. There may be others among them, for core filters again.
+        """
         ...
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
-        """Write the files at these paths of the artifact under ``dest``, an empty folder, each at its path.
+        """Write files of a version into a folder. Core verifies their bytes.
 
-        Core verifies the bytes. Raises :class:`~tracelet.ArtifactNotFound` where bytes are gone.
+        Args:
+            stored: The version.
+            paths: Paths of files in the artifact.
+            dest: An empty folder. Each file goes to its path below it.
+
+        Raises:
+            ArtifactNotFound: Bytes are gone.
         """
         ...
 
     def stop(self, *, failed: bool) -> None:
-        """The run ends. Called once after the last request, also when nothing was put."""
+        """End the run. Core calls this once after the last request, also when nothing was put.
+
+        Args:
+            failed: Whether the user's program ended the run by an error.
+        """
         ...
 
 
@@ -75,7 +142,18 @@ class MovesAliases(Protocol):
     """A backend that can name a version after it was stored."""
 
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
-        """Move the aliases to this version, and give it the label, which it does not have yet."""
+        """Name a version that is stored.
+
+        Args:
+            stored: The version.
+            labels: Aliases to move to it, and a label that it does not have yet.
+
+        Returns:
+            The version with its new names.
+
+        Raises:
+            VersionConflict: The label belongs to another digest.
+        """
         ...
 
 
@@ -84,7 +162,11 @@ class RecordsInputs(Protocol):
     """A backend with lineage of its own."""
 
     def record_input(self, stored: StoredArtifact) -> None:
-        """Note that the run uses this version."""
+        """Note in the tracker that the run uses a version.
+
+        Args:
+            stored: The version that is used.
+        """
         ...
 
 
@@ -93,7 +175,11 @@ class Deletes(Protocol):
     """A backend that can forget a version."""
 
     def delete(self, stored: StoredArtifact) -> None:
-        """Delete the version; its number is not used again, and its label not for other content."""
+        """Delete a version. Its number is not used again, and its label not for other content.
+
+        Args:
+            stored: The version.
+        """
         ...
 
 
@@ -105,6 +191,9 @@ class TakesBack(Protocol):
         """Remove a version that a put has just made, and that nobody has heard of.
 
         Its label is free again, and its aliases point where they did before.
+
+        Args:
+            stored: The version.
         """
         ...
 
@@ -114,10 +203,13 @@ class Collects(Protocol):
     """A backend that leaves garbage behind when it is interrupted, and can clear it away."""
 
     def collect(self, older_than: float) -> Iterable[int]:
-        """Delete what no version of any experiment needs, and yield the size of each piece in bytes.
+        """Delete what no version of any experiment needs. Other processes may be storing meanwhile.
 
-        Only what was last needed before ``older_than``, in seconds since the epoch, may go. Other processes may be
-        storing meanwhile.
+        Args:
+            older_than: Seconds since the epoch. Only what was last needed before then may go.
+
+        Returns:
+            The size of each deleted piece in bytes.
         """
         ...
 
@@ -130,11 +222,26 @@ class Recalls(Protocol):
     """
 
     def recall(self, name: str) -> StoredArtifact | None:
-        """Return the newest version of a name as it was last seen, without a request; None where none was seen."""
+        """Return the newest version of a name as it was last seen, without a request.
+
+        Args:
+            name: The artifact's name.
+
+        Returns:
+            The version, or None where none was seen.
+        """
         ...
 
     def put_next(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact | None:
-        """Store as ``put`` does. Where others have stored a version of that name since, send nothing and return None."""
+        """Store as ``put`` does, unless others have stored a version of that name since it was seen.
+
+        Args:
+            sealed: The manifest and where each file's bytes are.
+            labels: The names of the new version.
+
+        Returns:
+            The version that was made. None where others were faster: then nothing was sent.
+        """
         ...
 
 
@@ -145,14 +252,24 @@ class Heals(Protocol):
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """Restore the bytes of this version where they are gone: its content is logged again, and not sent.
 
-        Looking must be cheap, for it is done each time. ``sealed.sources`` has every file of ``sealed.manifest.payload``.
+        Looking must be cheap, for it is done each time.
+
+        Args:
+            stored: The version.
+            sealed: The same content. ``sealed.sources`` has every file of ``sealed.manifest.payload``.
         """
         ...
 
     def place(self, stored: StoredArtifact, path: str) -> str:
-        """Return where the bytes at this path of the artifact are, for a message; without credentials.
+        """Return where the bytes of a file are, for a message.
 
-        An empty text, where ``heal`` brings back what is gone and does not look at the bytes of what is there.
+        Args:
+            stored: The version.
+            path: The file's path in the artifact.
+
+        Returns:
+            A path or an address without credentials. An empty text where ``heal`` restores bytes that are gone, and does not
+            look at the bytes that are there.
         """
         ...
 

@@ -51,6 +51,18 @@ class BackendSpec:
 
     A spec is made without importing an SDK. ``open(experiment, settings, context)`` runs in the lane's process: it
     imports the SDK and connects, and starts no run.
+
+    Example:
+        >>> @attrs.frozen
+        ... class Settings:
+        ...     url: str = "http://127.0.0.1:9000"
+        >>> def open_place(experiment, settings, context):
+        ...     from my_package.backend import PlaceBackend  # the SDK is imported here, in the lane's process
+        ...     return PlaceBackend(settings.url, experiment)
+        >>> spec = BackendSpec(name="place", open=open_place, settings=Settings, capabilities=frozenset({Capability.ALIASES}))
+        >>> spec.name
+        'place'
+
     """
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "backend"))

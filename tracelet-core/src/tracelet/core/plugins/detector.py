@@ -30,6 +30,11 @@ class Detection:
     """Something that a detector saw completed: a file or a folder, or a live model.
 
     Raises :class:`~tracelet.ArtifactError` for what no artifact could be made of.
+
+    Example:
+        >>> Detection(path=Path("weights.pt"), name="net", aliases=("last",)).snapshot
+        'copy'
+
     """
 
     #: A file, or a folder that is one thing, such as a sharded checkpoint.
@@ -66,13 +71,33 @@ Emit = Callable[[Detection], None]
 
 
 class Detector(Protocol):
-    """Watches one source of artifacts. Neither method may raise into, print into or slow the user's code."""
+    """Watches one source of artifacts. Neither method may raise into, print into or slow the user's code.
+
+    Example:
+        >>> class OneFile:
+        ...     def __init__(self, path):
+        ...         self.path, self.emit = path, None
+        ...     def start(self, emit):
+        ...         self.emit = emit
+        ...     def stop(self):
+        ...         if self.emit is not None and self.path.exists():
+        ...             self.emit(Detection(path=self.path, name="report"))
+        ...         self.emit = None
+        >>> seen = []
+        >>> detector = OneFile(Path("report.html"))
+        >>> detector.start(seen.append)
+        >>> detector.stop()
+        >>> [detection.name for detection in seen]
+        ['report']
+
+    """
 
     def start(self, emit: Emit) -> None:
         """Begin to watch.
 
-        ``emit`` may be called from any thread and never raises. When it returns, the bytes are kept as they were,
-        and the file may change; all else happens behind.
+        Args:
+            emit: Takes a :class:`Detection`. Any thread may call it, and it never raises. When it returns, the bytes are
+                kept as they were, and the file may change; everything else happens on another thread.
         """
         ...
 
@@ -113,7 +138,16 @@ class DetectorContext:
 
 @attrs.frozen(kw_only=True)
 class DetectorSpec:
-    """How core gets a detector; what a plugin's ``tracelet_detectors`` hook returns."""
+    """What a plugin's ``tracelet_detectors`` hook returns: how core makes a detector.
+
+    Example:
+        >>> def create(settings, context):
+        ...     from my_package.watching import Watcher
+        ...     return Watcher(context.watched)
+        >>> DetectorSpec(name="my-format", create=create, switch="watch_filesystem").name
+        'my-format'
+
+    """
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "detector"))
     #: Called with the settings and a :class:`DetectorContext`, in the user's process; imports no framework.

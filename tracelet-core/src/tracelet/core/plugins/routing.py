@@ -29,6 +29,14 @@ class RoutingSpec:
 
     ``route(summary, configured)`` returns some of the configured backends' names, in any order. It is
     pure and does no I/O.
+
+    Example:
+        >>> def models_to_mlflow(summary, configured):
+        ...     return [name for name in configured if name != "mlflow" or summary.type is ArtifactType.MODEL]
+        >>> spec = RoutingSpec(name="models-to-mlflow", route=models_to_mlflow)
+        >>> spec.route(ArtifactSummary("table", ArtifactType.DATASET, 1_000, {}), ["local", "mlflow"])
+        ['local']
+
     """
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "routing policy"))

@@ -43,6 +43,19 @@ class SerializerSpec:
     runs no code that the files bring along: where it is False, core asks the reader for ``trust=True``
     before it calls ``load``. A serializer that is safe for some files only says True and raises
     :class:`~tracelet.exceptions.UnsafeContent` from ``load`` for the others, unless ``trust`` is True.
+
+    Example:
+        >>> text = SerializerSpec(
+        ...     name="text",
+        ...     suffix=".txt",
+        ...     dump=lambda value, path: path.write_text(value, encoding="utf-8"),
+        ...     load=lambda path, trust: path.read_text(encoding="utf-8"),
+        ...     safe=True,
+        ... )
+        >>> _ = text.dump("hello", Path("hello.txt"))
+        >>> text.load(Path("hello.txt"), False)
+        'hello'
+
     """
 
     name: str = attrs.field(validator=lambda _self, _field, value: check_name(value, "serializer"))
