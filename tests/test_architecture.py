@@ -250,6 +250,7 @@ def test_only_settings_reads_the_environment() -> None:
 def test_only_the_boundaries_catch_everything() -> None:
     calling = (
         "core/plugins/registry.py",
+        "core/plugins/loading.py",
         "core/plugins/calling.py",
         "core/system/uris.py",
         "core/capture/detectors.py",

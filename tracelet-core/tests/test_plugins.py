@@ -11,7 +11,8 @@ import pytest
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment
-from tracelet.core.plugins.registry import Registry, discover, registry
+from tracelet.core.plugins.registry import discover, registry
+from tracelet.core.plugins.specs import Registry
 from tracelet.exceptions import PluginLoadError, UnknownPlugin
 from tracelet.plugin import ArtifactSummary
 

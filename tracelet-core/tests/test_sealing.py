@@ -19,7 +19,8 @@ import pytest
 from making import elsewhere, full_disk, settle, write
 
 from tracelet import Experiment, ExperimentConfig, LoggedArtifact, TraceletArtifact
-from tracelet.core.plugins.registry import SpecSet, registry
+from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.sealing.finish import finish
 from tracelet.core.sealing.prepare import prepare

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from tracelet.core.plugins.registry import Registry, registry
+from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.specs import Registry
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings
 

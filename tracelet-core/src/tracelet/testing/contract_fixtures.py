@@ -15,7 +15,8 @@ import pytest
 
 from tracelet.core.plugins.backend import Capability
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.registry import PluginRecord, registry
+from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.specs import PluginRecord
 from tracelet.testing import programs
 from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tracelet.core.artifacts.plain import converter
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.registry import PluginRecord
+from tracelet.core.plugins.specs import PluginRecord
 from tracelet.core.plugins.versions import Labels, StoredArtifact
 from tracelet.settings import load
 from tracelet.testing import programs

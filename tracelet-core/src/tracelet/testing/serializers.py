@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tracelet.core.plugins.registry import PluginRecord, recognise, registry
+from tracelet.core.plugins.calling import recognise
+from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.specs import PluginRecord
 from tracelet.testing import programs, storing
 from tracelet.testing.declaring import OURS
 from tracelet.testing.driver import Driver

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.core.delivery.outbox import Outbox
-from tracelet.core.plugins.registry import Registry
+from tracelet.core.plugins.specs import Registry
 from tracelet.settings import TraceletSettings
 
 __all__ = ["ExperimentContext"]

@@ -25,8 +25,8 @@ from tracelet.core.experiment.report import ResultReport, skipped
 from tracelet.core.experiment.resources import ExperimentResources, ProcessResources
 from tracelet.core.experiment.run_inputs import RunInputs
 from tracelet.core.experiment.submissions import Submissions
-from tracelet.core.plugins.registry import Registry, SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.specs import Registry, SpecSet
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.files import make_folder

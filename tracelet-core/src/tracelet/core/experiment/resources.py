@@ -15,7 +15,7 @@ from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
-from tracelet.core.plugins.registry import sdk_state
+from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.reading.finder import Finder
 from tracelet.core.reading.reader import Reader
 from tracelet.core.storage.blob_store import RemoteStore, Store, open_store

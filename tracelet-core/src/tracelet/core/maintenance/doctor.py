@@ -20,8 +20,8 @@ from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.delivery.uses import Uses
 from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend_spec import BackendContext
-from tracelet.core.plugins.calling import call_plugin
-from tracelet.core.plugins.registry import Registry, sdk_state
+from tracelet.core.plugins.calling import call_plugin, sdk_state
+from tracelet.core.plugins.specs import Registry
 from tracelet.core.storage.blob_store import LocalStore, open_store
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.messages import many

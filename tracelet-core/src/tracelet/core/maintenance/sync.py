@@ -23,7 +23,8 @@ from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
-from tracelet.core.plugins.registry import Registry, sdk_state
+from tracelet.core.plugins.calling import sdk_state
+from tracelet.core.plugins.specs import Registry
 from tracelet.core.storage.blob_store import open_store
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.messages import sentence

@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.plugins.calling import call_plugin
-from tracelet.core.plugins.registry import SpecSet, recognise
+from tracelet.core.plugins.calling import call_plugin, recognise
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.system.messages import said_by, sentence, words_of
 from tracelet.exceptions import ArtifactError, BackendError, UnknownPlugin
 

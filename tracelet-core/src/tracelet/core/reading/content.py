@@ -18,8 +18,8 @@ from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, Artifac
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.forms import model_serializer, object_form
-from tracelet.core.plugins.registry import SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name, target_path

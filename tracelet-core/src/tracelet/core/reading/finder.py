@@ -12,7 +12,7 @@ from tracelet.core.artifacts.entries import ArtifactType, check_name, check_type
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.registry import Registry
+from tracelet.core.plugins.specs import Registry
 from tracelet.core.plugins.version_refs import parse_ref
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.content import StoredContent

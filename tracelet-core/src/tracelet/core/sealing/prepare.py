@@ -19,8 +19,8 @@ from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain import plain_metadata
 from tracelet.core.plugins.backend_spec import BackendSpec, ModelInfo
-from tracelet.core.plugins.registry import SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.sealing.serialise import render_model, write_model, write_object
 from tracelet.core.system.files import copy_file, make_folder

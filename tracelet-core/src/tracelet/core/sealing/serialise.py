@@ -14,8 +14,8 @@ from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, Artifac
 from tracelet.core.plugins.backend_spec import BackendSpec, ModelInfo
 from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.forms import model_form, object_form, unfit
-from tracelet.core.plugins.registry import SpecSet
 from tracelet.core.plugins.serializers import SerializerSpec
+from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.sealing.input_example import write_example
 from tracelet.core.system.files import check_room, make_folder
 from tracelet.core.system.saves import saving
