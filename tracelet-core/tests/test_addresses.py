@@ -102,7 +102,7 @@ def test_a_draft_that_names_it_waits_too(here: Scripted, experiment: Make, tmp_p
     exp._artifact_manager._process.sealer.add = lambda path: None  # type: ignore[method-assign]
     exp.submit_artifact(artifact("loot"))
     exp.stop()
-    (path,) = Outbox(home / ".tracelet").every_draft()
+    (path,) = Outbox(home / ".tracelet").drafts.files()
     plain = json.loads(path.read_text())
     plain["targets"]["scripted-told"]["place"] = str(tmp_path / "there")
     plain["owner"] = converter().unstructure(DEAD)

@@ -24,7 +24,7 @@ from making import elsewhere, write
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 from tracelet.core.capture import filters, processor, queue, snapshots
 from tracelet.core.capture.snapshots import artifact_name
-from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.lease import Lease
 from tracelet.core.maintenance.doctor import check_up
 from tracelet.core.maintenance.gc import collect
 from tracelet.core.maintenance.sync import sync
@@ -422,7 +422,7 @@ def test_a_line_that_the_kill_cut_off_costs_the_others_nothing(home: Path) -> No
 def test_what_another_process_is_finishing_is_left_to_it(home: Path) -> None:
     killed(home, frozen=True)
     (journal,) = (home / ".tracelet" / "captured").rglob("*.jsonl")
-    assert Outbox(home / ".tracelet").lease(journal)
+    assert Lease(journal).take()
     with Experiment("captured", artifacts=True) as exp:
         assert exp.flush(5.0) == 0
     assert exp.list_artifacts() == []

@@ -33,8 +33,10 @@ from tracelet import (
     TraceletArtifact,
 )
 from tracelet.core.delivery.courier import Courier, Task
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.inventory import damaged_in, needed_blobs
+from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.outcomes import Outcome
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.uses import Use, Uses
 from tracelet.core.experiment import direct_put
 from tracelet.core.lanes.lane import open_lane
@@ -971,14 +973,14 @@ def test_a_damaged_delivery_is_put_aside_and_told_of(
     exp.stop()
     (file,) = (home / ".tracelet" / "outbox").rglob("*~bad.json")
     file.write_text("{")
-    (damaged,) = Outbox(home / ".tracelet").damaged()
+    (damaged,) = damaged_in(Outbox(home / ".tracelet"))
     assert f"{file} is damaged: put back a good copy" in damaged.advice
     scripted.told()
     assert experiment().flush() == 0
     assert f"put aside, as {file.with_suffix('.damaged')}" in caplog.text
     assert contents(experiment()) == ["content"]
     with pytest.raises(IntegrityError, match="damaged"):
-        Outbox(home / ".tracelet").blobs()
+        needed_blobs(Outbox(home / ".tracelet"))
 
 
 def test_a_directory_that_cannot_be_written_fails_the_delivery_and_not_the_program(home: Path) -> None:

@@ -17,7 +17,8 @@ from making import write
 from tracelet import ArtifactType, Experiment, NewerFormat, TraceletArtifact
 from tracelet.core.capture.journal import Head, Journal, Kept
 from tracelet.core.delivery.drafts import seal_draft
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import note_put
 from tracelet.core.delivery.uses import Use, Uses
 from tracelet.core.plugins.detector import Detection
@@ -61,7 +62,7 @@ def draft(directory: Path) -> Path:
 
 def delivery(directory: Path) -> Path:
     outbox = Outbox(directory)
-    for path in outbox.every_draft():
+    for path in outbox.drafts.files():
         assert [*seal_draft(path, outbox, outbox.store, None)]
     return next((directory / "outbox" / "trials" / "local").glob("*~first.json"))
 

@@ -19,8 +19,13 @@ from hypothesis import strategies as st
 from making import write
 
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.delivery.drafts import drafted_at, parcels_of
-from tracelet.core.delivery.outbox import Outbox, Parcel, without_secrets
+from tracelet.core.delivery.drafts import parcels_of
+from tracelet.core.delivery.inventory import damaged_in, leftovers_in, needed_blobs, waiting_bytes
+from tracelet.core.delivery.layout import drafted_at
+from tracelet.core.delivery.lease import Lease
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
+from tracelet.core.delivery.records import without_secrets
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.system.files import copy_blob
 from tracelet.core.system.processes import ProcessId, current
@@ -38,16 +43,21 @@ def queue(outbox: Outbox, folder: Path, name: str = "thing") -> Parcel:
     return outbox.add(SealedArtifact(manifest, {"file": write(folder / name[:9], name)}), parcel)
 
 
-class Beside(Outbox):
-    """An outbox beside which another process acts, just after this one has looked at a lease for the n-th time."""
+def file_of(directory: Path, parcel: Parcel) -> Path:
+    """Where a delivery lies."""
+    return Outbox(directory).refusal(parcel).with_suffix(".json")
 
-    def __init__(self, directory: Path, *acts: Callable[[Outbox], object]) -> None:
-        super().__init__(directory)
+
+class Beside(Lease):
+    """A delivery's lease beside which another process acts, just after this one has looked at it for the n-th time."""
+
+    def __init__(self, directory: Path, parcel: Parcel, *acts: Callable[[Outbox], object]) -> None:
+        super().__init__(file_of(directory, parcel))
         self._other = Outbox(directory)
         self._acts = list(acts)
 
-    def _lease(self, path: Path) -> object:  # type: ignore[override]
-        seen = super()._lease(path)
+    def _read(self, path: Path) -> Any:
+        seen = super()._read(path)
         if self._acts:
             self._acts.pop(0)(self._other)
         return seen
@@ -72,27 +82,27 @@ def leases(folder: Path) -> int:
 
 def test_of_two_that_find_a_dead_lease_the_first_to_take_it_has_it(tmp_path: Path, parcel: Parcel) -> None:
     assert take(Outbox(tmp_path), parcel, [DEAD])
-    late = Beside(tmp_path, lambda other: take(other, parcel))
-    assert not take(late, parcel)
+    late = Beside(tmp_path, parcel, lambda other: take(other, parcel))
+    assert not late.take()
     assert leases(tmp_path) == 1
     assert not take(Outbox(tmp_path), parcel), "the first one's lease was put back"
 
 
 def test_who_moves_a_dead_lease_away_may_still_be_too_late(tmp_path: Path, parcel: Parcel) -> None:
     assert take(Outbox(tmp_path), parcel, [DEAD])
-    late = Beside(tmp_path, nothing, lambda other: take(other, parcel))
-    assert not take(late, parcel)
+    late = Beside(tmp_path, parcel, nothing, lambda other: take(other, parcel))
+    assert not late.take()
     assert leases(tmp_path) == 1
 
 
 def test_a_lease_that_is_given_back_in_that_instant_can_be_taken(tmp_path: Path, parcel: Parcel) -> None:
-    class Freed(Outbox):
-        def _lease(self, path: Path) -> object:  # type: ignore[override]
+    class Freed(Lease):
+        def _read(self, path: Path) -> Any:
             Outbox(tmp_path).release(parcel)
-            return super()._lease(path)
+            return super()._read(path)
 
     assert take(Outbox(tmp_path), parcel)
-    assert take(Freed(tmp_path), parcel)
+    assert Freed(file_of(tmp_path, parcel)).take()
     assert leases(tmp_path) == 1
 
 
@@ -120,25 +130,25 @@ def draft(outbox: Outbox, folder: Path, session: str | None) -> Path:
     """Put a draft of nothing into the outbox."""
     manifest = Manifest("thing", ArtifactType.CONFIG, "put", 1.0)
     draft = Draft(manifest, {}, (), {}, folder / "staging" / "put~1")
-    return outbox.add_draft(draft, Labels(), RunInfo("run", "trials", 1.0), {}, session)
+    return outbox.drafts.add(draft, Labels(), RunInfo("run", "trials", 1.0), {}, session)
 
 
 def test_a_draft_is_its_sessions_until_that_ends_and_then_anybodys_though_its_process_lives(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
-    outbox.begin_session("mine")
+    outbox.drafts.begin_session("mine")
     path = draft(outbox, tmp_path, "mine")
-    assert Outbox(tmp_path).take_draft(path) is None
-    assert Outbox(tmp_path).take_draft(path, "another's") is None
-    assert outbox.take_draft(path, "mine") is not None
-    outbox.release_draft(path)
-    outbox.end_session("trials", "mine")
-    assert Outbox(tmp_path).take_draft(path) is not None
-    assert outbox.take_draft(path) is None, "somebody is on it"
+    assert Outbox(tmp_path).drafts.take(path) is None
+    assert Outbox(tmp_path).drafts.take(path, "another's") is None
+    assert outbox.drafts.take(path, "mine") is not None
+    Lease(path).release()
+    outbox.drafts.end_session("trials", "mine")
+    assert Outbox(tmp_path).drafts.take(path) is not None
+    assert outbox.drafts.take(path) is None, "somebody is on it"
 
 
 def test_a_draft_without_a_session_is_anybodys(tmp_path: Path) -> None:
     path = draft(Outbox(tmp_path), tmp_path, None)
-    assert Outbox(tmp_path).take_draft(path) is not None
+    assert Outbox(tmp_path).drafts.take(path) is not None
 
 
 def test_a_draft_of_an_earlier_release_is_its_processs_as_long_as_that_lives(tmp_path: Path) -> None:
@@ -146,9 +156,9 @@ def test_a_draft_of_an_earlier_release_is_its_processs_as_long_as_that_lives(tmp
     plain = json.loads(path.read_text())
     del plain["session"], plain["queued_at"]
     path.write_text(json.dumps(plain))
-    assert Outbox(tmp_path).take_draft(path) is None
+    assert Outbox(tmp_path).drafts.take(path) is None
     path.write_text(json.dumps({**plain, "owner": converter().unstructure(DEAD)}))
-    found = Outbox(tmp_path).take_draft(path)
+    found = Outbox(tmp_path).drafts.take(path)
     assert found is not None
     assert [
         one.queued_at for one in parcels_of(path, attrs.evolve(found, targets={"scripted": {}}), found.draft.manifest)
@@ -196,7 +206,7 @@ def test_a_file_of_the_outbox_that_was_changed_is_read_or_told_of_and_stops_noth
         assert take(outbox, first)
         outbox.failed(second, ArtifactError("no"), final=True)
         draft = Draft(first.manifest, {}, (), {}, Path(place) / "staging")
-        outbox.add_draft(draft, Labels("v"), first.run, {"scripted": {"uri": "x"}})
+        outbox.drafts.add(draft, Labels("v"), first.run, {"scripted": {"uri": "x"}})
         kinds = {".json", ".lease", ".refused"}
         files = {(path.suffix, path.parent.name): path for path in outbox.root.rglob("*") if path.suffix in kinds}
         assert {suffix for suffix, _ in files} == kinds
@@ -205,13 +215,13 @@ def test_a_file_of_the_outbox_that_was_changed_is_read_or_told_of_and_stops_noth
         for parcel in [*outbox.everything(), *outbox.refused()]:
             with contextlib.suppress(TraceletError):
                 outbox.sealed(parcel)
-        [one.advice for one in outbox.damaged()]
+        [one.advice for one in damaged_in(outbox)]
         with contextlib.suppress(IntegrityError):
-            outbox.blobs()
-        assert outbox.size_bytes() >= 0
-        list(outbox.leftovers())
-        for path in outbox.every_draft():
-            outbox.take_draft(path)
+            needed_blobs(outbox)
+        assert waiting_bytes(outbox) >= 0
+        list(leftovers_in(outbox))
+        for path in outbox.drafts.files():
+            outbox.drafts.take(path)
         for key in outbox.waiting("trials", "scripted"):
             loaded = outbox.load("trials", "scripted", key)
             if loaded is not None:

@@ -80,7 +80,7 @@ def draft_of(directory: Path, name: str) -> Path:
 def deliveries(directory: Path) -> None:
     """Make the drafts deliveries that wait."""
     outbox = Outbox(directory)
-    for path in outbox.every_draft():
+    for path in outbox.drafts.files():
         assert [*seal_draft(path, outbox, outbox.store, None)]
 
 

@@ -24,6 +24,7 @@ from tracelet.core.delivery import backoff as backoff_module
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
 from tracelet.core.delivery.backoff import Backoff
+from tracelet.core.delivery.inventory import damaged_in
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.puts import interrupted_puts, note_put
 from tracelet.core.delivery.sealer import Sealer
@@ -156,12 +157,12 @@ def test_what_is_put_aside_is_told_also_where_it_could_be_read(
         exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_object({"a": 1}, "it"))
     (path,) = (home / ".tracelet" / "outbox").rglob("*.json")
     aside = path.rename(path.with_suffix(".damaged"))
-    assert [one.path for one in Outbox(home / ".tracelet").damaged()] == [aside]
+    assert [one.path for one in damaged_in(Outbox(home / ".tracelet"))] == [aside]
 
 
 def test_what_vanishes_while_it_is_looked_at_is_nobodys(home: Path) -> None:
     assert journal_module._read(home / "gone.jsonl") is None
-    assert Outbox(home / ".tracelet")._followed_nowhere(home / "gone.json") is None
+    assert Outbox(home / ".tracelet").drafts.load_checked(home / "gone.json") is None
 
 
 def test_a_run_that_was_never_begun_leaves_no_drafts(home: Path) -> None:

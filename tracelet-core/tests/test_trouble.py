@@ -21,7 +21,10 @@ from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.draft_files import Drafts
+from tracelet.core.delivery.inventory import damaged_in, leftovers_in, waiting_bytes
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.maintenance.doctor import check_up
 from tracelet.core.maintenance.gc import collect
@@ -236,15 +239,15 @@ def test_a_damaged_draft_is_told_of_too(scripted: Scripted, experiment: Make, ho
     file.parent.mkdir(parents=True)
     file.write_text("{")
     outbox = Outbox(home / ".tracelet")
-    assert outbox.size_bytes() == 0
-    (damaged,) = outbox.damaged()
+    assert waiting_bytes(outbox) == 0
+    (damaged,) = damaged_in(outbox)
     assert (damaged.experiment, damaged.backend, damaged.name) == ("trials", "", "bad")
     settings = TraceletSettings(backend=["scripted"], dir=home / ".tracelet")
     (left,) = sync(home / ".tracelet", settings, registry(), lambda delivery: None).left
     assert "is damaged" in left.reason
     file.with_suffix(".damaged").unlink()
-    assert outbox.load_draft(file) is None
-    assert list(outbox.damaged()) == []
+    assert outbox.drafts.load(file) is None
+    assert list(damaged_in(outbox)) == []
 
 
 def test_a_rendering_that_was_being_copied_when_the_process_died_is_not_taken_for_whole(home: Path) -> None:
@@ -259,7 +262,7 @@ def test_a_rendering_that_was_being_copied_when_the_process_died_is_not_taken_fo
     partial.mkdir(parents=True)
     outbox.add(SealedArtifact(manifest, {}, rendered=rendered), parcel)
     assert (key.with_name(f"{key.name}.rendered") / "model").read_text() == "whole"
-    assert list(outbox.leftovers()) == [partial]
+    assert list(leftovers_in(outbox)) == [partial]
 
 
 def test_a_run_belongs_to_what_the_users_sdk_said_when_it_began(
@@ -420,7 +423,7 @@ def test_neither_the_store_nor_the_disk_takes_it_and_that_is_told(
 ) -> None:
     (home / "store").write_text("a file, where the store's folder will be")
     exp = experiment("local", store=str(home / "store"), large_file_mb=0.000_001)
-    monkeypatch.setattr(Outbox, "add_draft", full)
+    monkeypatch.setattr(Drafts, "add", full)
     assert "the tracelet directory cannot be written" in str(exp.log_artifact(made()).failed["local"])
 
 

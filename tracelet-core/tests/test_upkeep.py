@@ -37,7 +37,9 @@ from tracelet import Experiment
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.delivery.drafts import staged_by, staging_folder
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.lease import Lease
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.maintenance.gc import Collected, collect
 from tracelet.core.maintenance.sync import Delivery, DeliveryState, sync
 from tracelet.core.plugins.registry import registry
@@ -107,7 +109,7 @@ class TestSending:
 
     def test_a_draft_of_another_machine_is_left_to_it(self, scripted: Scripted, home: Path) -> None:
         die_before_hashing('"scripted"')
-        (path,) = Outbox(home / ".tracelet").every_draft()
+        (path,) = Outbox(home / ".tracelet").drafts.files()
         plain = json.loads(path.read_text())
         plain["owner"]["host"] = "elsewhere"
         path.write_text(json.dumps(plain))
@@ -117,12 +119,12 @@ class TestSending:
     def test_several_that_find_a_draft_finish_it_once(self, scripted: Scripted, home: Path) -> None:
         die_before_hashing('"scripted"')
         outbox = Outbox(home / ".tracelet")
-        (path,) = outbox.every_draft()
-        assert outbox.take_draft(path) is not None
-        assert outbox.take_draft(path) is None
+        (path,) = outbox.drafts.files()
+        assert outbox.drafts.take(path) is not None
+        assert outbox.drafts.take(path) is None
         (left,) = run_json("sync", code=1)["left"]
         assert left["reason"] == "another process is on it."
-        outbox.release_draft(path)
+        Lease(path).release()
         assert len(run_json("sync")["delivered"]) == 1
 
     def test_what_another_process_delivers_is_left_to_it(self, queue: Scripted, home: Path) -> None:
@@ -447,8 +449,8 @@ class TestBesideOthers:
     def test_a_draft_that_is_finished_meanwhile_is_not_left(self, scripted: Scripted, home: Path) -> None:
         die_before_hashing('"scripted"')
         outbox = Outbox(home / ".tracelet")
-        (path,) = outbox.every_draft()
-        assert outbox.take_draft(path) is not None
+        (path,) = outbox.drafts.files()
+        assert outbox.drafts.take(path) is not None
         reads = []
 
         def meddle(file: Path) -> None:
@@ -467,7 +469,8 @@ class TestBesideOthers:
             from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
             from tracelet.core.artifacts.entries import ArtifactFile
             from tracelet.core.artifacts.manifest import Manifest
-            from tracelet.core.delivery.outbox import Outbox, Parcel
+            from tracelet.core.delivery.outbox import Outbox
+            from tracelet.core.delivery.parcel import Parcel
 
             outbox = Outbox(Path(".tracelet").absolute())
             source = Path("source").absolute()

@@ -130,7 +130,7 @@ def _asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
         said.append(f"did you mean {' or '.join(map(repr, near))}?")
     outbox = Outbox(directory)
     parcels = [parcel for parcel in outbox.everything() if parcel.run.experiment == experiment]
-    count = len(parcels) + len(outbox.every_draft(experiment))
+    count = len(parcels) + len(outbox.drafts.files(experiment))
     if count:
         places = ", ".join(sorted({parcel.backend for parcel in parcels})) or "be hashed first"
         waiting = many(count, "delivery of it waits", "deliveries of it wait")

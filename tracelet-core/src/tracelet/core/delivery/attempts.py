@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tracelet.core.delivery.backoff import Backoff
-from tracelet.core.delivery.outbox import Parcel
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.lanes.backend_service import Delivered
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane

@@ -13,8 +13,9 @@ from typing import Any
 
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.name_queue import NameQueue
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.lanes.backend_service import Delivered
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.system.processes import current

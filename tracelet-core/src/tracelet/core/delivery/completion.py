@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 
 from tracelet.core.delivery.drafts import staging_folder
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.lease import Lease
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import Put
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane, open_lane
@@ -58,7 +60,7 @@ class Completion:
 
         Raises where a backend cannot say what it has, or the bytes do not come back as they were.
         """
-        if not self._outbox.lease(path):
+        if not Lease(path).take():
             return
         try:
             self._outlive(put)
@@ -75,7 +77,7 @@ class Completion:
                 self._queue(lacking, queued, having)
             path.unlink(missing_ok=True)
         finally:
-            self._outbox.release_draft(path)
+            Lease(path).release()
 
     def _outlive(self, put: Put) -> None:
         """Wait for a lane of the dead process that is still at its last delivery: what it makes is not to be made twice."""

@@ -16,8 +16,9 @@ import attrs
 from tracelet.core.delivery.attempts import Attempts
 from tracelet.core.delivery.backlog import Backlog
 from tracelet.core.delivery.lineage import Lineage
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.outcomes import Outcome, is_final, run_ended, unwritable
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.uses import Use
 from tracelet.core.lanes.lane import Lane
 from tracelet.core.lanes.state import LaneState

@@ -10,13 +10,17 @@ from urllib.parse import unquote
 import attrs
 
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.delivery.outbox import DraftFile, Outbox, Parcel
+from tracelet.core.delivery.draft_files import DraftFile
+from tracelet.core.delivery.layout import drafted_at, order_of
+from tracelet.core.delivery.lease import Lease
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.sealing.finish import finish
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.processes import ProcessId, current
 
-__all__ = ["drafted_at", "parcels_of", "seal_draft", "staged_by", "staging_folder"]
+__all__ = ["parcels_of", "seal_draft", "staged_by", "staging_folder"]
 
 
 def staging_folder(directory: Path, put_id: str) -> Path:
@@ -32,21 +36,11 @@ def staged_by(folder: Path) -> ProcessId | None:
     return ProcessId(unquote(host), int(pid), started) if pid.isdigit() else None
 
 
-def drafted_at(path: Path) -> float:
-    """Return about when a draft or a delivery was made, in seconds since the epoch, as its file's name says it; or 0."""
-    return _order(path) / 1e9
-
-
-def _order(path: Path) -> int:
-    order = path.name.partition("~")[0]
-    return int(order) if len(order) <= 20 and order.isdecimal() else 0
-
-
 def parcels_of(path: Path, found: DraftFile, manifest: Manifest) -> Iterator[Parcel]:
     """Yield the deliveries that a draft is to become; they are as old as it, so that they keep its place."""
     queued_at = drafted_at(path) if found.queued_at is None else found.queued_at
     for name, sdk in found.targets.items():
-        yield Parcel(name, found.run, found.labels, sdk, manifest, queued_at, order=_order(path))
+        yield Parcel(name, found.run, found.labels, sdk, manifest, queued_at, order=order_of(path))
 
 
 def seal_draft(
@@ -58,7 +52,7 @@ def seal_draft(
     another process is on it, or was. Doing it again after a crash makes the same deliveries.
     Raises as :func:`tracelet.core.sealing.finish.finish` does.
     """
-    found = outbox.take_draft(path, session)
+    found = outbox.drafts.take(path, session)
     if found is None:
         return
     try:
@@ -69,4 +63,4 @@ def seal_draft(
         path.unlink()
         shutil.rmtree(found.draft.staging, ignore_errors=True)
     finally:
-        outbox.release_draft(path)
+        Lease(path).release()

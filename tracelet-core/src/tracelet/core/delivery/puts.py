@@ -16,7 +16,8 @@ import attrs
 
 from tracelet.core.artifacts.entries import check_name
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.delivery.outbox import Parcel, without_secrets
+from tracelet.core.delivery.parcel import Parcel
+from tracelet.core.delivery.records import without_secrets
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.files import atomic_write
 from tracelet.core.system.links import read_own

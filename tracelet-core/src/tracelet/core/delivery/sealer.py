@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
-from tracelet.core.delivery.outbox import drafted_name
+from tracelet.core.delivery.layout import drafted_name
 from tracelet.exceptions import TraceletError
 
 __all__ = ["Sealer"]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture.journal import Leftover, leftovers
+from tracelet.core.delivery.inventory import waiting_bytes
+from tracelet.core.delivery.lease import Lease
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.plugins.detector import DetectorSpec
 from tracelet.core.plugins.versions import RunInfo
@@ -55,7 +57,7 @@ class CaptureRecovery:
 
     def hand_over(self, left: Leftover, submit: Submit) -> None:
         """Submit everything that a dead process captured, for as long as it takes, unless somebody else does."""
-        if self._context.outbox.lease(left.path):
+        if Lease(left.path).take():
             until = time.monotonic() + _LONG
             self._resume(left, submit).stop(until, until)
 
@@ -92,9 +94,7 @@ class CaptureRecovery:
     def _left(self) -> Iterator[Leftover]:
         """The captures of dead processes, which are this one's to finish from now on."""
         return (
-            left
-            for left in leftovers(self._context.directory, self._context.experiment)
-            if self._context.outbox.lease(left.path)
+            left for left in leftovers(self._context.directory, self._context.experiment) if Lease(left.path).take()
         )
 
     def _resume(self, left: Leftover, submit: Submit) -> Capture:
@@ -115,7 +115,7 @@ class CaptureRecovery:
             self._context.directory,
             specs,
             own,
-            self._context.outbox.size_bytes,
+            partial(waiting_bytes, self._context.outbox),
             left,
             may_refuse=self._context.plugins().detectors.own,
         )

@@ -13,8 +13,8 @@ import attrs
 
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.delivery.courier import Task
-from tracelet.core.delivery.outbox import Parcel
 from tracelet.core.delivery.outcomes import Outcome, unwritable
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import note_put
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.experiment.preparation import Preparation

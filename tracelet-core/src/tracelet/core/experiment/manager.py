@@ -103,7 +103,7 @@ class ArtifactManager:
             for courier in process.couriers.values():
                 courier.start()
             # Interrupted puts and drafts are finished in the order in which they were logged.
-            drafts = self._context.outbox.every_draft(self._context.experiment)
+            drafts = self._context.outbox.drafts.files(self._context.experiment)
             for path in sorted([*self._puts.find(process.couriers), *drafts], key=lambda path: path.name):
                 process.sealer.add(path)
             self._captures.start()
@@ -139,7 +139,7 @@ class ArtifactManager:
         """Return how many deliveries of this experiment are in the outbox, or on the way into it."""
         outbox, experiment = self._context.outbox, self._context.experiment
         deliveries = sum(len(outbox.waiting(experiment, name)) for name in self._resources.specs)
-        return deliveries + len(outbox.every_draft(experiment)) + self._captures.waiting
+        return deliveries + len(outbox.drafts.files(experiment)) + self._captures.waiting
 
     @property
     def broke_off(self) -> bool:

@@ -10,7 +10,8 @@ import attrs
 
 from tracelet.core.delivery.addresses import Addresses
 from tracelet.core.delivery.courier import Courier
-from tracelet.core.delivery.outbox import Parcel, without_secrets
+from tracelet.core.delivery.parcel import Parcel
+from tracelet.core.delivery.records import without_secrets
 from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.lanes.lane import Lane, open_lane

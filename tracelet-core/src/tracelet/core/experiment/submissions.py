@@ -49,7 +49,7 @@ class Submissions:
     def begin(self, run: RunInfo) -> None:
         """Say that this process seals the drafts of a run itself."""
         self._session = f"{run.id}~{os.getpid()}"
-        self._context.outbox.begin_session(self._session)
+        self._context.outbox.drafts.begin_session(self._session)
 
     def submit(
         self, artifact: TraceletArtifact, labels: Labels, put_id: str, *, run: RunInfo, take: bool = False
@@ -91,7 +91,7 @@ class Submissions:
         """Put snapshots of an artifact into the outbox, where a sealer finds them."""
         draft = self._preparation.draft(artifact, run, targets, put_id, snapshot=True, take=take)
         known = {target.name: self._resources.of_process.sdk[target.name] for target in targets}
-        return self._context.outbox.add_draft(draft, labels, run, known, self._session)
+        return self._context.outbox.drafts.add(draft, labels, run, known, self._session)
 
     def keep(
         self,
@@ -148,7 +148,7 @@ class Submissions:
         """Leave drafts that are not hashed to a later run, or to `tracelet sync`; they are this run's no more."""
         self._unsealed.clear()
         if self._session is not None:
-            self._context.outbox.end_session(self._context.experiment, self._session)
+            self._context.outbox.drafts.end_session(self._context.experiment, self._session)
             self._session = None
 
     def abandon(self) -> None:

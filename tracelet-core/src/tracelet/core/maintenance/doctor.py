@@ -15,6 +15,7 @@ import attrs
 
 from tracelet.core.capture.journal import leftovers
 from tracelet.core.delivery.addresses import Addresses
+from tracelet.core.delivery.inventory import damaged_in
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.delivery.uses import Uses
@@ -136,7 +137,7 @@ def _store(directory: Path, settings: TraceletSettings) -> Check:
 def _outbox(directory: Path) -> Iterator[Check]:
     outbox = Outbox(directory)
     waiting = list(outbox.everything())
-    drafts = outbox.every_draft()
+    drafts = outbox.drafts.files()
     count = len(waiting) + len(drafts)
     if count:
         places = ", ".join(sorted({parcel.backend for parcel in waiting})) or "be hashed first"
@@ -155,7 +156,7 @@ def _outbox(directory: Path) -> Iterator[Check]:
         puts = many(interrupted, "artifact was", "artifacts were")
         detail = f"{puts} on the way to several backends when the process was killed, and may be in some of them only"
         yield Check("interrupted", Verdict.NOTE, detail, "`tracelet sync` completes that.")
-    for one in outbox.damaged():
+    for one in damaged_in(outbox):
         why = "was written by a later Tracelet" if one.newer else "is damaged"
         detail = f"a delivery of {one.name!r} of {one.experiment!r} {why}, and is not made"
         yield Check("damaged", Verdict.WRONG, detail, one.advice)
@@ -195,9 +196,9 @@ def _uses(directory: Path) -> Iterator[Check]:
 def _asked(directory: Path, settings: TraceletSettings) -> list[str]:
     outbox = Outbox(directory)
     waited_for = {parcel.backend for parcel in outbox.everything()}
-    for path in outbox.every_draft():
+    for path in outbox.drafts.files():
         with contextlib.suppress(IntegrityError, NewerFormat):
-            found = outbox.load_draft(path)
+            found = outbox.drafts.load(path)
             waited_for |= set(found.targets if found is not None else ())
     return list(dict.fromkeys([*settings.backend, *sorted(waited_for)]))
 

@@ -19,6 +19,7 @@ import attrs
 
 from tracelet.core.capture.journal import leftovers
 from tracelet.core.delivery.drafts import staged_by
+from tracelet.core.delivery.inventory import leftovers_in, needed_blobs, newer_in
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend import Capability
@@ -103,9 +104,9 @@ def _swept(kind: str, freed: Iterable[int]) -> Swept:
 def _staging(directory: Path, outbox: Outbox, older_than: float) -> Iterator[int]:
     """Folders of dead processes that no draft and no capture needs; in this order, for only a living one writes those."""
     orphans = [folder for folder in entries(directory / "staging") if not _owned(folder) and _last(folder) < older_than]
-    for newer in outbox.newer() if orphans else ():
+    for newer in newer_in(directory) if orphans else ():
         raise NewerFormat(newer.advice)
-    drafts = [outbox.load_draft(path) for path in outbox.every_draft()]
+    drafts = [outbox.drafts.load(path) for path in outbox.drafts.files()]
     needed = {found.draft.staging.name for found in drafts if found is not None}
     needed |= {left.head.folder.name for left in leftovers(directory)}
     for folder in orphans:
@@ -120,9 +121,9 @@ def _owned(folder: Path) -> bool:
 
 def _leftovers(directory: Path, outbox: Outbox) -> Iterator[int]:
     """A rendering comes before its delivery, and its put's staging folder goes after that: look in this order."""
-    found = list(outbox.leftovers())
+    found = list(leftovers_in(outbox))
     staged = {folder.name.partition("~")[0] for folder in entries(directory / "staging")}
-    still = set(outbox.leftovers())
+    still = set(leftovers_in(outbox))
     for path in found:
         if path not in still:
             continue
@@ -134,7 +135,7 @@ def _leftovers(directory: Path, outbox: Outbox) -> Iterator[int]:
 
 
 def _blobs(outbox: Outbox, older_than: float) -> Iterator[int]:
-    keep = outbox.blobs() | outbox.store.recorded()
+    keep = needed_blobs(outbox) | outbox.store.recorded()
     for _, freed in outbox.store.collect(keep, older_than):
         yield freed
 

@@ -17,8 +17,11 @@ from tracelet.core.capture.journal import leftovers
 from tracelet.core.delivery.addresses import Addresses
 from tracelet.core.delivery.completion import Completion
 from tracelet.core.delivery.courier import Courier
-from tracelet.core.delivery.drafts import drafted_at, parcels_of, seal_draft
-from tracelet.core.delivery.outbox import Outbox, Parcel
+from tracelet.core.delivery.drafts import parcels_of, seal_draft
+from tracelet.core.delivery.inventory import damaged_in
+from tracelet.core.delivery.layout import drafted_at
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.lanes.lane import Lane, open_lane
@@ -168,7 +171,7 @@ class _Tour:
                 self._reasons[left.path] = f"{sentence(error)} It is {left.path}."
 
     def seal_drafts(self) -> None:
-        drafts = self.outbox.every_draft()
+        drafts = self.outbox.drafts.files()
         if not drafts:
             return
         store = open_store(self._settings.store, self._directory)
@@ -332,16 +335,16 @@ class _Tour:
                 queued_at=drafted_at(one.path),
                 reason=one.advice,
             )
-            for one in self.outbox.damaged()
+            for one in damaged_in(self.outbox)
         ]
 
     def _left_drafts(self) -> list[Delivery]:
         here = current().host
         found = []
-        for path in self.outbox.every_draft():
+        for path in self.outbox.drafts.files():
             draft = None
             with contextlib.suppress(NewerFormat):  # it is among what cannot be read
-                draft = self.outbox.load_draft(path)
+                draft = self.outbox.drafts.load(path)
             if draft is None:
                 continue
             host = draft.owner.host
