@@ -11,8 +11,8 @@ from rich.progress import Progress, TaskID
 
 from tracelet.cli.options import as_json, existing_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import ago, line, progress, size, tell_json
+from tracelet.core.maintenance.deliveries import Delivery, DeliveryState, SyncReport
 from tracelet.core.maintenance.lineage import LeftUse, note_uses
-from tracelet.core.maintenance.sync import Delivery, DeliveryState, SyncReport
 from tracelet.core.maintenance.sync import sync as send
 from tracelet.core.plugins.registry import registry
 

@@ -1,0 +1,81 @@
+"""Queueing what dead processes left: captures become drafts, drafts become deliveries, interrupted puts are completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from tracelet.core.capture.journal import leftovers
+from tracelet.core.delivery.completion import Completion
+from tracelet.core.delivery.drafts import seal_draft
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.parcel import Parcel
+from tracelet.core.delivery.puts import interrupted_puts
+from tracelet.core.experiment.manager import ArtifactManager
+from tracelet.core.plugins.specs import Registry
+from tracelet.core.storage.blob_store import open_store
+from tracelet.core.system.messages import sentence
+from tracelet.exceptions import TraceletError
+from tracelet.settings import TraceletSettings
+
+__all__ = ["queue_captures", "queue_drafts", "queue_interrupted_puts"]
+
+#: By the file of what is not queued: why.
+Failures = dict[Path, str]
+
+
+def queue_captures(directory: Path, settings: TraceletSettings, plugins: Registry) -> Failures:
+    """Make drafts of what dead processes captured, for the backends that their experiments used."""
+    failures = {}
+    for left in leftovers(directory):
+        own = {"backend": left.head.backends, "routing": left.head.routing, "dir": directory}
+        theirs = TraceletSettings(**{**attrs.asdict(settings, recurse=False), **own})
+        try:
+            manager = ArtifactManager(left.head.run.experiment, theirs, directory, lambda: plugins, writes=True)
+            manager.draft_captures(left)
+        except (TraceletError, OSError) as error:
+            failures[left.path] = _reason(error, left.path)
+    return failures
+
+
+def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) -> Failures:
+    """Hash the drafts of dead processes, and queue one delivery a backend."""
+    drafts = outbox.drafts.files()
+    if not drafts:
+        return {}
+    failures = {}
+    store = open_store(settings.store, directory)
+    limit = None if settings.on_large == "upload" else settings.large_file_mb
+    for path in drafts:
+        try:
+            for _ in seal_draft(path, outbox, store, limit):
+                pass
+        except (TraceletError, OSError) as error:
+            failures[path] = _reason(error, path)
+    return failures
+
+
+def queue_interrupted_puts(
+    directory: Path,
+    settings: TraceletSettings,
+    plugins: Registry,
+    outbox: Outbox,
+    check_address: Callable[[Parcel], None],
+) -> Failures:
+    """Queue what a dead process put into some of its backends for the others."""
+    failures = {}
+    with Completion(directory, settings, plugins, outbox) as completion:
+        for path, put in interrupted_puts(directory):
+            try:
+                for parcel in put.parcels:
+                    check_address(parcel)
+                completion.complete(path, put)
+            except (TraceletError, OSError) as error:
+                failures[path] = _reason(error, path)
+    return failures
+
+
+def _reason(error: Exception, path: Path) -> str:
+    return f"{sentence(error)} It is {path}."
