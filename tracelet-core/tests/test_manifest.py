@@ -19,20 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracelet.core.artifacts.entries import (
-    MOST_ENTRIES,
     ArtifactFile,
     ArtifactModel,
     ArtifactObject,
     ArtifactReference,
     ArtifactType,
-    check_name,
-    check_path,
-    check_paths,
-    check_text,
     check_type,
 )
 from tracelet.core.artifacts.manifest import MOST_BYTES, Manifest, identity
-from tracelet.core.artifacts.plain import converter, dumps, plain_metadata
+from tracelet.core.artifacts.plain import converter, dumps
+from tracelet.core.artifacts.plain_values import plain_metadata
+from tracelet.core.artifacts.rules import MOST_ENTRIES, check_name, check_path, check_paths, check_text
 from tracelet.exceptions import ArtifactError, IntegrityError, NewerFormat, UnsafePath
 
 SHA = "ab" * 32

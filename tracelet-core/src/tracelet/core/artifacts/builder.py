@@ -12,22 +12,24 @@ from typing import Any, Protocol
 import attrs
 
 from tracelet.core.artifacts.entries import (
-    MOST_ENTRIES,
     ArtifactFile,
     ArtifactModel,
     ArtifactObject,
     ArtifactReference,
     ArtifactType,
+    check_type,
+)
+from tracelet.core.artifacts.local_files import file_entry, files_under
+from tracelet.core.artifacts.plain_artifact import plain_artifact
+from tracelet.core.artifacts.rules import (
+    MOST_ENTRIES,
     check_count,
     check_name,
     check_new_text,
     check_path,
     check_paths,
     check_place,
-    check_type,
 )
-from tracelet.core.artifacts.local_files import file_entry, files_under
-from tracelet.core.artifacts.plain_artifact import plain_artifact
 from tracelet.core.system.uris import check_uri, stat_uri
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError
 

@@ -10,21 +10,17 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.entries import (
+from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
+from tracelet.core.artifacts.plain import converter, dumps, is_deeper
+from tracelet.core.artifacts.rules import (
     MOST_ENTRIES,
-    ArtifactFile,
-    ArtifactModel,
-    ArtifactObject,
-    ArtifactReference,
-    ArtifactType,
     check_apart,
     check_count,
-    check_digests,
+    digests_field,
     name_field,
     text_field,
     time_field,
 )
-from tracelet.core.artifacts.plain import converter, dumps, is_deeper
 from tracelet.core.system.messages import sentence, words_of
 from tracelet.core.system.schemas import check_schema
 from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
@@ -64,7 +60,7 @@ class Manifest:
     models: tuple[ArtifactModel, ...] = ()
     references: tuple[ArtifactReference, ...] = ()
     #: Digests of the artifacts that the run had used.
-    inputs: tuple[str, ...] = attrs.field(default=(), validator=check_digests)
+    inputs: tuple[str, ...] = attrs.field(default=(), validator=digests_field)
     #: What a later release wrote and this one has no field for.
     extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False)
 

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from tracelet.core.artifacts.entries import (
-    ArtifactFile,
-    ArtifactModel,
-    ArtifactObject,
-    ArtifactReference,
-    ArtifactType,
-)
-from tracelet.core.artifacts.plain import converter, plain_metadata
+from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
+from tracelet.core.artifacts.plain import converter
+from tracelet.core.artifacts.plain_values import plain_metadata
 
 __all__ = ["plain_artifact"]
 

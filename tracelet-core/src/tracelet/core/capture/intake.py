@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.core.artifacts.plain import plain_metadata
+from tracelet.core.artifacts.plain_values import plain_metadata
 from tracelet.core.capture.dedup import CaptureDedup
 from tracelet.core.capture.filters import CaptureFilters
 from tracelet.core.capture.item import Item, key_of

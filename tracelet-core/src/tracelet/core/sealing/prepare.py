@@ -17,7 +17,7 @@ import attrs
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.artifacts.plain import plain_metadata
+from tracelet.core.artifacts.plain_values import plain_metadata
 from tracelet.core.plugins.backend_spec import BackendSpec, ModelInfo
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.plugins.specs import SpecSet

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracelet.core.artifacts.builder import TraceletArtifact
-from tracelet.core.artifacts.plain import plain_metadata
+from tracelet.core.artifacts.plain_values import plain_metadata
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.calling import choose
 from tracelet.core.plugins.routing import ArtifactSummary
