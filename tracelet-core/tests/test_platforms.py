@@ -289,7 +289,7 @@ class TestARequestWithoutALimit:
 
 
 WINDOWS = """
-import os, signal, sys
+import importlib.metadata, logging, os, shutil, signal, subprocess, sys, tempfile
 
 for name in ("O_NOFOLLOW", "O_NONBLOCK", "fork", "geteuid", "getuid", "killpg", "register_at_fork", "setsid"):
     delattr(os, name)
