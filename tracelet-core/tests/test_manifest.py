@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracelet.core.artifacts.checks import MOST_ENTRIES, check_name, check_path, check_paths, check_text
 from tracelet.core.artifacts.entries import (
     ArtifactFile,
     ArtifactModel,
@@ -29,7 +30,6 @@ from tracelet.core.artifacts.entries import (
 from tracelet.core.artifacts.manifest import MOST_BYTES, Manifest, identity
 from tracelet.core.artifacts.plain import converter, dumps
 from tracelet.core.artifacts.plain_values import plain_metadata
-from tracelet.core.artifacts.rules import MOST_ENTRIES, check_name, check_path, check_paths, check_text
 from tracelet.exceptions import ArtifactError, IntegrityError, NewerFormat, UnsafePath
 
 SHA = "ab" * 32

@@ -18,7 +18,7 @@ from commanding import begin_program, run_json
 from watching import Scripted
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact, UnsafePath
-from tracelet.core.artifacts.rules import check_apart
+from tracelet.core.artifacts.checks import check_apart
 from tracelet.core.capture import journal as journal_module
 from tracelet.core.delivery import backoff as backoff_module
 from tracelet.core.delivery.attempts import Attempts

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+from tracelet.core.artifacts.checks import MANIFEST_NAME, check_name, check_path
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_values import plain_data
-from tracelet.core.artifacts.rules import MANIFEST_NAME, check_name, check_path
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.plugins.backend import (
     Backend,

@@ -11,6 +11,15 @@ from typing import Any, Protocol
 
 import attrs
 
+from tracelet.core.artifacts.checks import (
+    MOST_ENTRIES,
+    check_count,
+    check_name,
+    check_new_text,
+    check_path,
+    check_paths,
+    check_place,
+)
 from tracelet.core.artifacts.entries import (
     ArtifactFile,
     ArtifactModel,
@@ -21,15 +30,6 @@ from tracelet.core.artifacts.entries import (
 )
 from tracelet.core.artifacts.local_files import file_entry, files_under
 from tracelet.core.artifacts.plain_artifact import plain_artifact
-from tracelet.core.artifacts.rules import (
-    MOST_ENTRIES,
-    check_count,
-    check_name,
-    check_new_text,
-    check_path,
-    check_paths,
-    check_place,
-)
 from tracelet.core.system.uris import check_uri, stat_uri
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.rules import (
+from tracelet.core.artifacts.checks import (
     name_field,
     optional_name_field,
     optional_path_field,

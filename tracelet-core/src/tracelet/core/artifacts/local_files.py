@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracelet.core.artifacts.checks import check_new_text
 from tracelet.core.artifacts.entries import ArtifactFile
-from tracelet.core.artifacts.rules import check_new_text
 from tracelet.exceptions import ArtifactError
 
 __all__ = ["file_entry", "files_under"]

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO, Protocol
 
 import attrs
 
+from tracelet.core.artifacts.checks import check_place
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_artifact import plain_artifact
-from tracelet.core.artifacts.rules import check_place
 from tracelet.exceptions import ArtifactNotFound, ConfigError
 
 __all__ = ["ContentSource", "LoggedArtifact"]

@@ -10,9 +10,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
-from tracelet.core.artifacts.plain import converter, dumps, is_deeper
-from tracelet.core.artifacts.rules import (
+from tracelet.core.artifacts.checks import (
     MOST_ENTRIES,
     check_apart,
     check_count,
@@ -21,6 +19,8 @@ from tracelet.core.artifacts.rules import (
     text_field,
     time_field,
 )
+from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
+from tracelet.core.artifacts.plain import converter, dumps, is_deeper
 from tracelet.core.system.messages import sentence, words_of
 from tracelet.core.system.schemas import check_schema
 from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.core.artifacts.rules import time_field
+from tracelet.core.artifacts.checks import time_field
 from tracelet.core.delivery.records import encoded, read_record
 from tracelet.core.system.files import create
 from tracelet.core.system.processes import ProcessId, alive, current

@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.checks import count_field, time_field
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.artifacts.rules import count_field, time_field
 from tracelet.core.plugins.versions import Labels, RunInfo
 
 __all__ = ["Parcel"]

@@ -14,8 +14,8 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.artifacts.rules import check_name
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.records import without_secrets
 from tracelet.core.storage.paths import physical_name

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.artifacts.rules import check_name
 from tracelet.core.delivery.unreadable import Unreadable, describe
 from tracelet.core.plugins.versions import RunInfo
 from tracelet.core.system.links import read_own

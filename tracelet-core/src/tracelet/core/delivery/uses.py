@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.rules import check_name
+from tracelet.core.artifacts.checks import check_name
 from tracelet.core.plugins.version_refs import parse_ref
 from tracelet.core.plugins.versions import RunInfo
 from tracelet.core.storage.paths import physical_name

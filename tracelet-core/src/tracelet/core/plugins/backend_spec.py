@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactType
-from tracelet.core.artifacts.rules import check_name
 from tracelet.core.plugins.backend import Backend, Capability
 from tracelet.core.plugins.shapes import check_settings, takes
 from tracelet.settings import NoSettings

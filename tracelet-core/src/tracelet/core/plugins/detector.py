@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
+from tracelet.core.artifacts.checks import check_name, check_path
 from tracelet.core.artifacts.entries import ArtifactType, check_type
-from tracelet.core.artifacts.rules import check_name, check_path
 from tracelet.core.plugins.shapes import check_settings, takes
 from tracelet.core.system.files import Stamp
 from tracelet.exceptions import ArtifactError

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.rules import check_name
+from tracelet.core.artifacts.checks import check_name
 from tracelet.core.plugins.shapes import takes
 
 __all__ = ["SerializerSpec"]

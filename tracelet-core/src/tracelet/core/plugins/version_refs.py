@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import attrs
 
-from tracelet.core.artifacts.rules import check_name
+from tracelet.core.artifacts.checks import check_name
 from tracelet.exceptions import AmbiguousVersion, ArtifactError, VersionConflict
 
 __all__ = ["Ref", "check_label", "label_conflict", "look_up", "of_digest", "parse_ref"]

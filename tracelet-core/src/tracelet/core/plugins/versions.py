@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.checks import LARGEST_SIZE, check_text, time_field
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.artifacts.rules import LARGEST_SIZE, check_text, time_field
 from tracelet.core.plugins.version_refs import check_label
 from tracelet.core.system.files import Stamp
 from tracelet.exceptions import ArtifactError

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactType, check_type
 from tracelet.core.artifacts.logged import LoggedArtifact
-from tracelet.core.artifacts.rules import check_name
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.specs import Registry

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from urllib.parse import quote
 
-from tracelet.core.artifacts.rules import check_path
+from tracelet.core.artifacts.checks import check_path
 from tracelet.exceptions import ArtifactError, UnsafePath
 
 __all__ = ["physical_name", "target_path"]

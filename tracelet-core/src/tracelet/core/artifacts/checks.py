@@ -1,6 +1,6 @@
-"""The rules for names, paths, texts and numbers in artifacts.
+"""The checks of names, paths, texts and numbers in artifacts.
 
-What comes back from a backend is not to be trusted, so the data classes check these rules whenever one is made:
+What comes back from a backend is not to be trusted, so the data classes make these checks whenever one is made:
 when an artifact is written, and when it is read.
 """
 
