@@ -1,4 +1,4 @@
-"""The `tracelet` command. It needs the extra `cli`, and says so where that is missing."""
+"""The `tracelet` command. It needs the extra `cli`, and says so if the extra is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command group, and what becomes of errors: one line on stderr, and an exit code."""
+"""The command group. It turns an error into one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["app", "run"]
 @click.version_option(package_name="tracelet-core", message="%(prog)s %(version)s")
 @click.pass_context
 def app(context: click.Context) -> None:
-    """Look at what Tracelet stores, and send what waits.
+    """Show what Tracelet stores, and send the deliveries that wait.
 
-    Settings come from TRACELET_* variables. Exit codes: 0, all is well; 1, something failed, is wrong or is
-    left; 2, the command or a setting cannot be used; 130, interrupted.
+    The command reads its settings from TRACELET_* variables. Exit codes: 0, everything is in order; 1, something
+    failed, is wrong or is left over; 2, the command or a setting cannot be used; 130, interrupted.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -42,14 +42,16 @@ def run() -> int:
     try:
         return int(app.main(prog_name="tracelet", standalone_mode=False) or 0)
     except click.Abort:
-        return _ended(KeyboardInterrupt.__name__, "interrupted; what waits in the outbox is still there.", INTERRUPTED)
+        return _ended(
+            KeyboardInterrupt.__name__, "interrupted; the deliveries in the outbox are still there.", INTERRUPTED
+        )
     except (click.ClickException, TraceletError, OSError) as error:
         return _ended(type(error).__name__, words(error), code_of(error))
 
 
 def _ended(kind: str, message: str, code: int) -> int:
     fail(message)
-    # What cannot be parsed says nothing else about how it is to be answered.
+    # A command line that cannot be parsed shows in no other way that it asked for JSON.
     if "--json" in sys.argv[1:]:
         tell_json({"error": {"type": kind, "message": message}})
     return code

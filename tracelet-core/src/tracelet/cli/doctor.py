@@ -1,4 +1,4 @@
-"""`tracelet doctor`: what is in order, what is not, and what to do about it."""
+"""`tracelet doctor`: check what is in order and what is not, and advise what to do."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _STYLES = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "red"}
 @tracelet_dir
 @as_json
 def doctor(backend: tuple[str, ...], folder: str | None, as_json: bool) -> int:
-    """Ask every configured backend, and look at the tracelet directory, the store and the outbox.
+    """Check every configured backend, the tracelet directory, the store and the outbox.
 
-    The exit code is 1 when something is wrong. No backend is waited for longer than TRACELET_OPEN_TIMEOUT
-    and twice TRACELET_DEADLINE.
+    The exit code is 1 if something is wrong. The command waits for a backend no longer than TRACELET_OPEN_TIMEOUT
+    plus twice TRACELET_DEADLINE.
     """
     settings = settings_of(folder, backend)
     directory = directory_of(settings)

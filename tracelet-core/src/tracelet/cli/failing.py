@@ -1,4 +1,4 @@
-"""What becomes of an error: its words for who uses the command, what programs read of it, and the exit code."""
+"""How the command reports an error: the words for people, the JSON for programs, and the exit code."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ __all__ = ["INTERRUPTED", "code_of", "plain", "words"]
 
 _USAGE = 2
 INTERRUPTED = 130
-#: What the library tells who writes Python, and what does the same here.
+#: Advice for people who write Python, and the advice that fits the command in its place.
 _HERE = (
     (re.compile(r"list_artifacts\(\) shows"), "`tracelet ls` shows"),
     (re.compile(r"say backend=\."), "say --backend."),
     (re.compile(r"say trust=True"), "say --trust"),
-    # The command shows it.
+    # The command shows those answers itself.
     (re.compile(r" What was found all the same \(\d+ in number\) is in the error's \.answers\."), ""),
 )
 
 
 def code_of(error: Exception) -> int:
-    """Return the exit code that an error ends the command with."""
+    """Return the exit code with which the command ends after an error."""
     if isinstance(error, click.ClickException):
         return error.exit_code
     return _USAGE if isinstance(error, (ArtifactError, ConfigError, UnknownPlugin)) else 1
 
 
 def words(error: Exception) -> str:
-    """Return what an error says, with what to do next."""
+    """Return the message of an error, with what to do next."""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         usage = " ".join(error.ctx.get_usage().split()).removeprefix("Usage: ")
         return f"{error.format_message()} Usage: {usage}; `{error.ctx.command_path} --help` says more."
@@ -45,5 +45,5 @@ def words(error: Exception) -> str:
 
 
 def plain(error: Exception) -> dict[str, str]:
-    """Return what programs read of an error."""
+    """Return an error as the plain data that programs read."""
     return {"type": type(error).__name__, "message": words(error)}

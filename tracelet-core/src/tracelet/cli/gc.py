@@ -1,4 +1,4 @@
-"""`tracelet gc`: remove what nobody needs any more."""
+"""`tracelet gc`: remove the files that nobody needs any more."""
 
 from __future__ import annotations
 
@@ -20,29 +20,36 @@ _SECONDS = {"h": 3600.0, "d": 86400.0}
 
 
 def _age(context: click.Context, option: click.Parameter, text: str) -> float:
-    """Return seconds."""
+    """Return the age in seconds."""
     match = _AGE.fullmatch(text)
     seconds = int(match[1]) * _SECONDS[match[2]] if match else 0.0
     if seconds < SHORTEST_AGE:
-        raise click.BadParameter(f"{text!r}: say hours or days, such as 24h or 7d, and at least 1h.")
+        raise click.BadParameter(f"{text!r}: give hours or days, such as 24h or 7d, and at least 1h.")
     return seconds
 
 
 @click.command()
-@click.option("--older-than", metavar="AGE", default="24h", show_default=True, callback=_age, help="Such as 1h or 7d.")
+@click.option(
+    "--older-than",
+    metavar="AGE",
+    default="24h",
+    show_default=True,
+    callback=_age,
+    help="The age limit, such as 1h or 7d. Younger files stay.",
+)
 @tracelet_dir
 @as_json
 def gc(older_than: float, folder: str | None, as_json: bool) -> int:
     """Remove the garbage of the tracelet directory, and ask the configured backends to clear theirs.
 
     Garbage is what interrupted processes left, what was delivered, and downloads that were not used for a day
-    longer than that. Nothing goes that a delivery, a reference or a running process needs. The exit code is 1 where a
-    backend fails.
+    longer than the age limit. The command never removes anything that a delivery, a reference or a running process
+    needs. The exit code is 1 if a backend fails.
     """
     settings = settings_of(folder)
     directory = existing_directory(settings)
     with progress() as bar:
-        bar.add_task("clearing away", total=None)
+        bar.add_task("removing garbage", total=None)
         done = collect(directory, settings, registry(), time.time() - older_than)
     if as_json:
         swept = [attrs.asdict(one) for one in done.swept]

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that they make."""
+"""The options that several commands share, and the settings that come from them."""
 
 from __future__ import annotations
 
@@ -27,21 +27,24 @@ __all__ = [
     "tracelet_dir",
 ]
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON on stdout, and nothing else there.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, and nothing else.")
 tracelet_dir = click.option(
-    "--dir", "folder", metavar="DIR", help="The tracelet directory; by default TRACELET_DIR, or .tracelet here."
+    "--dir",
+    "folder",
+    metavar="DIR",
+    help="The tracelet directory. By default TRACELET_DIR, or else .tracelet in this folder.",
 )
 backends = click.option(
     "--backend",
     "backend",
     metavar="NAME",
     multiple=True,
-    help="A backend; may be repeated. By default TRACELET_BACKEND.",
+    help="A backend to use. May be repeated. By default those of TRACELET_BACKEND.",
 )
 
 
 def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSettings:
-    """Return the settings of the environment, with what the command line says in their place."""
+    """Return the settings of the environment. Those of the command line replace them."""
     given: dict[str, Any] = {"enable_artifacts": True}
     if folder is not None:
         given["dir"] = folder
@@ -56,7 +59,7 @@ def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSett
 
 
 def installed() -> Registry:
-    """Return what is installed. What a plugin prints while it is imported is no part of a command's output."""
+    """Return the installed plugins. What a plugin prints while it is imported goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         return registry()
 
@@ -67,17 +70,17 @@ def directory_of(settings: TraceletSettings) -> Path:
 
 
 def existing_directory(settings: TraceletSettings) -> Path:
-    """Return the tracelet directory; raises :class:`ConfigError` where there is none: nothing can be said about it."""
+    """Return the tracelet directory. Raises :class:`ConfigError` if it does not exist."""
     directory = directory_of(settings)
     if not directory.is_dir():
-        raise ConfigError(f"there is no tracelet directory {directory}: go where your experiment ran, or say --dir.")
+        raise ConfigError(f"there is no tracelet directory {directory}: go where your experiment ran, or use --dir.")
     return directory
 
 
 def readable_directory(settings: TraceletSettings) -> Path:
-    """Return the tracelet directory, which need not be there where others than ``local`` are asked too.
+    """Return the tracelet directory. It need not exist if the command asks other backends than ``local``, too.
 
-    Raises :class:`ConfigError` where it is not there and is all that is asked, and where it is no folder.
+    Raises :class:`ConfigError` if it does not exist and only ``local`` is asked, and if it is not a folder.
     """
     directory = directory_of(settings)
     blocked = next((one for one in (directory, *directory.parents) if one.exists() and not one.is_dir()), None)

@@ -1,4 +1,4 @@
-"""`tracelet plugins`: what is installed, what it provides, and what is broken."""
+"""`tracelet plugins`: show what is installed, what it provides, and what is broken."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["plugins"]
 @click.command()
 @as_json
 def plugins(as_json: bool) -> None:
-    """Show the installed plugins, what each provides, and what is broken and why.
+    """Show the installed plugins, what each provides, what is broken, and why.
 
-    A broken plugin that no setting names costs nothing: the exit code is 0. `tracelet doctor` judges those
-    that are named.
+    A broken plugin that no setting names does no harm, so the exit code is 0. `tracelet doctor` checks the
+    plugins that settings name.
     """
     found = installed()
     told = [_plain(record, found) for record in found.records]

@@ -1,4 +1,4 @@
-"""`tracelet ls` and `tracelet get`: what is stored, and its files."""
+"""`tracelet ls` and `tracelet get`: list the stored versions, and download their files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ __all__ = ["get", "ls"]
 
 @click.command()
 @click.argument("experiment")
-@click.option("--type", "kind", type=click.Choice([one.value for one in ArtifactType]), help="Only this type.")
-@click.option("--name", metavar="NAME", help="Only this name's versions.")
+@click.option("--type", "kind", type=click.Choice([one.value for one in ArtifactType]), help="Show only this type.")
+@click.option("--name", metavar="NAME", help="Show only versions of this name.")
 @backends
 @tracelet_dir
 @as_json
@@ -39,8 +39,8 @@ def ls(
 ) -> int:
     """List the stored versions of an experiment, newest first.
 
-    The exit code is 1 where a backend fails; what the others hold is listed. Where there is nothing, stderr says
-    what was asked.
+    If a backend fails, the exit code is 1, and the command still lists what the others hold. If there is nothing
+    to list, stderr says which backends and which directory were asked.
     """
     settings = settings_of(folder, backend)
     directory = readable_directory(settings)
@@ -69,11 +69,13 @@ def ls(
 @click.argument("experiment")
 @click.argument("artifact", metavar="NAME[@VERSION]")
 @click.option(
-    "-o", "--output", metavar="DIR", help="Where the files go; by default a folder of the tracelet directory."
+    "-o", "--output", metavar="DIR", help="Where the files go. By default a folder in the tracelet directory."
 )
-@click.option("--path", "paths", metavar="PATH", multiple=True, help="Only this file or folder of it; may be repeated.")
-@click.option("--references", is_flag=True, help="Also fetch what references point at, to references/.")
-@click.option("--trust", is_flag=True, help="Let references of the manifest copy files of this machine.")
+@click.option(
+    "--path", "paths", metavar="PATH", multiple=True, help="Only this file or folder of the artifact. May be repeated."
+)
+@click.option("--references", is_flag=True, help="Also fetch the files that references point at, into references/.")
+@click.option("--trust", is_flag=True, help="Allow references in the manifest to copy files of this machine.")
 @backends
 @tracelet_dir
 @as_json
@@ -88,9 +90,9 @@ def get(
     folder: str | None,
     as_json: bool,
 ) -> None:
-    """Download a version of an artifact, each file verified against its sha256, and say where it is.
+    """Download a version of an artifact, verify each file against its sha256, and write the folder's path.
 
-    VERSION is latest, v3, a label, an alias, or sha256: and the beginning of a digest.
+    VERSION is latest (the default), v3, a label, an alias, or sha256: and the beginning of a digest.
     """
     name, _, version = artifact.partition("@")
     settings = settings_of(folder, backend)
@@ -99,7 +101,7 @@ def get(
         try:
             found = finder.get(name, version or "latest", None)
         except ArtifactNotFound as error:
-            asked = sentence(f"Asked was {_asked(experiment, directory, settings)}")
+            asked = sentence(f"The command asked {_asked(experiment, directory, settings)}")
             raise ArtifactNotFound(f"{error} {asked}") from error
         there = found.download(output, list(paths) or None, references=references, trust=trust)
     if as_json:
@@ -123,7 +125,7 @@ def _finder(experiment: str, settings: TraceletSettings, what: str) -> Iterator[
 
 
 def _asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
-    """Say what was asked, and what else could be meant: only what this machine's own files tell."""
+    """Say what was asked and what else the user may mean. Only files of this machine are read for it."""
     said = [f"experiment {experiment!r} of {', '.join(settings.backend)} (directory {directory})"]
     near = difflib.get_close_matches(experiment, sorted(_experiments(directory) - {experiment}), n=3)
     if near:
@@ -141,7 +143,7 @@ def _asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
 
 
 def _experiments(directory: Path) -> set[str]:
-    """The experiments that have something in the embedded backend or in the outbox."""
+    """Return the experiments that have something in the embedded backend or in the outbox."""
     tops = [directory / "local", Outbox(directory).root]
     return {unquote(entry.name) for top in tops if top.is_dir() for entry in top.iterdir()}
 

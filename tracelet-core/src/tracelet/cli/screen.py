@@ -1,4 +1,4 @@
-"""What people see: lines, columns, colours and progress; and what programs see: JSON."""
+"""Output for people (lines, columns, colours and progress) and for programs (JSON)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "siz
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to :func:`line`, as the versions of rich do that have no such method."""
+        """Leave it to :func:`line`. Versions of rich without such a method do that, too."""
         raise
 
 
@@ -30,7 +30,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def line(text: object, style: str = "", *, console: Console = _OUT) -> None:
-    """Write one line, as it is: not wrapped, and without what could steer the terminal."""
+    """Write one line without wrapping it. Characters that could control the terminal are replaced."""
     one = " ".join(str(text).split("\n"))
     printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in one)
     try:
@@ -50,7 +50,7 @@ def note(what: object) -> None:
 
 
 def table(rows: Iterable[Sequence[object]]) -> None:
-    """Write rows in columns that are as wide as they need to be."""
+    """Write rows in columns that are as wide as their longest cell."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
@@ -66,14 +66,14 @@ def tell_json(data: dict[str, Any]) -> None:
 
 
 def _drain(stream: IO[str]) -> None:
-    """Whoever read it has seen enough: what is still written goes nowhere, and the command does its work to the end."""
+    """Discard further output, because its reader is gone. The command still finishes its work."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def size(count: float) -> str:
-    """Return bytes as people read them: ``1.2 MB``, in powers of 1000."""
+    """Return a number of bytes for people, such as ``1.2 MB``, in powers of 1000."""
     for unit in _UNITS[:-1]:
         if count < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -82,12 +82,12 @@ def size(count: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Return seconds since the epoch as local time, to the second."""
+    """Return a time (seconds since the epoch) as local time, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def ago(seconds: float) -> str:
-    """Return how long ago seconds since the epoch were: ``3 h``."""
+    """Return how long ago a time (seconds since the epoch) was, such as ``3 h``."""
     minutes = (time.time() - seconds) / 60
     return (
         f"{minutes:.0f} min"
@@ -99,7 +99,7 @@ def ago(seconds: float) -> str:
 
 
 def progress() -> Progress:
-    """Return a bar on stderr that is seen only where a person is watching, and leaves nothing behind."""
+    """Return a progress bar on stderr. It is shown only on a terminal, and disappears at the end."""
     return Progress(
         SpinnerColumn(),
         BarColumn(),

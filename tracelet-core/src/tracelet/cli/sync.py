@@ -1,4 +1,4 @@
-"""`tracelet sync`: send what waits in the outbox."""
+"""`tracelet sync`: send the deliveries that wait in the outbox."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ __all__ = ["sync"]
 @click.option(
     "--trust-addresses",
     is_flag=True,
-    help="Send also what is for an address that no program of yours was set to; your credentials go with it.",
+    help="Also send deliveries to addresses that none of your programs was configured for. Your credentials go with them.",
 )
 def sync(folder: str | None, as_json: bool, trust_addresses: bool) -> int:
-    """Make every delivery that waits in the outbox, of all experiments, to all backends.
+    """Deliver everything that waits in the outbox, for all experiments, to all backends.
 
-    Then backends are told what runs used, where they were away when it was to be noted. Nothing but a stall ends a delivery. The exit code is 1 when something is left, or was refused. Interrupting
-    it loses nothing, and several may run at once.
+    Then tell backends what runs used, if they could not be reached when it happened. Only a stall ends a delivery.
+    The exit code is 1 if something is left, or if a backend refused a delivery. If you interrupt the command,
+    nothing is lost. You may run several at once.
     """
     settings = settings_of(folder)
     directory = existing_directory(settings)
-    # What a backend refuses is part of the report, and need not be said twice.
+    # The report shows refused deliveries. The log need not repeat them.
     logging.getLogger("tracelet.delivery").setLevel(logging.ERROR)
     with progress() as bar:
         watch = _Watch(bar, quiet=as_json or not bar.disable)
@@ -59,7 +60,7 @@ def sync(folder: str | None, as_json: bool, trust_addresses: bool) -> int:
 
 
 class _Watch:
-    """Follows the deliveries on a bar, or, where there is none, says each when it is made."""
+    """Shows the deliveries on a progress bar, or, if there is none, writes a line for each one that is made."""
 
     def __init__(self, bar: Progress, *, quiet: bool) -> None:
         self._bar = bar
@@ -68,7 +69,7 @@ class _Watch:
         self._task: TaskID = bar.add_task("nothing waits", total=0)
 
     def see(self, delivery: Delivery) -> None:
-        """Take note of a step; several threads may call it."""
+        """Show a step of a delivery. Several threads may call this."""
         if delivery.state is DeliveryState.PLANNED:
             self._total += 1
             self._bar.update(self._task, total=self._total)
