@@ -1,4 +1,4 @@
-"""What the tests measured, as the table in `docs/reliability.md`."""
+"""The measurements of the tests, as the table in `docs/reliability.md`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->)", re.DOTA
 
 
 class Figures:
-    """Rows of what was done and what came of it."""
+    """The rows of the table: each is a test and its result."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, str]] = []
 
     def add(self, what: str, figures: dict[str, object]) -> None:
-        """Note one row."""
+        """Add one row."""
         self._rows.append((what, ", ".join(f"{value} {name}" for name, value in figures.items())))
 
     def write(self, page: Path) -> None:
-        """Put the rows into a page, between its marks."""
+        """Write the rows into a page, between its marks."""
         machine = f"{time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, {platform.system()}"
-        lines = [f"Made on {machine}.\n", "| what was done | what came of it |", "| --- | --- |"]
+        lines = [f"Made on {machine}.\n", "| test | result |", "| --- | --- |"]
         lines += [f"| {what} | {came} |" for what, came in self._rows]
         table = "\n".join(lines) + "\n"
         page.write_text(_TABLE.sub(lambda marks: marks[1] + table + marks[2], page.read_text()))
