@@ -951,15 +951,15 @@ def test_what_is_submitted_while_the_outbox_is_looked_at_is_not_taken_for_settle
     (parcel,) = outbox.everything()
 
     def meanwhile(*asked: object) -> list[str]:
-        backlog._waiters[parcel.key] = (parcel, Future())
+        backlog.waiters._waiters[parcel.key] = (parcel, Future())
         return ["earlier"]
 
-    backlog._waiters["earlier"] = (parcel, Future())
+    backlog.waiters._waiters["earlier"] = (parcel, Future())
     monkeypatch.setattr(outbox, "waiting", meanwhile)
     backlog.look()
-    assert not backlog.lost
+    assert not backlog.waiters.lost
     monkeypatch.undo()
-    backlog._waiters.clear()
+    backlog.waiters._waiters.clear()
     scripted.told()
 
 

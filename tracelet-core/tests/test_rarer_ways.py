@@ -186,10 +186,10 @@ def test_a_delivery_for_a_place_that_does_not_open_waits_by_itself(
     backlog = Backlog("scripted-inline", "trials", attempts, outbox, TraceletSettings(), lambda sdk: None)
     scripted.told(open="away")
     with pytest.raises(BackendUnavailable, match="scripted is out"):
-        backlog.redeliver(parcel)
+        backlog.redelivery.make(parcel)
     assert not attempts.backoff.rests
     assert attempts.backoff.rests_for(parcel.key)
     # Whoever waited for it may have been told already.
-    backlog._lost.append(parcel.key)
+    backlog.waiters._lost.append(parcel.key)
     backlog.look_up()
-    assert not backlog.lost
+    assert not backlog.waiters.lost

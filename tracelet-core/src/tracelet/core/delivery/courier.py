@@ -125,7 +125,7 @@ class Courier:
                 self._backoff.check(self.backend)
             except TraceletError as error:
                 # It may rest for long: whoever waits is told now.
-                self.backlog.add(parcel)
+                self.backlog.pending.add(parcel.key)
                 outcome = Future()
                 outcome.set_result(Outcome(error=error, queued=True))
             else:
@@ -143,7 +143,7 @@ class Courier:
     def look_again(self) -> None:
         """Find what has come into the outbox without this courier's knowledge."""
         with self._wake:
-            self.backlog.doubt()
+            self.backlog.pending.doubt()
             self._run()
 
     def idle(self) -> bool:
@@ -151,14 +151,14 @@ class Courier:
         with self._wake:
             if self._tasks or self._lineage.due or self._busy:
                 return False
-            return not (self.backlog.outdated or self.backlog.lost or self.backlog.due)
+            return not (self.backlog.pending.outdated or self.backlog.waiters.lost or self.backlog.due)
 
     def state(self) -> dict[str, Any]:
         """Return what there is to know: state, reason, what waits, how many were delivered."""
         return {
             "state": self.lane.state.value,
             "reason": self.lane.reason or self._backoff.reason,
-            "waiting": len(self.backlog),
+            "waiting": self.backlog.pending.count(),
             "delivered": self._attempts.delivered,
         }
 
@@ -181,7 +181,7 @@ class Courier:
                 # The end of the lane's process is the end of its request: the thread puts away what it had.
                 self._attempts.kill()
                 thread.join(5.0)
-        self.backlog.abandon()
+        self.backlog.waiters.abandon()
         try:
             self._attempts.close(until, failed=failed)
         except TraceletError as error:
@@ -213,13 +213,13 @@ class Courier:
                 or self._tasks
                 or self._lineage.due
                 or self._open_first
-                or self.backlog.outdated
-                or self.backlog.lost
+                or self.backlog.pending.outdated
+                or self.backlog.waiters.lost
                 or self.backlog.due
             ):
-                watching = self.backlog.expected
+                watching = bool(self.backlog.waiters)
                 if not self._wake.wait(self._backoff.pause(watching=watching)) and watching:
-                    self.backlog.doubt()
+                    self.backlog.pending.doubt()
             if self._closing and not self._tasks:
                 return False
             task = self._tasks.popleft() if self._tasks else None
@@ -231,9 +231,9 @@ class Courier:
         with contextlib.suppress(TraceletError):
             if opening:
                 self._attempts.open(self.lane)
-            elif self.backlog.outdated:
+            elif self.backlog.pending.outdated:
                 self.backlog.look()
-            elif self.backlog.lost:
+            elif self.backlog.waiters.lost:
                 self.backlog.look_up()
             elif self.backlog.due:
                 self.backlog.make(lambda: self._closing or bool(self._tasks))
@@ -256,7 +256,7 @@ class Courier:
             delivered = self._attempts.deliver(task.sealed, task.parcel, self.lane, again=False)
             if failed is not None:
                 self.backlog.set_aside(*failed)
-            outcome = self.backlog.outcome(task.parcel, delivered)
+            outcome = self.backlog.redelivery.outcome(task.parcel, delivered)
         except TraceletError as error:
             outcome = Outcome(error=error)
         except OSError as error:
@@ -264,14 +264,14 @@ class Courier:
         with task.lock:
             task.in_hand = False
             if task.parked:
-                self.backlog.settle(task.parcel, _of_what_is_kept(outcome, self.backend), began)
+                self.backlog.redelivery.settle(task.parcel, _of_what_is_kept(outcome, self.backend), began)
             elif outcome.error is not None and not is_final(outcome.error):
                 outcome = attrs.evolve(self._queue(task, outcome.error), delivered=outcome.delivered)
             task.outcome.set_result(outcome)
 
     def _queue(self, task: Task, error: TraceletError) -> Outcome:
         try:
-            self.backlog.add(self._outbox.add(task.sealed, task.parcel))
+            self.backlog.pending.add(self._outbox.add(task.sealed, task.parcel).key)
         except (FileChanged, OSError) as failure:
             known = failure if isinstance(failure, FileChanged) else unwritable(failure)
             return Outcome(error=known)
@@ -288,7 +288,7 @@ class Courier:
             )
             holders = [current(), *self.lane.processes()] if task.in_hand else []
             try:
-                self.backlog.add(self._outbox.add(task.sealed, task.parcel, holders))
+                self.backlog.pending.add(self._outbox.add(task.sealed, task.parcel, holders).key)
             except (FileChanged, OSError) as failure:
                 return Outcome(error=failure if isinstance(failure, FileChanged) else unwritable(failure))
             task.park()

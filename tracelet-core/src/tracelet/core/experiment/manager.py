@@ -163,7 +163,7 @@ class ArtifactManager:
             left = self.waiting()
             self._resources.detach()
             # After an interrupt too: the user must know what waits.
-            refused = sum(courier.backlog.refused[run.id] for courier in process.couriers.values())
+            refused = sum(courier.backlog.redelivery.refused[run.id] for courier in process.couriers.values())
             self._report.tell_end(refused, left)
 
     def disown(self) -> None:

@@ -149,9 +149,9 @@ class _Deliverer:
             return
         self._report(delivery_of(parcel, DeliveryState.BEGUN))
         try:
-            outcome = courier.backlog.redeliver(parcel, unhurried=True)
+            outcome = courier.backlog.redelivery.make(parcel, unhurried=True)
         except (TraceletError, OSError) as error:
-            if not courier.backlog.is_stubborn(parcel):
+            if not courier.backlog.redelivery.is_stubborn(parcel):
                 blocked.add(place)
             self._leave(parcel, error)
             return
