@@ -97,8 +97,14 @@ def go(plan):
     told["doctor"], _ = command("doctor")
     told["cleared"], told["cleared_code"] = command("gc", "--older-than", "1h")
     told["sync"], told["sync_code"] = command("sync")
-    told["after"] = held({**plan["experiments"], **plan["arrives"]}, folder / "downloads-after")
-    told["cleared_again"], _ = command("gc", "--older-than", "1h")
+    if plan["arrives"]:
+        # What is read after this was needed.
+        told["cleared"], told["cleared_code"] = command("gc", "--older-than", "1h")
+    # Where nothing was to come, nothing is read a second time.
+    came = any(told["waits"].values())
+    told["after"] = (
+        held({**plan["experiments"], **plan["arrives"]}, folder / "downloads-after") if came else told["before"]
+    )
     told["left"] = sets.waits(directory)
     # By this W&B's own `wandb sync` knows that it need not send a run any more.
     told["sent"] = len(list(directory.glob("wandb/*/*.wandb.synced")))
