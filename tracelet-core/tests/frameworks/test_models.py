@@ -19,7 +19,7 @@ import pytest
 
 from tracelet import ArtifactType, Experiment
 from tracelet.builtin.models import tracelet_serializers
-from tracelet.exceptions import ArtifactError, ConfigError, UnsafeContent
+from tracelet.exceptions import ArtifactError, ConfigError, NewerFormat, UnsafeContent
 
 # Before Keras is imported: its models are written with torch here, and read with TensorFlow elsewhere.
 os.environ["KERAS_BACKEND"] = "torch"
@@ -295,6 +295,12 @@ class TestRecognising:
         (tmp_path / "model.json").write_text('{"class": ["os:system"], "version": "1"}')
         with pytest.raises(ArtifactError):
             load(framework, tmp_path)
+
+    @pytest.mark.parametrize("framework", SPECS)
+    def test_a_model_that_a_later_release_stores_otherwise_says_to_upgrade(self, framework, tmp_path):
+        (tmp_path / "model.json").write_text('{"format": 2}')
+        with pytest.raises(NewerFormat, match="upgrade"):
+            load(framework, tmp_path, trust=True)
 
     def test_facts_that_are_no_facts_are_no_model(self, tmp_path):
         (tmp_path / "model.json").write_text("[]")

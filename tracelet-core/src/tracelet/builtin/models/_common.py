@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnsafeContent
+from tracelet.plugin import check_schema
 
 __all__ = [
     "UNREADABLE",
@@ -33,6 +34,8 @@ __all__ = [
 logger = logging.getLogger("tracelet.models")
 
 _FACTS = "model.json"
+#: Which files there are for a model, and what is in them.
+_FORMAT = 1
 #: The system that a zip says it was made on.
 _UNIX = 3
 
@@ -64,7 +67,7 @@ def ancestry(model: Any) -> frozenset[str]:
 def write_facts(folder: Path, model: Any, library: ModuleType, **more: Any) -> None:
     """Write ``model.json``: the model's class, the library and its version, and what else is given."""
     facts = {
-        "format": 1,
+        "format": _FORMAT,
         "class": class_path(type(model)),
         "library": library.__name__,
         "version": library.__version__,
@@ -74,10 +77,15 @@ def write_facts(folder: Path, model: Any, library: ModuleType, **more: Any) -> N
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Return what ``model.json`` says; raises ``ValueError`` when it says nothing."""
+    """Return what ``model.json`` says.
+
+    Raises :class:`NewerFormat` for the model of a later release that this one cannot load, and ``ValueError`` when it
+    says nothing.
+    """
     facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     if not isinstance(facts, dict):
         raise ValueError(f"{_FACTS} holds no facts")
+    check_schema({"schema": facts.get("format", _FORMAT)}, _FORMAT, "this model")
     return facts
 
 

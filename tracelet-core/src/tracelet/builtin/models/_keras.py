@@ -9,7 +9,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import ancestry, check_version, logger, pack_again, readable, write_facts
+from tracelet.builtin.models._common import (
+    ancestry,
+    check_version,
+    logger,
+    pack_again,
+    read_facts,
+    readable,
+    write_facts,
+)
 from tracelet.exceptions import ConfigError, UnsafeContent
 
 __all__ = ["KERAS_MODEL", "TENSORFLOW_MODULE", "dump", "load"]
@@ -116,6 +124,7 @@ def load(folder: Path, trust: bool) -> Any:
     Raises :class:`UnsafeContent` without ``trust`` for a SavedModel, which is a program, and for
     layers that hold code; :class:`ConfigError` for classes that Keras does not know here.
     """
+    read_facts(folder)
     if (folder / _KERAS).exists():
         return _load_keras(folder / _KERAS, trust)
     if not trust:
