@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from commanding import begin_program, no_lanes_after, program, run, run_both, run_json, wait_until
+from commanding import age, begin_program, no_lanes_after, program, run, run_both, run_json, wait_until
 from watching import Scripted
 
 from tracelet.core.system.processes import current
@@ -66,6 +66,20 @@ def test_sync_brings_it_to_the_others_from_the_one_that_has_it_and_doctor_tells(
     assert (folder / "thing.txt").read_text() == "second"
     assert "interrupted" not in {one["subject"] for one in run_json("doctor", "--backend", "local")["checks"]}
     assert not [path for path in (home / ".tracelet" / "puts").rglob("*") if path.is_file()]
+
+
+def test_gc_leaves_what_was_made_for_it_until_it_is_complete(scripted: Scripted, home: Path) -> None:
+    """A tracker's own form of a model is nowhere else."""
+    kill_between(scripted)
+    (note,) = (home / ".tracelet" / "puts").rglob("*.json")
+    (staged,) = (home / ".tracelet" / "staging").glob(f"{note.name.split('~')[1]}~*")
+    age(home / ".tracelet")
+    run("gc", "--older-than", "1h")
+    assert staged.exists()
+    run_json("sync")
+    age(home / ".tracelet")
+    run("gc", "--older-than", "1h")
+    assert not staged.exists()
 
 
 def test_a_put_that_every_backend_has_is_not_made_twice(scripted: Scripted, home: Path) -> None:

@@ -21,6 +21,7 @@ from tracelet.core.capture.journal import leftovers
 from tracelet.core.delivery.drafts import staged_by
 from tracelet.core.delivery.inventory import leftovers_in, needed_blobs, newer_in
 from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend import Capability
 from tracelet.core.plugins.backend_spec import BackendContext
@@ -102,15 +103,20 @@ def _swept(kind: str, freed: Iterable[int]) -> Swept:
 
 
 def _staging(directory: Path, outbox: Outbox, older_than: float) -> Iterator[int]:
-    """Folders of dead processes that no draft and no capture needs; in this order, for only a living one writes those."""
+    """Folders of dead processes that no draft, no capture and no interrupted put needs.
+
+    They are looked at in this order, for only a living process writes what needs them.
+    """
     orphans = [folder for folder in entries(directory / "staging") if not _owned(folder) and _last(folder) < older_than]
     for newer in newer_in(directory) if orphans else ():
         raise NewerFormat(newer.advice)
     drafts = [outbox.drafts.load(path) for path in outbox.drafts.files()]
     needed = {found.draft.staging.name for found in drafts if found is not None}
     needed |= {left.head.folder.name for left in leftovers(directory)}
+    # What a backend made of a model is there alone, until the put is completed.
+    interrupted = {put.parcel.manifest.put_id for _, put in interrupted_puts(directory)}
     for folder in orphans:
-        if folder.name not in needed:
+        if folder.name not in needed and folder.name.partition("~")[0] not in interrupted:
             yield _remove(folder)
 
 
