@@ -108,11 +108,11 @@ def told(kind, folder):
 
 def _told_in_two_steps(kind, folder, offline, server, asked):
     """What an offline mode left is read offline, and delivered where there is a server."""
-    before = _run(folder, offline, {**asked, "only_read": True})
+    before = _run(folder, offline, {**asked, "sends": False})
     own = environment(kind, folder, offline=False)
     # The caches stay where they were, for in them is what the SDK left there.
     online = {**own, **{name: value for name, value in server.items() if name not in own or not name.endswith("_DIR")}}
-    return {**_run(folder, online, asked), "before": before["before"], "waits": before["waits"]}
+    return {**_run(folder, online, {**asked, "reads": False}), "before": before["before"], "waits": before["waits"]}
 
 
 def _run(folder, environ, asked):

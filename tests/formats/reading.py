@@ -91,8 +91,10 @@ def held(experiments, folder):
 def go(plan):
     folder = Path(plan["folder"])
     directory = folder / "tracelet"
-    told = {"before": held(plan["experiments"], folder / "downloads-before"), "waits": sets.waits(directory)}
-    if plan.get("only_read"):
+    told = {"waits": sets.waits(directory)}
+    if plan.get("reads", True):
+        told["before"] = held(plan["experiments"], folder / "downloads-before")
+    if not plan.get("sends", True):
         return told
     told["doctor"], _ = command("doctor")
     told["cleared"], told["cleared_code"] = command("gc", "--older-than", "1h")
