@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from formats import plans, sets
+from tracelet import ArtifactType
 
 EVERY = [(version, kind) for version in sets.versions() for kind in sets.KINDS]
 IDS = [f"{kind} of {version}" for version, kind in EVERY]
@@ -53,6 +54,17 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_there_is_a_set_from_before_schema_numbers() -> None:
     assert "0.1.0.dev0" in sets.versions()
+
+
+def test_the_same_artifact_has_the_same_digest_whichever_release_stored_it() -> None:
+    every = [
+        {one["name"]: one["digest"] for one in sets.expected(version, "local")["before"]["golden in local"]["versions"]}
+        for version in sets.versions()
+    ]
+    plain = {name for name in every[0] if name.startswith("a-")}
+    assert len(plain) == len(ArtifactType)
+    for name in plain:
+        assert len({digests[name] for digests in every}) == 1, name
 
 
 def test_a_set_that_is_there_is_not_written_again() -> None:
