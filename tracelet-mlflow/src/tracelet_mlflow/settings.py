@@ -23,14 +23,14 @@ def _at_least(least: int) -> Any:
 class MlflowSettings:
     """Read from ``TRACELET_MLFLOW_*``."""
 
-    #: Where MLflow is. Empty: where MLflow itself would look (set in code, MLFLOW_TRACKING_URI, ./mlflow.db).
+    #: Where MLflow is. Empty: MLflow's own choice (set in code, MLFLOW_TRACKING_URI, ./mlflow.db).
     tracking_uri: str = ""
-    #: More small files than this in one artifact go up in packs, where the artifact store is not a local folder.
+    #: An artifact with more small files than this is uploaded in packs, unless the artifact store is a local folder.
     pack_over: int = attrs.field(default=100, validator=_at_least(0))
     #: Files of at most this many kilobytes (1,000 bytes) are small.
     pack_file_kb: int = attrs.field(default=1000, validator=_at_least(0))
-    #: Files of at most this many megabytes (1,000,000 bytes) that go up through a server are read back; of larger ones the
-    #: size is compared.
+    #: Files of at most this many megabytes (1,000,000 bytes) that are uploaded through a server are read back. Of larger
+    #: ones the size is compared.
     read_back_mb: int = attrs.field(default=100, validator=_at_least(0))
-    #: Enter models, checkpoints and weights in the Model Registry.
+    #: Register models, checkpoints and weights in the Model Registry.
     register: bool = True

@@ -18,13 +18,13 @@ def _not_negative(instance: object, field: attrs.Attribute[Any], value: object) 
 
 @attrs.frozen(kw_only=True)
 class WandbSettings:
-    """Read from ``TRACELET_WANDB_*``. Server, key and mode are W&B's own variables' matter."""
+    """Read from ``TRACELET_WANDB_*``. W&B's own variables set the server, the key and the mode."""
 
-    #: The user or team that owns the project. Empty: what W&B itself takes (WANDB_ENTITY, the account's own).
+    #: The user or team that owns the project. Empty: W&B's own choice (WANDB_ENTITY, or the account's default).
     entity: str = ""
-    #: Show images, audio, video, plots and tables of samples on the run, too.
+    #: Also show images, audio, video, plots and tables of samples on the run.
     media: bool = True
-    #: So many files of one artifact are shown on the run at most.
+    #: The most files of one artifact that are shown on the run.
     media_files: int = attrs.field(default=50, validator=_not_negative)
-    #: So many rows of a table of samples are shown on the run at most.
+    #: The most rows of a table of samples that are shown on the run.
     table_rows: int = attrs.field(default=10_000, validator=_not_negative)
