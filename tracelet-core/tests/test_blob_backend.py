@@ -13,7 +13,7 @@ from bags import Bag
 from making import write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core.storage import blob_backend as module
+from tracelet.core.storage import pointers
 from tracelet.exceptions import BackendError, VersionConflict
 from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
 
@@ -80,7 +80,7 @@ def test_a_label_that_is_being_written_is_waited_for(
         backend.remove(key)
         assert backend.create_exclusive(key, f"0 {sealed.manifest.digest}".encode())
 
-    monkeypatch.setattr(module.time, "sleep", and_meanwhile)
+    monkeypatch.setattr(pointers.time, "sleep", and_meanwhile)
     assert backend.put(sealed, RELEASE).version == "1.0"
 
 
@@ -88,7 +88,7 @@ def test_a_label_that_was_never_written_is_told_in_time(
     backend: LocalBackend, seal: Seal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waits.append)
+    monkeypatch.setattr(pointers.time, "sleep", waits.append)
     backend.create_exclusive("trials/labels/thing/1.0", b"")
     with pytest.raises(BackendError, match=r"its writer was interrupted\. Use another label"):
         backend.put(seal(), RELEASE)

@@ -46,12 +46,12 @@ class Archive(FolderBackend):
         self._do()
         if sealed.rendered is not None:
             text = (sealed.rendered / "model" / "rendered.txt").read_bytes()
-            self._note(f"rendered/{sealed.manifest.name}", text.decode())
+            self._notes.write(f"rendered/{sealed.manifest.name}", text.decode())
         return super().put(sealed, labels)
 
     def record_input(self, stored):
         self._do()
-        self._note(f"uses/{stored.manifest.name}", stored.manifest.digest)
+        self._notes.write(f"uses/{stored.manifest.name}", stored.manifest.digest)
 
 
 def render(model, info, dest):

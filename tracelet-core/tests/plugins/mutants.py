@@ -11,28 +11,65 @@ from pathlib import Path
 import attrs
 
 from tracelet.builtin.local import LocalBackend
+from tracelet.core.storage.pointers import Pointers
+from tracelet.core.storage.version_catalogue import VersionCatalogue
 from tracelet.exceptions import ArtifactError
 from tracelet.plugin import BackendSpec, Capability, Labels, Manifest, hookimpl
 
 
-class Overwrites(LocalBackend):
+class Mutant(LocalBackend):
+    """The embedded backend, whose parts do as the methods here say, so that each mutant can override what it breaks."""
+
+    def __init__(self, root, experiment):
+        super().__init__(root, experiment)
+        self._versions.claim = self._claim
+        self._versions.manifest = self._manifest
+        self._versions.newest = self._newest
+        self._versions.number_of_digest = self._number_of_digest
+        self._pointers.settle_label = self._settle_label
+        self._pointers.aliases = self._aliases
+        self._pointers._pointed = self._pointed
+
+    def _claim(self, manifest):
+        return VersionCatalogue.claim(self._versions, manifest)
+
+    def _manifest(self, name, number):
+        return VersionCatalogue.manifest(self._versions, name, number)
+
+    def _newest(self, name):
+        return VersionCatalogue.newest(self._versions, name)
+
+    def _number_of_digest(self, name, prefix):
+        return VersionCatalogue.number_of_digest(self._versions, name, prefix)
+
+    def _settle_label(self, manifest, number, label):
+        return Pointers.settle_label(self._pointers, manifest, number, label)
+
+    def _aliases(self, name):
+        return Pointers.aliases(self._pointers, name)
+
+    def _pointed(self, name, alias):
+        return Pointers._pointed(self._pointers, name, alias)
+
+
+class Overwrites(Mutant):
     """test_versions_count_up_and_none_is_overwritten"""
 
     def _claim(self, manifest):
-        self._note(f"puts/{manifest.put_id}", "0")
+        self._notes.write(f"puts/{manifest.put_id}", "0")
         return 0
 
 
-class WritesTheManifestFirst(LocalBackend):
+class WritesTheManifestFirst(Mutant):
     """test_an_interrupted_put_lists_nothing_and_is_stored_once[the last file]"""
 
     def put(self, sealed, labels):
         number = self._claim(sealed.manifest)
-        self._write(f"versions/{sealed.manifest.name}/v{number}.json", sealed.manifest.to_json().encode())
+        self._notes.write(f"versions/{sealed.manifest.name}/v{number}.json", sealed.manifest.to_json())
         return super().put(sealed, labels)
 
 
-class ListsWhatFailed(LocalBackend):
+class ListsWhatFailed(Mutant):
     """test_a_put_whose_source_vanishes_lists_nothing"""
 
     def put(self, sealed, labels):
@@ -41,7 +78,7 @@ class ListsWhatFailed(LocalBackend):
         return super().put(attrs.evolve(sealed, manifest=attrs.evolve(sealed.manifest, files=files)), labels)
 
 
-class BelievesItsSources(LocalBackend):
+class BelievesItsSources(Mutant):
     """test_a_put_whose_source_changed_lists_nothing[same]"""
 
     delete = take_back = None
@@ -50,7 +87,7 @@ class BelievesItsSources(LocalBackend):
         self.write(key, io.BytesIO(source.read_bytes()))
 
 
-class Forgets(LocalBackend):
+class Forgets(Mutant):
     """test_a_listing_says_what_finding_says"""
 
     def list(self, *, name, type):
@@ -58,7 +95,7 @@ class Forgets(LocalBackend):
             yield attrs.evolve(stored, aliases=())
 
 
-class ListsTheNewestOnly(LocalBackend):
+class ListsTheNewestOnly(Mutant):
     """test_listing_by_name_and_type_leaves_nothing_out"""
 
     def list(self, *, name, type):
@@ -68,7 +105,7 @@ class ListsTheNewestOnly(LocalBackend):
         return list(newest.values())
 
 
-class AnswersNothingWhenAway(LocalBackend):
+class AnswersNothingWhenAway(Mutant):
     """test_a_place_that_is_away_is_not_an_empty_one"""
 
     def find(self, name, ref):
@@ -78,7 +115,7 @@ class AnswersNothingWhenAway(LocalBackend):
             return None
 
 
-class Flattens(LocalBackend):
+class Flattens(Mutant):
     """test_bytes_come_back_equal_whatever_their_paths"""
 
     def fetch(self, stored, paths, dest):
@@ -88,31 +125,31 @@ class Flattens(LocalBackend):
                 path.rename(dest / path.name)
 
 
-class FetchesEverything(LocalBackend):
+class FetchesEverything(Mutant):
     """test_only_the_paths_that_are_asked_for_are_fetched"""
 
     def fetch(self, stored, paths, dest):
         super().fetch(stored, [file.artifact_path for file in stored.manifest.payload], dest)
 
 
-class MovesLabels(LocalBackend):
+class MovesLabels(Mutant):
     """test_a_label_belongs_to_one_content"""
 
     def _settle_label(self, manifest, number, label):
-        self._write(f"labels/{manifest.name}/{label}", f"{number} {manifest.digest}".encode())
-        self._note(f"labelled/{manifest.name}/v{number}/{label}")
+        self._notes.write(f"labels/{manifest.name}/{label}", f"{number} {manifest.digest}")
+        self._notes.write(f"labelled/{manifest.name}/v{number}/{label}")
 
 
-class SharesLabels(LocalBackend):
+class SharesLabels(Mutant):
     """test_two_processes_that_race_for_a_label_do_not_share_it"""
 
     def _settle_label(self, manifest, number, label):
         time.sleep(0.05)
-        self._write(f"labels/{manifest.name}/{label}", f"{number} {manifest.digest}".encode())
-        self._note(f"labelled/{manifest.name}/v{number}/{label}")
+        self._notes.write(f"labels/{manifest.name}/{label}", f"{number} {manifest.digest}")
+        self._notes.write(f"labelled/{manifest.name}/v{number}/{label}")
 
 
-class CopiesAliases(LocalBackend):
+class CopiesAliases(Mutant):
     """test_an_alias_moves_to_what_is_put_with_it"""
 
     def _aliases(self, name):
@@ -120,45 +157,45 @@ class CopiesAliases(LocalBackend):
         return dict.fromkeys(range(3), ("best",)) if found else {}
 
 
-class CountsWhatIsThere(LocalBackend):
+class CountsWhatIsThere(Mutant):
     """test_two_processes_that_race_for_numbers_lose_nothing"""
 
     def _claim(self, manifest):
-        number = len(list(self._keys(f"versions/{manifest.name}/")))
+        number = len(list(self._notes.below(f"versions/{manifest.name}/")))
         time.sleep(0.02)
-        self._note(f"puts/{manifest.put_id}", str(number))
+        self._notes.write(f"puts/{manifest.put_id}", str(number))
         return number
 
 
-class ReusesNumbers(LocalBackend):
+class ReusesNumbers(Mutant):
     """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
 
     _claim = CountsWhatIsThere._claim
 
 
-class KnowsNoPutIds(LocalBackend):
+class KnowsNoPutIds(Mutant):
     """test_a_put_whose_answer_was_lost_is_not_stored_again"""
 
     def find(self, name, ref):
         return None if ref.startswith("put:") else super().find(name, ref)
 
 
-class MixesUpPutIds(LocalBackend):
+class MixesUpPutIds(Mutant):
     """test_what_is_not_there_is_not_found"""
 
     def find(self, name, ref):
         return super().find(name, "v0" if ref.startswith("put:") else ref)
 
 
-class NotesItsReaders(LocalBackend):
+class NotesItsReaders(Mutant):
     """test_reading_needs_no_run_and_leaves_no_trace"""
 
     def find(self, name, ref):
-        self._note(f"readers/{time.time_ns()}")
+        self._notes.write(f"readers/{time.time_ns()}")
         return super().find(name, ref)
 
 
-class NeedsARunToRead(LocalBackend):
+class NeedsARunToRead(Mutant):
     """test_reading_needs_no_run_and_leaves_no_trace"""
 
     run = None
@@ -170,7 +207,7 @@ class NeedsARunToRead(LocalBackend):
         return super().find(f"{name}{self.run.id[:0]}", ref)
 
 
-class LosesMetadata(LocalBackend):
+class LosesMetadata(Mutant):
     """test_a_manifest_comes_back_equal"""
 
     def _manifest(self, name, number):
@@ -178,7 +215,7 @@ class LosesMetadata(LocalBackend):
         return found and attrs.evolve(found, metadata={key: str(value) for key, value in found.metadata.items()})
 
 
-class ForgetsTypes(LocalBackend):
+class ForgetsTypes(Mutant):
     """test_every_type_comes_back"""
 
     def _manifest(self, name, number):
@@ -186,7 +223,7 @@ class ForgetsTypes(LocalBackend):
         return found and attrs.evolve(found, type=type(found.type).CUSTOM)
 
 
-class BelievesManifests(LocalBackend):
+class BelievesManifests(Mutant):
     """test_a_hostile_manifest_is_not_followed[../../../escaped.bin]"""
 
     def _manifest(self, name, number):
@@ -198,7 +235,7 @@ class BelievesManifests(LocalBackend):
     from tracelet.plugin import ArtifactType as types
 
 
-class Remembers(LocalBackend):
+class Remembers(Mutant):
     """test_what_a_second_process_put_is_seen_at_once"""
 
     known = None
@@ -210,14 +247,14 @@ class Remembers(LocalBackend):
         return self.known[name, ref]
 
 
-class TellsSecrets(LocalBackend):
+class TellsSecrets(Mutant):
     """test_where_it_is_says_no_secret"""
 
     def _stored(self, *arguments):
         return attrs.evolve(super()._stored(*arguments), uri="https://me:secret@host/x")
 
 
-class Guesses(LocalBackend):
+class Guesses(Mutant):
     """test_a_beginning_of_two_digests_is_ambiguous"""
 
     def _number_of_digest(self, name, prefix):
@@ -227,14 +264,14 @@ class Guesses(LocalBackend):
         return None
 
 
-class Truncates(LocalBackend):
+class Truncates(Mutant):
     """test_a_file_of_50_megabytes_comes_back"""
 
     def write_file(self, key, source, sha256, stamp):
         self.write(key, io.BytesIO(source.read_bytes()[: 10 << 20]))
 
 
-class LosesEmptyFiles(LocalBackend):
+class LosesEmptyFiles(Mutant):
     """test_empty_files_come_back_empty"""
 
     def fetch(self, stored, paths, dest):
@@ -242,7 +279,7 @@ class LosesEmptyFiles(LocalBackend):
         super().fetch(stored, set(paths) - empty, dest)
 
 
-class FoldsCase(LocalBackend):
+class FoldsCase(Mutant):
     """test_names_that_look_alike_are_not_the_same"""
 
     def find(self, name, ref):
@@ -252,14 +289,14 @@ class FoldsCase(LocalBackend):
         return None
 
 
-class SimplifiesExperiments(LocalBackend):
+class SimplifiesExperiments(Mutant):
     """test_an_experiment_may_have_any_printable_name"""
 
     def __init__(self, root, experiment):
         super().__init__(root, "".join(letter for letter in experiment if letter.isalnum()))
 
 
-class CannotStopEarly(LocalBackend):
+class CannotStopEarly(Mutant):
     """test_a_run_may_end_with_nothing_put"""
 
     run = None
@@ -271,14 +308,14 @@ class CannotStopEarly(LocalBackend):
         self.run.id  # noqa: B018
 
 
-class PointsWithATuple(LocalBackend):
+class PointsWithATuple(Mutant):
     """test_what_is_stored_goes_through_json"""
 
     def _stored(self, *arguments):
         return attrs.evolve(super()._stored(*arguments), locator=("a", Path("b")))
 
 
-class DropsFailedRuns(LocalBackend):
+class DropsFailedRuns(Mutant):
     """test_a_later_run_goes_on_where_the_first_ended"""
 
     def stop(self, *, failed):
@@ -287,7 +324,7 @@ class DropsFailedRuns(LocalBackend):
                 self.delete(stored)
 
 
-class FixesItsBytes(LocalBackend):
+class FixesItsBytes(Mutant):
     """test_changed_bytes_are_not_believed[all]"""
 
     def fetch(self, stored, paths, dest):
@@ -295,14 +332,14 @@ class FixesItsBytes(LocalBackend):
             (dest / path).write_bytes(b"")
 
 
-class SendsTheSameAgain(LocalBackend):
+class SendsTheSameAgain(Mutant):
     """test_the_same_content_again_is_not_sent"""
 
     def find(self, name, ref):
         return None if ref == "latest" else super().find(name, ref)
 
 
-class ComparesWithAll(LocalBackend):
+class ComparesWithAll(Mutant):
     """test_content_that_comes_back_is_a_new_version"""
 
     def put(self, sealed, labels):
@@ -310,14 +347,14 @@ class ComparesWithAll(LocalBackend):
         return known or super().put(sealed, labels)
 
 
-class RelabelsNothing(LocalBackend):
+class RelabelsNothing(Mutant):
     """test_names_given_afterwards_are_moved_or_refused"""
 
     def relabel(self, stored, labels):
         return stored
 
 
-class GivesAliasesInPlaceOfOthers(LocalBackend):
+class GivesAliasesInPlaceOfOthers(Mutant):
     """test_names_given_afterwards_are_moved_or_refused"""
 
     def relabel(self, stored, labels):
@@ -326,7 +363,7 @@ class GivesAliasesInPlaceOfOthers(LocalBackend):
         return super().relabel(stored, labels)
 
 
-class CollectsTooMuch(LocalBackend):
+class CollectsTooMuch(Mutant):
     """test_clearing_garbage_keeps_what_is_stored"""
 
     def collect(self, older_than):
@@ -336,21 +373,21 @@ class CollectsTooMuch(LocalBackend):
                 yield 1
 
 
-class SharesItsLabels(LocalBackend):
+class SharesItsLabels(Mutant):
     """test_a_label_is_each_names_own"""
 
     def find(self, name, ref):
         return next((one for one in self.list(name=None, type=None) if one.label == ref), None)
 
 
-class FindsWhatItCannotRead(LocalBackend):
+class FindsWhatItCannotRead(Mutant):
     """test_what_is_no_reference_is_refused[a/b]"""
 
     def find(self, name, ref):
         return None
 
 
-class KeepsOneCopy(LocalBackend):
+class KeepsOneCopy(Mutant):
     """test_files_of_the_same_bytes_are_all_there"""
 
     def fetch(self, stored, paths, dest):
@@ -358,14 +395,14 @@ class KeepsOneCopy(LocalBackend):
         super().fetch(stored, [path for path in paths if path in files.values()], dest)
 
 
-class FetchesALittle(LocalBackend):
+class FetchesALittle(Mutant):
     """test_a_hundred_small_files_come_back"""
 
     def fetch(self, stored, paths, dest):
         super().fetch(stored, list(paths)[:50], dest)
 
 
-class DropsReferences(LocalBackend):
+class DropsReferences(Mutant):
     """test_an_artifact_may_hold_references_only"""
 
     def _manifest(self, name, number):
@@ -373,7 +410,7 @@ class DropsReferences(LocalBackend):
         return found and attrs.evolve(found, references=())
 
 
-class RefusesTheEmpty(LocalBackend):
+class RefusesTheEmpty(Mutant):
     """test_an_artifact_may_hold_nothing"""
 
     def put(self, sealed, labels):
@@ -382,14 +419,14 @@ class RefusesTheEmpty(LocalBackend):
         return super().put(sealed, labels)
 
 
-class ForgetsLabelsOfPuts(LocalBackend):
+class ForgetsLabelsOfPuts(Mutant):
     """test_every_kind_of_reference_finds_its_version"""
 
     def put(self, sealed, labels):
         return super().put(sealed, Labels(labels.version))
 
 
-class DoublesTheLabelled(LocalBackend):
+class DoublesTheLabelled(Mutant):
     """test_the_same_content_again_under_its_label_is_the_same_version"""
 
     def find(self, name, ref):
@@ -399,7 +436,7 @@ class DoublesTheLabelled(LocalBackend):
         return None
 
 
-class SeesThings(LocalBackend):
+class SeesThings(Mutant):
     """test_an_empty_place_is_empty"""
 
     def find(self, name, ref):
@@ -411,13 +448,13 @@ class SeesThings(LocalBackend):
         return next(iter(self.list(name=None, type=None)), None)
 
 
-class HidesThatItRecordsInputs(LocalBackend):
+class HidesThatItRecordsInputs(Mutant):
     """test_declared_capabilities_are_the_implemented_ones"""
 
     undeclared = Capability.INPUTS
 
 
-class Threadbare(LocalBackend):
+class Threadbare(Mutant):
     """test_two_programs_with_many_threads_lose_nothing"""
 
     def put(self, sealed, labels):
@@ -426,19 +463,19 @@ class Threadbare(LocalBackend):
         return super().put(sealed, labels)
 
     def _keys_of(self, name):
-        return len(list(self._keys(f"versions/{name}/")))
+        return len(list(self._notes.below(f"versions/{name}/")))
 
 
-class RefusesTheMany(LocalBackend):
+class RefusesTheMany(Mutant):
     """test_two_programs_with_many_threads_lose_nothing"""
 
     def put(self, sealed, labels):
-        if len(list(self._keys(f"versions/{sealed.manifest.name}/"))) >= 5:
+        if len(list(self._notes.below(f"versions/{sealed.manifest.name}/"))) >= 5:
             raise ArtifactError("that is enough")
         return super().put(sealed, labels)
 
 
-class ReadsItsOwnOnly(LocalBackend):
+class ReadsItsOwnOnly(Mutant):
     """test_what_one_program_logs_another_one_reads"""
 
     mine = frozenset()
@@ -453,7 +490,7 @@ class ReadsItsOwnOnly(LocalBackend):
         return found if found is None or found.manifest.put_id in self.mine else None
 
 
-class RaisesForTheAbsent(LocalBackend):
+class RaisesForTheAbsent(Mutant):
     """test_a_program_that_asks_for_what_is_not_there_is_told"""
 
     def find(self, name, ref):
@@ -466,7 +503,7 @@ class RaisesForTheAbsent(LocalBackend):
 # -- filters, references and numbers
 
 
-class KnowsTwoTypes(LocalBackend):
+class KnowsTwoTypes(Mutant):
     """test_every_type_comes_back"""
 
     def list(self, *, name, type):
@@ -474,7 +511,7 @@ class KnowsTwoTypes(LocalBackend):
         return found if type is None or type.value in {"model", "dataset"} else []
 
 
-class ListsAllButTheNewest(LocalBackend):
+class ListsAllButTheNewest(Mutant):
     """test_listing_by_name_and_type_leaves_nothing_out"""
 
     def list(self, *, name, type):
@@ -483,7 +520,7 @@ class ListsAllButTheNewest(LocalBackend):
         return [one for one in found if one.number < newest[one.manifest.name] or one.number == 0]
 
 
-class GivesTheOldestOfADigest(LocalBackend):
+class GivesTheOldestOfADigest(Mutant):
     """test_content_that_comes_back_is_a_new_version"""
 
     def find(self, name, ref):
@@ -503,7 +540,7 @@ class GivesTheOldestOfABeginning(GivesTheOldestOfADigest):
         return super().find(name, ref) if len(ref) < 71 else LocalBackend.find(self, name, ref)
 
 
-class ChokesOnLargeNumbers(LocalBackend):
+class ChokesOnLargeNumbers(Mutant):
     """test_an_empty_place_is_empty"""
 
     def find(self, name, ref):
@@ -512,7 +549,7 @@ class ChokesOnLargeNumbers(LocalBackend):
         return super().find(name, ref)
 
 
-class CountsInABytes(LocalBackend):
+class CountsInABytes(Mutant):
     """test_what_is_not_there_is_not_found"""
 
     def find(self, name, ref):
@@ -520,21 +557,21 @@ class CountsInABytes(LocalBackend):
         return super().find(name, f"v{int(ref[1:]) % 9}" if far else ref)
 
 
-class ReadsLeniently(LocalBackend):
+class ReadsLeniently(Mutant):
     """test_what_is_no_reference_is_refused[]"""
 
     def find(self, name, ref):
         return super().find(name, ref.strip() or ref)
 
 
-class ReadsZeros(LocalBackend):
+class ReadsZeros(Mutant):
     """test_what_is_no_reference_is_refused[]"""
 
     def find(self, name, ref):
         return super().find(name, f"v{int(ref[1:])}" if ref[1:].isdigit() and len(ref) < 9 else ref)
 
 
-class FindsBeginningsOfPutIds(LocalBackend):
+class FindsBeginningsOfPutIds(Mutant):
     """test_what_is_not_there_is_not_found"""
 
     def find(self, name, ref):
@@ -545,7 +582,7 @@ class FindsBeginningsOfPutIds(LocalBackend):
         return next(found, None)
 
 
-class FindsPutsOfAnyName(LocalBackend):
+class FindsPutsOfAnyName(Mutant):
     """test_what_is_not_there_is_not_found"""
 
     def find(self, name, ref):
@@ -554,7 +591,7 @@ class FindsPutsOfAnyName(LocalBackend):
         return next((one for one in self.list(name=None, type=None) if f"put:{one.manifest.put_id}" == ref), None)
 
 
-class FindsDigestsOfAnyName(LocalBackend):
+class FindsDigestsOfAnyName(Mutant):
     """test_a_label_is_each_names_own"""
 
     def find(self, name, ref):
@@ -563,7 +600,7 @@ class FindsDigestsOfAnyName(LocalBackend):
         return next((one for one in self.list(name=None, type=None) if f"sha256:{one.manifest.digest}" == ref), None)
 
 
-class StoresContentOnce(LocalBackend):
+class StoresContentOnce(Mutant):
     """test_a_label_is_each_names_own"""
 
     def put(self, sealed, labels):
@@ -574,7 +611,7 @@ class StoresContentOnce(LocalBackend):
 # -- labels and aliases
 
 
-class FoldsAliases(LocalBackend):
+class FoldsAliases(Mutant):
     """test_every_kind_of_reference_finds_its_version"""
 
     def put(self, sealed, labels):
@@ -584,28 +621,28 @@ class FoldsAliases(LocalBackend):
         return super().find(name, ref.lower())
 
 
-class CutsLabels(LocalBackend):
+class CutsLabels(Mutant):
     """test_every_kind_of_reference_finds_its_version"""
 
     def put(self, sealed, labels):
         return super().put(sealed, Labels(labels.version and labels.version[:63], labels.aliases))
 
 
-class TakesLabelsForNumbers(LocalBackend):
+class TakesLabelsForNumbers(Mutant):
     """test_every_kind_of_reference_finds_its_version"""
 
     def find(self, name, ref):
         return super().find(name, f"v{ref}" if ref.isdigit() else ref)
 
 
-class FreesLabels(LocalBackend):
+class FreesLabels(Mutant):
     """test_a_label_of_a_deleted_version_is_not_given_to_other_content"""
 
     def delete(self, stored):
         self.take_back(stored)
 
 
-class MovesAliasesLate(LocalBackend):
+class MovesAliasesLate(Mutant):
     """test_a_version_is_never_seen_without_its_aliases"""
 
     def put(self, sealed, labels):
@@ -613,23 +650,23 @@ class MovesAliasesLate(LocalBackend):
         return self.relabel(stored, Labels(None, labels.aliases)) if labels.aliases else stored
 
 
-class MovesAliasesEarly(LocalBackend):
+class MovesAliasesEarly(Mutant):
     """test_a_version_is_never_seen_without_its_aliases"""
 
     def _pointed(self, name, alias):
-        return self._numbers(f"aliases/{name}/{alias}")[:1]
+        return self._notes.numbers(f"aliases/{name}/{alias}")[:1]
 
 
-class MovesAliasesOfWhatFails(LocalBackend):
+class MovesAliasesOfWhatFails(Mutant):
     """test_a_put_whose_source_changed_lists_nothing[less]"""
 
     def put(self, sealed, labels):
         for alias in labels.aliases:
-            self._note(f"aliases/{sealed.manifest.name}/{alias}", "7")
+            self._notes.write(f"aliases/{sealed.manifest.name}/{alias}", "7")
         return super().put(sealed, labels)
 
 
-class LosesAliasesOfWhatFails(LocalBackend):
+class LosesAliasesOfWhatFails(Mutant):
     """test_a_put_whose_source_changed_lists_nothing[same]"""
 
     def take_back(self, stored):
@@ -639,19 +676,19 @@ class LosesAliasesOfWhatFails(LocalBackend):
         self.write(key, io.BytesIO(source.read_bytes()))
 
 
-class KeepsAliasesOfTheDeleted(LocalBackend):
+class KeepsAliasesOfTheDeleted(Mutant):
     """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
 
     def delete(self, stored):
         super().delete(stored)
         for alias in stored.aliases:
-            self._note(f"aliases/{stored.manifest.name}/{alias}", "1")
+            self._notes.write(f"aliases/{stored.manifest.name}/{alias}", "1")
 
 
 # -- deleting and clearing
 
 
-class Renumbers(LocalBackend):
+class Renumbers(Mutant):
     """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
 
     def list(self, *, name, type):
@@ -659,14 +696,14 @@ class Renumbers(LocalBackend):
         return [attrs.evolve(one, number=number) for number, one in enumerate(found)]
 
 
-class LeavesLatestDangling(LocalBackend):
+class LeavesLatestDangling(Mutant):
     """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
 
     def _newest(self, name):
-        return self._number(f"latest/{name}")
+        return self._notes.number(f"latest/{name}")
 
 
-class DeletesContent(LocalBackend):
+class DeletesContent(Mutant):
     """test_a_deleted_version_leaves_the_others_of_its_content"""
 
     def delete(self, stored):
@@ -675,7 +712,7 @@ class DeletesContent(LocalBackend):
                 super().delete(one)
 
 
-class DeletesSharedBytes(LocalBackend):
+class DeletesSharedBytes(Mutant):
     """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
 
     def delete(self, stored):
@@ -684,7 +721,7 @@ class DeletesSharedBytes(LocalBackend):
             self.remove(f"blobs/sha256/{file.sha256[:2]}/{file.sha256}")
 
 
-class DeletesBytesOfOtherNames(LocalBackend):
+class DeletesBytesOfOtherNames(Mutant):
     """test_a_deleted_version_is_gone_and_its_number_is_not_used_again"""
 
     def delete(self, stored):
@@ -695,14 +732,14 @@ class DeletesBytesOfOtherNames(LocalBackend):
                 self.remove(f"blobs/sha256/{file.sha256[:2]}/{file.sha256}")
 
 
-class ClearsWhatIsYoung(LocalBackend):
+class ClearsWhatIsYoung(Mutant):
     """test_clearing_garbage_leaves_what_is_young"""
 
     def collect(self, older_than):
         return super().collect(time.time() + 3600)
 
 
-class ClearsInSilence(LocalBackend):
+class ClearsInSilence(Mutant):
     """test_clearing_garbage_leaves_what_is_young"""
 
     def collect(self, older_than):
@@ -710,7 +747,7 @@ class ClearsInSilence(LocalBackend):
         return []
 
 
-class ClearsWhatOthersNeed(LocalBackend):
+class ClearsWhatOthersNeed(Mutant):
     """test_clearing_garbage_keeps_what_is_stored"""
 
     def _needed(self):
@@ -718,7 +755,7 @@ class ClearsWhatOthersNeed(LocalBackend):
         return {file.sha256 for one in mine for file in one.manifest.payload}
 
 
-class ClearsAllButTheNewest(LocalBackend):
+class ClearsAllButTheNewest(Mutant):
     """test_clearing_garbage_keeps_what_is_stored"""
 
     def collect(self, older_than):
@@ -728,11 +765,11 @@ class ClearsAllButTheNewest(LocalBackend):
         return super().collect(older_than)
 
 
-class ClearsAliases(LocalBackend):
+class ClearsAliases(Mutant):
     """test_clearing_garbage_keeps_what_is_stored"""
 
     def collect(self, older_than):
-        for key in list(self._keys("aliases/")):
+        for key in list(self._notes.below("aliases/")):
             self.remove(f"{self._prefix}/{key}")
         return super().collect(older_than)
 
@@ -740,7 +777,7 @@ class ClearsAliases(LocalBackend):
 # -- what is in a manifest
 
 
-class RoundsFloats(LocalBackend):
+class RoundsFloats(Mutant):
     """test_a_manifest_comes_back_equal"""
 
     def _manifest(self, name, number):
@@ -749,7 +786,7 @@ class RoundsFloats(LocalBackend):
         return found and attrs.evolve(found, metadata=rounded)
 
 
-class CutsTheTime(LocalBackend):
+class CutsTheTime(Mutant):
     """test_a_manifest_comes_back_equal"""
 
     def _manifest(self, name, number):
@@ -757,7 +794,7 @@ class CutsTheTime(LocalBackend):
         return found and attrs.evolve(found, created_at=float(int(found.created_at)))
 
 
-class LosesDescriptions(LocalBackend):
+class LosesDescriptions(Mutant):
     """test_a_manifest_comes_back_equal"""
 
     def _manifest(self, name, number):
@@ -765,7 +802,7 @@ class LosesDescriptions(LocalBackend):
         return found and attrs.evolve(found, description=None)
 
 
-class DropsLargeFilesReferences(LocalBackend):
+class DropsLargeFilesReferences(Mutant):
     """test_a_manifest_comes_back_equal"""
 
     def _manifest(self, name, number):
@@ -773,7 +810,7 @@ class DropsLargeFilesReferences(LocalBackend):
         return found and attrs.evolve(found, references=[one for one in found.references if one.path is None])
 
 
-class DropsRunsAndInputs(LocalBackend):
+class DropsRunsAndInputs(Mutant):
     """test_a_listing_says_what_finding_says"""
 
     def _manifest(self, name, number):
@@ -784,7 +821,7 @@ class DropsRunsAndInputs(LocalBackend):
 # -- bytes and processes
 
 
-class LeavesPartialFiles(LocalBackend):
+class LeavesPartialFiles(Mutant):
     """test_bytes_come_back_equal_whatever_their_paths"""
 
     def fetch(self, stored, paths, dest):
@@ -793,7 +830,7 @@ class LeavesPartialFiles(LocalBackend):
             (dest / ".part").write_bytes(path.encode())
 
 
-class ChangesPaths(LocalBackend):
+class ChangesPaths(Mutant):
     """test_bytes_come_back_equal_whatever_their_paths"""
 
     def fetch(self, stored, paths, dest):
@@ -803,14 +840,14 @@ class ChangesPaths(LocalBackend):
                 path.rename(path.with_name(unicodedata.normalize("NFC", path.name)))
 
 
-class LivesInItsFolder(LocalBackend):
+class LivesInItsFolder(Mutant):
     """test_what_one_program_logs_another_one_reads"""
 
     def __init__(self, root, experiment):
         super().__init__(Path("place").absolute(), experiment)
 
 
-class StartsOnce(LocalBackend):
+class StartsOnce(Mutant):
     """test_a_later_run_goes_on_where_the_first_ended"""
 
     run = None
@@ -821,7 +858,7 @@ class StartsOnce(LocalBackend):
         self.run = run
 
 
-class CannotEndWhatItBegan(LocalBackend):
+class CannotEndWhatItBegan(Mutant):
     """test_a_later_run_goes_on_where_the_first_ended"""
 
     number = 0
@@ -835,7 +872,7 @@ class CannotEndWhatItBegan(LocalBackend):
             raise RuntimeError("it cannot end")
 
 
-class StoresItTwice(LocalBackend):
+class StoresItTwice(Mutant):
     """test_a_put_whose_answer_was_lost_is_not_stored_again"""
 
     def find(self, name, ref):
@@ -850,7 +887,7 @@ def _every(kind):
         yield from _every(one)
 
 
-KINDS = [kind for kind in _every(LocalBackend) if kind.__module__ == __name__]
+KINDS = [kind for kind in _every(Mutant) if kind.__module__ == __name__]
 
 
 def _name(kind):

@@ -144,13 +144,13 @@ class FolderBackend(BlobBackend):
         needed: set[str | None] | None = set()
         for path in self._root.glob("*/catalogue.json"):
             try:
-                self.check_catalogue_at(self._key_of(path))
+                self._versions.check_at(self._key_of(path))
             except (IntegrityError, NewerFormat) as error:
                 _LOG.warning("bytes are kept that may be garbage: %s", error)
                 needed = None
         for path in self._root.glob("*/versions/*/v*.json"):
             try:
-                manifest = self._read_manifest(self._key_of(path))
+                manifest = self._versions.read_manifest(self._key_of(path))
             except (IntegrityError, UnsafePath, NewerFormat) as error:
                 _LOG.warning("bytes are kept that may be garbage: %s", error)
                 needed = None
