@@ -146,6 +146,15 @@ def test_a_draft_is_its_sessions_until_that_ends_and_then_anybodys_though_its_pr
     assert outbox.drafts.take(path) is None, "somebody is on it"
 
 
+def test_a_draft_that_is_finished_while_they_are_counted_is_passed_over(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    first, second = draft(outbox, tmp_path, None), draft(outbox, tmp_path, None)
+    counting = outbox.drafts.readable()
+    assert next(counting) == outbox.drafts.load(first)
+    second.unlink()
+    assert list(counting) == []
+
+
 def test_a_draft_without_a_session_is_anybodys(tmp_path: Path) -> None:
     path = draft(Outbox(tmp_path), tmp_path, None)
     assert Outbox(tmp_path).drafts.take(path) is not None

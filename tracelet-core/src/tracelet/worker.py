@@ -37,7 +37,7 @@ __all__ = ["main"]
 
 #: Seconds for ending by itself once the user's program is gone.
 _LAST = 5.0
-#: An answer brings so many warnings at most, and of each so many characters.
+#: The most warnings that an answer brings, and the most characters of each.
 _MOST_WARNINGS, _LONGEST_WARNING = 20, 2_000
 
 
@@ -51,7 +51,7 @@ class _Requests:
         self._parent = os.getppid()
 
     def read(self) -> None:
-        """Pass lines on until the other side is gone; then see to it that this side goes, too."""
+        """Pass lines on until the other side is gone; then end this side, too."""
         buffer = b""
         while os.getppid() == self._parent:
             # A fork of the user's program keeps the pipe open after it: its end alone is no proof of life.
@@ -90,7 +90,7 @@ class _Warnings(logging.StreamHandler[Any]):
             self._kept.append((record.name, record.getMessage()[:_LONGEST_WARNING]))
 
     def taken(self) -> list[tuple[str, str]]:
-        """Return those since the last answer."""
+        """Return the warnings since the last answer."""
         kept, self._kept = self._kept, []
         return kept
 
@@ -122,7 +122,7 @@ def _serve(service: BackendService, message: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def _beating(answers: IO[bytes], every: float | None) -> Iterator[None]:
-    """Say every so many seconds how long this process has been at work, from a thread that ends before the answer."""
+    """Say again and again, ``every`` seconds apart, how long this process has been at work. It ends before the answer."""
     if every is None:
         yield
         return

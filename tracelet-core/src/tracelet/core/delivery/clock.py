@@ -65,7 +65,7 @@ def clock_of(directory: Path, experiment: str) -> Clock:
 
 @contextlib.contextmanager
 def _alone(file: int) -> Iterator[None]:
-    """Keep the others out, but wait for nobody who was stopped in the middle."""
+    """Keep other processes out, but do not wait for one that was stopped in the middle."""
     import fcntl
 
     for _ in range(_TRIES):

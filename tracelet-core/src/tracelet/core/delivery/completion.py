@@ -90,7 +90,7 @@ class Completion:
             time.sleep(_POLL)
 
     def _stored(self, parcel: Parcel) -> StoredArtifact | None:
-        """The version that has what was put, under its own id or as the newest content."""
+        """Return the version that has what was put, under its own id or as the newest content."""
         manifest, limit = parcel.manifest, self._settings.deadline
         lane = self._lane(parcel)
         stored: StoredArtifact | None = lane.request("find", limit, name=manifest.name, ref=f"put:{manifest.put_id}")
@@ -100,7 +100,7 @@ class Completion:
         return latest if latest is not None and latest.manifest.digest == manifest.digest else None
 
     def _has_newer(self, lacking: Parcel, holder: Parcel, stored: StoredArtifact) -> bool:
-        """Whether a backend has got a later version meanwhile: the one that it lacks would come after that, and be the latest."""
+        """Tell whether a backend has got a later version meanwhile: the one that it lacks would come after that, and be the latest."""
         name, limit = stored.manifest.name, self._settings.deadline
         latest: StoredArtifact | None = self._lane(holder).request("find", limit, name=name, ref="latest")
         if latest is None or latest.number <= stored.number:

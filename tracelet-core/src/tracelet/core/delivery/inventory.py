@@ -51,7 +51,7 @@ def waiting_bytes(outbox: Outbox) -> int:
 def needed_blobs(outbox: Outbox) -> set[str]:
     """Return the sha256 of every blob that a delivery, waiting or refused, needs.
 
-    Raises :class:`~tracelet.IntegrityError` where one is damaged, for then nobody can tell.
+    Raises :class:`~tracelet.IntegrityError` where one is damaged, for then it is not known which it needs.
     """
     for one in damaged_in(outbox):
         raise IntegrityError(one.advice)

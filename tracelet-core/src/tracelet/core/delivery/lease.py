@@ -1,4 +1,4 @@
-"""Who is at work on a delivery, a draft, or another file of something unfinished: the lease beside it says."""
+"""Leases: files that say who is at work on the delivery, the draft, or the other unfinished thing beside them."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ class Lease:
         return held is not None and held.held(current().host)
 
     def _read(self, path: Path) -> _Holding | None:
-        """Read a lease; one that is not there, or was cut off by the end of its machine, is nobody's.
+        """Read a lease, or return None where it is missing, or was cut off by the end of its machine: then the file is free.
 
-        One of a later release is somebody's for a day, for it cannot be told whose.
+        A lease of a later release counts as held for a day, for its holders cannot be read.
         """
         try:
             return read_record(path, _Holding)

@@ -112,7 +112,7 @@ class Outbox:
         return self._quarantine.read(self._folder(experiment, backend) / f"{key}.json", self.read)
 
     def read(self, path: Path) -> Parcel | None:
-        """Return the delivery of a file, or None where there is none any more.
+        """Return the delivery of a file, or None where the file is gone.
 
         Raises :class:`IntegrityError` for one that is damaged, and :class:`NewerFormat` for one of a later release.
         """
@@ -201,7 +201,7 @@ class Outbox:
         atomic_write(file, json.dumps(delivery).encode())
 
     def _known(self, file: Path) -> dict[str, Any]:
-        """Return what a delivery's file says, with what a later release has put there; nothing where there is none."""
+        """Return what a delivery's file says, with what a later release has put there; empty where it cannot be read."""
         with contextlib.suppress(OSError, IntegrityError, RecursionError, ValueError):
             known = json.loads(read_own(file))
             if isinstance(known, dict):

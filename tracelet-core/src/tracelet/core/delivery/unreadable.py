@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Damaged:
-    """Something unfinished that cannot be read, as far as its place tells what it is."""
+    """Something unfinished that cannot be read. Its place tells what it is."""
 
     path: Path
     experiment: str

@@ -45,7 +45,7 @@ class Delivered:
 
 
 def _calls(protocol: type) -> Iterator[tuple[str, list[str], list[str]]]:
-    """How core calls each method of a protocol: its name, its arguments in their order, and those by name."""
+    """Yield how core calls each method of a protocol: its name, its arguments in their order, and those by name."""
     for name, method in vars(protocol).items():
         if inspect.isfunction(method) and not name.startswith("_"):
             _, *parameters = inspect.signature(method).parameters.values()
@@ -118,7 +118,7 @@ class BackendService:
         return Delivered(stored, stored.manifest.put_id == manifest.put_id)
 
     def _put_next(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact | None:
-        """Put what is other content than the newest version has, as far as that is remembered, without a look."""
+        """Put an artifact without looking, where the newest version is remembered to have other content; else return None."""
         manifest = sealed.manifest
         recalls = self._able.recalls
         if recalls is None:
@@ -173,7 +173,7 @@ class BackendService:
         return sum(self._able.collects.collect(older_than)) if self._able.collects is not None else 0
 
     def stop(self, failed: bool) -> None:
-        """The run ends, and with it the use of the backend."""
+        """End the run, and with it the use of the backend."""
         self._backend.stop(failed=failed)
 
     def _version(self, method: str, answer: object, name: str) -> StoredArtifact:
@@ -207,13 +207,13 @@ class BackendService:
         )
 
     def _healed(self, stored: StoredArtifact, sealed: SealedArtifact, *, created: bool) -> Delivered:
-        """Nothing is sent; but what was lost of the version meanwhile, or damaged, is put right."""
+        """Repair what the version lost meanwhile, or what was damaged; nothing else is sent."""
         if self._able.heals is not None:
             self._able.heals.heal(stored, sealed)
         return Delivered(stored, created)
 
     def _readable(self, name: str, ref: str) -> StoredArtifact | None:
-        """Find a version; one whose manifest is damaged is none, and stands in nobody's way."""
+        """Find a version; one whose manifest is damaged counts as absent, so that it stops no delivery."""
         try:
             return self._ask(name, ref)
         except _DAMAGED as error:
@@ -228,7 +228,7 @@ class BackendService:
             return self.find(name, ref)
 
     def _latest(self, name: str) -> tuple[StoredArtifact | None, StoredArtifact | None]:
-        """The newest version, or None where it is damaged; and the newest that tells the name's type."""
+        """Return the newest version, or None where it is damaged; and the newest that tells the name's type."""
         try:
             latest = self._ask(name, "latest")
         except _DAMAGED as error:
@@ -269,7 +269,7 @@ class BackendService:
         return {alias: stored for alias, stored in found.items() if stored is not None}
 
     def _covers(self, latest: StoredArtifact, manifest: Manifest, labels: Labels) -> bool:
-        """Whether the newest version is this very content, and can take the label."""
+        """Tell whether the newest version has this very content, and can take the label."""
         if latest.manifest.digest != manifest.digest or not latest.manifest.as_complete_as(manifest):
             return False
         return labels.version is None or (latest.label is None and self._able.moves_aliases is not None)

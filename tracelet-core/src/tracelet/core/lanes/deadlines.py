@@ -12,5 +12,5 @@ _LONGEST = 30 * 86_400.0
 
 
 def deadline_for(size_bytes: int, settings: TraceletSettings) -> float:
-    """Return the seconds that a delivery of so many bytes may take: bounded, for what a backend says of sizes may be wrong."""
+    """Return the seconds that a delivery of ``size_bytes`` may take, a month at most: a backend may tell a wrong size."""
     return settings.deadline + min(size_bytes / (settings.min_rate * _MB), _LONGEST)

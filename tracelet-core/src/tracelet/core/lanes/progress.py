@@ -1,8 +1,8 @@
-"""Whether a request without a limit gets on, or stalls.
+"""Tells whether a request without a limit makes progress, or stalls.
 
-Where the system counts what processes read and write, that tells. Elsewhere the process that serves the request says from
-time to time how long it has been at work: see ``beat`` in :mod:`tracelet.worker`. One that only waits for a slow line is hardly at
-work, so it also gets the time that the bytes of its request need at the slowest rate that is none of a stall.
+Where the system counts the bytes that processes read and write, the count tells. Elsewhere the process that serves the request
+says from time to time how long it has been at work: see ``beat`` in :mod:`tracelet.worker`. A process that waits for a slow line
+is hardly at work, so it also gets the time that the bytes of its request need at the slowest rate that counts as progress.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tracelet.core.system.processes import io_bytes
 
 __all__ = ["BEAT", "Progress", "beat_line", "progress_of"]
 
-#: What a line begins with that is no answer, but a beat.
+#: The beginning of a line that is a beat, and no answer.
 BEAT = b'{"kind": "beat"'
 #: Fewer bytes than this in the time of a stall are no progress: a client that only retries moves some, too.
 _PROGRESS = 1 << 20
@@ -26,22 +26,22 @@ _BEATS = 4
 
 
 class Progress(Protocol):
-    """How a request gets on."""
+    """Follows one request."""
 
-    #: Seconds between two beats of the process that serves it, or None where nobody needs them.
+    #: Seconds between two beats of the process that serves it; None where beats are not needed.
     beat: float | None
 
     def note(self, line: bytes) -> bool:
-        """Take a line that the process wrote; say whether it was a beat."""
+        """Take a line that the process wrote; return whether it was a beat."""
         ...
 
     def made(self) -> bool:
-        """Whether it got on in the time of a stall, which has passed since the beginning, or since this was asked."""
+        """Return whether there was progress since the beginning, or since the last call of this. The time of a stall has passed."""
         ...
 
 
 class _Bytes:
-    """By the bytes that are counted for the processes with a token."""
+    """Follows a request by the bytes that are counted for the processes with a token."""
 
     beat: float | None = None
 
@@ -58,7 +58,7 @@ class _Bytes:
 
 
 class _Beats:
-    """By the beats of a process, and the time that a number of bytes may take."""
+    """Follows a request by the beats of its process, and by the time that its bytes may take."""
 
     def __init__(self, size_bytes: int, stall: float) -> None:
         self.beat: float | None = stall / _BEATS
@@ -82,11 +82,11 @@ class _Beats:
 
 
 def progress_of(token: str, size_bytes: int, stall: float) -> Progress:
-    """Follow a request that moves so many bytes, served by the processes with a token; a stall is of so many seconds."""
+    """Follow a request of ``size_bytes`` that the processes with a token serve; it stalls after ``stall`` seconds without progress."""
     moved = io_bytes(token)
     return _Beats(size_bytes, stall) if moved is None else _Bytes(token, moved)
 
 
 def beat_line() -> bytes:
-    """Say how long this process has been at work, but for the thread that says it."""
+    """Return a beat: how long this process has been at work, without the thread that says so."""
     return BEAT + b', "worked": %.6f}\n' % (time.process_time() - time.thread_time())

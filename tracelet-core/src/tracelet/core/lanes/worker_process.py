@@ -88,7 +88,7 @@ class WorkerProcess:
     def exchange(self, data: bytes, limit: float, progress: Progress | None) -> bytes:
         """Send a line, and return the line that answers it.
 
-        Raises :class:`BackendUnavailable` where none comes within ``limit`` seconds and, by ``progress``, nothing gets on.
+        Raises :class:`BackendUnavailable` where none comes within ``limit`` seconds and ``progress`` sees none.
         """
         with self._talk:
             child = self._child

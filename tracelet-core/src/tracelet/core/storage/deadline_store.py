@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class DeadlineStore:
-    """What :class:`~tracelet.core.storage.blob_store.RemoteStore` does, each call on a thread that nobody waits for too long.
+    """What :class:`~tracelet.core.storage.blob_store.RemoteStore` does, each call on a thread of its own, with a limit on how long it is waited for.
 
     Raises as it does, and :class:`~tracelet.BackendUnavailable` where the time is over: ``deadline`` and, for an
     upload, the time for its bytes. A download may take as long as it makes progress.

@@ -140,7 +140,7 @@ class FolderBackend(BlobBackend):
                     yield freed
 
     def _needed(self) -> set[str | None] | None:
-        """The blobs that manifests name, of all experiments; None where one cannot be read."""
+        """Return the blobs that the manifests of all experiments name; None where a manifest cannot be read."""
         needed: set[str | None] | None = set()
         for path in self._root.glob("*/catalogue.json"):
             try:
@@ -160,7 +160,7 @@ class FolderBackend(BlobBackend):
         return needed
 
     def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
-        """Write a blob that is not there, or damaged; verified, and at once."""
+        """Write a blob that is missing or damaged: verified, and all at once."""
         self.write_verified(key, source, sha256)
         same_readers(self._root / key, source)
 
@@ -177,12 +177,12 @@ class FolderBackend(BlobBackend):
             partial.unlink(missing_ok=True)
 
     def _place(self, key: str) -> Path:
-        """Where a key is, or would be; raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
+        """Return where a key is, or would be; raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
         check_way(self._root, (self._root / key).parent)
         return self._root / key
 
     def _made(self, key: str) -> Path:
-        """Where a key is, in a folder that is there."""
+        """Return where a key is, and make its folder."""
         target = self._place(key)
         grown = make_folder(target.parent)
         if _outlives_a_power_cut(key):
@@ -220,13 +220,13 @@ def _outlives_a_power_cut(key: str) -> bool:
 
 
 def _raise_unless_gone(error: OSError) -> None:
-    """What cannot be listed is not empty."""
+    """Raise: a folder that cannot be listed is not an empty one."""
     if not isinstance(error, FileNotFoundError):
         raise error
 
 
 class PendingCatalogue(FolderBackend):
-    """What is not yet on a server, for an offline mode: its versions are marked as pending, for only the server gives any."""
+    """The versions of an offline mode, which no server has yet: they are marked as pending."""
 
     def __init__(self, uri: str, root: Path, experiment: str) -> None:
         """See :class:`FolderBackend`; ``root`` is in the tracelet directory, and no link there."""

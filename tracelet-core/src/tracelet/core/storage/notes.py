@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 
 __all__ = ["Bag", "Notes", "exists", "leading_number"]
 
-#: A longer number is nobody's.
+#: A longer number is not Tracelet's.
 _NUMBER = re.compile(r"v?([0-9]{1,18})")
 
 

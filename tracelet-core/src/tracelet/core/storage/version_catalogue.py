@@ -21,7 +21,7 @@ __all__ = ["VersionCatalogue"]
 
 _SCHEMA = 1
 _CATALOGUE = "catalogue.json"
-#: A longer number is nobody's.
+#: A longer number is not Tracelet's.
 _VERSION_KEY = re.compile(r"v([0-9]{1,18})\.json")
 _BLOCK = 1 << 18
 
