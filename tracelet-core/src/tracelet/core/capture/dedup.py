@@ -1,4 +1,4 @@
-"""What was captured, and so whether something is news: by path and content, whoever saw it, and wherever it went since."""
+"""Whether a snapshot is news: its path and content are compared with what was captured, also after the file moved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ News = Literal["new", "alias", "none"]
 
 
 class CaptureDedup:
-    """What was captured last of each thing."""
+    """The last capture of each thing."""
 
     def __init__(self, last: Mapping[str, Captured]) -> None:
         self._last = dict(last)
@@ -31,7 +31,7 @@ class CaptureDedup:
     def news(
         self, key: str, look: Look | None, said: Detection, inside: str, content: Content
     ) -> tuple[Captured, News]:
-        """Return what to say of something, and whether it is to be captured with that.
+        """Return how to describe something, and whether it is news.
 
         ``said`` is the detection, with its type; ``inside`` is the path in its artifact.
         """
@@ -52,20 +52,20 @@ class CaptureDedup:
         return self._moved(before, found, named=said.name is not None)
 
     def suspects(self, key: str, look: Look | None) -> bool:
-        """Tell, without its content, whether something may be no news."""
+        """Tell whether something may be known already. Its content is not read."""
         if look is None:
             return False
         return look in self._looks or any(str(folder) in self._last for folder in Path(_real(key)).parents)
 
     def _again(self, before: Captured, found: Captured) -> tuple[Captured, News]:
-        """The same thing once more; under one more alias, said in the same words, it is the same version."""
+        """Compare a thing with its own last capture. One more alias makes no new version."""
         if found.aliases <= before.aliases:
             return before, "none"
         said = attrs.evolve(before.detection, aliases=found.detection.aliases)
         return attrs.evolve(before, detection=said, aliases=before.aliases | found.aliases), "alias"
 
     def _moved(self, before: Captured, found: Captured, *, named: bool) -> tuple[Captured, News]:
-        """The same thing at another path: what was known of it is known, and it is news if its name is made of the path."""
+        """Compare a file with its capture at another path. It is news only if its name comes from the path."""
         old, new = before.detection, found.detection
         assert old.type is not None
         if not named:
@@ -77,7 +77,7 @@ class CaptureDedup:
         return attrs.evolve(found, detection=told), "new"
 
     def _in_folder(self, place: str, content: Content) -> bool:
-        """Whether it is a file of a folder that was captured as one thing."""
+        """Tell whether a file is part of a folder that was captured as one thing."""
         (inside, sha256), *others = content or (("", ""),)
         if inside != "." or others:
             return False
@@ -88,7 +88,7 @@ class CaptureDedup:
         return False
 
     def note(self, key: str, look: Look | None, captured: Captured) -> str:
-        """Remember what was captured; return what it is known by."""
+        """Remember a capture; return the key under which it is known."""
         place = _real(key)
         self._last[place] = captured
         if look is not None:
@@ -97,11 +97,11 @@ class CaptureDedup:
 
 
 def _real(key: str) -> str:
-    """A file is known by its real path."""
+    """Return the real path of a file; other keys stay as they are."""
     return os.path.realpath(key) if Path(key).is_absolute() else key
 
 
 def covers(places: Iterable[str], key: str) -> bool:
-    """Tell whether a key is one of these places, or that of a file in one of these folders."""
+    """Tell whether a key is one of these paths, or of a file in one of these folders."""
     own = Path(_real(key))
     return not {str(own), *map(str, own.parents)}.isdisjoint(map(_real, places))

@@ -1,4 +1,4 @@
-"""What the user does not want to be captured, or not so often."""
+"""What the settings leave out of capture: by patterns, and by rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MINUTE = 60.0
 
 
 class CaptureFilters:
-    """The patterns and the rates that the settings give; without them, everything is wanted at once."""
+    """The patterns and the rates of the settings. Without them everything is captured at once."""
 
     def __init__(self, settings: TraceletSettings) -> None:
         self._settings = settings
@@ -26,7 +26,7 @@ class CaptureFilters:
         self._slots: dict[str, float] = {}
 
     def wanted(self, path: Path) -> bool:
-        """Tell whether the patterns let a path be captured: as it is seen from here, or its name alone."""
+        """Tell whether the patterns let a path be captured. They match the relative path or the name."""
         include, exclude = self._settings.capture_include, self._settings.capture_exclude
         if not include and not exclude:
             return True
@@ -43,10 +43,10 @@ class CaptureFilters:
         return bool(self._settings.capture_min_interval or self._settings.capture_max_per_minute)
 
     def due(self, key: str, *, waits: bool = True) -> float | None:
-        """Return when (monotonic) the rates let this path be captured, and count on it; None is never.
+        """Return when (monotonic) the rates let this path be captured, and count it as captured; None means never.
 
-        With ``capture_latest_wins`` that may be later, unless it cannot wait; until then every newer version of the path
-        is captured in place of the one before, and counts no more.
+        With ``capture_latest_wins`` the time may be in the future, if it ``waits``. Until then each newer version of the path
+        takes the place of the one before, and is not counted again.
         """
         now = due = time.monotonic()
         if self._slots.get(key, now) > now:

@@ -46,7 +46,7 @@ Content = tuple[tuple[str, str], ...]
 
 @attrs.frozen(kw_only=True)
 class Head:
-    """Whose captures they are, and where their bytes and they themselves are to go."""
+    """The first line of a journal: whose captures they are, and for which backends."""
 
     owner: ProcessId
     run: RunInfo
@@ -58,7 +58,7 @@ class Head:
 
 @attrs.frozen
 class Kept:
-    """Something that was kept: its snapshot is in a folder of its number."""
+    """A detection whose snapshot is in a folder of its number."""
 
     number: int
     #: Two detections of the same key are of the same thing.
@@ -68,7 +68,7 @@ class Kept:
 
 @attrs.frozen
 class Captured:
-    """What was captured last of one thing."""
+    """The last capture of one thing."""
 
     content: Content
     detection: Detection
@@ -91,7 +91,7 @@ class Leftover:
 
 
 class Journal:
-    """Notes of what one process captures in one run; there is no file before :meth:`open`, and none is needed after the end."""
+    """The notes of one process about one run. The file is made by :meth:`open`, and deleted when all is submitted."""
 
     def __init__(self, path: Path, head: Head) -> None:
         self._path = path
@@ -106,7 +106,7 @@ class Journal:
         return cls(directory / "captured" / physical_name(head.run.experiment) / name, head)
 
     def open(self) -> None:
-        """Begin to take notes: one thread's call, before the first note. Raises ``OSError`` where that cannot be written."""
+        """Make the file, or open it again; one thread does so before the first note. Raises ``OSError`` where it cannot be written."""
         make_folder(self._path.parent)
         new = not self._path.exists()
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -120,7 +120,7 @@ class Journal:
             raise
 
     def kept(self, what: Kept) -> None:
-        """Note what was kept; raises ``OSError`` where that cannot be written."""
+        """Note a snapshot. Raises ``OSError`` where that cannot be written."""
         seen = what.detection
         self._write(
             {
@@ -160,7 +160,7 @@ class Journal:
             _LOG.debug("%s: the end of number %d is not noted: %s", self._path, number, error)
 
     def close(self, *, finished: bool) -> None:
-        """Write no more; the file goes where all that it tells of is ``finished``, and else is anybody's to finish."""
+        """Close the file. Where all is ``finished`` it is deleted; otherwise any process may finish it."""
         if self._file >= 0 and not finished:
             with contextlib.suppress(OSError):  # or it is at the end of this process
                 self._write({"over": True})
@@ -170,7 +170,7 @@ class Journal:
         self._path.with_suffix(".lease").unlink(missing_ok=True)
 
     def let_go(self) -> None:
-        """Write no more, and leave the file to whose it is: all that a forked child may do."""
+        """Close the file and leave it as it is. A forked child may do no more."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
@@ -191,7 +191,7 @@ def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftov
         if "~" not in found.head.folder.name:
             _LOG.warning("%s names a folder that is not its own: what it tells of is not delivered.", path)
             continue
-        # Wherever the directory was when they were captured.
+        # The directory may have moved since.
         own = attrs.evolve(found.head, folder=directory / "staging" / found.head.folder.name)
         found = attrs.evolve(found, head=own)
         if found.over or (found.head.owner.host == current().host and not alive(found.head.owner)):
@@ -199,9 +199,9 @@ def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftov
 
 
 def _read(path: Path) -> Leftover | None:
-    """Read a journal; a line that cannot be read costs itself only.
+    """Read a journal. A line that cannot be read spoils no other.
 
-    None where there is none, none of its own, or that of a later release.
+    Returns None where there is no journal, or none that this release can read.
     """
     try:
         lines = read_own(path).split(b"\n")
@@ -240,7 +240,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 class _Reading:
-    """What the notes of a journal come to, one after the other."""
+    """The state of a journal, read note by note."""
 
     def __init__(self) -> None:
         self.head: Head | None = None
@@ -251,7 +251,7 @@ class _Reading:
         self._ended: dict[int, Kept] = {}
 
     def take(self, note: dict[str, Any]) -> bool:
-        """Take a note in; False for one that says nothing. Raises :class:`NewerFormat` where a later release took the notes."""
+        """Apply a note; return False for one that means nothing. Raises :class:`NewerFormat` for the notes of a later release."""
         try:
             if "owner" in note:
                 check_schema(note, SCHEMA, "this journal of captures")

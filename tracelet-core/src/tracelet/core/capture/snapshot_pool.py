@@ -52,9 +52,9 @@ class SnapshotPool:
         self._submitted = 0
 
     def take_up(self, waiting: Iterable[Kept]) -> Iterator[Item]:
-        """Give what a dead process kept and did not submit."""
+        """Yield the snapshots that a dead process did not submit."""
         self._ready = True
-        # Without it no end is noted, and a later process does once more what changes nothing.
+        # Without the journal no end is noted. A later process submits them once more, which changes nothing.
         with contextlib.suppress(OSError):
             self._journal.open()
         for one in waiting:
@@ -73,11 +73,11 @@ class SnapshotPool:
         return True
 
     def _place(self, number: int) -> Path:
-        """Where a snapshot is at first: making a folder for it would take longer than copying a small file."""
+        """Return the first path of a snapshot. Making a folder for it would take longer than copying a small file."""
         return self.folder / str(number)
 
     def named(self, item: Item) -> Path:
-        """Where it is under its own name, which helps to tell what it is."""
+        """Return the path of a snapshot under the file's own name, which helps to tell the type."""
         assert item.detection.path is not None
         return self.folder / f"{item.number}.d" / item.detection.path.name
 
@@ -120,7 +120,7 @@ class SnapshotPool:
         item.kept = kept
 
     def _prepare(self) -> None:
-        """Before the first snapshot: of two threads that come at once, one does it, and the other one waits."""
+        """Make the folder and open the journal, before the first snapshot. The caller holds the lock."""
         if not self._ready:
             make_folder(self.folder)
             self._journal.open()
@@ -136,14 +136,14 @@ class SnapshotPool:
         shutil.rmtree(self.named(item).parent, ignore_errors=True)
 
     def forget(self, item: Item) -> None:
-        """Delete a snapshot that is not to be submitted."""
+        """Delete a snapshot that is not submitted, and note that in the journal."""
         if item.kept is not None:
             item.kept = None
             self._remove(item)
             self._journal.done(item.number)
             self._weigh(here=-item.size_bytes)
 
-    # -- how much there is
+    # -- bytes that wait
 
     def has_room(self, size_bytes: int, what: object = "what a detector wants to make") -> bool:
         """Tell whether so many bytes more may wait. Where they may not, ``what`` they are of is counted as left out."""
@@ -163,13 +163,13 @@ class SnapshotPool:
         return False
 
     def submitted(self, item: Item) -> None:
-        """Say that a snapshot is in the outbox now."""
+        """Delete a snapshot that is in the outbox by now."""
         item.kept = None
         self._remove(item)
         self._weigh(here=-item.size_bytes)
 
     def weigh(self, size_bytes: int) -> None:
-        """Count bytes that are in the outbox; or, where negative, are no more."""
+        """Count bytes that are in the outbox. A negative number takes them off the count."""
         self._weigh(submitted=size_bytes)
 
     def _weigh(self, here: int = 0, submitted: int = 0) -> None:
@@ -178,7 +178,7 @@ class SnapshotPool:
             self._submitted += submitted
 
     def close(self, *, finished: bool) -> None:
-        """Take no more; where all is ``finished``, nothing is left."""
+        """Close the journal. Where all is ``finished``, delete the folder too."""
         self._journal.close(finished=finished)
         if finished:
             shutil.rmtree(self.folder, ignore_errors=True)

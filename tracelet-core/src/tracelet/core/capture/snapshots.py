@@ -1,4 +1,4 @@
-"""What a detector saw, kept as it was: copies, links, or the detector's own files taken over."""
+"""Snapshots of what a detector saw: copies, links, or files of the detector's own, which are moved."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def artifact_name(artifact_path: str, kind: ArtifactType) -> str:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The files of a folder, or the file itself; what a link points at outside of the folder is not in it."""
+    """Yield the files of a folder, or the file itself. A link out of the folder is left out."""
     if not path.is_dir():
         yield path
         return
@@ -70,7 +70,7 @@ def size_of(path: Path) -> int:
 
 
 def look_of(path: Path) -> Look | None:
-    """Return how a regular file looks; None for a folder, and where there is nothing."""
+    """Return how a regular file looks; None for anything else."""
     try:
         status = path.stat()
     except OSError:
@@ -81,7 +81,7 @@ def look_of(path: Path) -> Look | None:
 
 
 def weight_of(model: Any) -> int:
-    """Return the bytes of a live model's parameters, so far as it can be asked for them; storing it takes about as many."""
+    """Return the bytes of a live model's parameters, or 0 where it has none to show. Its files are about as large."""
     total = 0
     for name in ("parameters", "buffers"):
         give = getattr(model, name, None)
@@ -91,7 +91,7 @@ def weight_of(model: Any) -> int:
 
 
 def delete_taken(detection: Detection, workspace: Path) -> None:
-    """Delete what a detector made itself and gave away, and the folder that it made for that."""
+    """Delete a file or folder that a detector made for capture, and the empty folder around it."""
     made = detection.path
     if made is None or detection.snapshot != "take":
         return
@@ -100,16 +100,16 @@ def delete_taken(detection: Detection, workspace: Path) -> None:
     else:
         made.unlink(missing_ok=True)
     if made.parent != workspace and made.is_relative_to(workspace):
-        with contextlib.suppress(OSError):  # there is more in it
+        with contextlib.suppress(OSError):  # the folder is not empty
             made.parent.rmdir()
 
 
 class Outdated(Exception):
-    """A file is not as its detector found it any more."""
+    """A file has changed since its detector found it complete."""
 
 
 def snapshot(detection: Detection, target: Path) -> None:
-    """Keep what a detection is of, a file or a folder, at ``target``, where nothing is yet.
+    """Make a snapshot of a detection's file or folder at ``target``, which does not exist yet.
 
     Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.system.files.FileChanged` where it changes meanwhile, and
     :class:`Outdated` where it has changed since it was found complete.

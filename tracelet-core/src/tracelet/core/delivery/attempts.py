@@ -22,20 +22,20 @@ __all__ = ["Attempts"]
 
 
 class Attempts:
-    """The lanes to one backend; what goes wrong on its own lane is remembered as a reason to leave it alone."""
+    """The lanes to one backend. A failure on its own lane starts the backoff."""
 
     def __init__(self, lane: Lane, settings: TraceletSettings, elsewhere: Callable[[Parcel], Lane | None]) -> None:
-        """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else."""
+        """``elsewhere`` makes a lane for a delivery that was logged while the user's SDK was set to something else."""
         self.lane = lane
         self.backoff = Backoff()
         self._ended = threading.Event()
-        #: How many succeeded.
+        #: The number of deliveries that succeeded.
         self.delivered = 0
-        #: By delivery that failed: how many had succeeded then.
+        #: By failed delivery: how many had succeeded by then.
         self._failed: dict[str, int] = {}
         self._settings = settings
         self._elsewhere = elsewhere
-        #: The lane of deliveries of another process, and what the SDK said there.
+        #: The lane for deliveries of another process, and the state of the SDK there.
         self._other: tuple[dict[str, Any], Lane] | None = None
 
     def lane_of(self, parcel: Parcel) -> Lane:
@@ -89,18 +89,18 @@ class Attempts:
         return answer
 
     def _is_its_own(self, parcel: Parcel) -> bool:
-        """Whether others were delivered since this one failed last: then the backend is not away."""
+        """Tell whether others were delivered since this one failed last. Then the fault is its own, and the backend is not away."""
         before = self._failed.get(parcel.key, self.delivered)
         self._failed[parcel.key] = self.delivered
         return before < self.delivered
 
     def _waits_for(self, error: TraceletError, until: float) -> bool:
-        """Wait as long as a backend asks to be left alone, if that is over by then (monotonic); say whether it was."""
+        """Wait as long as a backend asks for, if that ends by ``until`` (monotonic); return whether it was waited for."""
         asked = _asks_to_wait(error)
         return 0.0 < asked < until - time.monotonic() and not self._ended.wait(asked)
 
     def kill(self) -> None:
-        """End every lane's processes, from any thread: the request under way fails at once."""
+        """Kill the processes of every lane, from any thread. The request under way fails at once."""
         self._ended.set()
         self.lane.kill()
         other = self._other
@@ -108,7 +108,7 @@ class Attempts:
             other[1].kill()
 
     def close(self, until: float, *, failed: bool) -> None:
-        """End every lane by then (monotonic). Raises what goes wrong with the backend's own."""
+        """Close every lane by ``until`` (monotonic). Raises what the backend's own lane raises."""
         self._close_other(until)
         self.lane.close(max(0.0, until - time.monotonic()), failed=failed)
 
@@ -119,18 +119,18 @@ class Attempts:
                 other[1].close(max(0.0, until - time.monotonic()), failed=False)
 
     def _note_trouble(self, error: TraceletError, began: float, lane: Lane) -> None:
-        """What another process's deliveries meet is their own trouble."""
+        """Start the backoff after a failure on the backend's own lane; other lanes have other addresses."""
         if lane is self.lane:
             self.backoff.note_trouble(error, began)
 
 
 def _of_the_line(error: TraceletError, backend: str) -> TraceletError:
-    """What a backend gives of its own records may have been changed on its way: then the next attempt gets it whole."""
+    """Make damage in an answer an error that may pass: it may have come on the way, and the next answer may be whole."""
     if isinstance(error, (IntegrityError, UnsafePath)) and not isinstance(error, FileChanged):
         return BackendError(f"what {backend} answered cannot be read: {error}", backend=backend)
     return error
 
 
 def _asks_to_wait(error: TraceletError) -> float:
-    """How many seconds a backend asks to be left alone for."""
+    """Return for how many seconds a backend asks to be left alone."""
     return error.retry_after if isinstance(error, BackendError) else 0.0

@@ -10,13 +10,13 @@ from tracelet.exceptions import BackendAuthError, BackendUnavailable, TraceletEr
 
 __all__ = ["Backoff"]
 
-#: A backend that is away may cost the user's program a tenth of its time at most: after an attempt
-#: that failed, this many times its duration passes before the next one.
+#: After a failed attempt, this many times its duration passes before the next one: a backend that is away costs the
+#: user's program a tenth of its time at most.
 _BACKOFF = 10.0
 _LONGEST_BACKOFF = 300.0
-#: As long as a backend may ask to be left alone.
+#: The longest time in seconds that a backend may ask to be left alone.
 _LONGEST_ASKED = 86400.0
-#: Seconds between attempts that nobody waits for.
+#: Seconds until a delivery is tried again that another process was on, and between two looks for what it may deliver.
 _SHORTEST_RETRY = 1.0
 
 
@@ -27,13 +27,13 @@ class Backoff:
         self._retry_at = 0.0
         self._hurried_at = 0.0
         self._trouble: TraceletError | None = None
-        #: By delivery: when it is tried again; and the same in the order of time, with some that are outdated.
+        #: By delivery: when it is tried again. The heap has the same in order of time, with some entries that are outdated.
         self._later: dict[str, float] = {}
         self._times: list[tuple[float, str]] = []
 
     @property
     def reason(self) -> str:
-        """What went wrong last, or empty."""
+        """The last failure, or an empty string."""
         return "" if self._trouble is None else str(self._trouble)
 
     @property
@@ -46,7 +46,7 @@ class Backoff:
         return self._later.get(key, 0.0) > time.monotonic()
 
     def rested(self) -> Iterator[str]:
-        """Yield, once each, the deliveries that were left alone for long enough."""
+        """Yield, once each, the deliveries whose time has come."""
         while self._times and self._times[0][0] <= time.monotonic():
             when, key = heapq.heappop(self._times)
             if self._later.get(key) == when:
@@ -54,14 +54,14 @@ class Backoff:
                 yield key
 
     def hurry(self) -> None:
-        """Try all at once; what attempts from before this find out does not count."""
+        """End every backoff. A failure of an attempt that began before this starts none."""
         self._hurried_at = time.monotonic()
         self._retry_at = 0.0
         self._later.clear()
         self._times.clear()
 
     def check(self, backend: str) -> None:
-        """Raise where the backend failed and is left alone."""
+        """Raise while the backend is left alone."""
         if not self.rests or self._trouble is None:
             return
         left = max(0.0, self._retry_at - time.monotonic())
@@ -70,7 +70,7 @@ class Backoff:
         raise kind(said, backend=backend) from self._trouble
 
     def note_trouble(self, error: TraceletError, began: float) -> None:
-        """Leave the backend alone for a while, after an attempt that began then."""
+        """Leave the backend alone for a while, after a failed attempt that began at ``began`` (monotonic)."""
         if isinstance(error, (BackendUnavailable, BackendAuthError)) and began >= self._hurried_at:
             took = time.monotonic() - began
             self._trouble = error
@@ -78,16 +78,16 @@ class Backoff:
             self._retry_at = time.monotonic() + max(pause, min(error.retry_after, _LONGEST_ASKED))
 
     def note_success(self) -> None:
-        """The backend is there."""
+        """End the backoff of the backend."""
         self._retry_at, self._trouble = 0.0, None
 
     def postpone(self, key: str, attempts: int, began: float) -> None:
-        """Leave a delivery alone for longer after each of its attempts, the last of which began then."""
+        """Leave a delivery alone, for longer after each failed attempt; the last one began at ``began`` (monotonic)."""
         if began >= self._hurried_at:
             self._leave(key, min(_LONGEST_BACKOFF, 2.0 ** min(attempts, 9)))
 
     def postpone_shortly(self, key: str) -> None:
-        """Leave a delivery alone that another process is on."""
+        """Leave a delivery alone for a moment, because another process is on it."""
         self._leave(key, _SHORTEST_RETRY)
 
     def _leave(self, key: str, seconds: float) -> None:
@@ -95,13 +95,13 @@ class Backoff:
         heapq.heappush(self._times, (self._later[key], key))
 
     def forget(self, key: str) -> None:
-        """A delivery is made."""
+        """End the backoff of a delivery."""
         self._later.pop(key, None)
 
     def pause(self, *, watching: bool) -> float | None:
-        """Return the seconds until the next attempt, None where none is to come.
+        """Return the seconds until the next attempt, or None where nothing waits for a time.
 
-        ``watching`` says that something is waited for that another process may make, and tells nobody.
+        While ``watching`` for what another process may deliver the pause is short, because that process tells nobody.
         """
         times = [*(when for when, _ in self._times[:1]), *([self._retry_at] if self._retry_at else [])]
         ahead = [when - time.monotonic() for when in times] + ([_SHORTEST_RETRY] if watching else [])

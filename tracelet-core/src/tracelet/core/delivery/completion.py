@@ -1,4 +1,4 @@
-"""Completing what a kill left in some backends and not in the others."""
+"""Completing a put that a kill left in some backends and not in the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["Completion"]
 
-#: Seconds.
+#: Seconds between two looks at a dead process's lanes.
 _POLL = 0.05
 _LOG = logging.getLogger("tracelet.delivery")
 
@@ -39,7 +39,7 @@ class Completion:
         self._settings = settings
         self._plugins = plugins
         self._outbox = outbox
-        #: By backend: the lane in use, and what it is for. The lanes of a hundred dead processes are not held at once.
+        #: By backend: the lane in use, and what it is for. One lane a backend is open at a time.
         self._lanes: dict[str, tuple[str, Lane]] = {}
 
     def __enter__(self) -> Completion:
@@ -56,7 +56,7 @@ class Completion:
         lane.close(self._settings.stop_timeout, failed=False)
 
     def complete(self, path: Path, put: Put) -> None:
-        """Have the put delivered everywhere, or nowhere where no backend has it: its call had not returned.
+        """Queue the put for the backends that lack it. Where no backend has it, forget it: its call had not returned.
 
         Raises where a backend cannot say what it has, or the bytes do not come back as they were.
         """
@@ -80,7 +80,7 @@ class Completion:
             Lease(path).release()
 
     def _outlive(self, put: Put) -> None:
-        """Wait for a lane of the dead process that is still at its last delivery: what it makes is not to be made twice."""
+        """Wait while a lane of the dead process is still at its last delivery, which must not be made twice."""
         until = time.monotonic() + deadline_for(put.parcel.manifest.size_bytes, self._settings)
         while owned_by(put.owner):
             if time.monotonic() > until:
@@ -90,7 +90,7 @@ class Completion:
             time.sleep(_POLL)
 
     def _stored(self, parcel: Parcel) -> StoredArtifact | None:
-        """Return the version that has what was put, under its own id or as the newest content."""
+        """Return the version with the id of the put, or the newest one if it has its content."""
         manifest, limit = parcel.manifest, self._settings.deadline
         lane = self._lane(parcel)
         stored: StoredArtifact | None = lane.request("find", limit, name=manifest.name, ref=f"put:{manifest.put_id}")
@@ -100,7 +100,7 @@ class Completion:
         return latest if latest is not None and latest.manifest.digest == manifest.digest else None
 
     def _has_newer(self, lacking: Parcel, holder: Parcel, stored: StoredArtifact) -> bool:
-        """Tell whether a backend has got a later version meanwhile: the one that it lacks would come after that, and be the latest."""
+        """Tell whether the backend that lacks the put has got a later version: the put would come after that, as the latest."""
         name, limit = stored.manifest.name, self._settings.deadline
         latest: StoredArtifact | None = self._lane(holder).request("find", limit, name=name, ref="latest")
         if latest is None or latest.number <= stored.number:
@@ -127,7 +127,7 @@ class Completion:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _fetched(self, parcel: Parcel, stored: StoredArtifact, folder: Path) -> SealedArtifact:
-        """Bring the bytes back from a backend that has them, verified."""
+        """Fetch the bytes from a backend that has them, and verify them."""
         files = parcel.manifest.payload
         folder.mkdir(parents=True, exist_ok=True)
         if files:

@@ -1,4 +1,4 @@
-"""A courier makes the deliveries to one backend."""
+"""The thread that makes the deliveries to one backend: those that callers wait for first, then those of the outbox."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Task:
         self.parked = False
 
     def park(self) -> None:
-        """Say that it is in the outbox, whatever becomes of it."""
+        """Note that the delivery is in the outbox, whatever the attempt comes to."""
         self.parked = True
         self._is_safe()
 
@@ -73,7 +73,7 @@ class Courier:
         elsewhere: Callable[[Parcel], Lane | None] = lambda parcel: None,
         check_address: Callable[[dict[str, Any]], None] = lambda sdk: None,
     ) -> None:
-        """``elsewhere`` makes a lane for a delivery that was logged where the user's SDK said something else.
+        """``elsewhere`` makes a lane for a delivery that was logged while the user's SDK was set to something else.
 
         ``check_address`` raises :class:`~tracelet.BackendUnavailable` where that is no address of the user's.
         """
@@ -93,7 +93,7 @@ class Courier:
         self._open_first = False
 
     def start(self) -> None:
-        """Bring the lane up, and make what waits in the outbox, without keeping the caller waiting."""
+        """Open the lane and make the deliveries of the outbox, in the background."""
         with self._wake:
             self._open_first = True
             self._lineage.recall()
@@ -124,7 +124,7 @@ class Courier:
             try:
                 self._backoff.check(self.backend)
             except TraceletError as error:
-                # It may rest for long: whoever waits is told now.
+                # The backend may be left alone for long, so the caller gets the reason now.
                 self.backlog.pending.add(parcel.key)
                 outcome = Future()
                 outcome.set_result(Outcome(error=error, queued=True))
@@ -134,27 +134,27 @@ class Courier:
         return outcome
 
     def hurry(self) -> None:
-        """Try at once what waits for a better time; an attempt that is under way does not count."""
+        """Try at once what waits for a later attempt. An attempt that is under way is not repeated."""
         with self._wake:
             self.backlog.hurry()
             self._lineage.recall()
             self._run()
 
     def look_again(self) -> None:
-        """Find what has come into the outbox without this courier's knowledge."""
+        """List the outbox again: other threads or processes have put something into it."""
         with self._wake:
             self.backlog.pending.doubt()
             self._run()
 
     def idle(self) -> bool:
-        """Whether nothing is under way and everything that waits has been tried."""
+        """Return whether nothing is under way, and everything that waits has been tried."""
         with self._wake:
             if self._tasks or self._lineage.due or self._busy:
                 return False
             return not (self.backlog.pending.outdated or self.backlog.waiters.lost or self.backlog.due)
 
     def state(self) -> dict[str, Any]:
-        """Return what there is to know: state, reason, what waits, how many were delivered."""
+        """Return the state, its reason, and how many deliveries wait and were made."""
         return {
             "state": self.lane.state.value,
             "reason": self.lane.reason or self._backoff.reason,
@@ -163,13 +163,13 @@ class Courier:
         }
 
     def note_input(self, use: Use) -> None:
-        """Tell the backend, when its turn comes, that a run uses a version that it may hold."""
+        """Queue a note to the backend that a run uses a version, which the backend may hold."""
         with self._wake:
             self._lineage.add(use)
             self._run()
 
     def close(self, until: float, *, failed: bool) -> None:
-        """End the thread and the lane by then (monotonic); what is in hand is left to the outbox."""
+        """End the thread and the lane by ``until`` (monotonic). A delivery under way is put into the outbox."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()
@@ -178,7 +178,7 @@ class Courier:
             if not (idle and self.lane.state is LaneState.OPENING):
                 thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
-                # The end of the lane's process is the end of its request: the thread puts away what it had.
+                # A killed process ends its request; then the thread puts the delivery into the outbox.
                 self._attempts.kill()
                 thread.join(5.0)
         self.backlog.waiters.abandon()
@@ -188,7 +188,7 @@ class Courier:
             _LOG.warning("%s did not end its run as it should: %s", self.backend, error)
 
     def _run(self) -> None:
-        """Wake the thread, or make it. The caller holds the condition."""
+        """Wake the thread, or start it. The caller holds the condition."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=f"tracelet-{self.backend}", daemon=True)
             self._thread.start()
@@ -204,7 +204,7 @@ class Courier:
                 time.sleep(_PAUSE)
 
     def _work_once(self) -> bool:
-        """Wait for something to do, and do it; say whether there may be more."""
+        """Wait for something to do, and do it; return False at the end."""
         with self._wake:
             self._busy = False
             self._wake.notify_all()
@@ -251,7 +251,7 @@ class Courier:
         try:
             self._backoff.check(self.backend)
             self._attempts.open(self.lane)
-            # What was queued before under this name is older: it goes first, or this one waits behind it.
+            # Older deliveries of this name go first; where one has to wait, this one waits behind it.
             failed = self.backlog.make_older(task.parcel)
             delivered = self._attempts.deliver(task.sealed, task.parcel, self.lane, again=False)
             if failed is not None:
@@ -278,7 +278,7 @@ class Courier:
         return Outcome(error=error, queued=True)
 
     def _park(self, task: Task) -> Outcome:
-        """The caller waits no longer: keep its delivery, and go on with it behind its back."""
+        """Put a delivery into the outbox, because its caller waits no longer; go on with it in the background."""
         with task.lock:
             if task.outcome.done():
                 return task.outcome.result()
@@ -298,14 +298,14 @@ class Courier:
 
 
 def _of_what_is_kept(outcome: Outcome, backend: str) -> Outcome:
-    """What became of an attempt with the caller's own files says nothing of the copies that the outbox has meanwhile."""
+    """Make a final error one that may pass: it is about the caller's files, and the outbox has copies of them by now."""
     if outcome.error is None or not is_final(outcome.error):
         return outcome
     return attrs.evolve(outcome, error=BackendUnavailable(str(outcome.error), backend=backend), queued=True)
 
 
 def close_all(couriers: Iterable[Courier], until: float, *, failed: bool) -> None:
-    """End several couriers at the same time, by then (monotonic)."""
+    """End several couriers at the same time, by ``until`` (monotonic)."""
     all_at_once(
         {
             courier.backend: lambda courier=courier: courier.close(until, failed=failed)  # type: ignore[misc]

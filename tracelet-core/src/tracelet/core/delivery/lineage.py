@@ -1,4 +1,4 @@
-"""Telling one backend what runs use, so that its own lineage has it."""
+"""Noting in the lineage of one backend which versions runs use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOG = logging.getLogger("tracelet.delivery")
 
 
 class Lineage:
-    """What one backend is to note of one experiment; what it does not take is kept, and tried again."""
+    """The uses of one experiment that one backend is to note. A use that it does not take is kept, and tried again."""
 
     def __init__(self, backend: str, experiment: str, attempts: Attempts, outbox: Outbox) -> None:
         self._backend = backend
@@ -33,7 +33,7 @@ class Lineage:
         self._told: set[str] = set()
 
     def add(self, use: Use) -> None:
-        """Note a use when its turn comes; until then it is on the disk."""
+        """Queue a use. It is on the disk until it is noted."""
         try:
             self._uses.add(use)
         except OSError as error:
@@ -41,7 +41,7 @@ class Lineage:
         self._waiting.append(use)
 
     def recall(self) -> None:
-        """Take up again what was not noted, whichever run it was."""
+        """Queue again the uses that are not noted, of any run."""
         with self._lock:
             kept = self._uses.waiting(self._experiment, self._backend)
             waiting = {use.key: use for use in (*self._waiting, *kept) if use != self._in_hand}
@@ -53,7 +53,7 @@ class Lineage:
         return bool(self._waiting) and not self._attempts.backoff.rests
 
     def note_next(self) -> TraceletError | None:
-        """Note the first that is due; return why it is left, if it is."""
+        """Note the first use that is due; return the error where it is left."""
         with self._lock:
             self._in_hand = use = self._waiting.popleft()
         try:
@@ -71,7 +71,7 @@ class Lineage:
         return None
 
     def _note(self, use: Use) -> bool:
-        """Say whether that is done with: what waits for the backend is noted once it is there."""
+        """Note a use; return False where its version waits in the outbox, for then it is noted later."""
         stored = self._attempts.ask("find", name=use.name, ref=use.ref)
         if stored is not None and stored.manifest.digest == use.digest:
             self._attempts.ask("record_input", stored=stored, run=use.run)

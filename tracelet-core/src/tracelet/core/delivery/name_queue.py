@@ -1,4 +1,4 @@
-"""What waits, in memory: of each name the oldest comes first, and holds up the others of its name where it has to wait."""
+"""The order of deliveries in memory: of each name the oldest goes first, and where it has to wait, the others wait too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["NameQueue"]
 
 
 class NameQueue:
-    """Keys of deliveries, which sort by age. Nothing about one of them depends on how many there are."""
+    """The keys of deliveries, which sort by age. A call about one key finds it by bisection, however many there are."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
@@ -68,17 +68,17 @@ class NameQueue:
         _take(self._free, key)
 
     def release(self, keys: Iterable[str]) -> None:
-        """Hold these up no more."""
+        """Let these be tried again."""
         for key in keys:
             if self._held.pop(key, None) is not None and self.oldest(_name(key)) == key:
                 insort(self._free, key)
 
     def release_all(self) -> None:
-        """Hold nothing up any more."""
+        """Let everything be tried again."""
         self.release(list(self._held))
 
     def become(self, keys: Iterable[str]) -> None:
-        """Let these wait, and no others; what is held up stays so."""
+        """Replace the keys by these. Those that are held up stay so."""
         held, self._held, self._names, self._free = self._held, {}, {}, []
         for key in sorted(keys):
             self._names.setdefault(_name(key), []).append(key)
@@ -87,7 +87,7 @@ class NameQueue:
         self._free = sorted(one[0] for one in self._names.values() if one[0] not in self._held)
 
     def _step(self, before: str | None, after: str | None) -> None:
-        """Another one is the oldest of its name."""
+        """Note that another key is the oldest of its name."""
         if before != after:
             if before is not None:
                 _take(self._free, before)

@@ -1,4 +1,4 @@
-"""What becomes of a delivery."""
+"""The outcome of a delivery, and which errors are final."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def is_final(error: TraceletError) -> bool:
 
 @attrs.frozen
 class Outcome:
-    """What became of one artifact at one backend: it has it, or why not, and whether it is queued."""
+    """What an attempt came to: the stored version, or the error, and whether the delivery is queued."""
 
     delivered: Delivered | None = None
     error: TraceletError | None = None
     queued: bool = False
-    #: Whether the log tells of it otherwise, once for many.
+    #: Whether one warning for many tells of it.
     told: bool = False
 
 
 def unwritable(error: OSError) -> TraceletError:
-    """Return what to say where the tracelet directory takes nothing any more."""
+    """Return the error for a tracelet directory that cannot be written."""
     return BackendError(f"the tracelet directory cannot be written: {error}. Free space, or set TRACELET_DIR.")
 
 
 def run_ended(backend: str = "") -> TraceletError:
-    """Return what to say of a delivery that the end of its run has left in the outbox."""
+    """Return the error for a delivery that is in the outbox when its run ends."""
     return BackendUnavailable(
         "the run ended before it was delivered: a later run or `tracelet sync` does that.", backend=backend
     )

@@ -1,4 +1,4 @@
-"""Puts to several backends at once: each is noted until all have answered, for a kill in the middle leaves it in some.
+"""Notes of puts into several backends. A note is kept until all have answered, for a kill leaves the put in some of them.
 
 puts/<experiment>/<order>~<put-id>~<name>.json    what is put, and where
 puts/<experiment>/<…>.lease                       who completes it in place of a dead process
@@ -35,30 +35,30 @@ class Put:
     """One artifact on its way to several backends."""
 
     owner: ProcessId
-    #: To the first of them.
+    #: The delivery to the first of them.
     parcel: Parcel
-    #: By backend: what the user's own SDK said.
+    #: By backend: the state of the user's own SDK.
     targets: dict[str, dict[str, Any]]
 
     @property
     def parcels(self) -> list[Parcel]:
-        """One delivery a backend."""
+        """The deliveries, one for each backend."""
         return [attrs.evolve(self.parcel, backend=name, sdk=sdk) for name, sdk in self.targets.items()]
 
 
 def note_put(directory: Path, parcels: Mapping[str, Parcel]) -> Path:
-    """Note a put before its first delivery; the note is to be deleted when each of them was made, or is in the outbox."""
+    """Note a put before its first delivery. The caller deletes the note when each delivery is made, or in the outbox."""
     first = next(iter(parcels.values()))
     targets = {name: without_secrets(parcel.sdk) for name, parcel in parcels.items()}
     put = Put(current(), attrs.evolve(first, sdk={}), targets)
     path = directory / "puts" / physical_name(first.run.experiment) / f"{first.key}.json"
-    # A power cut that takes the note away takes a put with it that had not returned.
+    # After a power cut the note may be missing. Then the call of the put had not returned.
     atomic_write(path, json.dumps({"schema": SCHEMA, **converter().unstructure(put)}).encode(), durable=False)
     return path
 
 
 def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
-    """Yield the puts of dead processes of this machine, oldest first, but for those of a later release."""
+    """Yield the puts of dead processes of this machine, oldest first. Notes of a later release are left out."""
     for path in sorted((directory / "puts").glob("*/*.json"), key=lambda path: path.name):
         try:
             plain = json.loads(read_own(path))

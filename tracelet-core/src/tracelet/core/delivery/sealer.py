@@ -1,4 +1,4 @@
-"""Finishing drafts behind the caller's back."""
+"""The thread that finishes drafts in the background."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Sealer"]
 
 _LOG = logging.getLogger("tracelet.delivery")
 
-#: By their folder: who still has a draft in hand that is closed already.
+#: By folder of drafts: a sealer that is closed, and still has a draft in hand.
 _CLOSED: weakref.WeakValueDictionary[Path, Sealer] = weakref.WeakValueDictionary()
 
 
@@ -28,7 +28,7 @@ class Sealer:
         self._finish = finish
         self._wake = threading.Condition()
         self._drafts: deque[Path] = deque()
-        #: By artifact's name: how many it is still to finish, the one in hand included.
+        #: By name of artifact: how many drafts are to be finished, with the one in hand.
         self._names: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
         self._in_hand: Path | None = None
@@ -45,7 +45,7 @@ class Sealer:
             self._wake.notify_all()
 
     def close(self) -> None:
-        """Begin nothing more. The one in hand is finished all the same."""
+        """Start no more drafts. The one in hand is finished."""
         with self._wake:
             self._closing = True
             self._drafts.clear()
@@ -55,7 +55,7 @@ class Sealer:
             self._wake.notify_all()
 
     def settle(self, until: float, name: str | None = None) -> bool:
-        """Wait until no draft, or none of a name, is under way, or until then (monotonic); say which."""
+        """Wait until no draft, or none of a name, is left; return False where ``until`` (monotonic) comes first."""
         with self._wake:
             return self._wake.wait_for(lambda: not self._waiting(name), max(0.0, until - time.monotonic()))
 
@@ -63,7 +63,7 @@ class Sealer:
         return len(self._drafts) + (self._in_hand is not None) if name is None else self._names[name]
 
     def _follow(self, before: Sealer | None) -> None:
-        """Wait for what another one, which is closed, still has in hand: that is older."""
+        """Wait for the draft that a closed sealer still has in hand: it is older."""
         if before is not None and before is not self and before._thread is not None:
             before._thread.join()
 

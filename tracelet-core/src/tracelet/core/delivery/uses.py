@@ -1,4 +1,4 @@
-"""What runs used and backends are still to note in their own lineage: one small file a use and backend, kept until it is noted."""
+"""Uses of versions by runs that backends have not noted in their own lineage yet: a small file for each use and backend."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @attrs.frozen
 class Use:
-    """A run uses a version, and a backend that may hold it is to note that."""
+    """The use of a version by a run, for a backend that may hold that version."""
 
     backend: str
     run: RunInfo
@@ -40,12 +40,12 @@ class Use:
 
     @property
     def key(self) -> str:
-        """The same for the same use."""
+        """The name of its file: equal uses have the same."""
         return hashlib.sha256(f"{self.run.id} {self.name} {self.ref} {self.digest}".encode()).hexdigest()
 
 
 class Uses:
-    """The uses that are not noted, of a tracelet directory: ``uses/<experiment>/<backend>/<key>.json``."""
+    """The uses of a tracelet directory that are not noted: ``uses/<experiment>/<backend>/<key>.json``."""
 
     def __init__(self, directory: Path) -> None:
         self._root = directory / "uses"
@@ -64,22 +64,22 @@ class Uses:
         atomic_write(file, json.dumps(plain).encode())
 
     def noted(self, use: Use) -> None:
-        """Forget a use that is noted, or never will be."""
+        """Delete a use that is noted, or never will be."""
         self._file(use).unlink(missing_ok=True)
 
     def waiting(self, experiment: str, backend: str) -> list[Use]:
-        """Return what a backend is to note of an experiment."""
+        """Return the uses of an experiment that a backend has not noted."""
         return list(self._read(self._root.glob(f"{physical_name(experiment)}/{backend}/*.json")))
 
     def everything(self) -> list[Use]:
-        """Return what is not noted, of all experiments and backends."""
+        """Return the uses of all experiments that are not noted."""
         return list(self._read(self._root.glob("*/*/*.json")))
 
     def _file(self, use: Use) -> Path:
         return self._root / physical_name(use.run.experiment) / use.backend / f"{use.key}.json"
 
     def _read(self, files: Iterator[Path]) -> Iterator[Use]:
-        """What is none, or lies where it does not belong, is passed over: the directory may have come from elsewhere."""
+        """Yield the uses in these files. A file that is no use, or is in the wrong place, is left out: it may be planted."""
         for file in sorted(files):
             try:
                 use = _use(json.loads(read_own(file)[:_LONGEST]), file.parent.name)

@@ -1,4 +1,4 @@
-"""A run's capture, and those of dead processes."""
+"""The capture of a run, and the captures that dead processes did not submit."""
 
 from __future__ import annotations
 
@@ -23,57 +23,57 @@ if TYPE_CHECKING:
 __all__ = ["CaptureRecovery"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
-#: Seconds for submitting what is not submitted, however late it is.
+#: Seconds for submitting the rest, however late it is.
 _SHORTEST = 0.5
-#: Seconds that nothing takes.
+#: Seconds: longer than anything takes.
 _LONG = 1e7
 #: Takes an artifact, its labels and its put-id; and, by name, the ``run`` and whether to ``take`` its files.
 Submit = Callable[..., "Future[LogResults]"]
 
 
 class CaptureRecovery:
-    """What is captured in a run, and what dead processes captured and did not submit."""
+    """Runs the capture of a run, and continues those of dead processes."""
 
     def __init__(self, context: ExperimentContext, submit: Submit) -> None:
         self._context = context
         self._submit = submit
-        #: The run's own.
+        #: The capture of the run; None where nothing is captured.
         self.own: Capture | None = None
-        #: What goes on with the captures of dead processes.
+        #: The captures of dead processes that this one continues.
         self._resumed: list[Capture] = []
 
     def prepare(self, run: RunInfo) -> None:
-        """Make the run's own capture, where anything is to be captured. Raises :class:`~tracelet.ConfigError`."""
+        """Make the capture of the run, if a setting turns a detector on. Raises :class:`~tracelet.ConfigError`."""
         if self._context.settings.watch_filesystem and not self._context.settings.artifact_watch_dirs:
             _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
         specs = [spec for spec in self._context.plugins().detectors if getattr(self._context.settings, spec.switch)]
         self.own = self._made(specs, run, self._submit) if specs else None
 
     def start(self) -> None:
-        """Go on with the captures of dead processes, and start the run's own. Raises :class:`~tracelet.ConfigError`."""
+        """Continue the captures of dead processes, and start that of the run. Raises :class:`~tracelet.ConfigError`."""
         self._resumed = [self._resume(left, self._submit) for left in self._left()]
         if self.own is not None:
             self.own.start()
 
     def hand_over(self, left: Leftover, submit: Submit) -> None:
-        """Submit everything that a dead process captured, for as long as it takes, unless somebody else does."""
+        """Submit all that a dead process captured, however long it takes, unless another process does."""
         if Lease(left.path).take():
             until = time.monotonic() + _LONG
             self._resume(left, submit).stop(until, until)
 
     def settle_left(self, until: float) -> None:
-        """Submit what dead processes captured, which is older than what is logged now, or until then (monotonic)."""
+        """Submit what dead processes captured, until ``until`` (monotonic) at most. It is older than what is logged now."""
         for capture in self._resumed:
             capture.settle(until)
 
     def settle(self, until: float) -> None:
-        """Submit what is captured by now, or until then (monotonic)."""
+        """Submit what is captured by now, until ``until`` (monotonic) at most."""
         for capture in self._all():
             capture.settle(until)
 
     def stop(self, seconds: float, last: float) -> None:
-        """Stop the detectors, and submit what they saw, for so many seconds each, and until ``last`` (monotonic) in all."""
-        # However late it is, there is a moment for what is quick: one for all, for there may be many.
+        """Stop the detectors, and submit what they saw: for ``seconds`` each, and until ``last`` (monotonic) in all."""
+        # However late it is, all captures together have a moment for what is quick.
         last = max(last, time.monotonic() + _SHORTEST)
         for capture in self._all():
             capture.stop(min(time.monotonic() + seconds, last), last, 0.0)
@@ -81,18 +81,18 @@ class CaptureRecovery:
 
     @property
     def waiting(self) -> int:
-        """How many captures are not submitted."""
+        """The number of captures that are not submitted."""
         return sum(capture.waiting for capture in self._all())
 
     def stats(self) -> dict[str, Any] | None:
-        """Return what there is to know of the run's own, or None where nothing is captured."""
+        """Return the counts of the run's capture, or None where nothing is captured."""
         return self.own.stats() if self.own is not None else None
 
     def _all(self) -> list[Capture]:
         return self._resumed if self.own is None else [self.own, *self._resumed]
 
     def _left(self) -> Iterator[Leftover]:
-        """The captures of dead processes, which are this one's to finish from now on."""
+        """Yield the captures of dead processes; a lease says that this process finishes them."""
         return (
             left for left in leftovers(self._context.directory, self._context.experiment) if Lease(left.path).take()
         )
@@ -105,7 +105,7 @@ class CaptureRecovery:
     def _made(
         self, specs: Iterable[DetectorSpec], run: RunInfo, submit: Submit, left: Leftover | None = None
     ) -> Capture:
-        # Most programs capture nothing, and need not pay for it.
+        # Most programs capture nothing, and are spared this import.
         from tracelet.core.capture.pipeline import Capture
 
         own = partial(submit, run=run, take=True)

@@ -16,7 +16,7 @@ __all__ = ["ExperimentContext"]
 
 @attrs.frozen(eq=False)
 class ExperimentContext:
-    """An experiment, how it is set up, and where it keeps what is its own."""
+    """The name of an experiment, its settings, its directory and its outbox."""
 
     experiment: str
     settings: TraceletSettings

@@ -1,4 +1,4 @@
-"""What became of artifacts: counted, told, and given as results."""
+"""From the outcomes of deliveries to results, counts and warnings."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _LOG = logging.getLogger("tracelet.artifacts")
 
 
 class ResultReport:
-    """What became of one experiment's artifacts in this process."""
+    """The results of one experiment in this process."""
 
     def __init__(self, context: ExperimentContext, resources: ExperimentResources) -> None:
         self.counts = {"logged": 0, "unchanged": 0, "queued": 0, "failed": 0, "submitted": 0}
         self._context = context
         self._resources = resources
         self._told = False
-        #: By backend: what was said last of why it does not take what it is to get.
+        #: By backend: the last reason that a warning gave for a queued delivery.
         self._said: dict[str, str] = {}
 
     def results(self, outcomes: Mapping[str, Outcome], *, raised: bool = False) -> LogResults:
-        """Count outcomes, warn of those that are not as they should be, and return them as the user gets them.
+        """Count outcomes, warn of failures, and return the results that the user gets.
 
-        What all backends refuse, and is ``raised`` where the caller cannot miss it, needs no warning.
+        Misuse gets no warning where the caller raises it (``raised``).
         """
         results = LogResults()
         for name, outcome in outcomes.items():
@@ -56,9 +56,9 @@ class ResultReport:
         return results
 
     def _tell_queued(self, name: str, outcome: Outcome) -> None:
-        """Warn of a delivery that waits; of many that wait for the same reason once, until one is made."""
+        """Warn of a delivery that waits. Of many with the same reason the first is told, until one is made."""
         assert outcome.error is not None
-        # While a backend is left alone each error says for how long, and what it comes from stays the same.
+        # While a backend is left alone, each error says for how long. The cause stays the same.
         cause = outcome.error.__cause__
         reason = sentence(cause if isinstance(cause, TraceletError) else outcome.error)
         again = outcome.told or self._said.get(name) == reason
@@ -79,7 +79,7 @@ class ResultReport:
         )
 
     def tell_unportable(self, stored: Collection[Any]) -> None:
-        """Warn, once, where the bytes of these entries are on this machine alone."""
+        """Warn once that the bytes of such entries are on this machine alone."""
         store = self._resources.store if stored and not self._told else None
         if store is not None and not store.portable:
             self._told = True
@@ -91,7 +91,7 @@ class ResultReport:
             )
 
     def tell_end(self, refused: int, left: int) -> None:
-        """Warn, at the end of a run, of its deliveries that were refused, and of those that wait."""
+        """Warn, at the end of a run, of refused deliveries and of those that wait."""
         if refused:
             many_of_them = many(refused, "delivery", "deliveries")
             _LOG.warning("backends refused %s of this run: `tracelet doctor` says which, and why.", many_of_them)

@@ -1,4 +1,4 @@
-"""An experiment's backends: what is configured, and what of it belongs to one process."""
+"""The backends of an experiment: their specs and settings, and the couriers and lanes of each process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["ExperimentResources", "ProcessResources"]
 
 @attrs.frozen
 class ProcessResources:
-    """What belongs to one process: threads and lanes do not survive a fork."""
+    """The resources of one process. Threads and lanes do not survive a fork."""
 
     #: By backend: what the user's own SDK said when the run began.
     sdk: dict[str, dict[str, Any]]
@@ -43,7 +43,7 @@ class ExperimentResources:
     """The backends of one experiment, its store, and the lanes to them."""
 
     def __init__(self, context: ExperimentContext, finish: Callable[[Path, Mapping[str, Courier]], None]) -> None:
-        """``finish`` finishes a draft, and hands it to couriers. Raises :class:`~tracelet.ConfigError` for what cannot be configured so."""
+        """``finish`` finishes a draft or an interrupted put. Raises :class:`~tracelet.ConfigError` for settings that cannot be used."""
         self._context = context
         self._finish = finish
         self.specs = self._configured()
@@ -62,7 +62,7 @@ class ExperimentResources:
         return {name: self._context.plugins().backends.get(name) for name in self._context.settings.backend}
 
     def _load_settings(self) -> dict[str, Any]:
-        """Read every plugin's variables, and report all that are bad together."""
+        """Read the variables of every plugin. One error names all bad ones."""
         found: dict[str, Any] = {}
         bad: list[str] = []
         for name, spec in self.specs.items():
@@ -76,22 +76,22 @@ class ExperimentResources:
 
     @property
     def of_process(self) -> ProcessResources:
-        """What belongs to the process that asks."""
-        # Of two threads that make them at once the first wins: nothing is open yet in what the other one made.
+        """The resources of this process, made when first asked for."""
+        # Of two threads that make them at once the first wins. Nothing is open yet in what the second one made.
         return self.existing or self._by_process.setdefault(current(), self._make())
 
     @property
     def existing(self) -> ProcessResources | None:
-        """What belongs to the process that asks, if there is any yet."""
+        """The resources of this process, or None where there are none yet."""
         return self._by_process.get(current())
 
     @property
     def outdated(self) -> bool:
-        """Whether the user's own SDKs say something else by now."""
+        """Whether the user has set an SDK to something else since the resources were made."""
         return self.existing is not None and self.existing.sdk != self._sdk()
 
     def detach(self) -> ProcessResources | None:
-        """Return what belongs to the process that asks, to be closed: the next look makes it anew."""
+        """Return the resources of this process for closing. New ones are made when next asked for."""
         return self._by_process.pop(current(), None)
 
     def _sdk(self) -> dict[str, dict[str, Any]]:
@@ -104,7 +104,7 @@ class ExperimentResources:
 
     @property
     def store(self) -> Store:
-        """Where large files' bytes go."""
+        """The store for the bytes of large files."""
         if self._store is None:
             found = open_store(self._context.settings.store, self._context.directory)
             self._store = DeadlineStore(found, self._context.settings) if isinstance(found, RemoteStore) else found
