@@ -7,6 +7,7 @@ import inspect
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -81,7 +82,10 @@ def test_what_damaged_media_raise_is_caught(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in plugin.__all__ if ">>>" in (getattr(plugin, name).__doc__ or "")])
-def test_the_example_in_a_docstring_prints_what_it_says(name: str) -> None:
+def test_the_example_in_a_docstring_prints_what_it_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     helper = getattr(plugin, name)
     examples = doctest.DocTestFinder(recurse=False).find(helper, name, module=inspect.getmodule(helper))
     runner = doctest.DocTestRunner(optionflags=AS_PRINTED)

@@ -81,7 +81,7 @@ class Detector(Protocol):
         ...     def start(self, emit):
         ...         self.emit = emit
         ...     def stop(self):
-        ...         if self.emit is not None and self.path.exists():
+        ...         if self.emit is not None:
         ...             self.emit(Detection(path=self.path, name="report"))
         ...         self.emit = None
         >>> seen = []
