@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,6 +49,16 @@ def test_of_two_that_take_a_label_for_the_same_content_one_stores_it(backend: Lo
     assert [stored.version for stored in backend.list(name="thing", type=None)] == ["1.0"]
     with pytest.raises(VersionConflict, match="is v0, which has other content"):
         backend.put(seal("other"), RELEASE)
+
+
+def test_a_label_of_which_a_later_release_says_more_still_belongs_to_its_content(
+    backend: LocalBackend, seal: Seal
+) -> None:
+    first = backend.put(seal(), RELEASE)
+    with backend.read("trials/labels/thing/1.0") as stream:
+        noted = stream.read()
+    backend.write("trials/labels/thing/1.0", BytesIO(noted + b" by:ada"))
+    assert backend.put(seal(), RELEASE) == first
 
 
 def test_a_label_whose_writer_was_interrupted_goes_to_who_brings_the_same_content(

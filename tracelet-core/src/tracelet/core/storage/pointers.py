@@ -40,9 +40,10 @@ class Pointers:
 
     def _label_owner(self, place: str) -> tuple[int, str]:
         for _ in range(20):
-            text, _, digest = self._notes.read(place).partition(" ")
-            if digest and (number := leading_number(text)) is not None:
-                return number, digest
+            # A later release may say more behind these two.
+            number, digest, *_ = (*self._notes.read(place).split(" "), "")
+            if digest and (owner := leading_number(number)) is not None:
+                return owner, digest
             time.sleep(0.05)  # its writer made it and has not filled it yet
         raise BackendError(
             f"{self._notes.key(place)} in {self._uri} is empty: its writer was interrupted. Use another label."
