@@ -779,6 +779,9 @@ def test_a_manifest_has_a_bounded_length_written_and_read() -> None:
         ArtifactError, match=r"the manifest of 'net' has .* put files into an archive, or large metadata"
     ):
         manifest(metadata={"text": "x" * (MOST_BYTES // 2)}).to_json()
+    with pytest.raises(ArtifactError, match="67,108,864 are the most"):
+        # Each character is three bytes, and it is bytes that are counted where it is read.
+        manifest(metadata={"text": "字" * (MOST_BYTES // 6)}).to_json()
     with pytest.raises(IntegrityError, match="134,217,728 are the most that are read"):
         Manifest.from_json(b" " * (MOST_BYTES + 1))
 

@@ -65,6 +65,8 @@ class Manifest:
     extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        # One in a delivery needs no schema, and may have it: it says as much there as elsewhere.
+        check_schema(self.extra, _SCHEMA, "a manifest")
         check_count(sum(map(len, (self.files, self.objects, self._of_models, self.references))))
         made = {file.artifact_path: file for file in (*self._of_objects, *self._of_models)}
         own = [file.artifact_path for file in (*self.files, *self._of_objects, *self._of_models)]
@@ -135,16 +137,18 @@ class Manifest:
         Raises :class:`ArtifactError` where it would be too long.
         """
         text = dumps(self.to_dict(), indent=1)
-        if len(text) > MOST_BYTES // 2:
+        size = len(text.encode())
+        if size > MOST_BYTES // 2:
             raise ArtifactError(
-                f"the manifest of {self.name!r} has {len(text):,} characters, and {MOST_BYTES // 2:,} are the most: put "
+                f"the manifest of {self.name!r} has {size:,} bytes, and {MOST_BYTES // 2:,} are the most: put "
                 "files into an archive, or large metadata into a file."
             )
         return text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as plain data that JSON can hold, with its digest and schema."""
-        return {"schema": _SCHEMA, "digest": self.digest, **converter().unstructure(self)}
+        # Last: a delivery whose manifest said what it has here would be stored with that, and nobody could read it.
+        return {**converter().unstructure(self), "schema": _SCHEMA, "digest": self.digest}
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
