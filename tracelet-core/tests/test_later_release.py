@@ -118,7 +118,7 @@ def test_what_waits_of_a_later_release_waits_on_and_says_to_upgrade(
     told = run_json("sync", code=1)
     assert [one["reason"] for one in told["left"] if str(path) in one["reason"] and "upgrade" in one["reason"]]
     assert {one["name"] for one in told["delivered"]} >= {"second"}
-    (check,) = [one for one in run_json("doctor", code=1)["checks"] if one["subject"] == "damaged"]
+    (check,) = [one for one in run_json("doctor", code=1)["checks"] if one["subject"] == "newer"]
     assert UPGRADE in check["detail"]
     assert "upgrade tracelet" in check["advice"]
     assert "delete" not in check["advice"]
@@ -140,6 +140,69 @@ def test_gc_keeps_what_a_later_release_may_need(directory: Path, kind: Callable[
     assert [why for why in told["failed"].values() if "upgrade tracelet" in why]
     kept = {path: path.read_bytes() for path in before if path.exists()}
     assert kept == before or (kind is delivery and set(before) - set(kept) == {orphan})
+
+
+def within_manifest(path: Path, **changes: Any) -> None:
+    """Give the manifest of a delivery, a draft or a put fields that it has in a backend alone."""
+    plain = json.loads(path.read_text())
+    (holder,) = [one for one in (plain, plain.get("draft"), plain.get("parcel")) if one and "manifest" in one]
+    holder["manifest"] |= changes
+    path.write_text(json.dumps(plain, indent=1))
+
+
+@pytest.mark.parametrize("kind", [draft, delivery, put])
+def test_a_delivery_whose_manifest_alone_is_of_a_later_release_waits_on(
+    directory: Path, kind: Callable[[Path], Path]
+) -> None:
+    path = kind(directory)
+    within_manifest(path, schema=2)
+    before = path.read_bytes()
+    orphan = write(directory / "staging" / f"orphan~{DEAD.pid}~{DEAD.started}~{DEAD.host}" / "0")
+    told = run_json("sync", code=1)
+    assert [one["reason"] for one in told["left"] if str(path) in one["reason"] and "upgrade" in one["reason"]]
+    age(directory)
+    assert "upgrade tracelet" in run_json("gc", code=1)["failed"]["blobs"]
+    assert path.read_bytes() == before
+    assert orphan.exists() == (kind is not delivery)
+
+
+@pytest.mark.parametrize("kind", [draft, delivery])
+def test_a_manifest_that_bears_a_digest_before_it_is_stored_is_stored_with_its_own(
+    directory: Path, kind: Callable[[Path], Path]
+) -> None:
+    within_manifest(kind(directory), schema=1, digest="0" * 64)
+    run("sync")
+    assert stored() == ["first", "second"]
+
+
+def test_a_journal_whose_every_line_is_new_says_to_upgrade(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = journal(directory)
+    path.write_text('{"schema": 2, "by": "somebody"}\n\n{"schema": 2, "seen": []}\n')
+    (check,) = [one for one in run_json("doctor", code=1)["checks"] if one["subject"] == "newer"]
+    assert str(path) in check["advice"]
+    assert UPGRADE in caplog.text
+    assert "whose captures" not in caplog.text
+
+
+def test_gc_keeps_the_snapshots_of_a_journal_with_a_line_of_a_later_release(directory: Path) -> None:
+    path = journal(directory)
+    with path.open("a") as stream:
+        stream.write('\n{"schema": 2, "seen": []}\n')
+    age(directory)
+    snapshots = [*(directory / "staging").rglob("0")]
+    assert "upgrade tracelet" in run_json("gc", code=1)["failed"]["staging folders"]
+    assert [*(directory / "staging").rglob("0")] == snapshots
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+@pytest.mark.parametrize("place", ["puts/trials/1~put~thing.json", "captured/trials/1~abc.jsonl"])
+def test_a_pipe_where_a_record_belongs_keeps_nobody_waiting(home: Path, place: str) -> None:
+    pipe = home / ".tracelet" / place
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    run("doctor")
+    run("sync")
+    run("gc")
 
 
 def test_the_log_tells_of_it_once(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -198,7 +261,7 @@ def test_a_lease_of_a_later_release_is_somebodys_for_a_day(directory: Path) -> N
     assert outbox.take(parcel, [current()], 60)
 
 
-def test_a_use_of_a_later_release_waits(tmp_path: Path) -> None:
+def test_a_use_of_a_later_release_waits_and_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     uses = Uses(tmp_path)
     uses.add(Use("local", RUN, "thing", "v0", "0" * 64))
     (path,) = (tmp_path / "uses").rglob("*.json")
@@ -206,6 +269,8 @@ def test_a_use_of_a_later_release_waits(tmp_path: Path) -> None:
     change(path, schema=2)
     assert uses.everything() == []
     assert path.exists()
+    assert UPGRADE in caplog.text
+    assert str(path) in caplog.text
     change(path, schema=None)
     assert len(uses.everything()) == 1, "an earlier release wrote none"
 

@@ -253,8 +253,8 @@ class _Reading:
     def take(self, note: dict[str, Any]) -> bool:
         """Apply a note; return False for one that means nothing. Raises :class:`NewerFormat` for the notes of a later release."""
         try:
+            check_schema(note, SCHEMA, "this journal of captures")
             if "owner" in note:
-                check_schema(note, SCHEMA, "this journal of captures")
                 self.head = self.head or converter().structure(note, Head)
             elif "done" in note:
                 self._end(note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,8 +11,10 @@ from urllib.parse import unquote
 from tracelet.core.delivery.layout import DRAFTS, drafted_name
 from tracelet.core.delivery.lease import Lease
 from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.delivery.puts import read_put
 from tracelet.core.delivery.unreadable import Damaged, Unreadable, describe
-from tracelet.core.system.schemas import is_newer
+from tracelet.core.system.links import read_own
+from tracelet.core.system.schemas import SCHEMA, check_schema
 from tracelet.exceptions import IntegrityError, NewerFormat
 
 __all__ = ["damaged_in", "leftovers_in", "needed_blobs", "newer_in", "waiting_bytes"]
@@ -37,8 +41,19 @@ def newer_in(directory: Path) -> Iterator[Damaged]:
     """Yield the interrupted puts and the journals of captures that a later release wrote."""
     puts, journals = directory.glob("puts/*/*.json"), directory.glob("captured/*/*.jsonl")
     for path in sorted((*puts, *journals), key=lambda path: path.name):
-        if is_newer(path):
+        try:
+            read_put(path) if path.suffix == ".json" else _check_lines(path)
+        except (OSError, IntegrityError):
+            continue  # it is told of where it is read
+        except NewerFormat:
             yield Damaged(path, unquote(path.parent.name), "", drafted_name(path), newer=True)
+
+
+def _check_lines(journal: Path) -> None:
+    """Raise :class:`~tracelet.NewerFormat` where a later release wrote a line of a journal."""
+    for line in read_own(journal).split(b"\n"):
+        with contextlib.suppress(AttributeError, RecursionError, ValueError):
+            check_schema(json.loads(line), SCHEMA, str(journal))
 
 
 def waiting_bytes(outbox: Outbox) -> int:

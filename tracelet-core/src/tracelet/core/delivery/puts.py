@@ -6,7 +6,6 @@ puts/<experiment>/<…>.lease                       who completes it in place of
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,17 +14,15 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts.checks import check_name
-from tracelet.core.artifacts.plain import converter
 from tracelet.core.delivery.parcel import Parcel
-from tracelet.core.delivery.records import without_secrets
+from tracelet.core.delivery.records import encoded, read_record, without_secrets
+from tracelet.core.delivery.unreadable import Unreadable, describe
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.files import atomic_write
-from tracelet.core.system.links import read_own
 from tracelet.core.system.processes import ProcessId, alive, current
-from tracelet.core.system.schemas import SCHEMA, check_schema
-from tracelet.exceptions import NewerFormat, TraceletError
+from tracelet.exceptions import IntegrityError, NewerFormat
 
-__all__ = ["Put", "interrupted_puts", "note_put"]
+__all__ = ["Put", "interrupted_puts", "note_put", "read_put"]
 
 _LOG = logging.getLogger("tracelet.outbox")
 
@@ -53,26 +50,37 @@ def note_put(directory: Path, parcels: Mapping[str, Parcel]) -> Path:
     put = Put(current(), attrs.evolve(first, sdk={}), targets)
     path = directory / "puts" / physical_name(first.run.experiment) / f"{first.key}.json"
     # After a power cut the note may be missing. Then the call of the put had not returned.
-    atomic_write(path, json.dumps({"schema": SCHEMA, **converter().unstructure(put)}).encode(), durable=False)
+    atomic_write(path, encoded(put), durable=False)
     return path
+
+
+def read_put(path: Path) -> Put:
+    """Read a put from its file.
+
+    Raises :class:`~tracelet.IntegrityError` where it is damaged, or a link, and :class:`~tracelet.NewerFormat` where a later
+    release wrote it.
+    """
+    put = read_record(path, Put)
+    try:
+        put.parcel.manifest.check_sealed()
+        for name in (put.parcel.run.id, *put.targets):
+            check_name(name)
+    except ValueError as error:
+        raise Unreadable(describe(path)) from error
+    return put
 
 
 def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
     """Yield the puts of dead processes of this machine, oldest first. Notes of a later release are left out."""
     for path in sorted((directory / "puts").glob("*/*.json"), key=lambda path: path.name):
         try:
-            plain = json.loads(read_own(path))
-            check_schema(plain, SCHEMA, str(path))
-            put = converter().structure(plain, Put)
-            put.parcel.manifest.check_sealed()
-            for name in (put.parcel.run.id, *put.targets):
-                check_name(name)
+            put = read_put(path)
         except FileNotFoundError:
             continue  # it was completed meanwhile
         except NewerFormat as error:
             _LOG.warning("%s", error)
             continue
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError):
+        except IntegrityError:
             _LOG.warning("%s is damaged, and is passed over: delete it.", path)
             continue
         if put.owner.host == current().host and not alive(put.owner):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.files import atomic_write
 from tracelet.core.system.links import read_own
 from tracelet.core.system.schemas import SCHEMA, check_schema
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import NewerFormat, TraceletError
 
 __all__ = ["Use", "Uses"]
 
+_LOG = logging.getLogger("tracelet.outbox")
 _LONGEST = 10_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -79,11 +81,17 @@ class Uses:
         return self._root / physical_name(use.run.experiment) / use.backend / f"{use.key}.json"
 
     def _read(self, files: Iterator[Path]) -> Iterator[Use]:
-        """Yield the uses in these files. A file that is no use, or is in the wrong place, is left out: it may be planted."""
+        """Yield the uses in these files. A file that is no use, or is in the wrong place, is left out: it may be planted.
+
+        So is one of a later release, with a warning.
+        """
         for file in sorted(files):
             try:
                 use = _use(json.loads(read_own(file)[:_LONGEST]), file.parent.name)
                 own = self._file(use) == file
+            except NewerFormat as error:
+                _LOG.warning("%s: %s", file, error)
+                continue
             except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError, TraceletError):
                 continue
             if own:

@@ -157,9 +157,9 @@ def _outbox(directory: Path) -> Iterator[Check]:
         detail = f"{puts} on the way to several backends when the process was killed, and may be in some of them only"
         yield Check("interrupted", Verdict.NOTE, detail, "`tracelet sync` completes that.")
     for one in damaged_in(outbox):
-        why = "was written by a later Tracelet" if one.newer else "is damaged"
+        subject, why = ("newer", "was written by a later Tracelet") if one.newer else ("damaged", "is damaged")
         detail = f"a delivery of {one.name!r} of {one.experiment!r} {why}, and is not made"
-        yield Check("damaged", Verdict.WRONG, detail, one.advice)
+        yield Check(subject, Verdict.WRONG, detail, one.advice)
     for parcel in outbox.refused():
         yield Check(
             "refused",

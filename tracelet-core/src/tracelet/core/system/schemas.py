@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tracelet.exceptions import NewerFormat
 
-__all__ = ["SCHEMA", "check_schema", "is_newer"]
+__all__ = ["SCHEMA", "check_schema"]
 
 #: Of the records in a tracelet directory, all of which grow together.
 SCHEMA = 1
@@ -46,15 +44,3 @@ def check_schema(record: Mapping[str, Any], latest: int, what: str) -> None:
             f"{what} was written by a later Tracelet (schema {schema}; this one reads up to {latest}): upgrade tracelet "
             "with its plugins. It is whole, and nothing needs to be deleted."
         )
-
-
-def is_newer(path: Path) -> bool:
-    """Tell whether a later release wrote a record of the tracelet directory, or the first line of a journal."""
-    try:
-        with path.open("rb") as stream:
-            check_schema(json.loads(stream.readline()), SCHEMA, str(path))
-    except NewerFormat:
-        return True
-    except (AttributeError, OSError, RecursionError, TypeError, ValueError):
-        return False
-    return False
