@@ -146,6 +146,22 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def leave_drafts(folder: Path, **texts: str) -> Path:
+    """Have a killed process leave a draft of each of these artifacts; return its tracelet directory."""
+    program(
+        f"""
+        exp = experiment("local").start()
+        exp._artifact_manager._process.sealer.add = lambda path: None
+        for name, text in {texts!r}.items():
+            exp.submit_artifact(artifact(name, text))
+        os.kill(os.getpid(), 9)
+        """,
+        code=-9,
+        cwd=folder,
+    )
+    return folder / ".tracelet"
+
+
 def age(folder: Path) -> None:
     """Make everything in a folder look as if nobody had touched it for a month."""
     for path in [*folder.rglob("*")][::-1]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import OLD, age, program, run, run_json
+from commanding import OLD, age, leave_drafts, run, run_json
 from making import write
 
 from tracelet import ArtifactType, Experiment, NewerFormat, TraceletArtifact
@@ -36,19 +36,7 @@ UPGRADE = "was written by a later Tracelet"
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tracelet directory with two drafts of a killed process."""
-    folder = tmp_path_factory.mktemp("killed")
-    program(
-        """
-        exp = experiment("local").start()
-        exp._artifact_manager._process.sealer.add = lambda path: None
-        exp.submit_artifact(artifact("first"))
-        exp.submit_artifact(artifact("second"))
-        os.kill(os.getpid(), 9)
-        """,
-        code=-9,
-        cwd=folder,
-    )
-    return folder / ".tracelet"
+    return leave_drafts(tmp_path_factory.mktemp("killed"), first="content", second="content")
 
 
 @pytest.fixture

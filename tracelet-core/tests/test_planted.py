@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import OLD, age, program, run
+from commanding import OLD, age, leave_drafts, run
 from making import write
 
 from tracelet import ConfigError, Experiment, IntegrityError
@@ -28,19 +28,7 @@ DEAD = ProcessId(current().host, 2**22 + 1, "1")
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tracelet directory with two drafts of a killed process."""
-    folder = tmp_path_factory.mktemp("killed")
-    program(
-        """
-        exp = experiment("local").start()
-        exp._artifact_manager._process.sealer.add = lambda path: None
-        exp.submit_artifact(artifact("loot", "mine"))
-        exp.submit_artifact(artifact("other", "harmless"))
-        os.kill(os.getpid(), 9)
-        """,
-        code=-9,
-        cwd=folder,
-    )
-    return folder / ".tracelet"
+    return leave_drafts(tmp_path_factory.mktemp("killed"), loot="mine", other="harmless")
 
 
 @pytest.fixture
