@@ -148,9 +148,9 @@ class SnapshotPool:
     def has_room(self, size_bytes: int, what: object = "what a detector wants to make") -> bool:
         """Tell whether so many bytes more may wait. Where they may not, ``what`` they are of is counted as left out."""
         allowed = self._disk_share * shutil.disk_usage(self._directory).free
-        if self._here + self._submitted + size_bytes <= allowed:
-            return True
-        self._submitted = self._waiting_bytes()
+        if self._here + self._submitted + size_bytes > allowed:
+            # Other processes may have delivered some of it.
+            self._submitted = self._waiting_bytes()
         if self._here + self._submitted + size_bytes <= allowed:
             return True
         self._report.drop("over_cap", what, "what waits to be delivered would take too much of the disk")
