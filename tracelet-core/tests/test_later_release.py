@@ -19,10 +19,10 @@ from tracelet.core.capture.journal import Head, Journal, Kept
 from tracelet.core.delivery.drafts import seal_draft
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
-from tracelet.core.delivery.puts import note_put
+from tracelet.core.delivery.puts import note_put, read_put
 from tracelet.core.delivery.uses import Use, Uses
 from tracelet.core.plugins.detector import Detection
-from tracelet.core.plugins.versions import Labels, RunInfo
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.system import saves as claims
 from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import BackendUnavailable
@@ -152,6 +152,27 @@ def test_a_delivery_whose_manifest_alone_is_of_a_later_release_waits_on(
     assert "upgrade tracelet" in run_json("gc", code=1)["failed"]["blobs"]
     assert path.read_bytes() == before
     assert orphan.exists() == (kind is not delivery)
+
+
+def test_what_a_later_release_says_of_a_put_is_in_each_delivery_that_it_becomes(directory: Path) -> None:
+    path = put(directory)
+    plain = json.loads(path.read_text())
+    plain["parcel"]["run"]["user"] = plain["parcel"]["colour"] = "red"
+    plain["targets"] = {"local": {}, "archive": {}}
+    path.write_text(json.dumps(plain))
+    for parcel in read_put(path).parcels:
+        Outbox(directory).add(SealedArtifact(parcel.manifest, {}), parcel)
+        (file,) = (directory / "outbox" / "trials" / parcel.backend).glob("*~third.json")
+        noted = json.loads(file.read_text())
+        assert (noted["schema"], noted["colour"], noted["run"]["user"]) == (1, "red", "red")
+
+
+def test_what_a_later_release_says_of_the_run_and_the_labels_of_a_draft_is_in_its_delivery(directory: Path) -> None:
+    path = draft(directory)
+    plain = json.loads(path.read_text())
+    change(path, run=plain["run"] | {"user": "ada"}, labels=plain["labels"] | {"stage": "test"})
+    noted = json.loads(delivery(directory).read_text())
+    assert (noted["run"]["user"], noted["labels"]["stage"]) == ("ada", "test")
 
 
 @pytest.mark.parametrize("kind", [draft, delivery])

@@ -1,4 +1,4 @@
-"""What an artifact is once nothing about it can change: its entries, its digest, and its JSON."""
+"""An artifact that cannot change any more, as data: its entries, its digest, and its JSON."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _SCHEMA = 1
 _NOTES = "notes"
 #: What a document has besides the manifest's own fields.
 _WRAPPING = frozenset({"schema", "digest"})
-#: What is not of the artifact itself, but of this copy of it: no part of the digest.
+#: The fields that belong to this copy of the artifact, and not to its content: no part of the digest.
 _OF_THE_COPY = frozenset({"digest", "name", "put_id", "created_at", "run_id", _NOTES})
-#: Bytes of a manifest, and levels of its metadata, that are read; half of them are written at most.
+#: The most bytes of a manifest that are read, and the most levels of its metadata; at most half are written.
 MOST_BYTES = 128 << 20
 _DEEPEST = 128
 
@@ -48,7 +48,7 @@ class Manifest:
 
     name: str = attrs.field(validator=name_field)
     type: ArtifactType
-    #: One for each put; a delivery that is made twice is found by it.
+    #: Each put has its own: a delivery that is repeated is found by it.
     put_id: str = attrs.field(validator=name_field)
     #: Seconds since the epoch at sealing.
     created_at: float = attrs.field(validator=time_field)
@@ -73,7 +73,7 @@ class Manifest:
         check_apart([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in made)])
         check_apart(file.artifact_path for file in self.stored)
         for file in self.stored:
-            # The digest takes the entry's word for it: the reference may not say otherwise.
+            # The digest counts the entry alone, so the reference must agree with it.
             entry = made.get(file.artifact_path, file)
             if (entry.sha256, entry.size_bytes) != (file.sha256, file.size_bytes):
                 raise ArtifactError(f"{file.artifact_path!r} has one content as an entry and another as a reference.")
@@ -117,7 +117,7 @@ class Manifest:
         return self.held_bytes + sum(ref.size_bytes or 0 for ref in self.references)
 
     def as_complete_as(self, other: Manifest) -> bool:
-        """Whether a backend that holds this holds at least the bytes that it would hold of ``other``."""
+        """Return whether a backend that holds this version has all the files that it would have of ``other``."""
         return {file.artifact_path for file in self.payload} >= {file.artifact_path for file in other.payload}
 
     @functools.cached_property
@@ -196,7 +196,7 @@ class Manifest:
         return manifest
 
     def check_sealed(self) -> None:
-        """Raise ``ValueError`` where it has not everything that is settled at sealing."""
+        """Raise ``ValueError`` where something is missing that sealing fills in."""
         files = [file.sha256 for file in (*self.payload, *self.stored)]
         if None in files or any(None in {one.artifact_path, one.size_bytes} for one in self.objects):
             raise ValueError("a file or an object has no path, size or sha256")
@@ -236,13 +236,13 @@ def _essence(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_file(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """The file that a reference to Tracelet's own store stands for: where it is, is not what it is."""
+    """Return the file that a reference to Tracelet's own store stands for. Its place is no part of the content."""
     file = {key: value for key, value in reference.items() if key not in {"uri", "etag", "path"}}
     return {**file, "artifact_path": reference["path"], "size_bytes": reference["size_bytes"] or 0}
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, each of whose keys stands once: readers differ in which of two they take."""
+    """Return a JSON object. Raises ``ValueError`` where a key is in it twice: readers differ in which they take."""
     made = dict(pairs)
     if len(made) < len(pairs):
         raise ValueError("a key stands twice in one object")

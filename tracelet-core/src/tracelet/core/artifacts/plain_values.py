@@ -47,8 +47,8 @@ def plain_data(value: Any, *, number_keys: bool = False) -> Any:
 
     The scalars of NumPy and PyTorch become numbers, arrays of up to 10,000 numbers lists, paths text, dates and times
     ISO text, Enums their values, dataclasses, attrs classes and mappings dicts, tuples lists, sets sorted lists. Keys
-    are text, with ``number_keys`` also numbers. Raises ``TypeError`` for what has no such form, with the place of it in
-    ``value``; so ``dump`` and ``check`` of a serializer may.
+    are text, with ``number_keys`` also numbers. Raises ``TypeError`` for a value that has no such form, and names its
+    place in ``value``: ``dump`` and ``check`` of a serializer may let it pass.
     """
     try:
         return _Table((str, int, float) if number_keys else (str,)).plain(value)

@@ -27,7 +27,7 @@ from tracelet.core.delivery.unreadable import Quarantine, Unreadable, describe
 from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.core.system.files import atomic_write, hash_blob, make_folder
-from tracelet.core.system.links import check_tree, check_way, read_own
+from tracelet.core.system.links import check_tree, check_way
 from tracelet.core.system.processes import ProcessId
 from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
 
@@ -178,7 +178,7 @@ class Outbox:
     def failed(self, parcel: Parcel, error: TraceletError, *, final: bool) -> None:
         """Note why an attempt failed; a final failure is kept apart, and is not tried again."""
         file = self._file(parcel)
-        noted = {**self._plain(parcel), **self._known(file), "attempts": parcel.attempts + 1, "error": str(error)}
+        noted = {**self._plain(parcel), "attempts": parcel.attempts + 1, "error": str(error)}
         try:
             if final:
                 self._write(file.with_suffix(".refused"), noted)
@@ -199,11 +199,3 @@ class Outbox:
 
     def _write(self, file: Path, delivery: dict[str, Any]) -> None:
         atomic_write(file, json.dumps(delivery).encode())
-
-    def _known(self, file: Path) -> dict[str, Any]:
-        """Return what a delivery's file says, with what a later release has put there; empty where it cannot be read."""
-        with contextlib.suppress(OSError, IntegrityError, RecursionError, ValueError):
-            known = json.loads(read_own(file))
-            if isinstance(known, dict):
-                return known
-        return {}

@@ -29,6 +29,8 @@ class Parcel:
     error: str = ""
     #: Its place in the order of submission; None where an earlier release wrote it, and the time is its place.
     order: int | None = attrs.field(default=None, validator=attrs.validators.optional(count_field))
+    #: What a later release wrote and this one has no field for.
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, eq=False, hash=False)
 
     @property
     def key(self) -> str:

@@ -52,7 +52,7 @@ def read_record(path: Path, kind: type[T]) -> T:
     try:
         plain = json.loads(read_own(path))
         check_schema(plain, SCHEMA, str(path))
-        return converter().structure(plain, kind)
+        return converter().structure({key: value for key, value in plain.items() if key != "schema"}, kind)
     except IntegrityError as error:
         raise Unreadable(describe(path, "is a link, or no regular file")) from error
     except (AttributeError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:

@@ -42,23 +42,23 @@ class Detection:
     path: Path | None = None
     #: In place of a path: a live model of a known framework, which is stored as ``add_model`` would.
     model: Any = None
-    #: What it is; None lets its content and its name tell.
+    #: The type. None has Tracelet find it from content and name.
     type: ArtifactType | None = attrs.field(default=None, validator=_optional(check_type))
-    #: Name of the artifact that it is a version of; None makes one of the file's name and the type.
+    #: Name of the artifact that it is a version of. By default it is made of the file's name and the type.
     name: str | None = attrs.field(default=None, validator=_optional(check_name))
     #: Its path in the artifact; None is the file's own name.
     artifact_path: str | None = attrs.field(default=None, validator=_optional(check_path))
     description: str | None = None
     metadata: dict[str, Any] = attrs.field(factory=dict)
     aliases: tuple[str, ...] = ()
-    #: How its bytes are kept from what happens next: ``copy`` is right for every file; ``link`` is for one that will
-    #: be deleted or replaced but never written again; ``take`` gives away what the detector made in its workspace.
+    #: How its bytes are kept: ``copy`` is right for every file; ``link`` is for a file that will be deleted or replaced
+    #: but never written again; ``take`` gives away a file that the detector made in its workspace.
     snapshot: Literal["copy", "link", "take"] = "copy"
-    #: Where it is, or will be, for everybody else, where that is not ``path``: of what was copied from there, or will be
-    #: renamed to that when it is complete. Detections of one place are of one thing.
+    #: The path that users know it by, where that is not ``path``: ``path`` is a copy of it, or will be renamed to it.
+    #: Detections with one place are of one thing.
     place: Path | None = None
-    #: How the file looked when it was found complete. Where it looks otherwise when it is copied, it is being written
-    #: again, and nothing is captured: what comes of that is the detector's to emit. None takes it as it is.
+    #: How the file looked when it was complete. If it looks different when it is copied, it is being written again, and
+    #: nothing is captured: the detector emits it when it is complete again. None captures the file as it is.
     stamp: Stamp | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Detector(Protocol):
 
 
 def _nothing(completed: bool) -> None:
-    """For whoever does not want to know."""
+    """Do nothing: nobody listens."""
 
 
 def _always(size_bytes: int) -> bool:
@@ -129,11 +129,11 @@ class DetectorContext:
     workspace: Path
     #: The directories that the user wants to be watched.
     watched: tuple[WatchedDirectory, ...] = ()
-    #: Tell how a training that was watched ended: whether it came to its end. The last one counts where the program ends
-    #: without ending its run.
+    #: Call it when a training that was watched ends, with whether it was completed. Where the program ends without ending
+    #: its run, the last call says whether the run failed.
     outcome: Callable[[bool], None] = _nothing
-    #: Tell whether so many bytes can be captured now, before they are written to the workspace. Where they cannot, that
-    #: is counted, and there is nothing to emit.
+    #: Returns whether this number of bytes can be captured now. A detector asks before it writes them to its workspace.
+    #: False is counted as a dropped capture, and the detector emits nothing.
     room: Callable[[int], bool] = _always
 
 

@@ -1,4 +1,4 @@
-"""Which serializer stores an object or a model, and whether it can: asked when it is added, and again when it is logged."""
+"""Which serializer stores an object or a model, and whether it can. Asked when it is added, and when it is logged."""
 
 from __future__ import annotations
 

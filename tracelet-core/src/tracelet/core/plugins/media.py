@@ -1,4 +1,4 @@
-"""What goes wrong where a file is shown that is not what its name says, or is damaged."""
+"""The errors of decoders for a file that is damaged, or is not what its name says."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ __all__ = ["seconds_asked"]
 
 
 def seconds_asked(header: str | None) -> float:
-    """Return the seconds that a ``Retry-After`` asks for, as a number or as a date; 0.0 where it asks for none.
+    """Return the seconds that a ``Retry-After`` asks for, as a number or as a date; 0.0 for anything else.
 
     >>> seconds_asked("120")
     120.0

@@ -37,12 +37,11 @@ class SerializerSpec:
     an empty folder to fill.
 
     ``dump`` raises ``TypeError`` or ``ValueError`` for what it cannot store, ``load`` raises ``ValueError`` for files that
-    it did not write. ``check(value)`` raises what ``dump`` would, writes nothing, and is called at once by ``add_object``
-    and ``add_model``: so the line that adds a value is the one that is told. ``dump`` gets the value as it is when the
-    artifact is logged. ``safe`` says that loading
-    runs no code that the files bring along: where it is False, core asks the reader for ``trust=True``
-    before it calls ``load``. A serializer that is safe for some files only says True and raises
-    :class:`~tracelet.exceptions.UnsafeContent` from ``load`` for the others, unless ``trust`` is True.
+    it did not write. ``check(value)`` raises what ``dump`` would, and writes nothing. ``add_object`` and ``add_model`` call it
+    at once, so that the line that adds a value raises. ``dump`` gets the value as it is when the artifact is logged.
+    ``safe`` says that loading runs no code from the files. Where it is False, core asks the reader for ``trust=True``
+    before it calls ``load``. A serializer that is safe for only some files says True, and its ``load`` raises
+    :class:`~tracelet.exceptions.UnsafeContent` for the others, unless ``trust`` is True.
 
     Example:
         >>> text = SerializerSpec(
@@ -64,7 +63,7 @@ class SerializerSpec:
     safe: bool = attrs.field(validator=attrs.validators.instance_of(bool))
     #: File suffix with its dot, such as ``.json``; None for a serializer of models.
     suffix: str | None = attrs.field(default=None, validator=_suffix)
-    #: Whether this is a model of the framework, judged by its own classes; importing nothing.
+    #: Returns whether a value is a model of the framework. It looks at the value's classes, and imports nothing.
     matches: Callable[[Any], bool] = attrs.field(default=_matches_nothing, validator=takes("value"))
-    #: Whether this value could be stored as it is now.
+    #: Raises where the value cannot be stored as it is now.
     check: Callable[[Any], None] = attrs.field(default=_checks_nothing, validator=takes("value"))

@@ -1,4 +1,4 @@
-"""Whether a plugin's code has the shape that core calls: told when it is handed over, not when it is needed."""
+"""Whether core can call a plugin's code: checked when the plugin hands it over, not when it is called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_settings", "misfit", "takes"]
 
 
 def misfit(call: object, arguments: Sequence[str], named: Sequence[str] = ()) -> str:
-    """Say why something cannot be called with these arguments, or nothing where it can.
+    """Return why something cannot be called with these arguments; an empty text where it can.
 
     ``arguments`` are given in their order, ``named`` ones by their name.
     """
@@ -22,7 +22,7 @@ def misfit(call: object, arguments: Sequence[str], named: Sequence[str] = ()) ->
         return f"it must be a function that takes {shape}, and is {call!r}"
     try:
         signature = inspect.signature(call)
-    except (TypeError, ValueError):  # code in C may say nothing of itself
+    except (TypeError, ValueError):  # code in C may have no signature
         return ""
     try:
         signature.bind(*arguments, **dict.fromkeys(named))

@@ -30,6 +30,8 @@ class RunInfo:
     experiment: str = attrs.field(validator=_some_text)
     #: Seconds since the epoch.
     started_at: float = attrs.field(validator=time_field)
+    #: What a later release wrote and this one has no field for.
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, eq=False, hash=False)
 
 
 def _optional_label(instance: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -52,6 +54,8 @@ class Labels:
 
     version: str | None = attrs.field(default=None, validator=_optional_label)
     aliases: tuple[str, ...] = attrs.field(default=(), converter=_labels, validator=_every_label)
+    #: What a later release wrote and this one has no field for.
+    extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, eq=False, hash=False)
 
 
 @attrs.frozen

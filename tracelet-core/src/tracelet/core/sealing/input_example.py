@@ -1,4 +1,4 @@
-"""A model's ``input_example`` as a file: JSON, or NumPy's own formats, which anybody opens without Tracelet."""
+"""A model's ``input_example`` as a file: JSON, or a format of NumPy's, which can be read without Tracelet."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NAME = "input_example"
 def write_example(example: Any, folder: Path, model: str) -> None:
     """Write ``input_example.json``, ``.npy`` or ``.npz`` beside a model's files.
 
-    Text, numbers, lists and dicts are JSON, an array or tensor is ``.npy``, a dict of them ``.npz``; a data frame is
-    JSON of its columns. What is none of these is left out, with a WARNING. Raises ``OSError`` where the folder
+    Text, numbers, lists and dicts become JSON, an array or tensor ``.npy``, a dict of arrays ``.npz``, and a data frame
+    JSON of its columns. Anything else is left out, with a WARNING. Raises ``OSError`` where the folder
     cannot be written.
     """
     if any(folder.glob(f"{_NAME}.*")):
@@ -68,7 +68,7 @@ def _numpy() -> Any:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether NumPy, where the program has loaded it, can make an array of it; a data frame is more than that."""
+    """Return whether NumPy, if the program has loaded it, can make an array of a value. Data frames are no arrays here."""
     return "numpy" in sys.modules and hasattr(value, "__array__") and not hasattr(value, "columns")
 
 
