@@ -143,8 +143,14 @@ class Records:
 
     def catalogue(self, rest: list[str], path: Path) -> None:
         match rest:
-            case ("blobs", *_) | (_, "claims" | "puts" | "digests" | "labels" | "labelled" | "aliases" | "latest", *_):
+            case ("blobs", *_) | (
+                _,
+                "claims" | "puts" | "digests" | "labels" | "labelled" | "aliases" | "latest" | "inputs",
+                *_,
+            ):
                 pass
+            case (_, "inputs.json"):
+                self.add("Index of inputs", json.loads(path.read_text()))
             case (_, "catalogue.json"):
                 self.add("Catalogue", json.loads(path.read_text()))
             case (_, "versions", _, _):

@@ -247,7 +247,7 @@ from tracelet.plugin import BackendSpec, hookimpl
 
 
 class Plain(embedded.LocalBackend):
-    relabel = delete = collect = record_input = None
+    relabel = remove_aliases = delete = collect = record_input = experiments = used_by = None
 
 
 class Indirect(embedded.LocalBackend):
@@ -274,6 +274,9 @@ def tracelet_backends():
 def test_a_backend_that_can_do_less_and_says_so_passes(tmp_path: Path) -> None:
     tests = [
         "test_names_given_afterwards_are_moved_or_refused",
+        "test_an_alias_that_is_taken_away_names_nothing",
+        "test_experiments_are_listed_by_their_names",
+        "test_what_a_version_was_used_for_is_found",
         "test_a_deleted_version_is_gone_and_its_number_is_not_used_again",
         "test_declared_capabilities_are_the_implemented_ones",
         "test_two_processes_that_race_for_numbers_lose_nothing",

@@ -339,7 +339,7 @@ def test_a_catalogue_of_a_later_release_is_left_as_it_is(
     two_versions: Path, asked: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     catalogue = two_versions / "trials" / "catalogue.json"
-    assert json.loads(catalogue.read_text()) == {"schema": 1}
+    assert json.loads(catalogue.read_text()) == {"schema": 1, "experiment": "trials"}
     change(catalogue, schema=2)
     age(two_versions)
     before = {path: path.read_bytes() for path in two_versions.rglob("*") if path.is_file()}

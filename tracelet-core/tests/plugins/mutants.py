@@ -881,6 +881,27 @@ class StoresItTwice(Mutant):
         return None if ref.startswith("put:") and found is not None and found != newest else found
 
 
+class CannotLetGo(Mutant):
+    """test_an_alias_that_is_taken_away_names_nothing"""
+
+    def remove_aliases(self, stored, aliases):
+        return stored
+
+
+class EncodesExperiments(Mutant):
+    """test_experiments_are_listed_by_their_names"""
+
+    def experiments(self):
+        return [folder.parent.name for folder in self._root.glob("*/versions")]
+
+
+class ForgetsUsers(Mutant):
+    """test_what_a_version_was_used_for_is_found"""
+
+    def used_by(self, digest):
+        return list(super().used_by(digest))[:1]
+
+
 def _every(kind):
     for one in kind.__subclasses__():
         yield one
@@ -903,6 +924,8 @@ METHODS = {
     Capability.INPUTS: "record_input",
     Capability.DELETE: "delete",
     Capability.COLLECT: "collect",
+    Capability.EXPERIMENTS: "experiments",
+    Capability.USERS: "used_by",
 }
 
 

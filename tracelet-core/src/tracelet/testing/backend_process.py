@@ -169,6 +169,21 @@ def _relabel(key: str, stored: StoredArtifact, labels: Labels) -> StoredArtifact
     return call_plugin(opened.spec.name, able.relabel, stored, labels)
 
 
+def _remove_aliases(key: str, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+    opened = _OPENED[key]
+    return call_plugin(opened.spec.name, opened.service.remove_aliases, stored, tuple(aliases))
+
+
+def _experiments(key: str) -> list[str]:
+    opened = _OPENED[key]
+    return list(call_plugin(opened.spec.name, opened.service.experiments))
+
+
+def _used_by(key: str, digest: str) -> list[StoredArtifact]:
+    opened = _OPENED[key]
+    return list(call_plugin(opened.spec.name, opened.service.used_by, digest))
+
+
 def _delete(key: str, stored: StoredArtifact) -> None:
     opened = _OPENED[key]
     able = abilities_of(opened.backend).deletes
@@ -187,6 +202,10 @@ def _collect(key: str, older_than: float) -> int:
 
 def _implements(key: str) -> list[str]:
     return sorted(capability.name for capability in abilities_of(_OPENED[key].backend).capabilities)
+
+
+def _protocols(key: str) -> list[str]:
+    return [protocol.__name__ for protocol in abilities_of(_OPENED[key].backend).protocols]
 
 
 class BackendProcess:
@@ -247,6 +266,10 @@ class BackendProcess:
         """Names of the capabilities whose protocols the backend implements."""
         return self.driver.call(_implements, self._key)
 
+    def protocols(self) -> list[str]:
+        """Names of the protocols that the backend implements besides :class:`~tracelet.plugin.Backend`."""
+        return self.driver.call(_protocols, self._key)
+
     def list(self, name: str | None = None, type: ArtifactType | None = None) -> list[StoredArtifact]:
         """See :class:`~tracelet.plugin.Backend`; filtered, as core filters."""
         return self.driver.call(_list, self._key, name, type)
@@ -265,6 +288,18 @@ class BackendProcess:
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.MovesAliases`."""
         return self.driver.call(_relabel, self._key, stored, labels)
+
+    def remove_aliases(self, stored: StoredArtifact, *aliases: str) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.RemovesAliases`."""
+        return self.driver.call(_remove_aliases, self._key, stored, aliases)
+
+    def experiments(self) -> Sequence[str]:
+        """See :class:`~tracelet.plugin.ListsExperiments`; each once, as core gives them."""
+        return self.driver.call(_experiments, self._key)
+
+    def used_by(self, digest: str) -> Sequence[StoredArtifact]:
+        """See :class:`~tracelet.plugin.FindsUsers`; filtered, as core filters."""
+        return self.driver.call(_used_by, self._key, digest)
 
     def delete(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.Deletes`."""

@@ -63,6 +63,7 @@ class Samples:
         metadata: Mapping[str, Any] | None = None,
         objects: Mapping[str, Any] | None = None,
         references: Sequence[tuple[str, int | None, str | None]] = (),
+        inputs: Sequence[str] = ("0" * 64,),
     ) -> SealedArtifact:
         """Return an artifact with these bytes at these paths; each call gives it a put-id of its own."""
         put_id = uuid.uuid4().hex
@@ -81,7 +82,7 @@ class Samples:
             artifact,
             put_id=put_id,
             run_id=uuid.uuid4().hex,
-            inputs=("0" * 64,),
+            inputs=tuple(inputs),
             staging=self._folder / f"{put_id}-staging",
             serializers=registry().serializers,
             targets=(),

@@ -261,6 +261,64 @@ class Versions(ContractFixtures):
         assert carried == {0: (None, ["best", "old"]), 1: ("1.0", ["new"])}
         assert present(opened.find("model", "latest")).number == 1
 
+    def test_an_alias_that_is_taken_away_names_nothing(self, opened: BackendProcess, samples: Samples) -> None:
+        """Where aliases can be taken away: from this version alone, and the version and its other names stay."""
+        stored = opened.put(samples.seal("model", {"x": b"0"}), Labels("1.0", ("best", "old")))
+        if "RemovesAliases" not in opened.protocols():
+            with pytest.raises(BackendError) as told:
+                opened.remove_aliases(stored, "best")
+            assert not told.value.retryable
+            return
+        newer = opened.put(samples.seal("model", {"x": b"1"}), Labels(None, ("new",)))
+        left = opened.remove_aliases(present(opened.find("model", "v0")), "best", "new", "never")
+        assert (left.number, left.label, list(left.aliases)) == (0, "1.0", ["old"])
+        assert opened.find("model", "best") is None
+        assert present(opened.find("model", "new")).number == newer.number
+        carried = {one.number: (one.label, list(one.aliases)) for one in opened.list()}
+        assert carried == {0: ("1.0", ["old"]), 1: (None, ["new"])}
+        opened.deliver(samples.seal("model", {"x": b"1"}), Labels(None, ("best",)))
+        assert present(opened.find("model", "best")).number == 1
+
+    def test_experiments_are_listed_by_their_names(
+        self, bench: Bench, samples: Samples, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability EXPERIMENTS: those with a version, asked of any of them, named as their users did."""
+        names = [f"{bench.experiment} {rest}" for rest in ("a/b ünï", "模" * 60, "x" * 100)]
+        for name in names:
+            one = bench.open(experiment=name)
+            if not can(Capability.EXPERIMENTS):
+                assert "EXPERIMENTS" not in one.implements()
+                return
+            one.put(samples.seal("model", {"x": b"0"}))
+        elsewhere = bench.open(experiment=f"{bench.experiment} none")
+        found = [name for name in elsewhere.experiments() if name.startswith(bench.experiment)]
+        assert sorted(found) == sorted(names)
+
+    def test_what_a_version_was_used_for_is_found(
+        self, bench: Bench, opened: BackendProcess, samples: Samples, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability USERS: every version of any name that has it as an input, and no deleted one."""
+        data = opened.put(samples.seal("data", {"x": b"0"}, inputs=()))
+        used = data.manifest.digest
+        made = [
+            opened.put(samples.seal(name, {"x": content}, inputs=inputs))
+            for name, content, inputs in (
+                ("model", b"1", [used]),
+                ("model", b"2", ["f" * 64, used]),
+                ("model", b"3", ["f" * 64]),
+                ("report", b"4", [used]),
+            )
+        ]
+        assert ("USERS" in opened.implements()) == can(Capability.USERS)
+        wanted = [("model", 0), ("model", 1), ("report", 0)]
+        assert sorted((one.manifest.name, one.number) for one in opened.used_by(used)) == wanted
+        assert [one.manifest for one in opened.used_by("f" * 64) if one.number == 2] == [made[2].manifest]
+        assert opened.used_by(made[0].manifest.digest) == []
+        assert bench.open(experiment=f"{bench.experiment}-other").used_by(used) == []
+        if can(Capability.DELETE):
+            opened.delete(present(opened.find("model", "v0")))
+            assert sorted((one.manifest.name, one.number) for one in opened.used_by(used)) == wanted[1:]
+
     def test_a_deleted_version_is_gone_and_its_number_is_not_used_again(
         self, opened: BackendProcess, samples: Samples, own_folder: Path, can: Callable[[Capability], bool]
     ) -> None:

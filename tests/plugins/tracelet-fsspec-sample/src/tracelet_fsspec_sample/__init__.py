@@ -71,7 +71,7 @@ def _raise_unless_gone(error: OSError) -> None:
 @hookimpl
 def tracelet_backends() -> Iterable[BackendSpec]:
     """Provide ``fsfiles`` and ``fsmemory``."""
-    able = frozenset({Capability.ALIASES, Capability.DELETE})
+    able = frozenset({Capability.ALIASES, Capability.DELETE, Capability.USERS})
 
     def files(experiment: str, settings: Settings, context: BackendContext) -> FsspecBackend:
         return FsspecBackend(settings.url, experiment)

@@ -54,8 +54,10 @@ class LoggedArtifact:
     """
 
     manifest: Manifest
-    #: The caller's label, or ``v0``, ``v1``, … as the backend counts.
-    version: str
+    #: Its place among the versions of this name in this backend, from 0.
+    number: int
+    #: The label that the caller gave it, which never moves; None where it has none.
+    label: str | None
     #: The backend that holds this version.
     backend: str
     #: Where the backend keeps it.
@@ -71,6 +73,11 @@ class LoggedArtifact:
             f"<LoggedArtifact {self.name!r} {self.version}, {self.type.value}, {self.size_bytes} bytes, "
             f"in {self.backend}{', pending' if self.pending else ''}>"
         )
+
+    @property
+    def version(self) -> str:
+        """The caller's label, or ``v0``, ``v1``, … as the backend counts."""
+        return self.label or f"v{self.number}"
 
     @property
     def name(self) -> str:
@@ -127,12 +134,22 @@ class LoggedArtifact:
         """When it was logged, in seconds since the epoch."""
         return self.manifest.created_at
 
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that logged it, or None where its manifest names none."""
+        return self.manifest.run_id
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The digests of the versions that its run had used before it was logged."""
+        return self.manifest.inputs
+
     def to_dict(self) -> dict[str, Any]:
         """Return the version as plain data.
 
         Returns:
-            A dict with the keys of :meth:`TraceletArtifact.to_dict`, and ``version``, ``aliases``, ``backend``,
-            ``uri``, ``digest``, ``created_at`` and ``pending``.
+            A dict with the keys of :meth:`TraceletArtifact.to_dict`, and ``version``, ``number``, ``label``, ``aliases``,
+            ``backend``, ``uri``, ``digest``, ``created_at``, ``run_id``, ``inputs`` and ``pending``.
 
         Example:
             >>> logged.to_dict()["version"]
@@ -141,11 +158,15 @@ class LoggedArtifact:
         return {
             **plain_artifact(self),
             "version": self.version,
+            "number": self.number,
+            "label": self.label,
             "aliases": list(self.aliases),
             "backend": self.backend,
             "uri": self.uri,
             "digest": self.digest,
             "created_at": self.created_at,
+            "run_id": self.run_id,
+            "inputs": list(self.inputs),
             "pending": self.pending,
         }
 

@@ -143,13 +143,48 @@ class BackendService:
             # What came before an error stays in it.
             found.extend(
                 stored
-                for stored in self._versions(self._backend.list(name=name, type=type))
+                for stored in self._versions("list", self._backend.list(name=name, type=type))
                 if name in {None, stored.manifest.name} and type in {None, stored.manifest.type}
             )
         except TraceletError as error:
             error.answers = tuple(found)
             raise
         return tuple(found)
+
+    def used_by(self, digest: str) -> tuple[StoredArtifact, ...]:
+        """Return the versions whose inputs have this digest; where the backend has no index of them, all are looked at."""
+        users = self._able.finds_users
+        found = self.list(None, None) if users is None else self._versions("used_by", users.used_by(digest))
+        return tuple(stored for stored in found if digest in stored.manifest.inputs)
+
+    def experiments(self) -> tuple[str, ...]:
+        """Return the names of the experiments that the backend holds."""
+        lists = self._able.lists_experiments
+        if lists is None:
+            raise self._cannot("cannot say which experiments it holds: name yours")
+        found = lists.experiments()
+        names = tuple(found) if isinstance(found, Iterable) else (None,)
+        if not all(isinstance(name, str) for name in names):
+            raise self._wrong(f"experiments must return an iterable of text, and returned {found!r}")
+        return tuple(sorted({str(name) for name in names}))
+
+    def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
+        """Move aliases to a version, and give it a label that it does not have yet."""
+        self._holders(stored.manifest.name, labels.aliases)
+        return self._relabelled(stored, labels)
+
+    def remove_aliases(self, stored: StoredArtifact, aliases: tuple[str, ...]) -> StoredArtifact:
+        """Take aliases away from a version."""
+        removes = self._able.removes_aliases
+        if removes is None:
+            raise self._cannot("cannot take an alias away: move it to another version")
+        return self._version("remove_aliases", removes.remove_aliases(stored, aliases), stored.manifest.name)
+
+    def delete(self, stored: StoredArtifact) -> None:
+        """Delete a version."""
+        if self._able.deletes is None:
+            raise self._cannot("cannot delete a version: delete it in the tracker itself")
+        self._able.deletes.delete(stored)
 
     def fetch(self, stored: StoredArtifact, paths: tuple[str, ...], dest: Path) -> None:
         """Write files of a version under an empty folder."""
@@ -189,15 +224,18 @@ class BackendService:
     def _version_or_none(self, method: str, answer: object, name: str) -> StoredArtifact | None:
         return None if answer is None else self._version(method, answer, name)
 
-    def _versions(self, answer: object) -> Iterator[StoredArtifact]:
+    def _versions(self, method: str, answer: object) -> Iterator[StoredArtifact]:
         if not isinstance(answer, Iterable):
-            raise self._wrong(f"list must return an iterable of StoredArtifact, and returned {answer!r}")
+            raise self._wrong(f"{method} must return an iterable of StoredArtifact, and returned {answer!r}")
         for one in answer:
             if not isinstance(one, StoredArtifact):
-                raise self._wrong(f"list must return an iterable of StoredArtifact, and one of them is {one!r}")
+                raise self._wrong(f"{method} must return an iterable of StoredArtifact, and one of them is {one!r}")
             if flaw := flaw_of(one):
-                raise self._wrong(f"list gave a StoredArtifact whose {flaw}")
+                raise self._wrong(f"{method} gave a StoredArtifact whose {flaw}")
             yield one
+
+    def _cannot(self, what: str) -> BackendError:
+        return BackendError(f"{self.name} {what}.", backend=self.name, retryable=False)
 
     def _wrong(self, what: str) -> BackendError:
         return BackendError(

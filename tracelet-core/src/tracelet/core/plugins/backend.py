@@ -19,10 +19,13 @@ __all__ = [
     "Capability",
     "Collects",
     "Deletes",
+    "FindsUsers",
     "Heals",
+    "ListsExperiments",
     "MovesAliases",
     "Recalls",
     "RecordsInputs",
+    "RemovesAliases",
     "TakesBack",
     "abilities_of",
 ]
@@ -158,6 +161,55 @@ class MovesAliases(Protocol):
 
 
 @runtime_checkable
+class RemovesAliases(Protocol):
+    """A backend that can take an alias away from a version."""
+
+    def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+        """Take aliases away from a version. One that is not on it, or has moved on, is left where it is.
+
+        Args:
+            stored: The version.
+            aliases: The aliases that are to name nothing any more.
+
+        Returns:
+            The version with the names that it has now.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsExperiments(Protocol):
+    """A backend that can say which experiments it holds versions of."""
+
+    def experiments(self) -> Iterable[str]:
+        """List the experiments that have a version, by the names that users gave them.
+
+        The backend was opened for some experiment, which need not be one of them.
+
+        Returns:
+            The names, in any order. An experiment without a version may be among them only if telling it apart would take a
+            request for each experiment.
+        """
+        ...
+
+
+@runtime_checkable
+class FindsUsers(Protocol):
+    """A backend that can find the versions that were made from a version, without a walk over all versions."""
+
+    def used_by(self, digest: str) -> Iterable[StoredArtifact]:
+        """List the versions of this experiment whose manifests name a digest among their inputs.
+
+        Args:
+            digest: The whole digest of the version that was used.
+
+        Returns:
+            The versions, in any order. There may be others among them, for core filters again.
+        """
+        ...
+
+
+@runtime_checkable
 class RecordsInputs(Protocol):
     """A backend with lineage of its own."""
 
@@ -285,6 +337,8 @@ class Capability(enum.Enum):
     INPUTS = "records lineage"
     DELETE = "deletes versions"
     COLLECT = "clears garbage"
+    EXPERIMENTS = "lists experiments"
+    USERS = "finds users"
 
 
 #: The protocol behind each capability.
@@ -293,6 +347,8 @@ PROTOCOLS: Mapping[Capability, type] = {
     Capability.INPUTS: RecordsInputs,
     Capability.DELETE: Deletes,
     Capability.COLLECT: Collects,
+    Capability.EXPERIMENTS: ListsExperiments,
+    Capability.USERS: FindsUsers,
 }
 
 
@@ -301,6 +357,9 @@ class Abilities:
     """An opened backend as each protocol that it implements besides :class:`Backend`; None for those it does not."""
 
     moves_aliases: MovesAliases | None
+    removes_aliases: RemovesAliases | None
+    lists_experiments: ListsExperiments | None
+    finds_users: FindsUsers | None
     records_inputs: RecordsInputs | None
     deletes: Deletes | None
     collects: Collects | None
@@ -318,9 +377,23 @@ class Abilities:
 
 def abilities_of(backend: object) -> Abilities:
     """Return what an opened backend can do. Nothing else in core asks which protocols it implements."""
-    every = (MovesAliases, RecordsInputs, Deletes, Collects, TakesBack, Recalls, Heals)
+    every = (
+        MovesAliases,
+        RemovesAliases,
+        ListsExperiments,
+        FindsUsers,
+        RecordsInputs,
+        Deletes,
+        Collects,
+        TakesBack,
+        Recalls,
+        Heals,
+    )
     return Abilities(
         moves_aliases=backend if isinstance(backend, MovesAliases) else None,
+        removes_aliases=backend if isinstance(backend, RemovesAliases) else None,
+        lists_experiments=backend if isinstance(backend, ListsExperiments) else None,
+        finds_users=backend if isinstance(backend, FindsUsers) else None,
         records_inputs=backend if isinstance(backend, RecordsInputs) else None,
         deletes=backend if isinstance(backend, Deletes) else None,
         collects=backend if isinstance(backend, Collects) else None,

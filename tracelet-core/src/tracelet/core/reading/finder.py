@@ -155,7 +155,7 @@ class Finder:
             self._downloads,
         )
         return LoggedArtifact(
-            stored.manifest, stored.version, backend, stored.uri, stored.aliases, content, stored.pending
+            stored.manifest, stored.number, stored.label, backend, stored.uri, stored.aliases, content, stored.pending
         )
 
     def _absent(self, name: str, version: str, asked: list[str]) -> str:

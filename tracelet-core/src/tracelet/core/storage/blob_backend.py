@@ -4,10 +4,12 @@ Give it five small methods and inherit versions, labels, aliases, commit order a
 the experiment's own prefix (names are safe as they are; the experiment's is encoded):
 
     blobs/sha256/ab/abcd…                the bytes, once for each content, shared by all experiments
-    <experiment>/catalogue.json          the schema of all this
+    <experiment>/catalogue.json          the schema of all this, and the experiment's name
     <experiment>/claims/<name>/v3        made exclusively: who may write v3
     <experiment>/puts/<put-id>           the claim of a put, so that a second delivery finds the first
     <experiment>/digests/<name>/<digest>/v3
+    <experiment>/inputs.json             the versions of all releases are in the next
+    <experiment>/inputs/<digest>/<name>/v3 a version that has this digest among its inputs
     <experiment>/labels/<name>/<label>   made exclusively: the version and digest that the label is; the digest for ever
     <experiment>/labelled/<name>/v3/<label>
     <experiment>/versions/<name>/v3.json the manifest, written last: what has none does not exist
@@ -60,7 +62,7 @@ class BlobBackend(abc.ABC):
         self._uri = uri.rstrip("/")
         self._prefix = physical_name(experiment)
         self._notes = Notes(self, self._prefix)
-        self._versions = VersionCatalogue(self, self._notes, self._uri)
+        self._versions = VersionCatalogue(self, self._notes, self._uri, experiment)
         self._pointers = Pointers(self._notes, self._versions, self._uri)
 
     @abc.abstractmethod
@@ -127,6 +129,7 @@ class BlobBackend(abc.ABC):
             if taken is not None:
                 return self._stored(*taken, labels.version, self._pointers.aliases(manifest.name).get(taken[1]))
         self._versions.note_digest(manifest, number)
+        self._versions.note_inputs(manifest, number)
         for alias in labels.aliases:
             self._pointers.move_with(manifest.name, alias, number)
         self._versions.commit(manifest, number)
@@ -217,12 +220,30 @@ class BlobBackend(abc.ABC):
         assert found is not None
         return found
 
+    def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.RemovesAliases`."""
+        name, number = stored.manifest.name, stored.number
+        held = self._pointers.aliases(name).get(number, ())
+        self._pointers.remove(name, [alias for alias in aliases if alias in held])
+        found = self.find(name, f"v{number}")
+        assert found is not None
+        return found
+
+    def used_by(self, digest: str) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.FindsUsers`."""
+        self._versions.check()
+        for one in sound(self._versions.users(digest)):
+            found = self.find(one[0], f"v{one[1]}")
+            if found is not None:
+                yield found
+
     def delete(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.Deletes`. Its bytes stay while anything may share them, and its label means nothing else."""
         name, number = stored.manifest.name, stored.number
         held = self._pointers.aliases(name).get(number, ())
         self._versions.remove(name, number)
-        self._pointers.remove(name, number, held)
+        self._pointers.forget_label(name, number)
+        self._pointers.remove(name, held)
 
     def take_back(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.TakesBack`: aliases are where they were before."""

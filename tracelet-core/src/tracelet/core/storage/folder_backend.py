@@ -139,6 +139,12 @@ class FolderBackend(BlobBackend):
                 if freed is not None:
                     yield freed
 
+    def experiments(self) -> Iterator[str]:
+        """See :class:`~tracelet.plugin.ListsExperiments`: those with a version."""
+        for folder in sorted(self._root.glob("*/versions")):
+            if any(folder.glob("*/v*.json")):
+                yield self._versions.experiment_at(folder.parent.name)
+
     def _needed(self) -> set[str | None] | None:
         """Return the blobs that the manifests of all experiments name; None where a manifest cannot be read."""
         needed: set[str | None] | None = set()
@@ -248,6 +254,14 @@ class PendingCatalogue(FolderBackend):
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.MovesAliases`."""
         return attrs.evolve(super().relabel(stored, labels), pending=True)
+
+    def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.RemovesAliases`."""
+        return attrs.evolve(super().remove_aliases(stored, aliases), pending=True)
+
+    def used_by(self, digest: str) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.FindsUsers`."""
+        return (attrs.evolve(one, pending=True) for one in super().used_by(digest))
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`. The tracker notes nothing offline: manifests name their inputs."""

@@ -80,10 +80,13 @@ class Pointers:
         """Move an alias in the moment in which the version begins to exist, and not at all where that never comes."""
         self._notes.write(f"aliases/{name}/{alias}", " ".join(map(str, [number, *self._pointed(name, alias)])))
 
-    def remove(self, name: str, number: int, aliases: Iterable[str]) -> None:
-        """Take from a deleted version its label, which means nothing else from now on, and its aliases."""
+    def forget_label(self, name: str, number: int) -> None:
+        """Take its label from a deleted version. The label means nothing else from now on."""
         for place in self._notes.below(f"labelled/{name}/v{number}/"):
             self._notes.remove(place)
+
+    def remove(self, name: str, aliases: Iterable[str]) -> None:
+        """Have aliases name nothing any more."""
         for alias in aliases:
             self._notes.remove(f"aliases/{name}/{alias}")
 

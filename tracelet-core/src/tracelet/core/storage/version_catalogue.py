@@ -7,13 +7,17 @@ import hashlib
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
+from typing import Any
+from urllib.parse import unquote
 
 from tracelet.core.artifacts.manifest import MOST_BYTES, Manifest
-from tracelet.core.plugins.damage import Damage
+from tracelet.core.plugins.damage import Damage, or_damage
 from tracelet.core.plugins.version_refs import of_digest
 from tracelet.core.storage.notes import Bag, Notes, leading_number
+from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.schemas import check_schema
 from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 
@@ -21,6 +25,8 @@ __all__ = ["VersionCatalogue"]
 
 _SCHEMA = 1
 _CATALOGUE = "catalogue.json"
+#: It says that each version which has inputs is noted under their digests.
+_INDEXED = "inputs.json"
 #: A longer number is not Tracelet's.
 _VERSION_KEY = re.compile(r"v([0-9]{1,18})\.json")
 _BLOCK = 1 << 18
@@ -29,11 +35,12 @@ _BLOCK = 1 << 18
 class VersionCatalogue:
     """The versions of one experiment. One exists from the moment in which its manifest is written."""
 
-    def __init__(self, bag: Bag, notes: Notes, uri: str) -> None:
+    def __init__(self, bag: Bag, notes: Notes, uri: str, experiment: str) -> None:
         """``uri`` is where the blobs are, for people to read."""
         self._bag = bag
         self._notes = notes
         self._uri = uri
+        self._experiment = experiment
         #: Whether the catalogue is known to be one that can be read, and to say its schema.
         self._is_known = self._is_begun = False
 
@@ -47,17 +54,35 @@ class VersionCatalogue:
         """Check the catalogue, and write its schema where it has none."""
         self.check()
         if not self._is_begun:
-            self._notes.create(_CATALOGUE, json.dumps({"schema": _SCHEMA}))
+            text = json.dumps({"schema": _SCHEMA, "experiment": self._experiment})
+            if self._notes.create(_CATALOGUE, text):
+                self._notes.write(_INDEXED, json.dumps({"schema": _SCHEMA}))
             self._is_begun = True
 
     def check_at(self, key: str) -> None:
         """Raise :class:`~tracelet.NewerFormat` where the catalogue of an experiment, with its schema at a key, is a later release's."""
+        with contextlib.suppress(ValueError):  # what is no number says nothing
+            check_schema(self._read_catalogue(key), _SCHEMA, f"{self._uri}/{key.rpartition('/')[0]}")
+
+    def _read_catalogue(self, key: str) -> dict[str, Any]:
         # Each manifest has a schema of its own: where this file is lost or damaged, nothing else is.
-        with (
-            contextlib.suppress(FileNotFoundError, AttributeError, RecursionError, ValueError),
-            self._bag.read(key) as stream,
-        ):
-            check_schema(json.loads(stream.read(_BLOCK)), _SCHEMA, f"{self._uri}/{key.rpartition('/')[0]}")
+        with contextlib.suppress(FileNotFoundError, RecursionError, ValueError), self._bag.read(key) as stream:
+            found = json.loads(stream.read(_BLOCK))
+            if isinstance(found, dict):
+                return found
+        return {"schema": _SCHEMA}
+
+    def experiment_at(self, prefix: str) -> str:
+        """Return the name of the experiment whose keys have this prefix.
+
+        A name that was shortened in the prefix is known from its catalogue. Where an earlier release wrote that, the prefix is
+        returned.
+        """
+        name = unquote(prefix)
+        if physical_name(name) == prefix:
+            return name
+        said = self._read_catalogue(f"{prefix}/{_CATALOGUE}").get("experiment")
+        return said if isinstance(said, str) else prefix
 
     def claim(self, manifest: Manifest) -> int:
         """Reserve the next number of a name for a put, and note the number under the put's id."""
@@ -72,6 +97,37 @@ class VersionCatalogue:
     def note_digest(self, manifest: Manifest, number: int) -> None:
         """Note which digest a version is to have."""
         self._notes.write(f"digests/{manifest.name}/{manifest.digest}/v{number}")
+
+    def note_inputs(self, manifest: Manifest, number: int) -> None:
+        """Note under the digest of each input that a version is made from it."""
+        for digest in manifest.inputs:
+            self._notes.write(f"inputs/{digest}/{manifest.name}/v{number}")
+
+    def users(self, digest: str) -> Iterator[tuple[str, int] | Damage]:
+        """Yield name and number of each version that is made from a digest, and an error for what cannot be read.
+
+        Versions of a release that noted no inputs are noted first, once.
+        """
+        yield from self._note_earlier()
+        for _, name, version in self._notes.parts(f"inputs/{digest}/", 3):
+            number = leading_number(version)
+            if number is not None and self.has(name, number):
+                yield name, number
+
+    def _note_earlier(self) -> Iterator[Damage]:
+        if self._notes.exists(_INDEXED):
+            return
+        damaged: list[Damage] = []
+        for name, numbers in self.numbers(None).items():
+            read = or_damage(partial(self.manifest, name), partial("{0!r} v{1}".format, name))
+            for number, found in zip(numbers, map(read, numbers), strict=True):
+                if isinstance(found, Manifest):
+                    self.note_inputs(found, number)
+                elif found is not None:
+                    damaged.append(found)
+        if not damaged:
+            self._notes.write(_INDEXED, json.dumps({"schema": _SCHEMA}))
+        yield from damaged
 
     def commit(self, manifest: Manifest, number: int) -> None:
         """Write a version's manifest: the version exists from then on."""
