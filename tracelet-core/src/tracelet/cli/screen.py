@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
@@ -14,6 +13,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from tracelet.core.display.words import ago, moment, one_line, size
 
 __all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell_json"]
 
@@ -26,15 +27,12 @@ class _Console(Console):
 
 _OUT = _Console(highlight=False)
 _ERR = _Console(stderr=True, highlight=False)
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def line(text: object, style: str = "", *, console: Console = _OUT) -> None:
     """Write one line without wrapping it. Characters that could control the terminal are replaced."""
-    one = " ".join(str(text).split("\n"))
-    printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in one)
     try:
-        console.print(Text(printable, style), soft_wrap=True)
+        console.print(Text(one_line(text), style), soft_wrap=True)
     except BrokenPipeError:
         _drain(console.file)
 
@@ -70,32 +68,6 @@ def _drain(stream: IO[str]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for people, such as ``1.2 MB``, in powers of 1000."""
-    for unit in _UNITS[:-1]:
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} {_UNITS[-1]}"
-
-
-def moment(seconds: float) -> str:
-    """Return a time (seconds since the epoch) as local time, to the second."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def ago(seconds: float) -> str:
-    """Return how long ago a time (seconds since the epoch) was, such as ``3 h``."""
-    minutes = (time.time() - seconds) / 60
-    return (
-        f"{minutes:.0f} min"
-        if minutes < 120
-        else f"{minutes / 60:.0f} h"
-        if minutes < 2880
-        else f"{minutes / 1440:.0f} d"
-    )
 
 
 def progress() -> Progress:

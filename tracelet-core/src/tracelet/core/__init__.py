@@ -1,6 +1,7 @@
-"""The core, in eleven packages. This is its map, from the bottom up: each imports only from those above it in the list.
+"""The core, in twelve packages. This is its map, from the bottom up: each imports only from those above it in the list.
 
 * ``system``: files, links, processes, threads and addresses of this machine, and what messages are made of.
+* ``display``: what people see: amounts in words, HTML in which nothing runs, and previews of files.
 * ``artifacts``: what an artifact is: its types, entries and rules, the builder, the manifest, and what a call returns.
 * ``plugins``: what a plugin can be, how it is found, and how its code is called.
 * ``lanes``: a backend in a process of its own, and how long a call may take.

@@ -1,0 +1,41 @@
+"""Amounts and times as people read them."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["ago", "moment", "one_line", "size"]
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people, such as ``1.2 MB``, in powers of 1000."""
+    for unit in _UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {_UNITS[-1]}"
+
+
+def moment(seconds: float) -> str:
+    """Return a time (seconds since the epoch) as local time, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago a time (seconds since the epoch) was, such as ``3 h``."""
+    minutes = (time.time() - seconds) / 60
+    return (
+        f"{minutes:.0f} min"
+        if minutes < 120
+        else f"{minutes / 60:.0f} h"
+        if minutes < 2880
+        else f"{minutes / 1440:.0f} d"
+    )
+
+
+def one_line(text: object) -> str:
+    """Return a text on one line. Characters that could control a terminal are replaced."""
+    one = " ".join(str(text).split("\n"))
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in one)
