@@ -99,8 +99,9 @@ def test_any_name_of_the_rule_is_taken(name: str) -> None:
 
 
 def test_type_and_description_are_checked_at_once(artifact: TraceletArtifact) -> None:
-    with pytest.raises(ArtifactError, match="'model' is no artifact type"):
-        TraceletArtifact("n", "model")  # type: ignore[arg-type]
+    assert TraceletArtifact("n", "model").type is ArtifactType.MODEL
+    with pytest.raises(ArtifactError, match=r"'models' is no artifact type.* Did you mean 'model'"):
+        TraceletArtifact("n", "models")
     with pytest.raises(ArtifactError, match="description=5 is not text"):
         TraceletArtifact("n", ArtifactType.MODEL, 5)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="not text"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
+import re
 import subprocess
 import sys
 import types
@@ -191,6 +192,34 @@ def test_every_field_of_the_settings_can_be_configured(monkeypatch: pytest.Monke
         monkeypatch.setenv(f"TRACELET_{name.upper()}", "")
     assert attrs.asdict(Experiment("x", config=ExperimentConfig(**values)).settings) == values
     assert attrs.asdict(Experiment("x", settings=TraceletSettings(**values)).settings) == values
+    assert attrs.asdict(Experiment("x", **values).settings) == values
+
+
+def test_every_field_of_the_configuration_is_an_argument_of_an_experiment() -> None:
+    def told_of(cls: type) -> dict[str, str]:
+        arguments = (inspect.getdoc(cls) or "").partition("Args:\n")[2].partition("\n\n")[0]
+        return dict(re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", f"{arguments}\n", re.DOTALL | re.MULTILINE))
+
+    config = inspect.signature(ExperimentConfig).parameters
+    given = inspect.signature(Experiment).parameters
+    assert {name: one.annotation for name, one in given.items() if name in config} == {
+        name: one.annotation for name, one in config.items()
+    }
+    assert {one.default for name, one in given.items() if name in config} == {None}
+    assert list(given)[:5] == ["name", "backend", "config", "artifacts", "automagic_artifacts"]
+    told, mine = told_of(ExperimentConfig), told_of(Experiment)
+    assert {name: mine[name] for name in config} == told
+
+
+def test_an_argument_beats_the_layers_below_it() -> None:
+    config = ExperimentConfig(strict=False, deadline=7.0, enable_artifacts=False)
+    exp = Experiment("x", config=config, settings=TraceletSettings(deadline=8.0), strict=True, enable_artifacts=True)
+    assert (exp.settings.strict, exp.settings.deadline, exp.settings.enable_artifacts) == (True, 7.0, True)
+
+
+def test_a_misspelt_argument_is_refused() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'strickt'"):
+        Experiment("x", strickt=True)  # type: ignore[call-arg]
 
 
 def test_what_nobody_says_is_the_default_and_artifacts_are_off() -> None:
@@ -229,6 +258,12 @@ def test_any_other_name_works_to_the_end(name: str) -> None:
         {"artifacts": "yes"},
         {"artifacts": 1},
         {"automagic_artifacts": "no"},
+        {"artifacts": True, "enable_artifacts": True},
+        {"enable_artifacts": "yes"},
+        {"strict": 1},
+        {"on_large": "ask"},
+        {"deadline": -1},
+        {"dir": "s3://bucket"},
         {"backend": 5},
         {"backend": []},
         {"backend": [5]},

@@ -30,6 +30,7 @@ from tracelet.core.artifacts.entries import (
 from tracelet.core.artifacts.manifest import MOST_BYTES, Manifest, identity
 from tracelet.core.artifacts.plain import converter, dumps
 from tracelet.core.artifacts.plain_values import plain_metadata
+from tracelet.core.plugins.detector import Detection
 from tracelet.exceptions import ArtifactError, IntegrityError, NewerFormat, UnsafePath
 
 SHA = "ab" * 32
@@ -89,10 +90,27 @@ def test_there_are_thirteen_types() -> None:
     ]  # fmt: skip
 
 
-def test_a_type_is_an_artifact_type_and_no_word_for_one() -> None:
-    assert check_type(ArtifactType.CODE) is ArtifactType.CODE
-    with pytest.raises(ArtifactError, match=r"'model' is no artifact type: .*ArtifactType\.MODEL"):
-        check_type("model")
+@pytest.mark.parametrize("kind", ArtifactType)
+def test_a_type_is_an_artifact_type_or_its_text(kind: ArtifactType) -> None:
+    assert check_type(kind) is kind
+    assert check_type(kind.value) is kind
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "modl", "MODEL", "ArtifactType.MODEL", b"model", None, 5, [], ["model"], "x" * 1000]
+)
+def test_what_is_no_type_is_answered_with_those_that_there_are(wrong: Any) -> None:
+    with pytest.raises(ArtifactError, match=r"is no artifact type: .*one of model, checkpoint, .*, custom\.") as told:
+        check_type(wrong)
+    assert len(str(told.value)) < 500
+    assert ("Did you mean 'model'?" in str(told.value)) is (wrong in ("modl", "MODEL"))
+
+
+def test_a_detection_has_its_type_as_a_type_or_its_text() -> None:
+    assert Detection(path=Path("a"), type="weights").type is ArtifactType.WEIGHTS
+    assert Detection(path=Path("a")).type is None
+    with pytest.raises(ArtifactError, match="'weight' is no artifact type"):
+        Detection(path=Path("a"), type="weight")
 
 
 def test_text_is_text_or_nothing() -> None:

@@ -73,7 +73,7 @@ class TraceletArtifact:
 
     Args:
         name: The name: 1 to 128 of ``A-Z a-z 0-9 _ . -``.
-        artifact_type: The type.
+        artifact_type: The type, or its text, such as ``"model"``.
         description: A description for people.
         forms: Checks the arguments of ``add_object`` and ``add_model``. Without it, they are checked when the artifact
             is logged.
@@ -93,7 +93,7 @@ class TraceletArtifact:
     def __init__(
         self,
         name: str,
-        artifact_type: ArtifactType,
+        artifact_type: ArtifactType | str,
         description: str | None = None,
         *,
         forms: Forms | None = None,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
 from typing import Any
 
@@ -43,12 +44,18 @@ class ArtifactType(enum.Enum):
     CUSTOM = "custom"
 
 
-def check_type(kind: object) -> ArtifactType:
-    """Return ``kind`` if it is an :class:`ArtifactType`; raises :class:`ArtifactError` otherwise."""
-    if not isinstance(kind, ArtifactType):
-        choices = ", ".join(f"ArtifactType.{one.name}" for one in ArtifactType)
-        raise ArtifactError(f"{kind!r} is no artifact type: give one of {choices}.")
-    return kind
+def check_type(kind: ArtifactType | str) -> ArtifactType:
+    """Return an :class:`ArtifactType`, or the one with this text, such as ``"model"``; raises :class:`ArtifactError` otherwise."""
+    try:
+        return ArtifactType(kind)
+    except ValueError:
+        types = [one.value for one in ArtifactType]
+        near = difflib.get_close_matches(kind.lower(), types, n=1) if isinstance(kind, str) else []
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ArtifactError(
+            f"{kind!r:.200} is no artifact type: give one of ArtifactType, such as ArtifactType.MODEL, or its text, which "
+            f"is one of {', '.join(types)}.{hint}"
+        ) from None
 
 
 @attrs.frozen

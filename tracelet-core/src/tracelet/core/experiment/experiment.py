@@ -62,7 +62,8 @@ class ExperimentConfig:
         capture_exclude: Shell patterns of the paths and file names not to capture; by default none.
         capture_latest_wins: Whether only the newest of the waiting versions of a path is kept; by default all are.
         capture_disk_share: The share of the free disk that captured bytes may take while they wait; 0.5 by default.
-        backend: The backend or backends that store the artifacts; ``"local"`` by default.
+        backend: The backend or backends that store the artifacts, such as ``"mlflow"`` or ``["mlflow", "wandb"]``; by
+            default ``"local"``, which is the tracelet directory.
         routing: The policy that chooses the backends for an artifact; ``"by-type"`` by default.
         dir: The tracelet directory, for waiting deliveries and the backend ``local``; ``.tracelet`` by default.
         store: Where the bytes of large files go: a directory or a URL such as ``s3://bucket``. Inside ``dir`` by
@@ -115,18 +116,41 @@ class Experiment:
     ``with Experiment(...) as exp:`` starts a run and stops it; the run counts as failed if an exception leaves the
     block. Reading needs no run.
 
-    A value that is not given as an argument is taken from ``config``, then from ``settings``, then from its
-    ``TRACELET_*`` variable, then from the defaults.
+    Every field of :class:`ExperimentConfig` is an argument, too. A value that is not given as an argument is taken from
+    ``config``, then from ``settings``, then from its ``TRACELET_*`` variable, then from the defaults.
 
     Args:
         name: The name of the experiment: 1 to 128 printable characters.
         backend: The backend or backends that store the artifacts, such as ``"mlflow"`` or ``["mlflow", "wandb"]``; by
             default ``"local"``, which is the tracelet directory.
         config: The configuration of this experiment.
-        artifacts: Whether artifacts are on; by default they are off.
+        artifacts: A shorter name for ``enable_artifacts``.
         automagic_artifacts: Whether models and files that the program saves are captured; by default they are not.
-        routing: The policy that chooses the backends for an artifact; ``"by-type"`` by default.
         settings: Settings to use in place of those that the environment gives.
+        enable_artifacts: Whether artifacts are on; by default they are off.
+        watch_filesystem: Whether the files of ``artifact_watch_dirs`` are captured; by default they are not.
+        artifact_watch_dirs: The directories to watch: paths, or :class:`~tracelet.settings.WatchedDirectory` to give a
+            type or a name to their files.
+        capture_min_interval: Seconds from one capture of a path to the next; 0, the default, captures each save.
+        capture_max_per_minute: Captures a minute, of all detectors; 0, the default, is no limit.
+        capture_include: Shell patterns of the paths and file names to capture; by default all.
+        capture_exclude: Shell patterns of the paths and file names not to capture; by default none.
+        capture_latest_wins: Whether only the newest of the waiting versions of a path is kept; by default all are.
+        capture_disk_share: The share of the free disk that captured bytes may take while they wait; 0.5 by default.
+        routing: The policy that chooses the backends for an artifact; ``"by-type"`` by default.
+        dir: The tracelet directory, for waiting deliveries and the backend ``local``; ``.tracelet`` by default.
+        store: Where the bytes of large files go: a directory or a URL such as ``s3://bucket``. Inside ``dir`` by
+            default.
+        large_file_mb: The size in megabytes (1,000,000 bytes) above which a file is large; 100 by default.
+        on_large: What becomes of a large file: ``"reference"``, the default, keeps it in the store; ``"upload"`` sends
+            it to each backend.
+        deadline: Seconds that a delivery to one backend may take, beside the time for its bytes; 30 by default.
+        min_rate: The least speed of a delivery, in megabytes a second, which gives the time for its bytes; 1 by
+            default.
+        open_timeout: Seconds that a backend may take to import its SDK and to connect; 120 by default.
+        stop_timeout: Seconds that ``stop()`` may take; 30 by default.
+        strict: Whether ``log_artifact`` raises the errors of backends; by default they are in the results.
+        rank: The rank of this process; only rank 0 writes. By default it is the rank that the launcher gave.
 
     Raises:
         ConfigError: A value cannot be used.
@@ -151,10 +175,32 @@ class Experiment:
         artifacts: bool | None = None,
         automagic_artifacts: bool | None = None,
         *,
-        routing: str | None = None,
         settings: TraceletSettings | None = None,
+        enable_artifacts: bool | None = None,
+        watch_filesystem: bool | None = None,
+        artifact_watch_dirs: Sequence[str | os.PathLike[str] | WatchedDirectory] | None = None,
+        capture_min_interval: float | None = None,
+        capture_max_per_minute: int | None = None,
+        capture_include: list[str] | None = None,
+        capture_exclude: list[str] | None = None,
+        capture_latest_wins: bool | None = None,
+        capture_disk_share: float | None = None,
+        routing: str | None = None,
+        dir: str | os.PathLike[str] | None = None,
+        store: str | os.PathLike[str] | None = None,
+        large_file_mb: float | None = None,
+        on_large: str | None = None,
+        deadline: float | None = None,
+        min_rate: float | None = None,
+        open_timeout: float | None = None,
+        stop_timeout: float | None = None,
+        strict: bool | None = None,
+        rank: int | None = None,
     ) -> None:
         """Check the arguments, and connect to nothing yet."""
+        # Each field is an argument of the same name: they are listed above, for editors and type checkers, and not again.
+        given = locals()
+        fields = {field.name: given[field.name] for field in attrs.fields(ExperimentConfig)}
         check_platform()
         self.name = _checked_name(name)
         _check_kind("config", config, ExperimentConfig)
@@ -162,10 +208,7 @@ class Experiment:
         self.settings = _resolve(
             settings or TraceletSettings(),
             config or ExperimentConfig(),
-            backend=backend,
-            enable_artifacts=artifacts,
-            automagic_artifacts=automagic_artifacts,
-            routing=routing,
+            **fields | {"enable_artifacts": _either(artifacts, enable_artifacts)},
         )
         self._rank = global_rank(self.settings)
         self._artifact_manager = ArtifactManager(
@@ -283,13 +326,13 @@ class Experiment:
         self.stop(failed=kind is not None)
 
     def create_artifact(
-        self, name: str, artifact_type: ArtifactType, description: str | None = None
+        self, name: str, artifact_type: ArtifactType | str, description: str | None = None
     ) -> TraceletArtifact:
         """Create an empty artifact.
 
         Args:
             name: The name: 1 to 128 of ``A-Z a-z 0-9 _ . -``.
-            artifact_type: The type. All versions of a name have one type.
+            artifact_type: The type, or its text, such as ``"model"``. All versions of a name have one type.
             description: A description for people.
 
         Returns:
@@ -409,12 +452,12 @@ class Experiment:
         return self._artifacts().finder.get(name, version, backend)
 
     def list_artifacts(
-        self, type_filter: ArtifactType | None = None, backend: str | None = None
+        self, type_filter: ArtifactType | str | None = None, backend: str | None = None
     ) -> list[LoggedArtifact]:
         """List the stored versions of all artifacts, newest first. This needs no run.
 
         Args:
-            type_filter: Only artifacts of this type; by default all.
+            type_filter: Only artifacts of this type, or of the type with this text; by default all.
             backend: Only this backend; by default all.
 
         Returns:
@@ -502,6 +545,13 @@ def _check_kind(what: str, value: object, kind: type) -> None:
         raise ConfigError(
             f"{what}={value!r} is no {kind.__name__}: make one, as {kind.__name__}(enable_artifacts=True)."
         )
+
+
+def _either(artifacts: bool | None, enable_artifacts: bool | None) -> bool | None:
+    """Return what one argument says that has two names."""
+    if artifacts is not None and enable_artifacts is not None:
+        raise ConfigError("artifacts= and enable_artifacts= are two names of one argument: give one of them.")
+    return enable_artifacts if artifacts is None else artifacts
 
 
 def _resolve(settings: TraceletSettings, config: ExperimentConfig, **arguments: Any) -> TraceletSettings:

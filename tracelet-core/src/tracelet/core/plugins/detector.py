@@ -43,7 +43,7 @@ class Detection:
     #: In place of a path: a live model of a known framework, which is stored as ``add_model`` would.
     model: Any = None
     #: The type. None has Tracelet find it from content and name.
-    type: ArtifactType | None = attrs.field(default=None, validator=_optional(check_type))
+    type: ArtifactType | None = attrs.field(default=None, converter=attrs.converters.optional(check_type))
     #: Name of the artifact that it is a version of. By default it is made of the file's name and the type.
     name: str | None = attrs.field(default=None, validator=_optional(check_name))
     #: Its path in the artifact; None is the file's own name.

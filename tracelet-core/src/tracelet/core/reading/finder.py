@@ -79,21 +79,17 @@ class Finder:
         return self._logged(self._choose(name, version, hits), hits)
 
     def find_all(
-        self, type_filter: ArtifactType | None, backend: str | None, name: str | None = None
+        self, type_filter: ArtifactType | str | None, backend: str | None, name: str | None = None
     ) -> list[LoggedArtifact]:
         """Return every stored version, newest first.
 
         Raises where a backend fails; what was found all the same is in the error's ``answers``.
         """
-        if type_filter is not None:
-            check_type(type_filter)
+        kind = None if type_filter is None else check_type(type_filter)
         if name is not None:
             check_name(name)
         found, errors = all_at_once(
-            {
-                one: partial(self._readers[one].request, "list", name=name, type=type_filter)
-                for one in self._asked(backend)
-            }
+            {one: partial(self._readers[one].request, "list", name=name, type=kind) for one in self._asked(backend)}
         )
         # What cannot all be listed may be listed in part.
         partly = {one: error.answers for one, error in errors.items()}
