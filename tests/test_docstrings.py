@@ -21,8 +21,11 @@ from tracelet import (
     TraceletArtifact,
     plugin,
 )
+from tracelet.core.artifacts.changes import Change, ChangeResults
 
-CLASSES = (Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, LogResult, LogResults)
+CLASSES = (
+    Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, LogResult, LogResults, Change, ChangeResults,
+)  # fmt: skip
 
 
 #: What the author of a plugin implements, or makes.

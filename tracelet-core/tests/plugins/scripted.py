@@ -104,6 +104,8 @@ class ScriptedBackend(BlobBackend):
 
     def find(self, name, ref):
         self._do("find")
+        if ref.startswith("put:"):
+            self._do("find_put")
         return super().find(name, ref)
 
     def list(self, *, name, type):
@@ -116,6 +118,22 @@ class ScriptedBackend(BlobBackend):
 
     def record_input(self, stored):
         self._do("record_input")
+
+    def relabel(self, stored, labels):
+        self._do("relabel")
+        return super().relabel(stored, labels)
+
+    def remove_aliases(self, stored, aliases):
+        self._do("remove_aliases")
+        return super().remove_aliases(stored, aliases)
+
+    def used_by(self, digest):
+        self._do("used_by")
+        return super().used_by(digest)
+
+    def delete(self, stored):
+        self._do("delete")
+        super().delete(stored)
 
     def stop(self, *, failed):
         self._do(f"stop_failed_{failed}")

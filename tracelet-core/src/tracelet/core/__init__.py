@@ -10,6 +10,7 @@
 * ``delivery``: the outbox and its drafts, couriers, attempts and their backoff.
 * ``capture``: from what a detector saw to a submitted artifact, once each; and what type a file is.
 * ``reading``: find stored versions, fetch and verify their bytes, load objects and models.
+* ``management``: change, count, check and compare what is stored.
 * ``experiment``: experiments, their configuration, and the manager of their artifacts with what it owns.
 * ``maintenance``: send what waits, delete what nobody needs, and say what is wrong.
 

@@ -10,13 +10,14 @@ from typing import Any, BinaryIO, Protocol
 
 import attrs
 
+from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.checks import check_place
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_artifact import plain_artifact
 from tracelet.exceptions import ArtifactNotFound, ConfigError
 
-__all__ = ["ContentSource", "LoggedArtifact"]
+__all__ = ["ContentSource", "LoggedArtifact", "Manager"]
 
 
 class ContentSource(Protocol):
@@ -30,6 +31,18 @@ class ContentSource(Protocol):
 
     def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
         """Load one object or model."""
+        ...
+
+
+class Manager(Protocol):
+    """Changes a stored version in every backend that holds its content."""
+
+    def add_aliases(self, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
+        """Move aliases to a version."""
+        ...
+
+    def remove_aliases(self, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
+        """Take aliases away from a version."""
         ...
 
 
@@ -65,6 +78,7 @@ class LoggedArtifact:
     #: Movable names that point at it now; ``latest`` is not listed.
     aliases: tuple[str, ...]
     _content: ContentSource
+    _manager: Manager
     #: True where only this machine has it so far, and the backend's own server does not.
     pending: bool = False
 
@@ -169,6 +183,50 @@ class LoggedArtifact:
             "inputs": list(self.inputs),
             "pending": self.pending,
         }
+
+    def add_alias(self, *names: str) -> ChangeResults:
+        """Move aliases to this version, in every configured backend that holds its content.
+
+        Args:
+            names: The aliases, such as ``"best"``.
+
+        Returns:
+            What became of it in each backend. This object stays as it is: get the version again to see its aliases.
+
+        Raises:
+            ArtifactError: A name cannot be an alias.
+            VersionConflict: An alias is a label of this name, which never moves.
+            ArtifactNotFound: No backend holds this version any more.
+
+        Example:
+            >>> logged.add_alias("best")
+            <ChangeResults local: v0 (best)>
+            >>> exp.get_artifact("classifier", "best").version
+            'v0'
+        """
+        return self._manager.add_aliases(self, _some(names))
+
+    def remove_alias(self, *names: str) -> ChangeResults:
+        """Take aliases away from this version, in every configured backend that holds its content.
+
+        An alias that is at another version stays there.
+
+        Args:
+            names: The aliases.
+
+        Returns:
+            What became of it in each backend.
+
+        Raises:
+            ArtifactError: A name cannot be an alias.
+            ArtifactNotFound: No backend holds this version any more.
+
+        Example:
+            >>> results = logged.add_alias("best", "candidate")
+            >>> logged.remove_alias("candidate")
+            <ChangeResults local: v0 (best)>
+        """
+        return self._manager.remove_aliases(self, _some(names))
 
     def download(
         self,
@@ -287,6 +345,12 @@ class LoggedArtifact:
             hint = f"say which: {have}" if have else "it was logged without add_model; download() gives its files"
             raise ArtifactNotFound(f"{self.name!r} has {len(self.models)} models: {hint}.")
         return self._content.load(self, _named(name, self.models, self), trust)
+
+
+def _some(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ConfigError("no alias is named: give at least one, such as 'best'.")
+    return names
 
 
 def _is_list_of_text(values: object) -> bool:

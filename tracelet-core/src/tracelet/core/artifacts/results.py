@@ -8,7 +8,7 @@ import attrs
 
 from tracelet.exceptions import ArtifactError, TraceletError
 
-__all__ = ["LogResult", "LogResults"]
+__all__ = ["LogResult", "LogResults", "first_error"]
 
 
 @attrs.frozen
@@ -85,7 +85,7 @@ class LogResults(dict[str, LogResult]):
         """
         if self or self.queued or not all(isinstance(error, ArtifactError) for error in self.failed.values()):
             return None
-        return _first(self.failed) if self.failed else None
+        return first_error(self.failed) if self.failed else None
 
     def raise_for_errors(self) -> None:
         """Raise the first error of ``failed`` and ``queued``, if there is one, with the others in its notes.
@@ -98,11 +98,11 @@ class LogResults(dict[str, LogResult]):
         """
         errors = self.failed | self.queued
         if errors:
-            raise _first(errors)
+            raise first_error(errors)
 
 
-def _first(errors: Mapping[str, TraceletError]) -> TraceletError:
-    """The first error, with the others in its notes."""
+def first_error(errors: Mapping[str, TraceletError]) -> TraceletError:
+    """Return the first error, with the others in its notes."""
     (_, first), *others = errors.items()
     for note in (f"{name}: {error}" for name, error in others):
         if note not in getattr(first, "__notes__", ()):

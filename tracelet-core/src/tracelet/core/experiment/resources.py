@@ -15,6 +15,7 @@ from tracelet.core.delivery.records import without_secrets
 from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.lanes.lane import Lane, open_lane
+from tracelet.core.management.stored_manager import StoredManager
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.reading.finder import Finder
@@ -123,6 +124,7 @@ class ExperimentResources:
             plugins=self._context.plugins,
             store=lambda: self.store,
             downloads=self._context.directory / "downloads",
+            manager=StoredManager,
         )
 
     def _courier(self, name: str, sdk: dict[str, Any]) -> Courier:

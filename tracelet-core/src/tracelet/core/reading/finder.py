@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactType, check_type
-from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.artifacts.logged import LoggedArtifact, Manager
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.specs import Registry
@@ -41,15 +42,30 @@ class Finder:
         plugins: Callable[[], Registry],
         store: Callable[[], Store],
         downloads: Path,
+        manager: Callable[[Finder], Manager],
     ) -> None:
-        """``downloads`` is where downloads go that are given no folder."""
-        self._experiment = experiment
+        """``downloads`` is where downloads go that are given no folder. ``manager`` makes what changes the versions found."""
+        self.experiment = experiment
+        self.outbox = outbox
         self._specs = specs
         self._readers = readers
-        self._outbox = outbox
         self._plugins = plugins
         self._store = store
         self._downloads = downloads
+        self._manager = manager(self)
+
+    @property
+    def backends(self) -> list[str]:
+        """The names of the backends, as they are configured."""
+        return list(self._specs)
+
+    def ask(
+        self, what: str, arguments: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[dict[str, Any], dict[str, TraceletError]]:
+        """Make one request of several backends at once, with the arguments for each; return answers and errors by backend."""
+        return all_at_once(
+            {one: partial(self._readers[one].request, what, **given) for one, given in arguments.items()}
+        )
 
     def close(self, until: float) -> None:
         """End the reading lanes by then (monotonic)."""
@@ -66,9 +82,7 @@ class Finder:
         check_name(name)
         parse_ref(version)
         asked = self._asked(backend)
-        found, errors = all_at_once(
-            {one: partial(self._readers[one].request, "find", name=name, ref=version) for one in asked}
-        )
+        found, errors = self.ask("find", {one: {"name": name, "ref": version} for one in asked})
         hits: dict[str, StoredArtifact] = {one: stored for one, stored in found.items() if stored is not None}
         if not hits:
             for error in errors.values():
@@ -151,7 +165,15 @@ class Finder:
             self._downloads,
         )
         return LoggedArtifact(
-            stored.manifest, stored.number, stored.label, backend, stored.uri, stored.aliases, content, stored.pending
+            stored.manifest,
+            stored.number,
+            stored.label,
+            backend,
+            stored.uri,
+            stored.aliases,
+            content,
+            self._manager,
+            stored.pending,
         )
 
     def _absent(self, name: str, version: str, asked: list[str]) -> str:
@@ -162,14 +184,14 @@ class Finder:
             except TraceletError as error:
                 found = error.answers
             names |= {stored.manifest.name for stored in found}
-        waiting = sum(len(self._outbox.waiting(self._experiment, one, name)) for one in asked)
+        waiting = sum(len(self.outbox.waiting(self.experiment, one, name)) for one in asked)
         if name in names:
             hint = "it has other versions: list_artifacts() shows them."
         else:
             near = difflib.get_close_matches(name, names, n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_artifacts() shows what there is."
         queued = f" {many(waiting, 'delivery of it waits', 'deliveries of it wait')} in the outbox." if waiting else ""
-        return f"{self._experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"
+        return f"{self.experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"
 
 
 def _newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, StoredArtifact]]:

@@ -1,0 +1,1 @@
+"""Change, count, check and compare what is stored, in every backend of an experiment."""

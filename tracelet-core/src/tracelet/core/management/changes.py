@@ -1,0 +1,126 @@
+"""Changes to a stored version, in every backend that holds its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from tracelet.core.artifacts.changes import Change, ChangeResults
+from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.plugins.versions import Labels, StoredArtifact
+from tracelet.core.reading.finder import Finder
+from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, TraceletError
+
+__all__ = ["add_aliases", "remove_aliases"]
+
+
+def add_aliases(finder: Finder, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
+    """Move aliases to a version. Raises where no backend could do it at any time."""
+    return _realias(finder, artifact, "relabel", {"labels": Labels(None, aliases)})
+
+
+def remove_aliases(finder: Finder, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
+    """Take aliases away from a version. Raises where no backend could do it at any time."""
+    return _realias(finder, artifact, "remove_aliases", {"aliases": Labels(None, aliases).aliases})
+
+
+def _realias(finder: Finder, artifact: LoggedArtifact, what: str, names: Mapping[str, Any]) -> ChangeResults:
+    held = _holders(finder, artifact)
+    done, refused = finder.ask(what, {one: {"stored": stored, **names} for one, stored in held.stored.items()})
+    results = held.results(refused)
+    for one, stored in done.items():
+        results[one] = Change(one, stored.version, stored.uri, stored.aliases)
+    if results.misuse is not None:
+        raise results.misuse
+    if not results and results.ok:
+        raise ArtifactNotFound(
+            f"no backend holds {artifact.name!r} {artifact.version} any more: list_artifacts() shows what there is."
+        )
+    return results
+
+
+@attrs.frozen
+class _Holders:
+    """A version as each backend has it that holds its content; what the others said; and what waits in the outbox."""
+
+    backends: list[str]
+    stored: dict[str, StoredArtifact]
+    failed: dict[str, TraceletError]
+    queued: dict[str, TraceletError]
+
+    def results(self, refused: dict[str, TraceletError]) -> ChangeResults:
+        """Return the results of a change that these holders refused, and the others made."""
+        results = ChangeResults()
+        errors = self.failed | refused
+        results.failed = {one: errors[one] for one in self.backends if one in errors}
+        results.queued = dict(self.queued)
+        known = {*self.stored, *self.failed, *self.queued}
+        results.absent = tuple(one for one in self.backends if one not in known)
+        return results
+
+
+def _holders(finder: Finder, artifact: LoggedArtifact) -> _Holders:
+    """Look a version up in every backend: by its number in its own, and by its content in the others."""
+    refs = dict.fromkeys(finder.backends, f"sha256:{artifact.digest}") | {artifact.backend: f"v{artifact.number}"}
+    found, failed = finder.ask("find", _lookups(artifact.name, refs))
+    stored = {one: hit for one, hit in found.items() if hit is not None and hit.manifest.digest == artifact.digest}
+    others = {one: hit for one, hit in stored.items() if hit.manifest.put_id != artifact.manifest.put_id}
+    if others:
+        _tell_apart(finder, artifact, others, stored, failed)
+    return _Holders(finder.backends, stored, failed, _queued(finder, artifact))
+
+
+def _tell_apart(
+    finder: Finder,
+    artifact: LoggedArtifact,
+    others: Mapping[str, StoredArtifact],
+    stored: dict[str, StoredArtifact],
+    failed: dict[str, TraceletError],
+) -> None:
+    """Of several versions with the same content, keep the one that was logged by the same call.
+
+    Where a backend has none of that call, it is the version that it has; unless that one is another version of the artifact's
+    own backend, which a repeated deletion would reach otherwise.
+    """
+    same, errors = finder.ask("find", _lookups(artifact.name, dict.fromkeys(others, f"put:{artifact.manifest.put_id}")))
+    failed |= errors
+    for one, other in others.items():
+        if one in errors:
+            del stored[one]
+        elif same[one] is not None:
+            stored[one] = same[one]
+        elif _is_another(finder, artifact, other, one, failed):
+            del stored[one]
+
+
+def _is_another(
+    finder: Finder, artifact: LoggedArtifact, other: StoredArtifact, backend: str, failed: dict[str, TraceletError]
+) -> bool:
+    lookup = _lookups(artifact.name, {artifact.backend: f"put:{other.manifest.put_id}"})
+    found, errors = finder.ask("find", lookup)
+    for error in errors.values():
+        failed[backend] = error
+        return True
+    twin = found[artifact.backend]
+    return twin is not None and twin.number != artifact.number
+
+
+def _lookups(name: str, refs: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {one: {"name": name, "ref": ref} for one, ref in refs.items()}
+
+
+def _queued(finder: Finder, artifact: LoggedArtifact) -> dict[str, TraceletError]:
+    """Return an error for each backend that a delivery of this content waits for."""
+    queued: dict[str, TraceletError] = {}
+    for one in finder.backends:
+        for key in finder.outbox.waiting(finder.experiment, one, artifact.name):
+            parcel = finder.outbox.load(finder.experiment, one, key)
+            if parcel is not None and parcel.manifest.digest == artifact.digest:
+                queued[one] = BackendUnavailable(
+                    f"a delivery of this content to {one} waits in the outbox and knows nothing of this: make it "
+                    "(`tracelet sync`), then do this again.",
+                    backend=one,
+                )
+    return queued

@@ -1,0 +1,25 @@
+"""What a stored version can be asked to do, besides giving its content."""
+
+from __future__ import annotations
+
+from tracelet.core.artifacts.changes import ChangeResults
+from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.management import changes
+from tracelet.core.reading.finder import Finder
+
+__all__ = ["StoredManager"]
+
+
+class StoredManager:
+    """Hands each call of a :class:`~tracelet.LoggedArtifact` to the module that does it, for all backends of a finder."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+
+    def add_aliases(self, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
+        """See :class:`~tracelet.core.artifacts.logged.Manager`."""
+        return changes.add_aliases(self._finder, artifact, aliases)
+
+    def remove_aliases(self, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
+        """See :class:`~tracelet.core.artifacts.logged.Manager`."""
+        return changes.remove_aliases(self._finder, artifact, aliases)
