@@ -64,6 +64,7 @@ class Schema:
                 "viewer": self._viewer(),
                 "serverInfo": Node("ServerInfo", {"features": self._features()}),
                 "entity": self._entity,
+                "models": self._projects,
                 "project": self._project,
                 "model": self._project,
                 "artifact": self._artifact_by_id,
@@ -127,6 +128,12 @@ class Schema:
         found = self._state.project(entityName, name)
         return None if found is None else self._project_node(found)
 
+    def _projects(self, entityName: str | None = None, **page: Any) -> Node:
+        """Those of an entity: ``GetProjects`` in ``apis/_generated`` of the client. Their order is a guess."""
+        entity = self._state.entity(entityName)
+        mine = [self._project_node(one) for one in self._state.projects.values() if one.entity == entity]
+        return _page("Project", mine, **page)
+
     def _project_node(self, project: Project) -> Node:
         return Node(
             "Project",
@@ -134,6 +141,10 @@ class Schema:
                 "id": project.id,
                 "internalId": str(project.number),
                 "name": project.name,
+                "entityName": project.entity,
+                "createdAt": "2026-01-01T00:00:00",
+                "isBenchmark": False,
+                "user": self._viewer,
                 "entity": Node("Entity", {"id": f"entity-{project.entity}", "name": project.entity}),
                 "readOnly": False,
                 "run": functools.partial(self._run_of, project),

@@ -13,6 +13,12 @@ import pytest
 
 from servers import programs
 from servers.wandb_server import WandbServer, wandb_server
+from tracelet.testing.backend_process import BackendProcess
+from tracelet.testing.driver import Driver
+from tracelet.testing.samples import Samples
+from tracelet_wandb import tracelet_backends
+
+(SPEC,) = tracelet_backends()
 
 LOG = """
 import json
@@ -224,3 +230,24 @@ def test_a_kill_right_after_an_offline_log_loses_nothing(
     tracelet_sync(environ, tmp_path)
     (version,) = server.project("killed")["collections"]["model"]["versions"]
     assert (version["state"], sorted(version["contents"])) == ("COMMITTED", ["tracelet.json", "w.bin"])
+
+
+def test_what_is_deleted_while_it_waits_is_not_sent_and_leaves_no_copies(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Not by ``wandb sync`` either, which sends what is left of the same run."""
+    driver = Driver(tmp_path / "program", {**environ, "WANDB_MODE": "offline"}, SPEC.environ)
+    samples = Samples(tmp_path / "samples")
+    opened = BackendProcess(driver, "one", "wandb", "withdrawn", Path(environ["TRACELET_DIR"]))
+    kept = opened.put(samples.seal("kept", {"x": b"kept"}))
+    gone = opened.put(samples.seal("gone", {"x": b"gone", "y": b"gone, too"}))
+    opened.delete(gone)
+    assert [one.manifest.name for one in opened.list()] == ["kept"]
+    assert {path.read_bytes() for path in copies(tmp_path)} == {b"kept", kept.manifest.to_json().encode()}
+    opened.close()
+    driver.close()
+    wandb_sync(environ, tmp_path)
+    collections = server.project("withdrawn")["collections"]
+    states = {name: [one["state"] for one in known["versions"]] for name, known in collections.items()}
+    # W&B's client begins the other one, and cannot complete it without its files.
+    assert states == {"kept": ["COMMITTED"], "gone": ["PENDING"]}

@@ -25,6 +25,7 @@ NAMES = {
     "wandb.sdk.artifacts.artifact_manifest_entry:ArtifactManifestEntry": "uploads.py",
     "wandb.sdk.artifacts.staging:get_staging_dir": "staging.py",
     "wandb.sdk.lib.paths:LogicalPath": "uploads.py",
+    "wandb.apis.public:Projects": "connection.py",
     "wandb.apis.public.runs:RunNotFoundError": "runs.py",
     "wandb.errors:AuthenticationError": "errors.py",
     "wandb.errors:CommError": "errors.py",
@@ -32,7 +33,7 @@ NAMES = {
     "wandb.errors:UsageError": "errors.py",
 }
 #: Attributes of the SDK's objects whose names begin with an underscore, and who needs them.
-ATTRIBUTES = {"_client_id": "versions.py", "_service_api": "versions.py"}
+ATTRIBUTES = {"_client_id": "versions.py", "_service_api": "connection.py"}
 #: Settings that a run is begun with, or that the lane's environment has as ``WANDB__…``.
 SETTINGS = (
     "x_primary",
@@ -177,7 +178,7 @@ def test_requests_of_our_own_can_be_sent() -> None:
     from wandb.apis.public.service_api import ServiceApi
 
     assert "self._service_api" in inspect.getsource(wandb.Api), (
-        f"versions.py needs Api._service_api: look how SDK {wandb.__version__} sends a request"
+        f"connection.py needs Api._service_api: look how SDK {wandb.__version__} sends a request"
     )
     assert list(inspect.signature(ServiceApi.execute_graphql).parameters)[1:3] == ["query", "variables"]
 

@@ -81,7 +81,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             open=_open,
             settings=WandbSettings,
             context=_context,
-            capabilities=frozenset({Capability.ALIASES, Capability.DELETE, Capability.INPUTS, Capability.COLLECT}),
+            capabilities=frozenset(Capability),
             environ=_ENVIRON,
             summary="Artifacts in W&B, with media on the run; works offline, too.",
         )

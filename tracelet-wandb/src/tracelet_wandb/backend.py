@@ -24,6 +24,7 @@ from tracelet.plugin import (
     Backend,
     BackendContext,
     Labels,
+    Manifest,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
@@ -35,6 +36,7 @@ from tracelet_wandb import offline_runs
 from tracelet_wandb.connection import Place, connect, is_offline, set_up
 from tracelet_wandb.downloads import bring, is_noted
 from tracelet_wandb.errors import is_conflict, is_upload, translated
+from tracelet_wandb.experiments import experiments
 from tracelet_wandb.media import show
 from tracelet_wandb.names import project_name
 from tracelet_wandb.notes import with_label
@@ -74,6 +76,7 @@ class WandbBackend:
     ) -> None:
         """``folder`` is for what the SDK writes. ``files`` and ``rows`` limit what is shown of an artifact on a run."""
         self._place = place
+        self._experiment = experiment
         self._versions = Versions(place)
         self._pending = Catalogue(folder / "offline", experiment)
         self._folder = folder
@@ -140,17 +143,40 @@ class WandbBackend:
             taken = self._versions.find(manifest.name, parse_ref(labels.version))
             if taken is not None and taken.number != stored.number:
                 raise label_conflict(manifest.name, labels.version, taken.number)
-            self._save(artifact, metadata=with_label(artifact.metadata, manifest, labels.version))
+            self._save(artifact, metadata=self._with_label(artifact, manifest, labels.version))
             if self._is_lost(stored.number, manifest.name, manifest.digest, labels.version):
-                self._save(artifact, metadata=with_label(artifact.metadata, manifest, stored.label))
+                self._save(artifact, metadata=self._with_label(artifact, manifest, stored.label))
                 raise VersionConflict(f"{manifest.name!r} {labels.version!r} was given to other content meanwhile.")
         self._save(artifact, aliases=[*filter(None, [labels.version]), *labels.aliases])
         found = self._versions.stored(artifact)
         assert found is not None
         return found
 
+    def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.RemovesAliases`. The server keeps ``latest`` and the version's number itself."""
+        artifact = self._of(stored)
+        held = self._versions.stored(artifact)
+        assert held is not None
+        gone = {*held.aliases} & {*aliases}
+        if not gone:
+            return held
+        with translated(self._place.server):
+            artifact.aliases = [one for one in artifact.aliases if one not in gone]
+            artifact.save()
+        left = self._versions.stored(artifact)
+        assert left is not None
+        return left
+
+    def experiments(self) -> Iterator[str]:
+        """See :class:`~tracelet.plugin.ListsExperiments`: the projects of the entity that have a version of Tracelet's."""
+        return experiments(self._place)
+
+    def used_by(self, digest: str) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.FindsUsers`."""
+        return self._versions.users(digest)
+
     def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`."""
+        """See :class:`~tracelet.plugin.Deletes`. W&B frees the bytes that no other version has, in its own time."""
         artifact = self._of(stored)
         with translated(self._place.server):
             artifact.delete(delete_aliases=True)
@@ -185,7 +211,7 @@ class WandbBackend:
         while True:
             with recorded(self._folder / "staging") as record, TemporaryDirectory(dir=self._folder) as made:
                 with translated(self._place.server):
-                    artifact = build(sealed, labels.version, record.add, Path(made))
+                    artifact = build(sealed, labels.version, self._experiment, record.add, Path(made))
                 try:
                     return self._committed(run, artifact, sealed, labels)
                 except BackendError as error:
@@ -246,6 +272,9 @@ class WandbBackend:
                 artifact.metadata = metadata
             artifact.aliases = list(dict.fromkeys([*artifact.aliases, *aliases]))
             artifact.save()
+
+    def _with_label(self, artifact: wandb.Artifact, manifest: Manifest, label: str | None) -> dict[str, Any]:
+        return with_label(artifact.metadata, manifest, label, self._experiment)
 
     def _forget(self, name: str, put_id: str) -> None:
         """Note that the server has an artifact: it waits no longer, neither here nor in W&B's own offline run."""

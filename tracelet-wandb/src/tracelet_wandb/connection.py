@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import wandb
+from wandb.apis.public import Projects
 from wandb.sdk.lib.service import service_token
 
 from tracelet.exceptions import BackendError
@@ -17,6 +19,8 @@ __all__ = ["Place", "connect", "is_offline", "run_settings", "set_up"]
 
 #: Seconds that one query may take. Core limits the whole request.
 _QUERY = 60
+#: Projects in a query.
+_PAGE = 200
 
 
 @attrs.frozen
@@ -32,6 +36,18 @@ class Place:
     def path(self, name: str, version: str | None = None) -> str:
         """Return what W&B's own API takes for an artifact: ``entity/project/name:v3``."""
         return f"{self.entity}/{self.project}/{name}" + (f":{version}" if version else "")
+
+    def ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a query or a change that the client has no method for, and return its answer."""
+        with translated(self.server):
+            answer: dict[str, Any] = self.api._service_api.execute_graphql(query, variables)
+            return answer
+
+    def projects(self) -> list[str]:
+        """Return the names of all projects of the entity."""
+        with translated(self.server):
+            # Not Api.projects(), which remembers its first answer.
+            return [one.name for one in Projects(self.api._service_api, self.entity, per_page=_PAGE)]
 
 
 def set_up(sdk: dict[str, Any]) -> wandb.Settings:

@@ -12,6 +12,7 @@ from tracelet.plugin import MANIFEST_NAME, ArtifactType, Manifest
 __all__ = [
     "TYPES",
     "artifact_type",
+    "experiment_name",
     "file_name",
     "file_names",
     "project_name",
@@ -27,6 +28,7 @@ _NOT_IN_FILES = re.compile(r"[#?%~]")
 #: Projects of W&B's own.
 _RESERVED = re.compile(r"wandb-registry-.*|model-registry", re.DOTALL)
 _LONGEST = 128
+_ENCODED = re.compile(r"(?:~[0-9A-F]{2})+")
 #: Bytes of a file's name that every file system takes, less what the client adds to a table's: a step and a digest.
 _LONGEST_FILE = 200
 #: All but the characters that the client leaves in an artifact's name. It replaces the others, and appends this many characters.
@@ -54,6 +56,15 @@ def project_name(experiment: str) -> str:
     if len(name) > _LONGEST:
         name = f"{name[:90]}~-{hashlib.sha256(experiment.encode()).hexdigest()[:32]}"
     return name
+
+
+def experiment_name(project: str) -> str | None:
+    """Return the experiment whose project has this name; None where the name is a cut one, or is not of Tracelet's making."""
+    try:
+        name = _ENCODED.sub(lambda match: bytes.fromhex(match[0].replace("~", "")).decode(), project)
+    except UnicodeDecodeError:
+        return None
+    return name if project_name(name) == project else None
 
 
 def table_name(name: str, run: str) -> str:

@@ -1,7 +1,7 @@
 """The metadata of a version in W&B: the user's own, in a form that W&B can show, and Tracelet's note about the version.
 
-The note, under ``tracelet``, has ``schema``, ``digest``, ``put_id``, ``label`` where there is one, and the manifest itself
-where it is short, so that a listing needs no download. The file ``tracelet.json`` in the artifact has the last word.
+The note, under ``tracelet``, has ``schema``, ``digest``, ``put_id``, ``label`` where there is one, the inputs, the experiment
+where the project's name does not tell it, and the manifest itself where it is short, so that a listing needs no download. The file ``tracelet.json`` in the artifact has the last word.
 """
 
 from __future__ import annotations
@@ -12,9 +12,21 @@ from typing import Any
 
 from tracelet.exceptions import ArtifactError, IntegrityError
 from tracelet.plugin import Manifest
+from tracelet_wandb.names import experiment_name, project_name
 from tracelet_wandb.schemas import SCHEMA
 
-__all__ = ["KEY", "label_of", "manifest_in", "metadata_of", "note_in", "with_label"]
+__all__ = [
+    "KEY",
+    "NOTED_INPUTS",
+    "experiment_in",
+    "has_note",
+    "input_mark",
+    "label_of",
+    "manifest_in",
+    "metadata_of",
+    "note_in",
+    "with_label",
+]
 
 #: Where the note is among W&B's metadata.
 KEY = "tracelet"
@@ -22,17 +34,24 @@ KEY = "tracelet"
 _MOST_KEYS = 100
 #: A longer manifest is in its file only.
 _SHORT = 8_000
+#: What the inputs in a note begin with, as a regular expression. Notes of earlier releases do not have them.
+NOTED_INPUTS = "^(none|sha256:)"
 #: A longer text is cut in W&B's metadata.
 _LONGEST_TEXT = 4_000
 #: Readers in other languages have integers of 64 bits.
 _LARGEST = 2**63
 
 
-def metadata_of(manifest: Manifest, label: str | None) -> dict[str, Any]:
+def metadata_of(manifest: Manifest, label: str | None, experiment: str) -> dict[str, Any]:
     """Return the metadata for W&B: the note, and the user's keys at the top, as many as W&B takes."""
     note: dict[str, Any] = {"schema": SCHEMA, "digest": manifest.digest, "put_id": manifest.put_id}
     if label is not None:
         note["label"] = label
+    if experiment_name(project_name(experiment)) != experiment:
+        note["experiment"] = experiment
+    inputs = " ".join(map(input_mark, manifest.inputs)) or "none"
+    if len(inputs) <= _SHORT:
+        note["inputs"] = inputs
     text = manifest.to_json()
     if len(text) <= _SHORT:
         note["manifest"] = text
@@ -63,15 +82,31 @@ def note_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
+def input_mark(digest: str) -> str:
+    """Return how the inputs in a note name a version."""
+    return f"sha256:{digest}"
+
+
+def has_note(metadata: Mapping[str, Any]) -> bool:
+    """Tell whether there is a note, and the version so is Tracelet's."""
+    return isinstance(note_in(metadata).get("digest"), str)
+
+
+def experiment_in(metadata: Mapping[str, Any]) -> str | None:
+    """Return the experiment that the note names; None where the project's name tells it, or an earlier release wrote the note."""
+    experiment = note_in(metadata).get("experiment")
+    return experiment if isinstance(experiment, str) else None
+
+
 def label_of(metadata: Mapping[str, Any]) -> str | None:
     """Return the label that the version was given, or claims."""
     label = note_in(metadata).get("label")
     return label if isinstance(label, str) else None
 
 
-def with_label(metadata: Mapping[str, Any], manifest: Manifest, label: str | None) -> dict[str, Any]:
+def with_label(metadata: Mapping[str, Any], manifest: Manifest, label: str | None, experiment: str) -> dict[str, Any]:
     """Return metadata with another label in the note, or without a label. A lost note is made again."""
-    note = note_in(metadata) or note_in(metadata_of(manifest, None))
+    note = note_in(metadata) or note_in(metadata_of(manifest, None, experiment))
     kept = {key: value for key, value in note.items() if key != "label"}
     return {**metadata, KEY: {**kept, **({"label": label} if label else {})}}
 

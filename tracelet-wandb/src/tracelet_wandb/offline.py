@@ -38,6 +38,7 @@ class OfflineBackend(Catalogue):
     def __init__(self, experiment: str, folder: Path, sdk: dict[str, Any], *, files: int, rows: int) -> None:
         """``folder`` is for the run. ``files`` and ``rows`` limit what is shown of an artifact on it."""
         super().__init__(folder / "offline", experiment)
+        self._experiment = experiment
         self._project = project_name(experiment)
         self._folder = folder
         self._sdk = sdk
@@ -61,13 +62,18 @@ class OfflineBackend(Catalogue):
             self._log(sealed, labels)
         return stored
 
+    def delete(self, stored: StoredArtifact) -> None:
+        """See :class:`~tracelet.plugin.Deletes`. The SDK's copies are removed, so ``wandb sync`` does not store it either."""
+        super().delete(stored)
+        offline_runs.withdraw(self._folder / "offline-runs", stored.manifest.put_id)
+
     def _log(self, sealed: SealedArtifact, labels: Labels) -> None:
         """Also log the artifact to W&B's offline run. If that fails, the catalogue still has it."""
         try:
             run = self._begun()
             with TemporaryDirectory(dir=self._folder) as made:
                 copies: list[str] = []
-                artifact = build(sealed, labels.version, copies.append, Path(made))
+                artifact = build(sealed, labels.version, self._experiment, copies.append, Path(made))
                 run.log_artifact(artifact, aliases=[*filter(None, [labels.version]), *labels.aliases])
             offline_runs.remember(
                 self._folder / "offline-runs", Path(run.settings.sync_file), sealed.manifest.put_id, copies

@@ -19,7 +19,7 @@ from tracelet.plugin import make_folder
 from tracelet_wandb.schemas import SCHEMA, check_text
 from tracelet_wandb.staging import drop_copy
 
-__all__ = ["forget", "remember"]
+__all__ = ["forget", "remember", "withdraw"]
 
 _LOG = logging.getLogger("tracelet.wandb")
 #: How W&B itself marks a run's file that is sent; ``wandb sync`` then leaves it alone.
@@ -53,13 +53,25 @@ def forget(folder: Path, put_id: str) -> None:
         if run_file.is_relative_to(os.path.realpath(folder.parent)) and run_file.exists():
             run_file.with_name(run_file.name + _SENT).touch()
         for sent in note.parent.glob("*.sent"):
-            for copy in filter(None, sent.read_text().split("\n")):
-                drop_copy(copy)
+            _drop(sent)
             sent.unlink()
         for about in ("run", "schema"):
             (note.parent / about).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             note.parent.rmdir()
+
+
+def withdraw(folder: Path, put_id: str) -> None:
+    """Note that an artifact is not to be sent, and remove the copies of its files. ``wandb sync`` completes nothing without them."""
+    for note in folder.glob(f"*/{put_id}.waits"):
+        if not _is_newer(note.parent):
+            _drop(note)
+    forget(folder, put_id)
+
+
+def _drop(note: Path) -> None:
+    for copy in filter(None, note.read_text().split("\n")):
+        drop_copy(copy)
 
 
 def _is_newer(notes: Path) -> bool:

@@ -16,7 +16,9 @@ from tracelet_wandb.notes import metadata_of
 __all__ = ["build"]
 
 
-def build(sealed: SealedArtifact, label: str | None, note: Callable[[str], None], folder: Path) -> wandb.Artifact:
+def build(
+    sealed: SealedArtifact, label: str | None, experiment: str, note: Callable[[str], None], folder: Path
+) -> wandb.Artifact:
     """Return the artifact. The SDK copies each file, and ``note`` is called with the path of each copy.
 
     ``folder`` is empty, for temporary files. Raises :class:`~tracelet.plugin.FileChanged` where a file has changed since it
@@ -27,7 +29,7 @@ def build(sealed: SealedArtifact, label: str | None, note: Callable[[str], None]
         manifest.name,
         artifact_type(manifest),
         description=manifest.description,
-        metadata=metadata_of(manifest, label),
+        metadata=metadata_of(manifest, label, experiment),
     )
     names = file_names(manifest)
     for file in manifest.payload:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import wandb
 from wandb.errors import CommError
 
-from tracelet.exceptions import ArtifactError, BackendError
+from tracelet.exceptions import ArtifactError, BackendAuthError, BackendError, BackendUnavailable
 from tracelet.plugin import (
     MANIFEST_NAME,
     ArtifactType,
@@ -31,14 +31,17 @@ from tracelet.plugin import (
 from tracelet_wandb.connection import Place
 from tracelet_wandb.errors import is_absent, translated
 from tracelet_wandb.names import TYPES, types_of
-from tracelet_wandb.notes import KEY, label_of, manifest_in, note_in
+from tracelet_wandb.notes import KEY, has_note, label_of, manifest_in, note_in
 from tracelet_wandb.schemas import check_edited
+from tracelet_wandb.users import counted, users_of
 
 __all__ = ["Versions"]
 
 _VERSION = re.compile(r"v[0-9]+")
 _STORED = "COMMITTED"
 _PAGE = 100
+#: Versions in a query that looks for any one.
+_FEW = 10
 _SERVERS_ID = "query ClientIDMapping($id: ID!) { clientIDMapping(clientID: $id) { serverID } }"
 _STATE = "query ArtifactState($id: ID!) { artifact(id: $id) { state } }"
 _DELETION = """
@@ -50,6 +53,8 @@ _WHOLE = 64
 _WIDTH = 8
 
 T = TypeVar("T")
+#: A type, a name, and filters for its versions.
+_Asked = tuple[str, str, Mapping[str, object] | None]
 #: Tells whether a version is the wanted one.
 Match = Callable[[Manifest], bool]
 
@@ -78,12 +83,34 @@ class Versions:
         types = [one for one in self._types() if kind is None or one in types_of(kind)]
         names = [(one, name) for one in types] if name is not None else self._collections(types)
         with ThreadPoolExecutor(_WIDTH) as pool:
-            # Each id once: a version that is committed between two pages of a query moves another one to the next page.
-            unlike = (
-                {str(one.id): one for one in many} for many in pool.map(lambda pair: list(self._of(*pair)), names)
-            )
-            found = sound(one for many in unlike for one in pool.map(self._stored_or_damage, many.values()))
-            yield from (one for one in found if one is not None)
+            yield from self._each(pool, [(*pair, None) for pair in names])
+
+    def _each(self, pool: ThreadPoolExecutor, names: Iterable[_Asked]) -> Iterator[StoredArtifact]:
+        """Yield Tracelet's versions of types and names that meet the filters of each."""
+        # Each id once: a version that is committed between two pages of a query moves another one to the next page.
+        unlike = ({str(one.id): one for one in many} for many in pool.map(lambda asked: list(self._of(*asked)), names))
+        found = sound(one for many in unlike for one in pool.map(self._stored_or_damage, many.values()))
+        yield from (one for one in found if one is not None)
+
+    def any_own(self) -> wandb.Artifact | None:
+        """Return a version with a note of Tracelet's, or None where the project has none."""
+        found = (one for pair in self._collections(self._types()) for one in self._of(*pair, page=_FEW))
+        return next((one for one in found if has_note(one.metadata)), None)
+
+    def users(self, digest: str) -> Iterator[StoredArtifact]:
+        """Return the versions that may have a digest among their inputs."""
+        wanted = users_of(digest)
+        names: list[_Asked] = []
+        for kind in self._types():
+            try:
+                counts = list(counted(self._place, kind, digest))
+            except (BackendUnavailable, BackendAuthError):
+                raise
+            except BackendError:
+                counts = [(name, None) for _, name in self._collections([kind])]
+            names += [(kind, name, None if count is None else wanted) for name, count in counts if count != 0]
+        with ThreadPoolExecutor(_WIDTH) as pool:
+            yield from self._each(pool, names)
 
     def claims(self, name: str, label: str) -> list[StoredArtifact]:
         """Return every version that was given the label, or claims it, the oldest first."""
@@ -163,14 +190,12 @@ class Versions:
 
         The client cannot show such a version. It has an id of its own for it, by which the server knows its id.
         """
-        query = self._place.api._service_api.execute_graphql
-        with translated(self._place.server):
-            found: dict[str, str] | None = query(_SERVERS_ID, {"id": begun._client_id})["clientIDMapping"]
-            if found is None:
-                return
-            known: dict[str, str] | None = query(_STATE, {"id": found["serverID"]})["artifact"]
-            if known is not None and known["state"] != _STORED:
-                query(_DELETION, {"id": found["serverID"]})
+        found: dict[str, str] | None = self._place.ask(_SERVERS_ID, {"id": begun._client_id})["clientIDMapping"]
+        if found is None:
+            return
+        known: dict[str, str] | None = self._place.ask(_STATE, {"id": found["serverID"]})["artifact"]
+        if known is not None and known["state"] != _STORED:
+            self._place.ask(_DELETION, {"id": found["serverID"]})
 
     def remember(self, artifact: wandb.Artifact, manifest: Manifest) -> None:
         """Keep the manifest of a version that was just stored."""
@@ -230,19 +255,19 @@ class Versions:
             found = self._place.api.artifact_types(self._place.path("").rstrip("/"))
             return [one.name for one in _present(found) if one.name in TYPES]
 
-    def _collections(self, types: Iterable[str]) -> list[tuple[str, str]]:
+    def _collections(self, types: Iterable[str]) -> Iterator[tuple[str, str]]:
         with translated(self._place.server):
             path = self._place.path("").rstrip("/")
-            return [
-                (one, collection.name)
-                for one in types
-                for collection in _present(self._place.api.artifact_collections(path, one, per_page=_PAGE))
-            ]
+            for one in types:
+                found = self._place.api.artifact_collections(path, one, per_page=_PAGE)
+                yield from ((one, collection.name) for collection in _present(found))
 
-    def _of(self, kind: str, name: str, filters: Mapping[str, object] | None = None) -> Iterator[wandb.Artifact]:
+    def _of(
+        self, kind: str, name: str, filters: Mapping[str, object] | None = None, *, page: int = _PAGE
+    ) -> Iterator[wandb.Artifact]:
         """Yield every version of a name in W&B, Tracelet's or not, but no links; none where that type has no such name."""
         with translated(self._place.server):
-            found = self._place.api.artifacts(kind, self._place.path(name), per_page=_PAGE)
+            found = self._place.api.artifacts(kind, self._place.path(name), per_page=page)
             if filters is not None:
                 found.variables["filters"] = json.dumps(filters)
             # A version in a portfolio is a link to one in its own collection.
