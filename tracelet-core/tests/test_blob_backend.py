@@ -163,3 +163,42 @@ def test_a_bag_of_blobs_gets_back_what_it_lost(seal: Seal, tmp_path: Path) -> No
     bag.heal(stored, sealed)
     bag.fetch(stored, ["file"], tmp_path)
     assert (tmp_path / "file").read_text() == "content"
+
+
+class CountedBag(Bag):
+    """Counts how often it is asked for its keys."""
+
+    asked = 0
+
+    def keys(self, prefix: str) -> list[str]:
+        self.asked += 1
+        return super().keys(prefix)
+
+
+def test_a_listing_asks_for_keys_as_often_however_many_names_there_are() -> None:
+    asked = []
+    for names in (1, 7):
+        bag = CountedBag()
+        for number in range(names):
+            manifest = Manifest(f"net{number}", ArtifactType.CONFIG, f"put{number}", 1.0)
+            bag.put(SealedArtifact(manifest, {}), Labels("1.0", ("best",)))
+        bag.asked = 0
+        found = list(bag.list(name=None, type=None))
+        assert [(one.label, one.aliases) for one in found] == [("1.0", ("best",))] * names
+        asked.append(bag.asked)
+    assert asked[0] == asked[1]
+
+
+def test_an_alias_in_a_listing_is_on_the_newest_of_its_versions_that_are_listed(
+    backend: LocalBackend, seal: Seal
+) -> None:
+    first = backend.put(seal("first"), Labels(aliases=("best",)))
+    second = backend.put(seal("second"), Labels(aliases=("best",)))
+    backend.put(seal("third"), Labels(aliases=("other",)))
+    backend.take_back(second)
+    assert {one.number: one.aliases for one in backend.list(name=None, type=None)} == {
+        first.number: ("best",),
+        2: ("other",),
+    }
+    backend.delete(first)
+    assert {one.number: one.aliases for one in backend.list(name="thing", type=None)} == {2: ("other",)}

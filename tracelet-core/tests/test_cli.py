@@ -92,6 +92,9 @@ class TestTheCommand:
             (["ls", "trials", "--name", "a/b"], "name 'a/b'"),
             (["ls", "trials", "--backend", "locl"], "Did you mean 'local'?"),
             (["ls", " "], "an experiment's name"),
+            (["ls", "trials", "--where", "loss <"], "give a key, one of < <= = != >= > ~ and a value"),
+            (["ls", "trials", "--sort", "-"], "is no key: give one such as 'metrics.val_loss'"),
+            (["ls", "trials", "--limit", "0"], "give a whole number from 1 on"),
             (["get", "trials", "a/b"], "name 'a/b'"),
             (["get", "trials", "thing@:"], "version ':'"),
             (["gc", "--older-than", "soon"], "'soon'"),
@@ -467,14 +470,70 @@ class TestReading:
         assert len(told) == 6
 
     def test_people_see_columns(self, stored: Scripted) -> None:
-        rows = run("ls", "trials").splitlines()
-        assert [row.split()[:3] for row in rows] == [
+        header, *rows = run("ls", "trials").splitlines()
+        assert header.split() == [
+            *("NAME", "VERSION", "TYPE", "SIZE", "CREATED"),
+            *("ALIASES", "BACKENDS", "PENDING", "DIGEST"),
+        ]
+        cells = [re.split(r"\s{2,}", row) for row in rows]
+        assert [row[:3] for row in cells] == [
             ["model", "v0", "model"],
             ["thing", "v1", "config"],
-            ["thing", "1.0", "config"],
+            ["thing", "v0 (1.0)", "config"],
         ]
-        assert rows[2].split()[-2] == "best"
-        assert rows[1].index("config") == rows[2].index("config")
+        assert [row[5:8] for row in cells] == [["-", "local", "-"], ["-", "local", "-"], ["best", "local", "-"]]
+        assert header.index("TYPE") == rows[1].index("config") == rows[2].index("config")
+
+    def test_a_version_that_several_backends_hold_is_one_row(self, stored: Scripted) -> None:
+        program('with experiment("scripted") as exp: exp.log_artifact(artifact("thing", "first"), aliases=["best"])')
+        _, *rows = run("ls", "trials", "--backend", "local", "--backend", "scripted", "--name", "thing").splitlines()
+        cells = [re.split(r"\s{2,}", row) for row in rows]
+        # In scripted, "best" has moved on from a version that both still hold.
+        assert [(row[1], row[5], row[6]) for row in cells] == [
+            ("v2", "best", "scripted"),
+            ("v1", "-", "local,scripted"),
+            ("v0 (1.0)", "best", "local"),
+            ("v0 (1.0)", "-", "scripted"),
+        ]
+
+    def test_what_a_server_has_not_got_yet_is_marked(self, shadows: Path, home: Path) -> None:
+        plugin(
+            shadows,
+            "offline",
+            """
+            from tracelet.plugin import BackendSpec, Capability, NoSettings, PendingCatalogue, hookimpl
+
+            def open_offline(experiment, settings, context):
+                return PendingCatalogue("offline:", context.directory / "offline", experiment)
+
+            @hookimpl
+            def tracelet_backends():
+                every = frozenset(Capability)
+                return [BackendSpec(name="offline", open=open_offline, in_process=True, capabilities=every)]
+            """,
+        )
+        both = {"PYTHONPATH": str(shadows), "TRACELET_BACKEND": "local,offline"}
+        program('with experiment("local", "offline") as exp: exp.log_artifact(artifact("thing"))', **both)
+        _, row = run("ls", "trials", **both).splitlines()
+        assert re.split(r"\s{2,}", row)[6:8] == ["local,offline", "offline"]
+
+    def test_conditions_an_order_and_a_limit_narrow_the_list(self, home: Path) -> None:
+        program(
+            """
+            with experiment("local") as exp:
+                for number in (3, 1, 2):
+                    net = artifact("net", str(number))
+                    net.metadata["metrics"] = {"loss": number / 10, "tag": "a b"}
+                    exp.log_artifact(net)
+            """
+        )
+        told = run_json("ls", "trials", "--where", "metrics.loss >= 0.2", "--sort", "-metrics.loss")["artifacts"]
+        assert [one["version"] for one in told] == ["v0", "v2"]
+        both = ["--where", "metrics.loss > 0.1", "--where", "metrics.tag ~ 'a b'"]
+        told = run_json("ls", "trials", *both, "--sort", "metrics.loss", "--limit", "1")["artifacts"]
+        assert [one["version"] for one in told] == ["v2"]
+        out, err = run_both("ls", "trials", "--where", "metrics.loss > 1")
+        assert (out, err[:71]) == ("", "nothing that fits --where 'metrics.loss > 1' is stored in experiment 't")
 
     def test_where_there_is_nothing_it_says_what_was_asked(self, stored: Scripted, home: Path) -> None:
         here = f"(directory {home / '.tracelet'})"
@@ -511,11 +570,12 @@ class TestReading:
         assert len(told["artifacts"]) == 3
         assert told["error"] == {"type": "BackendUnavailable", "message": "scripted is out"}
         out, err = run_both("ls", "trials", "--backend", "scripted", "--backend", "local", code=1)
-        assert (out.count("\n"), err) == (3, "error: scripted is out\n")
+        assert (out.count("\n"), err) == (4, "error: scripted is out\n")
 
     def test_get_brings_verified_files_and_says_where(self, stored: Scripted, home: Path) -> None:
         assert (Path(run("get", "trials", "thing").strip()) / "thing.txt").read_text() == "second"
         assert (Path(run("get", "trials", "thing@best").strip()) / "thing.txt").read_text() == "first"
+        assert (Path(run("get", "trials", "thing:v0").strip()) / "thing.txt").read_text() == "first"
         told = run_json("get", "trials", "thing@1.0", "--backend", "scripted", "-o", "there")
         assert (told["version"], told["backend"], told["folder"]) == ("1.0", "scripted", str(home / "there"))
         assert (home / "there" / "thing.txt").read_text() == "first"

@@ -47,12 +47,13 @@ def note(what: object) -> None:
     line(what, "yellow", console=_ERR)
 
 
-def table(rows: Iterable[Sequence[object]]) -> None:
-    """Write rows in columns that are as wide as their longest cell."""
-    cells = [[str(cell) for cell in row] for row in rows]
+def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
+    """Write rows under a header, in columns that are as wide as their longest cell."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for number, row in enumerate(cells):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        line(text, "" if number else "bold")
 
 
 def tell_json(data: dict[str, Any]) -> None:

@@ -49,9 +49,13 @@ def _untagged(value: Any) -> Any:
 def dumps(value: Any, indent: int | None = None) -> str:
     """Return JSON text with sorted keys: canonical, without white space, unless it is indented."""
     separators = (",", ":") if indent is None else None
-    return json.dumps(
-        _tagged(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=separators, indent=indent
+    write = functools.partial(
+        json.dumps, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=separators, indent=indent
     )
+    try:
+        return write(value)
+    except ValueError:  # it has a number that JSON has not; most data has none, and needs no copy
+        return write(_tagged(value))
 
 
 def _number(value: Any, kinds: type | tuple[type, ...]) -> Any:
@@ -72,7 +76,9 @@ def is_deeper(value: Any, levels: int) -> bool:
     level = [value]
     for _ in range(levels):
         level = [inner for outer in level for inner in _within(outer)]
-    return bool(level)
+        if not level:
+            return False
+    return True
 
 
 def _within(value: Any) -> Iterator[Any]:

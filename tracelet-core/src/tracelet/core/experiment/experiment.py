@@ -23,6 +23,7 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.experiment.manager import ArtifactManager
+from tracelet.core.management.filters import query_of
 from tracelet.core.plugins.forms import InstalledForms
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo
@@ -452,26 +453,43 @@ class Experiment:
         return self._artifacts().finder.get(name, version, backend)
 
     def list_artifacts(
-        self, type_filter: ArtifactType | str | None = None, backend: str | None = None
+        self,
+        type_filter: ArtifactType | str | None = None,
+        backend: str | None = None,
+        *,
+        name: str | None = None,
+        where: str | Iterable[str] | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
     ) -> list[LoggedArtifact]:
         """List the stored versions of all artifacts, newest first. This needs no run.
 
         Args:
             type_filter: Only artifacts of this type, or of the type with this text; by default all.
             backend: Only this backend; by default all.
+            name: Only versions of this name; by default of all names.
+            where: A condition, or several that must all hold, such as ``"metrics.val_loss < 0.3"``: a key of the
+                metadata (dots lead into dicts), one of ``< <= = != >= > ~`` (the last is "contains"), and a number,
+                ``true``, ``false`` or text. A version that has not the key fits none.
+            sort: A key to sort by, such as ``"metrics.val_loss"``, or ``"-metrics.val_loss"`` for the largest first. Versions
+                that have not the key come last.
+            limit: How many versions at most.
 
         Returns:
-            The versions, one for each backend that has it. An empty list means that nothing is stored.
+            The versions, one for each backend that has it. An empty list means that nothing of that kind is stored.
 
         Raises:
             BackendError: A backend fails. Its ``answers`` has the versions of the other backends.
-            ConfigError: Artifacts are off.
+            ConfigError: A condition, the key or the limit cannot be used, or artifacts are off.
 
         Example:
             >>> [(artifact.name, artifact.version) for artifact in exp.list_artifacts(ArtifactType.MODEL)]
             [('classifier', 'v0')]
+            >>> exp.list_artifacts(where="metrics.val_loss < 0.3", sort="metrics.val_loss", limit=1)
+            []
         """
-        return self._artifacts().finder.find_all(type_filter, backend)
+        query = query_of(where, sort, limit)
+        return self._artifacts().finder.find_all(type_filter, backend, name, query.select)
 
     def use_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
         """Get a stored version, and record that this run uses it.

@@ -93,9 +93,13 @@ class Finder:
         return self._logged(self._choose(name, version, hits), hits)
 
     def find_all(
-        self, type_filter: ArtifactType | str | None, backend: str | None, name: str | None = None
+        self,
+        type_filter: ArtifactType | str | None,
+        backend: str | None,
+        name: str | None = None,
+        select: Callable[[list[LoggedArtifact]], list[LoggedArtifact]] = list,
     ) -> list[LoggedArtifact]:
-        """Return every stored version, newest first.
+        """Return what ``select`` takes of the stored versions; without it, all of them. It gets them newest first.
 
         Raises where a backend fails; what was found all the same is in the error's ``answers``.
         """
@@ -108,7 +112,7 @@ class Finder:
         # What cannot all be listed may be listed in part.
         partly = {one: error.answers for one, error in errors.items()}
         every = [(one, stored) for one, many in (found | partly).items() for stored in many]
-        artifacts = [self._logged(one, {one: stored}) for one, stored in _newest_first(every)]
+        artifacts = select([self._logged(one, {one: stored}) for one, stored in _newest_first(every)])
         if errors:
             raise _incomplete(errors, artifacts)
         return artifacts

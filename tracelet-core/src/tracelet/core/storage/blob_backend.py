@@ -184,8 +184,9 @@ class BlobBackend(abc.ABC):
 
     def _every(self, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact | Damage]:
         self._versions.check()
-        for owner, found in self._versions.numbers(name).items():
-            labels, aliases = self._pointers.labels(owner), self._pointers.aliases(owner)
+        versions = self._versions.numbers(name)
+        labels, aliases = self._pointers.of_all(name, {owner: frozenset(found) for owner, found in versions.items()})
+        for owner, found in versions.items():
             read = or_damage(partial(self._versions.manifest, owner), partial("{0!r} v{1}".format, owner))
             for number in sorted(found, reverse=True):
                 manifest = read(number)
@@ -193,7 +194,7 @@ class BlobBackend(abc.ABC):
                     if manifest is not None:
                         yield manifest
                 elif type in {None, manifest.type}:
-                    yield self._stored(manifest, number, labels.get(number), aliases.get(number))
+                    yield self._stored(manifest, number, labels.get((owner, number)), aliases.get((owner, number)))
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""

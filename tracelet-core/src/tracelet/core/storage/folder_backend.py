@@ -117,8 +117,9 @@ class FolderBackend(BlobBackend):
 
     def keys(self, prefix: str) -> Iterator[str]:
         """See :class:`~tracelet.plugin.BlobBackend`."""
+        start = len(str(self._root)) + 1
         for folder, _, files in os.walk(check_way(self._root, self._root / prefix), onerror=_raise_unless_gone):
-            inside = Path(folder).relative_to(self._root).as_posix()
+            inside = folder[start:]
             yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
     def remove(self, key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.version_refs import label_conflict
@@ -72,6 +72,26 @@ class Pointers:
                 found[number] = (*found.get(number, ()), alias)
         return found
 
+    def of_all(
+        self, name: str | None, versions: Mapping[str, Collection[int]]
+    ) -> tuple[dict[tuple[str, int], str], dict[tuple[str, int], tuple[str, ...]]]:
+        """Return the labels and the aliases of these versions, by name and number: of one name, or of every name.
+
+        All are looked at in one pass, and nobody asks again whether a version exists.
+        """
+        labels: dict[tuple[str, int], str] = {}
+        for owner, version, label in self._notes.parts(_start("labelled", name), 3):
+            number = leading_number(version)
+            if number is not None:
+                labels[owner, number] = label
+        aliases: dict[tuple[str, int], tuple[str, ...]] = {}
+        for owner, alias in self._notes.parts(_start("aliases", name), 2):
+            there = versions.get(owner, ())
+            number = next((one for one in self._notes.numbers(f"aliases/{owner}/{alias}") if one in there), None)
+            if number is not None:
+                aliases[owner, number] = (*aliases.get((owner, number), ()), alias)
+        return labels, aliases
+
     def move(self, name: str, alias: str, number: int) -> None:
         """Move an alias to a version that exists."""
         self._notes.write(f"aliases/{name}/{alias}", str(number))
@@ -104,3 +124,7 @@ class Pointers:
 
     def _holder(self, name: str, numbers: Iterable[int]) -> int | None:
         return next((number for number in numbers if self._versions.has(name, number)), None)
+
+
+def _start(kind: str, name: str | None) -> str:
+    return f"{kind}/" if name is None else f"{kind}/{name}/"

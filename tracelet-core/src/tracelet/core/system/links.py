@@ -43,10 +43,11 @@ def _links(folder: Path, floors: int) -> Iterator[Path]:
 
 def check_way(root: Path, path: Path) -> Path:
     """Return ``path``, which is below ``root``; raises :class:`~tracelet.IntegrityError` where a link is on the way to it, or in its place."""
-    place = root
+    place = str(root)
+    # As text: whoever lists thousands of versions comes this way thousands of times.
     for part in path.relative_to(root).parts:
-        place /= part
-        if place.is_symlink():
+        place = f"{place}{os.sep}{part}"
+        if os.path.islink(place):  # noqa: PTH114 - see above
             raise IntegrityError(f"{place} is a link, and Tracelet follows none in its own folders: delete it.")
     return path
 

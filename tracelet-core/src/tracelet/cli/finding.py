@@ -1,0 +1,100 @@
+"""What the commands share that find stored versions: how one is named, asked for and told."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from tracelet.cli.screen import progress
+from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.experiment import Experiment
+from tracelet.core.reading.finder import Finder
+from tracelet.core.system.messages import many, sentence
+from tracelet.exceptions import ArtifactNotFound
+from tracelet.settings import TraceletSettings
+
+__all__ = ["asked", "find", "finding", "plain_version", "which"]
+
+
+def which(artifact: str) -> tuple[str, str]:
+    """Return the name and the version of ``NAME``, ``NAME@VERSION``, or ``NAME:VERSION`` as W&B writes it."""
+    name, *version = re.split("[@:]", artifact, maxsplit=1)
+    return name, (version[0] if version else "") or "latest"
+
+
+@contextmanager
+def finding(experiment: str, settings: TraceletSettings, what: str) -> Iterator[Finder]:
+    """Give what finds the versions of an experiment, and say meanwhile ``what`` is being done. An interruption ends it at once."""
+    finder = Experiment(experiment, settings=settings)._artifact_manager.finder
+    try:
+        with progress() as bar:
+            bar.add_task(what, total=None)
+            yield finder
+    except KeyboardInterrupt:
+        finder.kill()
+        raise
+    finally:
+        finder.close(time.monotonic() + settings.stop_timeout)
+
+
+def find(finder: Finder, artifact: str, experiment: str, directory: Path, settings: TraceletSettings) -> LoggedArtifact:
+    """Return the version that a command line names. Where there is none, the error says what was asked."""
+    name, version = which(artifact)
+    try:
+        return finder.get(name, version, None)
+    except ArtifactNotFound as error:
+        said = sentence(f"The command asked {asked(experiment, directory, settings)}")
+        raise ArtifactNotFound(f"{error} {said}") from error
+
+
+def asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
+    """Say what was asked and what else the user may mean. Only files of this machine are read for it."""
+    said = [f"experiment {experiment!r} of {', '.join(settings.backend)} (directory {directory})"]
+    near = difflib.get_close_matches(experiment, sorted(_experiments(directory) - {experiment}), n=3)
+    if near:
+        said.append(f"did you mean {' or '.join(map(repr, near))}?")
+    outbox = Outbox(directory)
+    parcels = [parcel for parcel in outbox.everything() if parcel.run.experiment == experiment]
+    count = len(parcels) + len(outbox.drafts.files(experiment))
+    if count:
+        places = ", ".join(sorted({parcel.backend for parcel in parcels})) or "be hashed first"
+        waiting = many(count, "delivery of it waits", "deliveries of it wait")
+        said.append(f"{waiting}, to {places}: `tracelet sync` sends {'it' if count == 1 else 'them'}")
+    if not near and not count:
+        said.append("--backend NAME asks another backend, --dir DIR another directory")
+    return "; ".join(said)
+
+
+def _experiments(directory: Path) -> set[str]:
+    """Return the experiments that have something in the embedded backend or in the outbox."""
+    tops = [directory / "local", Outbox(directory).root]
+    return {unquote(entry.name) for top in tops if top.is_dir() for entry in top.iterdir()}
+
+
+def plain_version(one: LoggedArtifact) -> dict[str, Any]:
+    """Return a version as the plain data that programs read."""
+    manifest = one.manifest.to_dict()
+    return {
+        "name": one.name,
+        "type": one.type.value,
+        "version": one.version,
+        "number": one.number,
+        "label": one.label,
+        "aliases": list(one.aliases),
+        "backend": one.backend,
+        "uri": one.uri,
+        "digest": one.digest,
+        "created_at": one.created_at,
+        "run_id": one.run_id,
+        "inputs": list(one.inputs),
+        "pending": one.pending,
+        "size_bytes": one.size_bytes,
+        **{key: manifest[key] for key in ("description", "metadata", "files", "objects", "models", "references")},
+    }
