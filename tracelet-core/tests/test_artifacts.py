@@ -296,9 +296,75 @@ def test_a_link_out_of_the_folder_takes_nothing_along(artifact: TraceletArtifact
     write(home / "outside" / "x")
     write(home / "data" / "a")
     (home / "data" / "z").symlink_to(target)
-    with pytest.raises(ArtifactError, match="is a link out of the folder: add its target with add_file"):
+    with pytest.raises(ArtifactError, match="is a link out of the folder: say follow_links=True .*, or add its target"):
         artifact.add_dir("data")
     assert artifact.files == []
+
+
+def test_a_set_of_links_is_added_with_what_they_lead_to(artifact: TraceletArtifact, home: Path) -> None:
+    """As ImageFolder sets have them: classes are folders, or links to folders, and pictures are links to files."""
+    write(home / "pool" / "1.png", "one")
+    write(home / "pool" / "2.png", "two")
+    write(home / "cats" / "more" / "3.png", "three")
+    (home / "set" / "dogs").mkdir(parents=True)
+    (home / "set" / "dogs" / "a.png").symlink_to("../../pool/1.png")
+    (home / "set" / "dogs" / "b.png").symlink_to(home / "pool" / "2.png")
+    (home / "set" / "dogs" / "again.png").symlink_to("a.png")
+    (home / "set" / "cats").symlink_to("../cats")
+    artifact.add_dir("set", "images", follow_links=True)
+    assert {file.artifact_path: file.size_bytes for file in artifact.files} == {
+        "images/cats/more/3.png": 5, "images/dogs/a.png": 3, "images/dogs/again.png": 3, "images/dogs/b.png": 3,
+    }  # fmt: skip
+
+
+def test_a_folder_that_several_links_lead_to_is_there_at_each_of_them(artifact: TraceletArtifact, home: Path) -> None:
+    write(home / "pool" / "x")
+    (home / "set").mkdir()
+    for name in ("one", "two"):
+        (home / "set" / name).symlink_to("../pool")
+    (home / "set" / "three").symlink_to("two")
+    artifact.add_dir("set", follow_links=True)
+    assert sorted(file.artifact_path for file in artifact.files) == ["one/x", "three/x", "two/x"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "sub", "../..", "/", "../elsewhere"])
+def test_links_that_go_in_a_circle_are_refused_where_links_are_followed(
+    artifact: TraceletArtifact, home: Path, target: str
+) -> None:
+    write(home / "data" / "sub" / "x")
+    write(home / "elsewhere" / "y")
+    (home / "elsewhere" / "back").symlink_to("../data")
+    (home / "data" / "sub" / "z").symlink_to(target if target != "sub" else "../sub")
+    if target == "../elsewhere":
+        (home / "data" / "sub" / "z").unlink()
+        (home / "data" / "z").symlink_to(target)
+    with pytest.raises(ArtifactError, match=r"is a link to '.*', a folder that it is in itself"):
+        artifact.add_dir("data", follow_links=True)
+    assert artifact.files == []
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_few_links_that_stand_for_billions_of_folders_are_refused(
+    artifact: TraceletArtifact, home: Path, follow: bool
+) -> None:
+    for floor in range(40):
+        (home / "data" / str(floor)).mkdir(parents=True)
+        for name in ("left", "right"):
+            (home / "data" / str(floor) / name).symlink_to(f"../{floor + 1}")
+    write(home / "data" / "40" / "x")
+    with pytest.raises(ArtifactError, match="lead to the same folders more than 10,000 times"):
+        artifact.add_dir("data", follow_links=follow)
+
+
+def test_a_link_whose_target_cannot_be_reached_says_why(artifact: TraceletArtifact, home: Path) -> None:
+    write(home / "data" / "a")
+    (home / "data" / "z").symlink_to("a/below")
+    with pytest.raises(ArtifactError, match=r"which cannot be reached \(Not a directory\): mend or delete the link"):
+        artifact.add_dir("data", follow_links=True)
+    (home / "data" / "z").unlink()
+    (home / "data" / "z").symlink_to("z")
+    with pytest.raises(ArtifactError, match=r"which cannot be reached \(Too many levels of symbolic links\)"):
+        artifact.add_dir("data", follow_links=True)
 
 
 def test_a_link_to_nowhere_is_told_with_what_can_be_done(artifact: TraceletArtifact, home: Path) -> None:

@@ -140,21 +140,29 @@ class TraceletArtifact:
         self._add_sources([(file_entry(source, check_path(target), description), source)])
         return self
 
-    def add_dir(self, local_path: str | os.PathLike[str], artifact_path: str | None = None) -> TraceletArtifact:
+    def add_dir(
+        self,
+        local_path: str | os.PathLike[str],
+        artifact_path: str | None = None,
+        *,
+        follow_links: bool = False,
+    ) -> TraceletArtifact:
         """Add all files under a local folder, at their paths relative to that folder.
 
-        Symbolic links are followed as long as they stay inside the folder. Empty folders are left out, with a warning.
-        If one file cannot be added, none is.
+        Empty folders are left out, with a warning. If one file cannot be added, none is.
 
         Args:
             local_path: The folder.
             artifact_path: A folder in the artifact to put the files into; by default they are at its top.
+            follow_links: Whether symbolic links that lead out of the folder are followed, too, as folders of links need
+                it. By default only those are followed that stay inside.
 
         Returns:
             The artifact itself.
 
         Raises:
-            ArtifactError: There is no such folder, it has no files, or a file cannot be added.
+            ArtifactError: There is no such folder, it has no files, a file cannot be added, a link leads out of the
+                folder, or links go in a circle.
             UnsafePath: A path in the artifact could lead out of a folder.
 
         Example:
@@ -168,7 +176,7 @@ class TraceletArtifact:
         empty: list[Path] = []
         found = [
             (file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None), source)
-            for source in itertools.islice(files_under(root, empty), MOST_ENTRIES + 1)
+            for source in itertools.islice(files_under(root, empty, follow_links=follow_links), MOST_ENTRIES + 1)
         ]
         if not found:
             raise ArtifactError(f"there is no file in {str(root)!r}: give a folder that has some, or write them first.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tracelet.core.artifacts.checks import check_new_text
@@ -12,6 +12,10 @@ from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.exceptions import ArtifactError
 
 __all__ = ["file_entry", "files_under"]
+
+#: How often links may lead to folders that were walked already: a few links that lead to folders of links stand for
+#: billions of folders.
+_MOST_AGAIN = 10_000
 
 
 def file_entry(source: Path, artifact_path: str, description: str | None) -> ArtifactFile:
@@ -32,32 +36,64 @@ def file_entry(source: Path, artifact_path: str, description: str | None) -> Art
     return ArtifactFile(artifact_path, status.st_size, description=check_new_text(description, "description"))
 
 
-def files_under(root: Path, empty: list[Path]) -> Iterator[Path]:
+def files_under(root: Path, empty: list[Path], *, follow_links: bool = False) -> Iterator[Path]:
     """Yield the files under ``root`` in order, and add its empty folders to ``empty``.
 
-    Links are followed only while they stay inside. Raises :class:`ArtifactError` for one that does not, for one whose
-    target is not there, and for a folder that cannot be read.
+    Links are followed while they stay inside; with ``follow_links`` wherever they lead. Raises :class:`ArtifactError` for a
+    link that is not followed, for one whose target is not there, and for a folder that cannot be read; with
+    ``follow_links`` also for links that go in a circle.
     """
     inside = os.path.realpath(root)
-    folders = [(root, frozenset({inside}))]
+    folders = [(root, inside, frozenset({inside}))]
+    walked: set[str] = set()
+    again = 0
     while folders:
-        folder, above = folders.pop()
+        folder, place, above = folders.pop()
+        again += place in walked
+        if again > _MOST_AGAIN:
+            raise ArtifactError(
+                f"the links in {str(root)!r} lead to the same folders more than {_MOST_AGAIN:,} times: add these folders "
+                "once each."
+            )
+        walked.add(place)
         try:
-            entries = sorted(folder.iterdir())
+            with os.scandir(place) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
             raise ArtifactError(f"{str(folder)!r} cannot be read: {error.strerror or error}.") from error
         if not entries:
             empty.append(folder)
         for entry in entries:
-            real = os.path.realpath(entry)
-            if entry.is_symlink() and not Path(real).exists():
-                raise ArtifactError(
-                    f"{str(entry)!r} is a link to {real!r}, which is not there: mend or delete the link, or add the "
-                    "other files one by one with add_file."
-                )
-            if entry.is_symlink() and not Path(real).is_relative_to(inside):
-                raise ArtifactError(f"{str(entry)!r} is a link out of the folder: add its target with add_file.")
+            real = entry.path
+            if entry.is_symlink():
+                real = os.path.realpath(real)
+                _check_link(folder / entry.name, real, inside, above, follow_links=follow_links)
             if not entry.is_dir():
-                yield entry
+                yield folder / entry.name
             elif real not in above:
-                folders.append((entry, above | {real}))
+                folders.append((folder / entry.name, real, above | {real}))
+
+
+def _check_link(path: Path, real: str, inside: str, above: Collection[str], *, follow_links: bool) -> None:
+    try:
+        Path(real).stat()
+    except OSError as error:
+        why = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be reached ({error.strerror})"
+        raise ArtifactError(
+            f"{str(path)!r} is a link to {real!r}, which {why}: mend or delete the link, or add the other files one by one "
+            "with add_file."
+        ) from error
+    if not follow_links and not _is_in(real, inside):
+        raise ArtifactError(
+            f"{str(path)!r} is a link out of the folder: say follow_links=True to add what it leads to, or add its target "
+            "with add_file."
+        )
+    if follow_links and any(_is_in(one, real) for one in above):
+        raise ArtifactError(
+            f"{str(path)!r} is a link to {real!r}, a folder that it is in itself, so that its files have no end: delete the "
+            "link, or add the folders beside it one by one."
+        )
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))
