@@ -296,7 +296,9 @@ def test_a_link_out_of_the_folder_takes_nothing_along(artifact: TraceletArtifact
     write(home / "outside" / "x")
     write(home / "data" / "a")
     (home / "data" / "z").symlink_to(target)
-    with pytest.raises(ArtifactError, match="is a link out of the folder: say follow_links=True .*, or add its target"):
+    with pytest.raises(
+        ArtifactError, match=r"is a link out of the folder: say follow_links=True .*, or add its target"
+    ):
         artifact.add_dir("data")
     assert artifact.files == []
 

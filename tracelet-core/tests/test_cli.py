@@ -220,10 +220,12 @@ class TestTheCommand:
                 assert all(f"`{word}" in text or f" {word}" in text for word in words), (name, words)
 
     def test_documented_json_fields_are_those_that_are_written(self, queue: Scripted, home: Path) -> None:
+        Path("four.txt").write_text("four")
         told = {
             "plugins": run_json("plugins"),
             "doctor": run_json("doctor"),
             "sync": run_json("sync"),
+            "log": run_json("log", "trials", "four", "four.txt", "--backend", "scripted", "--backend", "local"),
             "ls": run_json("ls", "trials", "--backend", "scripted"),
             "get": run_json("get", "trials", "one", "--backend", "scripted"),
             "gc": run_json("gc"),

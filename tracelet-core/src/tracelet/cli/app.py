@@ -10,6 +10,7 @@ import click
 from tracelet.cli.doctor import doctor
 from tracelet.cli.failing import INTERRUPTED, code_of, words
 from tracelet.cli.gc import gc
+from tracelet.cli.log import log
 from tracelet.cli.plugins import plugins
 from tracelet.cli.reading import get, ls
 from tracelet.cli.screen import Warnings, fail, tell_json
@@ -32,7 +33,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (plugins, doctor, ls, get, sync, gc):
+for _command in (plugins, doctor, log, ls, get, sync, gc):
     app.add_command(_command)
 
 

@@ -96,4 +96,4 @@ def _check_link(path: Path, real: str, inside: str, above: Collection[str], *, f
 
 
 def _is_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(os.path.join(folder, ""))
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
+from tracelet.core.experiment.from_paths import artifact_of
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.management.filters import query_of
 from tracelet.core.plugins.forms import InstalledForms
@@ -377,6 +378,54 @@ class Experiment:
             <LogResults local: 1.0>
         """
         return self._artifacts().log(artifact, _labels(version, aliases))
+
+    def log_path(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        type: ArtifactType | str | None = None,
+        *,
+        description: str | None = None,
+        version: str | None = None,
+        aliases: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        follow_links: bool = False,
+    ) -> LogResults:
+        """Store a file, or all that is in a folder, as an artifact: :meth:`create_artifact` to :meth:`log_artifact` in one call.
+
+        Args:
+            path: The file or the folder.
+            name: The name of the artifact; by default it is made of the file's name and the type, as capture makes it.
+            type: The type, or its text; by default the content and the name of the file tell.
+            description: A description for people.
+            version: A label for this content, such as ``"1.0"``. A label never moves to other content.
+            aliases: Names that move to this version, such as ``"best"``.
+            metadata: The metadata of the artifact.
+            follow_links: Whether links that lead out of the folder are followed, as in ``add_dir``.
+
+        Returns:
+            The backends that have the artifact, and those that failed.
+
+        Raises:
+            ArtifactError: There is no such file, it cannot be added, or no backend can store the artifact.
+            VersionConflict: The label belongs to other content.
+            ConfigError: Artifacts are off, or no run is on.
+            BackendError: A backend failed, and ``strict`` is on.
+
+        Example:
+            >>> exp.log_path("report.html", type="report", aliases=["best"])
+            <LogResults local: v0>
+            >>> exp.get_artifact("report", "best").files[0].artifact_path
+            'report.html'
+            >>> exp.log_path("data", "digits", "dataset", metadata={"pixels": 64})
+            <LogResults local: v0>
+        """
+        self._artifacts()
+        labels = _labels(version, aliases)
+        artifact = artifact_of(
+            [path], name, type, description=description, metadata=metadata, follow_links=follow_links
+        )
+        return self._artifacts().log(artifact, labels)
 
     def submit_artifact(
         self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()

@@ -15,18 +15,18 @@ from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
 __all__ = ["tell_type"]
 
 
-def tell_type(path: Path) -> ArtifactType:
+def tell_type(path: Path, *, follow_links: bool = False) -> ArtifactType:
     """Return what a file, or a folder that is one thing, is.
 
     Of a file the first 16 KB are read, with the directory of a zip archive and 1 MB at most of a pickle of torch in
     it, whose opcodes are read; nothing is unpickled. Entries and opcodes are counted: what is beyond the first 25,000 is
     not seen, so that no content makes a look long. A folder that no rule knows has the type of its files, if all
-    1,000 of them at most have the same. It raises nothing: what is unknown, gone or cannot be read is ``CUSTOM``.
+    1,000 of them at most have the same; with ``follow_links`` also those behind its links. It raises nothing: what is unknown, gone or cannot be read is ``CUSTOM``.
     """
     try:
         if not path.is_dir():
             return _file(FileLook.at(path))
-        look = FolderLook.at(path)
+        look = FolderLook.at(path, follow_links=follow_links)
         return next((rule.type for rule in FOLDERS if rule.told.seen(look)), None) or _common(look)
     except (OSError, ValueError):
         # A path with a null character is a ValueError.

@@ -164,10 +164,10 @@ class FolderLook:
     files: tuple[Path, ...]
 
     @classmethod
-    def at(cls, path: Path) -> FolderLook:
-        """List a folder; raises ``OSError`` where it is none. Links to folders are not followed.
+    def at(cls, path: Path, *, follow_links: bool = False) -> FolderLook:
+        """List a folder; raises ``OSError`` where it is none. Links to folders are followed only where that is said.
 
-        Of a very large one only the first entries are seen.
+        Of a very large one, or of links that go in a circle, only the first entries are seen.
         """
         budget = Budget(_MOST_ENTRIES)
         names: list[str] = []
@@ -179,7 +179,7 @@ class FolderLook:
                 for _, entry in zip(budget.spend(), entries, strict=False):
                     if folder == path:
                         names.append(entry.name)
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_dir(follow_symlinks=follow_links):
                         waiting.append(Path(entry.path))
                     else:
                         files.append(Path(entry.path))
