@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from tracelet import (
+    ArtifactList,
     ArtifactNotFound,
     Experiment,
     ExperimentConfig,
@@ -24,7 +25,7 @@ from tracelet import (
 from tracelet.core.artifacts.changes import Change, ChangeResults
 
 CLASSES = (
-    Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, LogResult, LogResults, Change, ChangeResults,
+    Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactList, LogResult, LogResults, Change, ChangeResults,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracelet.core.artifacts import ArtifactType
+    from tracelet.core.artifacts.artifact_list import ArtifactList
     from tracelet.core.artifacts.builder import TraceletArtifact
     from tracelet.core.artifacts.logged import LoggedArtifact
     from tracelet.core.artifacts.results import LogResult, LogResults
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AmbiguousVersion",
     "ArtifactError",
+    "ArtifactList",
     "ArtifactNotFound",
     "ArtifactType",
     "BackendAuthError",
@@ -66,6 +68,7 @@ __all__ = [
 
 _MODULES = {
     "tracelet.core.artifacts.entries": ("ArtifactType",),
+    "tracelet.core.artifacts.artifact_list": ("ArtifactList",),
     "tracelet.core.artifacts.builder": ("TraceletArtifact",),
     "tracelet.core.artifacts.logged": ("LoggedArtifact",),
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from tracelet.core.display.words import ago, moment, one_line, size
+from tracelet.core.display.words import ago, columns, moment, one_line, size
 
 __all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell_json"]
 
@@ -49,10 +49,7 @@ def note(what: object) -> None:
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
     """Write rows under a header, in columns that are as wide as their longest cell."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for number, row in enumerate(cells):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for number, text in enumerate(columns([header, *rows])):
         line(text, "" if number else "bold")
 
 

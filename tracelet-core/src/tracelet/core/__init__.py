@@ -1,4 +1,4 @@
-"""The core, in thirteen packages. This is its map, from the bottom up: each imports only from those above it in the list.
+"""The core, package by package. This is its map, from the bottom up: each imports only from those above it in the list.
 
 * ``system``: files, links, processes, threads and addresses of this machine, and what messages are made of.
 * ``display``: what people see: amounts in words, HTML in which nothing runs, and previews of files.

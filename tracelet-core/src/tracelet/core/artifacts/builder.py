@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from tracelet.core.artifacts.artifact_card import artifact_card, worth_showing
 from tracelet.core.artifacts.checks import (
     MOST_ENTRIES,
     check_count,
@@ -30,6 +31,8 @@ from tracelet.core.artifacts.entries import (
 )
 from tracelet.core.artifacts.local_files import file_entry, files_under
 from tracelet.core.artifacts.plain_artifact import plain_artifact
+from tracelet.core.display.previews import preview_of
+from tracelet.core.display.words import size
 from tracelet.core.system.uris import check_uri, stat_uri
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError
 
@@ -113,6 +116,13 @@ class TraceletArtifact:
     def __repr__(self) -> str:
         parts = len(self._sources) + len(self._objects) + len(self._models) + len(self._references)
         return f"<TraceletArtifact {self._name!r} {self._type.value}, {parts} entries>"
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook, with what is in a few small files."""
+        paths, remarks = worth_showing(self.files)
+        shown = [(path, preview_of(self._sources[path][1], path)) for path in paths]
+        known = [("size", size(self.size_bytes))]
+        return artifact_card(self, f"{self._type.value}, not logged yet", known, shown, [*remarks, *self._warnings])
 
     def add_file(
         self, local_path: str | os.PathLike[str], artifact_path: str | None = None, description: str | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import attrs
 
 from tracelet.core.artifacts.results import first_error
+from tracelet.core.display.cards import badge, card, copyable
+from tracelet.core.display.html import Html, table
 from tracelet.exceptions import ArtifactError, TraceletError
 
 __all__ = ["Change", "ChangeResults"]
@@ -72,6 +74,16 @@ class ChangeResults(dict[str, Change]):
         parts += [f"{name}: FAILED ({error})" for name, error in self.failed.items()]
         parts += [f"{name}: not there" for name in self.absent]
         return f"<ChangeResults {'; '.join(parts) or 'nothing'}>"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what became of it in each backend."""
+        rows: list[tuple[Html | str, ...]] = [
+            (name, badge("done"), str(change), copyable(change.uri)) for name, change in self.items()
+        ]
+        rows += [(name, badge("queued"), "", str(error)) for name, error in self.queued.items()]
+        rows += [(name, badge("failed", bad=True), "", str(error)) for name, error in self.failed.items()]
+        rows += [(name, badge("not there"), "", "") for name in self.absent]
+        return card("what became of it", "Changed", table(("backend", "outcome", "now", "where, or why not"), rows))
 
     @property
     def ok(self) -> bool:

@@ -10,14 +10,22 @@ from typing import Any, BinaryIO, Protocol
 
 import attrs
 
+from tracelet.core.artifacts.artifact_card import artifact_card, worth_showing
 from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.checks import check_place
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_artifact import plain_artifact
-from tracelet.exceptions import ArtifactNotFound, ConfigError
+from tracelet.core.display.cards import copyable, marked
+from tracelet.core.display.html import Html, element
+from tracelet.core.display.previews import Preview, preview_of
+from tracelet.core.display.words import moment, size
+from tracelet.exceptions import ArtifactNotFound, ConfigError, TraceletError
 
 __all__ = ["ContentSource", "LoggedArtifact", "Manager"]
+
+#: Seconds that a cell of a notebook waits for files to show.
+_GLANCE = 2.0
 
 
 class ContentSource(Protocol):
@@ -27,6 +35,10 @@ class ContentSource(Protocol):
         self, artifact: LoggedArtifact, dest: Path | None, paths: Collection[str] | None, references: bool, trust: bool
     ) -> Path:
         """Download files into ``dest``, verify them, and return ``dest``."""
+        ...
+
+    def glance(self, artifact: LoggedArtifact, paths: Collection[str], seconds: float) -> Path:
+        """Download small files into the folder of this version, as :meth:`download` does, or give up after so long."""
         ...
 
     def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
@@ -87,6 +99,33 @@ class LoggedArtifact:
             f"<LoggedArtifact {self.name!r} {self.version}, {self.type.value}, {self.size_bytes} bytes, "
             f"in {self.backend}{', pending' if self.pending else ''}>"
         )
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook, with what is in a few small files as far as they are here within seconds."""
+        shown, remarks = self._previews()
+        known: list[tuple[str, Html | str]] = [
+            ("version", f"{self.label} (v{self.number})" if self.label else self.version),
+            ("aliases", marked("", *self.aliases) if self.aliases else ""),
+            ("backend", marked(self.backend, *["pending"] * self.pending)),
+            ("size", size(self.size_bytes)),
+            ("logged", moment(self.created_at)),
+            ("digest", copyable(self.digest)),
+            ("address", copyable(self.uri)),
+            ("run", copyable(self.run_id) if self.run_id else ""),
+            ("inputs", element("span", *(copyable(one, short=True) for one in self.inputs)) if self.inputs else ""),
+        ]
+        return artifact_card(self, f"{self.type.value}, stored", known, shown, remarks)
+
+    def _previews(self) -> tuple[list[tuple[str, Preview]], list[str]]:
+        """What a few small files show, by path, and why nothing is shown of them."""
+        paths, remarks = worth_showing(self.manifest.payload)
+        if not paths:
+            return [], remarks
+        try:
+            folder = self._content.glance(self, paths, _GLANCE)
+        except (TraceletError, OSError) as error:
+            return [], [f"There are no previews: {error}"]
+        return [(path, preview_of(folder / path, path)) for path in paths], remarks
 
     @property
     def version(self) -> str:

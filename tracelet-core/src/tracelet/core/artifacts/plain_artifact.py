@@ -9,33 +9,59 @@ from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, Artifac
 from tracelet.core.artifacts.plain import converter
 from tracelet.core.artifacts.plain_values import plain_metadata
 
-__all__ = ["plain_artifact"]
+__all__ = ["AnyArtifact", "plain_artifact"]
 
 
-class _Artifact(Protocol):
+class AnyArtifact(Protocol):
     """Either of them."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name."""
+        ...
+
     @property
-    def type(self) -> ArtifactType: ...
+    def type(self) -> ArtifactType:
+        """The type."""
+        ...
+
     @property
-    def description(self) -> str | None: ...
+    def description(self) -> str | None:
+        """The description, or None."""
+        ...
+
     @property
-    def size_bytes(self) -> int: ...
+    def size_bytes(self) -> int:
+        """The size of all whose size is known."""
+        ...
+
     @property
-    def files(self) -> Iterable[ArtifactFile]: ...
+    def files(self) -> Iterable[ArtifactFile]:
+        """The files."""
+        ...
+
     @property
-    def objects(self) -> Iterable[ArtifactObject]: ...
+    def objects(self) -> Iterable[ArtifactObject]:
+        """The objects."""
+        ...
+
     @property
-    def models(self) -> Iterable[ArtifactModel]: ...
+    def models(self) -> Iterable[ArtifactModel]:
+        """The models."""
+        ...
+
     @property
-    def references(self) -> Iterable[ArtifactReference]: ...
+    def references(self) -> Iterable[ArtifactReference]:
+        """The references."""
+        ...
+
     @property
-    def metadata(self) -> dict[str, Any]: ...
+    def metadata(self) -> dict[str, Any]:
+        """The metadata."""
+        ...
 
 
-def plain_artifact(artifact: _Artifact) -> dict[str, Any]:
+def plain_artifact(artifact: AnyArtifact) -> dict[str, Any]:
     """Return name, type, description, metadata, size and entries.
 
     Raises :class:`~tracelet.ArtifactError` for metadata that has no plain form.

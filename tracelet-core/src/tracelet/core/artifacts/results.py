@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 import attrs
 
+from tracelet.core.display.cards import badge, card, copyable, note, number
+from tracelet.core.display.html import Html, table
+from tracelet.core.display.words import size
 from tracelet.exceptions import ArtifactError, TraceletError
 
 __all__ = ["LogResult", "LogResults", "first_error"]
@@ -72,6 +75,25 @@ class LogResults(dict[str, LogResult]):
         parts += [f"{name}: skipped ({reason})" for name, reason in self.skipped.items()]
         return f"<LogResults {'; '.join(parts) or 'nothing'}>"
 
+    def _repr_html_(self) -> str:
+        """Show in a notebook what became of it in each backend."""
+        rows: list[tuple[Html | str, ...]] = [
+            (
+                name,
+                badge("pending" if result.pending else "stored" if result.created else "already there"),
+                result.version,
+                number(size(result.size_bytes)),
+                copyable(result.digest, short=True),
+                copyable(result.uri),
+            )
+            for name, result in self.items()
+        ]
+        rows += [(name, badge("queued"), "", "", "", str(error)) for name, error in self.queued.items()]
+        rows += [(name, badge("failed", bad=True), "", "", "", str(error)) for name, error in self.failed.items()]
+        rows += [(name, badge("skipped"), "", "", "", reason) for name, reason in self.skipped.items()]
+        header = ("backend", "outcome", "version", "size", "digest", "where, or why not")
+        return card("what became of it", "Logged", table(header, rows), *map(note, self.warnings))
+
     @property
     def ok(self) -> bool:
         """Whether every backend that was asked to store the artifact has it."""
@@ -104,7 +126,7 @@ class LogResults(dict[str, LogResult]):
 def first_error(errors: Mapping[str, TraceletError]) -> TraceletError:
     """Return the first error, with the others in its notes."""
     (_, first), *others = errors.items()
-    for note in (f"{name}: {error}" for name, error in others):
-        if note not in getattr(first, "__notes__", ()):
-            first.add_note(note)
+    for other in (f"{name}: {error}" for name, error in others):
+        if other not in getattr(first, "__notes__", ()):
+            first.add_note(other)
     return first

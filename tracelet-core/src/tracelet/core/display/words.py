@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["ago", "moment", "one_line", "size"]
+__all__ = ["ago", "columns", "moment", "one_line", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -33,6 +34,14 @@ def ago(seconds: float) -> str:
         if minutes < 2880
         else f"{minutes / 1440:.0f} d"
     )
+
+
+def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield rows as lines, in columns that are as wide as their longest cell."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def one_line(text: object) -> str:

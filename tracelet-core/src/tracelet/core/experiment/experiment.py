@@ -18,10 +18,14 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.artifact_list import ArtifactList
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
+from tracelet.core.display.cards import card, copyable, facts, note, number, section
+from tracelet.core.display.html import element, table
+from tracelet.core.display.words import moment
 from tracelet.core.experiment.from_paths import artifact_of
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.management.filters import query_of
@@ -228,6 +232,19 @@ class Experiment:
     def __repr__(self) -> str:
         state = f"run {self._run.id}" if self._run is not None else "no run"
         return f"<Experiment {self.name!r} on {', '.join(self.settings.backend)}, {state}>"
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook. No backend is asked."""
+        stats = self.stats()
+        run = [copyable(self._run.id), f" since {moment(self._run.started_at)}"] if self._run is not None else ["none"]
+        rows = [
+            (name, state["state"], number(str(state["waiting"])), number(str(state["delivered"])), state["reason"])
+            for name, state in stats["backends"].items()
+        ]
+        known = [("run", element("span", *run)), ("directory", copyable(stats["directory"]))]
+        backends = table(("backend", "state", "waiting", "delivered", "why"), rows)
+        off = [] if self.settings.enable_artifacts else [note("Artifacts are off: say artifacts=True.")]
+        return card("experiment", self.name, facts(known), section("Backends", backends), *off)
 
     @property
     def run_id(self) -> str | None:
@@ -510,7 +527,7 @@ class Experiment:
         where: str | Iterable[str] | None = None,
         sort: str | None = None,
         limit: int | None = None,
-    ) -> list[LoggedArtifact]:
+    ) -> ArtifactList:
         """List the stored versions of all artifacts, newest first. This needs no run.
 
         Args:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tracelet.core.artifacts.artifact_list import ArtifactList
 from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactType, check_type
 from tracelet.core.artifacts.logged import LoggedArtifact, Manager
@@ -98,7 +99,7 @@ class Finder:
         backend: str | None,
         name: str | None = None,
         select: Callable[[list[LoggedArtifact]], list[LoggedArtifact]] = list,
-    ) -> list[LoggedArtifact]:
+    ) -> ArtifactList:
         """Return what ``select`` takes of the stored versions; without it, all of them. It gets them newest first.
 
         Raises where a backend fails; what was found all the same is in the error's ``answers``.
@@ -112,7 +113,7 @@ class Finder:
         # What cannot all be listed may be listed in part.
         partly = {one: error.answers for one, error in errors.items()}
         every = [(one, stored) for one, many in (found | partly).items() for stored in many]
-        artifacts = select([self._logged(one, {one: stored}) for one, stored in _newest_first(every)])
+        artifacts = ArtifactList(select([self._logged(one, {one: stored}) for one, stored in _newest_first(every)]))
         if errors:
             raise _incomplete(errors, artifacts)
         return artifacts

@@ -9,7 +9,7 @@ from typing import Any
 
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.settings import TraceletSettings
 
 __all__ = ["Reader"]
@@ -22,14 +22,28 @@ class Reader:
         self.lane = lane
         self._settings = settings
         self._lock = threading.Lock()
+        #: Whether what is being read now may be ended.
+        self._optional = False
 
-    def request(self, what: str, size_bytes: int = 0, **arguments: Any) -> Any:
-        """Ask the backend, within the time that so many bytes may take. Raises what it raises."""
-        with self._lock:
+    def request(self, what: str, size_bytes: int = 0, *, patience: float | None = None, **arguments: Any) -> Any:
+        """Ask the backend, within the time that so many bytes may take. Raises what it raises.
+
+        With ``patience`` the request may be given up: it is not made where something else is read for so many seconds, and
+        whoever closes the lane ends it.
+        """
+        if not self._lock.acquire(timeout=-1 if patience is None else patience):
+            raise BackendUnavailable("it is busy with something else: try again later.")
+        try:
+            self._optional = patience is not None
             self.lane.open(self._settings.open_timeout)
             return self.lane.request(what, deadline_for(size_bytes, self._settings), **arguments)
+        finally:
+            self._optional = False
+            self._lock.release()
 
     def close(self, until: float) -> None:
         """End the lane by then (monotonic)."""
+        if self._optional:
+            self.lane.kill()
         with contextlib.suppress(TraceletError):
             self.lane.close(max(0.0, until - time.monotonic()), failed=False)
