@@ -10,6 +10,7 @@
 ``record_names``    the names of the index's hidden tasks, and the queries for them
 ``records``         the other stored forms: a record's text, places, marks
 ``projects``        the ClearML projects of an experiment
+``experiments``     which experiments a server has
 ``runs``            which task a run has, and writing to it
 ``statuses``        opening an ended task for a moment
 ``blobs``           uploads and downloads
@@ -95,7 +96,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             settings=ClearmlSettings,
             context=_context,
             atomic_versions=False,
-            capabilities=frozenset({Capability.ALIASES, Capability.DELETE, Capability.INPUTS, Capability.COLLECT}),
+            capabilities=frozenset(Capability),
             environ={"CLEARML_SUPPRESS_UPDATE_MESSAGE": "1", "CLEARML_LOG_LEVEL": "ERROR"},
             summary="Task artifacts, output models and datasets of a ClearML server.",
         )

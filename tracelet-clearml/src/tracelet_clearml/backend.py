@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -41,6 +42,7 @@ from tracelet_clearml.blobs import Rollback, Uploads, download, extract, remove,
 from tracelet_clearml.datasets import Datasets, Parent
 from tracelet_clearml.display import VersionName, send_samples
 from tracelet_clearml.errors import translated
+from tracelet_clearml.experiments import experiments
 from tracelet_clearml.index import Claim, Index, NumberTaken, Record
 from tracelet_clearml.models import MODELS, OutputModels
 from tracelet_clearml.offline import OfflineCatalogue
@@ -175,6 +177,31 @@ class ClearmlBackend:
         with translated():
             self._projects.forget()
             return self._stored(self._index.relabel(self._found(stored).head, labels))
+
+    def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.RemovesAliases`."""
+        with translated():
+            self._projects.forget()
+            return self._stored(self._index.take_aliases(self._found(stored).head, aliases))
+
+    def experiments(self) -> Iterator[str]:
+        """See :class:`~tracelet.plugin.ListsExperiments`."""
+        with translated():
+            yield from experiments(self._api)
+
+    def used_by(self, digest: str) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.FindsUsers`."""
+        with translated():
+            self._projects.forget()
+            read = or_damage(partial(self._user, digest), lambda one: f"{one.head.name!r} v{one.head.number}")
+            yield from (one for one in sound(map(read, self._index.users(digest))) if one is not None)
+
+    def _user(self, digest: str, found: Record) -> StoredArtifact | None:
+        """Return a version with its aliases, or None if it was not made from a digest."""
+        stored = self._stored(found)
+        if digest not in stored.manifest.inputs:
+            return None
+        return attrs.evolve(stored, aliases=self._index.aliases(found.head))
 
     def delete(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.Deletes`. The record is deleted first, and then what it names.

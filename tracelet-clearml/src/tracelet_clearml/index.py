@@ -213,9 +213,27 @@ class Index:
                 return after
         raise BackendUnavailable(f"ClearML does not keep the names of v{head.number} of {head.name!r}.")
 
+    def take_aliases(self, head: Head, aliases: Collection[str]) -> Record:
+        """Take aliases away from a version, and from the records that had them before it. One that it does not have stays."""
+        for _ in range(3):
+            found = self._of(head)
+            gone = [alias for alias in found.aliases if alias in aliases]
+            if not gone:
+                return found
+            for alias in gone:
+                self._take(alias, found.head)
+        raise BackendUnavailable(f"ClearML does not take the aliases of v{head.number} of {head.name!r} away.")
+
+    def _take(self, alias: str, owner: Head) -> None:
+        """Rewrite the records that name an alias without it. The one that has it comes last: until then it has the alias."""
+        holders = self._heads(Query(owner.name, alias=alias))
+        for holder in sorted(holders, key=lambda one: (one.moves.get(alias, -1), one.order)):
+            if holder.moves.get(alias, -1) <= owner.moves[alias]:
+                self._write(holder.without([alias]))
+
     def forget(self, head: Head) -> None:
         """Delete a version. Its number is not used again, and its label stays bound to its content."""
-        left = attrs.evolve(head, state=State.GONE, type="", put_id="", moves={})
+        left = attrs.evolve(head, state=State.GONE, type="", put_id="", moves={}, inputs=None)
         self._write(left if head.label is not None else attrs.evolve(left, digest=""), configuration={})
 
     def _last_move(self, name: str, alias: str) -> int:
@@ -249,6 +267,11 @@ class Index:
         owners = _owners(heads.values())
         for head in sorted(heads.values(), key=lambda head: head.rank, reverse=True):
             yield Record(head, tasks[head.id], owners.get(head.id, ()))
+
+    def users(self, digest: str) -> Iterator[Record]:
+        """Yield the records that may have a digest among their inputs, without their aliases."""
+        for task in self._pages(Query(input=digest), _WHOLE):
+            yield Record(Head.of(task), task, ())
 
     def by_digests(self, digests: Collection[str], type: ArtifactType) -> list[Record]:
         """Return the versions of a type that have one of these digests."""
@@ -287,13 +310,17 @@ class Index:
             return None
         head = Head.of(task)
         head.check()
+        return Record(head, task, self.aliases(head))
+
+    def aliases(self, head: Head) -> tuple[str, ...]:
+        """Return the aliases that a version has now. This is one request for each that was moved to it."""
         owned = []
         for alias, number in sorted(head.moves.items()):
             others = self._heads(Query(head.name, alias=alias, newer=False))
             mine = (number, head.order)
             if all((other.moves.get(alias, -1), other.order) <= mine for other in others):
                 owned.append(alias)
-        return Record(head, task, tuple(owned))
+        return tuple(owned)
 
     # -- asking
 

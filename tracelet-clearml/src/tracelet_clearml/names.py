@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-__all__ = ["entity_name", "file_name", "project_name"]
+__all__ = ["entity_name", "experiment_name", "file_name", "project_name"]
 
 #: ClearML refuses names of fewer characters than this.
 _SHORTEST = 3
@@ -41,6 +41,12 @@ def _part(part: str) -> str:
     if text.startswith((" ", ".")):
         text = f"%{ord(text[0]):02X}{text[1:]}"
     return f"{text[:-1]}%20" if text.endswith(" ") else text
+
+
+def experiment_name(project: str) -> str | None:
+    """Return the experiment whose project has this name; None where somebody has given the project a name of their own."""
+    name = "/".join(unquote(part.rstrip("%")) for part in project.split("/"))
+    return name if project_name(name) == project else None
 
 
 def file_name(name: str) -> str:

@@ -8,10 +8,10 @@ from tracelet.exceptions import BackendError
 from tracelet_clearml.api import Api
 from tracelet_clearml.names import project_name
 
-__all__ = ["Projects"]
+__all__ = ["INDEX", "Projects"]
 
 #: Hidden as ClearML hides its own, such as ``.datasets``; no experiment's project is ever called so.
-_INDEX = ".tracelet"
+INDEX = ".tracelet"
 _HIDDEN = "hidden"
 
 
@@ -24,7 +24,7 @@ class Projects:
     def __init__(self, api: Api, experiment: str) -> None:
         self._api = api
         self.name = project_name(experiment)
-        self._index = f"{self.name}/{_INDEX}"
+        self._index = f"{self.name}/{INDEX}"
         #: The ids of the projects that there are, by name. None before the server was asked.
         self._known: dict[str, list[str]] | None = None
 
@@ -58,7 +58,7 @@ class Projects:
 
     def _ids(self) -> dict[str, list[str]]:
         if self._known is None:
-            pattern = f"^{re.escape(self.name)}(/{re.escape(_INDEX)})?$"
+            pattern = f"^{re.escape(self.name)}(/{re.escape(INDEX)})?$"
             asked = {"name": pattern, "only_fields": ["id", "name", "created"]}
             found = self._api.call("projects", "get_all", **asked)["projects"]
             # Some databases ignore a last line break, or the case, in a pattern.

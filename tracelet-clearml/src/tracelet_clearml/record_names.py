@@ -31,7 +31,11 @@ _OLD_STORED, _OLD_GONE = "tracelet.stored", "tracelet.gone"
 _OLD_PREFIX = 6
 _NAME = re.compile(r"(?P<entity>[^ ]+) (?P<claimed>[0-9]{10})(?: ;(?P<facts>.*);)?")
 #: The kinds of facts that a name tells.
-_KNOWN = frozenset({"schema", "type", "put", "sha256", "number", "label", "moved"})
+_KNOWN = frozenset({"schema", "type", "put", "sha256", "number", "label", "moved", "inputs"})
+#: How many digits of each input's digest a name tells, and of how many inputs. A name must stay short.
+_INPUT, _MOST_INPUTS = 12, 32
+#: The end of a name without inputs. No other fact begins with this letter.
+_NO_INPUTS = "(.*;)?[^i;][^;]*;$"
 #: No schema will have more digits.
 _MOST = 999_999
 #: What a record of a later release has behind its state.
@@ -70,6 +74,8 @@ class Head:
     label: str | None = None
     #: The aliases that were moved here, with the number of each move.
     moves: Mapping[str, int] = attrs.field(factory=dict)
+    #: The beginnings of its inputs' digests. None if there are too many, or an earlier release wrote it.
+    inputs: tuple[str, ...] | None = None
     #: Whether an earlier release wrote it, with tags.
     old: bool = False
     #: The schema that it was written in.
@@ -93,7 +99,7 @@ class Head:
     def claim(cls, manifest: Manifest, labels: Labels, number: int) -> Head:
         """Return the head of a new claim."""
         named = (manifest.name, number, State.OPEN, manifest.type.value, manifest.put_id, manifest.digest)
-        return cls("", "", *named, number, labels.version)
+        return cls("", "", *named, number, labels.version, inputs=_told(manifest.inputs))
 
     @property
     def task_name(self) -> str:
@@ -104,6 +110,8 @@ class Head:
         told = [f"{kind}:{value}" for kind, value in facts.items() if value]
         told += [f"moved:{number}:{alias}" for alias, number in self.moves.items()]
         told += self.extra
+        # Last of all: where it is missing is known by the fact at the end.
+        told += [f"inputs:{','.join(self.inputs) or 'none'}"] if self.inputs is not None else []
         return f"{entity_name(self.name)} {self.claimed:010d} ;{';'.join([self.state.value, *told])};"
 
     @property
@@ -158,8 +166,15 @@ def _facts(found: re.Match[str]) -> dict[str, Any]:
         "number": int(facts.get("number", -1)),
         "label": facts.get("label"),
         "moves": {alias: int(number) for number, alias in moved},
+        "inputs": _told(facts["inputs"].replace("none", "").split(",")) if "inputs" in facts else None,
         "extra": tuple(fact for fact in rest.split(";") if fact and fact.partition(":")[0] not in _KNOWN),
     }
+
+
+def _told(digests: Iterable[str]) -> tuple[str, ...] | None:
+    """Return what a name tells of inputs; None if they are too many for it."""
+    told = tuple(digest[:_INPUT] for digest in digests if digest)
+    return told if len(told) <= _MOST_INPUTS else None
 
 
 def schema_of(facts: Mapping[str, str]) -> int:
@@ -214,6 +229,8 @@ class Query:
     number: int | None = None
     label: str | None = None
     alias: str | None = None
+    #: The digest of an input. Records that do not tell their inputs are found, too.
+    input: str | None = None
     #: Whether to find every record of a later schema, too: this release cannot tell whether it is one of those.
     newer: bool = True
 
@@ -236,6 +253,8 @@ class Query:
         rest = [f"{kind}:{value}{'[0-9a-f]*' if kind == 'sha256' else ''};" for kind, value in told.items()]
         rest += [f"moved:[0-9]+:{re.escape(self.alias)};"] if self.alias is not None else []
         facts = "".join(f"(.*;)?{fact}" for fact in rest)
+        if self.input is not None:
+            facts = f"((.*;)?inputs:([0-9a-f]+,)*{re.escape(self.input[:_INPUT])}|{_NO_INPUTS})"
         return f"{begins} ;{self.state.value};{f'({_NEWER}|{facts})' if facts and self.newer else facts}"
 
     @property
