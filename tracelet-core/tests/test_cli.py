@@ -30,6 +30,7 @@ from commanding import (
     run_json,
     wait_until,
 )
+from making import NOBODY
 from pacing import pace
 from watching import Scripted
 
@@ -229,6 +230,7 @@ class TestTheCommand:
             "ls": run_json("ls", "trials", "--backend", "scripted"),
             "get": run_json("get", "trials", "one", "--backend", "scripted"),
             "gc": run_json("gc"),
+            "experiments": run_json("experiments"),
         }
         for name, data in told.items():
             lists = [
@@ -621,6 +623,92 @@ class TestReading:
             ls.send_signal(signal.SIGINT)
             out, _ = ls.communicate(timeout=180)
         assert (ls.returncode, out) == (130, "")
+
+
+class TestExperiments:
+    def test_the_experiments_of_each_backend_are_listed(self, stored: Scripted, home: Path) -> None:
+        program('with experiment("local", name="a/b: c") as exp: exp.log_artifact(artifact("thing"))')
+        told = run_json("experiments")
+        assert told == {
+            "directory": str(home / ".tracelet"),
+            "experiments": {"local": ["a/b: c", "trials"]},
+            "waiting": [],
+            "error": None,
+        }
+        header, *rows = run("experiments").splitlines()
+        assert header.split() == ["EXPERIMENT", "BACKENDS"]
+        assert [re.split(r"\s{2,}", row) for row in rows] == [["a/b: c", "local"], ["trials", "local"]]
+
+    def test_a_backend_that_cannot_say_it_is_told_and_the_others_are_listed(self, stored: Scripted) -> None:
+        told = run_json("experiments", "--backend", "scripted", "--backend", "local", code=1)
+        assert told["experiments"] == {"local": ["trials"]}
+        assert told["error"] == {
+            "type": "BackendError",
+            "message": "scripted cannot say which experiments it holds: name yours.",
+        }
+        out, err = run_both("experiments", "--backend", "scripted", "--backend", "local", code=1)
+        assert (out.splitlines()[1].split(), err.count("\n")) == (["trials", "local"], 1)
+
+    def test_what_only_waits_is_told_apart(self, queue: Scripted, home: Path) -> None:
+        out, err = run_both("experiments")
+        assert out == ""
+        assert err == (
+            "nothing of 'trials' is stored there yet; 3 deliveries of it wait, to scripted: `tracelet sync` sends them\n"
+        )
+        assert run_json("experiments")["waiting"] == [{"experiment": "trials", "count": 3, "backends": ["scripted"]}]
+
+    def test_what_waits_of_an_experiment_that_is_there_is_not_told(self, queue: Scripted, home: Path) -> None:
+        program('with experiment("local") as exp: exp.log_artifact(artifact("thing"))')
+        out, err = run_both("experiments")
+        assert (out.splitlines()[1].split(), err) == (["trials", "local"], "")
+
+    def test_where_there_is_none_it_says_what_was_asked(self, home: Path) -> None:
+        Path(".tracelet").mkdir()
+        said = f"nothing is stored in local (directory {home / '.tracelet'})\n"
+        assert run_both("experiments") == ("", said)
+
+
+class TestTheDirectory:
+    def test_it_is_found_in_a_folder_above(self, stored: Scripted, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        below = home / "src" / "models"
+        below.mkdir(parents=True)
+        (home / "src" / ".tracelet").write_text("no directory")
+        monkeypatch.chdir(below)
+        assert len(run_json("ls", "trials")["artifacts"]) == 3
+        assert run_json("sync")["directory"] == str(home / ".tracelet")
+        assert run_json("gc")["directory"] == str(home / ".tracelet")
+        assert run_json("doctor")["directory"] == str(home / ".tracelet")
+        assert not (below / ".tracelet").exists()
+
+    def test_one_in_this_folder_or_one_that_is_named_goes_first(
+        self, stored: Scripted, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        below = home / "below"
+        below.mkdir()
+        monkeypatch.chdir(below)
+        assert "there is no tracelet directory" in run("ls", "trials", "--dir", ".tracelet", code=2)
+        assert "there is no tracelet directory" in run("ls", "trials", code=2, TRACELET_DIR=".tracelet")
+        (below / ".tracelet").mkdir()
+        assert run_json("ls", "trials")["artifacts"] == []
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+    @pytest.mark.parametrize("linked", [False, True])
+    def test_one_above_that_is_another_users_is_used_only_where_it_is_named(
+        self, stored: Scripted, home: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+    ) -> None:
+        theirs = home / ".tracelet"
+        if linked:
+            theirs = theirs.rename(home / "theirs")
+            (home / ".tracelet").symlink_to(theirs)
+        os.chown(theirs, NOBODY, NOBODY)
+        below = home / "below"
+        below.mkdir()
+        monkeypatch.chdir(below)
+        said = run("ls", "trials", code=2)
+        assert f"{home / '.tracelet'} is another user's, and is not used unless you name it: say --dir" in said
+        assert len(run_json("ls", "trials", "--dir", "../.tracelet")["artifacts"]) == 3
+        monkeypatch.chdir(home)
+        assert len(run_json("ls", "trials")["artifacts"]) == 3
 
 
 class TestSync:

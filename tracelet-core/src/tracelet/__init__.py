@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts.logged import LoggedArtifact
     from tracelet.core.artifacts.results import LogResult, LogResults
     from tracelet.core.experiment import Experiment, ExperimentConfig
+    from tracelet.core.experiment.overview import experiments
     from tracelet.exceptions import (
         AmbiguousVersion,
         ArtifactError,
@@ -64,6 +65,7 @@ __all__ = [
     "UnsafePath",
     "VersionConflict",
     "__version__",
+    "experiments",
 ]
 
 _MODULES = {
@@ -72,6 +74,7 @@ _MODULES = {
     "tracelet.core.artifacts.builder": ("TraceletArtifact",),
     "tracelet.core.artifacts.logged": ("LoggedArtifact",),
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
+    "tracelet.core.experiment.overview": ("experiments",),
     "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
     "tracelet.settings": ("TraceletSettings",),
 }

@@ -20,7 +20,6 @@ TraceletError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -46,10 +45,10 @@ __all__ = [
 class TraceletError(Exception):
     """The base of every error that Tracelet raises on purpose.
 
-    Where several backends were asked, ``answers`` holds what the others answered.
+    Where several backends were asked, ``answers`` holds what the others answered, as the call would have returned it.
     """
 
-    answers: Sequence[Any] = ()
+    answers: Any = ()
 
 
 class ConfigError(TraceletError, ValueError):

@@ -8,6 +8,7 @@ import sys
 import click
 
 from tracelet.cli.doctor import doctor
+from tracelet.cli.experiments import experiments
 from tracelet.cli.failing import INTERRUPTED, code_of, words
 from tracelet.cli.gc import gc
 from tracelet.cli.log import log
@@ -33,7 +34,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (plugins, doctor, log, ls, get, sync, gc):
+for _command in (plugins, doctor, experiments, log, ls, get, sync, gc):
     app.add_command(_command)
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from tracelet.cli.screen import progress
 from tracelet.core.artifacts.logged import LoggedArtifact
-from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.experiment import Experiment
+from tracelet.core.management.experiments import near_experiments, what_waits
 from tracelet.core.reading.finder import Finder
-from tracelet.core.system.messages import many, sentence
+from tracelet.core.system.messages import sentence
 from tracelet.exceptions import ArtifactNotFound
 from tracelet.settings import TraceletSettings
 
@@ -57,25 +55,14 @@ def find(finder: Finder, artifact: str, experiment: str, directory: Path, settin
 def asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
     """Say what was asked and what else the user may mean. Only files of this machine are read for it."""
     said = [f"experiment {experiment!r} of {', '.join(settings.backend)} (directory {directory})"]
-    near = difflib.get_close_matches(experiment, sorted(_experiments(directory) - {experiment}), n=3)
+    near, waiting = near_experiments(directory, experiment), what_waits(directory, experiment)
     if near:
         said.append(f"did you mean {' or '.join(map(repr, near))}?")
-    outbox = Outbox(directory)
-    parcels = [parcel for parcel in outbox.everything() if parcel.run.experiment == experiment]
-    count = len(parcels) + len(outbox.drafts.files(experiment))
-    if count:
-        places = ", ".join(sorted({parcel.backend for parcel in parcels})) or "be hashed first"
-        waiting = many(count, "delivery of it waits", "deliveries of it wait")
-        said.append(f"{waiting}, to {places}: `tracelet sync` sends {'it' if count == 1 else 'them'}")
-    if not near and not count:
+    if waiting:
+        said.append(str(waiting))
+    if not near and not waiting:
         said.append("--backend NAME asks another backend, --dir DIR another directory")
     return "; ".join(said)
-
-
-def _experiments(directory: Path) -> set[str]:
-    """Return the experiments that have something in the embedded backend or in the outbox."""
-    tops = [directory / "local", Outbox(directory).root]
-    return {unquote(entry.name) for top in tops if top.is_dir() for entry in top.iterdir()}
 
 
 def plain_version(one: LoggedArtifact) -> dict[str, Any]:

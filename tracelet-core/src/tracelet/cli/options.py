@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.specs import Registry
+from tracelet.core.system.directory import check_owner, nearest_directory
 from tracelet.exceptions import ConfigError
-from tracelet.settings import TraceletSettings
+from tracelet.settings import TraceletSettings, is_set
 
 __all__ = [
     "as_json",
@@ -32,7 +34,7 @@ tracelet_dir = click.option(
     "--dir",
     "folder",
     metavar="DIR",
-    help="The tracelet directory. By default TRACELET_DIR, or else .tracelet in this folder.",
+    help="The tracelet directory. By default TRACELET_DIR, or else .tracelet in this folder, or in the nearest one above it.",
 )
 backends = click.option(
     "--backend",
@@ -48,6 +50,8 @@ def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSett
     given: dict[str, Any] = {"enable_artifacts": True}
     if folder is not None:
         given["dir"] = folder
+    elif not is_set("dir"):
+        given.update(_nearest())
     if backend:
         given["backend"] = list(backend)
     settings = TraceletSettings(**given)
@@ -56,6 +60,17 @@ def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSett
     if twice:
         raise ConfigError(f"backend {twice[0]!r} is named twice: name each once.")
     return settings
+
+
+def _nearest() -> dict[str, str]:
+    """Return the tracelet directory of a folder above this one as the setting ``dir``, where this folder has none itself."""
+    name = str(attrs.fields(TraceletSettings).dir.default)
+    here = Path(os.path.abspath(name))
+    found = nearest_directory(here.parent, name)
+    if found is None or found == here:
+        return {}
+    check_owner(found)
+    return {"dir": str(found)}
 
 
 def installed() -> Registry:

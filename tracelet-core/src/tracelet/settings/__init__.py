@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tracelet.settings.from_variables import NoSettings, environment, load, load_plugin, variables
 from tracelet.settings.process import child_environment, own_variable, state_folder
-from tracelet.settings.tracelet_settings import TraceletSettings, global_rank, unknown_variables
+from tracelet.settings.tracelet_settings import TraceletSettings, global_rank, is_set, unknown_variables
 from tracelet.settings.values import WatchedDirectory, can_be_path
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "child_environment",
     "environment",
     "global_rank",
+    "is_set",
     "load",
     "load_plugin",
     "own_variable",

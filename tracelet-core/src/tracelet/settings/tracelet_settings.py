@@ -30,7 +30,7 @@ from tracelet.settings.values import (
     to_place,
 )
 
-__all__ = ["TraceletSettings", "global_rank", "unknown_variables"]
+__all__ = ["TraceletSettings", "global_rank", "is_set", "unknown_variables"]
 
 
 @attrs.frozen(kw_only=True, init=False)
@@ -87,6 +87,11 @@ class TraceletSettings:
         for name in given:
             _check_field(type(self), name)
         self.__attrs_init__(**environment(type(self), "TRACELET_", os.environ, given=given), **given)
+
+
+def is_set(field: str) -> bool:
+    """Return whether a variable sets that field of :class:`TraceletSettings`. An empty one does not."""
+    return bool(os.environ.get(f"TRACELET_{field.upper()}"))
 
 
 def _check_field(cls: type[attrs.AttrsInstance], name: str) -> None:

@@ -542,7 +542,8 @@ class Experiment:
             limit: How many versions at most.
 
         Returns:
-            The versions, one for each backend that has it. An empty list means that nothing of that kind is stored.
+            The versions, one for each backend that has it. An empty list means that nothing of that kind is stored. A
+            warning tells where this machine knows another experiment that may be meant.
 
         Raises:
             BackendError: A backend fails. Its ``answers`` has the versions of the other backends.
@@ -555,7 +556,10 @@ class Experiment:
             []
         """
         query = query_of(where, sort, limit)
-        return self._artifacts().finder.find_all(type_filter, backend, name, query.select)
+        found = self._artifacts().finder.find_all(type_filter, backend, name, query.select)
+        if not found and not query.where:
+            self._artifact_manager.warn_of_nothing(backend)
+        return found
 
     def use_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
         """Get a stored version, and record that this run uses it.

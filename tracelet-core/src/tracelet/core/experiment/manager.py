@@ -25,6 +25,7 @@ from tracelet.core.experiment.report import ResultReport, skipped
 from tracelet.core.experiment.resources import ExperimentResources, ProcessResources
 from tracelet.core.experiment.run_inputs import RunInputs
 from tracelet.core.experiment.submissions import Submissions
+from tracelet.core.management.experiments import warn_of_nothing
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.plugins.specs import Registry, SpecSet
 from tracelet.core.plugins.versions import Labels, RunInfo
@@ -225,6 +226,11 @@ class ArtifactManager:
         """
         self._inputs.add(artifact, self._running(), note=self._writes)
         return artifact
+
+    def warn_of_nothing(self, backend: str | None) -> None:
+        """Warn that a backend, or all of them, had nothing, where this machine knows why that may be."""
+        asked = self._context.settings.backend if backend is None else [backend]
+        warn_of_nothing(self._context.directory, self._context.experiment, asked)
 
     # -- figures
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,9 @@ from tracelet.core.reading.reader import Reader
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.messages import many
 from tracelet.core.system.threads import all_at_once
-from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError
+from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError, UnsafePath
 
-__all__ = ["Finder"]
+__all__ = ["Finder", "incomplete"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 
@@ -80,7 +81,7 @@ class Finder:
 
     def get(self, name: str, version: str, backend: str | None) -> LoggedArtifact:
         """Find a version of a name; raises :class:`ArtifactNotFound` with the nearest names."""
-        check_name(name)
+        _check_wanted(name)
         parse_ref(version)
         asked = self._asked(backend)
         found, errors = self.ask("find", {one: {"name": name, "ref": version} for one in asked})
@@ -115,7 +116,7 @@ class Finder:
         every = [(one, stored) for one, many in (found | partly).items() for stored in many]
         artifacts = ArtifactList(select([self._logged(one, {one: stored}) for one, stored in _newest_first(every)]))
         if errors:
-            raise _incomplete(errors, artifacts)
+            raise incomplete(errors, artifacts, len(artifacts))
         return artifacts
 
     def _asked(self, backend: str | None) -> list[str]:
@@ -199,6 +200,19 @@ class Finder:
         return f"{self.experiment!r} has no {name!r} {version} in {', '.join(asked)}: {hint}{queued}"
 
 
+def _check_wanted(name: str) -> None:
+    """Raise :class:`~tracelet.UnsafePath` for what is no name; one with its version behind it is told how to be asked for."""
+    try:
+        check_name(name)
+    except UnsafePath:
+        parts = re.split("[:@]", name, maxsplit=1) if isinstance(name, str) else []
+        if len(parts) == 2 and all(parts):
+            raise UnsafePath(
+                f"{name!r} is a name with a version: give them apart, as get_artifact({parts[0]!r}, {parts[1]!r})."
+            ) from None
+        raise
+
+
 def _newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, StoredArtifact]]:
     """Sort versions by age: of one name in one backend as it counts them, whatever the clocks said; else by the clocks."""
     reached: dict[tuple[str, str], float] = {}
@@ -211,12 +225,12 @@ def _newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, St
     return [(backend, stored) for _, _, backend, stored in aged]
 
 
-def _incomplete(errors: Mapping[str, TraceletError], artifacts: list[LoggedArtifact]) -> TraceletError:
-    """The first error, with the name of its backend; the others are in its notes."""
+def incomplete(errors: Mapping[str, TraceletError], answers: Any, count: int) -> TraceletError:
+    """Return the first error, with the name of its backend, and with what was found all the same; the others are in its notes."""
     told, *others = [_told(one, error) for one, error in errors.items()]
     first = next(iter(errors.values()))
-    first.args = (f"{told} What was found all the same ({len(artifacts)} in number) is in the error's .answers.",)
-    first.answers = artifacts
+    first.args = (f"{told} What was found all the same ({count} in number) is in the error's .answers.",)
+    first.answers = answers
     for other in others:
         first.add_note(other)
     return first
