@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from tracelet import (
+    ArtifactDiff,
     ArtifactList,
     ArtifactNotFound,
     Experiment,
@@ -25,7 +26,8 @@ from tracelet import (
 from tracelet.core.artifacts.changes import Change, ChangeResults
 
 CLASSES = (
-    Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactList, LogResult, LogResults, Change, ChangeResults,
+    Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactDiff, ArtifactList, LogResult, LogResults, Change,
+    ChangeResults,
 )  # fmt: skip
 
 

@@ -229,6 +229,7 @@ class TestTheCommand:
             "log": run_json("log", "trials", "four", "four.txt", "--backend", "scripted", "--backend", "local"),
             "ls": run_json("ls", "trials", "--backend", "scripted"),
             "get": run_json("get", "trials", "one", "--backend", "scripted"),
+            "diff": run_json("diff", "trials", "one", "one", "--backend", "scripted"),
             "gc": run_json("gc"),
             "experiments": run_json("experiments"),
         }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts import ArtifactType
     from tracelet.core.artifacts.artifact_list import ArtifactList
     from tracelet.core.artifacts.builder import TraceletArtifact
+    from tracelet.core.artifacts.diff import ArtifactDiff
     from tracelet.core.artifacts.logged import LoggedArtifact
     from tracelet.core.artifacts.results import LogResult, LogResults
     from tracelet.core.experiment import Experiment, ExperimentConfig
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AmbiguousVersion",
+    "ArtifactDiff",
     "ArtifactError",
     "ArtifactList",
     "ArtifactNotFound",
@@ -72,6 +74,7 @@ _MODULES = {
     "tracelet.core.artifacts.entries": ("ArtifactType",),
     "tracelet.core.artifacts.artifact_list": ("ArtifactList",),
     "tracelet.core.artifacts.builder": ("TraceletArtifact",),
+    "tracelet.core.artifacts.diff": ("ArtifactDiff",),
     "tracelet.core.artifacts.logged": ("LoggedArtifact",),
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
     "tracelet.core.experiment.overview": ("experiments",),

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from tracelet.cli.diff import diff
 from tracelet.cli.doctor import doctor
 from tracelet.cli.experiments import experiments
 from tracelet.cli.failing import INTERRUPTED, code_of, words
@@ -34,7 +35,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (plugins, doctor, experiments, log, ls, get, sync, gc):
+for _command in (plugins, doctor, experiments, log, ls, get, diff, sync, gc):
     app.add_command(_command)
 
 

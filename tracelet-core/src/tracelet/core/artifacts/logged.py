@@ -13,6 +13,7 @@ import attrs
 from tracelet.core.artifacts.artifact_card import artifact_card, worth_showing
 from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.checks import check_place
+from tracelet.core.artifacts.diff import ArtifactDiff, DiffSide, diff_of
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_artifact import plain_artifact
@@ -266,6 +267,30 @@ class LoggedArtifact:
             <ChangeResults local: v0 (best)>
         """
         return self._manager.remove_aliases(self, _some(names))
+
+    def diff(self, other: LoggedArtifact) -> ArtifactDiff:
+        """Compare this version with another one, also of another name. Nothing is downloaded.
+
+        Args:
+            other: The version to compare with, which counts as the later one.
+
+        Returns:
+            What was added, removed and changed on the way from this version to the other.
+
+        Raises:
+            ConfigError: ``other`` is no stored version.
+
+        Example:
+            >>> artifact = exp.create_artifact("classifier", ArtifactType.MODEL).add_file("weights.pt")
+            >>> exp.log_artifact(artifact.add_object({"learning_rate": 0.2}, "settings"))
+            <LogResults local: v1>
+            >>> logged.diff(exp.get_artifact("classifier", "v1"))
+            <ArtifactDiff classifier v0 → classifier v1: 1 changed, 1 same>
+        """
+        if not isinstance(other, LoggedArtifact):
+            raise ConfigError(f"{other!r:.200} is no stored version: give what get_artifact() returns.")
+        sides = (DiffSide(one.name, one.version, one.backend, one.digest) for one in (self, other))
+        return diff_of(self.manifest, other.manifest, *sides)
 
     def download(
         self,
