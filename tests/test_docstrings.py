@@ -45,6 +45,7 @@ PROTOCOLS = (
     plugin.Backend,
     plugin.Collects,
     plugin.Deletes,
+    plugin.DeletesMany,
     plugin.Detector,
     plugin.Heals,
     plugin.MovesAliases,

@@ -236,3 +236,22 @@ def test_an_alias_that_another_process_moved_meanwhile_stays_where_it_is(tmp_pat
     best = open_one.find("thing", "best")
     assert best is not None
     assert best.number == 1
+
+
+@pytest.mark.parametrize(("answers", "freed"), [((3, 4), 7), ((3, None), None), ((3, "plenty"), None)])
+def test_bytes_that_became_free_are_added_up_where_the_backend_knows_them_all(
+    tmp_path: Path, answers: tuple[object, ...], freed: int | None
+) -> None:
+    left = list(answers)
+
+    class OneByOne(LocalBackend):
+        delete_many = None  # type: ignore[assignment]
+
+        def delete(self, stored: StoredArtifact) -> int | None:
+            self._forget_version(stored)
+            return left.pop(0)  # type: ignore[return-value]
+
+    open_one = service(tmp_path, OneByOne)
+    stored = tuple(open_one.deliver(one_file(tmp_path, text, text), Labels(), RUN, False).stored for text in "ab")
+    assert open_one.delete_many(stored) == freed
+    assert open_one.list(None, None) == ()

@@ -103,7 +103,7 @@ def test_a_file_that_changed_after_it_was_hashed_leaves_nothing_in_the_directory
 
 def test_bytes_that_are_stored_again_are_young_again(folder: FolderBackend, root: Path, seal: Seal) -> None:
     """Or a collection that began meanwhile would take them from the version that is just being written."""
-    folder.delete(folder.put(seal("first"), Labels()))
+    folder.take_back(folder.put(seal("first"), Labels()))
     blob = settle(blob_of(root, "first"))
     folder.write_file(blob.relative_to(root).as_posix(), seal("first").sources["file"], blob.name, None)
     assert list(folder.collect(older_than=A_WHILE_AGO)) == []
@@ -115,7 +115,7 @@ def test_a_collection_clears_what_no_version_names_and_what_was_interrupted(
 ) -> None:
     kept = folder.put(seal("kept"), Labels())
     gone = folder.put(seal("other"), Labels())
-    folder.delete(gone)
+    folder.take_back(gone)
     interrupted = write(root / "blobs" / ".half.tmp", "half")
     for path in (blob_of(root, "kept"), blob_of(root, "other"), interrupted):
         settle(path)

@@ -13,7 +13,7 @@ import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.plugins.backend import PROTOCOLS, Abilities, Backend, abilities_of
+from tracelet.core.plugins.backend import PROTOCOLS, Abilities, Backend, Deletes, abilities_of
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.shapes import misfit
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact, flaw_of
@@ -180,11 +180,22 @@ class BackendService:
             raise self._cannot("cannot take an alias away: move it to another version")
         return self._version("remove_aliases", removes.remove_aliases(stored, aliases), stored.manifest.name)
 
-    def delete(self, stored: StoredArtifact) -> None:
-        """Delete a version."""
+    def delete(self, stored: StoredArtifact) -> int | None:
+        """Delete a version; return the bytes that became free, or None where the backend does not know."""
+        return _bytes_of(self._deletes().delete(stored))
+
+    def delete_many(self, stored: tuple[StoredArtifact, ...]) -> int | None:
+        """Delete versions; return the bytes that became free, or None where the backend does not know."""
+        deletes, many = self._deletes(), self._able.deletes_many
+        if many is not None:
+            return _bytes_of(many.delete_many(stored))
+        freed = [_bytes_of(deletes.delete(one)) for one in stored]
+        return None if None in freed else sum(filter(None, freed))
+
+    def _deletes(self) -> Deletes:
         if self._able.deletes is None:
             raise self._cannot("cannot delete a version: delete it in the tracker itself")
-        self._able.deletes.delete(stored)
+        return self._able.deletes
 
     def fetch(self, stored: StoredArtifact, paths: tuple[str, ...], dest: Path) -> None:
         """Write files of a version under an empty folder."""
@@ -349,6 +360,11 @@ class BackendService:
                     # Another process may have moved it meanwhile.
                     if self.find(holder.manifest.name, alias) is None:
                         able.moves_aliases.relabel(holder, Labels(None, (alias,)))
+
+
+def _bytes_of(answer: object) -> int | None:
+    """Return what a plugin answered where it is a number of bytes."""
+    return answer if isinstance(answer, int) else None
 
 
 def _check_sources(sealed: SealedArtifact) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ __all__ = [
     "Capability",
     "Collects",
     "Deletes",
+    "DeletesMany",
     "FindsUsers",
     "Heals",
     "ListsExperiments",
@@ -226,11 +227,30 @@ class RecordsInputs(Protocol):
 class Deletes(Protocol):
     """A backend that can forget a version."""
 
-    def delete(self, stored: StoredArtifact) -> None:
+    def delete(self, stored: StoredArtifact) -> int | None:
         """Delete a version. Its number is not used again, and its label not for other content.
 
         Args:
             stored: The version.
+
+        Returns:
+            The bytes that became free, or None where the backend does not know.
+        """
+        ...
+
+
+@runtime_checkable
+class DeletesMany(Protocol):
+    """A backend that deletes many versions in less time than one after the other."""
+
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> int | None:
+        """Delete versions, each as :meth:`Deletes.delete` does.
+
+        Args:
+            stored: The versions.
+
+        Returns:
+            The bytes that became free, or None where the backend does not know.
         """
         ...
 
@@ -362,6 +382,7 @@ class Abilities:
     finds_users: FindsUsers | None
     records_inputs: RecordsInputs | None
     deletes: Deletes | None
+    deletes_many: DeletesMany | None
     collects: Collects | None
     takes_back: TakesBack | None
     recalls: Recalls | None
@@ -384,6 +405,7 @@ def abilities_of(backend: object) -> Abilities:
         FindsUsers,
         RecordsInputs,
         Deletes,
+        DeletesMany,
         Collects,
         TakesBack,
         Recalls,
@@ -396,6 +418,7 @@ def abilities_of(backend: object) -> Abilities:
         finds_users=backend if isinstance(backend, FindsUsers) else None,
         records_inputs=backend if isinstance(backend, RecordsInputs) else None,
         deletes=backend if isinstance(backend, Deletes) else None,
+        deletes_many=backend if isinstance(backend, DeletesMany) else None,
         collects=backend if isinstance(backend, Collects) else None,
         takes_back=backend if isinstance(backend, TakesBack) else None,
         recalls=backend if isinstance(backend, Recalls) else None,

@@ -238,8 +238,12 @@ class BlobBackend(abc.ABC):
             if found is not None:
                 yield found
 
-    def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`. Its bytes stay while anything may share them, and its label means nothing else."""
+    def delete(self, stored: StoredArtifact) -> int | None:
+        """See :class:`~tracelet.plugin.Deletes`. Its bytes stay, for anything may share them, and its label means nothing else."""
+        self._forget_version(stored)
+        return None
+
+    def _forget_version(self, stored: StoredArtifact) -> None:
         name, number = stored.manifest.name, stored.number
         held = self._pointers.aliases(name).get(number, ())
         self._versions.remove(name, number)

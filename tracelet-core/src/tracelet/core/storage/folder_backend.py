@@ -8,8 +8,9 @@ import io
 import logging
 import os
 import shutil
+import stat
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.versions import Labels, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_backend import BlobBackend, blob_of
 from tracelet.core.system.files import (
+    FileChanged,
     Stamp,
     create,
     create_own,
@@ -40,6 +42,8 @@ __all__ = ["FolderBackend", "PendingCatalogue"]
 _LOG = logging.getLogger("tracelet.artifacts")
 #: Notes that only save a search: they need not outlive a power cut.
 _FOUND_AGAIN = frozenset({"catalogue.json", "claims", "digests", "labelled", "latest", "puts"})
+#: How the name of a blob ends that a deletion has taken aside.
+_ASIDE = ".aside"
 
 
 class FolderBackend(BlobBackend):
@@ -79,7 +83,8 @@ class FolderBackend(BlobBackend):
         make_way(path)
         self._bring(key, source, sha256, stamp)
         self._named(key)
-        mark(path)
+        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: put() looks again
+            mark(path)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: its bytes are read only where it was touched since it was written.
@@ -87,6 +92,20 @@ class FolderBackend(BlobBackend):
         One that is whole is marked as young, so that nobody clears it.
         """
         return is_whole(self._place(key), sha256, size_bytes)
+
+    def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.Backend`."""
+        stored = super().put(sealed, labels)
+        own = sealed.manifest.payload if stored.manifest.put_id == sealed.manifest.put_id else ()
+        # A deletion that looked for what is needed before the manifest was there may have taken some, and looks no more.
+        taken = [file for file in own if not (self._root / blob_of(file)).exists()]
+        try:
+            self._write_files(sealed, taken)
+            self._settle_names()
+        except (OSError, FileChanged):
+            self.take_back(stored)
+            raise
+        return stored
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`."""
@@ -107,9 +126,19 @@ class FolderBackend(BlobBackend):
 
     def read(self, key: str) -> BinaryIO:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        path = check_way(self._root, self._root / key)
+        path = self._root / key
         try:
-            return open_regular(path)
+            return self._open(path)
+        except FileNotFoundError:
+            # A deletion takes a blob aside while it looks for who needs it, and puts it back where somebody does.
+            for place in (*_aside_of(path), path) if _is_blob(key) else ():
+                with contextlib.suppress(FileNotFoundError):
+                    return self._open(place)
+            raise
+
+    def _open(self, path: Path) -> BinaryIO:
+        try:
+            return open_regular(check_way(self._root, path))
         except OSError as error:
             if error.errno in {errno.EINVAL, errno.EISDIR}:
                 raise IntegrityError(f"{path} is no regular file: delete it.") from error
@@ -129,11 +158,17 @@ class FolderBackend(BlobBackend):
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: blobs that no manifest names, and interrupted writes.
 
+        What an interrupted deletion has taken aside and a manifest names gets its name back.
+
         Where a manifest is damaged, nobody knows which blobs it names: all stay, and a WARNING names its file.
         """
-        needed = self._needed()
+        needed = self._needed({})
         for folder, _, files in os.walk(self._root):
             for path in (Path(folder, name) for name in files):
+                digest = _taken_aside(path)
+                if digest and (needed is None or digest in needed):
+                    _put_back(path, path.with_name(digest))
+                    continue
                 unneeded = needed is not None and _is_blob(self._key_of(path)) and path.name not in needed
                 garbage = path.name.endswith(".tmp") or unneeded
                 freed = discard(path, older_than) if garbage else None
@@ -146,30 +181,85 @@ class FolderBackend(BlobBackend):
             if any(folder.glob("*/v*.json")):
                 yield self._versions.experiment_at(folder.parent.name)
 
-    def _needed(self) -> set[str | None] | None:
-        """Return the blobs that the manifests of all experiments name; None where a manifest cannot be read."""
-        needed: set[str | None] | None = set()
+    def delete(self, stored: StoredArtifact) -> int | None:
+        """See :class:`~tracelet.plugin.Deletes`: blobs that no manifest of any experiment names any more go at once."""
+        return self.delete_many([stored])
+
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> int | None:
+        """See :class:`~tracelet.plugin.DeletesMany`: who needs which blobs is looked for once."""
+        for one in stored:
+            self._forget_version(one)
+        return self._free({str(file.sha256): blob_of(file) for one in stored for file in one.manifest.payload})
+
+    def _free(self, keys: dict[str, str]) -> int:
+        """Delete those of these blobs, by digest, that no manifest names; return the bytes that become free.
+
+        Others may be storing meanwhile. A put that began to use a blob is seen in the second look, where its manifest was there
+        by then; where it was not, the put finds after it that the blob has gone, and brings it again.
+        """
+        known: dict[str, frozenset[str]] = {}
+        needed = self._needed(known)
+        if needed is None:
+            return 0
+        aside = [(digest, self._take_aside(key)) for digest, key in keys.items() if digest not in needed]
+        needed = self._needed(known)
+        freed = 0
+        for digest, path in aside:
+            if path is None:
+                continue
+            if needed is None or digest in needed:
+                _put_back(path, path.with_name(digest))
+                continue
+            with contextlib.suppress(FileNotFoundError):  # gc was faster
+                status = path.lstat()
+                path.unlink()
+                freed += status.st_size if status.st_nlink == 1 else 0
+        return freed
+
+    def _take_aside(self, key: str) -> Path | None:
+        """Give a blob a name under which nobody but :meth:`read` and :meth:`collect` looks; None where it is not there."""
+        path = self._place(key)
+        aside = path.with_name(f".{path.name}~{uuid.uuid4().hex}{_ASIDE}")
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return None
+            path.rename(aside)
+        except FileNotFoundError:
+            return None
+        return aside
+
+    def _needed(self, known: dict[str, frozenset[str]]) -> set[str] | None:
+        """Return the blobs that the manifests of all experiments name; None where a manifest cannot be read.
+
+        ``known`` has those of each manifest that was read before, by its key, and gets those of the others: a manifest never
+        changes.
+        """
+        readable = True
         for path in self._root.glob("*/catalogue.json"):
             try:
                 self._versions.check_at(self._key_of(path))
             except (IntegrityError, NewerFormat) as error:
                 _LOG.warning("bytes are kept that may be garbage: %s", error)
-                needed = None
+                readable = False
+        needed: set[str] = set()
         for path in self._root.glob("*/versions/*/v*.json"):
+            key = self._key_of(path)
             try:
-                manifest = self._versions.read_manifest(self._key_of(path))
+                if key not in known:
+                    manifest = self._versions.read_manifest(key)
+                    payload = () if manifest is None else manifest.payload
+                    known[key] = frozenset(str(file.sha256) for file in payload)
+                needed |= known[key]
             except (IntegrityError, UnsafePath, NewerFormat) as error:
                 _LOG.warning("bytes are kept that may be garbage: %s", error)
-                needed = None
-            else:
-                if needed is not None and manifest is not None:
-                    needed.update(file.sha256 for file in manifest.payload)
-        return needed
+                readable = False
+        return needed if readable else None
 
     def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
         """Write a blob that is missing or damaged: verified, and all at once."""
         self.write_verified(key, source, sha256)
-        same_readers(self._root / key, source)
+        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: put() looks again
+            same_readers(self._root / key, source)
 
     def _key_of(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
@@ -216,6 +306,23 @@ class FolderBackend(BlobBackend):
         while self._grown:
             with contextlib.suppress(FileNotFoundError):  # it went, and its names with it
                 make_names_durable(self._grown.pop())
+
+
+def _taken_aside(path: Path) -> str:
+    """Return the digest of a blob that a deletion has taken aside; an empty text for any other file."""
+    return path.name[1:].partition("~")[0] if path.name.endswith(_ASIDE) else ""
+
+
+def _aside_of(path: Path) -> Iterator[Path]:
+    """Yield where deletions have taken a blob to."""
+    return path.parent.glob(f".{path.name}~*{_ASIDE}")
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Give a blob its name again, unless it has been brought anew."""
+    with contextlib.suppress(FileExistsError, FileNotFoundError):
+        os.link(aside, path)
+    aside.unlink(missing_ok=True)
 
 
 def _is_blob(key: str) -> bool:
@@ -271,4 +378,4 @@ class PendingCatalogue(FolderBackend):
         """Take out what the server has by now; :meth:`collect` clears its bytes away."""
         found = self.find(name, f"put:{put_id}")
         if found is not None:
-            self.delete(found)
+            self._forget_version(found)
