@@ -22,7 +22,7 @@ color:inherit;font-size:13px;line-height:1.45;overflow-x:auto;text-align:left}
 .tracelet table thead tr:nth-child(n){border-bottom:1px solid rgba(128,128,128,.45)}
 .tracelet table tbody tr:nth-child(n){background:transparent;border-top:1px solid rgba(128,128,128,.16)}
 .tracelet table tbody tr:nth-child(1){border-top:0}
-.tracelet table tr th,.tracelet table tr td{text-align:left;vertical-align:top;padding:3px 14px 3px 0;border:0;
+.tracelet table tr th,.tracelet table tr td{text-align:left!important;vertical-align:top;padding:3px 14px 3px 0;border:0;
 background:transparent;color:inherit;max-width:34em;overflow-wrap:anywhere;white-space:pre-line;font-weight:normal}
 .tracelet table.tl-facts tr td{max-width:52em}
 .tracelet table tr th{white-space:nowrap;opacity:.7}
@@ -36,11 +36,11 @@ margin:0 4px 2px 0;font-size:12px;white-space:nowrap;max-width:20em;overflow:hid
 .tracelet .tl-bad{border-color:#d33;box-shadow:inset 0 0 0 1px #d33}
 .tracelet .tl-gallery{display:flex;flex-wrap:wrap;gap:12px 20px;align-items:flex-start}
 .tracelet .tl-gallery figure{margin:4px 0;max-width:100%}
-.tracelet .tl-gallery figcaption{font-size:12px;opacity:.75;overflow-wrap:anywhere;max-width:32em}
+.tracelet .tl-gallery figcaption{margin-top:3px;font-size:12px;opacity:.75;overflow-wrap:anywhere;max-width:32em}
 .tracelet .tl-gallery img{max-height:160px;max-width:240px;background:#fff;border-radius:3px;margin:0;display:block}
 .tracelet .tl-gallery video{max-height:200px;max-width:320px}
 .tracelet .tl-gallery pre{max-height:160px;max-width:44em;overflow:auto;margin:0;padding:6px 8px;font-size:12px;
-white-space:pre;background:rgba(128,128,128,.12);color:inherit;border:0;border-radius:3px}
+line-height:1.4;font-family:ui-monospace,Menlo,Consolas,monospace;white-space:pre;background:rgba(128,128,128,.12);color:inherit;border:0;border-radius:3px}
 </style>""")
 
 

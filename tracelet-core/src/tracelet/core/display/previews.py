@@ -260,7 +260,7 @@ def _lines(kind: Kind, text: str, *, whole: bool) -> Preview:
 def preview_html(preview: Preview, name: str) -> Html:
     """Return a preview as one HTML element, with the file's name for those who do not see it."""
     if preview.kind is Kind.IMAGE:
-        return element("img", src=preview.url, alt=name, loading="lazy")
+        return element("img", src=preview.url, alt=name, loading="lazy", decoding="async")
     if preview.kind in {Kind.AUDIO, Kind.VIDEO}:
         return element(preview.kind.value, src=preview.url, controls="", preload="metadata", aria_label=name)
     if preview.kind is Kind.TABLE:
