@@ -9,14 +9,17 @@ import pty
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 from commanding import (
+    COMMAND,
     age,
     begin,
     begin_program,
@@ -34,6 +37,7 @@ from making import NOBODY
 from pacing import pace
 from watching import Scripted
 
+from tracelet import Experiment
 from tracelet.cli.app import app
 from tracelet.cli.failing import code_of, words
 from tracelet.cli.screen import ago, size
@@ -232,12 +236,13 @@ class TestTheCommand:
             "diff": run_json("diff", "trials", "one", "one", "--backend", "scripted"),
             "gc": run_json("gc"),
             "experiments": run_json("experiments"),
+            "show": run_json("show", "trials", "one", "--backend", "scripted"),
         }
         for name, data in told.items():
             lists = [
                 value for value in data.values() if isinstance(value, list) and value and isinstance(value[0], dict)
             ]
-            keys = set(data) | {key for many in lists if name != "get" for one in many for key in one}
+            keys = set(data) | {key for many in lists if name not in {"get", "show"} for one in many for key in one}
             assert not [key for key in keys if f"`{key}`" not in documented(name)], name
         failed = run_json("get", "trials", "nothing", code=1)
         assert not [key for key in ["error", *failed["error"]] if f"`{key}`" not in documented("get")]
@@ -624,6 +629,100 @@ class TestReading:
             ls.send_signal(signal.SIGINT)
             out, _ = ls.communicate(timeout=180)
         assert (ls.returncode, out) == (130, "")
+
+
+class TestShow:
+    def test_people_see_everything_about_a_version(self, stored: Scripted, home: Path) -> None:
+        program(
+            """
+            with experiment("local", "scripted") as exp:
+                exp.use_artifact("model", backend="local")
+                made = artifact("report", "x" * 1500).add_object([1], "numbers").add_reference("s3://b/k", size_bytes=9)
+                made.metadata.update({"metrics": {"loss": 0.5, "far": float("inf")}, "tags": ["a"], "none": {}, "long": "y" * 999})
+                exp.log_artifact(made, version="2.0", aliases=["best", "last"])
+            """
+        )
+        told = run("show", "trials", "report", "--backend", "local", "--backend", "scripted")
+        top, copies, metadata, files, objects, references = told.split("\n\n")
+        digest = run_json("show", "trials", "report")["digest"]
+        used = run_json("show", "trials", "model")["digest"]
+        assert top.startswith("report v0 (2.0)\ntype         config\nsize         1.5 kB (1")
+        assert f"\ndigest       {digest}\ninput        {used}" in top
+        assert [re.split(r"\s{2,}", row)[:4] for row in copies.splitlines()] == [
+            ["BACKEND", "VERSION", "ALIASES", "PENDING"],
+            ["local", "v0 (2.0)", "best,last", "-"],
+            ["scripted", "v0 (2.0)", "best,last", "-"],
+        ]
+        assert [re.split(r"\s{2,}", row) for row in metadata.splitlines()] == [
+            ["METADATA", "VALUE"],
+            ["long", "y" * 200 + "…"],
+            ["metrics.far", "Infinity"],
+            ["metrics.loss", "0.5"],
+            ["none", "{}"],
+            ["tags", '["a"]'],
+        ]
+        assert files.splitlines()[1].split()[:3] == ["report.txt", "1.5", "kB"]
+        assert objects.splitlines()[1].split() == ["numbers", "6", "B", "json", "objects/numbers.json"]
+        assert references.splitlines()[1].split() == ["-", "9", "B", "s3://b/k"]
+
+    def test_programs_get_an_entry_of_ls_and_every_copy(self, stored: Scripted) -> None:
+        told = run_json("show", "trials", "thing:1.0", "--backend", "scripted", "--backend", "local")
+        (listed,) = run_json("ls", "trials", "--where", "label = 1.0")["artifacts"]
+        assert {key: told[key] for key in listed} == listed
+        assert [(one["backend"], one["version"], one["aliases"]) for one in told["copies"]] == [
+            ("scripted", "1.0", ["best"]),
+            ("local", "1.0", ["best"]),
+        ]
+        assert (told["waiting"], told["errors"]) == ([], [])
+
+    def test_what_waits_for_another_backend_is_told(self, scripted: Scripted, home: Path) -> None:
+        scripted.told(put="away")
+        program('with experiment("local", "scripted") as exp: exp.log_artifact(artifact("thing", "one"))')
+        both = ("--backend", "local", "--backend", "scripted")
+        assert "\nwaiting      a delivery to scripted\n" in run("show", "trials", "thing", *both)
+        assert run_json("show", "trials", "thing", *both)["waiting"] == ["scripted"]
+
+    def test_a_backend_that_cannot_be_asked_is_told_and_the_others_are_shown(self, stored: Scripted) -> None:
+        stored.told(find="away")
+        out, err = run_both("show", "trials", "thing", "--backend", "local", "--backend", "scripted", code=1)
+        assert out.startswith("thing v1\n")
+        assert err.endswith("error: scripted is out\n")
+        told = run_json("show", "trials", "thing", "--backend", "local", "--backend", "scripted", code=1)
+        assert told["errors"] == [{"backend": "scripted", "type": "BackendUnavailable", "message": "scripted is out"}]
+
+    def test_a_model_is_one_line_with_its_framework(self, toys: ModuleType, home: Path) -> None:
+        with Experiment("trials", artifacts=True) as exp:
+            exp.log_artifact(exp.create_artifact("net", "model").add_model(toys.Line(1), "toys"))
+        assert re.search(r"\nMODEL +SIZE +FRAMEWORK +FILES\n\w+ +[0-9]+ B +toys +1\n", run("show", "trials", "net"))
+
+    def test_what_is_not_there_is_told(self, stored: Scripted) -> None:
+        assert "did you mean 'thing'" in run("show", "trials", "thingy", code=1)
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_it_writes_the_script_of_a_shell(self, home: Path, shell: str) -> None:
+        assert "_TRACELET_COMPLETE" in run("completion", shell)
+
+    def test_bash_completes_commands_and_options_by_it(self, home: Path) -> None:
+        script = f"""
+            export PATH={Path(COMMAND).parent}:$PATH
+            eval "$(tracelet completion bash)"
+            COMP_WORDS=(tracelet "$@") COMP_CWORD=$#
+            _tracelet_completion tracelet
+            echo "${{COMPREPLY[@]}}"
+        """
+
+        def completed(*words: str) -> list[str]:
+            shell = ["bash", "-c", script, "bash", *words]
+            return subprocess.run(shell, capture_output=True, text=True, check=True, timeout=180).stdout.split()
+
+        assert completed("exp") == ["experiments"]
+        assert completed("ls", "trials", "--wh") == ["--where"]
+        assert "checkpoint" in completed("ls", "--type", "ch")
+
+    def test_another_shell_is_told_which_there_are(self, home: Path) -> None:
+        assert "'tcsh' is not one of 'bash', 'zsh', 'fish'" in run("completion", "tcsh", code=2)
 
 
 class TestExperiments:

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from tracelet.cli.completion import completion
 from tracelet.cli.diff import diff
 from tracelet.cli.doctor import doctor
 from tracelet.cli.experiments import experiments
@@ -16,6 +17,7 @@ from tracelet.cli.log import log
 from tracelet.cli.plugins import plugins
 from tracelet.cli.reading import get, ls
 from tracelet.cli.screen import Warnings, fail, tell_json
+from tracelet.cli.show import show
 from tracelet.cli.sync import sync
 from tracelet.exceptions import TraceletError
 
@@ -35,7 +37,19 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (plugins, doctor, experiments, log, ls, get, diff, sync, gc):
+for _command in (
+    plugins,
+    doctor,
+    experiments,
+    log,
+    ls,
+    show,
+    get,
+    diff,
+    sync,
+    gc,
+    completion,
+):
     app.add_command(_command)
 
 

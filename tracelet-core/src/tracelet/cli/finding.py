@@ -18,7 +18,7 @@ from tracelet.core.system.messages import sentence
 from tracelet.exceptions import ArtifactNotFound
 from tracelet.settings import TraceletSettings
 
-__all__ = ["asked", "find", "finding", "plain_version", "which"]
+__all__ = ["asked", "find", "finding", "numbered", "plain_version", "which"]
 
 
 def which(artifact: str) -> tuple[str, str]:
@@ -63,6 +63,11 @@ def asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
     if not near and not waiting:
         said.append("--backend NAME asks another backend, --dir DIR another directory")
     return "; ".join(said)
+
+
+def numbered(one: LoggedArtifact) -> str:
+    """Return the number of a version, with the label behind it, such as ``v3 (1.0)``."""
+    return f"v{one.number} ({one.label})" if one.label else f"v{one.number}"
 
 
 def plain_version(one: LoggedArtifact) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from tracelet.cli.failing import code_of, plain, words
-from tracelet.cli.finding import asked, find, finding, plain_version
+from tracelet.cli.finding import asked, find, finding, numbered, plain_version
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, moment, note, size, table, tell_json
 from tracelet.core.artifacts import ArtifactType
@@ -136,7 +136,7 @@ def _row(held: list[LoggedArtifact]) -> tuple[str, ...]:
     one = held[0]
     return (
         one.name,
-        f"v{one.number}" + (f" ({one.label})" if one.label else ""),
+        numbered(one),
         one.type.value,
         size(one.size_bytes),
         moment(one.created_at),

@@ -113,14 +113,11 @@ def _lookups(name: str, refs: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _queued(finder: Finder, artifact: LoggedArtifact) -> dict[str, TraceletError]:
     """Return an error for each backend that a delivery of this content waits for."""
-    queued: dict[str, TraceletError] = {}
-    for one in finder.backends:
-        for key in finder.outbox.waiting(finder.experiment, one, artifact.name):
-            parcel = finder.outbox.load(finder.experiment, one, key)
-            if parcel is not None and parcel.manifest.digest == artifact.digest:
-                queued[one] = BackendUnavailable(
-                    f"a delivery of this content to {one} waits in the outbox and knows nothing of this: make it "
-                    "(`tracelet sync`), then do this again.",
-                    backend=one,
-                )
-    return queued
+    return {
+        one: BackendUnavailable(
+            f"a delivery of this content to {one} waits in the outbox and knows nothing of this: make it "
+            "(`tracelet sync`), then do this again.",
+            backend=one,
+        )
+        for one in finder.awaited(artifact)
+    }

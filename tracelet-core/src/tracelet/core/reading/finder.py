@@ -119,6 +119,27 @@ class Finder:
             raise incomplete(errors, artifacts, len(artifacts))
         return artifacts
 
+    def copies(self, artifact: LoggedArtifact) -> tuple[list[LoggedArtifact], dict[str, TraceletError]]:
+        """Return a version as each backend has it that holds its content, and the errors of those that cannot say it."""
+        others = [one for one in self.backends if one != artifact.backend]
+        by_digest = {"name": artifact.name, "ref": f"sha256:{artifact.digest}"}
+        found, errors = self.ask("find", dict.fromkeys(others, by_digest))
+        copies = {one: self._logged(one, {one: stored}) for one, stored in found.items() if stored is not None}
+        copies[artifact.backend] = artifact
+        return [copies[one] for one in self.backends if one in copies], errors
+
+    def awaited(self, artifact: LoggedArtifact) -> list[str]:
+        """Return the backends that a delivery of a version's content waits for in the outbox."""
+        return [
+            one
+            for one in self.backends
+            if any(
+                parcel is not None and parcel.manifest.digest == artifact.digest
+                for key in self.outbox.waiting(self.experiment, one, artifact.name)
+                for parcel in [self.outbox.load(self.experiment, one, key)]
+            )
+        ]
+
     def _asked(self, backend: str | None) -> list[str]:
         if backend is None:
             return list(self._specs)
