@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from tracelet.exceptions import ArtifactError, BackendUnavailable, IntegrityError, NewerFormat, UnsafePath
+from mlflow.exceptions import MlflowException
+
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendUnavailable,
+    IntegrityError,
+    NewerFormat,
+    UnsafePath,
+)
 from tracelet.plugin import (
     ArtifactType,
     Backend,
@@ -17,13 +26,16 @@ from tracelet.plugin import (
     Damage,
     Deletes,
     FileChanged,
+    FindsUsers,
     Heals,
     Labels,
+    ListsExperiments,
     Manifest,
     MovesAliases,
     Recalls,
     RecordsInputs,
     Ref,
+    RemovesAliases,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
@@ -35,9 +47,10 @@ from tracelet.plugin import (
     sound,
 )
 from tracelet_mlflow.connection import Connection, tracking_uri
-from tracelet_mlflow.errors import hear_waits, translated
+from tracelet_mlflow.errors import code_of, hear_waits, translated
+from tracelet_mlflow.experiments import experiments_in
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
-from tracelet_mlflow.index import Entry, Index, key
+from tracelet_mlflow.index import Entry, Index, inputs_of, key
 from tracelet_mlflow.notes import Notes, note_dataset, note_models
 from tracelet_mlflow.records import Record, digest_of
 from tracelet_mlflow.registry import Registry, shared_paths
@@ -150,7 +163,9 @@ class MlflowBackend:
                 added = registry.add(sealed, home, number, f"{home.artifact_uri}/{record.folder}", resumed=resumed)
                 record = attrs.evolve(record, models=added.models, shared=added.shared)
                 registry.name(added.models, labels, number)
-            index.commit(entry, number, record.to_text(), self._pointers(number, labels))
+            index.commit(
+                entry, number, record.to_text(), pointers=self._pointers(number, labels), inputs=manifest.inputs
+            )
             parts.notes.add(home.run_id, manifest, number, labels.version)
             parts.notes.add_models(entry.run_id, record.models, manifest, number)
             return _stored(record, number, labels.version, labels.aliases, manifest)
@@ -195,12 +210,12 @@ class MlflowBackend:
             yield from sound(
                 one
                 for entry in self._opened.index.entries(name=name, type=type)
-                for one in (self._every(entry) if isinstance(entry, Entry) else [entry])
+                for one in (self._every(entry, entry.records) if isinstance(entry, Entry) else [entry])
             )
 
-    def _every(self, entry: Entry) -> Iterable[StoredArtifact | Damage]:
+    def _every(self, entry: Entry, numbers: Iterable[int]) -> Iterable[StoredArtifact | Damage]:
         read = or_damage(partial(self._stored, entry), partial("{0!r} v{1}".format, entry.name))
-        return at_once(read, list(entry.records))
+        return at_once(read, numbers)
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -222,7 +237,7 @@ class MlflowBackend:
             self._files(whole).upload(manifest, sources)
             _check_unchanged(sealed)
             index = self._opened.index
-            index.commit(index.ensure(manifest.name, manifest.type), stored.number, whole.to_text(), {})
+            index.commit(index.ensure(manifest.name, manifest.type), stored.number, whole.to_text())
 
     def place(self, stored: StoredArtifact, path: str) -> str:
         """See :class:`~tracelet.plugin.Heals`: empty, because checking the bytes would mean to fetch them."""
@@ -241,6 +256,60 @@ class MlflowBackend:
             now = index.entry(name)
             assert now is not None
             return self._stored(now, number)
+
+    def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.RemovesAliases`; the Model Registry's aliases go, too."""
+        index, registry = self._opened.index, self._opened.registry
+        name, number = stored.manifest.name, stored.number
+        with translated(self._connection.shown):
+            entry = index.entry(name)
+            if entry is not None:
+                index.unname(entry, [alias for alias in aliases if entry.aliases.get(alias) == number])
+                entry = index.entry(name)
+            if entry is None or number not in entry.records:
+                raise ArtifactNotFound(f"{name!r} v{number} was deleted: log it again.")
+            left = self._stored(entry, number)
+            # Also one that an earlier call took from the index alone.
+            registry.unname(Record.from_text(stored.locator).models, aliases, keep=(left.label, *left.aliases))
+            return left
+
+    def experiments(self) -> Iterable[str]:
+        """See :class:`~tracelet.plugin.ListsExperiments`."""
+        if self._connection.is_empty:
+            return ()
+        with translated(self._connection.shown):
+            return experiments_in(self._connection.client)
+
+    def used_by(self, digest: str) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.FindsUsers`: MLflow's search gives the names, and their tags the versions."""
+        if self._connection.is_empty:
+            return
+        with translated(self._connection.shown):
+            index = self._opened.index
+            yield from sound(self._users(index, digest) if index.is_noted else self._noting(index))
+
+    def _users(self, index: Index, digest: str) -> Iterator[StoredArtifact | Damage]:
+        for entry in index.users(digest):
+            yield from self._every(entry, entry.users_of(digest)) if isinstance(entry, Entry) else [entry]
+
+    def _noting(self, index: Index) -> Iterator[StoredArtifact | Damage]:
+        """Yield every version, and note the inputs of those of an earlier release, once.
+
+        Who may read alone notes nothing, and the next one does.
+        """
+        is_whole = True
+        for entry in index.entries():
+            inputs: dict[str, str] = {}
+            for one in self._every(entry, entry.records) if isinstance(entry, Entry) else [entry]:
+                if isinstance(one, StoredArtifact):
+                    inputs |= inputs_of(one.manifest.inputs, one.number)
+                else:
+                    is_whole = False
+                yield one
+            if isinstance(entry, Entry):
+                is_whole = _permitted(partial(index.note_inputs, entry, inputs)) and is_whole
+        if is_whole:
+            _permitted(index.mark_noted)
 
     def delete(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.Deletes`: out of the index first, then its models and files."""
@@ -341,6 +410,17 @@ def _number(entry: Entry, wanted: Ref) -> int | None:
     )
 
 
+def _permitted(note: Callable[[], None]) -> bool:
+    """Note something, and tell whether this user may."""
+    try:
+        note()
+    except MlflowException as error:
+        if code_of(error) != "PERMISSION_DENIED":
+            raise
+        return False
+    return True
+
+
 def _number_of_label(entry: Entry, label: str) -> int | None:
     number = entry.labels.get(label)
     return number if number in entry.records else entry.aliases.get(label)
@@ -357,5 +437,9 @@ def _check_unchanged(sealed: SealedArtifact) -> None:
 
 if TYPE_CHECKING:
 
-    def _fits(backend: MlflowBackend) -> tuple[Backend, MovesAliases, Deletes, Recalls, RecordsInputs, Heals]:
-        return backend, backend, backend, backend, backend, backend
+    def _fits(
+        backend: MlflowBackend,
+    ) -> tuple[
+        Backend, MovesAliases, RemovesAliases, ListsExperiments, FindsUsers, Deletes, Recalls, RecordsInputs, Heals
+    ]:
+        return backend, backend, backend, backend, backend, backend, backend, backend, backend

@@ -12,16 +12,18 @@ refuses to change a parameter of a run: that is how names, versions and labels a
            param  label/<label>      the version and digest that took the label
            tag    label/<label>      another version of the same digest that has it now
            tag    alias/<alias>      the version that the alias points at
+           tag    input/<digest>     set where a version has that digest among its inputs: MLflow's search finds the name
+           tag    input/<digest>/v3  set where v3 has it, before the record of v3
 
 The experiment and each run of a name have the tag tracelet.schema. MLflow's pages do not list the experiment, and its runs
-have ended.
+have ended. The experiment has the tag tracelet.inputs if the inputs of all its versions are noted. Earlier releases noted none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -35,12 +37,18 @@ from tracelet.plugin import ArtifactType, Damage, or_damage, sound
 from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["Entry", "Index", "key"]
+__all__ = ["ACTIVE", "ROOT", "SUFFIX", "Entry", "Index", "inputs_of", "key"]
 
-_ROOT = "tracelet.root"
+#: What an index's experiment has in its name after the user's, and its tag, by which an index is known.
+SUFFIX = ".tracelet"
+ROOT = "tracelet.root"
 _NAME = "tracelet.name"
 _TYPE = "tracelet.type"
+#: Tag of the experiment: the inputs of all versions are noted.
+_NOTED = "tracelet.inputs"
 _PAGE = 1000
+#: Tags that MLflow sets in one request, all at once.
+_BATCH = 100
 #: Attempts to store a record that arrives changed.
 _ATTEMPTS = 2
 _NOTE = "mlflow.note.content"
@@ -48,7 +56,7 @@ _LEAVE = "Leave it as it is."
 #: MLflow's page of all experiments leaves out those with this tag, which MLflow uses for its own.
 _UNLISTED = "mlflow.experiment.isGateway"
 #: MLflow's word for what is not deleted, and its code for what does not exist.
-_ACTIVE = "active"
+ACTIVE = "active"
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -57,6 +65,14 @@ def key(kind: str, text: str) -> str:
     lower = text.lower()
     mark = "" if lower == text else f"/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return f"{kind}/{lower}{mark}"
+
+
+def inputs_of(digests: Iterable[str], number: int) -> dict[str, str]:
+    """Return the tags that say what a version is made from."""
+    found: dict[str, str] = {}
+    for digest in digests:
+        found |= {f"input/{digest}": "true", f"input/{digest}/v{number}": "true"}
+    return found
 
 
 @attrs.frozen
@@ -113,6 +129,10 @@ class Entry:
         """Return the aliases that point at a version now."""
         return tuple(sorted(alias for alias, owner in self.aliases.items() if owner == number))
 
+    def users_of(self, digest: str) -> list[int]:
+        """Return the numbers of the versions that are made from a digest."""
+        return [number for number in self.records if f"input/{digest}/v{number}" in self.tags]
+
     def label_owner(self, label: str) -> tuple[int, str]:
         """Return the version number and digest that took a label."""
         number, digest, *_ = self.params[key("label", label)].split(" ")
@@ -142,6 +162,8 @@ class _Place:
     root: str
     #: Whether MLflow's pages leave the experiment out. An earlier release did not see to that.
     is_unlisted: bool
+    #: Whether the inputs of all versions are noted. An earlier release did not note them.
+    is_noted: bool
 
 
 class Index:
@@ -151,7 +173,7 @@ class Index:
         self._client = client
         self._is_served = is_served
         self._experiment = experiment
-        self._title = f"{experiment}.tracelet"
+        self._title = f"{experiment}{SUFFIX}"
         self._place: _Place | None = None
         #: By name, as it was last read or written.
         self._seen: dict[str, Entry] = {}
@@ -177,7 +199,7 @@ class Index:
             if code_of(error) != _ABSENT:
                 raise
             return None
-        if run.info.lifecycle_stage != _ACTIVE:
+        if run.info.lifecycle_stage != ACTIVE:
             self._forget()
             return None
         return _entry(run)
@@ -219,14 +241,36 @@ class Index:
             yield first
             yield from found
 
-    def _searched(self, name: str | None, type: ArtifactType | None) -> Iterator[Entry | Damage]:
+    def users(self, digest: str) -> Iterator[Entry | Damage]:
+        """Yield what is known about every name that has a version which is made from a digest."""
+        return self._searched(None, None, f"tags.`input/{digest}` != ''")
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether :meth:`users` finds every version. Otherwise :meth:`note_inputs` is due for the versions of every name."""
+        place = self._found()
+        return place is None or place.is_noted
+
+    def note_inputs(self, entry: Entry, inputs: Mapping[str, str]) -> None:
+        """Note inputs of a name's versions, as far as they are not noted."""
+        new = {name: value for name, value in inputs.items() if name not in entry.tags}
+        if new:
+            self.set(entry, new)
+
+    def mark_noted(self) -> None:
+        """Note that the inputs of all versions are noted."""
+        place = self._made()
+        self._client.set_experiment_tag(place.experiment_id, _NOTED, "true")
+        self._place = attrs.evolve(place, is_noted=True)
+
+    def _searched(self, name: str | None, type: ArtifactType | None, also: str = "") -> Iterator[Entry | Damage]:
         place = self._found()
         if place is None:
             return
         parts = [f"tags.`{_NAME}` != ''" if name is None else f"tags.`{_NAME}` = '{name}'"]
         if type is not None:
             parts.append(f"tags.`{_TYPE}` = '{type.value}'")
-        text = " AND ".join(parts)
+        text = " AND ".join([*parts, *filter(None, [also])])
         read = or_damage(_entry, lambda run: repr(run.data.tags[_NAME]))
         page = None
         while True:
@@ -294,12 +338,25 @@ class Index:
             return number, digest
         return _entry(self._client.get_run(entry.run_id)).label_owner(label)
 
-    def commit(self, entry: Entry, number: int, record: str, pointers: Mapping[str, str]) -> None:
-        """Set the record of a version, and the label and aliases that point at it: now it exists.
+    def commit(
+        self,
+        entry: Entry,
+        number: int,
+        record: str,
+        *,
+        pointers: Mapping[str, str] | None = None,
+        inputs: Collection[str] = (),
+    ) -> None:
+        """Set the record of a version, with its ``inputs``, and the label and aliases that point at it: now it exists.
 
         Raises :class:`~tracelet.BackendUnavailable` where the record arrives at a server changed.
         """
         name = f"v{number}"
+        pointers = {**inputs_of(inputs, number), **(pointers or {})}
+        if len(pointers) >= _BATCH:
+            # MLflow would set some of them with the record, and others before it.
+            self.set(entry, inputs_of(inputs, number))
+            pointers = {one: value for one, value in pointers.items() if not one.startswith("input/")}
         for _ in range(_ATTEMPTS):
             self.set(entry, {**pointers, name: record})
             if not self._is_served or not self._is_other(entry, name, record):
@@ -334,12 +391,16 @@ class Index:
             seen, params={**seen.params, **(params or {})}, tags={**seen.tags, **(tags or {})}
         )
 
+    def unname(self, entry: Entry, aliases: Iterable[str]) -> None:
+        """Take aliases of a name away."""
+        self._seen.pop(entry.name, None)
+        for alias in aliases:
+            self._client.delete_tag(entry.run_id, key("alias", alias))
+
     def forget(self, entry: Entry, number: int) -> None:
         """Take a version out of the index. Its number stays claimed."""
-        self._seen.pop(entry.name, None)
         self._client.delete_tag(entry.run_id, f"v{number}")
-        for alias in entry.aliases_of(number):
-            self._client.delete_tag(entry.run_id, key("alias", alias))
+        self.unname(entry, entry.aliases_of(number))
 
     # -- runs
 
@@ -363,7 +424,7 @@ class Index:
             if code_of(error) not in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}:
                 raise
             run = self._client.get_run(run_id)
-            if run.info.lifecycle_stage != _ACTIVE:
+            if run.info.lifecycle_stage != ACTIVE:
                 raise self._lost(run) from error
             owner = run.data.params.get(name)
             if owner is None:
@@ -390,18 +451,19 @@ class Index:
             experiment = self._client.get_experiment_by_name(self._title)
             if experiment is None:
                 return None
-            if experiment.lifecycle_stage != _ACTIVE:
+            if experiment.lifecycle_stage != ACTIVE:
                 raise BackendError(
                     f"the MLflow experiment {self._title!r}, by which artifacts are found, was deleted: "
                     f"`mlflow experiments restore -x {experiment.experiment_id}` brings it back."
                 )
             check_tags(experiment.tags, f"the index {self._title!r} in MLflow")
-            if _ROOT not in experiment.tags:
+            if ROOT not in experiment.tags:
                 raise BackendError(
                     f"the MLflow experiment {self._title!r} is not Tracelet's, and the index of {self._experiment!r} needs that "
                     "name: use another experiment's name."
                 )
-            self._place = _Place(experiment.experiment_id, experiment.tags[_ROOT], _UNLISTED in experiment.tags)
+            tags = experiment.tags
+            self._place = _Place(experiment.experiment_id, tags[ROOT], _UNLISTED in tags, _NOTED in tags)
         return self._place
 
     def _made(self) -> _Place:
@@ -412,11 +474,11 @@ class Index:
         note = f"Where Tracelet finds the artifacts of the experiment {self._experiment!r}. {_LEAVE}"
         candidate = self._client.create_experiment(
             f"{self._title}.{uuid.uuid4().hex[:12]}",
-            tags={_NOTE: note, _UNLISTED: "true", SCHEMA_TAG: str(SCHEMA)},
+            tags={_NOTE: note, _UNLISTED: "true", _NOTED: "true", SCHEMA_TAG: str(SCHEMA)},
         )
         root = self._client.create_run(candidate, tags={"mlflow.runName": "root", _NOTE: note}).info.run_id
         self._client.set_terminated(root)
-        self._client.set_experiment_tag(candidate, _ROOT, root)
+        self._client.set_experiment_tag(candidate, ROOT, root)
         try:
             self._client.rename_experiment(candidate, self._title)
         except MlflowException:
@@ -425,7 +487,7 @@ class Index:
             if found is None:
                 raise
             return found
-        self._place = _Place(candidate, root, is_unlisted=True)
+        self._place = _Place(candidate, root, is_unlisted=True, is_noted=True)
         return self._place
 
     def _unlisted(self, place: _Place) -> _Place:

@@ -108,19 +108,26 @@ class Registry:
 
     def name(self, models: Mapping[str, Mapping[str, str]], labels: Labels, number: int) -> None:
         """Set aliases of the Model Registry to an artifact's models. The exact label is a tag."""
-        for model in models.values():
-            if "name" not in model:
-                continue
-            name, version = model["name"], model["version"]
-            try:
-                if labels.version:
-                    self._client.set_model_version_tag(name, version, "tracelet.label", labels.version)
-                for label in filter(None, (labels.version, *labels.aliases)):
-                    self._client.set_registered_model_alias(name, _alias(label), version)
-            except MlflowException as error:
-                if code_of(error) not in _SOMEBODY_ELSES:
-                    raise
-                _LOG.warning("%r version %s of the Model Registry does not get its aliases: %s", name, version, error)
+
+        def one(name: str, version: str) -> None:
+            if labels.version:
+                self._client.set_model_version_tag(name, version, "tracelet.label", labels.version)
+            for label in filter(None, (labels.version, *labels.aliases)):
+                self._client.set_registered_model_alias(name, _alias(label), version)
+
+        _each_registered(models, one)
+
+    def unname(
+        self, models: Mapping[str, Mapping[str, str]], aliases: Iterable[str], keep: Iterable[str | None]
+    ) -> None:
+        """Take aliases of the Model Registry away from an artifact's models, but for those of the names to ``keep``."""
+        goes = {_alias(alias) for alias in aliases} - {_alias(name) for name in keep if name}
+
+        def one(name: str, version: str) -> None:
+            for alias in goes.intersection(self._client.get_model_version(name, version).aliases):
+                self._client.delete_registered_model_alias(name, alias)
+
+        _each_registered(models, one)
 
     def remove(self, models: Mapping[str, Mapping[str, str]]) -> None:
         """Delete models that :meth:`add` made."""
@@ -278,6 +285,22 @@ def _registered_name(artifact: str, model: str, every: Iterable[str]) -> str:
 def _alias(label: str) -> str:
     alias = _NOT_IN_ALIASES.sub("-", label)
     return f"{alias}-" if alias.lower() == _RESERVED else alias
+
+
+def _each_registered(models: Mapping[str, Mapping[str, str]], call: Callable[[str, str], None]) -> None:
+    """Call with name and version of each model in the Model Registry. One that is another user's, or is gone, is a warning."""
+    for model in models.values():
+        if "name" not in model:
+            continue
+        name, version = model["name"], model["version"]
+        try:
+            call(name, version)
+        except MlflowException as error:
+            if code_of(error) not in _SOMEBODY_ELSES:
+                raise
+            _LOG.warning(
+                "the aliases of %r version %s in the Model Registry stay as they are: %s", name, version, error
+            )
 
 
 def _unless_missing(call: Any, *arguments: str) -> None:
