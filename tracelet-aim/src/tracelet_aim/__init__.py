@@ -63,7 +63,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             context=_context,
             # True on disk. A server has no compare-and-swap, so writers behind one take turns by a lease.
             atomic_versions=False,
-            capabilities=frozenset({Capability.ALIASES, Capability.INPUTS, Capability.DELETE, Capability.COLLECT}),
+            capabilities=frozenset(Capability),
             environ=_ENVIRON,
             summary="Artifacts in Aim runs, in a repo on disk or behind an Aim server.",
         )

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracelet.exceptions import ArtifactNotFound, BackendError, IntegrityError, TraceletError, VersionConflict
+from tracelet.exceptions import (
+    ArtifactNotFound,
+    BackendError,
+    BackendUnavailable,
+    IntegrityError,
+    TraceletError,
+    VersionConflict,
+)
 from tracelet.plugin import (
     ArtifactType,
     BackendContext,
+    Damage,
     Labels,
     RunInfo,
     SealedArtifact,
@@ -44,6 +53,7 @@ class AimBackend:
 
     def __init__(self, place: Place, experiment: str, settings: AimSettings, context: BackendContext) -> None:
         self._place = place
+        self._experiment = experiment
         self._settings = settings
         self._scratch = context.directory / "aim"
         #: The database of this experiment's catalogue.
@@ -128,8 +138,7 @@ class AimBackend:
         """See :class:`~tracelet.plugin.Backend`."""
         with self._reading() as tree:
             found = [] if tree is None else [*index.listed(tree, name, type)]
-        stored = or_damage(self._stored, lambda one: f"{one.record.manifest.name!r} v{one.number}")
-        return sound(stored(one) if isinstance(one, Entry) else one for one in found)
+        return self._sound(found)
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -144,10 +153,42 @@ class AimBackend:
             before = index.owners(tree, manifest.name, labels.aliases)
             found = index.relabel(tree, manifest, stored.number, labels)
             moved = [index.entry(tree, manifest.name, one.number) for one in before if one.number != stored.number]
+        return self._renamed(found, stored, moved)
+
+    def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
+        """See :class:`~tracelet.plugin.RemovesAliases`."""
+        with self._writing() as tree:
+            found = index.unname(tree, stored.manifest.name, stored.number, aliases)
+        return self._renamed(found, stored)
+
+    def _renamed(
+        self, found: Entry | None, stored: StoredArtifact, moved: Collection[Entry | None] = ()
+    ) -> StoredArtifact:
         if found is None:
-            raise ArtifactNotFound(f"{manifest.name!r} v{stored.number} was deleted: log it again.")
+            raise ArtifactNotFound(f"{stored.manifest.name!r} v{stored.number} was deleted: log it again.")
         self._renote([found, *moved])
         return self._stored(found)
+
+    def experiments(self) -> Iterator[str]:
+        """See :class:`~tracelet.plugin.ListsExperiments`."""
+        for database in self._place.databases(CATALOGUE):
+            with self._place.reading(CATALOGUE, database) as tree:
+                name = None if tree is None else index.experiment(tree, database)
+            if name is not None:
+                yield name
+
+    def used_by(self, digest: str) -> Iterator[StoredArtifact]:
+        """See :class:`~tracelet.plugin.FindsUsers`."""
+        with self._reading() as tree:
+            is_noted = tree is None or index.is_noted(tree)
+            found = (
+                [] if tree is None else [*(index.users(tree, digest) if is_noted else index.listed(tree, None, None))]
+            )
+        if not is_noted:
+            # Who may only read the repo notes nothing, and looks at all versions each time.
+            with contextlib.suppress(BackendUnavailable), self._writing() as writable:
+                index.note_earlier(writable)
+        return self._sound(found)
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`."""
@@ -187,7 +228,7 @@ class AimBackend:
     def _writing(self) -> Iterator[Tree]:
         with self._place.writing(CATALOGUE, self._name) as tree:
             if not self._is_begun:
-                index.begin(tree)
+                index.begin(tree, self._experiment)
                 self._is_begun = self._is_known = True
             yield tree
 
@@ -212,6 +253,10 @@ class AimBackend:
         record = entry.record
         locator = {"run": record.run, "folder": record.folder, "base": record.base}
         return StoredArtifact(record.manifest, entry.number, self._shown(record), entry.label, entry.aliases, locator)
+
+    def _sound(self, found: Iterable[Entry | Damage]) -> Iterator[StoredArtifact]:
+        stored = or_damage(self._stored, lambda one: f"{one.record.manifest.name!r} v{one.number}")
+        return sound(stored(one) if isinstance(one, Entry) else one for one in found)
 
     def _own_folder(self) -> Path:
         return self._place.folder() / "tracelet" / "artifacts"

@@ -118,7 +118,7 @@ class DiskPlace:
                 container.close()
 
     def databases(self, family: str) -> list[str]:
-        """Return the names of all databases of a family."""
+        """See :class:`~tracelet_aim.trees.Place`."""
         try:
             return sorted(os.listdir(self._folder / family / "chunks"))
         except FileNotFoundError:

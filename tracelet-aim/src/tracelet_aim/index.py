@@ -1,6 +1,7 @@
 """The catalogue of one experiment: which versions there are, as values in one tree.
 
     schema                   the schema of all this; without it, 1
+    experiment               its name, which the database's may shorten
     next/<name>              the number that the next put gets; claimed by adding 1
     puts/<put-id>            name and number of that put's version
     digests/<name>/<digest>  the newest version of that content
@@ -9,6 +10,8 @@
     versions/<name>/<n>      the record of version n, as JSON; without it, version n does not exist
     types/<type>/<name>      the names of a type
     aliases/<name>/<alias>   the versions that the alias was moved to, newest first; it points at the first that exists
+    inputs/<digest>/<name>/<n>  version n has that digest among its inputs
+    noted                    the inputs of all versions are noted; earlier releases noted none
 
 Every function that writes needs a tree that is open for its caller alone. A record is written after all that points at
 it. So an interrupted put leaves only pointers to a version that does not exist, and they are ignored.
@@ -21,6 +24,7 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 
@@ -38,6 +42,7 @@ from tracelet.plugin import (
     of_digest,
     or_damage,
     parse_ref,
+    physical_name,
     sound,
 )
 from tracelet_aim.trees import Tree
@@ -52,12 +57,17 @@ __all__ = [
     "commit",
     "entries",
     "entry",
+    "experiment",
     "find",
     "forget",
+    "is_noted",
     "listed",
+    "note_earlier",
     "owners",
     "relabel",
     "settle",
+    "unname",
+    "users",
 ]
 
 #: One number for the catalogue, its records, and the notes on runs: they grow together.
@@ -115,12 +125,29 @@ def check(tree: Tree) -> None:
     _check(tree.get("schema"))
 
 
-def begin(tree: Tree) -> None:
-    """Write the schema of the catalogue, where it has none; raises as :func:`check` does."""
+def begin(tree: Tree, experiment: str) -> None:
+    """Write the schema of the catalogue and the experiment's name, where it has none; raises as :func:`check` does."""
     found = tree.get("schema")
     _check(found)
+    if tree.get("experiment") is None:
+        if not tree.keys("next"):  # no release has made a version yet
+            tree.set(("noted",), True)
+        tree.set(("experiment",), experiment)
     if found is None:
         tree.set(("schema",), SCHEMA)
+
+
+def experiment(tree: Tree, database: str) -> str | None:
+    """Return the name of the experiment whose catalogue is in a database; None where it has no version.
+
+    A name that is shortened in the database's is known from the catalogue. Where an earlier release wrote that, the database's
+    is returned.
+    """
+    if not tree.keys("versions"):
+        return None
+    name = unquote(database)
+    said = name if physical_name(name) == database else tree.get("experiment")
+    return said if isinstance(said, str) else database
 
 
 def _check(schema: Any) -> None:
@@ -161,6 +188,7 @@ def commit(tree: Tree, record: Record, number: int, labels: Labels) -> Entry:
     tree.set(("puts", manifest.put_id), [name, number])
     tree.set(("digests", name, manifest.digest), number)
     tree.set(("types", manifest.type.value, name), True)
+    _note_inputs(tree, manifest, number)
     _name(tree, name, number, Labels(labels.version))
     for alias in labels.aliases:
         # It points at the version from the moment in which that exists. Readers take no lock.
@@ -186,12 +214,51 @@ def relabel(tree: Tree, manifest: Manifest, number: int, labels: Labels) -> Entr
     return entry(tree, manifest.name, number)
 
 
+def unname(tree: Tree, name: str, number: int, aliases: Iterable[str]) -> Entry | None:
+    """Take aliases away from a version. Return it as it is then, or None where it was deleted."""
+    for alias in aliases:
+        if _holder(tree, name, alias) == number:
+            tree.drop("aliases", name, alias)
+    return entry(tree, name, number)
+
+
+def is_noted(tree: Tree) -> bool:
+    """Tell whether :func:`users` finds every version. Otherwise :func:`note_earlier` is due."""
+    return tree.get("noted") is not None
+
+
+def users(tree: Tree, digest: str) -> Iterator[Entry | Damage]:
+    """Yield the versions that are made from a digest, and in place of one that cannot be read, its error."""
+    for name in map(str, tree.keys("inputs", digest)):
+        read = or_damage(partial(entry, tree, name), partial("{0!r} v{1}".format, name))
+        for found in map(read, map(int, tree.keys("inputs", digest, name))):
+            if found is not None:
+                yield found
+
+
+def note_earlier(tree: Tree) -> None:
+    """Note the inputs of the versions of earlier releases, once all of them can be read."""
+    found = [*listed(tree, None, None)]
+    whole = [one for one in found if isinstance(one, Entry)]
+    if len(whole) == len(found):
+        for one in whole:
+            _note_inputs(tree, one.record.manifest, one.number)
+        tree.set(("noted",), True)
+
+
+def _note_inputs(tree: Tree, manifest: Manifest, number: int) -> None:
+    for digest in manifest.inputs:
+        tree.set(("inputs", digest, manifest.name, number), True)
+
+
 def forget(tree: Tree, name: str, number: int) -> list[str]:
     """Delete a version; return the aliases that it had. Its label still belongs to its content."""
     had = entry(tree, name, number)
     if had is None:
         return []
     tree.drop("versions", name, number)
+    for digest in had.record.manifest.inputs:
+        tree.drop("inputs", digest, name, number)
     if had.label is not None:
         tree.set(("labels", name, had.label), [number, had.record.manifest.digest])
         tree.drop("labelled", name, number)

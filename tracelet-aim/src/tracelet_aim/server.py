@@ -15,6 +15,7 @@ from aim import Repo
 from tracelet.exceptions import BackendError, BackendUnavailable
 from tracelet_aim.calls import LIMITS, MANY, Calls, Refused
 from tracelet_aim.client import bounded, drain, forget, waiting
+from tracelet_aim.names import every_name
 from tracelet_aim.trees import CATALOGUE, PATIENCE, Key, Tree
 
 __all__ = ["ServerPlace", "ServerTree"]
@@ -109,6 +110,11 @@ class ServerPlace:
                 yield tree
             finally:
                 tree.drop("lock", me)
+
+    def databases(self, family: str) -> list[str]:
+        """See :class:`~tracelet_aim.trees.Place`. The server tells the last file alone of those that fit a pattern."""
+        with self._held("FileManager") as handle:
+            return sorted(every_name(lambda pattern: self._calls.call(handle, "poll", f"../{family}/chunks/{pattern}")))
 
     def folder(self) -> Path:
         """See :class:`~tracelet_aim.trees.Place`."""

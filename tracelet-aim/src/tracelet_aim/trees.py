@@ -65,6 +65,10 @@ class Place(Protocol):
         """
         ...
 
+    def databases(self, family: str) -> list[str]:
+        """Return the names of all databases of a family."""
+        ...
+
     def folder(self) -> Path:
         """Return the path of ``.aim``, which may be on another machine."""
         ...

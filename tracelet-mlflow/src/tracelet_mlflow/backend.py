@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-
 from mlflow.exceptions import MlflowException
 
 from tracelet.exceptions import (
