@@ -41,3 +41,62 @@ print(json.dumps([left, [[one.version, open(one.download() / "weights").read()] 
 """
 #: What FINISH says after LOG_ONE.
 DELIVERED = [0, [["v0", "1" * 1000]]]
+#: A backend on a repo on disk, opened as often as a program wants, and the hands that change what it keeps.
+HANDS = """
+import hashlib
+from pathlib import Path
+from tracelet.exceptions import TraceletError
+from tracelet.plugin import (
+    ArtifactFile, ArtifactType, BackendContext, Labels, Manifest, RunInfo, SealedArtifact,
+)
+from tracelet_aim import AimSettings
+from tracelet_aim.backend import open_backend
+from tracelet_aim.disk import DiskPlace
+
+def begun(run="one", experiment="trials"):
+    backend = open_backend(experiment, AimSettings(repo=os.environ["REPO"]), BackendContext(Path.cwd()))
+    backend.start(RunInfo(run, experiment, 1.0))
+    return backend
+
+def seal(content, name="model", inputs=()):
+    source = Path(f"{name}-{content}")
+    source.write_text(content)
+    file = ArtifactFile("file", len(content), hashlib.sha256(content.encode()).hexdigest())
+    return SealedArtifact(
+        Manifest(name, ArtifactType.MODEL, f"{name}-{content}", 1.0, files=(file,), inputs=tuple(inputs)), {"file": source}
+    )
+
+def told(call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except TraceletError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+def catalogue():
+    return DiskPlace(os.environ["REPO"]).writing("tracelet", "trials")
+
+def everything():
+    with catalogue() as tree:
+        return repr(tree.items())
+
+def change_record(number, *gone, **changes):
+    with catalogue() as tree:
+        record = {**json.loads(tree.get("versions", "model", number)), **changes}
+        kept = {key: value for key, value in record.items() if key not in gone}
+        tree.set(("versions", "model", number), json.dumps(kept))
+
+def notes_of(run):
+    with DiskPlace(os.environ["REPO"]).reading("meta", run) as tree:
+        return tree.get("meta", "chunks", run, "attrs", "tracelet")
+
+def change_notes(run, *path, value):
+    with DiskPlace(os.environ["REPO"]).writing("meta", run) as tree:
+        tree.set(("meta", "chunks", run, "attrs", "tracelet", *path), value)
+
+def stored(content, label=None, aliases=(), name="model", run="one"):
+    backend = begun(run)
+    made = backend.put(seal(content, name), Labels(label, aliases))
+    backend.stop(failed=False)
+    return made
+"""

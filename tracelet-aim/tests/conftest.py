@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from servers import programs
-from servers.aim_programs import HEAD
+from servers.aim_programs import HANDS, HEAD
 from servers.aim_server import AimServer
 from servers.s3_server import S3Server
 
@@ -73,3 +73,9 @@ def ask(program: Programs) -> Callable[[Path, str], Any]:
         )
 
     return asked
+
+
+@pytest.fixture
+def hands(program: Any, repo: Path) -> Any:
+    """A program with a backend on a repo on disk, and with hands that change what it keeps."""
+    return lambda code: program(f"{HANDS}\n{code}", REPO=str(repo))

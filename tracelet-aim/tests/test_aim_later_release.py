@@ -2,75 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-#: A backend on a repo on disk, opened as often as a program wants, and the hands that change what it keeps.
-HANDS = """
-import hashlib
-from pathlib import Path
-from tracelet.exceptions import TraceletError
-from tracelet.plugin import (
-    ArtifactFile, ArtifactType, BackendContext, Labels, Manifest, RunInfo, SealedArtifact,
-)
-from tracelet_aim import AimSettings
-from tracelet_aim.backend import open_backend
-from tracelet_aim.disk import DiskPlace
-
-def begun(run="one"):
-    backend = open_backend("trials", AimSettings(repo=os.environ["REPO"]), BackendContext(Path.cwd()))
-    backend.start(RunInfo(run, "trials", 1.0))
-    return backend
-
-def seal(content, name="model"):
-    source = Path(f"{name}-{content}")
-    source.write_text(content)
-    file = ArtifactFile("file", len(content), hashlib.sha256(content.encode()).hexdigest())
-    return SealedArtifact(
-        Manifest(name, ArtifactType.MODEL, f"{name}-{content}", 1.0, files=(file,)), {"file": source}
-    )
-
-def told(call, *arguments, **named):
-    try:
-        call(*arguments, **named)
-    except TraceletError as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-def catalogue():
-    return DiskPlace(os.environ["REPO"]).writing("tracelet", "trials")
-
-def everything():
-    with catalogue() as tree:
-        return repr(tree.items())
-
-def change_record(number, *gone, **changes):
-    with catalogue() as tree:
-        record = {**json.loads(tree.get("versions", "model", number)), **changes}
-        kept = {key: value for key, value in record.items() if key not in gone}
-        tree.set(("versions", "model", number), json.dumps(kept))
-
-def notes_of(run):
-    with DiskPlace(os.environ["REPO"]).reading("meta", run) as tree:
-        return tree.get("meta", "chunks", run, "attrs", "tracelet")
-
-def change_notes(run, *path, value):
-    with DiskPlace(os.environ["REPO"]).writing("meta", run) as tree:
-        tree.set(("meta", "chunks", run, "attrs", "tracelet", *path), value)
-
-def stored(content, label=None, aliases=(), name="model", run="one"):
-    backend = begun(run)
-    made = backend.put(seal(content, name), Labels(label, aliases))
-    backend.stop(failed=False)
-    return made
-"""
-
-
-@pytest.fixture
-def hands(program: Any, repo: Path) -> Any:
-    return lambda code: program(f"{HANDS}\n{code}", REPO=str(repo))
 
 
 def test_what_is_written_says_its_schema_and_what_has_none_is_an_earlier_releases(hands: Any) -> None:
