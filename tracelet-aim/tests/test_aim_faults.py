@@ -202,7 +202,8 @@ def test_a_catalogue_that_another_process_holds_is_waited_for_and_told(
 from aim.storage.rockscontainer import RocksContainer
 held = RocksContainer({str(repo / ".aim/tracelet/chunks/trials")!r}, read_only=False)
 open({str(tmp_path / "held")!r}, "w").close()
-time.sleep(3)
+while not os.path.exists({str(tmp_path / "free")!r}):
+    time.sleep(0.05)
 held.close()
 """
     )
@@ -222,7 +223,11 @@ except BackendUnavailable as error:
 """
     )
     assert "held by another process" in told
-    assert program(LOG_ONE, TRACELET_AIM_REPO=str(repo))[0] is None
+    home = program.home()
+    waits = program.begin(LOG_ONE, home, TRACELET_AIM_REPO=str(repo))
+    _wait_for(home / "tracelet")
+    (tmp_path / "free").touch()
+    assert programs.finish(waits)[0] is None
     holder.communicate(timeout=600)
 
 
