@@ -164,3 +164,21 @@ def make_public(name: str) -> None:
 def make_project(name: str) -> None:
     """Make a project, as its page does."""
     _client().projects.create(name=name, description="")
+
+
+def child_of(dataset_id: str, project: str, name: str) -> str:
+    """Make a dataset that adds a file to another one; return its id."""
+    from clearml import Dataset
+
+    made = Dataset.create(dataset_project=project, dataset_name=name, parent_datasets=[dataset_id])
+    Path("added.txt").write_text("added")
+    made.add_files("added.txt")
+    made.finalize(auto_upload=True)
+    return str(made.id)
+
+
+def content_of(dataset_id: str) -> dict[str, bytes]:
+    """The files of a dataset."""
+    from clearml import Dataset
+
+    return _tree(Dataset.get(dataset_id=dataset_id).get_local_copy())

@@ -1,9 +1,11 @@
-"""Aliases, experiments, and what a version was used for, on a ClearML server."""
+"""Aliases, experiments, what a version was used for, and deletion, on a ClearML server."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from servers import clearml_user
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
-from tracelet.plugin import ArtifactType, Labels
+from tracelet.plugin import ArtifactType, Labels, StoredArtifact
 from tracelet.testing.backend_process import BackendProcess
 from tracelet_clearml.record_names import Query
 
@@ -160,3 +162,103 @@ def test_a_name_tells_the_inputs_until_the_version_is_deleted(
     opened.delete(stored)
     assert "inputs:" not in server.dump()["tasks"][record["id"]]["name"]
     assert _users(opened, "a" * 64) == []
+
+
+# -- deletion
+
+
+def _stored_files(server: ClearmlServer, experiment: str) -> list[Path]:
+    return [path for path in (server.files / experiment).rglob("*") if path.is_file()]
+
+
+def _flowers(hands: Hands, opened: BackendProcess, count: int) -> StoredArtifact:
+    """Store a version of a dataset that has so many files."""
+    content = {f"{number}.csv": b"%d" % number for number in range(count)}
+    return opened.put(hands.samples.seal("flowers", content, type=ArtifactType.DATASET))
+
+
+def _datasets(server: ClearmlServer, *stored: StoredArtifact) -> list[bool]:
+    """Whether the ClearML dataset of each version is there."""
+    return [one.locator["place"]["entity"] in server.dump()["tasks"] for one in stored]
+
+
+@pytest.mark.parametrize("kind", [ArtifactType.CUSTOM, ArtifactType.MODEL, ArtifactType.DATASET])
+@pytest.mark.parametrize("metadata", [None, {"long": "x" * 300_000}], ids=["short", "long"])
+def test_nothing_is_left_of_the_bytes_of_a_deleted_version(
+    hands: Hands, server: ClearmlServer, experiment: str, kind: ArtifactType, metadata: dict[str, str] | None
+) -> None:
+    """Not even of a manifest that is too long for the record."""
+    opened = hands.open(experiment)
+    stored = opened.put(hands.samples.seal("thing", {"x": b"1", "y": b"2"}, type=kind, metadata=metadata))
+    assert _stored_files(server, experiment)
+    opened.delete(stored)
+    assert _stored_files(server, experiment) == []
+
+
+def test_a_dataset_that_others_come_from_stays_until_the_last_of_them_is_deleted(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """Each has only the files that are new in it."""
+    opened = hands.open(experiment)
+    first, second, third = (_flowers(hands, opened, count) for count in (1, 2, 3))
+    opened.delete(first)
+    opened.delete(second)
+    assert _datasets(server, first, second, third) == [True, True, True]
+    content = {f"{number}.csv": b"%d" % number for number in range(3)}
+    assert opened.content(third, hands.new_folder()) == content
+    assert hands.user.call(clearml_user.content_of, third.locator["place"]["entity"]) == content
+    opened.delete(third)
+    assert _datasets(server, first, second, third) == [False, False, False]
+    assert _stored_files(server, experiment) == []
+
+
+def test_a_dataset_whose_version_stays_is_not_deleted_with_one_that_comes_from_it(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    opened = hands.open(experiment)
+    first, second = (_flowers(hands, opened, count) for count in (1, 2))
+    opened.delete(second)
+    assert _datasets(server, first, second) == [True, False]
+    assert opened.content(first, hands.new_folder()) == {"0.csv": b"0"}
+
+
+def test_a_dataset_that_somebodys_own_comes_from_stays(hands: Hands, server: ClearmlServer, experiment: str) -> None:
+    """Wherever that one is."""
+    opened = hands.open(experiment)
+    stored = _flowers(hands, opened, 1)
+    key = stored.locator["place"]["entity"]
+    child = hands.user.call(clearml_user.child_of, key, f"{experiment}-elsewhere", "own")
+    opened.delete(stored)
+    assert opened.list() == []
+    assert _datasets(server, stored) == [True]
+    assert hands.user.call(clearml_user.content_of, child) == {"0.csv": b"0", "added.txt": b"added"}
+
+
+def test_a_dataset_that_somebody_has_deleted_is_no_error(hands: Hands, experiment: str) -> None:
+    opened = hands.open(experiment)
+    stored = _flowers(hands, opened, 1)
+    hands.user.call(clearml_user.delete_task, stored.locator["place"]["entity"])
+    opened.delete(stored)
+    assert opened.list() == []
+
+
+def test_a_dataset_whose_parent_is_deleted_while_it_is_made_begins_a_new_line(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """Whoever deletes may not see it yet, and it would lack the parent's files."""
+    first = _flowers(hands, hands.open(experiment), 1)
+    key = first.locator["place"]["entity"]
+    content = {f"{number}.csv": b"%d" % number for number in range(2)}
+    sealed = hands.samples.seal("flowers", content, type=ArtifactType.DATASET)
+    writer = hands.open(experiment, "writer")
+    writer.start()
+    server.fail({"match": "files.POST", "kind": "slow", "seconds": 8, "times": 1})
+    writer.begin_put_many([(sealed, Labels())], 0.0)
+    until = time.monotonic() + 300
+    while not any(call["name"] == "files.POST" for call in server.calls()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    hands.user.call(clearml_user.delete_task, key)
+    (second,) = writer.driver.result()
+    assert writer.content(second, hands.new_folder()) == content
+    assert hands.user.call(clearml_user.content_of, second.locator["place"]["entity"]) == content

@@ -17,6 +17,7 @@
 ``artifacts``       artifacts of a task
 ``models``          output models
 ``datasets``        ClearML datasets
+``dataset_lines``   which datasets come from which, and their deletion
 ``display``         what ClearML's users see of a version, debug samples
 ``names``           names that ClearML takes
 ``offline``         the offline mode

@@ -39,6 +39,7 @@ from tracelet.plugin import (
 from tracelet_clearml.api import Api
 from tracelet_clearml.artifacts import TaskArtifacts
 from tracelet_clearml.blobs import Rollback, Uploads, download, extract, remove, scratch_folder, upload
+from tracelet_clearml.dataset_lines import delete_unneeded
 from tracelet_clearml.datasets import Datasets, Parent
 from tracelet_clearml.display import VersionName, send_samples
 from tracelet_clearml.errors import translated
@@ -206,13 +207,18 @@ class ClearmlBackend:
     def delete(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.Deletes`. The record is deleted first, and then what it names.
 
-        A ClearML dataset stays, for others may come from it. It is no error if something is gone already.
+        A ClearML dataset stays while others come from it. It is no error if something is gone already.
         """
         place = Place.from_plain(stored.locator["place"])
         with translated():
             self._projects.forget()
-            self._index.forget(self._found(stored).head)
+            found = self._found(stored)
+            body = read_body(found.task)
+            self._index.forget(found.head)
+            for beside in filter(None, (body.whole, body.aside)):
+                remove(beside)
             if place.kind == "dataset":
+                delete_unneeded(self._api, place.entity)
                 return
             if place.kind == "model":
                 self._api.call_unless_gone("models", "delete", model=place.entity, force=True)

@@ -15,8 +15,9 @@ from clearml.backend_interface.task.development.worker import DevWorker
 from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.plugin import FileChanged, Manifest, SealedArtifact, target_path
 from tracelet_clearml.api import Api
-from tracelet_clearml.blobs import Rollback, Uploads, remove, scratch_folder, stage
+from tracelet_clearml.blobs import Rollback, Uploads, scratch_folder, stage
 from tracelet_clearml.connection import thread_errors
+from tracelet_clearml.dataset_lines import delete_dataset
 from tracelet_clearml.display import VersionName, shown_metadata, shown_text
 from tracelet_clearml.errors import ServerUnavailable
 from tracelet_clearml.names import entity_name
@@ -126,7 +127,7 @@ class Datasets:
             self._give_up()
             raise
         depth = 1 + max((one.place.depth for one in parents), default=-1)
-        return self._found(key, manifest, kept, depth)
+        return self._found(key, manifest, kept, depth, parents)
 
     def _fill(self, dataset: Any, sealed: SealedArtifact, parents: tuple[Parent, ...]) -> Mapping[str, Blob]:
         """Add every file. Return the blobs of the files that are not stored again."""
@@ -147,10 +148,20 @@ class Datasets:
             dataset.upload(show_progress=False, verbose=False, preview=False, retries=1)
         return kept
 
-    def _found(self, key: str, manifest: Manifest, kept: Mapping[str, Blob], depth: int) -> Place:
-        """Read back what ClearML has stored, and where each file's bytes are."""
+    def _found(
+        self, key: str, manifest: Manifest, kept: Mapping[str, Blob], depth: int, parents: tuple[Parent, ...]
+    ) -> Place:
+        """Read back what ClearML has stored, and where each file's bytes are.
+
+        Raises LookupError if a parent was deleted meanwhile: whoever did that may not have seen this dataset.
+        """
         fields = ["id", "project", "status", "execution.artifacts"]
-        (task,) = self._api.call("tasks", "get_all", id=[key], only_fields=fields)["tasks"] or [{}]
+        keys = [key, *(one.place.entity for one in parents)]
+        tasks = {one["id"]: one for one in self._api.call("tasks", "get_all", id=keys, only_fields=fields)["tasks"]}
+        lost = sorted(set(keys[1:]) - set(tasks))
+        if lost:
+            raise LookupError(f"the dataset {lost[0]} is gone")
+        task = tasks.get(key, {})
         if task.get("status") != "completed":
             raise BackendUnavailable(f"ClearML says that it has the dataset {manifest.name!r}, and does not show it.")
         stored = {one["key"]: one for one in task["execution"]["artifacts"]}
@@ -180,16 +191,7 @@ class Datasets:
         name = f"^{re.escape(entity_name(manifest.name))}$"
         for one in list(self._api.pages("tasks", name=name, **marks("put", manifest.put_id))):
             if one["id"] != kept and has_mark(one, "put", manifest.put_id):
-                self._delete(str(one["id"]))
-
-    def _delete(self, key: str) -> None:
-        """Delete an unfinished dataset, and its files."""
-        found = self._api.call("tasks", "get_all", id=[key], only_fields=["id", "execution.artifacts"])["tasks"]
-        artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
-        self._api.call_unless_gone("tasks", "delete", task=key, force=True)
-        for uri in {str(one.get("uri")) for one in artifacts}:
-            if key in uri:
-                remove(Blob(uri, 0, "", ()))
+                delete_dataset(self._api, str(one["id"]))
 
     def _give_up(self) -> None:
         """Mark an unfinished dataset as failed, and stop its pings: the SDK would report it as running for ever."""

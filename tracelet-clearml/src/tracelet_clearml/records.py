@@ -15,12 +15,25 @@ import attrs
 from tracelet.exceptions import IntegrityError
 from tracelet.plugin import check_schema
 
-__all__ = ["SCHEMA", "Blob", "Body", "Place", "configuration", "has_mark", "mark", "marks", "read_body"]
+__all__ = [
+    "SCHEMA",
+    "Blob",
+    "Body",
+    "Place",
+    "configuration",
+    "deleted",
+    "has_mark",
+    "is_deleted",
+    "mark",
+    "marks",
+    "read_body",
+]
 
 #: The schema of everything here, and of the names of records and notes.
 SCHEMA = 1
 #: The only item of a record's configuration.
 _ITEM = "tracelet"
+_DELETED = "tracelet_deleted"
 
 
 def _fields_of(cls: type[attrs.AttrsInstance], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,6 +162,16 @@ def has_mark(task: Mapping[str, Any], kind: str, key: str) -> bool:
     """Say whether a task has the mark of a run, or of a put. A mark of a later schema does not count: leave that task alone."""
     runtime = task.get("runtime") or {}
     return runtime.get(f"tracelet_{kind}") == key and runtime.get("tracelet_schema", SCHEMA) == SCHEMA
+
+
+def deleted() -> dict[str, Any]:
+    """Return a mark for the runtime of a dataset whose version is deleted, and which others come from."""
+    return {_DELETED: True}
+
+
+def is_deleted(runtime: Mapping[str, Any]) -> bool:
+    """Say whether a dataset has that mark."""
+    return runtime.get(_DELETED) is True and runtime.get("tracelet_schema", SCHEMA) == SCHEMA
 
 
 def marks(kind: str, key: str) -> dict[str, Any]:

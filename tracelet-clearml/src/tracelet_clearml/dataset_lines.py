@@ -1,0 +1,73 @@
+"""Which ClearML datasets come from which, and the deletion of those that no other needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from tracelet_clearml.api import Api
+from tracelet_clearml.blobs import remove
+from tracelet_clearml.records import Blob, deleted, is_deleted
+
+__all__ = ["delete_dataset", "delete_unneeded"]
+
+#: The system tag of every dataset, and where the SDK notes all that a dataset comes from.
+_DATASET, _STRUCTURE = "dataset", "Dataset Struct"
+
+
+@attrs.frozen
+class _Dataset:
+    """A dataset on the server."""
+
+    created: str
+    runtime: Mapping[str, Any]
+    #: The ids of the datasets that it comes from. None if that cannot be read, as of one that is being made.
+    above: frozenset[str] | None
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any]) -> _Dataset:
+        """Read the task of a dataset."""
+        try:
+            nodes = json.loads(task["configuration"][_STRUCTURE]["value"]).values()
+            above: frozenset[str] | None = frozenset(str(node["job_id"]) for node in nodes) - {str(task["id"])}
+        except (AttributeError, LookupError, TypeError, ValueError):
+            above = None
+        return cls(str(task.get("created") or ""), task.get("runtime") or {}, above)
+
+    def may_need(self, key: str, created: str) -> bool:
+        """Say whether it may come from another dataset, which was made at that time."""
+        return self.created >= created if self.above is None else key in self.above
+
+
+def delete_unneeded(api: Api, key: str) -> None:
+    """Delete a dataset that no other comes from, and then those that were kept for its sake alone.
+
+    One that others come from stays, and is marked as deleted.
+    """
+    fields = ["id", "created", "runtime", f"configuration.{_STRUCTURE}"]
+    found = api.pages("tasks", system_tags=[_DATASET], only_fields=fields, order_by=["id"])
+    known = {str(task["id"]): _Dataset.of(task) for task in found}
+    waiting = {key} & set(known)
+    while waiting:
+        one = waiting.pop()
+        mine = known.pop(one)
+        if any(other.may_need(one, mine.created) for other in known.values()):
+            known[one] = mine
+            if not is_deleted(mine.runtime):
+                api.call("tasks", "edit", task=one, runtime={**mine.runtime, **deleted()}, force=True)
+            continue
+        delete_dataset(api, one)
+        waiting |= {above for above in mine.above or () if above in known and is_deleted(known[above].runtime)}
+
+
+def delete_dataset(api: Api, key: str) -> None:
+    """Delete a dataset, and its files."""
+    found = api.call("tasks", "get_all", id=[key], only_fields=["id", "execution.artifacts"])["tasks"]
+    artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
+    api.call_unless_gone("tasks", "delete", task=key, force=True)
+    for uri in {str(one.get("uri")) for one in artifacts}:
+        if key in uri:
+            remove(Blob(uri, 0, "", ()))
