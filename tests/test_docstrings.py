@@ -24,10 +24,11 @@ from tracelet import (
     plugin,
 )
 from tracelet.core.artifacts.changes import Change, ChangeResults
+from tracelet.core.reporting.report import Report
 
 CLASSES = (
     Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactDiff, ArtifactList, LogResult, LogResults, Change,
-    ChangeResults,
+    ChangeResults, Report,
 )  # fmt: skip
 
 

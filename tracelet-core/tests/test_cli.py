@@ -234,6 +234,7 @@ class TestTheCommand:
             "ls": run_json("ls", "trials", "--backend", "scripted"),
             "get": run_json("get", "trials", "one", "--backend", "scripted"),
             "diff": run_json("diff", "trials", "one", "one", "--backend", "scripted"),
+            "report": run_json("report", "trials", "-o", "page.html", "--backend", "scripted"),
             "gc": run_json("gc"),
             "experiments": run_json("experiments"),
             "show": run_json("show", "trials", "one", "--backend", "scripted"),

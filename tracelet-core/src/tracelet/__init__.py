@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts.results import LogResult, LogResults
     from tracelet.core.experiment import Experiment, ExperimentConfig
     from tracelet.core.experiment.overview import experiments
+    from tracelet.core.reporting.report import report
     from tracelet.exceptions import (
         AmbiguousVersion,
         ArtifactError,
@@ -68,6 +69,7 @@ __all__ = [
     "VersionConflict",
     "__version__",
     "experiments",
+    "report",
 ]
 
 _MODULES = {
@@ -79,6 +81,7 @@ _MODULES = {
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
     "tracelet.core.experiment.overview": ("experiments",),
     "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
+    "tracelet.core.reporting.report": ("report",),
     "tracelet.settings": ("TraceletSettings",),
 }
 

@@ -16,6 +16,7 @@ from tracelet.cli.gc import gc
 from tracelet.cli.log import log
 from tracelet.cli.plugins import plugins
 from tracelet.cli.reading import get, ls
+from tracelet.cli.report import report
 from tracelet.cli.screen import Warnings, fail, tell_json
 from tracelet.cli.show import show
 from tracelet.cli.sync import sync
@@ -46,6 +47,7 @@ for _command in (
     show,
     get,
     diff,
+    report,
     sync,
     gc,
     completion,
