@@ -243,6 +243,35 @@ def test_a_list_of_versions_is_a_list_in_every_way_but_its_looks(exp: Experiment
     assert has(versions._repr_html_(), "22 versions")
 
 
+def test_a_difference_is_a_table_of_what_changed(exp: Experiment, home: Path) -> None:
+    with exp:
+        exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object([1], "rows"))
+        for number, gone in ((1, "old"), (2, "new")):
+            if number == 2:
+                exp.use_artifact("data")
+            artifact = exp.create_artifact("study", ArtifactType.REPORT, f"About {number}.")
+            artifact.metadata = {gone: True, "loss": number / 10}
+            artifact.add_file(write(home / f"{number}.txt", "x" * number * 1_000), "same.txt")
+            exp.log_artifact(artifact.add_file(write(home / gone, "text")))
+    first, second = exp.get_artifact("study", "v0"), exp.get_artifact("study", "v1")
+    shown = first.diff(second)._repr_html_()
+    assert has(shown, "added", "removed", "changed", "new", "old", "same.txt", "1.0 kB", "2.0 kB", "made from ")
+    assert has(shown, "description", '"About 1."', '"About 2."', "metadata loss", "0.1", "0.2", "metadata new")
+    assert has(first.diff(first)._repr_html_(), "study v0 → study v0: 2 same, nothing differs")
+    assert "<table" not in first.diff(first)._repr_html_()
+
+
+def test_a_large_difference_is_shown_in_part(exp: Experiment) -> None:
+    with exp:
+        for number in range(2):
+            artifact = exp.create_artifact("study", ArtifactType.REPORT)
+            artifact.metadata = {f"key{one:03}": number for one in range(101)}
+            exp.log_artifact(artifact)
+    shown = exp.get_artifact("study", "v0").diff(exp.get_artifact("study", "v1"))._repr_html_()
+    assert has(shown, "metadata key099", "There is more: str() of it has all.")
+    assert not has(shown, "metadata key100")
+
+
 def test_what_only_this_machine_has_is_marked_in_lists_and_alone(exp: Experiment) -> None:
     with exp:
         exp.log_artifact(exp.create_artifact("study", ArtifactType.CONFIG).add_object(1, "number"))

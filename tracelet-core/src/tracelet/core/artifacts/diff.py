@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +11,8 @@ import attrs
 
 from tracelet.core.artifacts.manifest import Manifest, identity
 from tracelet.core.artifacts.plain import converter, dumps
+from tracelet.core.display.cards import badge, card, copyable, note, number
+from tracelet.core.display.html import Html, element, table
 from tracelet.core.display.words import one_line, size
 
 __all__ = ["ArtifactDiff", "DiffEntry", "DiffSide", "ValueChange", "diff_of"]
@@ -17,6 +20,8 @@ __all__ = ["ArtifactDiff", "DiffEntry", "DiffSide", "ValueChange", "diff_of"]
 #: Parts of a manifest's identity that are told by path or by key, and not as fields.
 _APART = frozenset({"schema", "metadata", "files", "objects", "models", "references", "inputs"})
 _SHOWN = 200
+#: How many differences a notebook shows.
+_ROWS = 100
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
@@ -114,6 +119,27 @@ class ArtifactDiff:
 
     def __str__(self) -> str:
         return "\n".join(map(one_line, self._lines()))
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what differs."""
+        rows = list(itertools.islice(self._rows(), _ROWS + 1))
+        more = [note("There is more: str() of it has all.")] if len(rows) > _ROWS else []
+        differences = [table(("change", "of", "before", "after"), rows[:_ROWS])] if rows else []
+        return card("difference", self._headline(), *differences, *more)
+
+    def _rows(self) -> Iterator[tuple[Html | str, ...]]:
+        for kind, entries in self._entries():
+            for one in entries.values():
+                sizes = ("" if count is None else size(count) for count in (one.before_bytes, one.after_bytes))
+                yield badge(kind), one.path, *map(number, sizes)
+        for kind, digests in (("added", self.inputs_added), ("removed", self.inputs_removed)):
+            yield from (
+                (badge(kind), element("span", "made from ", copyable(one, short=True)), "", "") for one in digests
+            )
+        told = [*self.fields.items(), *((f"metadata {key}", value) for key, value in self.metadata.items())]
+        for key, value in told:
+            before = "" if value.kind == "added" else _short(value.before)
+            yield badge(value.kind), key, before, "" if value.kind == "removed" else _short(value.after)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the difference as plain data.
