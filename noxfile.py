@@ -77,7 +77,7 @@ def coverage(session: nox.Session) -> None:
 def install_all(session: nox.Session) -> None:
     """Install every distribution from its sources, and what its tests need."""
     session.install(*group("frameworks", "formats"))
-    session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers"))
+    session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers", "notebooks"))
     # Hundreds of processes are started: none has to compile what another one has.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
 
