@@ -21,6 +21,7 @@ from tracelet import (
     LogResult,
     LogResults,
     TraceletArtifact,
+    Verification,
     plugin,
 )
 from tracelet.core.artifacts.changes import Change, ChangeResults
@@ -28,7 +29,7 @@ from tracelet.core.reporting.report import Report
 
 CLASSES = (
     Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactDiff, ArtifactList, LogResult, LogResults, Change,
-    ChangeResults, Report,
+    ChangeResults, Report, Verification,
 )  # fmt: skip
 
 

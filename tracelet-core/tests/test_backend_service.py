@@ -85,6 +85,7 @@ def test_a_backend_that_cannot_heal_is_left_in_peace_and_another_way_is_told(tmp
     assert open_one.deliver(sealed, Labels(), RUN, False).stored == stored
     assert not blob.exists()
     assert open_one.remedy(stored, "file") == "Log it again with another description, which makes a new version"
+    assert open_one.places(stored) == {"file": ""}
 
 
 def test_a_backend_that_brings_back_what_is_gone_alone_promises_no_more(tmp_path: Path) -> None:

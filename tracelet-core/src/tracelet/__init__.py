@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts.diff import ArtifactDiff
     from tracelet.core.artifacts.logged import LoggedArtifact
     from tracelet.core.artifacts.results import LogResult, LogResults
+    from tracelet.core.artifacts.verified import Verification
     from tracelet.core.experiment import Experiment, ExperimentConfig
     from tracelet.core.experiment.overview import experiments
     from tracelet.core.reporting.report import report
@@ -66,6 +67,7 @@ __all__ = [
     "UnknownPlugin",
     "UnsafeContent",
     "UnsafePath",
+    "Verification",
     "VersionConflict",
     "__version__",
     "experiments",
@@ -82,6 +84,7 @@ _MODULES = {
     "tracelet.core.experiment.overview": ("experiments",),
     "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
     "tracelet.core.reporting.report": ("report",),
+    "tracelet.core.artifacts.verified": ("Verification",),
     "tracelet.settings": ("TraceletSettings",),
 }
 

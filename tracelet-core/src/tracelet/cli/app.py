@@ -20,6 +20,7 @@ from tracelet.cli.report import report
 from tracelet.cli.screen import Warnings, fail, tell_json
 from tracelet.cli.show import show
 from tracelet.cli.sync import sync
+from tracelet.cli.verify import verify
 from tracelet.exceptions import TraceletError
 
 __all__ = ["app", "run"]
@@ -48,6 +49,7 @@ for _command in (
     get,
     diff,
     report,
+    verify,
     sync,
     gc,
     completion,

@@ -18,7 +18,7 @@ from tracelet.core.system.messages import sentence
 from tracelet.exceptions import ArtifactNotFound
 from tracelet.settings import TraceletSettings
 
-__all__ = ["asked", "find", "finding", "numbered", "plain_version", "which"]
+__all__ = ["asked", "find", "finding", "numbered", "opened", "plain_version", "which"]
 
 
 def which(artifact: str) -> tuple[str, str]:
@@ -28,18 +28,24 @@ def which(artifact: str) -> tuple[str, str]:
 
 
 @contextmanager
-def finding(experiment: str, settings: TraceletSettings, what: str) -> Iterator[Finder]:
-    """Give what finds the versions of an experiment, and say meanwhile ``what`` is being done. An interruption ends it at once."""
+def opened(experiment: str, settings: TraceletSettings) -> Iterator[Finder]:
+    """Give what finds the versions of an experiment. An interruption ends it at once."""
     finder = Experiment(experiment, settings=settings)._artifact_manager.finder
     try:
-        with progress() as bar:
-            bar.add_task(what, total=None)
-            yield finder
+        yield finder
     except KeyboardInterrupt:
         finder.kill()
         raise
     finally:
         finder.close(time.monotonic() + settings.stop_timeout)
+
+
+@contextmanager
+def finding(experiment: str, settings: TraceletSettings, what: str) -> Iterator[Finder]:
+    """Give what finds the versions of an experiment, and say meanwhile ``what`` is being done."""
+    with opened(experiment, settings) as finder, progress() as bar:
+        bar.add_task(what, total=None)
+        yield finder
 
 
 def find(finder: Finder, artifact: str, experiment: str, directory: Path, settings: TraceletSettings) -> LoggedArtifact:

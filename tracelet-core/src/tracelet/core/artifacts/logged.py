@@ -17,6 +17,7 @@ from tracelet.core.artifacts.diff import ArtifactDiff, DiffSide, diff_of
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_artifact import plain_artifact
+from tracelet.core.artifacts.verified import Verification
 from tracelet.core.display.cards import copyable, marked
 from tracelet.core.display.html import Html, element
 from tracelet.core.display.previews import Preview, preview_of
@@ -56,6 +57,10 @@ class Manager(Protocol):
 
     def remove_aliases(self, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
         """Take aliases away from a version."""
+        ...
+
+    def verify(self, artifact: LoggedArtifact) -> Verification:
+        """Read a version back from its backend."""
         ...
 
 
@@ -267,6 +272,25 @@ class LoggedArtifact:
             <ChangeResults local: v0 (best)>
         """
         return self._manager.remove_aliases(self, _some(names))
+
+    def verify(self) -> Verification:
+        """Read every byte of this version back from its backend, and from the store of large files, and compare.
+
+        Nothing is kept: a few files at a time go into a folder of the tracelet directory, and are deleted again.
+
+        Returns:
+            What is whole, and what is wrong, where it is and how to mend it. References to content outside are counted,
+            and not read.
+
+        Raises:
+            ArtifactNotFound: The backend does not hold this version any more.
+            BackendError: The backend fails before anything is read.
+
+        Example:
+            >>> logged.verify()
+            <Verification 1 version, 2 files whole (32 B)>
+        """
+        return self._manager.verify(self)
 
     def diff(self, other: LoggedArtifact) -> ArtifactDiff:
         """Compare this version with another one, also of another name. Nothing is downloaded.

@@ -208,6 +208,12 @@ class BackendService:
             return f"They are {place}: log the same content again, which puts them right"
         return "Log it again with another description, which makes a new version"
 
+    def places(self, stored: StoredArtifact) -> dict[str, str]:
+        """Say where the bytes of each file of a version are; an empty text where the backend does not say it."""
+        heals = self._able.heals
+        paths = [file.artifact_path for file in stored.manifest.payload]
+        return {path: heals.place(stored, path) if heals is not None else "" for path in paths}
+
     def record_input(self, stored: StoredArtifact, run: RunInfo) -> None:
         """Note in the backend, where it can, that the run uses this version."""
         if self._able.records_inputs is not None:

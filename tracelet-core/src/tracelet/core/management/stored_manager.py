@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.artifacts.verified import Verification
 from tracelet.core.management import changes
+from tracelet.core.management.verification import verify_one
 from tracelet.core.reading.finder import Finder
 
 __all__ = ["StoredManager"]
@@ -23,3 +25,7 @@ class StoredManager:
     def remove_aliases(self, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
         """See :class:`~tracelet.core.artifacts.logged.Manager`."""
         return changes.remove_aliases(self._finder, artifact, aliases)
+
+    def verify(self, artifact: LoggedArtifact) -> Verification:
+        """See :class:`~tracelet.core.artifacts.logged.Manager`."""
+        return verify_one(self._finder, artifact)

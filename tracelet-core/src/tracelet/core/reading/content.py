@@ -261,7 +261,10 @@ def _selected(files: dict[str, ArtifactFile], paths: Collection[str] | None, nam
         return list(files.values())
     found: dict[str, ArtifactFile] = {}
     for path in paths:
-        inside = {key: file for key, file in files.items() if key == path or key.startswith(path.rstrip("/") + "/")}
+        if path in files:
+            found[path] = files[path]
+            continue
+        inside = {key: file for key, file in files.items() if key.startswith(path.rstrip("/") + "/")}
         if not inside:
             near = difflib.get_close_matches(path, files, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(files)[:10]) or 'no files'}."

@@ -53,13 +53,17 @@ class Finder:
         self._readers = readers
         self._plugins = plugins
         self._store = store
-        self._downloads = downloads
+        self.downloads = downloads
         self._manager = manager(self)
 
     @property
     def backends(self) -> list[str]:
         """The names of the backends, as they are configured."""
         return list(self._specs)
+
+    def request(self, backend: str, what: str, **arguments: Any) -> Any:
+        """Make one request of one backend. Raises what it raises."""
+        return self._readers[backend].request(what, **arguments)
 
     def ask(
         self, what: str, arguments: Mapping[str, Mapping[str, Any]]
@@ -92,7 +96,8 @@ class Finder:
             raise ArtifactNotFound(self._absent(name, version, asked))
         for one, error in errors.items():
             _LOG.warning("%r is looked for without %s: %s", name, one, error)
-        return self._logged(self._choose(name, version, hits), hits)
+        chosen = self._choose(name, version, hits)
+        return self.logged(chosen, hits[chosen])
 
     def find_all(
         self,
@@ -114,7 +119,7 @@ class Finder:
         # What cannot all be listed may be listed in part.
         partly = {one: error.answers for one, error in errors.items()}
         every = [(one, stored) for one, many in (found | partly).items() for stored in many]
-        artifacts = ArtifactList(select([self._logged(one, {one: stored}) for one, stored in _newest_first(every)]))
+        artifacts = ArtifactList(select([self.logged(one, stored) for one, stored in _newest_first(every)]))
         if errors:
             raise incomplete(errors, artifacts, len(artifacts))
         return artifacts
@@ -124,7 +129,7 @@ class Finder:
         others = [one for one in self.backends if one != artifact.backend]
         by_digest = {"name": artifact.name, "ref": f"sha256:{artifact.digest}"}
         found, errors = self.ask("find", dict.fromkeys(others, by_digest))
-        copies = {one: self._logged(one, {one: stored}) for one, stored in found.items() if stored is not None}
+        copies = {one: self.logged(one, stored) for one, stored in found.items() if stored is not None}
         copies[artifact.backend] = artifact
         return [copies[one] for one in self.backends if one in copies], errors
 
@@ -181,15 +186,15 @@ class Finder:
             return False
         return found is not None
 
-    def _logged(self, backend: str, hits: dict[str, StoredArtifact]) -> LoggedArtifact:
-        stored = hits[backend]
+    def logged(self, backend: str, stored: StoredArtifact) -> LoggedArtifact:
+        """Return a version that a backend holds as users get it."""
         content = StoredContent(
             stored,
             backend,
             self._readers[backend].request,
             self._store,
             lambda: self._plugins().serializers,
-            self._downloads,
+            self.downloads,
         )
         return LoggedArtifact(
             stored.manifest,
