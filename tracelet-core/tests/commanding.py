@@ -78,6 +78,17 @@ def run_both(*arguments: str, code: int = 0, **variables: str) -> tuple[str, str
     return out, err
 
 
+def on_a_terminal(*arguments: str, answer: str) -> tuple[str, int]:
+    """Run the command with a terminal as its stdin, where somebody answers; return all that it wrote, and its exit code."""
+    ours, theirs = os.openpty()
+    running = begin(*arguments, stdin=theirs, stderr=subprocess.STDOUT)
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    said, _ = running.communicate(timeout=180)
+    os.close(ours)
+    return said, running.returncode
+
+
 def _run_apart(arguments: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, str, int]:
     command = [COMMAND, *arguments]
     done = subprocess.run(command, env=environment(**variables), text=True, capture_output=True, timeout=180)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from commanding import on_a_terminal, program, run_both, run_json
 from watching import Scripted
 
 from tracelet import (
@@ -17,9 +19,11 @@ from tracelet import (
     ConfigError,
     Experiment,
     LoggedArtifact,
+    ProtectedVersion,
     VersionConflict,
 )
 from tracelet.core.artifacts.changes import ChangeResults
+from tracelet.core.plugins.versions import Labels
 
 BOTH = ("local", "scripted-inline")
 
@@ -205,3 +209,257 @@ def test_where_nobody_can_tell_which_version_it_is_that_backend_is_left_alone(
     results = net.add_alias("best")
     assert (list(results), list(results.failed)) == ([its_own], [other])
     assert aliases(two, "net", other) == {"v0": ()}
+
+
+# -- deletion
+
+
+def versions(exp: Experiment, backend: str = "local") -> list[str]:
+    found = exp._artifact_manager.finder.find_all(None, backend)
+    return sorted(f"{one.name} v{one.number}" for one in found)
+
+
+def made_of(exp: Experiment, used: str, name: str, content: Any = 1, *backends: str) -> None:
+    """Log an artifact of a run that has used another one."""
+    with Experiment(exp.name, settings=exp.settings) as run:
+        run.use_artifact(used)
+        log(run, name, content, *backends)
+
+
+def test_a_version_is_deleted_in_every_backend_and_its_bytes_are_free(two: Experiment) -> None:
+    log(two, "net", "a" * 1000)
+    log(two, "net", "b")
+    results = in_local(two, "v0").delete()
+    assert (results.ok, set(results), results.absent) == (True, set(BOTH), ())
+    assert results["local"].deleted
+    assert results.freed_bytes == results["local"].freed_bytes == 1002
+    assert repr(results) == "<ChangeResults local: v0 deleted, 1.0 kB free; scripted-inline: v0 deleted>"
+    assert [versions(two, one) for one in BOTH] == [["net v1"], ["net v1"]]
+
+
+@pytest.mark.parametrize("method", ["find", "delete", "used_by"])
+def test_deleting_again_completes_what_a_backend_that_was_away_has_missed(
+    two: Experiment, scripted: Scripted, method: str
+) -> None:
+    log(two, "net", 1)
+    net = in_local(two)
+    scripted.told(**{method: "away"})
+    results = net.delete()
+    assert (list(results), list(results.failed), results.ok) == (["local"], ["scripted-inline"], False)
+    scripted.told()
+    results = net.delete()
+    assert (list(results), results.absent, results.ok) == (["scripted-inline"], ("local",), True)
+    assert [versions(two, one) for one in BOTH] == [[], []]
+    assert net.delete().absent == BOTH
+
+
+def test_deleting_again_and_again_never_reaches_another_version_of_the_same_content(two: Experiment) -> None:
+    for content in ("a", "b", "a"):
+        log(two, "net", content)
+    net = in_local(two, "v0")
+    for _ in range(3):
+        assert net.delete().ok
+    assert [versions(two, one) for one in BOTH] == [["net v1", "net v2"]] * 2
+
+
+def test_a_version_with_a_label_or_an_alias_in_any_backend_stays(two: Experiment) -> None:
+    log(two, "net", 1, version="1.0", aliases=["prod"])
+    log(two, "net", 2)
+    net = in_local(two, "v1")
+    stored = two._artifact_manager.finder.ask("find", {"scripted-inline": {"name": "net", "ref": "v1"}})[0]
+    two._artifact_manager.finder.ask(
+        "relabel", {"scripted-inline": {"stored": stored["scripted-inline"], "labels": Labels(None, ("best",))}}
+    )
+    with pytest.raises(
+        ProtectedVersion, match=r"'net' v1 stays: it has the alias 'best' in scripted-inline. To delete"
+    ):
+        net.delete()
+    with pytest.raises(
+        ProtectedVersion, match=r"the label '1.0' in local, and has the alias 'prod' in local, and has the"
+    ):
+        in_local(two, "v0").delete()
+    assert [versions(two, one) for one in BOTH] == [["net v0", "net v1"]] * 2
+    assert net.delete(force=True).ok
+    assert [versions(two, one) for one in BOTH] == [["net v0"]] * 2
+
+
+def test_an_input_of_a_version_in_any_backend_stays(two: Experiment) -> None:
+    log(two, "data", 1)
+    made_of(two, "data", "net", 1, "scripted-inline")
+    with pytest.raises(ProtectedVersion, match=r"it is an input of 'net' v0 in scripted-inline.*say force=True"):
+        in_local(two, name="data").delete()
+    assert in_local(two, name="data").delete(force=True).ok
+    assert versions(two) == []
+
+
+def test_an_input_of_what_waits_in_the_outbox_stays(two: Experiment, scripted: Scripted) -> None:
+    log(two, "data", 1)
+    scripted.told(put="away")
+    made_of(two, "data", "net", 1, "scripted-inline")
+    with pytest.raises(ProtectedVersion, match="it is an input of 'net', which waits in the outbox"):
+        in_local(two, name="data").delete()
+
+
+def test_an_input_of_a_draft_stays(home: Path, scripted: Scripted) -> None:
+    program(
+        """
+        exp = experiment("local").start()
+        exp.log_artifact(artifact("data"))
+        exp.use_artifact("data")
+        exp._artifact_manager._process.sealer.add = lambda path: None
+        exp.submit_artifact(artifact("net", "text"))
+        os.kill(os.getpid(), 9)
+        """,
+        code=-9,
+    )
+    with pytest.raises(ProtectedVersion, match="it is an input of 'net', which waits in the outbox"):
+        Experiment("trials", artifacts=True).get_artifact("data").delete()
+    assert Experiment("others", artifacts=True).list_artifacts() == []
+
+
+def test_what_waits_in_another_experiment_keeps_nothing_here(two: Experiment, scripted: Scripted) -> None:
+    program(
+        """
+        exp = experiment("local", name="others").start()
+        exp._artifact_manager._process.sealer.add = lambda path: None
+        exp.submit_artifact(artifact("other"))
+        os.kill(os.getpid(), 9)
+        """,
+        code=-9,
+    )
+    scripted.told(put="away")
+    with Experiment("others", settings=two.settings) as others:
+        log(others, "net", 1)
+    log(two, "net", 1, "local")
+    assert in_local(two).delete()["local"].deleted
+    assert versions(two) == []
+
+
+def test_a_delivery_that_waits_is_named_for_it_brings_the_version_back(two: Experiment, scripted: Scripted) -> None:
+    scripted.told(put="away")
+    log(two, "net", 1)
+    results = in_local(two).delete()
+    assert (list(results), list(results.queued), results.ok) == (["local"], ["scripted-inline"], False)
+
+
+def test_a_backend_that_cannot_delete_says_so(experiment: Callable[..., Experiment]) -> None:
+    exp = experiment("local", "scripted-dumb", routing="all")
+    log(exp, "net", 1)
+    results = in_local(exp).delete()
+    assert list(results) == ["local"]
+    with pytest.raises(BackendError, match="cannot delete a version"):
+        results.raise_for_errors()
+
+
+def test_force_is_a_truth_value(two: Experiment) -> None:
+    log(two, "net", 1)
+    with pytest.raises(ConfigError, match="force='yes'"):
+        in_local(two).delete(force="yes")  # type: ignore[arg-type]
+
+
+# -- the commands
+
+
+@pytest.fixture
+def both(two: Experiment) -> Experiment:
+    """Two versions of one name in two backends, which the command asks."""
+    log(two, "net", "a" * 1000, aliases=["best"])
+    log(two, "net", "b")
+    return two
+
+
+def command(*arguments: str, code: int = 0, told: bool = False) -> Any:
+    asked = [*arguments, "--backend", "local", "--backend", "scripted-inline"]
+    return run_json(*asked, code=code) if told else run_both(*asked, code=code)
+
+
+def test_the_command_moves_and_takes_away_aliases(both: Experiment) -> None:
+    out, _ = command("alias", "trials", "net@v1", "best", "prod")
+    assert out == "net local: v1 (best, prod)\nnet scripted-inline: v1 (best, prod)\n"
+    told = command("alias", "trials", "net@best", "best", "--remove", told=True)
+    assert (told["name"], told["version"], told["failed"], told["queued"], told["absent"]) == ("net", "v1", {}, {}, [])
+    assert {name: one["aliases"] for name, one in told["backends"].items()} == {one: ["prod"] for one in BOTH}
+
+
+def test_the_command_says_which_backend_missed_the_change(both: Experiment, scripted: Scripted) -> None:
+    scripted.told(relabel="away")
+    out, err = command("alias", "trials", "net@v1", "best", code=1)
+    assert out == "net local: v1 (best)\n"
+    assert "error: net scripted-inline: scripted is out" in err
+    assert command("alias", "trials", "net@v1", "best", code=1, told=True)["failed"]["scripted-inline"] == {
+        "type": "BackendUnavailable", "message": "scripted is out",
+    }  # fmt: skip
+    log(both, "net", "c", "local")
+    assert "net scripted-inline: not there\n" in command("alias", "trials", "net@v2", "last")[0]
+    command("alias", "trials", "net@v1", "latest", code=2)
+    command("alias", "trials", "net@v9", "last", code=1)
+
+
+def test_the_command_deletes_what_it_was_told_to(both: Experiment) -> None:
+    out, _ = command("rm", "trials", "net@v1", "net@sha256:" + in_local(both).digest, "--yes")
+    assert out == "net local: v1 deleted, 3 B free\nnet scripted-inline: v1 deleted\n3 B free again\n"
+    assert [versions(both, one) for one in BOTH] == [["net v0"]] * 2
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_deleted(both: Experiment) -> None:
+    _, err = command("rm", "trials", "net@v1", code=2)
+    assert "nothing was deleted: say --yes" in err
+    assert command("rm", "trials", "net@v1", code=2, told=True)["error"]["type"] == "UsageError"
+    assert versions(both) == ["net v0", "net v1"]
+
+
+def test_a_dry_run_shows_what_would_go(both: Experiment) -> None:
+    out, _ = command("rm", "trials", "net@v1", "--dry-run")
+    assert [line.split() for line in out.splitlines()] == [
+        ["NAME", "VERSION", "SIZE", "BACKEND"],
+        ["net", "v1", "3", "B", "local"],
+        ["net", "v1", "3", "B", "scripted-inline"],
+        ["nothing", "was", "deleted"],
+    ]
+    told = command("rm", "trials", "net@v1", "--dry-run", told=True)
+    assert (told["dry_run"], told["freed_bytes"], set(told["versions"][0]["backends"])) == (True, 0, set(BOTH))
+    assert not told["versions"][0]["backends"]["local"]["deleted"]
+    assert versions(both) == ["net v0", "net v1"]
+
+
+def test_the_command_keeps_what_others_rely_on_unless_forced(both: Experiment) -> None:
+    _, err = command("rm", "trials", "net@v1", "net@v0", "--yes", code=1)
+    assert "'net' v0 stays: it has the alias 'best' in local" in err
+    assert "say --force" in err
+    assert versions(both) == ["net v0", "net v1"]
+    told = command("rm", "trials", "net@v1", "net@v0", "--yes", "--force", told=True)
+    assert told["freed_bytes"] == 1005
+    assert versions(both) == []
+
+
+def test_what_is_deleted_with_what_it_was_used_for_is_no_input_any_more(both: Experiment) -> None:
+    made_of(both, "net", "report")
+    command("rm", "trials", "net@v1", "--yes", code=1)
+    command("rm", "trials", "net@v1", "report@v0", "--yes")
+    assert versions(both) == ["net v0"]
+
+
+def test_the_command_says_which_backend_still_has_it(both: Experiment, scripted: Scripted) -> None:
+    scripted.told(delete="away")
+    _, err = command("rm", "trials", "net@v1", "--yes", code=1)
+    assert "error: net scripted-inline: scripted is out" in err
+    scripted.told()
+    command("rm", "trials", "net@v1", "--yes")
+    assert versions(both, "scripted-inline") == ["net v0"]
+
+
+def test_a_name_alone_is_no_version_to_delete(both: Experiment) -> None:
+    assert "'net' names no version: say which, as net@v3" in command("rm", "trials", "net", "--yes", code=2)[1]
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, ["net v0"]), ("n", 1, ["net v0", "net v1"])])
+def test_on_a_terminal_it_shows_what_goes_and_asks(
+    both: Experiment, home: Path, answer: str, code: int, left: list[str]
+) -> None:
+    backends = ("--backend", "local", "--backend", "scripted-inline")
+    shown, ended = on_a_terminal("rm", "trials", "net@v1", *backends, answer=answer)
+    assert ended == code
+    assert "BACKEND" in shown
+    assert "Delete 1 version? [y/N]" in shown
+    assert ("nothing was deleted" in shown) == (code == 1)
+    assert versions(both) == left

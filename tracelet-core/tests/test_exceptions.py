@@ -20,6 +20,7 @@ PARENTS = {
     "VersionConflict": ("ArtifactError", ValueError),
     "ArtifactNotFound": ("TraceletError", LookupError),
     "AmbiguousVersion": ("TraceletError", LookupError),
+    "ProtectedVersion": ("TraceletError", Exception),
     "IntegrityError": ("TraceletError", Exception),
     "NewerFormat": ("TraceletError", Exception),
     "PluginError": ("TraceletError", Exception),

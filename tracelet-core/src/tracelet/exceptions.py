@@ -8,6 +8,7 @@ TraceletError
 │  └─ VersionConflict                the label belongs to other content
 ├─ ArtifactNotFound(LookupError)     no such artifact, version, file or object
 ├─ AmbiguousVersion(LookupError)     the reference means different content in two backends
+├─ ProtectedVersion                  deleting it would take what others rely on: say force=True
 ├─ IntegrityError                    the bytes are not what the manifest says
 ├─ NewerFormat                       a later release wrote it: upgrade
 ├─ PluginError
@@ -34,6 +35,7 @@ __all__ = [
     "NewerFormat",
     "PluginError",
     "PluginLoadError",
+    "ProtectedVersion",
     "TraceletError",
     "UnknownPlugin",
     "UnsafeContent",
@@ -77,6 +79,10 @@ class ArtifactNotFound(TraceletError, LookupError):
 
 class AmbiguousVersion(TraceletError, LookupError):
     """A version that means different content in two backends: name the backend."""
+
+
+class ProtectedVersion(TraceletError):
+    """A version that has a label or an alias, or that another version was made from: it is deleted with ``force=True`` alone."""
 
 
 class IntegrityError(TraceletError):

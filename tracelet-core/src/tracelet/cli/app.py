@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from tracelet.cli.changes import alias, rm
 from tracelet.cli.completion import completion
 from tracelet.cli.diff import diff
 from tracelet.cli.doctor import doctor
@@ -50,6 +51,8 @@ for _command in (
     diff,
     report,
     verify,
+    alias,
+    rm,
     sync,
     gc,
     completion,

@@ -17,6 +17,7 @@ _HERE = (
     (re.compile(r"list_artifacts\(\) shows"), "`tracelet ls` shows"),
     (re.compile(r"say backend=\."), "say --backend."),
     (re.compile(r"say trust=True"), "say --trust"),
+    (re.compile(r"say force=True"), "say --force"),
     (re.compile(r"say follow_links=True (.*?), or add its target with add_file"), r"say --follow-links \1"),
     # The command shows those answers itself.
     (re.compile(r" What was found all the same \(\d+ in number\) is in the error's \.answers\."), ""),

@@ -7,6 +7,7 @@ import attrs
 from tracelet.core.artifacts.results import first_error
 from tracelet.core.display.cards import badge, card, copyable
 from tracelet.core.display.html import Html, table
+from tracelet.core.display.words import size
 from tracelet.exceptions import ArtifactError, TraceletError
 
 __all__ = ["Change", "ChangeResults"]
@@ -33,8 +34,14 @@ class Change:
     uri: str
     #: The aliases that the version has now.
     aliases: tuple[str, ...] = ()
+    #: Whether the version is gone from this backend.
+    deleted: bool = False
+    #: The bytes that became free by that; None where the backend does not know.
+    freed_bytes: int | None = None
 
     def __str__(self) -> str:
+        if self.deleted:
+            return f"{self.version} deleted" + ("" if self.freed_bytes is None else f", {size(self.freed_bytes)} free")
         return f"{self.version} ({', '.join(self.aliases) or 'no alias'})"
 
 
@@ -89,6 +96,11 @@ class ChangeResults(dict[str, Change]):
     def ok(self) -> bool:
         """Whether every backend that holds the content made the change, and no delivery of it waits."""
         return not self.failed and not self.queued
+
+    @property
+    def freed_bytes(self) -> int:
+        """The bytes that became free, in the backends that know it."""
+        return sum(change.freed_bytes or 0 for change in self.values())
 
     @property
     def misuse(self) -> TraceletError | None:

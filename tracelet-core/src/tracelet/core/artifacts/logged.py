@@ -63,6 +63,10 @@ class Manager(Protocol):
         """Read a version back from its backend."""
         ...
 
+    def delete(self, artifact: LoggedArtifact, force: bool) -> ChangeResults:
+        """Delete a version; without ``force`` only one that nobody relies on."""
+        ...
+
 
 @attrs.frozen(eq=False, repr=False)
 class LoggedArtifact:
@@ -291,6 +295,32 @@ class LoggedArtifact:
             <Verification 1 version, 2 files whole (32 B)>
         """
         return self._manager.verify(self)
+
+    def delete(self, force: bool = False) -> ChangeResults:
+        """Delete this version, in every configured backend that holds its content.
+
+        What is gone stays gone, and doing it again completes what a backend that was away has missed.
+
+        Args:
+            force: Whether to delete it although it has a label, an alias other than ``latest``, or is an input of another
+                version.
+
+        Returns:
+            What became of it in each backend, and the bytes that became free.
+
+        Raises:
+            ProtectedVersion: Others rely on it, in any of the backends, and ``force`` is not True. Nothing was deleted.
+
+        Example:
+            >>> exp.log_artifact(exp.create_artifact("trial", ArtifactType.MODEL).add_object([1, 2, 3], "numbers"))
+            <LogResults local: v0>
+            >>> results = exp.get_artifact("trial").delete()
+            >>> results.ok, results["local"].deleted, results.freed_bytes > 0
+            (True, True, True)
+        """
+        if not isinstance(force, bool):
+            raise ConfigError(f"force={force!r}: give True or False.")
+        return self._manager.delete(self, force)
 
     def diff(self, other: LoggedArtifact) -> ArtifactDiff:
         """Compare this version with another one, also of another name. Nothing is downloaded.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from tracelet.core.artifacts.changes import Change, ChangeResults
 from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.versions import Labels, StoredArtifact
 from tracelet.core.reading.finder import Finder
-from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, TraceletError
+from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, ProtectedVersion, TraceletError
 
-__all__ = ["add_aliases", "remove_aliases"]
+__all__ = ["add_aliases", "delete", "delete_all", "names_of", "remove_aliases", "waiting_manifests"]
 
 
 def add_aliases(finder: Finder, artifact: LoggedArtifact, aliases: tuple[str, ...]) -> ChangeResults:
@@ -41,6 +42,80 @@ def _realias(finder: Finder, artifact: LoggedArtifact, what: str, names: Mapping
     return results
 
 
+def delete(finder: Finder, artifact: LoggedArtifact, force: bool) -> ChangeResults:
+    """Delete a version. Without ``force`` it stays, and this raises, where anything in any backend relies on it."""
+    return delete_all(finder, [artifact], force)[0]
+
+
+def delete_all(
+    finder: Finder, artifacts: Sequence[LoggedArtifact], force: bool, *, dry_run: bool = False
+) -> list[ChangeResults]:
+    """Delete versions, each as :func:`delete` does. What goes with them does not keep them, and none goes where one stays.
+
+    With ``dry_run`` nothing is deleted: the results have what would be.
+    """
+    held = [_holders(finder, artifact) for artifact in artifacts]
+    if not force:
+        going = {(one, hit.manifest.name, hit.number) for each in held for one, hit in each.stored.items()}
+        unknown = [_check_unneeded(finder, *each, going) for each in zip(artifacts, held, strict=True)]
+        held = [each.without(errors) for each, errors in zip(held, unknown, strict=True)]
+    return [_delete(finder, each, dry_run) for each in held]
+
+
+def _delete(finder: Finder, held: _Holders, dry_run: bool) -> ChangeResults:
+    asked = {} if dry_run else {one: {"stored": stored} for one, stored in held.stored.items()}
+    freed, refused = finder.ask("delete", asked)
+    results = held.results(refused)
+    for one, stored in held.stored.items():
+        if one not in refused:
+            results[one] = Change(
+                one, stored.version, stored.uri, stored.aliases, deleted=not dry_run, freed_bytes=freed.get(one)
+            )
+    return results
+
+
+def _check_unneeded(
+    finder: Finder, artifact: LoggedArtifact, held: _Holders, going: Collection[tuple[str, str, int]]
+) -> dict[str, TraceletError]:
+    """Raise where a version has names or users; return an error for each backend that does not say whether it is used there."""
+    asked = {one: {"digest": artifact.digest} for one in finder.backends if one not in held.failed}
+    users, unknown = finder.ask("used_by", asked)
+    reasons = [f"has {name} in {one}" for one, stored in held.stored.items() for name in names_of(stored)]
+    reasons += [
+        f"is an input of {user.manifest.name!r} {user.version} in {one}"
+        for one, found in users.items()
+        for user in found
+        if (one, user.manifest.name, user.number) not in going
+    ]
+    reasons += [
+        f"is an input of {manifest.name!r}, which waits in the outbox"
+        for manifest in waiting_manifests(finder)
+        if artifact.digest in manifest.inputs
+    ]
+    if reasons:
+        raise ProtectedVersion(
+            f"{artifact.name!r} {artifact.version} stays: it {', and '.join(dict.fromkeys(reasons))}. To delete it all the "
+            "same, say force=True."
+        )
+    return unknown
+
+
+def names_of(stored: StoredArtifact) -> list[str]:
+    """Return the names for which a version is kept, in words: its label, and its aliases other than ``latest``."""
+    label = [f"the label {stored.label!r}"] if stored.label else []
+    return label + [f"the alias {alias!r}" for alias in stored.aliases if alias != "latest"]
+
+
+def waiting_manifests(finder: Finder) -> Iterator[Manifest]:
+    """Yield the manifests of what this experiment has in the outbox: it may have been made from what is stored."""
+    for parcel in finder.outbox.everything():
+        if parcel.run.experiment == finder.experiment:
+            yield parcel.manifest
+    for found in finder.outbox.drafts.readable():
+        if found.run.experiment == finder.experiment:
+            yield found.draft.manifest
+
+
 @attrs.frozen
 class _Holders:
     """A version as each backend has it that holds its content; what the others said; and what waits in the outbox."""
@@ -49,6 +124,11 @@ class _Holders:
     stored: dict[str, StoredArtifact]
     failed: dict[str, TraceletError]
     queued: dict[str, TraceletError]
+
+    def without(self, errors: dict[str, TraceletError]) -> _Holders:
+        """Return these holders without the backends that raised an error."""
+        stored = {one: hit for one, hit in self.stored.items() if one not in errors}
+        return attrs.evolve(self, stored=stored, failed=self.failed | errors)
 
     def results(self, refused: dict[str, TraceletError]) -> ChangeResults:
         """Return the results of a change that these holders refused, and the others made."""

@@ -29,3 +29,7 @@ class StoredManager:
     def verify(self, artifact: LoggedArtifact) -> Verification:
         """See :class:`~tracelet.core.artifacts.logged.Manager`."""
         return verify_one(self._finder, artifact)
+
+    def delete(self, artifact: LoggedArtifact, force: bool) -> ChangeResults:
+        """See :class:`~tracelet.core.artifacts.logged.Manager`."""
+        return changes.delete(self._finder, artifact, force)
