@@ -17,6 +17,7 @@ from tracelet import (
     ArtifactNotFound,
     Experiment,
     ExperimentConfig,
+    Lineage,
     LoggedArtifact,
     LogResult,
     LogResults,
@@ -29,7 +30,7 @@ from tracelet.core.reporting.report import Report
 
 CLASSES = (
     Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactDiff, ArtifactList, LogResult, LogResults, Change,
-    ChangeResults, Report, Verification,
+    ChangeResults, Report, Verification, Lineage,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts.artifact_list import ArtifactList
     from tracelet.core.artifacts.builder import TraceletArtifact
     from tracelet.core.artifacts.diff import ArtifactDiff
+    from tracelet.core.artifacts.lineage import Lineage
     from tracelet.core.artifacts.logged import LoggedArtifact
     from tracelet.core.artifacts.results import LogResult, LogResults
     from tracelet.core.artifacts.verified import Verification
@@ -56,6 +57,7 @@ __all__ = [
     "Experiment",
     "ExperimentConfig",
     "IntegrityError",
+    "Lineage",
     "LogResult",
     "LogResults",
     "LoggedArtifact",
@@ -81,6 +83,7 @@ _MODULES = {
     "tracelet.core.artifacts.artifact_list": ("ArtifactList",),
     "tracelet.core.artifacts.builder": ("TraceletArtifact",),
     "tracelet.core.artifacts.diff": ("ArtifactDiff",),
+    "tracelet.core.artifacts.lineage": ("Lineage",),
     "tracelet.core.artifacts.logged": ("LoggedArtifact",),
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
     "tracelet.core.experiment.overview": ("experiments",),

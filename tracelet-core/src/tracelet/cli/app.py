@@ -14,6 +14,7 @@ from tracelet.cli.doctor import doctor
 from tracelet.cli.experiments import experiments
 from tracelet.cli.failing import INTERRUPTED, code_of, words
 from tracelet.cli.gc import gc
+from tracelet.cli.lineage import lineage
 from tracelet.cli.log import log
 from tracelet.cli.plugins import plugins
 from tracelet.cli.reading import get, ls
@@ -49,6 +50,7 @@ for _command in (
     show,
     get,
     diff,
+    lineage,
     report,
     verify,
     alias,

@@ -15,6 +15,7 @@ from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.checks import check_place
 from tracelet.core.artifacts.diff import ArtifactDiff, DiffSide, diff_of
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
+from tracelet.core.artifacts.lineage import Lineage
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_artifact import plain_artifact
 from tracelet.core.artifacts.verified import Verification
@@ -65,6 +66,14 @@ class Manager(Protocol):
 
     def delete(self, artifact: LoggedArtifact, force: bool) -> ChangeResults:
         """Delete a version; without ``force`` only one that nobody relies on."""
+        ...
+
+    def used_by(self, artifact: LoggedArtifact) -> list[LoggedArtifact]:
+        """Find the versions that were made from a version."""
+        ...
+
+    def lineage(self, artifact: LoggedArtifact, depth: int) -> Lineage:
+        """Follow what a version was made from, and what was made from it."""
         ...
 
 
@@ -276,6 +285,43 @@ class LoggedArtifact:
             <ChangeResults local: v0 (best)>
         """
         return self._manager.remove_aliases(self, _some(names))
+
+    def used_by(self) -> list[LoggedArtifact]:
+        """Find the versions that were made from this one: what was logged by runs that had used it.
+
+        Returns:
+            The versions of this experiment, newest first. What several backends hold is there once. An empty list means that
+            there are none.
+
+        Raises:
+            BackendError: A backend fails. Its ``answers`` has the versions of the other backends.
+
+        Example:
+            >>> used = exp.use_artifact("classifier")
+            >>> exp.log_artifact(exp.create_artifact("report", ArtifactType.REPORT).add_file("report.html"))
+            <LogResults local: v0>
+            >>> [(user.name, user.version) for user in logged.used_by()]
+            [('report', 'v0')]
+        """
+        return self._manager.used_by(self)
+
+    def lineage(self, depth: int = 10) -> Lineage:
+        """Follow what this version was made from, and what was made from it, across all backends of the experiment.
+
+        Args:
+            depth: How many steps to go, at most 100.
+
+        Returns:
+            The tree. ``print()`` shows it.
+
+        Raises:
+            ConfigError: ``depth`` cannot be used.
+
+        Example:
+            >>> logged.lineage()
+            <Lineage of classifier v0: made from 0, used by 0>
+        """
+        return self._manager.lineage(self, depth)
 
     def verify(self) -> Verification:
         """Read every byte of this version back from its backend, and from the store of large files, and compare.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tracelet.core.artifacts.changes import ChangeResults
+from tracelet.core.artifacts.lineage import Lineage
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.verified import Verification
-from tracelet.core.management import changes
+from tracelet.core.management import changes, lineage
 from tracelet.core.management.verification import verify_one
 from tracelet.core.reading.finder import Finder
 
@@ -33,3 +34,11 @@ class StoredManager:
     def delete(self, artifact: LoggedArtifact, force: bool) -> ChangeResults:
         """See :class:`~tracelet.core.artifacts.logged.Manager`."""
         return changes.delete(self._finder, artifact, force)
+
+    def used_by(self, artifact: LoggedArtifact) -> list[LoggedArtifact]:
+        """See :class:`~tracelet.core.artifacts.logged.Manager`."""
+        return lineage.used_by(self._finder, artifact)
+
+    def lineage(self, artifact: LoggedArtifact, depth: int) -> Lineage:
+        """See :class:`~tracelet.core.artifacts.logged.Manager`."""
+        return lineage.lineage(self._finder, artifact, depth)

@@ -113,9 +113,16 @@ class Finder:
         kind = None if type_filter is None else check_type(type_filter)
         if name is not None:
             check_name(name)
-        found, errors = all_at_once(
-            {one: partial(self._readers[one].request, "list", name=name, type=kind) for one in self._asked(backend)}
-        )
+        return self.found_by("list", {one: {"name": name, "type": kind} for one in self._asked(backend)}, select)
+
+    def found_by(
+        self,
+        what: str,
+        arguments: Mapping[str, Mapping[str, Any]],
+        select: Callable[[list[LoggedArtifact]], list[LoggedArtifact]],
+    ) -> ArtifactList:
+        """Return what ``select`` takes of the versions that a request of several backends gives, as :meth:`find_all` does."""
+        found, errors = self.ask(what, arguments)
         # What cannot all be listed may be listed in part.
         partly = {one: error.answers for one, error in errors.items()}
         every = [(one, stored) for one, many in (found | partly).items() for stored in many]
