@@ -13,6 +13,7 @@ import pytest
 from servers import clearml_user
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
+from tracelet.exceptions import ArtifactNotFound
 from tracelet.plugin import ArtifactType, Labels, StoredArtifact
 from tracelet.testing.backend_process import BackendProcess
 from tracelet_clearml.record_names import Query
@@ -190,8 +191,8 @@ def test_nothing_is_left_of_the_bytes_of_a_deleted_version(
     """Not even of a manifest that is too long for the record."""
     opened = hands.open(experiment)
     stored = opened.put(hands.samples.seal("thing", {"x": b"1", "y": b"2"}, type=kind, metadata=metadata))
-    assert _stored_files(server, experiment)
-    opened.delete(stored)
+    size = sum(path.stat().st_size for path in _stored_files(server, experiment))
+    assert 0 < (opened.delete(stored) or 0) <= size
     assert _stored_files(server, experiment) == []
 
 
@@ -210,6 +211,22 @@ def test_a_dataset_that_others_come_from_stays_until_the_last_of_them_is_deleted
     opened.delete(third)
     assert _datasets(server, first, second, third) == [False, False, False]
     assert _stored_files(server, experiment) == []
+
+
+def test_datasets_that_are_deleted_together_free_their_bytes_together(
+    hands: Hands, server: ClearmlServer, experiment: str
+) -> None:
+    """Those that the others come from, too; what they come from is asked for once. One that is gone stops nothing."""
+    opened = hands.open(experiment)
+    first, second, third, gone = (_flowers(hands, opened, count) for count in (1, 2, 3, 4))
+    opened.delete(gone)
+    server.calls(clear=True)
+    with pytest.raises(ArtifactNotFound):
+        opened.delete_many(first, second, third, gone)
+    assert _datasets(server, first, second, third) == [False, False, False]
+    assert _stored_files(server, experiment) == []
+    assert len([call for call in server.calls() if call["name"] == "tasks.delete"]) == 3
+    assert len([call for call in server.calls() if call["name"] == "tasks.edit"]) == 3
 
 
 def test_a_dataset_whose_version_stays_is_not_deleted_with_one_that_comes_from_it(

@@ -278,6 +278,7 @@ def test_a_backend_that_can_do_less_and_says_so_passes(tmp_path: Path) -> None:
         "test_experiments_are_listed_by_their_names",
         "test_what_a_version_was_used_for_is_found",
         "test_a_deleted_version_is_gone_and_its_number_is_not_used_again",
+        "test_versions_that_are_deleted_together_are_gone_together",
         "test_declared_capabilities_are_the_implemented_ones",
         "test_two_processes_that_race_for_numbers_lose_nothing",
         "test_two_processes_that_race_for_a_label_do_not_share_it",

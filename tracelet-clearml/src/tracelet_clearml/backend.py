@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -204,32 +204,43 @@ class ClearmlBackend:
             return None
         return attrs.evolve(stored, aliases=self._index.aliases(found.head))
 
-    def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`. The record is deleted first, and then what it names.
+    def delete(self, stored: StoredArtifact) -> int:
+        """See :class:`~tracelet.plugin.Deletes`. A ClearML dataset stays while others come from it."""
+        return self.delete_many([stored])
 
-        A ClearML dataset stays while others come from it. It is no error if something is gone already.
-        """
-        place = Place.from_plain(stored.locator["place"])
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> int:
+        """See :class:`~tracelet.plugin.DeletesMany`: which datasets come from which is asked once."""
         with translated():
             self._projects.forget()
-            found = self._found(stored)
-            body = read_body(found.task)
-            self._index.forget(found.head)
-            for beside in filter(None, (body.whole, body.aside)):
-                remove(beside)
-            if place.kind == "dataset":
-                delete_unneeded(self._api, place.entity)
-                return
-            if place.kind == "model":
-                self._api.call_unless_gone("models", "delete", model=place.entity, force=True)
-            elif place.keys and not self._tasks.drop(place.task, place.keys):
-                _LOG.warning(
-                    "%r v%d is deleted, but the ClearML task %s still lists it: the task has ended, and ClearML does not change "
-                    "ended tasks. The files are gone.",
-                    *(stored.manifest.name, stored.number, place.task),
-                )
-            for blob in place.blobs:
-                remove(blob)
+            freed, datasets = 0, []
+            try:
+                for one in stored:
+                    place = Place.from_plain(one.locator["place"])
+                    freed += self._delete(one, place)
+                    datasets += [place.entity] if place.kind == "dataset" else []
+            finally:
+                # Also if one of them could not be deleted: nobody would look for the others' again.
+                if datasets:
+                    freed += delete_unneeded(self._api, datasets)
+            return freed
+
+    def _delete(self, stored: StoredArtifact, place: Place) -> int:
+        """Delete the record of a version, and then what it names but a dataset. It is no error if something is gone already."""
+        found = self._found(stored)
+        body = read_body(found.task)
+        self._index.forget(found.head)
+        freed = sum(map(remove, filter(None, (body.whole, body.aside))))
+        if place.kind == "dataset":
+            return freed
+        if place.kind == "model":
+            self._api.call_unless_gone("models", "delete", model=place.entity, force=True)
+        elif place.keys and not self._tasks.drop(place.task, place.keys):
+            _LOG.warning(
+                "%r v%d is deleted, but the ClearML task %s still lists it: the task has ended, and ClearML does not change "
+                "ended tasks. The files are gone.",
+                *(stored.manifest.name, stored.number, place.task),
+            )
+        return freed + sum(map(remove, place.blobs))
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`."""

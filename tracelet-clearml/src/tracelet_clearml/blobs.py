@@ -166,10 +166,10 @@ def extract(archive: Path, sizes: Mapping[str, int], dest: Path) -> None:
         raise IntegrityError(f"a zip of the artifact is damaged ({error}): get it from another backend.") from error
 
 
-def remove(blob: Blob) -> None:
-    """Delete a blob. It is no error if it is not there."""
-    if (helper := _STORAGE.get(blob.uri)) is not None:
-        helper.delete(blob.uri, silent=True)
+def remove(blob: Blob) -> int:
+    """Delete a blob, and return its bytes. It is no error if it is not there."""
+    helper = _STORAGE.get(blob.uri)
+    return blob.size_bytes if helper is not None and helper.delete(blob.uri, silent=True) else 0
 
 
 class Rollback:

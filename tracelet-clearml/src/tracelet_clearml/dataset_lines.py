@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -42,32 +42,39 @@ class _Dataset:
         return self.created >= created if self.above is None else key in self.above
 
 
-def delete_unneeded(api: Api, key: str) -> None:
-    """Delete a dataset that no other comes from, and then those that were kept for its sake alone.
+def delete_unneeded(api: Api, keys: Collection[str]) -> int:
+    """Delete those datasets that no other comes from, and then those that were kept for their sake alone.
 
     One that others come from stays, and is marked as deleted.
+
+    Returns:
+        The bytes that became free.
+
     """
     fields = ["id", "created", "runtime", f"configuration.{_STRUCTURE}"]
     found = api.pages("tasks", system_tags=[_DATASET], only_fields=fields, order_by=["id"])
     known = {str(task["id"]): _Dataset.of(task) for task in found}
-    waiting = {key} & set(known)
-    while waiting:
-        one = waiting.pop()
-        mine = known.pop(one)
-        if any(other.may_need(one, mine.created) for other in known.values()):
-            known[one] = mine
-            if not is_deleted(mine.runtime):
-                api.call("tasks", "edit", task=one, runtime={**mine.runtime, **deleted()}, force=True)
-            continue
-        delete_dataset(api, one)
-        waiting |= {above for above in mine.above or () if above in known and is_deleted(known[above].runtime)}
+    waiting, freed = set(keys) & set(known), 0
+    while unneeded := [one for one in waiting if not _is_needed(one, known)]:
+        for one in unneeded:
+            freed += delete_dataset(api, one)
+            above = known.pop(one).above or ()
+            waiting |= {key for key in above if key in known and is_deleted(known[key].runtime)}
+        waiting -= set(unneeded)
+    for one in waiting:
+        if not is_deleted(known[one].runtime):
+            api.call("tasks", "edit", task=one, runtime={**known[one].runtime, **deleted()}, force=True)
+    return freed
 
 
-def delete_dataset(api: Api, key: str) -> None:
-    """Delete a dataset, and its files."""
+def _is_needed(key: str, known: Mapping[str, _Dataset]) -> bool:
+    return any(one.may_need(key, known[key].created) for other, one in known.items() if other != key)
+
+
+def delete_dataset(api: Api, key: str) -> int:
+    """Delete a dataset, and its files; return their bytes."""
     found = api.call("tasks", "get_all", id=[key], only_fields=["id", "execution.artifacts"])["tasks"]
     artifacts = found[0].get("execution", {}).get("artifacts") or [] if found else []
     api.call_unless_gone("tasks", "delete", task=key, force=True)
-    for uri in {str(one.get("uri")) for one in artifacts}:
-        if key in uri:
-            remove(Blob(uri, 0, "", ()))
+    sizes = {str(one.get("uri")): int(one.get("content_size") or 0) for one in artifacts}
+    return sum(remove(Blob(uri, size, "", ())) for uri, size in sizes.items() if key in uri)

@@ -895,6 +895,13 @@ class EncodesExperiments(Mutant):
         return [folder.parent.name for folder in self._root.glob("*/versions")]
 
 
+class DeletesTheFirstOfMany(Mutant):
+    """test_versions_that_are_deleted_together_are_gone_together"""
+
+    def delete_many(self, stored):
+        return super().delete_many(stored[:1])
+
+
 class ForgetsUsers(Mutant):
     """test_what_a_version_was_used_for_is_found"""
 

@@ -61,17 +61,15 @@ def forget(folder: Path, put_id: str) -> None:
             note.parent.rmdir()
 
 
-def withdraw(folder: Path, put_id: str) -> None:
-    """Note that an artifact is not to be sent, and remove the copies of its files. ``wandb sync`` completes nothing without them."""
-    for note in folder.glob(f"*/{put_id}.waits"):
-        if not _is_newer(note.parent):
-            _drop(note)
+def withdraw(folder: Path, put_id: str) -> int:
+    """Note that an artifact is not to be sent, and remove the copies of its files; return their bytes. ``wandb sync`` completes nothing without them."""
+    freed = sum(_drop(note) for note in folder.glob(f"*/{put_id}.waits") if not _is_newer(note.parent))
     forget(folder, put_id)
+    return freed
 
 
-def _drop(note: Path) -> None:
-    for copy in filter(None, note.read_text().split("\n")):
-        drop_copy(copy)
+def _drop(note: Path) -> int:
+    return sum(map(drop_copy, filter(None, note.read_text().split("\n"))))
 
 
 def _is_newer(notes: Path) -> bool:

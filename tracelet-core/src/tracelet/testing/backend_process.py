@@ -184,11 +184,16 @@ def _used_by(key: str, digest: str) -> list[StoredArtifact]:
     return list(call_plugin(opened.spec.name, opened.service.used_by, digest))
 
 
-def _delete(key: str, stored: StoredArtifact) -> None:
+def _delete(key: str, stored: StoredArtifact) -> int | None:
     opened = _OPENED[key]
     able = abilities_of(opened.backend).deletes
     assert able is not None
-    call_plugin(opened.spec.name, able.delete, stored)
+    return call_plugin(opened.spec.name, able.delete, stored)
+
+
+def _delete_many(key: str, stored: tuple[StoredArtifact, ...]) -> int | None:
+    opened = _OPENED[key]
+    return call_plugin(opened.spec.name, opened.service.delete_many, stored)
 
 
 def _record_input(key: str, stored: StoredArtifact) -> None:
@@ -301,9 +306,13 @@ class BackendProcess:
         """See :class:`~tracelet.plugin.FindsUsers`; filtered, as core filters."""
         return self.driver.call(_used_by, self._key, digest)
 
-    def delete(self, stored: StoredArtifact) -> None:
+    def delete(self, stored: StoredArtifact) -> int | None:
         """See :class:`~tracelet.plugin.Deletes`."""
-        self.driver.call(_delete, self._key, stored)
+        return self.driver.call(_delete, self._key, stored)
+
+    def delete_many(self, *stored: StoredArtifact) -> int | None:
+        """See :class:`~tracelet.plugin.DeletesMany`; one after the other where the backend has no such method."""
+        return self.driver.call(_delete_many, self._key, stored)
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`."""

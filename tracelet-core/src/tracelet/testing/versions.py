@@ -349,6 +349,25 @@ class Versions(ContractFixtures):
         assert [stored.number for stored in opened.list("model")] == [1]
         assert opened.put(samples.seal("model", {"own": b"3"})).number == 3
 
+    def test_versions_that_are_deleted_together_are_gone_together(
+        self, opened: BackendProcess, samples: Samples, own_folder: Path, can: Callable[[Capability], bool]
+    ) -> None:
+        """With the capability DELETE; what stays keeps the bytes that it shares with them, of whatever type it is."""
+        if not can(Capability.DELETE):
+            return
+        kinds = {"model": ArtifactType.MODEL, "data": ArtifactType.DATASET}
+        content = {"shared": b"shared"}
+        for number in range(3):
+            content = {**content, f"own-{number}": f"{number}".encode()}
+            for name, kind in kinds.items():
+                opened.put(samples.seal(name, content, type=kind))
+        gone = [present(opened.find(name, ref)) for name in kinds for ref in ("v0", "v1")]
+        freed = opened.delete_many(*gone)
+        assert freed is None or freed >= 0
+        for name in kinds:
+            assert [one.number for one in opened.list(name)] == [2]
+            assert opened.content(present(opened.find(name)), own_folder / name) == content
+
     def test_a_deleted_version_leaves_the_others_of_its_content(
         self, opened: BackendProcess, samples: Samples, own_folder: Path, can: Callable[[Capability], bool]
     ) -> None:
