@@ -69,7 +69,7 @@ def blocks() -> list[re.Match[str]]:
         ("tests/test_sqlite.py", False),
         ("src/tracelet_sqlite/__init__.py", True),
         ("tests/test_policy.py", False),
-        ("tests/test_csv.py", False),
+        ("tests/test_rows.py", False),
         ("src/tracelet_sqlite/__init__.py", True),
         ("tests/test_archives.py", False),
     ]
@@ -103,7 +103,7 @@ def test_the_backend_of_the_page_keeps_the_contract(blocks: list[re.Match[str]],
     run = {case.get("name", "").partition("[")[0] for case in cases if "TestSqlite" in case.get("classname", "")}
     assert run == set(contract_tests(BackendContract))
     assert [case for case in cases if "TestSmallOnes" in case.get("classname", "")]
-    assert [case for case in cases if "TestCsv" in case.get("classname", "")]
+    assert [case for case in cases if "TestRows" in case.get("classname", "")]
     assert [case for case in cases if "TestArchives" in case.get("classname", "")]
 
 
@@ -112,7 +112,7 @@ from tracelet import ArtifactType, Experiment
 
 rows = [["a", "b"], ["1", "2"]]
 with Experiment("page", backend=["local", "sqlite"], artifacts=True, routing="small-to-sqlite") as exp:
-    table = exp.create_artifact("table", ArtifactType.DATASET).add_object(rows, "rows", serializer="csv")
+    table = exp.create_artifact("table", ArtifactType.DATASET).add_object(rows, "rows", serializer="rows")
     results = exp.log_artifact(table)
     results.raise_for_errors()
     assert list(results) == ["sqlite"], results

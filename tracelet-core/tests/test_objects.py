@@ -207,8 +207,11 @@ def test_a_series_would_lose_its_index(exp: Experiment) -> None:
 
 def test_an_array_without_values_is_refused(exp: Experiment) -> None:
     torch = pytest.importorskip("torch")
+    value = {"t": torch.ones(2, device="meta")}
     with pytest.raises(ArtifactError, match=r"it\['t'\] is a Tensor without values"):
-        thing(exp).add_object({"t": torch.ones(2, device="meta")}, "it")
+        thing(exp).add_object(value, "it", "json")
+    with pytest.raises(ArtifactError, match=r"it\['t'\] is a tensor that cannot be a numpy array"):
+        thing(exp).add_object(value, "it")
 
 
 def test_only_yaml_has_numbers_for_keys(exp: Experiment) -> None:

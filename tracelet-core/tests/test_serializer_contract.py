@@ -68,6 +68,116 @@ class TestPickle(SerializerContract):
         return [threading.Lock()]
 
 
+class TestParquet(SerializerContract):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "parquet"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+        columns = {"größe": [1, 2], "x": [0.5, None], "t": ["a", None], "b": [True, False]}
+        return [pandas.DataFrame(columns), arrow.table(columns), pandas.DataFrame()]
+
+    @pytest.fixture
+    def refused(self) -> Sequence[Any]:
+        return [[{"a": 1}], pytest.importorskip("pandas").DataFrame({"a": [1, "x"]})]
+
+    @pytest.fixture
+    def same(self) -> Callable[[Any, Any], bool]:
+        return lambda before, after: type(before) is type(after) and before.equals(after)
+
+
+class TestCsv(TestParquet):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "csv"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        pandas = pytest.importorskip("pandas")
+        return [pandas.DataFrame({"größe": [1, 2], "x": [0.1, None], "t": ['a, "b"\n', None]})]
+
+
+class TestPolars(TestParquet):
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        polars = pytest.importorskip("polars")
+        return [polars.DataFrame({"größe": [1, None], "t": ["a", "b"], "l": [[0.5], []]})]
+
+
+class TestNpy(SerializerContract):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "npy"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        numpy = pytest.importorskip("numpy")
+        return [numpy.linspace(0, 1, 12).reshape(3, 4), numpy.array(["ä", "bc"]), numpy.zeros((0, 2), "i2")]
+
+    @pytest.fixture
+    def refused(self) -> Sequence[Any]:
+        return [[1], pytest.importorskip("numpy").array([None])]
+
+    @pytest.fixture
+    def same(self) -> Callable[[Any, Any], bool]:
+        return lambda before, after: (before.dtype, before.tolist()) == (after.dtype, after.tolist())
+
+
+class TestNpz(TestNpy):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "npz"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        numpy = pytest.importorskip("numpy")
+        return [{"größe": numpy.arange(3), "y": numpy.eye(2)}, {}]
+
+    @pytest.fixture
+    def same(self) -> Callable[[Any, Any], bool]:
+        return lambda before, after: (
+            {name: one.tolist() for name, one in before.items()} == {name: one.tolist() for name, one in after.items()}
+        )
+
+
+class TestPng(SerializerContract):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "png"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        images, numpy = pytest.importorskip("PIL.Image"), pytest.importorskip("numpy")
+        gradient = images.linear_gradient("L").resize((9, 8))
+        modes = [gradient.convert(mode) for mode in ("1", "L", "LA", "RGB", "RGBA")]
+        return [*modes, gradient.convert("P", colors=5), numpy.arange(24, dtype="uint8").reshape(2, 4, 3)]
+
+    @pytest.fixture
+    def refused(self) -> Sequence[Any]:
+        return ["text", pytest.importorskip("PIL.Image").new("CMYK", (2, 2))]
+
+    @pytest.fixture
+    def same(self) -> Callable[[Any, Any], bool]:
+        return lambda before, after: type(before) is type(after) and before.tobytes() == after.tobytes()
+
+
+class TestPlotly(SerializerContract):
+    @pytest.fixture
+    def serializer(self) -> str:
+        return "plotly"
+
+    @pytest.fixture
+    def values(self) -> Sequence[Any]:
+        graphs, numpy = pytest.importorskip("plotly.graph_objects"), pytest.importorskip("numpy")
+        return [graphs.Figure(graphs.Scatter(x=["ä", "b"], y=numpy.arange(2))), graphs.Figure()]
+
+    @pytest.fixture
+    def refused(self) -> Sequence[Any]:
+        return [{"data": []}]
+
+
 class Models(SerializerContract):
     @pytest.fixture
     def rows(self) -> Any:

@@ -43,10 +43,21 @@ _LOG = logging.getLogger("tracelet.artifacts")
 _DIRECTIONS = frozenset({"force_reference", "preferred_backends"})
 
 
+class _Unsaid(str):
+    """The text of a default, which is told from the same text given by a user."""
+
+    __slots__ = ()
+
+
+_JSON = _Unsaid("json")
+
+
 @attrs.frozen
 class _LiveObject:
     entry: ArtifactObject
     value: Any
+    #: Whether its serializer is chosen only when it is written, for nobody has given one and nothing could be asked.
+    open: bool
 
 
 @attrs.frozen
@@ -59,8 +70,11 @@ class _LiveModel:
 class Forms(Protocol):
     """Knows whether an object or a model can be stored."""
 
-    def check_object(self, obj: Any, name: str, serializer: str) -> None:
-        """Raise :class:`~tracelet.ArtifactError` where there is no such serializer, or it cannot store the object."""
+    def check_object(self, obj: Any, name: str, serializer: str | None) -> str:
+        """Return the serializer that is given, or the one that suits the object.
+
+        Raises :class:`~tracelet.ArtifactError` where there is none, or it cannot store the object.
+        """
         ...
 
     def check_model(self, model: Any, name: str, framework: str | None) -> None:
@@ -200,14 +214,16 @@ class TraceletArtifact:
         return self
 
     def add_object(
-        self, obj: Any, name: str, serializer: str = "json", description: str | None = None
+        self, obj: Any, name: str, serializer: str = _JSON, description: str | None = None
     ) -> TraceletArtifact:
         """Add a Python object. It is checked now, and written in the state that it has when the artifact is logged.
 
         Args:
             obj: The object.
             name: The name of the object in this artifact.
-            serializer: What writes and reads it: ``"json"``, ``"yaml"``, ``"pickle"``, or the serializer of a plugin.
+            serializer: What writes and reads it: ``"json"``, ``"yaml"``, ``"pickle"``, ``"parquet"``, ``"csv"``,
+                ``"npy"``, ``"npz"``, ``"png"``, ``"plotly"``, or the serializer of a plugin. Where none is given, it is
+                JSON, or, for a table, an array, a picture or a figure that JSON does not take, the one that is made for it.
             description: A description for people.
 
         Returns:
@@ -221,12 +237,15 @@ class TraceletArtifact:
             >>> artifact.add_object({"learning_rate": 0.1}, "settings").objects[0].name
             'settings'
         """
-        entry = ArtifactObject(name, serializer, description=check_new_text(description, "description"))
+        unsaid = serializer is _JSON
+        entry = ArtifactObject(
+            name, str(serializer) if unsaid else serializer, description=check_new_text(description, "description")
+        )
         if name in self._objects:
             raise ArtifactError(f"an object {name!r} is in {self._name!r} already: give this one another name.")
         if self._forms is not None:
-            self._forms.check_object(obj, name, serializer)
-        self._objects[name] = _LiveObject(entry, obj)
+            entry = attrs.evolve(entry, serializer=self._forms.check_object(obj, name, None if unsaid else serializer))
+        self._objects[name] = _LiveObject(entry, obj, open=unsaid and self._forms is None)
         return self
 
     def add_reference(

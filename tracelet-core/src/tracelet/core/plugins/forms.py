@@ -14,7 +14,7 @@ from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.system.messages import said_by, sentence, words_of
 from tracelet.exceptions import ArtifactError, BackendError, UnknownPlugin
 
-__all__ = ["InstalledForms", "check_form", "model_form", "model_serializer", "object_form", "unfit"]
+__all__ = ["InstalledForms", "check_form", "fitting_form", "model_form", "model_serializer", "object_form", "unfit"]
 
 
 @attrs.frozen
@@ -23,9 +23,12 @@ class InstalledForms:
 
     serializers: SpecSet[SerializerSpec]
 
-    def check_object(self, obj: Any, name: str, serializer: str) -> None:
+    def check_object(self, obj: Any, name: str, serializer: str | None) -> str:
         """See :class:`~tracelet.core.artifacts.builder.Forms`."""
+        if serializer is None:
+            return fitting_form(self.serializers, obj, f"object {name!r}").name
         check_form(self.serializers, object_form(self.serializers, serializer), obj, f"object {name!r}")
+        return serializer
 
     def check_model(self, model: Any, name: str, framework: str | None) -> None:
         """See :class:`~tracelet.core.artifacts.builder.Forms`."""
@@ -35,6 +38,24 @@ class InstalledForms:
 def object_form(serializers: SpecSet[SerializerSpec], name: str) -> SerializerSpec:
     """Return the serializer of objects called ``name``; raises :class:`ArtifactError` where there is none."""
     return _serializer(serializers, name, lambda spec: spec.suffix is not None, "serializer of objects")
+
+
+def fitting_form(serializers: SpecSet[SerializerSpec], value: Any, what: str) -> SerializerSpec:
+    """Return the serializer of objects for a value, where nobody has given one.
+
+    That is JSON where it takes the value, and else the one of Tracelet's own that recognises it; plugins' are used where
+    they are named. Raises :class:`ArtifactError` where none can store it.
+    """
+    plain = object_form(serializers, "json")
+    try:
+        check_form(serializers, plain, value, what)
+        return plain
+    except ArtifactError:
+        found = recognise(serializers, lambda spec: spec.suffix is not None and spec.name in serializers.own, value)
+        if not found:
+            raise
+    check_form(serializers, found[0], value, what)
+    return found[0]
 
 
 def model_serializer(serializers: SpecSet[SerializerSpec], framework: str) -> SerializerSpec:

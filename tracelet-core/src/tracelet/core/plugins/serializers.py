@@ -63,7 +63,8 @@ class SerializerSpec:
     safe: bool = attrs.field(validator=attrs.validators.instance_of(bool))
     #: File suffix with its dot, such as ``.json``; None for a serializer of models.
     suffix: str | None = attrs.field(default=None, validator=_suffix)
-    #: Returns whether a value is a model of the framework. It looks at the value's classes, and imports nothing.
+    #: Returns whether a value is a model of the framework; of Tracelet's own serializers of objects, whether it is theirs
+    #: where JSON does not take it. It looks at the value's classes, and imports nothing.
     matches: Callable[[Any], bool] = attrs.field(default=_matches_nothing, validator=takes("value"))
     #: Raises where the value cannot be stored as it is now.
     check: Callable[[Any], None] = attrs.field(default=_checks_nothing, validator=takes("value"))

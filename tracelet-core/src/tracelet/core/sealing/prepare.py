@@ -56,7 +56,7 @@ def prepare(
     sources: dict[str, Path] = {}
     objects = []
     for live in artifact._objects.values():
-        stored, written = write_object(live.entry, live.value, staging, serializers)
+        stored, written = write_object(live.entry, live.value, staging, serializers, choose=live.open)
         objects.append(stored)
         sources.update(written)
     models = []

@@ -13,7 +13,7 @@ import attrs
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject
 from tracelet.core.plugins.backend_spec import BackendSpec, ModelInfo
 from tracelet.core.plugins.calling import call_plugin
-from tracelet.core.plugins.forms import model_form, object_form, unfit
+from tracelet.core.plugins.forms import fitting_form, model_form, object_form, unfit
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.sealing.input_example import write_example
@@ -27,18 +27,24 @@ _LOG = logging.getLogger("tracelet.sealing")
 
 
 def write_object(
-    entry: ArtifactObject, value: Any, staging: Path, serializers: SpecSet[SerializerSpec]
+    entry: ArtifactObject, value: Any, staging: Path, serializers: SpecSet[SerializerSpec], *, choose: bool
 ) -> tuple[ArtifactObject, dict[str, Path]]:
     """Write an object below ``staging``. Return its entry with its path and size, and its file by that path.
 
-    Raises :class:`ArtifactError` where it cannot be stored.
+    With ``choose`` its serializer is the one that suits it. Raises :class:`ArtifactError` where it cannot be stored.
     """
-    spec = object_form(serializers, entry.serializer)
+    spec = (
+        fitting_form(serializers, value, f"object {entry.name!r}")
+        if choose
+        else object_form(serializers, entry.serializer)
+    )
     path = f"objects/{entry.name}{spec.suffix}"
     target = staging / path
     make_folder(target.parent)
     _dump(serializers, spec, value, target, f"object {entry.name!r}")
-    return attrs.evolve(entry, artifact_path=path, size_bytes=target.stat().st_size), {path: target}
+    return attrs.evolve(entry, serializer=spec.name, artifact_path=path, size_bytes=target.stat().st_size), {
+        path: target
+    }
 
 
 def write_model(

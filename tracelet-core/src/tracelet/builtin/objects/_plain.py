@@ -1,4 +1,4 @@
-"""Serializers for Python objects: json, yaml (extra ``yaml``) and pickle.
+"""json, yaml (extra ``yaml``) and pickle.
 
 What json and yaml store is plain data, see :func:`tracelet.plugin.plain_data`: it comes back equal, or is refused.
 """
@@ -8,43 +8,20 @@ from __future__ import annotations
 import functools
 import json
 import pickle
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tracelet.exceptions import ArtifactError, ConfigError, TraceletError
-from tracelet.plugin import SerializerSpec, hookimpl, plain_data
+from tracelet.builtin.objects._common import readable
+from tracelet.exceptions import ConfigError
+from tracelet.plugin import SerializerSpec, plain_data
 
-__all__ = ["tracelet_serializers"]
+__all__ = ["SPECS"]
 
 
 #: Line breaks of Unicode, which YAML folds into spaces where they are not escaped.
 _FOLDED = frozenset("\x85\u2028\u2029")
 #: How many values a YAML file may stand for: anchors and merges let a few bytes stand for billions.
 _MOST_VALUES = 10_000_000
-
-
-def _readable(load: Callable[[Path, bool], Any]) -> Callable[[Path, bool], Any]:
-    """Turn whatever comes of damaged, made up or foreign content into Tracelet's errors."""
-
-    @functools.wraps(load)
-    def loaded(path: Path, trust: bool) -> Any:
-        try:
-            return load(path, trust)
-        except TraceletError:
-            raise
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"{path.name} needs what cannot be imported here ({error}): install it, or provide the version of the "
-                "module that it was stored with."
-            ) from error
-        except Exception as error:
-            raise ArtifactError(
-                f"{path.name} does not hold an object that can be loaded: {type(error).__name__}: {error}. It is damaged, "
-                "or was made by something else: look at it with download()."
-            ) from error
-
-    return loaded
 
 
 def _check_json(value: Any) -> None:
@@ -57,7 +34,7 @@ def _dump_json(value: Any, path: Path) -> None:
         json.dump(plain, stream, ensure_ascii=False, indent=1)
 
 
-@_readable
+@readable
 def _load_json(path: Path, trust: bool) -> Any:
     with path.open(encoding="utf-8") as stream:
         return json.load(stream)
@@ -92,7 +69,7 @@ def _dump_yaml(value: Any, path: Path) -> None:
     path.write_text(_yaml_text(value), encoding="utf-8")
 
 
-@_readable
+@readable
 def _load_yaml(path: Path, trust: bool) -> Any:
     return _from_yaml(path.read_text(encoding="utf-8"))
 
@@ -151,19 +128,15 @@ def _dump_pickle(value: Any, path: Path) -> None:
         _pickle(value, stream)
 
 
-@_readable
+@readable
 def _load_pickle(path: Path, trust: bool) -> Any:
     with path.open("rb") as stream:
         return pickle.load(stream)
 
 
-@hookimpl
-def tracelet_serializers() -> Iterable[SerializerSpec]:
-    """Provide ``json``, ``yaml`` and ``pickle``."""
-    return [
-        SerializerSpec(name="json", suffix=".json", dump=_dump_json, load=_load_json, safe=True, check=_check_json),
-        SerializerSpec(name="yaml", suffix=".yaml", dump=_dump_yaml, load=_load_yaml, safe=True, check=_check_yaml),
-        SerializerSpec(
-            name="pickle", suffix=".pkl", dump=_dump_pickle, load=_load_pickle, safe=False, check=_check_pickle
-        ),
-    ]
+#: ``json``, ``yaml`` and ``pickle``.
+SPECS = (
+    SerializerSpec(name="json", suffix=".json", dump=_dump_json, load=_load_json, safe=True, check=_check_json),
+    SerializerSpec(name="yaml", suffix=".yaml", dump=_dump_yaml, load=_load_yaml, safe=True, check=_check_yaml),
+    SerializerSpec(name="pickle", suffix=".pkl", dump=_dump_pickle, load=_load_pickle, safe=False, check=_check_pickle),
+)

@@ -1,0 +1,93 @@
+"""What the serializers of objects share: classes by their names, libraries that may be missing, errors, and a budget."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnsafeContent
+
+__all__ = ["ancestry", "called", "check_values", "class_path", "library", "readable", "storable"]
+
+P = ParamSpec("P")
+
+#: How many values a file may stand for, and how many more for each of its bytes: packed, a few bytes stand for billions.
+_MOST_VALUES = 10_000_000
+_MOST_OF_A_BYTE = 1_000
+
+
+def class_path(cls: type) -> str:
+    """Name a class as ``module:Qualified.Name``."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def ancestry(value: Any) -> frozenset[str]:
+    """Name the classes that a value is an instance of, which needs no import of them."""
+    return frozenset(map(class_path, type(value).__mro__))
+
+
+def called(value: Any) -> str:
+    """Name the class of a value for a message."""
+    return f"a {class_path(type(value)).replace(':', '.')}"
+
+
+def library(module: str, package: str, what: str) -> Any:
+    """Import a library; raises :class:`ConfigError` where it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"{what} need {package}, which cannot be imported here ({error}): pip install {package}"
+        ) from error
+
+
+def check_values(count: int, size_bytes: int, trust: bool) -> None:
+    """Raise :class:`UnsafeContent` where a file of so many bytes stands for so many values that they may fill the memory."""
+    if not trust and count > _MOST_VALUES + _MOST_OF_A_BYTE * size_bytes:
+        raise UnsafeContent(
+            f"its {size_bytes:,} bytes stand for {count:,} values, which may fill the memory: say trust=True if you know "
+            "where it comes from."
+        )
+
+
+def readable(load: Callable[[Path, bool], Any]) -> Callable[[Path, bool], Any]:
+    """Turn whatever comes of damaged, made up or foreign content into Tracelet's errors."""
+
+    @functools.wraps(load)
+    def loaded(path: Path, trust: bool) -> Any:
+        try:
+            return load(path, trust)
+        except TraceletError:
+            raise
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"{path.name} needs what cannot be imported here ({error}): install it, or provide the version of the "
+                "module that it was stored with."
+            ) from error
+        except Exception as error:
+            raise ArtifactError(
+                f"{path.name} does not hold an object that can be loaded: {type(error).__name__}: {error}. It is damaged, "
+                "or was made by something else: look at it with download()."
+            ) from error
+
+    return loaded
+
+
+def storable(write: Callable[P, None]) -> Callable[P, None]:
+    """Turn what a library raises about a value that it cannot write into a ``TypeError``."""
+
+    @functools.wraps(write)
+    def written(*arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            write(*arguments, **named)
+        except (OSError, TraceletError):
+            raise
+        except Exception as error:
+            told = "; ".join(map(str, error.args)) or "it gives no reason"
+            kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
+            raise TypeError(kind + told) from error
+
+    return written

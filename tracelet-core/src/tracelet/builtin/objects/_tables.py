@@ -1,0 +1,237 @@
+"""parquet and csv: tables of pandas, polars and pyarrow. Each is read again when it is written, and compared."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from tracelet.builtin.objects._common import (
+    ancestry,
+    called,
+    check_values,
+    class_path,
+    library,
+    readable,
+    storable,
+)
+from tracelet.plugin import SerializerSpec
+
+__all__ = ["SPECS"]
+
+#: The library of each class of tables. pandas had it in a module of its own before version 3.
+_LIBRARIES = {
+    "pandas:DataFrame": "pandas",
+    "pandas.core.frame:DataFrame": "pandas",
+    "polars.dataframe.frame:DataFrame": "polars",
+    "pyarrow.lib:Table": "pyarrow",
+}
+#: Where a parquet file says which library the table is of, and where Arrow says which types its columns had.
+_MARK = b"tracelet"
+_TYPES = b"ARROW:schema"
+_BLOCK = 1 << 20
+#: The release since when pandas reads numbers as they were written without being told to.
+_EXACT_SINCE = (3, 1)
+
+
+def _is_table(value: Any) -> bool:
+    return not ancestry(value).isdisjoint(_LIBRARIES)
+
+
+def _library_of(value: Any) -> str:
+    found = _LIBRARIES.get(class_path(type(value)))
+    if found is None:
+        raise TypeError(f"it is {called(value)}: give a table of pandas, polars or pyarrow")
+    return found
+
+
+def _pandas() -> Any:
+    return library("pandas", "pandas", "tables of pandas")
+
+
+def _polars() -> Any:
+    return library("polars", "polars", "tables of polars")
+
+
+def _arrow() -> Any:
+    return library("pyarrow", "pyarrow", "parquet files")
+
+
+def _parquet() -> Any:
+    return library("pyarrow.parquet", "pyarrow", "parquet files")
+
+
+# -- parquet
+
+
+def _frame(table: Any) -> Any:
+    """Return a data frame. Its texts are objects again where they were: pandas has had a type of their own since version 3."""
+    _pandas()  # where it is missing, pyarrow says nothing of it
+    frame = table.to_pandas()
+    for position, told in zip(range(frame.shape[1]), table.schema.pandas_metadata["columns"], strict=False):
+        if (told["pandas_type"], told["numpy_type"]) == ("unicode", "object"):
+            texts = frame.iloc[:, position].astype(object)
+            frame.isetitem(position, texts.where(texts.notna(), None))
+    return frame
+
+
+_TO_ARROW: dict[str, Callable[[Any], Any]] = {
+    "pandas": lambda table: _arrow().Table.from_pandas(table),
+    "polars": lambda table: table.to_arrow(compat_level=_polars().CompatLevel.oldest()),
+    "pyarrow": lambda table: table,
+}
+_FROM_ARROW: dict[str, Callable[[Any], Any]] = {
+    "pandas": _frame,
+    "polars": lambda table: _polars().from_arrow(table),
+    "pyarrow": lambda table: table,
+}
+
+
+def _write(value: Any, place: Any) -> None:
+    kind = _library_of(value)
+    table = _TO_ARROW[kind](value)
+    # In how many pieces it is in memory would show in the bytes.
+    table = table.combine_chunks() if table.num_rows else table.schema.empty_table()
+    said = {**(table.schema.metadata or {}), _MARK: kind.encode()}
+    _parquet().write_table(table.replace_schema_metadata(said), place, use_compliant_nested_type=False)
+
+
+def _read(file: Any) -> Any:
+    said = dict(file.metadata.metadata)
+    kind = said.pop(_MARK).decode()
+    table = file.read()
+    arrow = _arrow()
+    types = arrow.ipc.read_schema(arrow.py_buffer(base64.b64decode(said.pop(_TYPES))))
+    for position, field in enumerate(types):
+        # Parquet has no seconds.
+        if arrow.types.is_timestamp(field.type):
+            table = table.set_column(position, field, table.column(position).cast(field.type))
+    return _FROM_ARROW[kind](table.replace_schema_metadata(said or None))
+
+
+@storable
+def _check_parquet(value: Any) -> None:
+    there = io.BytesIO()
+    _write(value, there)
+    _compare(value, _read(_parquet().ParquetFile(there)))
+
+
+@storable
+def _dump_parquet(value: Any, path: Path) -> None:
+    _write(value, path)
+    with _parquet().ParquetFile(path) as file:
+        _compare(value, _read(file))
+
+
+@readable
+def _load_parquet(path: Path, trust: bool) -> Any:
+    with _parquet().ParquetFile(path) as file:
+        check_values(file.metadata.num_rows * file.metadata.num_columns, path.stat().st_size, trust)
+        return _read(file)
+
+
+# -- csv
+
+
+def _plain_frame(value: Any) -> Any:
+    kind = _library_of(value)
+    frame = value if kind == "pandas" else value.to_pandas()
+    if not frame.index.equals(_pandas().RangeIndex(len(frame))) or frame.index.name is not None:
+        raise TypeError("it has an index, which csv files have not: say .reset_index()")
+    return frame
+
+
+def _write_csv(frame: Any, place: Any) -> None:
+    frame.to_csv(place, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _read_csv(place: Any) -> Any:
+    pandas = _pandas()
+    release = tuple(map(int, pandas.__version__.split(".")[:2]))
+    exact = {"float_precision": "round_trip"} if release < _EXACT_SINCE else {}
+    # Nothing but an empty field is no value.
+    return pandas.read_csv(place, keep_default_na=False, na_values=[""], encoding="utf-8", low_memory=False, **exact)
+
+
+@storable
+def _check_csv(value: Any) -> None:
+    frame = _plain_frame(value)
+    there = io.BytesIO()
+    _write_csv(frame, there)
+    there.seek(0)
+    _compare(frame, _read_csv(there))
+
+
+@storable
+def _dump_csv(value: Any, path: Path) -> None:
+    frame = _plain_frame(value)
+    _write_csv(frame, path)
+    _compare(frame, _read_csv(path))
+
+
+@readable
+def _load_csv(path: Path, trust: bool) -> Any:
+    with path.open("rb") as stream:
+        cells = _cells(stream)
+    check_values(cells, path.stat().st_size, trust)
+    return _read_csv(path)
+
+
+def _cells(stream: IO[bytes]) -> int:
+    """Return how many cells a csv file has at most: a short line stands for as many as the first has."""
+    columns = stream.readline().count(b",") + 1
+    rows = 1
+    while block := stream.read(_BLOCK):
+        rows += block.count(b"\n") + block.count(b"\r")
+    return columns * rows
+
+
+# -- what comes back
+
+#: The names and types of a table's columns.
+_COLUMNS: dict[str, Callable[[Any], Iterable[tuple[Any, Any]]]] = {
+    "pandas": lambda table: zip(table.columns, table.dtypes, strict=True),
+    "polars": lambda table: table.schema.items(),
+    "pyarrow": lambda table: zip(table.schema.names, table.schema.types, strict=True),
+}
+
+
+def _compare(before: Any, after: Any) -> None:
+    """Raise ``TypeError`` where a table would come back as another, with the column that is at fault."""
+    kind = _library_of(before)
+    was, becomes = list(_COLUMNS[kind](before)), list(_COLUMNS[kind](after))
+    names, others = [name for name, _ in was], [name for name, _ in becomes]
+    if names != others:
+        raise TypeError(f"its columns are {names!r:.200}, and would come back as {others!r:.200}: rename them")
+    for (name, one), (_, other) in zip(was, becomes, strict=True):
+        if one != other:
+            raise TypeError(f"its column {name!r} is {one}, and would come back as {other}: convert it")
+    if kind == "pandas":
+        _compare_frames(before, after)
+
+
+def _compare_frames(before: Any, after: Any) -> None:
+    for axis in ("columns", "index"):
+        one, other = getattr(before, axis), getattr(after, axis)
+        if one.dtype != other.dtype or one.names != other.names or not one.equals(other):
+            raise TypeError(f"its {axis} are {one!r:.200}, and would come back as {other!r:.200}: change them")
+    for position, name in enumerate(before.columns):
+        if not before.iloc[:, position].equals(after.iloc[:, position]):
+            raise TypeError(f"its column {name!r} would come back with other values: convert it")
+
+
+#: ``parquet`` and ``csv``.
+SPECS = (
+    SerializerSpec(
+        name="parquet",
+        suffix=".parquet",
+        dump=_dump_parquet,
+        load=_load_parquet,
+        safe=True,
+        matches=_is_table,
+        check=_check_parquet,
+    ),
+    SerializerSpec(name="csv", suffix=".csv", dump=_dump_csv, load=_load_csv, safe=True, check=_check_csv),
+)
