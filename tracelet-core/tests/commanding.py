@@ -134,7 +134,7 @@ def program(text: str, *, code: int = 0, cwd: Path | None = None, **variables: s
     return done.stdout
 
 
-def begin_program(text: str, **variables: str) -> subprocess.Popen[str]:
+def begin_program(text: str, *, stderr: int = subprocess.PIPE, **variables: str) -> subprocess.Popen[str]:
     """Start a Python program that says `ready` and waits for a line on stdin when it is where the test wants it."""
     started = subprocess.Popen(
         [sys.executable, "-c", _PROLOGUE + textwrap.dedent(text)],
@@ -142,7 +142,7 @@ def begin_program(text: str, **variables: str) -> subprocess.Popen[str]:
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
     assert started.stdout is not None
     line = started.stdout.readline()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import click
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from tracelet.core.display.words import ago, columns, moment, one_line, size
+from tracelet.core.system.signs import without_signs
 
 __all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell_json"]
 
@@ -68,9 +70,10 @@ def _drain(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
-def progress() -> Progress:
-    """Return a progress bar on stderr. It is shown only on a terminal, and disappears at the end."""
-    return Progress(
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
+    """Give a progress bar on stderr. It is shown only on a terminal, and disappears at the end."""
+    bar = Progress(
         SpinnerColumn(),
         BarColumn(),
         MofNCompleteColumn(),
@@ -82,6 +85,8 @@ def progress() -> Progress:
         redirect_stderr=False,
         disable=not sys.stderr.isatty(),
     )
+    with without_signs(), bar:
+        yield bar
 
 
 class Warnings(logging.Handler):

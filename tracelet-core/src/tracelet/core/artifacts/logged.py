@@ -23,6 +23,7 @@ from tracelet.core.display.cards import copyable, marked
 from tracelet.core.display.html import Html, element
 from tracelet.core.display.previews import Preview, preview_of
 from tracelet.core.display.words import moment, size
+from tracelet.core.system.signs import sign_of_life
 from tracelet.exceptions import ArtifactNotFound, ConfigError, TraceletError
 
 __all__ = ["ContentSource", "LoggedArtifact", "Manager"]
@@ -429,7 +430,8 @@ class LoggedArtifact:
         if paths is not None and not _is_list_of_text(paths):
             raise ConfigError(f"paths={paths!r}: give a list of the artifact's paths as text, such as ['model/w.pt'].")
         folder = None if dest is None else Path(check_place(dest))
-        return self._content.download(self, folder, paths, references, trust)
+        with sign_of_life(f"downloading {self.name!r} {self.version} from {self.backend}"):
+            return self._content.download(self, folder, paths, references, trust)
 
     def open(self, path: str) -> BinaryIO:
         """Download and check one file, and open it.
@@ -477,7 +479,7 @@ class LoggedArtifact:
             >>> logged.load_object("settings")
             {'learning_rate': 0.1}
         """
-        return self._content.load(self, _named(name, self.objects, self), trust)
+        return self._load(_named(name, self.objects, self), trust)
 
     def load_model(self, name: str | None = None, *, trust: bool = False) -> Any:
         """Load a model, ready to predict.
@@ -508,7 +510,11 @@ class LoggedArtifact:
             have = ", ".join(model.name for model in self.models)
             hint = f"say which: {have}" if have else "it was logged without add_model; download() gives its files"
             raise ArtifactNotFound(f"{self.name!r} has {len(self.models)} models: {hint}.")
-        return self._content.load(self, _named(name, self.models, self), trust)
+        return self._load(_named(name, self.models, self), trust)
+
+    def _load(self, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
+        with sign_of_life(f"loading {entry.name!r} of {self.name!r} {self.version} from {self.backend}"):
+            return self._content.load(self, entry, trust)
 
 
 def _some(names: tuple[str, ...]) -> tuple[str, ...]:

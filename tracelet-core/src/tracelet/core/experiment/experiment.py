@@ -33,6 +33,7 @@ from tracelet.core.plugins.forms import InstalledForms
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system.processes import check_platform
+from tracelet.core.system.signs import sign_of_life
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank
 
@@ -322,7 +323,8 @@ class Experiment:
         if self._pid != os.getpid():
             self._artifact_manager.disown()
         else:
-            self._artifact_manager.end(failed=self._failed() if failed is None else failed)
+            with sign_of_life(f"ending the run of {self.name!r}, and making the deliveries that wait"):
+                self._artifact_manager.end(failed=self._failed() if failed is None else failed)
 
     def _failed(self) -> bool:
         error = sys.exc_info()[1]
@@ -491,7 +493,8 @@ class Experiment:
         seconds = self.settings.stop_timeout if timeout is None else timeout
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds <= _LONGEST_WAIT:
             raise ConfigError(f"timeout={seconds!r} is not a number of seconds: give one up to {_LONGEST_WAIT}.")
-        return self._artifacts().flush(seconds)
+        with sign_of_life("making the deliveries that wait"):
+            return self._artifacts().flush(seconds)
 
     def get_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
         """Get a stored version of an artifact. This needs no run.

@@ -32,6 +32,7 @@ from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.files import make_folder
 from tracelet.core.system.links import check_directory
+from tracelet.core.system.signs import sign_of_life
 from tracelet.core.system.threads import Promise
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings
@@ -199,9 +200,11 @@ class ArtifactManager:
         if not self._writes:
             return skipped(target.name for target in targets)
         until = time.monotonic() + self._context.settings.deadline
-        self._captures.settle_left(until)
-        self._process.sealer.settle(until, artifact.name)
-        results = self._report.results(self._direct.put(artifact, labels, run, targets), raised=True)
+        with sign_of_life(f"storing {artifact.name!r} in {', '.join(target.name for target in targets)}"):
+            self._captures.settle_left(until)
+            self._process.sealer.settle(until, artifact.name)
+            outcomes = self._direct.put(artifact, labels, run, targets)
+        results = self._report.results(outcomes, raised=True)
         if results.misuse is not None:
             raise results.misuse
         results.warnings += artifact._warnings
@@ -214,7 +217,8 @@ class ArtifactManager:
         run = self._running()
         promise: Future[LogResults] = Future()
         if self._writes:
-            promise = self._submissions.submit(artifact, labels, uuid.uuid4().hex, run=run)
+            with sign_of_life(f"copying the files of {artifact.name!r}"):
+                promise = self._submissions.submit(artifact, labels, uuid.uuid4().hex, run=run)
         else:
             promise.set_result(skipped(target.name for target in self._preparation.route(artifact)))
         return _with_warnings(promise, tuple(artifact._warnings))

@@ -23,6 +23,7 @@ from tracelet.core.reading.content import StoredContent
 from tracelet.core.reading.reader import Reader
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.messages import many
+from tracelet.core.system.signs import sign_of_life
 from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError, UnsafePath
 
@@ -69,9 +70,10 @@ class Finder:
         self, what: str, arguments: Mapping[str, Mapping[str, Any]]
     ) -> tuple[dict[str, Any], dict[str, TraceletError]]:
         """Make one request of several backends at once, with the arguments for each; return answers and errors by backend."""
-        return all_at_once(
-            {one: partial(self._readers[one].request, what, **given) for one, given in arguments.items()}
-        )
+        with sign_of_life(f"asking {', '.join(arguments)}"):
+            return all_at_once(
+                {one: partial(self._readers[one].request, what, **given) for one, given in arguments.items()}
+            )
 
     def close(self, until: float) -> None:
         """End the reading lanes by then (monotonic)."""
@@ -88,6 +90,10 @@ class Finder:
         _check_wanted(name)
         parse_ref(version)
         asked = self._asked(backend)
+        with sign_of_life(f"looking for {name!r} {version} in {', '.join(asked)}"):
+            return self._get(name, version, asked)
+
+    def _get(self, name: str, version: str, asked: list[str]) -> LoggedArtifact:
         found, errors = self.ask("find", {one: {"name": name, "ref": version} for one in asked})
         hits: dict[str, StoredArtifact] = {one: stored for one, stored in found.items() if stored is not None}
         if not hits:
@@ -113,7 +119,9 @@ class Finder:
         kind = None if type_filter is None else check_type(type_filter)
         if name is not None:
             check_name(name)
-        return self.found_by("list", {one: {"name": name, "type": kind} for one in self._asked(backend)}, select)
+        asked = self._asked(backend)
+        with sign_of_life(f"listing {self.experiment!r} in {', '.join(asked)}"):
+            return self.found_by("list", {one: {"name": name, "type": kind} for one in asked}, select)
 
     def found_by(
         self,

@@ -1,0 +1,146 @@
+"""Signs of life: what a call is doing, if it takes longer than a second and a person is watching.
+
+A person watches a terminal or a notebook. Nothing is written into a pipe or a file, and nothing stays when the call ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, Protocol, TextIO
+
+__all__ = ["sign_of_life", "without_signs"]
+
+#: Seconds until the first sign, and from one to the next.
+_EVERY = 1.0
+#: Who shows something holds it: calls within that call, and at the same time, show nothing of their own.
+_SHOWING = threading.Lock()
+
+
+class _Place(Protocol):
+    """Where a person looks."""
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the one before."""
+        ...
+
+    def clear(self) -> None:
+        """Leave nothing of it."""
+        ...
+
+
+class _Terminal:
+    """The line of a terminal that the cursor is on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._length = 0
+
+    def show(self, text: str) -> None:
+        told = text[: max(shutil.get_terminal_size().columns - 1, 1)]
+        self._write(f"\r{told:{self._length}}")
+        self._length = len(told)
+
+    def clear(self) -> None:
+        if self._length:
+            self._write(f"\r{'':{self._length}}\r")
+
+    def _write(self, text: str) -> None:
+        # A terminal that is gone, or has no such character, is no reason for a call to fail.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+
+
+class _Cell:
+    """An output of the cell that runs in a notebook."""
+
+    def __init__(self, publisher: Any) -> None:
+        self._publisher = publisher
+        self._id = uuid.uuid4().hex
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        self._publisher.publish({"text/plain": text}, transient={"display_id": self._id}, update=self._shown)
+        self._shown = True
+
+    def clear(self) -> None:
+        if self._shown:
+            self.show("")
+
+
+def _watched() -> _Place | None:
+    """Return where a person is watching, or None where nobody is."""
+    notebook = sys.modules.get("IPython")
+    shell: Any = notebook.get_ipython() if notebook is not None else None
+    if hasattr(shell, "kernel"):
+        return _Cell(shell.display_pub)
+    with contextlib.suppress(AttributeError, ValueError):  # there is no stderr, or it is closed
+        if sys.stderr.isatty():
+            return _Terminal(sys.stderr)
+    return None
+
+
+class _Sign:
+    """Says from time to time what is being done and for how long, on a thread of its own."""
+
+    def __init__(self, doing: str, place: _Place) -> None:
+        # What is done may be named by a tracker, and must not control the terminal.
+        self._doing = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in doing)
+        self._place = place
+        self._began = time.monotonic()
+        self._change = threading.Condition()
+        self._ended = False
+
+    def begin(self) -> None:
+        with contextlib.suppress(RuntimeError):  # Python 3.12 starts no thread at the interpreter's exit
+            threading.Thread(target=self._go_on, name="tracelet-sign", daemon=True).start()
+
+    def end(self) -> None:
+        with self._change:
+            self._ended = True
+            self._change.notify()
+            self._place.clear()
+
+    def _go_on(self) -> None:
+        with self._change:
+            while not self._change.wait_for(lambda: self._ended, _EVERY):
+                self._place.show(f"tracelet: {self._doing}, {time.monotonic() - self._began:.0f} s")
+
+
+@contextlib.contextmanager
+def sign_of_life(doing: str) -> Iterator[None]:
+    """Show meanwhile what is being done, such as ``"listing 'digits'"``, from the first second on."""
+    with _alone() as alone:
+        place = _watched() if alone else None
+        if place is None:
+            yield
+            return
+        sign = _Sign(doing, place)
+        sign.begin()
+        try:
+            yield
+        finally:
+            sign.end()
+
+
+@contextlib.contextmanager
+def without_signs() -> Iterator[None]:
+    """Show no signs meanwhile: the caller shows something of its own."""
+    with _alone():
+        yield
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[bool]:
+    alone = _SHOWING.acquire(blocking=False)
+    try:
+        yield alone
+    finally:
+        if alone:
+            _SHOWING.release()
