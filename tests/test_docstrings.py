@@ -15,6 +15,7 @@ from tracelet import (
     ArtifactDiff,
     ArtifactList,
     ArtifactNotFound,
+    DiskUsage,
     Experiment,
     ExperimentConfig,
     Lineage,
@@ -30,7 +31,7 @@ from tracelet.core.reporting.report import Report
 
 CLASSES = (
     Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactDiff, ArtifactList, LogResult, LogResults, Change,
-    ChangeResults, Report, Verification, Lineage,
+    ChangeResults, Report, Verification, Lineage, DiskUsage,
 )  # fmt: skip
 
 

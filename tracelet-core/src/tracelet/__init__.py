@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts.verified import Verification
     from tracelet.core.experiment import Experiment, ExperimentConfig
     from tracelet.core.experiment.overview import experiments
+    from tracelet.core.management.usage import DiskUsage
     from tracelet.core.reporting.report import report
     from tracelet.exceptions import (
         AmbiguousVersion,
@@ -54,6 +55,7 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "ConfigError",
+    "DiskUsage",
     "Experiment",
     "ExperimentConfig",
     "IntegrityError",
@@ -88,6 +90,7 @@ _MODULES = {
     "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
     "tracelet.core.experiment.overview": ("experiments",),
     "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
+    "tracelet.core.management.usage": ("DiskUsage",),
     "tracelet.core.reporting.report": ("report",),
     "tracelet.core.artifacts.verified": ("Verification",),
     "tracelet.settings": ("TraceletSettings",),

@@ -11,6 +11,7 @@ from tracelet.cli.changes import alias, rm
 from tracelet.cli.completion import completion
 from tracelet.cli.diff import diff
 from tracelet.cli.doctor import doctor
+from tracelet.cli.du import du
 from tracelet.cli.experiments import experiments
 from tracelet.cli.failing import INTERRUPTED, code_of, words
 from tracelet.cli.gc import gc
@@ -53,6 +54,7 @@ for _command in (
     lineage,
     report,
     verify,
+    du,
     alias,
     rm,
     sync,

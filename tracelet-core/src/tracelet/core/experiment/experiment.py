@@ -29,6 +29,7 @@ from tracelet.core.display.words import moment
 from tracelet.core.experiment.from_paths import artifact_of
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.management.filters import query_of
+from tracelet.core.management.usage import DiskUsage
 from tracelet.core.plugins.forms import InstalledForms
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo
@@ -591,6 +592,24 @@ class Experiment:
             True
         """
         return self._artifacts().use(self.get_artifact(name, version, backend))
+
+    def disk_usage(self) -> DiskUsage:
+        """Count the bytes of the stored versions, by name and version, and of the tracelet directory. This needs no run.
+
+        ``local`` is measured on the disk; trackers by what their manifests say.
+
+        Returns:
+            The bytes. ``own`` are bytes that nothing else needs, ``shared`` those that others need, too.
+
+        Raises:
+            ConfigError: Artifacts are off.
+
+        Example:
+            >>> usage = exp.disk_usage()
+            >>> [(one.name, one.number, one.own) for one in usage.versions]
+            [('classifier', 0, 7)]
+        """
+        return self._artifacts().disk_usage()
 
     def stats(self) -> dict[str, Any]:
         """Return what this process knows of the run and its deliveries, as plain data. No backend is asked.

@@ -26,6 +26,7 @@ from tracelet.core.experiment.resources import ExperimentResources, ProcessResou
 from tracelet.core.experiment.run_inputs import RunInputs
 from tracelet.core.experiment.submissions import Submissions
 from tracelet.core.management.experiments import warn_of_nothing
+from tracelet.core.management.usage import DiskUsage, count_usage
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.plugins.specs import Registry, SpecSet
 from tracelet.core.plugins.versions import Labels, RunInfo
@@ -81,6 +82,11 @@ class ArtifactManager:
     def finder(self) -> Finder:
         """Finds stored versions. It needs no run."""
         return self._process.finder
+
+    def disk_usage(self) -> DiskUsage:
+        """Count the bytes of the experiment's versions, and of the tracelet directory. It needs no run."""
+        context = self._context
+        return count_usage(context.directory, context.settings, context.plugins(), context.experiment)
 
     @property
     def serializers(self) -> SpecSet[SerializerSpec]:
