@@ -22,6 +22,7 @@ from tracelet.plugin import (
     ArtifactType,
     Backend,
     BackendContext,
+    Collects,
     Damage,
     Deletes,
     FileChanged,
@@ -49,6 +50,7 @@ from tracelet_mlflow.connection import Connection, tracking_uri
 from tracelet_mlflow.errors import code_of, hear_waits, translated
 from tracelet_mlflow.experiments import experiments_in
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
+from tracelet_mlflow.garbage import Garbage
 from tracelet_mlflow.index import Entry, Index, inputs_of, key
 from tracelet_mlflow.notes import Notes, note_dataset, note_models
 from tracelet_mlflow.records import Record, digest_of
@@ -151,6 +153,8 @@ class MlflowBackend:
             number, resumed = claim
             if resumed and number in entry.records:
                 return self._stored(entry, number)
+            if resumed:
+                index.begin_again(manifest.name, number)
             record = self._record(manifest, home, number)
             registers = self._registers(manifest)
             self._upload(record, sealed, shared_paths(sealed) if registers else ())
@@ -311,15 +315,31 @@ class MlflowBackend:
             _permitted(index.mark_noted)
 
     def delete(self, stored: StoredArtifact) -> None:
-        """See :class:`~tracelet.plugin.Deletes`: out of the index first, then its models and files."""
+        """See :class:`~tracelet.plugin.Deletes`: out of the index first, then its models and files.
+
+        :meth:`collect` completes what is interrupted, and clears later what other models of the registry still need.
+        """
         index, registry = self._opened.index, self._opened.registry
-        record = Record.from_text(stored.locator)
+        record, number = Record.from_text(stored.locator), stored.number
         with translated(self._connection.shown):
             entry = index.entry(stored.manifest.name)
-            if entry is not None and stored.number in entry.records:
-                index.forget(entry, stored.number)
-            registry.remove(record.models)
-            self._files(record).delete()
+            if entry is None or number not in entry.claims:
+                return
+            if number in entry.records:
+                index.note_left(entry, number, record.run_id)
+                index.forget(entry, number)
+            removed = registry.remove(f"{entry.name!r} v{number}", record.models, record.put_id, record.addresses)
+            if not ("" in record.models and removed.kept):
+                self._files(record).delete(record.put_id)
+            if not removed.kept:
+                index.note_cleared(entry, number)
+
+    def collect(self, older_than: float) -> Iterator[int]:
+        """See :class:`~tracelet.plugin.Collects`: what interrupted puts and deletions left, of every experiment."""
+        if self._connection.is_empty:
+            return
+        with translated(self._connection.shown):
+            yield from Garbage(self._connection, self._context.directory).collect(older_than)
 
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`: an input of the MLflow run, a model or a dataset."""
@@ -439,6 +459,15 @@ if TYPE_CHECKING:
     def _fits(
         backend: MlflowBackend,
     ) -> tuple[
-        Backend, MovesAliases, RemovesAliases, ListsExperiments, FindsUsers, Deletes, Recalls, RecordsInputs, Heals
+        Backend,
+        MovesAliases,
+        RemovesAliases,
+        ListsExperiments,
+        FindsUsers,
+        Deletes,
+        Collects,
+        Recalls,
+        RecordsInputs,
+        Heals,
     ]:
-        return backend, backend, backend, backend, backend, backend, backend, backend, backend
+        return backend, backend, backend, backend, backend, backend, backend, backend, backend, backend

@@ -21,11 +21,11 @@ from typing import Any, Protocol, TypeVar
 import attrs
 from mlflow.entities import FileInfo
 
-from tracelet.exceptions import ArtifactNotFound, IntegrityError
+from tracelet.exceptions import ArtifactNotFound, IntegrityError, NewerFormat
 from tracelet.plugin import MANIFEST_NAME, ArtifactFile, FileChanged, Manifest, make_folder, redact, target_path
 from tracelet_mlflow.errors import is_missing
 
-__all__ = ["PackRule", "Repository", "RunFiles", "at_once", "stored_path", "workspace"]
+__all__ = ["PackRule", "Repository", "RunFiles", "at_once", "size_of", "stored_path", "workspace"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -123,9 +123,22 @@ class Repository(Protocol):
         """Return what is in a folder."""
         ...
 
-    def delete_artifacts(self, artifact_path: str) -> None:
-        """Delete a folder."""
+    def delete_artifacts(self, artifact_path: str | None) -> None:
+        """Delete a folder, or all."""
         ...
+
+
+def size_of(repository: Repository, folder: str | None) -> int | None:
+    """Return the bytes of all files in a folder, or of all; None where there is no file."""
+    sizes: list[int] = []
+    left = [folder]
+    while left:
+        for info in repository.list_artifacts(left.pop()):
+            if info.is_dir:
+                left.append(info.path)
+            else:
+                sizes.append(info.file_size or 0)
+    return sum(sizes) if sizes else None
 
 
 class RunFiles:
@@ -204,9 +217,24 @@ class RunFiles:
             at_once(one, [path for path in paths if path not in number_of])
             at_once(pack, sorted({number_of[path] for path in paths if path in number_of}))
 
-    def delete(self) -> None:
-        """Delete every file, if the artifact store can."""
+    def delete(self, put_id: str) -> int:
+        """Delete every file of a put, or what is left of it, if the artifact store can. Return the bytes.
+
+        Files of another put are left alone: several experiments may have versions of one name in the run that is the user's own.
+        """
+        size = size_of(self._repository, self._folder)
+        if size is None or self._is_others(put_id):
+            return 0
         self._repository.delete_artifacts(self._folder)
+        return size
+
+    def _is_others(self, put_id: str) -> bool:
+        try:
+            return self.read_manifest().put_id != put_id
+        except (ArtifactNotFound, IntegrityError):
+            return False  # it was not written, or not to its end
+        except NewerFormat:
+            return True
 
     def _upload(self, scratch: Path, number: int, path: str, source: Path) -> None:
         # MLflow stores a file under the name that it has on this disk.

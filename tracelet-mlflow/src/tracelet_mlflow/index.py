@@ -12,6 +12,7 @@ refuses to change a parameter of a run: that is how names, versions and labels a
            param  label/<label>      the version and digest that took the label
            tag    label/<label>      another version of the same digest that has it now
            tag    alias/<alias>      the version that the alias points at
+           tag    left/v3            since when, and where, something of v3 may be left that is no version; or that all is cleared
            tag    input/<digest>     set where a version has that digest among its inputs: MLflow's search finds the name
            tag    input/<digest>/v3  set where v3 has it, before the record of v3
 
@@ -22,6 +23,7 @@ have ended. The experiment has the tag tracelet.inputs if the inputs of all its 
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ from tracelet.plugin import ArtifactType, Damage, or_damage, sound
 from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["ACTIVE", "ROOT", "SUFFIX", "Entry", "Index", "inputs_of", "key"]
+__all__ = ["ROOT", "SUFFIX", "Entry", "Index", "Left", "inputs_of", "key"]
 
 #: What an index's experiment has in its name after the user's, and its tag, by which an index is known.
 SUFFIX = ".tracelet"
@@ -46,6 +48,8 @@ _NAME = "tracelet.name"
 _TYPE = "tracelet.type"
 #: Tag of the experiment: the inputs of all versions are noted.
 _NOTED = "tracelet.inputs"
+#: What the tag of a number says of which nothing is left.
+_CLEARED = "cleared"
 _PAGE = 1000
 #: Tags that MLflow sets in one request, all at once.
 _BATCH = 100
@@ -56,7 +60,7 @@ _LEAVE = "Leave it as it is."
 #: MLflow's page of all experiments leaves out those with this tag, which MLflow uses for its own.
 _UNLISTED = "mlflow.experiment.isGateway"
 #: MLflow's word for what is not deleted, and its code for what does not exist.
-ACTIVE = "active"
+_ACTIVE = "active"
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -73,6 +77,17 @@ def inputs_of(digests: Iterable[str], number: int) -> dict[str, str]:
     for digest in digests:
         found |= {f"input/{digest}": "true", f"input/{digest}/v{number}": "true"}
     return found
+
+
+@attrs.frozen
+class Left:
+    """What is known about a number that is claimed, and has no version."""
+
+    put_id: str
+    #: When somebody found so first, in seconds since the epoch; None where nobody has looked yet.
+    since: float | None
+    #: The MLflow run that has files of it, where that is known.
+    run_id: str
 
 
 @attrs.frozen
@@ -105,6 +120,16 @@ class Entry:
         """By version number, newest first: the record of each version that exists."""
         found = {int(name[1:]): record for name, record in self.tags.items() if _is_version(name)}
         return dict(sorted(found.items(), reverse=True))
+
+    @cached_property
+    def left(self) -> dict[int, Left]:
+        """By number: what interrupted puts and deletions may have left, without what is cleared away."""
+        found = {}
+        for number, put_id in self.claims.items():
+            since, _, run_id = self.tags.get(f"left/v{number}", "").partition(" ")
+            if number not in self.records and since != _CLEARED:
+                found[number] = Left(put_id, float(since) if since else None, run_id)
+        return found
 
     @cached_property
     def labels(self) -> dict[str, int]:
@@ -199,7 +224,7 @@ class Index:
             if code_of(error) != _ABSENT:
                 raise
             return None
-        if run.info.lifecycle_stage != ACTIVE:
+        if run.info.lifecycle_stage != _ACTIVE:
             self._forget()
             return None
         return _entry(run)
@@ -402,7 +427,32 @@ class Index:
         self._client.delete_tag(entry.run_id, f"v{number}")
         self.unname(entry, entry.aliases_of(number))
 
+    # -- what is left of versions that are none
+
+    def note_left(self, entry: Entry, number: int, run_id: str) -> None:
+        """Note that something of a number may be left, from now on, and in which run."""
+        self.set(entry, {f"left/v{number}": f"{time.time():.3f} {run_id}".rstrip()})
+
+    def note_cleared(self, entry: Entry, number: int) -> None:
+        """Note that nothing of a number is left."""
+        self.set(entry, {f"left/v{number}": _CLEARED})
+
+    def begin_again(self, name: str, number: int) -> None:
+        """Forget what is noted of a number: its put goes on."""
+        entry = self.entry(name)
+        if entry is not None and f"left/v{number}" in entry.tags:
+            self._seen.pop(name, None)
+            self._client.delete_tag(entry.run_id, f"left/v{number}")
+
     # -- runs
+
+    def runs(self) -> list[str]:
+        """Return the MLflow runs that the files of versions are in."""
+        place = self._found()
+        if place is None:
+            return []
+        params = self._client.get_run(place.root).data.params
+        return sorted({value for name, value in params.items() if name.startswith("run/")})
 
     def run_of(self, run_id: str) -> str | None:
         """Return the MLflow run that belongs to one of Tracelet's runs, or None."""
@@ -424,7 +474,7 @@ class Index:
             if code_of(error) not in {"INVALID_PARAMETER_VALUE", "BAD_REQUEST"}:
                 raise
             run = self._client.get_run(run_id)
-            if run.info.lifecycle_stage != ACTIVE:
+            if run.info.lifecycle_stage != _ACTIVE:
                 raise self._lost(run) from error
             owner = run.data.params.get(name)
             if owner is None:
@@ -451,7 +501,7 @@ class Index:
             experiment = self._client.get_experiment_by_name(self._title)
             if experiment is None:
                 return None
-            if experiment.lifecycle_stage != ACTIVE:
+            if experiment.lifecycle_stage != _ACTIVE:
                 raise BackendError(
                     f"the MLflow experiment {self._title!r}, by which artifacts are found, was deleted: "
                     f"`mlflow experiments restore -x {experiment.experiment_id}` brings it back."

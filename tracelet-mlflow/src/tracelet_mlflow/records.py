@@ -14,7 +14,7 @@ from tracelet.plugin import Manifest, check_schema
 from tracelet_mlflow.files import PackRule
 from tracelet_mlflow.schemas import SCHEMA
 
-__all__ = ["Record", "digest_of"]
+__all__ = ["Record", "addresses_of", "digest_of"]
 
 #: Characters of a record. MLflow silently cuts off more than 8,000.
 _LONGEST = 7900
@@ -44,6 +44,11 @@ class Record:
     shared: dict[str, tuple[str, str]] = attrs.Factory(dict)
     #: What a later release wrote and this one has no field for.
     extra: dict[str, Any] = attrs.Factory(dict)
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Where the files are, as MLflow's users may name it."""
+        return addresses_of(self.run_id, self.artifact_uri, self.folder)
 
     def to_text(self) -> str:
         """Return the record as text of fewer than 8,000 characters."""
@@ -80,6 +85,11 @@ class Record:
             return cls(packs=rule, manifest=manifest, shared=shared, extra=plain, **known)
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
             raise IntegrityError(f"a record of a version in MLflow cannot be read: {error}") from error
+
+
+def addresses_of(run_id: str, artifact_uri: str, folder: str) -> tuple[str, str]:
+    """Return where files of a run are, as MLflow's users may name it."""
+    return f"{artifact_uri}/{folder}", f"runs:/{run_id}/{folder}"
 
 
 def _is_written(field: attrs.Attribute[Any], value: Any) -> bool:

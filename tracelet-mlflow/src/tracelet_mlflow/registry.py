@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from tracelet.plugin import Labels, Manifest, SealedArtifact, StoredArtifact
 from tracelet_mlflow.columns import parameters
 from tracelet_mlflow.errors import code_of
-from tracelet_mlflow.files import Repository, at_once, workspace
+from tracelet_mlflow.files import Repository, at_once, size_of, workspace
 from tracelet_mlflow.flavors import Recipe, build, read_recipe
 from tracelet_mlflow.runs import Home
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["Added", "Registry", "shared_paths"]
+__all__ = ["Added", "Registry", "Removed", "shared_paths"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 _PUT = "tracelet.put_id"
 _MODEL = "tracelet.model"
+#: The source of a registered model that was copied from another one begins so.
+_COPIED = "models:/"
 #: The name of a model that the user gave no name.
 _MAIN = "model"
 _NOT_IN_ALIASES = re.compile(r"[^\w-]", re.ASCII)
@@ -52,6 +55,16 @@ class Added:
     models: dict[str, dict[str, str]]
     #: By path in the artifact, for each file that MLflow's form of a model has as well: where that is, and the path there.
     shared: dict[str, tuple[str, str]]
+
+
+@attrs.frozen
+class Removed:
+    """What became of an artifact's models."""
+
+    #: Bytes.
+    freed: int
+    #: Whether other models of the registry need some of the bytes, which are still there.
+    kept: bool
 
 
 def shared_paths(sealed: SealedArtifact) -> frozenset[str]:
@@ -129,13 +142,72 @@ class Registry:
 
         _each_registered(models, one)
 
-    def remove(self, models: Mapping[str, Mapping[str, str]]) -> None:
-        """Delete models that :meth:`add` made."""
-        for model in models.values():
-            if "name" in model:
-                _unless_missing(self._client.delete_model_version, model["name"], model["version"])
-            if "model_id" in model:
-                _unless_missing(self._client.delete_logged_model, model["model_id"])
+    def left_by(self, artifact: str, put_id: str, experiments: list[str]) -> dict[str, dict[str, str]]:
+        """Return the models that a put made, as :meth:`add` does, wherever it was interrupted."""
+        found: dict[str, dict[str, str]] = {}
+        wanted = f"tags.`{_PUT}` = '{put_id}'"
+        for logged in self._client.search_logged_models(experiments, wanted) if experiments else ():
+            found.setdefault(logged.tags.get(_MODEL, ""), {})["model_id"] = logged.model_id
+        for version in self._versions(wanted):
+            # A copy has the tags of what it was copied from.
+            is_ours = version.name == artifact or version.name.startswith(f"{artifact}.")
+            if is_ours and not str(version.source).startswith(_COPIED):
+                model = found.setdefault(version.tags.get(_MODEL, ""), {})
+                model |= {"name": version.name, "version": str(version.version)}
+        return found
+
+    def remove(
+        self, what: str, models: Mapping[str, Mapping[str, str]], put_id: str, files: Collection[str]
+    ) -> Removed:
+        """Delete models that :meth:`add` made of a version, ``what`` for people, with their bytes.
+
+        What other models of the registry need stays: who copies or registers one in MLflow gets a model of the same bytes.
+        ``files`` are the addresses of the artifact's own files, which are the bytes of a model that has no form of MLflow's.
+        """
+        freed, kept = 0, False
+        for own, model in models.items():
+            name, version = model.get("name", ""), model.get("version", "")
+            logged = self._standing(model["model_id"]) if "model_id" in model else None
+            places = {logged.artifact_location, f"{_COPIED}{logged.model_id}"} if logged else {*files}
+            if name:
+                places.add(f"{_COPIED}{name}/{version}")
+            others = self._others(own, put_id, places) - {(name, version)}
+            if name:
+                _unless_missing(self._client.delete_model_version, name, version)
+            if others:
+                told = ", ".join(f"{one!r} version {number}" for one, number in sorted(others))
+                _LOG.warning("%s is deleted, and %s of the Model Registry needs its bytes: they stay.", what, told)
+            elif logged:
+                repository = self._repository(logged.artifact_location)
+                freed += size_of(repository, None) or 0
+                repository.delete_artifacts(None)
+                _unless_missing(self._client.delete_logged_model, logged.model_id)
+            kept = kept or bool(others)
+        return Removed(freed, kept)
+
+    def _standing(self, model_id: str) -> LoggedModel | None:
+        try:
+            return self._client.get_logged_model(model_id)
+        except MlflowException as error:
+            if code_of(error) != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def _others(self, model: str, put_id: str, sources: set[str]) -> set[tuple[str, str]]:
+        """Return the versions of the registry that have the bytes of a model."""
+        found = [one for one in self._versions(f"tags.`{_PUT}` = '{put_id}'") if one.tags.get(_MODEL, "") == model]
+        for source in sources:
+            quote = '"' if "'" in source else "'"
+            found += self._versions(f"source_path = {quote}{source}{quote}")
+        return {(one.name, str(one.version)) for one in found}
+
+    def _versions(self, wanted: str) -> list[ModelVersion]:
+        try:
+            return list(self._client.search_model_versions(wanted))
+        except MlflowException as error:
+            if code_of(error) not in _NO_REGISTRY - {"INVALID_PARAMETER_VALUE"}:
+                raise
+            return []
 
     def stand_in(self, stored: StoredArtifact, home: Home) -> str:
         """Return the id of a logged model that stands for an artifact of plain files, where a run uses the artifact.

@@ -17,7 +17,7 @@ from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.index import Index
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["Home", "Runs"]
+__all__ = ["Home", "Runs", "is_local"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 #: Tag of each MLflow run: the id of Tracelet's run, for people and for MLflow's search.
@@ -44,7 +44,12 @@ class Home:
     @property
     def is_local(self) -> bool:
         """Whether its files are in a folder of this machine."""
-        return urlsplit(self.artifact_uri).scheme in {"", "file"}
+        return is_local(self.artifact_uri)
+
+
+def is_local(artifact_uri: str) -> bool:
+    """Tell whether artifacts are in a folder of this machine."""
+    return urlsplit(artifact_uri).scheme in {"", "file"}
 
 
 class Runs:
