@@ -318,6 +318,9 @@ def test_an_input_of_a_draft_stays(home: Path, scripted: Scripted) -> None:
 
 
 def test_what_waits_in_another_experiment_keeps_nothing_here(two: Experiment, scripted: Scripted) -> None:
+    scripted.told(put="away")
+    with Experiment("others", settings=two.settings) as others:
+        log(others, "net", 1)
     program(
         """
         exp = experiment("local", name="others").start()
@@ -327,9 +330,6 @@ def test_what_waits_in_another_experiment_keeps_nothing_here(two: Experiment, sc
         """,
         code=-9,
     )
-    scripted.told(put="away")
-    with Experiment("others", settings=two.settings) as others:
-        log(others, "net", 1)
     log(two, "net", 1, "local")
     assert in_local(two).delete()["local"].deleted
     assert versions(two) == []

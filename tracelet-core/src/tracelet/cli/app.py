@@ -18,6 +18,7 @@ from tracelet.cli.gc import gc
 from tracelet.cli.lineage import lineage
 from tracelet.cli.log import log
 from tracelet.cli.plugins import plugins
+from tracelet.cli.prune import prune
 from tracelet.cli.reading import get, ls
 from tracelet.cli.report import report
 from tracelet.cli.screen import Warnings, fail, tell_json
@@ -57,6 +58,7 @@ for _command in (
     du,
     alias,
     rm,
+    prune,
     sync,
     gc,
     completion,

@@ -12,6 +12,7 @@ import uuid
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,7 @@ from tracelet.core.artifacts.artifact_list import ArtifactList
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.artifacts.pruned import PruneResults
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.display.cards import card, copyable, facts, note, number, section
 from tracelet.core.display.html import element, table
@@ -29,6 +31,7 @@ from tracelet.core.display.words import moment
 from tracelet.core.experiment.from_paths import artifact_of
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.management.filters import query_of
+from tracelet.core.management.retention import prune, rules_of
 from tracelet.core.management.usage import DiskUsage
 from tracelet.core.plugins.forms import InstalledForms
 from tracelet.core.plugins.registry import registry
@@ -564,6 +567,53 @@ class Experiment:
         if not found and not query.where:
             self._artifact_manager.warn_of_nothing(backend)
         return found
+
+    def prune(
+        self,
+        name: str | None = None,
+        keep_last: int | None = None,
+        keep_best: str | tuple[str, str, int] | None = None,
+        older_than: float | str | timedelta | None = None,
+        backend: str | None = None,
+        dry_run: bool = False,
+    ) -> PruneResults:
+        """Delete the versions that no rule keeps, in every backend, and free their bytes. This needs no run.
+
+        Each rule that is given keeps versions, of each name in each backend; what none of them keeps goes. What one call has
+        logged into several backends stays in all of them if it stays in one. These stay whatever the rules say: what has a label or
+        an alias other than ``latest``, what a version that stays was made from, what is still to be sent, and, without
+        ``keep_last``, the newest version of a name.
+
+        Args:
+            name: Only versions of this name; by default of all names.
+            keep_last: How many of the newest versions to keep.
+            keep_best: A key of the metadata, ``min`` or ``max``, and how many to keep, such as ``"metrics.val_loss:min:3"``. A
+                version without a number there is not among the best.
+            older_than: An age. Younger versions are kept: seconds, a ``timedelta``, or text such as ``"12h"``, ``"30d"`` or
+                ``"8w"``.
+            backend: Only this backend; by default all.
+            dry_run: Whether to delete nothing, and only say what would go.
+
+        Returns:
+            What goes and what stays, each with the reason and its bytes.
+
+        Raises:
+            ConfigError: No rule is given, one cannot be read, or artifacts are off.
+
+        Example:
+            >>> checkpoint = exp.create_artifact("checkpoint", ArtifactType.CHECKPOINT).add_file("weights.pt")
+            >>> for epoch in range(3):
+            ...     checkpoint.metadata["val_loss"] = [0.5, 0.2, 0.3][epoch]
+            ...     results = exp.log_artifact(checkpoint)
+            >>> pruned = exp.prune("checkpoint", keep_best="val_loss:min:1", dry_run=True)
+            >>> [(one.version, one.why) for one in pruned.stays]
+            [('v2', 'the newest'), ('v1', 'one of the 1 best by val_loss (min)')]
+            >>> [one.version for one in exp.prune("checkpoint", keep_last=1).goes]
+            ['v1', 'v0']
+        """
+        return prune(
+            self._artifacts().finder, rules_of(keep_last, keep_best, older_than), name, backend, dry_run=dry_run
+        )
 
     def use_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
         """Get a stored version, and record that this run uses it.

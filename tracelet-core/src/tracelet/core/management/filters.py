@@ -14,7 +14,7 @@ from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.display.words import moment
 from tracelet.exceptions import ConfigError
 
-__all__ = ["OWN_KEYS", "Condition", "Query", "query_of"]
+__all__ = ["OWN_KEYS", "Condition", "Query", "number_at", "query_of"]
 
 #: Stands for the value of a key that a version has not.
 _ABSENT = object()
@@ -180,6 +180,12 @@ def _look_up(data: object, key: str) -> object:
             return found
         end = key.rfind(".", 0, end)
     return _ABSENT
+
+
+def number_at(metadata: Mapping[str, Any], key: str) -> float | None:
+    """Return the number at a dotted key of metadata; None where there is none."""
+    found: Any = _look_up(metadata, key)
+    return found if _is_number(found) and not _is_nan(found) else None
 
 
 def _is_number(value: object) -> bool:

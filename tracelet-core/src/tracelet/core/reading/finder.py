@@ -89,7 +89,7 @@ class Finder:
         """Find a version of a name; raises :class:`ArtifactNotFound` with the nearest names."""
         _check_wanted(name)
         parse_ref(version)
-        asked = self._asked(backend)
+        asked = self.asked(backend)
         with sign_of_life(f"looking for {name!r} {version} in {', '.join(asked)}"):
             return self._get(name, version, asked)
 
@@ -119,7 +119,7 @@ class Finder:
         kind = None if type_filter is None else check_type(type_filter)
         if name is not None:
             check_name(name)
-        asked = self._asked(backend)
+        asked = self.asked(backend)
         with sign_of_life(f"listing {self.experiment!r} in {', '.join(asked)}"):
             return self.found_by("list", {one: {"name": name, "type": kind} for one in asked}, select)
 
@@ -160,7 +160,12 @@ class Finder:
             )
         ]
 
-    def _asked(self, backend: str | None) -> list[str]:
+    def in_process(self, backend: str) -> bool:
+        """Tell whether a backend is in this process, where no request has a limit."""
+        return self._specs[backend].in_process
+
+    def asked(self, backend: str | None) -> list[str]:
+        """Return the backends that a caller asks: the one that is named, or all."""
         if backend is None:
             return list(self._specs)
         if not isinstance(backend, str):
