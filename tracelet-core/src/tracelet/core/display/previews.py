@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
+from tracelet.core.display.drawings import is_drawable
 from tracelet.core.display.html import Html, element, table
 from tracelet.core.display.words import size
 from tracelet.core.system.files import open_regular
@@ -76,7 +77,7 @@ class Preview:
 #: How likely a name's ending makes it that there is something to see, best first.
 _ENDINGS = (
     (".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".bmp", ".svg"),
-    (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a"),
+    (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".webm", ".ogv"),
     (".csv", ".tsv", ".parquet"),
     (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".txt", ".md", ".log", ".jsonl", ".py", ".html", ".xml"),
 )
@@ -113,7 +114,9 @@ def _preview(stream: BinaryIO, name: str, length: int, most_bytes: int) -> Previ
         return _nothing(f"{size(length)}: too large to show")
     if found:
         kind, media = found
-        return Preview(kind, media, beginning + stream.read(most_bytes))
+        data = beginning + stream.read(most_bytes)
+        if media != _DRAWING or is_drawable(data):
+            return Preview(kind, media, data)
     if packed:
         return _parquet(io.BytesIO(beginning + stream.read(most_bytes)))
     whole = length <= len(beginning)
@@ -133,6 +136,7 @@ def _nothing(why: str) -> Preview:
 
 # -- media
 
+_DRAWING = "image/svg+xml"
 _IMAGES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("image/png", lambda head: head.startswith(b"\x89PNG\r\n\x1a\n")),
     ("image/jpeg", lambda head: head.startswith(b"\xff\xd8\xff")),
@@ -164,9 +168,9 @@ def _media(head: bytes, name: str, length: int) -> tuple[Kind, str] | None:
                 return kind, media
     if head.startswith(b"BM") and int.from_bytes(head[2:6], "little") == length:
         return Kind.IMAGE, "image/bmp"
-    # As an image it runs nothing and reaches nothing.
+    # As an image it runs nothing and reaches nothing; what it may cost is seen when it is read.
     if name.endswith(".svg") and b"<svg" in head and b"<html" not in head.lower():
-        return Kind.IMAGE, "image/svg+xml"
+        return Kind.IMAGE, _DRAWING
     return None
 
 
