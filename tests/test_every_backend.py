@@ -137,6 +137,40 @@ time.sleep(600)
     assert one["versions"] == ["v0"]
 
 
+PAGES = """
+from tracelet import report
+
+with Experiment("paged", backend=BACKENDS, artifacts=True, routing="all") as exp:
+    exp.log_artifact(made(exp, "thing", ArtifactType.MODEL), aliases=["best"])
+    exp.flush(600)
+pages = {}
+for asked in (BACKENDS, *([one] for one in BACKENDS)):
+    page = report("paged", "page.html", backend=asked)
+    data = json.loads(page.path.read_text().partition('id="data">')[2].partition("</script>")[0])
+    (version,) = data["versions"]
+    homes = [[home["backend"], home["aliases"]] for home in version.pop("homes")]
+    pages[",".join(asked)] = {"ok": page.ok, "homes": sorted(homes), "version": version, "previews": data["previews"]}
+print(json.dumps(pages))
+"""
+
+
+def test_a_page_shows_the_same_of_every_backend_and_of_all_of_them_one_version(site: Site) -> None:
+    pages = site(LOG + PAGES)
+    homes = {asked: page.pop("homes") for asked, page in pages.items()}
+    assert homes == {asked: sorted([one, ["best"]] for one in asked.split(",")) for asked in pages}
+    page = pages["local"]
+    others = {asked: {**one, **one["version"]} for asked, one in pages.items()}
+    differ = {
+        asked: {key: one[key] for key in one if one[key] != others["local"][key]} for asked, one in others.items()
+    }
+    assert not any(differ.values()), differ
+    assert page["ok"]
+    assert sorted(one["text"] for one in page["previews"].values()) == [
+        "with spaces, and not in ASCII",
+        '{\n  "learning_rate": 0.001\n}',
+    ]
+
+
 USE = """
 exp = Experiment("lineage", backend=BACKENDS, artifacts=True, routing="all").start()
 exp.log_artifact(made(exp, "data", ArtifactType.DATASET))

@@ -58,6 +58,26 @@ def test_every_distribution_builds_a_wheel_and_an_sdist(dist: Path) -> None:
             assert any(path.endswith("/LICENSE") for path in archive.getnames())
 
 
+def test_a_page_of_what_is_stored_is_made_from_the_wheel(clean: Path, tmp_path: Path) -> None:
+    program = """
+from tracelet import ArtifactType, Experiment, report
+
+with Experiment("digits", artifacts=True) as exp:
+    exp.log_artifact(exp.create_artifact("settings", ArtifactType.CONFIG).add_object({"a": 1}, "settings"))
+print(report("digits", "page.html").previews)
+"""
+    assert run(str(clean), "-c", program, cwd=tmp_path) == "1\n"
+    page = (tmp_path / "page.html").read_text()
+    assert all(part in page for part in ("<style>:root", '"use strict"', "Content-Security-Policy"))
+
+
+def test_the_sdist_of_the_core_has_the_parts_of_the_page(dist: Path) -> None:
+    (sdist,) = dist.glob("tracelet_core-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {Path(path).name for path in archive.getnames() if "/core/reporting/" in path}
+    assert {"page.html", "page.css", "page.js"} <= names
+
+
 def test_the_core_alone_pulls_three_packages_and_nothing_else(clean: Path) -> None:
     listed = run(str(clean), "-m", "pip", "list", "--format=freeze", cwd=clean.parent)
     names = {line.split("==")[0].lower() for line in listed.splitlines()}

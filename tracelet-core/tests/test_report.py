@@ -17,7 +17,7 @@ from making import full_disk, write
 from watching import Scripted
 
 import tracelet
-from tracelet import ArtifactType, Experiment, report
+from tracelet import ArtifactType, Experiment, ExperimentConfig, report
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.reporting.contents import contents
 from tracelet.core.reporting.homes import by_content
@@ -199,6 +199,15 @@ class TestVersions:
         log(exp, "thing", {"a.bin": b"x" * 10, "b.bin": b"y" * 5, "c.bin": b"y" * 5})
         newer, older = data_of(report(exp, "page.html").path)["versions"]
         assert [(one["size_bytes"], one["own_bytes"]) for one in (older, newer)] == [(10, 10), (20, 5)]
+
+    def test_a_large_file_is_counted_once_and_is_shown_from_the_store(self, home: Path) -> None:
+        config = ExperimentConfig(large_file_mb=0.001)
+        with Experiment("digits", artifacts=True, config=config) as exp:
+            log(exp, "thing", {"a.txt": "x" * 2_000})
+            made = report(exp, "page.html")
+        (version,) = data_of(made.path)["versions"]
+        assert (version["size_bytes"], version["own_bytes"], version["references"]) == (2_000, 2_000, [])
+        assert (made.previews, [file["path"] for file in version["files"]]) == (1, ["a.txt"])
 
 
 class TestTrouble:

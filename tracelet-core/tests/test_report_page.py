@@ -35,6 +35,12 @@ SVG = (
     f'onload="{RUNS}"><script>{RUNS}</script><image href="http://127.0.0.1:9/a.png"/>'
     f'<foreignObject><body xmlns="http://www.w3.org/1999/xhtml"><script>{RUNS}</script></body></foreignObject></svg>'
 )
+#: Ten million points, in a few hundred bytes.
+ENDLESS = (
+    '<svg xmlns="http://www.w3.org/2000/svg"><path id="a0" d="M0 0h1v1z"/>'
+    + "".join(f'<g id="a{number + 1}">' + f'<use href="#a{number}"/>' * 10 + "</g>" for number in range(7))
+    + "</svg>"
+)
 
 
 @pytest.fixture(scope="module")
@@ -384,6 +390,7 @@ class TestHostile:
             "drawing.txt": SVG,
             "sound.wav": html,
             "page.md": html,
+            "endless.svg": ENDLESS,
         }
         with Experiment("digits", artifacts=True) as exp:
             for name, data in files.items():

@@ -181,8 +181,8 @@ def _tells(artifact: LoggedArtifact, file: ArtifactFile, previews: Previews) -> 
 
 
 def _flat(metadata: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield metadata with one key for each value: those of dicts in dicts are joined with dots."""
-    for key, value in metadata.items():
+    """Yield metadata with one key for each value, in their order: those of dicts in dicts are joined with dots."""
+    for key, value in sorted(metadata.items()):
         path = f"{above}{key}"
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{path}.")

@@ -39,6 +39,7 @@ function filled(one, about, within) {
 
 // Words for people
 
+const collator = new Intl.Collator(undefined, { numeric: true });
 const whole = new Intl.NumberFormat("en");
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -147,9 +148,9 @@ function opener(one, text, kind = "plain") {
   return make("button", { type: "button", class: kind, on: { click: () => openDetails(one) } }, text);
 }
 
-function tagsOf(one, all = false) {
+function tagsOf(one, all = true) {
   const named = one.aliases.map((alias) => make("span", { class: "tag", title: alias }, alias));
-  if (isNewest(one)) named.push(make("span", { class: "tag plainly" }, "latest"));
+  if (isNewest(one) && (all || !options.newest)) named.push(make("span", { class: "tag plainly" }, "latest"));
   if (one.homes.some((home) => home.pending)) named.push(make("span", { class: "tag warn" }, "pending"));
   if (troubled(one)) named.push(make("span", { class: "tag warn" }, "cannot be read"));
   const few = all ? named : named.slice(0, 4);
@@ -233,7 +234,7 @@ function card(one, count) {
         make("h4", { title: one.name }, opener(one, one.name, "")),
         make("span", { class: "number", title: one.version }, one.version),
       ),
-      tagsOf(one),
+      tagsOf(one, false),
       make("p", { class: "aside" }, `${size(one.size_bytes)} · ${when(one.created_at, day)}${others}${where}`),
     ),
   );
@@ -375,6 +376,11 @@ function graph(nodes, wanted) {
     layers.set(one, value);
     return value;
   };
+  // What was made from nothing stands next to the first that was made with it, and not far from all.
+  const lines = reduced(edges, from);
+  const next = new Map();
+  for (const [a, b] of lines) next.set(a, Math.min(next.get(a) ?? Infinity, layer(b)));
+  for (const [one, first] of next) if (!from.has(one)) layers.set(one, first - 1);
   const drawn = [...outside.values(), ...[...nodes].reverse()];
   const columns = [];
   for (const one of drawn) (columns[layer(one)] ||= []).push(one);
@@ -394,7 +400,7 @@ function graph(nodes, wanted) {
   const left = (one) => EDGE + layer(one) * ACROSS;
   const top = (one) => EDGE + y.get(one) * DOWN;
   const canvas = draw("svg", { width, height, "aria-hidden": "true" });
-  const paths = reduced(edges, from).map(([a, b]) => {
+  const paths = lines.map(([a, b]) => {
     const [x1, y1, x2, y2] = [left(a) + WIDTH, top(a) + HEIGHT / 2, left(b), top(b) + HEIGHT / 2];
     const bend = (x2 - x1) / 2;
     const path = draw("path", { class: "edge", d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}` });
@@ -457,7 +463,7 @@ function numbers(found, host) {
   }
   const charts = make("div", { class: "charts" });
   const count = ([, of]) => [...of.values()].reduce((most, points) => Math.max(most, points.length), 0);
-  const sorted = [...series].sort((a, b) => count(b) - count(a) || (a[0] < b[0] ? -1 : 1));
+  const sorted = [...series].sort((a, b) => count(b) - count(a) || collator.compare(a[0], b[0]));
   const more = parts(sorted, PART.charts, charts, ([key, of]) => chart(key, of));
   host.append(charts, more ?? "");
 }
@@ -483,7 +489,7 @@ function extent(values) {
 }
 
 function chart(key, of) {
-  const WIDTH = 380, HEIGHT = 170, LEFT = 56, RIGHT = 12, TOP = 10, BOTTOM = 22;
+  const WIDTH = 380, HEIGHT = 170, LEFT = 66, RIGHT = 12, TOP = 10, BOTTOM = 22;
   const names = [...of.keys()].sort((a, b) => of.get(b).length - of.get(a).length);
   const drawn = names.slice(0, LINES);
   const every = drawn.flatMap((name) => of.get(name));
@@ -546,7 +552,7 @@ function sizes(found, host) {
     sum.own += one.own_bytes;
     of.set(one.name, sum);
   }
-  const sums = [...of.values()].sort((a, b) => b.total - a.total || (a.name < b.name ? -1 : 1));
+  const sums = [...of.values()].sort((a, b) => b.total - a.total || collator.compare(a.name, b.name));
   const most = sums.length ? sums[0].total || 1 : 1;
   const body = make("tbody");
   const more = parts(sums, PART.versions, body, (sum) => {
@@ -619,7 +625,7 @@ function rows(pairs) {
 }
 
 function sheet(one) {
-  const within = [tagsOf(one, true), one.description ? make("p", { class: "said" }, one.description) : null];
+  const within = [tagsOf(one), one.description ? make("p", { class: "said" }, one.description) : null];
   if (one.abridged) within.push(make("p", { class: "notice" }, "The page was full: metadata, files and inputs of this version are left out."));
   const about = [
     ["Type", one.type],
@@ -751,7 +757,7 @@ function begin() {
     `made ${when(data.made_at)}`,
   ].join(" · ");
   for (const failure of data.failures) at("notices").append(make("p", { class: "notice warn", role: "alert" }, failure));
-  for (const note of data.notes) at("notices").append(make("p", { class: "notice" }, note));
+  if (data.notes.length) at("notices").append(make("p", { class: "notice" }, data.notes.join(" ")));
   choices(type, "All types", [...new Set(versions.map((one) => one.type))].sort());
   choices(backend, "All backends", data.backends);
   let theme = THEMES.includes(kept()) ? kept() : "system";
