@@ -20,7 +20,7 @@ from typing import Any
 from servers.graphql import GraphQLError, Node, Unknown
 from servers.wandb_state import Artifact, Collection, Project, Run, State, blob_name
 
-__all__ = ["Schema"]
+__all__ = ["LONGEST_PAGE", "Schema"]
 
 _COLLECTION = ("ArtifactCollection",)
 #: How many nodes a page has at most, whatever is asked for.
@@ -51,11 +51,19 @@ FEATURES = (
 class Schema:
     """The root of queries and of mutations, over one state."""
 
-    def __init__(self, state: State, url: Callable[[str], str], *, filters: str = "applied") -> None:
+    def __init__(
+        self,
+        state: State,
+        url: Callable[[str], str],
+        *,
+        filters: str = "applied",
+        longest_page: int = LONGEST_PAGE,
+    ) -> None:
         """``url(path)`` is an address of this server; ``filters`` may be applied, ignored or refused."""
         self._state = state
         self._url = url
         self._filters = filters
+        self._longest_page = longest_page
 
     def query(self) -> Node:
         return Node(
@@ -132,7 +140,7 @@ class Schema:
         """Those of an entity: ``GetProjects`` in ``apis/_generated`` of the client. Their order is a guess."""
         entity = self._state.entity(entityName)
         mine = [self._project_node(one) for one in self._state.projects.values() if one.entity == entity]
-        return _page("Project", mine, **page)
+        return self._page("Project", mine, **page)
 
     def _project_node(self, project: Project) -> Node:
         return Node(
@@ -196,8 +204,8 @@ class Schema:
                 "historyTail": json.dumps([json.dumps(one) for one in run.history[-1:]]),
                 "eventsTail": "[]",
                 "wandbConfig": lambda keys: json.dumps({key: {} for key in keys}),
-                "outputArtifacts": lambda **page: _page("Artifact", made, **page),
-                "inputArtifacts": lambda **page: _page("Artifact", used, **page),
+                "outputArtifacts": lambda **page: self._page("Artifact", made, **page),
+                "inputArtifacts": lambda **page: self._page("Artifact", used, **page),
             },
         )
 
@@ -233,7 +241,7 @@ class Schema:
         return sorted({one.type for one in project.collections.values()})
 
     def _types_of(self, project: Project, **page: Any) -> Node:
-        return _page("ArtifactType", [self._type_node(project, one) for one in self._types(project)], **page)
+        return self._page("ArtifactType", [self._type_node(project, one) for one in self._types(project)], **page)
 
     def _type_of(self, project: Project, name: str) -> Node | None:
         return self._type_node(project, name) if name in self._types(project) else None
@@ -257,7 +265,7 @@ class Schema:
         if order is not None or (filters is not None and json.loads(filters)):
             raise Unknown("collections are not filtered or ordered here: nobody asked for it")
         found = [one for one in project.collections.values() if kind in {None, one.type}]
-        return _page("ArtifactCollection", [self._collection(project, one) for one in found], **page)
+        return self._page("ArtifactCollection", [self._collection(project, one) for one in found], **page)
 
     def _collection_of(self, project: Project, name: str, kind: str | None = None) -> Node | None:
         found = self._state.collection(project, name)
@@ -284,7 +292,7 @@ class Schema:
                 "project": lambda: self._project_node(project),
                 "defaultArtifactType": lambda: self._type_node(project, collection.type),
                 "tags": _connection("Tag", []),
-                "aliases": lambda **page: _page(
+                "aliases": lambda **page: self._page(
                     "ArtifactAlias", [_alias(alias) for alias in collection.aliases], **page
                 ),
                 "artifacts": functools.partial(self._versions, collection),
@@ -310,7 +318,7 @@ class Schema:
         if order in {"+createdAt", "createdAt"}:
             found.reverse()
         edges = [(f"v{collection.number(one)}", self._artifact(one)) for one in found]
-        return _page("Artifact", [node for _, node in edges], versions=[version for version, _ in edges], **page)
+        return self._page("Artifact", [node for _, node in edges], versions=[version for version, _ in edges], **page)
 
     def _artifact_by_id(self, id: str) -> Node | None:
         known = self._state.artifacts.get(id)
@@ -378,7 +386,7 @@ class Schema:
 
     def _files(self, artifact: Artifact, names: list[str] | None = None, **page: Any) -> Node:
         wanted = {path: one for path, one in artifact.contents.items() if not names or path in names}
-        return _page("File", [self._entry(path, entry) for path, entry in wanted.items()], **page)
+        return self._page("File", [self._entry(path, entry) for path, entry in wanted.items()], **page)
 
     def _entry(self, path: str, entry: dict[str, Any]) -> Node:
         if "ref" in entry:
@@ -523,6 +531,23 @@ class Schema:
         membership = self._membership_node(project, collection, artifact)
         return _payload("LinkArtifact", versionIndex=collection.number(artifact), artifactMembership=membership)
 
+    def _page(
+        self,
+        kind: str,
+        nodes: list[Node],
+        after: str | None = None,
+        first: int | None = None,
+        versions: list[str] | None = None,
+    ) -> Node:
+        start = int(after) if after else 0
+        end = start + min(first or 50, self._longest_page)
+        edges = []
+        for number, node in enumerate(nodes[start:end], start):
+            more = {} if versions is None else {"version": versions[number]}
+            edges.append(Node(f"{kind}Edge", {"node": node, "cursor": f"{number + 1}", **more}))
+        info = Node("PageInfo", {"endCursor": f"{min(end, len(nodes))}", "hasNextPage": end < len(nodes)})
+        return Node(f"{kind}Connection", {"edges": edges, "pageInfo": info, "totalCount": len(nodes)})
+
     def _upload(self, what: str) -> str:
         token = base64.urlsafe_b64encode(f"{len(self._state.uploads)}".encode()).decode().rstrip("=")
         self._state.uploads[token] = what
@@ -559,19 +584,6 @@ def _file(path: str, url: str, direct_url: str, size: int, digest: str) -> Node:
 def _connection(kind: str, nodes: list[Node]) -> Node:
     edges = [Node(f"{kind}Edge", {"node": node, "cursor": f"{number}"}) for number, node in enumerate(nodes)]
     info = Node("PageInfo", {"endCursor": f"{len(nodes)}", "hasNextPage": False})
-    return Node(f"{kind}Connection", {"edges": edges, "pageInfo": info, "totalCount": len(nodes)})
-
-
-def _page(
-    kind: str, nodes: list[Node], after: str | None = None, first: int | None = None, versions: list[str] | None = None
-) -> Node:
-    start = int(after) if after else 0
-    end = start + min(first or 50, LONGEST_PAGE)
-    edges = []
-    for number, node in enumerate(nodes[start:end], start):
-        more = {} if versions is None else {"version": versions[number]}
-        edges.append(Node(f"{kind}Edge", {"node": node, "cursor": f"{number + 1}", **more}))
-    info = Node("PageInfo", {"endCursor": f"{min(end, len(nodes))}", "hasNextPage": end < len(nodes)})
     return Node(f"{kind}Connection", {"edges": edges, "pageInfo": info, "totalCount": len(nodes)})
 
 

@@ -31,7 +31,7 @@ from urllib.parse import unquote, urlsplit
 from servers.bodies import read_body
 from servers.graphql import Document, GraphQLError, Unknown, execute
 from servers.processes import ServerProcess, free_port
-from servers.wandb_schema import Schema
+from servers.wandb_schema import LONGEST_PAGE, Schema
 from servers.wandb_state import State
 
 __all__ = ["API_KEY", "WandbServer", "wandb_server"]
@@ -59,6 +59,7 @@ class _Server(ThreadingHTTPServer):
         self.faults: list[_Fault] = []
         self.log: list[str] = []
         self.filters = "applied"
+        self.longest_page = LONGEST_PAGE
 
     def fault(self, name: str) -> _Fault | None:
         with self.state.lock:
@@ -125,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
                 fault.over.set()
             self.server.faults = [_Fault(**one) for one in given["faults"]]
             self.server.filters = given["filters"]
+            self.server.longest_page = given.get("longest_page", LONGEST_PAGE)
             self.server.state.folds_case = given["folds_case"]
             return self._json(200, {})
         if path == "/_control/states":
@@ -161,7 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             field = str(document.operations[0]["selection"][0]["key"])
             if self._faulty(name, field):
                 return
-            schema = Schema(self.server.state, self._address, filters=self.server.filters)
+            known = self.server
+            schema = Schema(known.state, self._address, filters=known.filters, longest_page=known.longest_page)
             mutates = document.operations[0]["kind"] == "mutation"
             with self.server.state.lock:
                 answer = execute(
@@ -380,6 +383,7 @@ class WandbServer(ServerProcess):
         *,
         filters: str = "applied",
         folds_case: bool = False,
+        longest_page: int = LONGEST_PAGE,
     ) -> None:
         """Let requests whose names match fail: ``status:503``, ``error:text``, ``hang``, ``drop``, ``cut`` or ``slow:2``.
 
@@ -389,10 +393,12 @@ class WandbServer(ServerProcess):
 
         Names are those of GraphQL operations, ``PUT file``, ``PUT part``, ``PUT manifest``, ``PUT run``, ``GET file``,
         ``GET storage`` and ``file_stream``. Without arguments nothing fails any more. ``filters`` of versions are ``applied``,
-        ``ignored``, ``refused`` or applied ``without $regex``; ``folds_case`` makes names that differ in case only the same.
+        ``ignored``, ``refused`` or applied ``without $regex``; ``folds_case`` makes names that differ in case only the same. No page has more than
+        ``longest_page`` entries.
         """
         faults = [{"match": match, "action": action, "times": times}] if match else []
-        self._tell("fault", {"faults": faults, "filters": filters, "folds_case": folds_case})
+        more = {"filters": filters, "folds_case": folds_case, "longest_page": longest_page}
+        self._tell("fault", {"faults": faults, **more})
 
     def delete_run(self, project: str, run: str) -> None:
         """Do what somebody does on the web page: the run is gone, and its id is not given again for days."""

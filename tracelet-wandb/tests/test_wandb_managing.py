@@ -177,3 +177,19 @@ def test_a_version_of_very_many_inputs_is_found(opened: BackendProcess, samples:
     opened.put(samples.seal("model", {"x": b"0"}, inputs=inputs))
     assert used_by(opened, inputs[-1]) == [("model", 0)]
     assert used_by(opened, "f" * 64) == []
+
+
+def test_names_and_projects_are_asked_for_page_by_page(lab: Lab, samples: Samples, experiment: str) -> None:
+    """Whoever is on a later page is found, too."""
+    opened = [lab.open(f"{experiment}-{number}") for number in range(3)]
+    for one in opened:
+        one.put(samples.seal("model", {"x": b"0"}))
+    for number in range(3):
+        opened[0].put(samples.seal(f"model-{number}", {"x": b"%d" % number}, inputs=["a" * 64]))
+    lab.server.fault(longest_page=2)
+    try:
+        assert used_by(opened[0], "a" * 64) == [(f"model-{number}", 0) for number in range(3)]
+        names = [one for one in opened[0].experiments() if one.startswith(experiment)]
+        assert names == [f"{experiment}-{number}" for number in range(3)]
+    finally:
+        lab.server.fault()
