@@ -443,6 +443,16 @@ def test_a_parquet_file_is_one_that_anybody_reads(tmp_path: Path) -> None:
     pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "a.parquet"), frame())
 
 
+def test_a_release_of_pyarrow_that_runs_what_a_file_brings_needs_trust(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    SPECS["parquet"].dump(frame(), tmp_path / "a.parquet")
+    monkeypatch.setattr(arrow, "__version__", "14.0.0")
+    with pytest.raises(UnsafeContent, match=r"while pyarrow 14\.0\.0 loads it: upgrade to pyarrow 14\.0\.1 or later"):
+        SPECS["parquet"].load(tmp_path / "a.parquet", False)
+    assert SPECS["parquet"].load(tmp_path / "a.parquet", True).equals(frame())
+
+
 def test_a_parquet_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     parquet.write_table(arrow.table({"a": [1]}), tmp_path / "a.parquet")
     with pytest.raises(ArtifactError, match="does not hold an object that can be loaded"):

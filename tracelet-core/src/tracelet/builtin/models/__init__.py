@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from tracelet.builtin.libraries import ancestry
 from tracelet.builtin.models import _keras, _lightgbm, _sklearn, _torch, _xgboost
-from tracelet.builtin.models._common import ancestry
 from tracelet.plugin import SerializerSpec, hookimpl
 
 __all__ = ["tracelet_serializers"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,14 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnsafeContent
+from tracelet.builtin.libraries import class_path
+from tracelet.exceptions import ArtifactError, ConfigError, TraceletError
 from tracelet.plugin import check_schema
 
 __all__ = [
     "UNREADABLE",
-    "ancestry",
-    "check_version",
-    "class_path",
     "logger",
     "pack_again",
     "plain_params",
@@ -52,16 +49,6 @@ UNREADABLE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
-
-
-def class_path(cls: type) -> str:
-    """Name a class as ``module:Qualified.Name``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
-def ancestry(model: Any) -> frozenset[str]:
-    """Name the classes that the model is an instance of, which needs no import of them."""
-    return frozenset(map(class_path, type(model).__mro__))
 
 
 def write_facts(folder: Path, model: Any, library: ModuleType, **more: Any) -> None:
@@ -110,17 +97,6 @@ def readable() -> Iterator[None]:
             f"The files do not hold a model that can be loaded here: {type(error).__name__}: {str(error).rstrip('. ')}. "
             "If they are whole, try the library version that model.json names."
         ) from error
-
-
-def check_version(library: ModuleType, safe_since: tuple[int, ...], trust: bool) -> None:
-    """Refuse a library whose own safe loading has known holes; raises :class:`UnsafeContent`."""
-    release = tuple(int(number) for number in re.findall(r"\d+", library.__version__.partition("+")[0]))
-    if release < safe_since and not trust:
-        needed = ".".join(map(str, safe_since))
-        raise UnsafeContent(
-            f"A file made for it can run code while {library.__name__} {library.__version__} loads it: upgrade to "
-            f"{library.__name__} {needed} or later, or pass trust=True if you know where the model comes from."
-        )
 
 
 def pack_again(path: Path, names: Mapping[str, str], changes: Mapping[str, Callable[[bytes], bytes]]) -> None:

@@ -9,15 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import (
-    ancestry,
-    check_version,
-    logger,
-    pack_again,
-    read_facts,
-    readable,
-    write_facts,
-)
+from tracelet.builtin.libraries import ancestry, check_version
+from tracelet.builtin.models._common import logger, pack_again, read_facts, readable, write_facts
 from tracelet.exceptions import ConfigError, UnsafeContent
 
 __all__ = ["KERAS_MODEL", "TENSORFLOW_MODULE", "dump", "load"]

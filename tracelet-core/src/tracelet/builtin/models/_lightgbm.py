@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import class_path, plain_params, read_facts, readable, write_facts
+from tracelet.builtin.libraries import class_path
+from tracelet.builtin.models._common import plain_params, read_facts, readable, write_facts
 from tracelet.exceptions import ArtifactError, ConfigError
 
 __all__ = ["dump", "load"]

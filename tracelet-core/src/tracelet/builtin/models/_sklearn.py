@@ -10,15 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import (
-    UNREADABLE,
-    check_version,
-    logger,
-    pack_again,
-    read_facts,
-    readable,
-    write_facts,
-)
+from tracelet.builtin.libraries import check_version
+from tracelet.builtin.models._common import UNREADABLE, logger, pack_again, read_facts, readable, write_facts
 from tracelet.exceptions import UnsafeContent
 
 __all__ = ["dump", "load"]

@@ -17,7 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.models._common import check_version, class_path, logger, read_facts, readable, write_facts
+from tracelet.builtin.libraries import check_version, class_path
+from tracelet.builtin.models._common import logger, read_facts, readable, write_facts
 from tracelet.builtin.models._torch_structure import StructureReader, StructureWriter
 from tracelet.builtin.models._torch_tensors import LoadedTensors, StoredTensors
 from tracelet.builtin.models._torch_weights import check_attributes, check_weights, gathered

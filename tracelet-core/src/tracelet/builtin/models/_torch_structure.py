@@ -22,7 +22,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from tracelet.builtin.models._common import class_path
+from tracelet.builtin.libraries import class_path
 from tracelet.builtin.models._torch_tensors import LoadedTensors, StoredTensors
 from tracelet.exceptions import ConfigError, UnsafeContent
 

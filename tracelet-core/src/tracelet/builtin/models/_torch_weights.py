@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tracelet.builtin.models._common import ancestry
+from tracelet.builtin.libraries import ancestry
 
 __all__ = ["check_attributes", "check_weights", "gathered"]
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from tracelet.builtin.objects._common import ancestry, called, class_path, library, readable, storable
+from tracelet.builtin.libraries import ancestry, class_path
+from tracelet.builtin.objects._common import called, library, readable, storable
 from tracelet.plugin import SerializerSpec
 
 __all__ = ["SPECS"]

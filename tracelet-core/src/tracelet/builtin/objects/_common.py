@@ -1,4 +1,4 @@
-"""What the serializers of objects share: classes by their names, libraries that may be missing, errors, and a budget."""
+"""What the serializers of objects share: libraries that may be missing, errors, and a budget."""
 
 from __future__ import annotations
 
@@ -8,25 +8,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec
 
+from tracelet.builtin.libraries import class_path
 from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnsafeContent
 
-__all__ = ["ancestry", "called", "check_values", "class_path", "library", "readable", "storable"]
+__all__ = ["called", "check_values", "library", "readable", "storable"]
 
 P = ParamSpec("P")
 
 #: How many values a file may stand for, and how many more for each of its bytes: packed, a few bytes stand for billions.
 _MOST_VALUES = 10_000_000
 _MOST_OF_A_BYTE = 1_000
-
-
-def class_path(cls: type) -> str:
-    """Name a class as ``module:Qualified.Name``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
-def ancestry(value: Any) -> frozenset[str]:
-    """Name the classes that a value is an instance of, which needs no import of them."""
-    return frozenset(map(class_path, type(value).__mro__))
 
 
 def called(value: Any) -> str:

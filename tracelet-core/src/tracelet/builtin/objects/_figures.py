@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.objects._common import ancestry, called, library, readable, storable
+from tracelet.builtin.libraries import ancestry
+from tracelet.builtin.objects._common import called, library, readable, storable
 from tracelet.plugin import SerializerSpec
 
 __all__ = ["SPECS"]

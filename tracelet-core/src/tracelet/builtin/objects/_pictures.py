@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tracelet.builtin.objects._common import ancestry, called, class_path, library, readable, storable
+from tracelet.builtin.libraries import ancestry, class_path
+from tracelet.builtin.objects._common import called, library, readable, storable
 from tracelet.plugin import SerializerSpec
 
 __all__ = ["SPECS"]

@@ -8,15 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from tracelet.builtin.objects._common import (
-    ancestry,
-    called,
-    check_values,
-    class_path,
-    library,
-    readable,
-    storable,
-)
+from tracelet.builtin.libraries import ancestry, check_version, class_path, release_of
+from tracelet.builtin.objects._common import called, check_values, library, readable, storable
 from tracelet.plugin import SerializerSpec
 
 __all__ = ["SPECS"]
@@ -32,6 +25,8 @@ _LIBRARIES = {
 _MARK = b"tracelet"
 _TYPES = b"ARROW:schema"
 _BLOCK = 1 << 20
+#: Before it, a column's type could be a pickle.
+_SAFE_SINCE = (14, 0, 1)
 #: The release since when pandas reads numbers as they were written without being told to.
 _EXACT_SINCE = (3, 1)
 
@@ -127,6 +122,7 @@ def _dump_parquet(value: Any, path: Path) -> None:
 
 @readable
 def _load_parquet(path: Path, trust: bool) -> Any:
+    check_version(_arrow(), _SAFE_SINCE, trust)
     with _parquet().ParquetFile(path) as file:
         check_values(file.metadata.num_rows * file.metadata.num_columns, path.stat().st_size, trust)
         return _read(file)
@@ -149,8 +145,7 @@ def _write_csv(frame: Any, place: Any) -> None:
 
 def _read_csv(place: Any) -> Any:
     pandas = _pandas()
-    release = tuple(map(int, pandas.__version__.split(".")[:2]))
-    exact = {"float_precision": "round_trip"} if release < _EXACT_SINCE else {}
+    exact = {"float_precision": "round_trip"} if release_of(pandas) < _EXACT_SINCE else {}
     # Nothing but an empty field is no value.
     return pandas.read_csv(place, keep_default_na=False, na_values=[""], encoding="utf-8", low_memory=False, **exact)
 
