@@ -216,6 +216,11 @@ class TestTheCommand:
         assert "\x1b" not in said
         assert "\x07" not in said
 
+    def test_the_help_of_every_command_has_an_example_of_it(self, home: Path) -> None:
+        for name in app.commands:
+            told = " ".join(run(name, "--help").split())
+            assert f"Example: tracelet {name}" in told, name
+
     def test_every_command_and_option_is_documented(self) -> None:
         for name, command in app.commands.items():
             text = documented(name)

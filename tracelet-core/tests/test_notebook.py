@@ -7,6 +7,7 @@ import json
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy
@@ -239,3 +240,35 @@ def test_whatever_an_artifact_says_runs_nothing_and_reaches_nowhere(
     # The check itself sees what runs.
     page.open(write(tmp_path / "open.html", f"<!doctype html><body>{HOSTILE}"))
     assert page.run("window.hacked") is True
+
+
+class Observed(NotebookClient):
+    """Notes what the kernel gives to be shown, and lets the cell go on once it has given something."""
+
+    def process_message(self, msg: dict[str, Any], cell: nbformat.NotebookNode, cell_index: int) -> Any:
+        if msg["msg_type"] in {"display_data", "update_display_data"}:
+            self.shown.append(msg["content"]["data"]["text/plain"])
+            write(self.go_on)
+        return super().process_message(msg, cell, cell_index)
+
+
+def test_a_cell_that_takes_long_says_what_it_does_and_nothing_of_it_stays(kernels: Path, tmp_path: Path) -> None:
+    cell = """
+import time
+from pathlib import Path
+from typing import Any
+from tracelet.core.system.signs import sign_of_life
+
+with sign_of_life("listing 'digits'"):
+    while not Path("go").exists():
+        time.sleep(0.01)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    place = {"metadata": {"path": str(tmp_path)}}
+    client = Observed(notebook, timeout=600, startup_timeout=600, kernel_name="python3", resources=place)
+    client.shown, client.go_on = [], tmp_path / "go"
+    client.execute()
+    assert client.shown[0].startswith("tracelet: listing 'digits', ")
+    assert client.shown[-1] == ""
+    (output,) = notebook.cells[0].outputs
+    assert output.data == {"text/plain": ""}

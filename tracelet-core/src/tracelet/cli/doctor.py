@@ -14,7 +14,7 @@ __all__ = ["doctor"]
 _STYLES = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "red"}
 
 
-@click.command()
+@click.command(epilog="Example: tracelet doctor --backend mlflow")
 @backends
 @tracelet_dir
 @as_json

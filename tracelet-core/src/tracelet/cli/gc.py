@@ -28,7 +28,7 @@ def _age(context: click.Context, option: click.Parameter, text: str) -> float:
     return seconds
 
 
-@click.command()
+@click.command(epilog="Example: tracelet gc --older-than 7d")
 @click.option(
     "--older-than",
     metavar="AGE",

@@ -14,7 +14,7 @@ from tracelet.core.plugins.specs import PluginRecord, Registry, SpecSet
 __all__ = ["plugins"]
 
 
-@click.command()
+@click.command(epilog="Example: tracelet plugins --json")
 @as_json
 def plugins(as_json: bool) -> None:
     """Show the installed plugins, what each provides, what is broken, and why.

@@ -19,7 +19,7 @@ from tracelet.core.plugins.registry import registry
 __all__ = ["sync"]
 
 
-@click.command()
+@click.command(epilog="Example: tracelet sync --dir /data/tracelet")
 @tracelet_dir
 @as_json
 @click.option(
