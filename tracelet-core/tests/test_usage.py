@@ -148,6 +148,17 @@ def test_snapshots_that_wait_to_be_hashed_are_counted(home: Path) -> None:
     assert usage["total"] == on_the_disk(directory)
 
 
+def test_a_file_that_is_linked_is_counted_once(local: Experiment, home: Path) -> None:
+    write(home / "big", "x" * 4000)
+    local.submit_artifact(local.create_artifact("late", "dataset").add_file("big")).result(timeout=60)
+    (blob,) = (path for path in (home / ".tracelet" / "local" / "blobs").rglob("*") if path.stat().st_size == 4000)
+    (home / ".tracelet" / "others").mkdir()
+    (home / ".tracelet" / "others" / "twin").hardlink_to(blob)
+    usage = local.disk_usage().on_disk
+    assert usage.total == on_the_disk(home / ".tracelet")
+    assert usage.versions == 5303
+
+
 def test_links_are_not_followed(local: Experiment, home: Path) -> None:
     before = local.disk_usage().on_disk.total
     write(home / "elsewhere" / "big", "x" * 10_000)

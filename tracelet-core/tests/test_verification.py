@@ -304,5 +304,7 @@ def test_the_command_says_what_it_cannot_find(home: Path) -> None:
     assert "did you mean 'thing'?" in run("verify", "trials", "thingy", code=1)
     assert "it has other versions" in run("verify", "trials", "thing@v7", code=1)
     assert "did you mean 'trials'?" in run("verify", "trails")
+    assert "name '../thing'" in run("verify", "trials", "../thing", code=2)
+    assert "version ':'" in run("verify", "trials", "thing@:", code=2)
     assert "give an age such as 12h" in run("verify", "trials", "--since", "soon", code=2)
     json.loads(run("verify", "trails", "--json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from tracelet.cli.finding import asked, find, opened, which
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, note, progress, size, tell_json
 from tracelet.core.artifacts.verified import Verification
-from tracelet.core.management.verification import find_versions
+from tracelet.core.management.verification import Found, find_versions
 from tracelet.core.management.verification import verify as verify_versions
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.system.messages import many
@@ -73,19 +74,16 @@ def verify(
         found, failed = find_versions(finder, name, version if name != artifact else None, since)
         if artifact and not found and not failed and not since:
             find(finder, artifact, experiment, directory, settings)
-        at = _Progress(sum(stored.manifest.size_bytes for _, stored in found))
+        at = _Progress(found)
 
         def told(stored: StoredArtifact, size_bytes: int) -> None:
             at.take(stored, size_bytes)
-            bar.update(task, total=len(found), completed=at.begun - 1, description=str(at))
+            bar.update(task, total=len(found), completed=at.done, description=str(at))
 
         try:
             done = verify_versions(finder, found, failed, told)
         except KeyboardInterrupt:
-            if at.stored is not None:
-                note(
-                    f"{at.begun - 1} of {len(found)} versions were read; to go on, say the same with {_again(at.stored.manifest.created_at)}"
-                )
+            note(f"{at.done} of {len(found)} versions were read; to go on, say the same with {_again(at.moment)}")
             raise
     if as_json:
         tell_json({"experiment": experiment, **_plain(done)})
@@ -101,21 +99,29 @@ def verify(
 class _Progress:
     """How far the reading is."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self, found: Sequence[Found]) -> None:
+        self._total = sum(stored.manifest.size_bytes for _, stored in found)
         self._bytes = 0
-        self.begun = 0
-        self.stored: StoredArtifact | None = None
+        self._stored: StoredArtifact | None = None
+        self._begun = 0
+        #: When the version that is being read was logged.
+        self.moment = 0.0
+
+    @property
+    def done(self) -> int:
+        """How many versions were read."""
+        return max(0, self._begun - 1)
 
     def take(self, stored: StoredArtifact, size_bytes: int) -> None:
         """Take note of bytes that were read, or, without any, of a version that is begun."""
-        self.begun += stored is not self.stored
-        self.stored = stored
+        self._begun += stored is not self._stored
+        self._stored = stored
+        self.moment = stored.manifest.created_at
         self._bytes += size_bytes
 
     def __str__(self) -> str:
-        assert self.stored is not None
-        reading = f"{self.stored.manifest.name} {self.stored.version}"
+        assert self._stored is not None
+        reading = f"{self._stored.manifest.name} {self._stored.version}"
         return f"reading {reading}: {size(self._bytes)} of {size(self._total)}"
 
 

@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
+from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.verified import Verification, WrongFile
+from tracelet.core.plugins.version_refs import parse_ref
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.files import make_folder
@@ -56,12 +58,17 @@ def find_versions(
         name: Only versions of this name.
         ref: Only the version of that name that each backend calls so.
         since: Only versions that were logged then or later, in seconds since the epoch.
+
+    Raises :class:`~tracelet.ArtifactError` for what can be no name or no version.
     """
+    if name is not None:
+        check_name(name)
     if ref is None:
         given, errors = finder.ask("list", {one: {"name": name, "type": None} for one in finder.backends})
         # A damaged manifest does not hide the others.
         given |= {one: error.answers for one, error in errors.items()}
     else:
+        parse_ref(ref)
         hits, errors = finder.ask("find", {one: {"name": name, "ref": ref} for one in finder.backends})
         given = {one: [stored] for one, stored in hits.items() if stored is not None}
     found = [(one, stored) for one, many in given.items() for stored in many if stored.manifest.created_at >= since]
