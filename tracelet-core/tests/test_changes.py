@@ -271,11 +271,12 @@ def test_a_version_with_a_label_or_an_alias_in_any_backend_stays(two: Experiment
         "relabel", {"scripted-inline": {"stored": stored["scripted-inline"], "labels": Labels(None, ("best",))}}
     )
     with pytest.raises(
-        ProtectedVersion, match=r"'net' v1 stays: it has the alias 'best' in scripted-inline. To delete"
+        ProtectedVersion, match=r"'net' v1 stays: it has the alias 'best' \(scripted-inline\). To delete"
     ):
         net.delete()
     with pytest.raises(
-        ProtectedVersion, match=r"the label '1.0' in local, and has the alias 'prod' in local, and has the"
+        ProtectedVersion,
+        match=r"it has the label '1.0' \(local, scripted-inline\), and has the alias 'prod' \(local, scr",
     ):
         in_local(two, "v0").delete()
     assert [versions(two, one) for one in BOTH] == [["net v0", "net v1"]] * 2
@@ -286,7 +287,7 @@ def test_a_version_with_a_label_or_an_alias_in_any_backend_stays(two: Experiment
 def test_an_input_of_a_version_in_any_backend_stays(two: Experiment) -> None:
     log(two, "data", 1)
     made_of(two, "data", "net", 1, "scripted-inline")
-    with pytest.raises(ProtectedVersion, match=r"it is an input of 'net' v0 in scripted-inline.*say force=True"):
+    with pytest.raises(ProtectedVersion, match=r"it is an input of 'net' v0 \(scripted-inline\).*say force=True"):
         in_local(two, name="data").delete()
     assert in_local(two, name="data").delete(force=True).ok
     assert versions(two) == []
@@ -296,7 +297,7 @@ def test_an_input_of_what_waits_in_the_outbox_stays(two: Experiment, scripted: S
     log(two, "data", 1)
     scripted.told(put="away")
     made_of(two, "data", "net", 1, "scripted-inline")
-    with pytest.raises(ProtectedVersion, match="it is an input of 'net', which waits in the outbox"):
+    with pytest.raises(ProtectedVersion, match=r"it is an input of 'net' \(it waits in the outbox\)"):
         in_local(two, name="data").delete()
 
 
@@ -312,7 +313,7 @@ def test_an_input_of_a_draft_stays(home: Path, scripted: Scripted) -> None:
         """,
         code=-9,
     )
-    with pytest.raises(ProtectedVersion, match="it is an input of 'net', which waits in the outbox"):
+    with pytest.raises(ProtectedVersion, match=r"it is an input of 'net' \(it waits in the outbox\)"):
         Experiment("trials", artifacts=True).get_artifact("data").delete()
     assert Experiment("others", artifacts=True).list_artifacts() == []
 
@@ -424,7 +425,7 @@ def test_a_dry_run_shows_what_would_go(both: Experiment) -> None:
 
 def test_the_command_keeps_what_others_rely_on_unless_forced(both: Experiment) -> None:
     _, err = command("rm", "trials", "net@v1", "net@v0", "--yes", code=1)
-    assert "'net' v0 stays: it has the alias 'best' in local" in err
+    assert "'net' v0 stays: it has the alias 'best' (local, scripted-inline)" in err
     assert "say --force" in err
     assert versions(both) == ["net v0", "net v1"]
     told = command("rm", "trials", "net@v1", "net@v0", "--yes", "--force", told=True)

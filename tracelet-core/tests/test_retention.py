@@ -240,6 +240,7 @@ def test_what_goes_goes_in_every_backend(two: Experiment) -> None:
     results = two.prune(keep_last=1)
     assert {(one.backend, one.number) for one in results.goes} == {(name, number) for name in BOTH for number in (0, 1)}
     assert [left(two, name) for name in BOTH] == [["net v2"]] * 2
+    assert {one.why for one in results.stays} == {"the newest"}
 
 
 def test_what_one_backend_keeps_stays_in_the_others(two: Experiment) -> None:

@@ -12,6 +12,7 @@ from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.versions import Labels, StoredArtifact
 from tracelet.core.reading.finder import Finder
+from tracelet.core.system.signs import sign_of_life
 from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, ProtectedVersion, TraceletError
 
 __all__ = ["add_aliases", "delete", "delete_all", "names_of", "remove_aliases", "waiting_manifests"]
@@ -28,8 +29,9 @@ def remove_aliases(finder: Finder, artifact: LoggedArtifact, aliases: tuple[str,
 
 
 def _realias(finder: Finder, artifact: LoggedArtifact, what: str, names: Mapping[str, Any]) -> ChangeResults:
-    held = _holders(finder, artifact)
-    done, refused = finder.ask(what, {one: {"stored": stored, **names} for one, stored in held.stored.items()})
+    with sign_of_life(f"changing {artifact.name!r} {artifact.version} in {', '.join(finder.backends)}"):
+        held = _holders(finder, artifact)
+        done, refused = finder.ask(what, {one: {"stored": stored, **names} for one, stored in held.stored.items()})
     results = held.results(refused)
     for one, stored in done.items():
         results[one] = Change(one, stored.version, stored.uri, stored.aliases)
@@ -44,7 +46,8 @@ def _realias(finder: Finder, artifact: LoggedArtifact, what: str, names: Mapping
 
 def delete(finder: Finder, artifact: LoggedArtifact, force: bool) -> ChangeResults:
     """Delete a version. Without ``force`` it stays, and this raises, where anything in any backend relies on it."""
-    return delete_all(finder, [artifact], force)[0]
+    with sign_of_life(f"deleting {artifact.name!r} {artifact.version} in {', '.join(finder.backends)}"):
+        return delete_all(finder, [artifact], force)[0]
 
 
 def delete_all(
@@ -80,22 +83,21 @@ def _check_unneeded(
     """Raise where a version has names or users; return an error for each backend that does not say whether it is used there."""
     asked = {one: {"digest": artifact.digest} for one in finder.backends if one not in held.failed}
     users, unknown = finder.ask("used_by", asked)
-    reasons = [f"has {name} in {one}" for one, stored in held.stored.items() for name in names_of(stored)]
-    reasons += [
-        f"is an input of {user.manifest.name!r} {user.version} in {one}"
-        for one, found in users.items()
-        for user in found
-        if (one, user.manifest.name, user.number) not in going
-    ]
-    reasons += [
-        f"is an input of {manifest.name!r}, which waits in the outbox"
-        for manifest in waiting_manifests(finder)
-        if artifact.digest in manifest.inputs
-    ]
+    reasons: dict[str, list[str]] = {}
+    for one, stored in held.stored.items():
+        for name in names_of(stored):
+            reasons.setdefault(f"has {name}", []).append(one)
+    for one, found in users.items():
+        for user in found:
+            if (one, user.manifest.name, user.number) not in going:
+                reasons.setdefault(f"is an input of {user.manifest.name!r} {user.version}", []).append(one)
+    for manifest in waiting_manifests(finder):
+        if artifact.digest in manifest.inputs:
+            reasons.setdefault(f"is an input of {manifest.name!r}", []).append("it waits in the outbox")
     if reasons:
+        told = ", and ".join(f"{reason} ({', '.join(dict.fromkeys(where))})" for reason, where in reasons.items())
         raise ProtectedVersion(
-            f"{artifact.name!r} {artifact.version} stays: it {', and '.join(dict.fromkeys(reasons))}. To delete it all the "
-            "same, say force=True."
+            f"{artifact.name!r} {artifact.version} stays: it {told}. To delete it all the same, say force=True."
         )
     return unknown
 

@@ -192,6 +192,8 @@ class _Kept:
             self._twins.setdefault(versions[place].manifest.put_id, []).append(place)
         #: By where the version is.
         self.why: dict[_Place, str] = {}
+        #: Those that another backend alone had a reason for so far.
+        self._by_twin: set[_Place] = set()
 
     def add(self, why: Mapping[_Place, str]) -> list[_Place]:
         """Keep versions, each for a reason, with their twins in other backends; return those that were not kept before."""
@@ -199,8 +201,13 @@ class _Kept:
         for place, reason in why.items():
             for twin in self._twins[self._versions[place].manifest.put_id]:
                 if twin not in self.why:
-                    self.why[twin] = reason if twin == place else f"{reason} in {place[0]}"
                     new.append(twin)
+                if twin == place and (twin not in self.why or twin in self._by_twin):
+                    self.why[twin] = reason
+                    self._by_twin.discard(twin)
+                elif twin not in self.why:
+                    self.why[twin] = f"{reason} in {place[0]}"
+                    self._by_twin.add(twin)
         return new
 
     def by_names(self) -> None:
