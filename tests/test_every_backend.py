@@ -451,3 +451,60 @@ def test_what_the_specification_captures_comes_back_from_each_backend(site: Site
         "metadata": {"epoch": 3, "loss": 0.25, "learning_rate": 0.1},
     }
     assert found == dict.fromkeys(EVERYWHERE, expected)
+
+
+MANAGE = """
+import json
+from tracelet import Experiment, ProtectedVersion
+
+def states(exp):
+    return {
+        backend: sorted([one.name, one.number, list(one.aliases)] for one in exp.list_artifacts(backend=backend))
+        for backend in BACKENDS
+    }
+
+def refused(artifact):
+    try:
+        artifact.delete()
+    except ProtectedVersion as error:
+        return str(error)
+
+told = {}
+with Experiment("managed", backend=BACKENDS, artifacts=True, routing="all") as exp:
+    for number, loss in enumerate([0.3, 0.1, 0.4, 0.2, 0.5]):
+        net = exp.create_artifact("net", "custom").add_object({"number": number}, "numbers")
+        net.metadata["loss"] = loss
+        exp.log_artifact(net, aliases=["best"] if number == 0 else []).raise_for_errors()
+    second = exp.get_artifact("net", "v1", backend="local")
+    second.add_alias("best", "candidate").raise_for_errors()
+    second.remove_alias("candidate").raise_for_errors()
+    told["moved"] = states(exp)
+    told["aliased"] = refused(second)
+    exp.use_artifact("net", "v2", backend="local")
+    exp.log_artifact(exp.create_artifact("report", "custom").add_object([1], "numbers")).raise_for_errors()
+    told["used"] = refused(exp.get_artifact("net", "v2", backend="local"))
+    pruned = exp.prune("net", keep_best="loss:min:2")
+    pruned.raise_for_errors()
+    told["goes"] = sorted([one.backend, one.number] for one in pruned.goes)
+    told["pruned"] = states(exp)
+    exp.get_artifact("report", backend="local").delete().raise_for_errors()
+    exp.get_artifact("net", "v2", backend="local").delete().raise_for_errors()
+    exp.get_artifact("net", "v1", backend="local").delete(force=True).raise_for_errors()
+    told["left"] = states(exp)
+print(json.dumps(told))
+"""
+
+
+def test_aliases_move_and_versions_go_in_every_backend_alike(site: Site) -> None:
+    told = site(MANAGE)
+    everywhere = ", ".join(EVERYWHERE)
+    expected = {
+        "moved": [["net", 0, []], ["net", 1, ["best"]], ["net", 2, []], ["net", 3, []], ["net", 4, []]],
+        "pruned": [["net", 1, ["best"]], ["net", 2, []], ["net", 3, []], ["net", 4, []], ["report", 0, []]],
+        "left": [["net", 3, []], ["net", 4, []]],
+    }
+    for step, state in expected.items():
+        assert told[step] == dict.fromkeys(EVERYWHERE, state), step
+    assert f"it has the alias 'best' ({everywhere})" in told["aliased"]
+    assert f"it is an input of 'report' v0 ({everywhere})" in told["used"]
+    assert told["goes"] == sorted([one, 0] for one in EVERYWHERE)
