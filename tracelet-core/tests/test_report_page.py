@@ -263,6 +263,16 @@ class TestKeyboard:
         assert look.count("dialog[open]") == 0
         assert look.focused() == "images"
 
+    def test_it_steps_from_version_to_version_and_stays_where_it_was(self, look: Page, study: Path) -> None:
+        look.open(study)
+        look.run("[...document.querySelectorAll('.card button')].find(one => one.innerText === 'classifier').click()")
+        look.run("document.querySelector('.sheet-buttons button').focus()")
+        stepped = []
+        for _ in range(3):
+            look.press("Enter")
+            stepped.append((look.texts("dialog h2")[0], look.focused()))
+        assert stepped == [("classifier v2", "Older"), ("classifier v1", "Older"), ("classifier v0", "Close")]
+
     def test_what_has_the_focus_is_seen(self, look: Page, study: Path) -> None:
         look.open(study)
         for _ in range(9):

@@ -589,19 +589,20 @@ function sizes(found, host) {
 
 const details = at("details");
 
-function openDetails(one) {
+function openDetails(one, from = "Close") {
   const back = details.open;
   details.replaceChildren(head(one), make("div", { class: "sheet" }, sheet(one)));
   details.scrollTop = 0;
   if (!back) details.showModal();
-  details.querySelector(".close").focus();
+  const buttons = [...details.querySelectorAll(".sheet-buttons button:enabled")];
+  (buttons.find((button) => button.textContent === from) ?? buttons.at(-1)).focus();
 }
 
 function head(one) {
   const these = byName.get(one.name);
   const place = these.indexOf(one);
   const step = (to, said) =>
-    make("button", { type: "button", class: "quiet", disabled: !these[to], "aria-label": said, title: said, on: { click: () => openDetails(these[to]) } }, said);
+    make("button", { type: "button", class: "quiet", disabled: !these[to], on: { click: () => openDetails(these[to], said) } }, said);
   return make(
     "div",
     { class: "sheet-head" },
@@ -610,7 +611,7 @@ function head(one) {
       "div",
       { class: "sheet-buttons" },
       these.length > 1 ? [step(place + 1, "Older"), step(place - 1, "Newer")] : null,
-      make("button", { type: "button", class: "quiet close", on: { click: () => details.close() } }, "Close"),
+      make("button", { type: "button", class: "quiet", on: { click: () => details.close() } }, "Close"),
     ),
   );
 }
@@ -647,10 +648,9 @@ function sheet(one) {
     within.push(section("Cannot be read", trouble.map((file) => make("p", { class: "notice warn" }, make("code", {}, file.path), ": ", file.trouble))));
   }
   if (one.metadata.length) within.push(section("Metadata", rows(one.metadata.map(([key, value]) => [key, String(value)])), leftOut(one.more_metadata, "key", "keys")));
-  const inputs = one.inputs.map((digest) => {
-    const input = inputOf(digest, one);
-    return input ? opener(input, `${input.name} ${input.version}`, "quiet") : make("code", { title: digest }, digest.slice(0, 12));
-  });
+  const known = one.inputs.map((digest) => inputOf(digest, one)).filter(Boolean);
+  const inputs = known.sort((a, b) => collator.compare(a.name, b.name) || b.number - a.number).map((input) => opener(input, `${input.name} ${input.version}`, "quiet"));
+  for (const digest of one.inputs) if (!inputOf(digest, one)) inputs.push(make("code", { title: digest }, digest.slice(0, 12)));
   if (inputs.length) within.push(section("Made from", make("div", { class: "buttons" }, inputs), leftOut(one.more_inputs, "input", "inputs")));
   const made = users.get(one) || [];
   if (made.length) {
