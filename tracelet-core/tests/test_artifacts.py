@@ -418,7 +418,7 @@ def test_objects_have_names_of_their_own(artifact: TraceletArtifact) -> None:
     assert artifact.add_object({"a": 1}, "summary") is artifact
     with pytest.raises(ArtifactError, match="an object 'summary' is in 'results' already: give this one another name"):
         artifact.add_object([], "summary", "yaml")
-    for name, serializer in (("a b", "json"), ("a", "no such"), ("a", None), (None, "json")):
+    for name, serializer in (("a b", "json"), ("a", "no such"), ("a", 5), (None, "json")):
         with pytest.raises(UnsafePath):
             artifact.add_object([], name, serializer)  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="not text"):

@@ -118,7 +118,8 @@ def test_who_names_a_serializer_gets_that_one(exp: Experiment) -> None:
         thing(exp).add_object(frame(), "it", "json")
     picture = np.zeros((2, 3, 3), "uint8")
     artifact = thing(exp).add_object(picture, "it").add_object(picture, "picture", serializer="png")
-    assert [one.serializer for one in artifact.objects] == ["json", "png"]
+    artifact.add_object(frame(), "table", None)
+    assert [one.serializer for one in artifact.objects] == ["json", "png", "parquet"]
 
 
 def test_what_none_takes_has_the_reason_of_json(exp: Experiment) -> None:
@@ -293,6 +294,8 @@ FRAMES: dict[str, Any] = {
     "arrow": {"a": pandas.array([1, None], dtype=pandas.ArrowDtype(arrow.int32()))},
     "periods": {"a": pandas.period_range("2026", periods=2)},
     "records": {"a": [{"x": 1}, {"x": 2}]},
+    "lists": {"a": [["x", "y"], None], "b": [[[1], [2, 3]], []], "c": [[{"x": 0.5}], [None]]},
+    "arrays": {"a": [np.arange(2), np.arange(3.0)[:0].astype(int)]},
     "nothing": {"a": np.zeros(0)},
 }
 
@@ -340,7 +343,7 @@ class Frame(pandas.DataFrame):  # type: ignore[misc]
     [
         (lambda: pandas.DataFrame({"a": pandas.Categorical([1])}), "'a' is category, and would come back as int64"),
         (lambda: pandas.DataFrame({"a": [1, "x"]}), "Could not convert 'x' with type str.*; .* column a"),
-        (lambda: pandas.DataFrame({"a": [[1, 2], [3]]}), "'a' would come back with other values: convert it"),
+        (lambda: pandas.DataFrame({"a": [(1, 2), (3,)]}), "'a' would come back with other values: convert it"),
         (lambda: pandas.DataFrame({"a": pandas.Series([1, None], dtype=object)}), "'a' is object, and would"),
         (lambda: pandas.DataFrame({"a": [1j]}), "ArrowNotImplementedError: .*column a"),
         (lambda: pandas.DataFrame({0: [1], "a": [2]}), r"its columns are .*, and would come back as .*: rename them"),
@@ -460,13 +463,15 @@ def test_a_parquet_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_small_file_that_stands_for_a_large_table_needs_trust(tmp_path: Path) -> None:
-    value = arrow.table({"a": np.zeros(15_000_000, "i1")}, metadata={"tracelet": "pyarrow"})
+    plain = arrow.table({"a": np.zeros(15_000_000, "i1")}, metadata={"tracelet": "pyarrow"})
+    listed = arrow.ListArray.from_arrays([0, 15_000_000], plain.column("a").combine_chunks())
     pages = "max_rows_per_page" in inspect.signature(parquet.write_table).parameters
     packed = {"row_group_size": 2**26, **({"max_rows_per_page": 2**30} if pages else {})}
-    parquet.write_table(value, tmp_path / "a.parquet", **packed)
-    with pytest.raises(UnsafeContent, match=r"bytes stand for 15,000,000 values, .*: say trust=True"):
-        SPECS["parquet"].load(tmp_path / "a.parquet", False)
-    assert SPECS["parquet"].load(tmp_path / "a.parquet", True).num_rows == 15_000_000
+    for value in (plain, arrow.table({"a": listed}, metadata=plain.schema.metadata)):
+        parquet.write_table(value, tmp_path / "a.parquet", **packed)
+        with pytest.raises(UnsafeContent, match=r"bytes stand for 15,000,000 values, .*: say trust=True"):
+            SPECS["parquet"].load(tmp_path / "a.parquet", False)
+        assert SPECS["parquet"].load(tmp_path / "a.parquet", True).num_rows == value.num_rows
     (tmp_path / "a.csv").write_text("," * 30_000 + "\n" + "1\n" * 30_000)
     with pytest.raises(UnsafeContent, match=r"bytes stand for 900,\d+,\d+ values"):
         SPECS["csv"].load(tmp_path / "a.csv", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -21,8 +22,10 @@ _LIBRARIES = {
     "polars.dataframe.frame:DataFrame": "polars",
     "pyarrow.lib:Table": "pyarrow",
 }
-#: Where a parquet file says which library the table is of, and where Arrow says which types its columns had.
+#: Where a parquet file says which library the table is of, which columns of a data frame hold lists, and where Arrow says
+#: which types the columns had.
 _MARK = b"tracelet"
+_LISTS = b"tracelet.lists"
 _TYPES = b"ARROW:schema"
 _BLOCK = 1 << 20
 #: Before it, a column's type could be a pickle.
@@ -62,9 +65,18 @@ def _parquet() -> Any:
 
 
 def _frame(table: Any) -> Any:
-    """Return a data frame. Its texts are objects again where they were: pandas has had a type of their own since version 3."""
-    _pandas()  # where it is missing, pyarrow says nothing of it
-    frame = table.to_pandas()
+    """Return a data frame.
+
+    Its lists are lists again, where arrays would come back, and its texts objects where they were: pandas has had a type of
+    their own since version 3.
+    """
+    pandas = _pandas()  # where it is missing, pyarrow says nothing of it
+    said = dict(table.schema.metadata)
+    lists = json.loads(said.pop(_LISTS))
+    frame = table.replace_schema_metadata(said).to_pandas()
+    for position in lists:
+        column = pandas.Series(table.column(position).to_pylist(), frame.index, object)
+        frame.isetitem(position, column)
     for position, told in zip(range(frame.shape[1]), table.schema.pandas_metadata["columns"], strict=False):
         if (told["pandas_type"], told["numpy_type"]) == ("unicode", "object"):
             texts = frame.iloc[:, position].astype(object)
@@ -72,8 +84,21 @@ def _frame(table: Any) -> Any:
     return frame
 
 
+def _of_frame(frame: Any) -> Any:
+    """Return a data frame as a table of Arrow, which says which of its columns hold lists."""
+    arrow = _arrow()
+    table = arrow.Table.from_pandas(frame)
+    lists = [
+        position
+        for position in range(frame.shape[1])
+        if arrow.types.is_list(table.schema.types[position])
+        and any(isinstance(value, list) for value in frame.iloc[:, position])
+    ]
+    return table.replace_schema_metadata({**table.schema.metadata, _LISTS: json.dumps(lists).encode()})
+
+
 _TO_ARROW: dict[str, Callable[[Any], Any]] = {
-    "pandas": lambda table: _arrow().Table.from_pandas(table),
+    "pandas": _of_frame,
     "polars": lambda table: table.to_arrow(compat_level=_polars().CompatLevel.oldest()),
     "pyarrow": lambda table: table,
 }
@@ -124,8 +149,14 @@ def _dump_parquet(value: Any, path: Path) -> None:
 def _load_parquet(path: Path, trust: bool) -> Any:
     check_version(_arrow(), _SAFE_SINCE, trust)
     with _parquet().ParquetFile(path) as file:
-        check_values(file.metadata.num_rows * file.metadata.num_columns, path.stat().st_size, trust)
+        check_values(_values(file.metadata), path.stat().st_size, trust)
         return _read(file)
+
+
+def _values(said: Any) -> int:
+    """Return how many values a parquet file has, those in its lists among them."""
+    groups = [said.row_group(number) for number in range(said.num_row_groups)]
+    return sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
 
 
 # -- csv

@@ -214,7 +214,7 @@ class TraceletArtifact:
         return self
 
     def add_object(
-        self, obj: Any, name: str, serializer: str = _JSON, description: str | None = None
+        self, obj: Any, name: str, serializer: str | None = _JSON, description: str | None = None
     ) -> TraceletArtifact:
         """Add a Python object. It is checked now, and written in the state that it has when the artifact is logged.
 
@@ -237,15 +237,15 @@ class TraceletArtifact:
             >>> artifact.add_object({"learning_rate": 0.1}, "settings").objects[0].name
             'settings'
         """
-        unsaid = serializer is _JSON
+        given = None if serializer is _JSON else serializer
         entry = ArtifactObject(
-            name, str(serializer) if unsaid else serializer, description=check_new_text(description, "description")
+            name, "json" if given is None else given, description=check_new_text(description, "description")
         )
         if name in self._objects:
             raise ArtifactError(f"an object {name!r} is in {self._name!r} already: give this one another name.")
         if self._forms is not None:
-            entry = attrs.evolve(entry, serializer=self._forms.check_object(obj, name, None if unsaid else serializer))
-        self._objects[name] = _LiveObject(entry, obj, open=unsaid and self._forms is None)
+            entry = attrs.evolve(entry, serializer=self._forms.check_object(obj, name, given))
+        self._objects[name] = _LiveObject(entry, obj, open=given is None and self._forms is None)
         return self
 
     def add_reference(
