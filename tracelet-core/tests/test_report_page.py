@@ -113,6 +113,14 @@ class TestLooking:
         assert look.run(f"{sound}.duration") == 0.5
         assert calm(look)
 
+    def test_a_video_has_a_player(self, look: Page, home: Path) -> None:
+        with Experiment("digits", artifacts=True) as exp:
+            log(exp, "clip", {"clip.webm": b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01B\x82\x84webm"})
+        look.open(report("digits", "page.html").path)
+        assert look.run("document.querySelector('.card video').src").startswith("data:video/webm;base64,")
+        assert look.run("document.querySelector('.card video').controls")
+        assert calm(look)
+
     def test_a_version_is_shown_whole(self, look: Page, study: Path) -> None:
         look.open(study).run(
             "[...document.querySelectorAll('.card button')].find(one => one.innerText === 'images').click()"
