@@ -1,0 +1,3 @@
+#!/bin/sh
+# Which experiments are there?
+tracelet experiments
