@@ -28,6 +28,7 @@ from tracelet import (
     VersionConflict,
 )
 from tracelet.core.artifacts.changes import Change, ChangeResults
+from tracelet.core.artifacts.pruned import PrunedVersion, PruneResults
 from tracelet.core.display.cards import badge, card, copyable, facts, note
 from tracelet.core.display.words import one_line
 
@@ -300,6 +301,17 @@ def test_every_outcome_of_a_change_has_its_row() -> None:
     shown = results._repr_html_()
     assert has(shown, "done", "v3 (best)", "local:///x", "queued", "a delivery waits", "failed", "no route")
     assert has(shown, "not there", "aim")
+
+
+@pytest.mark.parametrize(("dry_run", "fate"), [(True, "would go"), (False, "deleted")])
+def test_what_retention_takes_and_keeps_is_shown_with_the_reason(dry_run: bool, fate: str) -> None:
+    goes = PrunedVersion("local", HOSTILE, "v0", 0, "ab" * 32, 3, 1.0, "older than 30d")
+    stays = PrunedVersion("local", "net", "v1", 1, "cd" * 32, 4, 2.0, "has the alias 'best'")
+    failed = {"mlflow": BackendUnavailable("no route", backend="mlflow")}
+    shown = PruneResults((goes,), (stays,), failed, dry_run)._repr_html_()
+    assert has(shown, f"1 version (3 B) {fate}", "older than 30d", "stays", "has the alias 'best'", "mlflow: no route")
+    assert "<script" not in shown
+    assert has(PruneResults((goes,) * 101, (), {}, dry_run)._repr_html_(), "and 1 more")
 
 
 def test_every_outcome_has_its_row() -> None:

@@ -22,7 +22,7 @@ from tracelet import (
     ProtectedVersion,
     VersionConflict,
 )
-from tracelet.core.artifacts.changes import ChangeResults
+from tracelet.core.artifacts.changes import Change, ChangeResults
 from tracelet.core.plugins.versions import Labels
 
 BOTH = ("local", "scripted-inline")
@@ -170,6 +170,12 @@ def test_a_version_that_is_gone_everywhere_is_not_found(two: Experiment) -> None
 
 def test_nothing_is_shown_as_nothing() -> None:
     assert repr(ChangeResults()) == "<ChangeResults nothing>"
+
+
+def test_what_a_tracker_says_does_not_steer_the_terminal() -> None:
+    results = ChangeResults()
+    results["mlflow"] = Change("mlflow", "\x1b[2J", "mlflow:///x", ("a\nb",))
+    assert repr(results) == "<ChangeResults mlflow: \ufffd[2J (a b)>"
 
 
 # -- one content in several versions

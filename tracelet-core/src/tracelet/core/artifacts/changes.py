@@ -7,7 +7,7 @@ import attrs
 from tracelet.core.artifacts.results import first_error
 from tracelet.core.display.cards import badge, card, copyable
 from tracelet.core.display.html import Html, table
-from tracelet.core.display.words import size
+from tracelet.core.display.words import one_line, size
 from tracelet.exceptions import ArtifactError, TraceletError
 
 __all__ = ["Change", "ChangeResults"]
@@ -80,7 +80,7 @@ class ChangeResults(dict[str, Change]):
         parts += [f"{name}: queued ({error})" for name, error in self.queued.items()]
         parts += [f"{name}: FAILED ({error})" for name, error in self.failed.items()]
         parts += [f"{name}: not there" for name in self.absent]
-        return f"<ChangeResults {'; '.join(parts) or 'nothing'}>"
+        return one_line(f"<ChangeResults {'; '.join(parts) or 'nothing'}>")
 
     def _repr_html_(self) -> str:
         """Show in a notebook what became of it in each backend."""

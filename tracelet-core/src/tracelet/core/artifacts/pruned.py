@@ -7,11 +7,16 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts.results import first_error
-from tracelet.core.display.words import size
+from tracelet.core.display.cards import badge, card, copyable, note, number
+from tracelet.core.display.html import Html, table
+from tracelet.core.display.words import moment, size
 from tracelet.core.system.messages import many
 from tracelet.exceptions import TraceletError
 
 __all__ = ["PruneResults", "PrunedVersion"]
+
+#: How many versions are shown as rows in a notebook.
+_ROWS = 100
 
 
 @attrs.frozen
@@ -51,6 +56,29 @@ class PruneResults:
         parts += [f"{many(len(self.stays), 'stays', 'stay')}"]
         parts += [f"{name}: FAILED ({error})" for name, error in self.failed.items()]
         return f"<PruneResults {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what goes and what stays, and why."""
+        fate = "would go" if self.dry_run else "deleted"
+        every = [(fate, one) for one in self.goes] + [("stays", one) for one in self.stays]
+        rows: list[tuple[Html | str, ...]] = [
+            (
+                badge(said, bad=said != "stays"),
+                one.name,
+                one.version,
+                number(size(one.size_bytes)),
+                moment(one.created_at),
+                one.backend,
+                one.why,
+                copyable(one.digest, short=True),
+            )
+            for said, one in every[:_ROWS]
+        ]
+        notes = [note(f"and {len(every) - _ROWS:,} more")] if len(every) > _ROWS else []
+        notes += [note(f"{name}: {error}") for name, error in self.failed.items()]
+        header = ("outcome", "name", "version", "size", "logged", "backend", "why", "digest")
+        title = f"{many(len(self.goes), 'version', 'versions')} ({size(self.size_bytes)}) {fate}"
+        return card("retention", title, table(header, rows), *notes)
 
     @property
     def size_bytes(self) -> int:
