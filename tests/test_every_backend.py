@@ -171,6 +171,45 @@ def test_a_page_shows_the_same_of_every_backend_and_of_all_of_them_one_version(s
     ]
 
 
+KNOW = """
+with Experiment("known", backend=BACKENDS, artifacts=True, routing="all") as exp:
+    exp.log_artifact(made(exp, "data", ArtifactType.DATASET))
+    exp.use_artifact("data")
+    for text in ("first", "second"):
+        Path("notes.txt").write_text(text)
+        exp.log_artifact(made(exp, "net", ArtifactType.MODEL).add_file("notes.txt"))
+    exp.flush(600)
+    usage = exp.disk_usage()
+    told = {}
+    for backend in BACKENDS:
+        data, old, new = (exp.get_artifact(*one, backend) for one in (("data", "v0"), ("net", "v0"), ("net", "v1")))
+        verified = [one.verify() for one in (data, old, new)]
+        told[backend] = {
+            "diff": [list(part) for part in (old.diff(new).added, old.diff(new).changed, old.diff(new).same)],
+            "users": sorted(one.number for one in data.used_by()),
+            "bytes": sorted([one.name, one.number, one.own, one.shared] for one in usage.versions if one.backend == backend),
+            "whole": [[one.ok, one.files, one.size_bytes, one.outside] for one in verified],
+        }
+    (data,) = new.lineage().inputs
+    print(json.dumps([told, sorted(one.backend for one in data.versions), sorted(usage.failed)]))
+"""
+
+
+def test_what_differs_what_came_of_it_its_bytes_and_whether_it_is_whole_are_the_same_in_every_backend(
+    site: Site,
+) -> None:
+    told, holders, failed = site(LOG + KNOW)
+    assert (holders, failed) == (sorted(EVERYWHERE), [])
+    assert all(one == told["local"] for one in told.values()), told
+    one = told["local"]
+    same = ["deep/notes äö.txt", "file:///path/to/large/file.bin", "model/weights.bin", "objects/config.json"]
+    assert one["diff"] == [[], ["notes.txt"], [*same, "s3://bucket/not-there.tar.gz"]]
+    assert one["users"] == [0, 1]
+    assert [own for _, _, own, _ in one["bytes"]] == [0, 5, 6]
+    assert [row[0] for row in one["whole"]] == [True, True, True]
+    assert [row[3] for row in one["whole"]] == [2, 2, 2]
+
+
 USE = """
 exp = Experiment("lineage", backend=BACKENDS, artifacts=True, routing="all").start()
 exp.log_artifact(made(exp, "data", ArtifactType.DATASET))

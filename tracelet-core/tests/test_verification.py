@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,20 @@ def test_many_files_are_fetched_some_at_a_time(scripted: Scripted, experiment: C
     exp = experiment("scripted-inline")
     data = log(exp, "data", **{f"f{number}": str(number) for number in range(501)})
     assert data.verify().files == 501
+    assert len(scripted.calls("fetch")) == 2
+
+
+def test_large_files_are_fetched_alone_so_that_little_of_the_disk_is_taken(
+    scripted: Scripted, experiment: Callable[..., Experiment], home: Path
+) -> None:
+    exp = experiment("scripted-inline")
+    artifact = exp.create_artifact("data", "dataset")
+    for name in ("one", "two"):
+        write(home / name, name)
+        os.truncate(home / name, 33_000_000)
+        artifact.add_file(name)
+    exp.log_artifact(artifact)
+    assert exp.get_artifact("data").verify().size_bytes == 66_000_000
     assert len(scripted.calls("fetch")) == 2
 
 
