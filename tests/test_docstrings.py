@@ -24,6 +24,7 @@ from tracelet import (
     LogResults,
     TraceletArtifact,
     Verification,
+    experiments,
     plugin,
 )
 from tracelet.core.artifacts.changes import Change, ChangeResults
@@ -96,6 +97,10 @@ def run(text: str, name: str, space: dict[str, Any]) -> None:
 @pytest.mark.parametrize("cls", CLASSES)
 def test_the_example_of_a_class_runs_as_printed(cls: type, space: dict[str, Any]) -> None:
     run(inspect.getdoc(cls) or "", cls.__name__, space)
+
+
+def test_the_example_of_the_list_of_experiments_runs_as_printed(space: dict[str, Any]) -> None:
+    run(inspect.getdoc(experiments) or "", "experiments", space)
 
 
 @pytest.mark.parametrize("cls", OF_PLUGINS)

@@ -200,5 +200,8 @@ def test_an_alias_in_a_listing_is_on_the_newest_of_its_versions_that_are_listed(
         first.number: ("best",),
         2: ("other",),
     }
-    backend.delete(first)
+    backend.take_back(first)
     assert {one.number: one.aliases for one in backend.list(name="thing", type=None)} == {2: ("other",)}
+    found = backend.find("thing", "v2")
+    assert found is not None
+    assert found.aliases == ("other",)

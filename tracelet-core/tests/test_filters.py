@@ -113,6 +113,32 @@ def test_a_key_that_a_version_has_not_fits_nothing(exp: Experiment, key: str, si
     assert numbers(exp, f"{key} {sign} 1") == []
 
 
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        (
+            {"where": "metrics.los < 1"},
+            "no version that is listed has the key 'metrics.los': did you mean 'metrics.loss'",
+        ),
+        ({"sort": "-layer.depth"}, "no version that is listed has the key 'layer.depth': did you mean 'layers.depth'"),
+        ({"where": "siz < 1"}, "no version that is listed has the key 'siz': did you mean 'size'?"),
+    ],
+)
+def test_a_key_that_no_version_has_comes_with_the_one_that_may_be_meant(
+    exp: Experiment, caplog: pytest.LogCaptureFixture, given: dict[str, str], near: str
+) -> None:
+    exp.list_artifacts(**given)
+    (told,) = [one for one in caplog.records if one.name == "tracelet.artifacts"]
+    assert told.getMessage().startswith(near)
+
+
+def test_a_key_that_no_version_has_and_none_is_like_comes_without_a_word(
+    exp: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert exp.list_artifacts(where="quite something else = 1") == []
+    assert not [one for one in caplog.records if one.name == "tracelet.artifacts"]
+
+
 def test_a_key_with_dots_of_its_own_goes_before_the_dots_that_lead_inwards(exp: Experiment) -> None:
     assert set(numbers(exp, "lr.decay = 0.5")) == {2}
     assert set(numbers(exp, "metrics.loss = 7")) == {3}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +17,10 @@ from tracelet.core.display.words import moment
 from tracelet.exceptions import ConfigError
 
 __all__ = ["OWN_KEYS", "Condition", "Query", "number_at", "query_of"]
+
+_LOG = logging.getLogger("tracelet.artifacts")
+#: So many keys are compared with one that no version has.
+_MOST_KEYS = 2_000
 
 #: Stands for the value of a key that a version has not.
 _ABSENT = object()
@@ -162,10 +168,22 @@ def _values(found: Sequence[LoggedArtifact], key: str) -> dict[int, object]:
     means the one for this version and the other for that.
     """
     values = {id(one): _look_up(one.manifest.metadata, key) for one in found}
-    if key in OWN_KEYS and all(value is _ABSENT for value in values.values()):
+    if any(value is not _ABSENT for value in values.values()):
+        return values
+    if key in OWN_KEYS:
         of = OWN_KEYS[key]
-        values = {id(one): _ABSENT if (value := of(one)) is None else value for one in found}
+        return {id(one): _ABSENT if (value := of(one)) is None else value for one in found}
+    known = {name for one in found for name in _dotted(one.manifest.metadata)}
+    if near := difflib.get_close_matches(key, sorted(known | OWN_KEYS.keys())[:_MOST_KEYS], n=3):
+        _LOG.warning("no version that is listed has the key %r: did you mean %s?", key, " or ".join(map(repr, near)))
     return values
+
+
+def _dotted(data: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        yield f"{above}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{above}{key}.")
 
 
 def _look_up(data: object, key: str) -> object:

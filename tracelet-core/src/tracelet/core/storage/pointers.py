@@ -79,11 +79,9 @@ class Pointers:
 
         All are looked at in one pass, and nobody asks again whether a version exists.
         """
-        labels: dict[tuple[str, int], str] = {}
-        for owner, version, label in self._notes.parts(_start("labelled", name), 3):
-            number = leading_number(version)
-            if number is not None:
-                labels[owner, number] = label
+        noted = self._notes.parts(_start("labelled", name), 3)
+        found = ((owner, leading_number(version), label) for owner, version, label in noted)
+        labels = {(owner, number): label for owner, number, label in found if number is not None}
         aliases: dict[tuple[str, int], tuple[str, ...]] = {}
         for owner, alias in self._notes.parts(_start("aliases", name), 2):
             there = versions.get(owner, ())
