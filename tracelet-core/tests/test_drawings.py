@@ -38,6 +38,13 @@ def levels(count: int, each: str = '<use href="#l{0}"/>') -> str:
         svg('<image href="data:image/png;base64,iVBORw0KGgo="/><a href="#none"><text>data</text></a>'),
         svg('<marker id="m"><path d="M0 0"/></marker><path d="M0 0L9 9L1 1" marker-end="url(#m)"/><g id=""/>'),
         svg(levels(4)),
+        svg(
+            '<path stroke-dasharray="none" d="M0 0h9"/><path style="stroke-dasharray: 5, 2.5; fill: none" d="M0 0h900"/>'
+        ),
+        svg('<polyline stroke-dasharray="4 2" points="0,0 900,900"/><path stroke-dasharray="1" d=""/>'),
+        svg('<clipPath id="c"><rect/></clipPath><clipPath id="d"><path d="M0 0h9v9z"/></clipPath>'),
+        svg('<g clip-path="url(#c)" style="mask: url(#m)"><rect fill="url(#g)"/></g>'),
+        svg('<g xmlns:i="urn:i" i:file="C:\\plots\\a.svg"/>'),
     ],
 )
 def test_what_people_draw_is_drawn(drawing: bytes) -> None:
@@ -62,7 +69,32 @@ def test_what_people_draw_is_drawn(drawing: bytes) -> None:
         svg("<style>rect { fill: url(#a) }</style>"),
         svg("<style>rect { fill: u\\72l(#a) }</style>"),
         svg("<style>@import 'a.css'</style>"),
+        svg("<style>rect { fill: u&#114;l(#a) }</style>"),
+        svg("<style>rect { fill: u<![CDATA[rl(#a)]]> }</style>"),
         svg('<rect style="fill: u\\72l(#a)"/>'),
+        svg('<rect clip-path="\\75rl(#a)"/>'),
+        svg('<use href="#%61"/><g id="a"/>'),
+        svg('<g style="--a: url(#a)"><rect style="fill: var(--a)"/></g>'),
+        svg('<g fill="url(#a)">' + "<rect/>" * 9 + "</g>"),
+        svg('<use style="fill: url(#a)" href="#b"/>'),
+        svg('<text style="text-shadow: 0 0 999px"/>'),
+        svg('<rect filter="blur(999px)"/>'),
+        svg("<style>* { text-shadow: 0 0 999px }</style>"),
+        svg('<path d="M0 0' + "c9 0 0 9 9 9" * 20_000 + '"/>'),
+        svg('<path stroke-dasharray="0.001" d="M0 0h1e7"/>'),
+        svg('<path style="STROKE-DASHARRAY: 0.001" d="M0 0h1e7"/>'),
+        svg('<path style="stroke-dasharray/**/: 0.001" d="M0 0h1e7"/>'),
+        svg('<path stroke-dasharray="1" d="M0 0' + "h900" * 10_000 + '"/>'),
+        svg('<path id="p" stroke-dasharray="5" d="M0 0h90000"/>' + '<use href="#p"/>' * 900),
+        svg('<path stroke-dasharray="5px" d="M0 0h9"/>'),
+        svg('<path stroke-dasharray="0" d="M0 0h9"/>'),
+        svg('<path stroke-dasharray="5" d="M0 0h1e999"/>'),
+        svg('<path stroke-dasharray="5" pathLength="1e9" d="M0 0h9"/>'),
+        svg('<g stroke-dasharray="5"/>'),
+        svg('<clipPath id="c"><path d="M0 0h9v9z"/><path d="M1 1h9v9z"/></clipPath>'),
+        svg('<clipPath id="c"><path clip-path="url(#d)"/></clipPath>'),
+        svg('<clipPath id="c" style="CLIP-PATH: url(#d)"/>'),
+        svg("<style>* { stroke-dasharray: 0.001 }</style>"),
         svg('<image href="data:image/svg+xml,%3Csvg/%3E"/>'),
         svg('<image href="DATA:text/xml,%3Csvg/%3E"/>'),
         svg('<rect style="fill: url(data:image/svg+xml,%3Csvg/%3E)"/>'),
@@ -82,6 +114,8 @@ def test_what_is_drawn_without_end_or_hides_what_it_refers_to_is_not(drawing: by
         svg("".join(f'<g id="a{number}">' for number in range(40_000)) + "</g>" * 40_000),
         svg("".join(f'<g id="a{number}"><use href="#a{number - 1}"/></g>' for number in range(30_000))),
         svg('<g a="' * 100_000),
+        svg("<style>" + "a" * 300_000 + "</style>" + "<style></style>" * 40_000),
+        svg('<path stroke-dasharray="' + "1 " * 200_000 + '" d="' + "1 " * 200_000 + '"/>'),
         b'<!DOCTYPE svg [<!ENTITY a "a">' + b"".join(b'<!ENTITY b%d "&a;">' % n for n in range(30_000)),
     ],
 )
@@ -96,7 +130,8 @@ def test_a_plot_of_matplotlib_is_drawn(tmp_path: Path) -> None:
 
     figure = Figure()
     axes = figure.subplots(2, 2)
-    axes[0, 0].plot(range(500), marker="o", label="loss")
+    axes[0, 0].plot(range(500), "o--", label="loss")
+    axes[0, 0].grid(linestyle=":")
     axes[0, 0].legend()
     axes[0, 1].imshow([[1, 2], [3, 4]])
     axes[1, 0].bar(range(30), range(30), hatch="/")
@@ -112,3 +147,4 @@ def test_one_that_is_not_drawn_is_shown_as_text(tmp_path: Path) -> None:
     preview = preview_of(tmp_path / "bomb.svg", "bomb.svg")
     assert preview.kind is Kind.TEXT
     assert preview.text.startswith("<svg")
+    assert preview.left_out == "as text: drawing it could take long"

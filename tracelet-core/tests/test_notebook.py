@@ -118,8 +118,11 @@ def notebook(kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> nbforma
 @pytest.fixture(scope="module")
 def hostile_notebook(kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     folder = tmp_path_factory.mktemp("hostile")
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9' onload='{MARK}'><script>{MARK}</script></svg>"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9' onload='{MARK}'><!-- --></svg>"
     write(folder / "hostile" / "drawing.svg", svg)
+    write(folder / "hostile" / "scripted.svg", svg.replace("<!-- -->", f"<script>{MARK}</script>"))
+    floors = "".join(f"<g id='a{one}'>" + f"<use href='#a{one - 1}'/>" * 10 + "</g>" for one in range(1, 13))
+    write(folder / "hostile" / "endless.svg", svg.replace("<!-- -->", f"<rect id='a0'/>{floors}"))
     write(folder / "hostile" / "page.html", f"<html><script>{MARK}</script></html>")
     write(folder / "hostile" / "picture.png", HOSTILE)
     write(folder / "hostile" / "rows.csv", f"a,{HOSTILE}\n1,{HOSTILE}\n")

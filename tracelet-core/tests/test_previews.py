@@ -22,7 +22,7 @@ from PIL import Image
 from tracelet.core.display.html import element, table
 from tracelet.core.display.previews import Kind, Preview, preview_html, preview_of, promise
 
-SVG = '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(1)</script></svg>'
+SVG = '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><text>a</text></svg>'
 FTYP = b"\x00\x00\x00\x18ftyp"
 
 

@@ -127,7 +127,8 @@ def _preview(stream: BinaryIO, name: str, length: int, most_bytes: int) -> Previ
         return _csv(text, "\t" if name.endswith(".tsv") else None, whole=whole)
     if name.endswith(".json") and whole:
         return _json(text)
-    return _lines(Kind.TEXT, text, whole=whole)
+    lines = _lines(Kind.TEXT, text, whole=whole)
+    return attrs.evolve(lines, left_out="as text: drawing it could take long") if found else lines
 
 
 def _nothing(why: str) -> Preview:
