@@ -34,6 +34,18 @@ exp = Experiment(EXPERIMENT, backend="mlflow", artifacts=True)
 print(json.dumps([[one.version, one.open("weights.bin").read().decode()] for one in exp.list_artifacts()]))
 """
 
+MANAGE = """
+import json, time
+from pathlib import Path
+from tracelet.plugin import BackendContext
+from tracelet_mlflow import MlflowSettings
+from tracelet_mlflow.backend import open_backend
+backend = open_backend(EXPERIMENT, MlflowSettings(), BackendContext(Path.cwd(), {}))
+users = [one.version for one in backend.used_by("f" * 64)]
+freed = list(backend.collect(time.time() + 3600))
+print(json.dumps([EXPERIMENT in backend.experiments(), users, freed]))
+"""
+
 DELIVER = """
 import json
 from tracelet import Experiment
@@ -100,3 +112,24 @@ def test_who_may_only_read_reads_and_is_told_what_is_missing(
     environ = {**people["bob"], "TRACELET_DIR": str(tmp_path / "bob" / "tracelet")}
     assert programs.run(DELIVER.replace("EXPERIMENT", name), tmp_path / "later", environ) == 0
     assert programs.run(READ.replace("EXPERIMENT", name), read, people["alice"]) == [["v1", "bob"], ["v0", "alice"]]
+
+
+def test_who_may_only_read_asks_what_is_stored_and_notes_and_clears_nothing(
+    with_passwords: Deployment, people: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier release has noted no inputs: then all versions are looked at, by core as well, until somebody may note them."""
+    assert logged(people, "alice", "kept", tmp_path)[0] == ["mlflow"]
+    for variable in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(variable, with_passwords.environ[variable])
+    client = MlflowClient(tracking_uri=with_passwords.server.url)
+    index = client.get_experiment_by_name("kept.tracelet").experiment_id
+    (versions,) = client.search_runs([index], "tags.`tracelet.name` = 'classifier'")
+    client.delete_experiment_tag(index, "tracelet.inputs")
+    client.log_param(versions.info.run_id, "v1", "an-interrupted-put")
+    environ, program = people["bob"], MANAGE.replace("EXPERIMENT", repr("kept"))
+    assert programs.run(program, tmp_path / "manages", environ) == [True, ["v0"], []]
+    assert "tracelet.inputs" not in client.get_experiment(index).tags
+    assert "left/v1" not in client.get_run(versions.info.run_id).data.tags
+    assert programs.run(program, tmp_path / "manages", people["alice"])[:2] == [True, ["v0"]]
+    assert client.get_experiment(index).tags["tracelet.inputs"] == "true"
+    assert client.get_run(versions.info.run_id).data.tags["left/v1"] == "cleared"

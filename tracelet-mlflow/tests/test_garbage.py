@@ -163,6 +163,18 @@ def test_a_deletion_that_was_interrupted_is_completed(
     assert folders(tmp_path / "mlruns") == ["v1"]
 
 
+@pytest.mark.parametrize("said", ["never", "", "12 RUN and-more"])
+def test_what_a_later_release_says_of_what_is_left_stops_nobody(
+    opened: Open, client: MlflowClient, seal: Seal, tmp_path: Path, said: str
+) -> None:
+    opened().put(seal("one"), Labels())
+    (own,) = client.search_runs([client.get_experiment_by_name("trials").experiment_id])
+    as_if_killed(client)
+    client.set_tag(run_of(client).info.run_id, "left/v0", said.replace("RUN", own.info.run_id))
+    assert sum(opened().collect(time.time() + HOUR)) > 0
+    assert folders(tmp_path / "mlruns") == []
+
+
 def test_a_version_that_was_deleted_is_not_looked_for_again(opened: Open, client: MlflowClient, seal: Seal) -> None:
     backend = opened()
     backend.delete(backend.put(seal("one"), Labels("1.0", ("best",))))

@@ -23,6 +23,7 @@ have ended. The experiment has the tag tracelet.inputs if the inputs of all its 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -48,7 +49,8 @@ _NAME = "tracelet.name"
 _TYPE = "tracelet.type"
 #: Tag of the experiment: the inputs of all versions are noted.
 _NOTED = "tracelet.inputs"
-#: What the tag of a number says of which nothing is left.
+#: What the tag of a number that is no version begins with: since when something may be left of it, or that nothing is.
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _CLEARED = "cleared"
 _PAGE = 1000
 #: Tags that MLflow sets in one request, all at once.
@@ -126,9 +128,9 @@ class Entry:
         """By number: what interrupted puts and deletions may have left, without what is cleared away."""
         found = {}
         for number, put_id in self.claims.items():
-            since, _, run_id = self.tags.get(f"left/v{number}", "").partition(" ")
+            since, run_id, *_ = [*self.tags.get(f"left/v{number}", "").split(" "), ""]
             if number not in self.records and since != _CLEARED:
-                found[number] = Left(put_id, float(since) if since else None, run_id)
+                found[number] = Left(put_id, float(since) if _SECONDS.fullmatch(since) else None, run_id)
         return found
 
     @cached_property
