@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from commanding import begin, environment, leave_drafts, no_lanes_after, program, run, run_both, run_json, wait_until
-from making import write
+from making import without_rights, write
 from watching import Scripted
 
-from tracelet import BackendUnavailable, DiskUsage, Experiment, IntegrityError
+from tracelet import BackendUnavailable, ConfigError, DiskUsage, Experiment, IntegrityError
 
 
 def log(exp: Experiment, name: str, **texts: str) -> None:
@@ -157,6 +157,19 @@ def test_a_file_that_is_linked_is_counted_once(local: Experiment, home: Path) ->
     usage = local.disk_usage().on_disk
     assert usage.total == on_the_disk(home / ".tracelet")
     assert usage.versions == 5303
+
+
+def test_what_may_not_be_read_is_told(local: Experiment, home: Path) -> None:
+    with (
+        without_rights(home / ".tracelet" / "local" / "blobs"),
+        pytest.raises(ConfigError, match="Ask whoever may read"),
+    ):
+        local.disk_usage()
+
+
+def test_where_there_is_no_directory_nothing_is_on_this_machine(scripted: Scripted, home: Path) -> None:
+    told = run_json("du", "nothing", "--backend", "scripted", "--dir", "nowhere")
+    assert (told["on_disk"]["total"], told["versions"]) == (0, [])
 
 
 def test_links_are_not_followed(local: Experiment, home: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commanding import begin, environment, no_lanes_after, program, run, run_both, run_json, wait_until
+from commanding import age, begin, environment, no_lanes_after, program, run, run_both, run_json, wait_until
 from making import full_disk, write
 from watching import Scripted
 
@@ -162,6 +162,14 @@ def test_a_full_disk_is_no_damage(exp: Experiment, home: Path) -> None:
     with full_disk(1000), pytest.raises(ArtifactError, match="Free space there"):
         data.verify()
     assert data.verify().ok
+
+
+def test_what_a_killed_process_left_of_its_reading_is_garbage(exp: Experiment, home: Path) -> None:
+    log(exp, "data", a="one").verify()
+    left = write(home / ".tracelet" / "downloads" / "~verify-0" / "1" / "a").parents[1]
+    age(home / ".tracelet" / "downloads")
+    run("gc")
+    assert not left.exists()
 
 
 # -- many versions

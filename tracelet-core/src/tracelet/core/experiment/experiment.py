@@ -652,7 +652,7 @@ class Experiment:
             The bytes. ``own`` are bytes that nothing else needs, ``shared`` those that others need, too.
 
         Raises:
-            ConfigError: Artifacts are off.
+            ConfigError: Artifacts are off, or the tracelet directory may not be read.
 
         Example:
             >>> usage = exp.disk_usage()

@@ -24,7 +24,7 @@ from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.reader import Reader
 from tracelet.core.storage.blob_store import LocalStore, open_store
 from tracelet.core.system.messages import many
-from tracelet.exceptions import IntegrityError, TraceletError
+from tracelet.exceptions import ConfigError, IntegrityError, TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["BackendUsage", "DiskUsage", "Usage", "count_usage"]
@@ -133,7 +133,8 @@ def count_usage(
 ) -> DiskUsage:
     """Count the bytes of one experiment, or of all that the configured backends hold, and of the tracelet directory.
 
-    What ``local`` holds is measured on the disk, with all its experiments, for they share their files.
+    What ``local`` holds is measured on the disk, with all its experiments, for they share their files. Raises
+    :class:`~tracelet.ConfigError` where that may not be read.
     """
     counting = _Counting(directory, settings, plugins)
     for backend in dict.fromkeys((*settings.backend, EMBEDDED)):
@@ -160,7 +161,12 @@ class _Counting:
         self._specs = {name: plugins.backends.get(name) for name in (*settings.backend, EMBEDDED)}
         self._loaded = {name: load_plugin(spec.settings, name) for name, spec in self._specs.items()}
         store = open_store(settings.store, directory)
-        self._scan = scan(directory, store.root if isinstance(store, LocalStore) else directory)
+        try:
+            self._scan = scan(directory, store.root if isinstance(store, LocalStore) else directory)
+        except OSError as error:
+            raise ConfigError(
+                f"what is on this machine cannot be measured: {error}. Ask whoever may read it."
+            ) from error
         self._held: list[_Held] = []
         self._failed: dict[str, TraceletError] = {}
 
