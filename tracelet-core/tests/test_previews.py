@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy
 import pandas
+import pyarrow
 import pytest
 import soundfile
 from hypothesis import given
@@ -146,6 +147,14 @@ def test_parquet_that_is_damaged_or_swells_is_not_shown(tmp_path: Path) -> None:
 def test_parquet_needs_pyarrow_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert seen(tmp_path, b"PAR1" + bytes(8), "t").left_out == "its rows are shown where pyarrow is installed"
+
+
+def test_a_pyarrow_that_runs_what_a_file_brings_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas.DataFrame({"a": [1]}).to_parquet(tmp_path / "t")
+    monkeypatch.setattr(pyarrow, "__version__", "14.0.0")
+    assert preview_of(tmp_path / "t", "t").left_out == "its rows are shown by pyarrow 14.0.1 or later"
+    monkeypatch.setattr(pyarrow, "__version__", "14.0.1")
+    assert preview_of(tmp_path / "t", "t").kind is Kind.TABLE
 
 
 def test_json_is_laid_out_and_what_only_looks_like_it_is_text(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ _READ, _LINES, _CHARACTERS = 65_536, 40, 4_000
 _ROWS, _COLUMNS, _CELL = 10, 12, 80
 #: The bytes that the beginning of a compressed table may become.
 _UNPACKED = 64_000_000
+#: The release of pyarrow since when a column's type cannot be a pickle.
+_SAFE_SINCE = (14, 0, 1)
 _HEAD = 4_096
 
 
@@ -208,6 +210,8 @@ def _parquet(stream: io.BytesIO) -> Preview:
         parquet: Any = import_module("pyarrow.parquet")
     except ImportError:
         return _nothing("its rows are shown where pyarrow is installed")
+    if tuple(map(int, re.findall(r"\d+", pyarrow.__version__)[:3])) < _SAFE_SINCE:
+        return _nothing(f"its rows are shown by pyarrow {'.'.join(map(str, _SAFE_SINCE))} or later")
     try:
         file = parquet.ParquetFile(stream)
         names, count = file.schema_arrow.names, file.metadata.num_rows
