@@ -273,6 +273,42 @@ def test_a_large_difference_is_shown_in_part(exp: Experiment) -> None:
     assert not has(shown, "metadata key100")
 
 
+def test_a_lineage_is_the_tree_that_a_terminal_shows(exp: Experiment) -> None:
+    with exp:
+        exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object([1], "rows"))
+        used = exp.use_artifact("data")
+        exp.log_artifact(exp.create_artifact("study", ArtifactType.REPORT).add_object(1, "number"))
+    lineage = used.lineage()
+    assert has(lineage._repr_html_(), "lineage", "data v0", str(lineage))
+    away = attrs.evolve(lineage, failed={"aim": BackendUnavailable("no route", backend="aim")})
+    assert has(away._repr_html_(), "aim: no route")
+
+
+def test_what_is_stored_is_a_table_of_names_with_their_bytes(exp: Experiment) -> None:
+    with exp:
+        for number in range(2):
+            exp.log_artifact(exp.create_artifact("data", ArtifactType.DATASET).add_object([number], "rows"))
+    usage = exp.disk_usage()
+    shown = usage._repr_html_()
+    assert has(shown, "2 versions", "what is stored, in bytes", "local", "digits", "data", "on this disk", "own")
+    away = attrs.evolve(usage, names=usage.names * 103, failed={"aim": BackendUnavailable("no route", backend="aim")})
+    assert has(away._repr_html_(), "and 3 more names", "aim: no route")
+
+
+def test_what_is_not_whole_is_a_table_of_files(exp: Experiment, home: Path) -> None:
+    with exp:
+        exp.log_artifact(with_files(exp, home))
+    logged = exp.get_artifact("study")
+    whole = logged.verify()
+    assert has(whole._repr_html_(), "All is whole", str(whole))
+    for blob in (home / ".tracelet").rglob(str(logged.files[0].sha256)):
+        blob.chmod(0o600)
+        blob.write_bytes(b"other")
+    broken = logged.verify()
+    assert has(broken._repr_html_(), "Not all is whole", logged.files[0].artifact_path, str(broken.wrong[0].error))
+    assert has(attrs.evolve(broken, wrong=broken.wrong * 103)._repr_html_(), "and 3 more")
+
+
 def test_what_only_this_machine_has_is_marked_in_lists_and_alone(exp: Experiment) -> None:
     with exp:
         exp.log_artifact(exp.create_artifact("study", ArtifactType.CONFIG).add_object(1, "number"))

@@ -8,6 +8,8 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts.results import first_error
+from tracelet.core.display.cards import card, note
+from tracelet.core.display.html import element
 from tracelet.core.display.words import moment, one_line
 from tracelet.exceptions import TraceletError
 
@@ -130,6 +132,12 @@ class Lineage:
         first = self.root.versions[0]
         failed = "".join(f"; {name}: FAILED ({error})" for name, error in self.failed.items())
         return f"<Lineage of {first.name} {first.version}: made from {len(self.inputs)}, used by {len(self.users)}{failed}>"
+
+    def _repr_html_(self) -> str:
+        """Show the tree in a notebook."""
+        first = self.root.versions[0]
+        failed = (note(f"{name}: {error}") for name, error in self.failed.items())
+        return card("lineage", f"{first.name} {first.version}", element("pre", str(self)), *failed)
 
     def __str__(self) -> str:
         lines = [str(self.root)]

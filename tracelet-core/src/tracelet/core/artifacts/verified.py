@@ -5,11 +5,16 @@ from __future__ import annotations
 import attrs
 
 from tracelet.core.artifacts.results import first_error
+from tracelet.core.display.cards import card, note
+from tracelet.core.display.html import table
 from tracelet.core.display.words import size
 from tracelet.core.system.messages import many
 from tracelet.exceptions import ArtifactNotFound, TraceletError
 
 __all__ = ["Verification", "WrongFile"]
+
+#: How many files a notebook shows.
+_ROWS = 100
 
 
 @attrs.frozen
@@ -89,6 +94,13 @@ class Verification:
         if self.outside:
             parts.append(f"{many(self.outside, 'reference', 'references')} to content outside not verified")
         return "; ".join(parts)
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what is wrong."""
+        rows = ((one.name, one.version, one.backend, one.path, str(one.error)) for one in self.wrong[:_ROWS])
+        wrong = [table(("name", "version", "backend", "file", "what is wrong"), rows)] if self.wrong else []
+        more = [note(f"and {len(self.wrong) - _ROWS:,} more")] if len(self.wrong) > _ROWS else []
+        return card("verification", "All is whole" if self.ok else "Not all is whole", note(str(self)), *wrong, *more)
 
     def raise_for_errors(self) -> None:
         """Raise the first error, if there is one, with the others in its notes.

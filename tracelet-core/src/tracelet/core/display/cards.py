@@ -39,7 +39,8 @@ margin:0 4px 2px 0;font-size:12px;white-space:nowrap;max-width:20em;overflow:hid
 .tracelet .tl-gallery figcaption{margin-top:3px;font-size:12px;opacity:.75;overflow-wrap:anywhere;max-width:32em}
 .tracelet .tl-gallery img{max-height:160px;max-width:240px;background:#fff;border-radius:3px;margin:0;display:block}
 .tracelet .tl-gallery video{max-height:200px;max-width:320px}
-.tracelet .tl-gallery pre{max-height:160px;max-width:44em;overflow:auto;margin:0;padding:6px 8px;font-size:12px;
+.tracelet .tl-gallery pre{max-height:160px;max-width:44em}
+.tracelet pre{overflow:auto;margin:0;padding:6px 8px;font-size:12px;
 line-height:1.4;font-family:ui-monospace,Menlo,Consolas,monospace;white-space:pre;background:rgba(128,128,128,.12);color:inherit;border:0;border-radius:3px}
 </style>""")
 

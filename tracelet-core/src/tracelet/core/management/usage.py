@@ -14,6 +14,8 @@ from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.results import first_error
 from tracelet.core.delivery.inventory import needed_blobs
 from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.display.cards import card, facts, note, number
+from tracelet.core.display.html import table
 from tracelet.core.display.words import size
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.management.on_disk import EMBEDDED, OnDisk, scan
@@ -29,6 +31,8 @@ from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["BackendUsage", "DiskUsage", "Usage", "count_usage"]
 
+#: How many names a notebook shows.
+_ROWS = 100
 #: A backend is opened for some experiment. It need not be there, and nothing is made of it.
 _ANY = "experiments"
 #: Backend, experiment, name and number, or as many of them as are meant.
@@ -114,6 +118,30 @@ class DiskUsage:
         parts += [f"{name}: FAILED ({error})" for name, error in self.failed.items()]
         parts += [f"{size(self.on_disk.total)} in {self.directory}"]
         return f"<DiskUsage of {many(len(self.versions), 'version', 'versions')}; {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook which names take how much."""
+        rows = (
+            (
+                one.backend,
+                one.experiment,
+                str(one.name),
+                number(f"{one.versions:,}"),
+                number(size(one.own)),
+                number(size(one.shared)),
+                number(size(one.store)),
+            )
+            for one in self.names[:_ROWS]
+        )
+        names = table(("backend", "experiment", "name", "versions", "own", "shared", "store"), rows)
+        more = [note(f"and {len(self.names) - _ROWS:,} more names")] if len(self.names) > _ROWS else []
+        known = [
+            (one.backend, f"{size(one.own)} own, {size(one.shared)} shared (counted once)") for one in self.backends
+        ]
+        known.append(("on this disk", f"{size(self.on_disk.total)} in {self.directory}"))
+        failed = (note(f"{name}: {error}") for name, error in self.failed.items())
+        title = many(len(self.versions), "version", "versions")
+        return card("what is stored, in bytes", title, facts(known), names, *more, *failed)
 
     def raise_for_errors(self) -> None:
         """Raise the first error of ``failed``, if there is one, with the others in its notes.
