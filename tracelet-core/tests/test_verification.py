@@ -23,6 +23,7 @@ from tracelet import (
     Verification,
 )
 from tracelet.core.management.verification import find_versions, verify
+from tracelet.core.plugins.versions import StoredArtifact
 
 
 @pytest.fixture
@@ -225,21 +226,38 @@ def test_large_files_are_fetched_alone_so_that_little_of_the_disk_is_taken(
     assert len(scripted.calls("fetch")) == 2
 
 
-def test_each_backend_is_read_and_one_that_is_away_is_told_and_not_asked_again(
+def test_each_backend_is_read_and_one_that_is_away_is_told_and_not_asked_for_ever(
     scripted: Scripted, experiment: Callable[..., Experiment]
 ) -> None:
     exp = experiment("local", "scripted-inline", routing="all")
-    first = log(exp, "data", a="one")
-    log(exp, "data", a="two")
-    assert verified(exp).files == 4
+    first = log(exp, "data", a="0")
+    for number in range(1, 5):
+        log(exp, "data", a=str(number))
+    assert verified(exp).files == 10
     asked = len(scripted.calls("fetch"))
     scripted.told(fetch="away")
     found = verified(exp)
-    assert (found.ok, found.versions, found.files, found.unread) == (False, 2, 2, 2)
+    assert (found.ok, found.versions, found.files, found.unread) == (False, 5, 5, 5)
     assert isinstance(found.failed["scripted-inline"], BackendUnavailable)
     assert found.unread_since == first.created_at
-    assert "2 versions not read" in repr(found)
-    assert len(scripted.calls("fetch")) == asked + 1
+    assert "5 versions not read" in repr(found)
+    assert len(scripted.calls("fetch")) == asked + 3
+
+
+def test_a_version_that_a_backend_does_not_give_hides_none_of_the_others(
+    scripted: Scripted, experiment: Callable[..., Experiment]
+) -> None:
+    exp = experiment("scripted-inline")
+    for number in range(12):
+        log(exp, "data", a=str(number))
+    finder = exp._artifact_manager.finder
+
+    def begun(stored: StoredArtifact, size_bytes: int) -> None:
+        scripted.told(**{"fetch": "away"} if stored.number % 2 else {})
+
+    found = verify(finder, *find_versions(finder), told=begun)
+    assert (found.versions, found.unread, found.wrong) == (6, 6, ())
+    assert found.unread_since == exp.get_artifact("data", "v1").created_at
 
 
 def test_what_a_backend_refuses_to_give_is_wrong(scripted: Scripted, experiment: Callable[..., Experiment]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,8 @@ _BATCH_BYTES, _BATCH_FILES = 64_000_000, 500
 #: How many blobs that several versions may share are remembered as whole.
 _REMEMBERED = 200_000
 _STORE = "store"
+#: Versions in a row that a backend does not give, after which it is not asked any more.
+_MOST_MISSES = 3
 
 #: A version and the backend that holds it.
 Found = tuple[str, StoredArtifact]
@@ -120,8 +123,8 @@ class _Reading:
         self._scratch = scratch
         self._told = told
         self._failed = failed
-        #: Backends, or the store, that are not asked any more: those that come after would fare no better.
-        self._away: set[str] = set()
+        #: How many versions in a row each backend, or the store, has not given.
+        self._misses: Counter[str] = Counter()
         #: Where blobs are that were read, and are whole.
         self._whole: set[tuple[str, str, str]] = set()
         self._wrong: list[WrongFile] = []
@@ -158,7 +161,7 @@ class _Reading:
         self, source: str, artifact: LoggedArtifact, stored: StoredArtifact, files: Iterable[ArtifactFile]
     ) -> bool:
         """Read the files that one place holds; say whether it could be reached."""
-        if source in self._away:
+        if self._misses[source] == _MOST_MISSES:
             return False
         try:
             places = self._places(source, stored)
@@ -168,9 +171,10 @@ class _Reading:
                 self._note(artifact, known, batch, self._wrong_of(artifact, fresh))
                 self._told(stored, sum(file.size_bytes for file in batch))
         except (BackendUnavailable, BackendAuthError) as error:
-            self._away.add(source)
+            self._misses[source] += 1
             self._failed.setdefault(source, error)
             return False
+        self._misses[source] = 0
         return True
 
     def _places(self, source: str, stored: StoredArtifact) -> dict[str, str]:
