@@ -295,7 +295,7 @@ class TestPlugins:
     def test_people_see_backends_with_what_they_can_do(self, scripted: Scripted) -> None:
         told = run("plugins")
         assert "backend local  A directory, on this machine" in told
-        assert "    clears garbage, deletes versions, moves aliases" in told
+        assert "    clears garbage, deletes versions, finds users, lists experiments, moves aliases" in told
 
 
 class TestDoctor:
