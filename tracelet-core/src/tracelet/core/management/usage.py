@@ -14,7 +14,7 @@ from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.results import first_error
 from tracelet.core.delivery.inventory import needed_blobs
 from tracelet.core.delivery.outbox import Outbox
-from tracelet.core.display.cards import card, facts, note, number
+from tracelet.core.display.cards import card, facts, note, number, section
 from tracelet.core.display.html import table
 from tracelet.core.display.words import size
 from tracelet.core.lanes.lane import open_lane
@@ -141,7 +141,7 @@ class DiskUsage:
         known.append(("on this disk", f"{size(self.on_disk.total)} in {self.directory}"))
         failed = (note(f"{name}: {error}") for name, error in self.failed.items())
         title = many(len(self.versions), "version", "versions")
-        return card("what is stored, in bytes", title, facts(known), names, *more, *failed)
+        return card("what is stored, in bytes", title, facts(known), section("Names", names), *more, *failed)
 
     def raise_for_errors(self) -> None:
         """Raise the first error of ``failed``, if there is one, with the others in its notes.
