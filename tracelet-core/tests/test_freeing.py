@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -53,6 +54,10 @@ class Steps:
         if self._left == 0:
             act, self._act = self._act, None
             act()
+
+    def next(self, act: Callable[[], object]) -> None:
+        """Act at the next step."""
+        self._left, self._act = 1, act
 
     def at(self, step: int, act: Callable[[], object], while_in: Callable[[], object]) -> bool:
         """Act at that step of a call; say whether the call had so many."""
@@ -304,6 +309,68 @@ def test_a_deletion_that_is_killed_at_any_step_takes_nothing_that_is_needed_and_
         list(local(root).collect(ALWAYS))
         assert [path for path in (root / "blobs").rglob("*") if path.is_file()] == []
     assert step > 10
+
+
+def test_a_version_is_there_with_all_its_bytes_or_not_at_all_where_its_put_is_killed_after_a_deletion(
+    root: Path,
+) -> None:
+    """Its blob goes at any step, and it is killed as soon as its manifest is there."""
+    step, acted = 0, 1
+    while acted:
+        step += 1
+        gone, sealed = put(root, "net", "shared"), seal(f"data-{step}", "shared")
+        manifest = root / "trials" / "versions" / sealed.manifest.name / "v0.json"
+        mark = root.parent / f"acted-{step}"
+
+        def die_when_it_is_there(manifest: Path = manifest) -> None:
+            if manifest.exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+            steps.next(die_when_it_is_there)
+
+        def meanwhile(
+            gone: StoredArtifact = gone, mark: Path = mark, then: Callable[[], None] = die_when_it_is_there
+        ) -> None:
+            mark.touch()
+            local(root).delete(gone)
+            steps.next(then)
+
+        child = os.fork()
+        if child == 0:
+            try:
+                steps.at(step, meanwhile, partial(local(root).put, sealed, Labels()))
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        acted = mark.exists()
+        stored = local(root).find(sealed.manifest.name, "latest")
+        if stored is not None:
+            assert texts_of(root, stored) == ["shared"]
+            local(root).delete(stored)
+        local(root).delete(gone)
+    assert step > 10
+
+
+def test_what_a_put_is_about_to_name_is_needed(root: Path) -> None:
+    gone = put(root, "net", "mine")
+    manifest = root / "trials" / "versions" / "net" / "v0.json"
+    aside = write(manifest.with_name(f".{uuid.uuid4().hex}.tmp"), manifest.read_bytes())
+    unfinished = write(manifest.with_name(f".{uuid.uuid4().hex}.tmp"), manifest.read_bytes()[:50])
+    assert local(root).delete(gone) == 0
+    assert blobs(root) == {"mine"}
+    settle(aside), settle(unfinished)
+    list(local(root).collect(ALWAYS))
+    assert list(local(root).collect(ALWAYS)) == [len("mine")]
+
+
+def test_where_a_later_release_is_about_to_name_something_nothing_goes(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = put(root, "net", "mine")
+    manifest = root / "trials" / "versions" / "net" / "v0.json"
+    later = json.loads(manifest.read_text()) | {"schema": 99}
+    write(manifest.with_name(f".{uuid.uuid4().hex}.tmp"), json.dumps(later))
+    assert local(root).delete(gone) == 0
+    assert "bytes are kept that may be garbage" in caplog.text
 
 
 def test_what_a_killed_deletion_took_aside_is_read_and_gc_puts_it_back_where_it_is_needed(root: Path) -> None:

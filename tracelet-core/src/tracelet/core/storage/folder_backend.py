@@ -20,7 +20,6 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.versions import Labels, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_backend import BlobBackend, blob_of
 from tracelet.core.system.files import (
-    FileChanged,
     Stamp,
     create,
     create_own,
@@ -55,6 +54,8 @@ class FolderBackend(BlobBackend):
         self._root = root
         #: Folders with new names in them that a power cut could still take away.
         self._grown: set[Path] = set()
+        #: What is being put.
+        self._storing: SealedArtifact | None = None
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: a hard link appears whole, or not at all."""
@@ -71,6 +72,9 @@ class FolderBackend(BlobBackend):
         """See :class:`~tracelet.plugin.BlobBackend`."""
         with self._partial(key) as partial:
             self._fill(partial, data, key)
+            if self._storing is not None and _is_manifest(key):
+                # From here on a deletion sees what is needed. One that looked before has taken its blobs before.
+                self._bring_again(self._storing)
             partial.replace(self._root / key)
             self._named(key)
 
@@ -83,7 +87,7 @@ class FolderBackend(BlobBackend):
         make_way(path)
         self._bring(key, source, sha256, stamp)
         self._named(key)
-        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: put() looks again
+        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: who stores looks again
             mark(path)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
@@ -95,17 +99,16 @@ class FolderBackend(BlobBackend):
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
-        stored = super().put(sealed, labels)
-        own = sealed.manifest.payload if stored.manifest.put_id == sealed.manifest.put_id else ()
-        # A deletion that looked for what is needed before the manifest was there may have taken some, and looks no more.
-        taken = [file for file in own if not (self._root / blob_of(file)).exists()]
+        self._storing = sealed
         try:
-            self._write_files(sealed, taken)
-            self._settle_names()
-        except (OSError, FileChanged):
-            self.take_back(stored)
-            raise
-        return stored
+            return super().put(sealed, labels)
+        finally:
+            self._storing = None
+
+    def _bring_again(self, sealed: SealedArtifact) -> None:
+        """Write the blobs that a deletion has taken since they were found or written."""
+        self._write_files(sealed, [one for one in sealed.manifest.payload if not (self._root / blob_of(one)).exists()])
+        self._settle_names()
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`."""
@@ -194,8 +197,9 @@ class FolderBackend(BlobBackend):
     def _free(self, keys: dict[str, str]) -> int:
         """Delete those of these blobs, by digest, that no manifest names; return the bytes that become free.
 
-        Others may be storing meanwhile. A put that began to use a blob is seen in the second look, where its manifest was there
-        by then; where it was not, the put finds after it that the blob has gone, and brings it again.
+        Others may be storing meanwhile. A put writes its manifest aside, looks whether its blobs are there, and gives the manifest
+        its name then. Where it was aside by the second look here, that sees what the put needs; where it was not, the put looks
+        after the blobs were taken aside here, and brings them again.
         """
         known: dict[str, frozenset[str]] = {}
         needed = self._needed(known)
@@ -242,23 +246,34 @@ class FolderBackend(BlobBackend):
                 _LOG.warning("bytes are kept that may be garbage: %s", error)
                 readable = False
         needed: set[str] = set()
+        # First those that a put is about to name: by the second loop they have their names, or are still here.
+        for path in self._root.glob("*/versions/*/.*.tmp"):
+            try:
+                needed |= self._named_by(self._key_of(path))
+            except (IntegrityError, UnsafePath):
+                continue  # it is not whole yet
+            except NewerFormat as error:
+                _LOG.warning("bytes are kept that may be garbage: %s", error)
+                readable = False
         for path in self._root.glob("*/versions/*/v*.json"):
             key = self._key_of(path)
             try:
                 if key not in known:
-                    manifest = self._versions.read_manifest(key)
-                    payload = () if manifest is None else manifest.payload
-                    known[key] = frozenset(str(file.sha256) for file in payload)
+                    known[key] = self._named_by(key)
                 needed |= known[key]
             except (IntegrityError, UnsafePath, NewerFormat) as error:
                 _LOG.warning("bytes are kept that may be garbage: %s", error)
                 readable = False
         return needed if readable else None
 
+    def _named_by(self, key: str) -> frozenset[str]:
+        manifest = self._versions.read_manifest(key)
+        return frozenset(str(file.sha256) for file in manifest.payload) if manifest is not None else frozenset()
+
     def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
         """Write a blob that is missing or damaged: verified, and all at once."""
         self.write_verified(key, source, sha256)
-        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: put() looks again
+        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: who stores looks again
             same_readers(self._root / key, source)
 
     def _key_of(self, path: Path) -> str:
@@ -327,6 +342,10 @@ def _put_back(aside: Path, path: Path) -> None:
 
 def _is_blob(key: str) -> bool:
     return key.startswith("blobs/")
+
+
+def _is_manifest(key: str) -> bool:
+    return key.split("/")[1] == "versions"
 
 
 def _outlives_a_power_cut(key: str) -> bool:
