@@ -6,9 +6,9 @@ import click
 
 from tracelet.cli.asking import agreed, dry_run, yes
 from tracelet.cli.failing import plain, words
-from tracelet.cli.finding import finding
+from tracelet.cli.finding import asked, finding
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
-from tracelet.cli.screen import fail, line, moment, size, table, tell_json
+from tracelet.cli.screen import fail, line, moment, note, size, table, tell_json
 from tracelet.core.artifacts.pruned import PruneResults
 from tracelet.core.management.retention import prune as prune_versions
 from tracelet.core.management.retention import rules_of
@@ -55,7 +55,7 @@ def prune(
     """
     rules = rules_of(keep_last, keep_best, older_than)
     settings = settings_of(folder, backend)
-    readable_directory(settings)
+    directory = readable_directory(settings)
     with finding(experiment, settings, "looking at what would be deleted") as finder:
         results = prune_versions(finder, rules, name, dry_run=True)
     if not as_json:
@@ -71,6 +71,8 @@ def prune(
         tell_json({"experiment": experiment, **results.to_dict(), "failed": failed})
     elif not results.dry_run:
         line(f"{many(len(results.goes), 'version', 'versions')} deleted, {size(results.freed_bytes)} free again")
+    if not (results.goes or results.stays or results.failed):
+        note(f"nothing is stored in {asked(experiment, directory, settings)}")
     for one, error in results.failed.items():
         fail(f"{one}: {words(error)}")
     return int(not results.ok)

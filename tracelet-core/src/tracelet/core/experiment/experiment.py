@@ -607,7 +607,7 @@ class Experiment:
             ...     results = exp.log_artifact(checkpoint)
             >>> pruned = exp.prune("checkpoint", keep_best="val_loss:min:1", dry_run=True)
             >>> [(one.version, one.why) for one in pruned.stays]
-            [('v2', 'the newest'), ('v1', 'one of the 1 best by val_loss (min)')]
+            [('v2', 'the newest'), ('v1', 'the best by val_loss (min)')]
             >>> [one.version for one in exp.prune("checkpoint", keep_last=1).goes]
             ['v1', 'v0']
         """

@@ -38,7 +38,7 @@ class _Best:
     count: int
 
     def __str__(self) -> str:
-        return f"one of the {self.count} best by {self.key} ({'min' if self.least else 'max'})"
+        return f"{_one_of(self.count, 'best')} by {self.key} ({'min' if self.least else 'max'})"
 
 
 @attrs.frozen
@@ -54,10 +54,14 @@ class Rules:
     @property
     def why_not(self) -> str:
         """Say why a version goes."""
-        parts = [] if self.last is None else [f"not one of the {self.last} newest"]
+        parts = [] if self.last is None else [f"not {_one_of(self.last, 'newest')}"]
         parts += [] if self.best is None else [f"not {self.best}"]
         parts += [] if self.older_than is None else [f"older than {self.age}"]
         return ", ".join(parts)
+
+
+def _one_of(count: int, which: str) -> str:
+    return f"the {which}" if count == 1 else f"one of the {count} {which}"
 
 
 def rules_of(keep_last: object = None, keep_best: object = None, older_than: object = None) -> Rules:
@@ -226,7 +230,7 @@ class _Kept:
             series.setdefault(place[:2], []).append(place)
         for places in series.values():
             newest = places[: 1 if rules.last is None else rules.last]
-            self.add(dict.fromkeys(newest, "the newest" if len(newest) == 1 else f"one of the {len(newest)} newest"))
+            self.add(dict.fromkeys(newest, _one_of(len(newest), "newest")))
             self.add(dict.fromkeys(self._best_of(places, rules.best), str(rules.best)))
             if rules.older_than is not None:
                 young = [one for one in places if self._versions[one].manifest.created_at >= now - rules.older_than]
