@@ -33,7 +33,7 @@ from tracelet.core.system.files import (
     open_regular,
     same_readers,
 )
-from tracelet.core.system.links import check_way
+from tracelet.core.system.links import check_parts, check_way
 from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 
 __all__ = ["FolderBackend", "PendingCatalogue"]
@@ -129,19 +129,20 @@ class FolderBackend(BlobBackend):
 
     def read(self, key: str) -> BinaryIO:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        path = self._root / key
         try:
-            return self._open(path)
+            return self._open(key)
         except FileNotFoundError:
             # A deletion takes a blob aside while it looks for who needs it, and puts it back where somebody does.
+            path = self._root / key
             for place in (*_aside_of(path), path) if _is_blob(key) else ():
                 with contextlib.suppress(FileNotFoundError):
-                    return self._open(place)
+                    return self._open(self._key_of(place))
             raise
 
-    def _open(self, path: Path) -> BinaryIO:
+    def _open(self, key: str) -> BinaryIO:
+        path = check_parts(str(self._root), key.split("/"))
         try:
-            return open_regular(check_way(self._root, path))
+            return open_regular(path)
         except OSError as error:
             if error.errno in {errno.EINVAL, errno.EISDIR}:
                 raise IntegrityError(f"{path} is no regular file: delete it.") from error

@@ -96,7 +96,7 @@ def hash_stream(stream: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path | str) -> BinaryIO:
     """Open a file to read; where it is a FIFO or a device by now, that is an ``OSError`` and no endless wait."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(file).st_mode

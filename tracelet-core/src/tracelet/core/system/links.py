@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tracelet.exceptions import ConfigError, IntegrityError
 
-__all__ = ["check_directory", "check_tree", "check_way", "entries", "read_own"]
+__all__ = ["check_directory", "check_parts", "check_tree", "check_way", "entries", "read_own"]
 
 #: Folders that are found by listing, and how many floors of them there are: a link there would lead all below it away.
 _LISTED = {"outbox": 1, "uses": 1, "captured": 0, "puts": 0}
@@ -43,13 +43,21 @@ def _links(folder: Path, floors: int) -> Iterator[Path]:
 
 def check_way(root: Path, path: Path) -> Path:
     """Return ``path``, which is below ``root``; raises :class:`~tracelet.IntegrityError` where a link is on the way to it, or in its place."""
-    place = str(root)
-    # As text: whoever lists thousands of versions comes this way thousands of times.
-    for part in path.relative_to(root).parts:
+    check_parts(str(root), path.relative_to(root).parts)
+    return path
+
+
+def check_parts(root: str, parts: Iterable[str]) -> str:
+    """Return the path that these parts lead to from ``root``; raises as :func:`check_way` does.
+
+    It is all text: whoever lists thousands of versions comes this way thousands of times.
+    """
+    place = root
+    for part in parts:
         place = f"{place}{os.sep}{part}"
         if os.path.islink(place):  # noqa: PTH114 - see above
             raise IntegrityError(f"{place} is a link, and Tracelet follows none in its own folders: delete it.")
-    return path
+    return place
 
 
 def check_tree(path: Path) -> Path:
