@@ -207,6 +207,22 @@ def test_files_that_a_copy_in_the_model_registry_needs_stay_until_that_is_delete
     assert content_of(opened(), f"sha256:{other.manifest.digest}", tmp_path / "other", "net") == "two"
 
 
+def test_a_model_that_an_interrupted_put_registered_is_cleared_and_no_copy_of_it(
+    opened: Open, client: MlflowClient, seal: Seal, tmp_path: Path
+) -> None:
+    """A copy has the tags of the model, and may have a name that begins like it."""
+    backend = opened()
+    for content in ("one", "two"):
+        backend.put(seal(content, "net", ArtifactType.WEIGHTS), Labels())
+    client.copy_model_version("models:/net/2", "net.copied")
+    for version in ("v0", "v1"):
+        as_if_killed(client, "net", version=version)
+    assert sum(opened().collect(time.time() + HOUR)) > 0
+    assert folders(tmp_path / "mlruns", "net") == ["v1"]
+    assert list(client.search_model_versions("name = 'net'")) == []
+    assert len(client.search_model_versions("name = 'net.copied'")) == 1
+
+
 def test_two_experiments_in_one_run_of_the_users_keep_apart(
     opened: Open, client: MlflowClient, seal: Seal, tmp_path: Path
 ) -> None:
