@@ -18,6 +18,8 @@ CORE_TESTS = "tracelet-core/tests"
 FRAMEWORKS = "tracelet-core/tests/frameworks"
 DISTRIBUTIONS = ("core", *PLUGINS)
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
+#: What Chromium is called.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: Frameworks and servers are for fewer workers: a large process is late with all that it starts.
 FEW = ("-n", "2", "--dist", "loadscope")
 #: Much of the time is spent waiting for deadlines: more workers than cores.
@@ -58,6 +60,8 @@ def tests(session: nox.Session) -> None:
         **{name: (f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope") for name in PLUGINS},
     }
     failed = [name for name, arguments in groups.items() if not passes(session, "pytest", *arguments)]
+    if "browser" not in groups:
+        session.warn("no page was looked at, because no Chromium is installed. On Debian: apt-get install chromium")
     if failed:
         session.error(f"these failed: {', '.join(failed)}")
 
@@ -83,12 +87,14 @@ def install_all(session: nox.Session) -> None:
 
 
 def core_groups() -> dict[str, tuple[str, ...]]:
-    """What the core's own tests are run in, each with as many workers as suit it."""
+    """What the core's own tests are run in, each with as many workers as suit it. Pages are looked at where there is a browser."""
+    pages = {"browser": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "browser", *FEW)}
     return {
-        "core": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "not kit and not capture", *MANY),
+        "core": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "not kit and not capture and not browser", *MANY),
         "capture": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "capture", *MANY),
         "kit": (CORE_TESTS, "--ignore", FRAMEWORKS, "-m", "kit", *FEW),
         "frameworks": (FRAMEWORKS, *FEW),
+        **(pages if any(map(shutil.which, BROWSERS)) else {}),
     }
 
 

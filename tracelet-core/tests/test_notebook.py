@@ -19,6 +19,8 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from PIL import Image
 
+pytestmark = pytest.mark.browser
+
 #: Whatever runs it, marks the window that it is in.
 MARK = "window.hacked = window.top.hacked = true"
 HOSTILE = f"\"'><script>{MARK}</script><img src=x onerror='{MARK}'><svg onload='{MARK}'>"

@@ -18,6 +18,8 @@ from test_report import PNG, log
 from tracelet import ArtifactType, Experiment, report
 from tracelet.core.reporting.page import page
 
+pytestmark = pytest.mark.browser
+
 VIEWS = ("gallery", "timelines", "lineage", "numbers", "sizes")
 #: Says that it ran, wherever it runs.
 RUNS = "top.ran = true; window.ran = true"
