@@ -15,6 +15,7 @@ from tracelet import (
     ArtifactDiff,
     ArtifactList,
     ArtifactNotFound,
+    ChangeResults,
     DiskUsage,
     Experiment,
     ExperimentConfig,
@@ -22,17 +23,18 @@ from tracelet import (
     LoggedArtifact,
     LogResult,
     LogResults,
+    PruneResults,
     TraceletArtifact,
     Verification,
     experiments,
     plugin,
 )
-from tracelet.core.artifacts.changes import Change, ChangeResults
+from tracelet.core.artifacts.changes import Change
 from tracelet.core.reporting.report import Report
 
 CLASSES = (
     Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactDiff, ArtifactList, LogResult, LogResults, Change,
-    ChangeResults, Report, Verification, Lineage, DiskUsage,
+    ChangeResults, PruneResults, Report, Verification, Lineage, DiskUsage,
 )  # fmt: skip
 
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts import ArtifactType
     from tracelet.core.artifacts.artifact_list import ArtifactList
     from tracelet.core.artifacts.builder import TraceletArtifact
+    from tracelet.core.artifacts.changes import ChangeResults
     from tracelet.core.artifacts.diff import ArtifactDiff
     from tracelet.core.artifacts.lineage import Lineage
     from tracelet.core.artifacts.logged import LoggedArtifact
+    from tracelet.core.artifacts.pruned import PruneResults
     from tracelet.core.artifacts.results import LogResult, LogResults
     from tracelet.core.artifacts.verified import Verification
     from tracelet.core.experiment import Experiment, ExperimentConfig
@@ -54,6 +56,7 @@ __all__ = [
     "BackendAuthError",
     "BackendError",
     "BackendUnavailable",
+    "ChangeResults",
     "ConfigError",
     "DiskUsage",
     "Experiment",
@@ -67,6 +70,7 @@ __all__ = [
     "PluginError",
     "PluginLoadError",
     "ProtectedVersion",
+    "PruneResults",
     "TraceletArtifact",
     "TraceletError",
     "TraceletSettings",
@@ -84,6 +88,8 @@ _MODULES = {
     "tracelet.core.artifacts.entries": ("ArtifactType",),
     "tracelet.core.artifacts.artifact_list": ("ArtifactList",),
     "tracelet.core.artifacts.builder": ("TraceletArtifact",),
+    "tracelet.core.artifacts.changes": ("ChangeResults",),
+    "tracelet.core.artifacts.pruned": ("PruneResults",),
     "tracelet.core.artifacts.diff": ("ArtifactDiff",),
     "tracelet.core.artifacts.lineage": ("Lineage",),
     "tracelet.core.artifacts.logged": ("LoggedArtifact",),

@@ -38,7 +38,20 @@ class PrunedVersion:
 
 @attrs.frozen(repr=False)
 class PruneResults:
-    """What goes and what stays, in each backend that was asked."""
+    """What goes and what stays, in each backend that was asked.
+
+    Example:
+        The examples of the methods continue this one.
+
+        >>> from tracelet import ArtifactType, Experiment
+        >>> exp = Experiment("digits", artifacts=True).start()
+        >>> for epoch in range(3):
+        ...     checkpoint = exp.create_artifact("checkpoint", ArtifactType.CHECKPOINT).add_object({"epoch": epoch}, "state")
+        ...     results = exp.log_artifact(checkpoint)
+        >>> pruned = exp.prune(keep_last=1, dry_run=True)
+        >>> [(one.version, one.size_bytes, one.why) for one in pruned.goes]
+        [('v1', 15, 'not the newest'), ('v0', 15, 'not the newest')]
+    """
 
     #: The versions that were deleted, or would be, the newest first.
     goes: tuple[PrunedVersion, ...]
@@ -95,6 +108,9 @@ class PruneResults:
 
         Raises:
             TraceletError: A backend is away or refuses.
+
+        Example:
+            >>> pruned.raise_for_errors()
         """
         if self.failed:
             raise first_error(self.failed)
@@ -104,6 +120,10 @@ class PruneResults:
 
         Returns:
             A dict with ``dry_run``, ``freed_bytes``, ``size_bytes``, and the lists ``goes`` and ``stays``.
+
+        Example:
+            >>> pruned.to_dict()["size_bytes"]
+            30
         """
         return {
             "dry_run": self.dry_run,
