@@ -32,6 +32,8 @@ from tracelet.plugin import (
 )
 
 ALWAYS = 1e12
+#: From Python 3.12 on it warns of other threads; the children here end where they began.
+FORKS = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
 class Steps:
@@ -290,6 +292,7 @@ def killed_at(step: int, call: Callable[[], object]) -> bool:
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
+@FORKS
 def test_a_deletion_that_is_killed_at_any_step_takes_nothing_that_is_needed_and_gc_takes_the_rest(root: Path) -> None:
     step, killed = 0, True
     while killed:
@@ -311,6 +314,7 @@ def test_a_deletion_that_is_killed_at_any_step_takes_nothing_that_is_needed_and_
     assert step > 10
 
 
+@FORKS
 def test_a_version_is_there_with_all_its_bytes_or_not_at_all_where_its_put_is_killed_after_a_deletion(
     root: Path,
 ) -> None:
