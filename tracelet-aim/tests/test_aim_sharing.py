@@ -293,7 +293,7 @@ print(json.dumps([one.version for one in opened().list_artifacts()]))
 
 
 def test_what_tracelet_uses_of_aims_insides_is_there(program: Any) -> None:
-    """Where a new Aim fails here, see `trees.py`, `disk.py`, `server.py`, `calls.py` and `runs.py` before allowing it."""
+    """Where a new Aim fails here, see `trees.py`, `disk.py`, `server.py`, `names.py`, `calls.py` and `runs.py` before allowing it."""
     program(
         """
 import inspect
@@ -302,6 +302,7 @@ from aim.ext.cleanup import AutoClean
 from aim.ext.transport import client, handlers, request_queue, tracking
 from aim.sdk.index_manager import RepoIndexManager
 from aim.sdk.objects.artifact import Artifact
+from aim.sdk.reporter.file_manager import LocalFileManager
 from aim.storage.containertreeview import ContainerTreeView
 from aim.storage.rockscontainer import RocksContainer
 assert hasattr(AutoClean, "_finalizers") and hasattr(client.Client, "get_queue") and "BasicRun" in dir(aim.sdk.run)
@@ -316,6 +317,8 @@ for name in ("collect", "set", "__delitem__", "items_eager", "keys_eager", "fina
     assert hasattr(ContainerTreeView, name)
 assert inspect.signature(aim.Run.log_artifact).parameters["block"].default is False
 assert hasattr(RepoIndexManager, "index") and hasattr(Artifact, "download")
+poll = inspect.getsource(LocalFileManager.poll)
+assert "base_dir.glob(pattern)" in poll and "return max(paths).name" in poll
 assert aim.__version__.__version__.startswith("3.")
 """
     )
