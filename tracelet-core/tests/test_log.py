@@ -91,6 +91,7 @@ class TestInAProgram:
         [
             ({"path": "nowhere"}, ArtifactError, "cannot be added: No such file"),
             ({"path": 5}, ArtifactError, "5 is no path"),
+            ({"path": ""}, ArtifactError, "'' is no path"),
             ({"path": "f", "type": "modl"}, ArtifactError, "Did you mean 'model'"),
             ({"path": "f", "name": ""}, UnsafePath, "name ''"),
             ({"path": "f", "metadata": 5}, ArtifactError, "metadata=5 is not a dict"),

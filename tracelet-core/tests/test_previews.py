@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 import pandas
 import pyarrow
+import pyarrow.parquet
 import pytest
 import soundfile
 from hypothesis import given
@@ -142,6 +143,18 @@ def test_parquet_that_is_damaged_or_swells_is_not_shown(tmp_path: Path) -> None:
         tmp_path / "t", use_dictionary=False, row_group_size=9_000_000, compression="zstd"
     )
     assert preview_of(tmp_path / "t", "t").left_out == "its first rows are too large to unpack"
+
+
+def test_a_row_that_is_a_list_of_millions_is_not_shown_and_one_of_thousands_is(tmp_path: Path) -> None:
+    def shown(values: pyarrow.Array) -> Preview:
+        lists = pyarrow.ListArray.from_arrays(pyarrow.array([0, len(values)], pyarrow.int32()), values)
+        pyarrow.parquet.write_table(pyarrow.table({"a": lists}), tmp_path / "it.parquet", compression="zstd")
+        return preview_of(tmp_path / "it.parquet", "it.parquet")
+
+    assert shown(pyarrow.array(numpy.zeros(3_000_000, "i1"))).left_out == "its first rows are too large to unpack"
+    assert shown(pyarrow.array(["text" * 100_000] * 1_000)).left_out == "its first rows are too large to unpack"
+    assert shown(pyarrow.array(numpy.zeros(1_000, "f4"))).kind is Kind.TABLE
+    assert shown(pyarrow.array(["cat", "dog"] * 1_000)).kind is Kind.TABLE
 
 
 def test_parquet_needs_pyarrow_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,25 @@ class TestWriting:
             report("digits", old)
         assert [path.read_text() for path in old.parent.iterdir()] == ["old"]
 
+    def test_a_pipe_is_no_place_for_it_and_stays_one(self, home: Path) -> None:
+        os.mkfifo("pipe")
+        with pytest.raises(ConfigError, match=r"is a device or a pipe, which a page would replace"):
+            report("digits", "pipe")
+        assert Path("pipe").is_fifo()
+
+    def test_a_link_stays_one_and_leads_to_the_page(self, exp: Experiment) -> None:
+        Path("shown").mkdir()
+        Path("page.html").symlink_to("shown/page.html")
+        for _ in range(2):  # what the link leads to is made, and then replaced
+            assert report(exp, "page.html").path.is_symlink()
+            assert data_of(Path("shown/page.html"))["experiment"] == "digits"
+
+    def test_a_link_to_a_pipe_is_no_place_for_it(self, home: Path) -> None:
+        os.mkfifo("pipe")
+        Path("page.html").symlink_to("pipe")
+        with pytest.raises(ConfigError, match="is a device or a pipe"):
+            report("digits", "page.html")
+
     def test_a_folder_is_no_place_for_it(self, home: Path) -> None:
         with pytest.raises(ConfigError, match=r"is a folder: give the path of a file, such as '.*report\.html'"):
             report("digits", home)

@@ -70,6 +70,17 @@ def frame() -> Any:
     return pandas.DataFrame({"name": ["a", "b"], "score": [0.5, float("nan")]})
 
 
+def test_a_reason_can_be_printed_whatever_text_is_at_fault(tmp_path: Path) -> None:
+    for name, value in [
+        ("parquet", pandas.DataFrame({"a": pandas.Series(["\ud800"], dtype=object)})),
+        ("npz", {"\ud800": np.zeros(1)}),
+        ("plotly", graphs.Figure(layout={"title": "\ud800"})),
+    ]:
+        with pytest.raises(TypeError, match="surrogates not allowed") as caught:
+            SPECS[name].check(value)
+        assert len(str(caught.value).encode()) < 200
+
+
 @pytest.mark.parametrize(
     ("make", "serializer"),
     [
@@ -419,6 +430,31 @@ def test_any_data_frame_comes_back_equal_or_is_refused(
         assert back.equals(value)
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        pandas.date_range("2026-01-31", periods=3, freq="ME"),
+        pandas.date_range("2026-01-01", periods=3, freq="2h"),
+        pandas.timedelta_range("1s", periods=3, freq="5s"),
+    ],
+)
+def test_the_steps_of_an_index_of_times_come_back_too(index: Any, tmp_path: Path) -> None:
+    with_steps = pandas.DataFrame({"a": [1, 2, 3]}, index=index)
+    without = with_steps.set_axis(index._with_freq(None))
+    for value in (with_steps, without):
+        pandas.testing.assert_frame_equal(there_and_back("parquet", value, tmp_path), value)
+
+
+def test_steps_that_have_no_name_of_their_own_are_refused(tmp_path: Path) -> None:
+    days = pandas.offsets.CustomBusinessDay(holidays=["2026-01-02"])
+    value = pandas.DataFrame({"a": [1, 2, 3]}, index=pandas.date_range("2026-01-01", periods=3, freq=days))
+    refused("parquet", value, tmp_path, "steps of .*set its freq to None")
+
+
+def test_rows_without_a_column_are_refused(tmp_path: Path) -> None:
+    refused("parquet", arrow.table({"a": [1, 2]}).select([]), tmp_path, "2 rows have no columns")
+
+
 def test_a_table_of_polars_keeps_its_own_types(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     value = polars.DataFrame(
@@ -557,6 +593,41 @@ def test_an_array_that_is_asked_to_be_a_picture_comes_back_as_an_array(shape: tu
     assert not SPECS["png"].matches(array)
 
 
+def cut_off() -> Any:
+    content = io.BytesIO()
+    images.effect_noise((200, 200), 90).save(content, "PNG")
+    return images.open(io.BytesIO(content.getvalue()[:5_000]))
+
+
+def closed() -> Any:
+    image = images.new("L", (3, 3))
+    image.close()
+    return image
+
+
+def drawn(title: str = "", **about: Any) -> Any:
+    figure = pytest.importorskip("matplotlib.figure").Figure(**about)
+    figure.suptitle(title)
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (cut_off, "truncated"),
+        (closed, "closed image"),
+        (lambda: drawn(r"$\frac{$"), "frac"),
+        (lambda: drawn(figsize=(0.001, 0.001)), "empty image"),
+        (lambda: drawn(figsize=(140, 140), dpi=100), "196,000,000 pixels.*figsize or dpi"),
+    ],
+)
+def test_what_cannot_be_drawn_or_read_again_is_refused_when_it_is_added(
+    exp: Experiment, make: Any, reason: str
+) -> None:
+    with pytest.raises(ArtifactError, match=f"(?s){reason}"):
+        thing(exp).add_object(make(), "it", "png")
+
+
 def test_a_figure_of_matplotlib_is_stored_as_it_is_drawn(tmp_path: Path) -> None:
     figures = pytest.importorskip("matplotlib.figure")
 
@@ -626,6 +697,17 @@ def test_times_and_gaps_of_a_figure_come_back_as_plotly_draws_them(tmp_path: Pat
 @pytest.mark.parametrize("value", [{"data": []}, "text", None], ids=str)
 def test_what_is_no_figure_is_refused(value: Any, tmp_path: Path) -> None:
     refused("plotly", value, tmp_path, "give a figure of plotly")
+
+
+def test_infinities_that_plotly_takes_for_gaps_are_refused(tmp_path: Path) -> None:
+    refused("plotly", graphs.Figure(graphs.Scatter(y=[1, float("-inf")])), tmp_path, "-Infinity in a list")
+    back = there_and_back("plotly", graphs.Figure(graphs.Scatter(y=np.array([1, np.inf]))), tmp_path)
+    assert back.data[0].y[1] == np.inf
+
+
+@pytest.mark.parametrize("meta", [{"bdata": "AAAA", "dtype": "i1"}, {"bdata": 5, "dtype": "i1"}])
+def test_what_plotly_would_read_as_something_else_is_refused(meta: Any, tmp_path: Path) -> None:
+    refused("plotly", graphs.Figure(layout={"meta": meta}), tmp_path, "another figure|bytes-like")
 
 
 def test_a_figure_that_was_made_up_is_refused(tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def storable(write: Callable[P, None]) -> Callable[P, None]:
         except (OSError, TraceletError):
             raise
         except Exception as error:
-            told = "; ".join(map(str, error.args)) or "it gives no reason"
+            # An error about text has that text, which need not be fit to be printed; its own words are.
+            words = error.args if all(isinstance(part, str) for part in error.args) else [error]
+            told = "; ".join(map(str, words)) or "it gives no reason"
             kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
             raise TypeError(kind + told) from error
 

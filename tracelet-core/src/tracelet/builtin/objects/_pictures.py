@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ _KEPT = ("transparency", "icc_profile")
 _MARK = "tracelet"
 #: Pixels: Pillow reads no image that has more.
 _MOST_PIXELS = 178_956_970
+#: Where a png file has its width and its height.
+_SIDES = slice(16, 24)
 
 
 def _pillow() -> Any:
@@ -51,15 +54,12 @@ def _check_array(array: Any) -> None:
     _check_size(*array.shape[:2])
 
 
-def _check_size(*sides: int) -> None:
+def _check_size(*sides: int, instead: str = "say serializer='npy'") -> None:
     if not 0 < sides[0] * sides[1] <= _MOST_PIXELS:
-        raise ValueError(
-            f"it has {sides[0] * sides[1]:,} pixels, and a png has 1 to {_MOST_PIXELS:,}: say serializer='npy'"
-        )
+        raise ValueError(f"it has {sides[0] * sides[1]:,} pixels, and a png has 1 to {_MOST_PIXELS:,}: {instead}")
 
 
-@storable
-def _check(value: Any) -> None:
+def _check_kind(value: Any) -> None:
     classes = ancestry(value)
     if _IMAGE in classes:
         _check_image(value)
@@ -69,20 +69,38 @@ def _check(value: Any) -> None:
         raise TypeError(f"it is {called(value)}: give an image of Pillow, an array of uint8, or a figure of matplotlib")
 
 
-@storable
-def _dump(value: Any, path: Path) -> None:
-    _check(value)
+def _content(value: Any) -> bytes:
+    """Return the file. What is wrong with a value may show only when it is drawn, or read from a file of its own."""
+    _check_kind(value)
+    place = io.BytesIO()
     if _FIGURE in ancestry(value):
         # Without the release of matplotlib, so that equal figures give equal bytes.
-        value.savefig(path, format="png", metadata={"Software": None})
+        value.savefig(place, format="png", metadata={"Software": None})
+        sides = place.getvalue()[_SIDES]
+        _check_size(
+            int.from_bytes(sides[:4], "big"),
+            int.from_bytes(sides[4:], "big"),
+            instead="make its figsize or dpi smaller",
+        )
     elif _IMAGE in ancestry(value):
         image = value.copy()
         image.info = {name: image.info[name] for name in _KEPT if name in image.info}
-        image.save(path, "PNG")
+        image.save(place, "PNG")
     else:
         text = library("PIL.PngImagePlugin", "pillow", "png files").PngInfo()
         text.add_text(_MARK, "array")
-        _pillow().fromarray(value).save(path, "PNG", pnginfo=text)
+        _pillow().fromarray(value).save(place, "PNG", pnginfo=text)
+    return place.getvalue()
+
+
+@storable
+def _check(value: Any) -> None:
+    _content(value)
+
+
+@storable
+def _dump(value: Any, path: Path) -> None:
+    path.write_bytes(_content(value))
 
 
 @readable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 from collections.abc import Callable, Iterable
@@ -22,10 +23,11 @@ _LIBRARIES = {
     "polars.dataframe.frame:DataFrame": "polars",
     "pyarrow.lib:Table": "pyarrow",
 }
-#: Where a parquet file says which library the table is of, which columns of a data frame hold lists, and where Arrow says
-#: which types the columns had.
+#: Where a parquet file says which library the table is of, which columns of a data frame hold lists, at which steps the times
+#: of its index follow each other (where it has them), and where Arrow says which types the columns had.
 _MARK = b"tracelet"
 _LISTS = b"tracelet.lists"
+_STEPS = b"tracelet.steps"
 _TYPES = b"ARROW:schema"
 _BLOCK = 1 << 20
 #: Before it, a column's type could be a pickle.
@@ -72,7 +74,7 @@ def _frame(table: Any) -> Any:
     """
     pandas = _pandas()  # where it is missing, pyarrow says nothing of it
     said = dict(table.schema.metadata)
-    lists = json.loads(said.pop(_LISTS))
+    lists, steps = json.loads(said.pop(_LISTS)), said.pop(_STEPS, None)
     frame = table.replace_schema_metadata(said).to_pandas()
     for position in lists:
         column = pandas.Series(table.column(position).to_pylist(), frame.index, object)
@@ -81,12 +83,16 @@ def _frame(table: Any) -> Any:
         if (told["pandas_type"], told["numpy_type"]) == ("unicode", "object"):
             texts = frame.iloc[:, position].astype(object)
             frame.isetitem(position, texts.where(texts.notna(), None))
+    if steps is not None:
+        # A release of pandas that has another word for them gives the times without.
+        with contextlib.suppress(ValueError):
+            frame.index.freq = steps.decode()
     return frame
 
 
 def _of_frame(frame: Any) -> Any:
-    """Return a data frame as a table of Arrow, which says which of its columns hold lists."""
-    arrow = _arrow()
+    """Return a data frame as a table of Arrow, which says which of its columns hold lists, and the steps of its index."""
+    arrow, pandas = _arrow(), _pandas()
     table = arrow.Table.from_pandas(frame)
     lists = [
         position
@@ -94,7 +100,10 @@ def _of_frame(frame: Any) -> Any:
         if arrow.types.is_list(table.schema.types[position])
         and any(isinstance(value, list) for value in frame.iloc[:, position])
     ]
-    return table.replace_schema_metadata({**table.schema.metadata, _LISTS: json.dumps(lists).encode()})
+    said = {_LISTS: json.dumps(lists).encode()}
+    if isinstance(frame.index, (pandas.DatetimeIndex, pandas.TimedeltaIndex)) and frame.index.freq is not None:
+        said[_STEPS] = frame.index.freqstr.encode()
+    return table.replace_schema_metadata({**table.schema.metadata, **said})
 
 
 _TO_ARROW: dict[str, Callable[[Any], Any]] = {
@@ -236,6 +245,8 @@ def _compare(before: Any, after: Any) -> None:
             raise TypeError(f"its column {name!r} is {one}, and would come back as {other}: convert it")
     if kind == "pandas":
         _compare_frames(before, after)
+    if len(before) != len(after):
+        raise TypeError(f"its {len(before):,} rows have no columns, and would come back as {len(after):,}: give it one")
 
 
 def _compare_frames(before: Any, after: Any) -> None:
@@ -243,6 +254,11 @@ def _compare_frames(before: Any, after: Any) -> None:
         one, other = getattr(before, axis), getattr(after, axis)
         if one.dtype != other.dtype or one.names != other.names or not one.equals(other):
             raise TypeError(f"its {axis} are {one!r:.200}, and would come back as {other!r:.200}: change them")
+    steps, others = (getattr(one.index, "freq", None) for one in (before, after))
+    if steps != others:
+        raise TypeError(
+            f"its index has steps of {steps!r:.200}, and would come back with {others!r}: set its freq to None"
+        )
     for position, name in enumerate(before.columns):
         if not before.iloc[:, position].equals(after.iloc[:, position]):
             raise TypeError(f"its column {name!r} would come back with other values: convert it")

@@ -84,6 +84,8 @@ def check_place(place: object) -> str:
     text = os.fspath(place) if isinstance(place, (str, os.PathLike)) else None
     if not isinstance(text, str):
         raise ArtifactError(f"{place!r} is no path: give text or a pathlib.Path.")
+    if not text:
+        raise ArtifactError("'' is no path: give one. If you mean the folder that you are in, say '.'.")
     if not can_be_path(text):
         raise ArtifactError(f"{text!r} cannot be the path of a file: no system takes such characters. Correct it.")
     return os.path.abspath(text)

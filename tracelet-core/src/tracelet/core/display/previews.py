@@ -35,8 +35,10 @@ MOST_BYTES = 1_000_000
 _READ, _LINES, _CHARACTERS = 65_536, 40, 4_000
 #: Of tables: the rows and columns that are shown, and the characters of a cell.
 _ROWS, _COLUMNS, _CELL = 10, 12, 80
-#: The bytes that the beginning of a compressed table may become.
-_UNPACKED = 64_000_000
+#: The bytes that the beginning of a compressed table may become, and those that its first rows may. A value in a list
+#: counts as some hundred bytes, and as many as its column has of text.
+_UNPACKED, _FIRST = 64_000_000, 200_000_000
+_IN_A_LIST = 100
 #: The release of pyarrow since when a column's type cannot be a pickle.
 _SAFE_SINCE = (14, 0, 1)
 _HEAD = 4_096
@@ -215,7 +217,7 @@ def _parquet(stream: io.BytesIO) -> Preview:
     try:
         file = parquet.ParquetFile(stream)
         names, count = file.schema_arrow.names, file.metadata.num_rows
-        if count and file.metadata.row_group(0).total_byte_size > _UNPACKED:
+        if count and (file.metadata.row_group(0).total_byte_size > _UNPACKED or _first(file) > _FIRST):
             return _nothing("its first rows are too large to unpack")
         batches = file.iter_batches(_ROWS, row_groups=[0] if count else [], columns=names[:_COLUMNS])
         columns = [column.to_pylist() for batch in itertools.islice(batches, 1) for column in batch.columns]
@@ -229,6 +231,17 @@ def _parquet(stream: io.BytesIO) -> Preview:
         rows=rows,
         left_out=", ".join(f"{some} of {all_:,} {what}" for some, all_, what in shown if some < all_),
     )
+
+
+def _first(file: Any) -> int:
+    """Return how many bytes the first rows of a parquet file may become: one row can be a list of billions."""
+    group, most = file.metadata.row_group(0), 0
+    for number in range(group.num_columns):
+        column, chunk = file.schema.column(number), group.column(number)
+        text = max(column.length, chunk.total_uncompressed_size) if "BYTE_ARRAY" in column.physical_type else 0
+        in_lists = column.max_repetition_level > 0
+        most += chunk.num_values * max(_IN_A_LIST, text) if in_lists else min(_ROWS, chunk.num_values) * text
+    return most
 
 
 def _cells(row: list[str]) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def report(
 
     The page needs no network and connects to nothing. It has previews of files, which are fetched and verified for it.
     Nothing of an artifact runs in it. An existing file is replaced, whole or not at all; only you can read it, until you
-    change its mode.
+    change its mode. Where the path is a link, the file that it leads to is replaced.
 
     Args:
         experiment: The experiment, or its name. No run is needed, and none is made.
@@ -136,9 +136,13 @@ def write_report(
     """Do what :func:`report` does, with what finds the versions of the experiment."""
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ConfigError(f"limit={limit!r}: give how many versions the page has at most, 1 or more.")
-    path = Path(os.path.abspath(check_place(output)))
-    if path.is_dir():
+    path = Path(check_place(output))
+    # A link stays one: what it leads to is replaced.
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
         raise ConfigError(f"{str(path)!r} is a folder: give the path of a file, such as {str(path / 'report.html')!r}.")
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"{str(path)!r} is a device or a pipe, which a page would replace: give the path of a file.")
     if name is not None:
         check_name(name)
     failure: TraceletError | None = None
@@ -155,7 +159,7 @@ def write_report(
     data = contents(experiment, versions, previews, found=len(found), failures=said, made_at=time.time())
     text = page(data).encode()
     try:
-        atomic_write(path, text)
+        atomic_write(target, text)
     except OSError as error:
         raise ArtifactError(f"{str(path)!r} cannot be written: {error}. Give another path, or free space.") from error
     return Report(path, len(text), len(versions), len(previews.shown), tuple(data["notes"]), previews.troubles, failure)
