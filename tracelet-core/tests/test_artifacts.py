@@ -166,7 +166,7 @@ def test_a_file_stays_the_one_that_was_meant_when_the_folder_changes(
         ("absent", "No such file or directory"),
         ("file/below", "Not a directory"),
         ("folder", "is a folder: use add_dir"),
-        ("", "is a folder: use add_dir"),
+        ("", "is no path"),
         ("fifo", "is not a regular file: only files can be stored"),
         ("/dev/null", "is not a regular file"),
         ("dangling", "No such file or directory"),

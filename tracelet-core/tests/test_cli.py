@@ -192,7 +192,9 @@ class TestTheCommand:
         assert message in told["message"]
         assert err == f"error: {told['message']}\n"
 
-    @pytest.mark.parametrize("arguments", [["ls", "trials"], ["ls", "trials", "--json"], ["plugins"]])
+    @pytest.mark.parametrize(
+        "arguments", [["ls", "trials"], ["ls", "trials", "--json"], ["plugins"], ["completion", "bash"]]
+    )
     def test_who_reads_it_may_leave_at_any_time(self, stored: Scripted, arguments: list[str]) -> None:
         ours, theirs = os.pipe()
         os.close(ours)
@@ -200,6 +202,41 @@ class TestTheCommand:
         os.close(theirs)
         assert command.communicate(timeout=180)[1] == ""
         assert command.returncode == 0
+
+    def test_what_a_stream_has_no_characters_for_is_written_in_others(self, stored: Scripted) -> None:
+        ascii_only = environment(PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+        command = begin("diff", "trials", "thing@v0", "thing@v1", "--backend", "scripted", env=ascii_only)
+        said, err = command.communicate(timeout=180)
+        assert (command.returncode, err) == (0, "")
+        assert said.startswith("thing 1.0 ? thing v1: ")
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_it_does_its_work_though_its_streams_are_closed(self, stored: Scripted, closed: str) -> None:
+        alias = [COMMAND, "alias", "trials", "thing@v1", "newest", "--backend", "scripted"]
+        subprocess.run(["sh", "-c", f'exec "$0" "$@" {closed}', *alias], env=environment(), timeout=180, check=True)
+        assert "newest" in run("ls", "trials", "--name", "thing", "--backend", "scripted")
+
+    def test_a_full_disk_behind_stdout_is_one_line(self, stored: Scripted) -> None:
+        with open("/dev/full", "w") as full:
+            command = begin("ls", "trials", "--json", stdout=full)
+            assert re.fullmatch(r"error: .*No space left.*\n", command.communicate(timeout=180)[1])
+        assert command.returncode == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["ls", "trials", "--limit", "0"], "error: --limit 0 is no number of versions"),
+            (["ls", "trials", "--sort", "-"], "error: --sort '-' is no key"),
+            (["lineage", "trials", "thing", "--depth", "0"], "error: --depth 0: give"),
+            (["prune", "trials", "--keep-last", "-1"], "error: --keep-last -1 is no number"),
+            (["prune", "trials", "--keep-best", "x"], "error: --keep-best 'x' cannot be read"),
+            (["prune", "trials", "--older-than", "x"], "error: --older-than 'x' is no age"),
+            (["prune", "trials"], "say --keep-last 10, --keep-best 'metrics.val_loss:min:3', or --older-than '30d'."),
+            (["completion"], "Missing argument 'SHELL'. Choose from: bash, zsh, fish Usage: tracelet completion"),
+        ],
+    )
+    def test_advice_is_for_a_shell(self, stored: Scripted, arguments: list[str], told: str) -> None:
+        assert told in run(*arguments, code=2, TRACELET_BACKEND="scripted")
 
     def test_a_delivery_is_made_though_nobody_reads_of_it(self, queue: Scripted, home: Path) -> None:
         ours, theirs = os.pipe()

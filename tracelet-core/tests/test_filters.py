@@ -231,7 +231,7 @@ def test_a_bad_condition_says_what_is_expected(exp: Experiment, where: Any) -> N
         exp.list_artifacts(where=[where])
 
 
-@pytest.mark.parametrize("where", [7, {"loss": 3}, b"loss < 3"])
+@pytest.mark.parametrize("where", [7, {"loss": 3}, {}, b"loss < 3", b""])
 def test_what_is_neither_a_condition_nor_a_list_of_them_is_refused(exp: Experiment, where: Any) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         exp.list_artifacts(where=where)

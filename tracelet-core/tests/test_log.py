@@ -92,6 +92,7 @@ class TestInAProgram:
             ({"path": "nowhere"}, ArtifactError, "cannot be added: No such file"),
             ({"path": 5}, ArtifactError, "5 is no path"),
             ({"path": ""}, ArtifactError, "'' is no path"),
+            ({"path": "empty", "follow_links": "no"}, ArtifactError, "follow_links='no': give True or False"),
             ({"path": "f", "type": "modl"}, ArtifactError, "Did you mean 'model'"),
             ({"path": "f", "name": ""}, UnsafePath, "name ''"),
             ({"path": "f", "metadata": 5}, ArtifactError, "metadata=5 is not a dict"),
@@ -141,6 +142,17 @@ class TestInAShell:
         assert [file["artifact_path"] for file in listed["files"]] == ["a/0.png"]
         assert listed["digest"] == told["logged"][0]["digest"]
 
+    def test_what_was_logged_is_left_out_of_the_folder_that_it_is_in(self, home: Path) -> None:
+        write(Path("set/0.png"), PICTURE)
+        assert run_json("log", "digits", "images", ".")["type"] == "image"
+        write(Path("set/1.png"), PICTURE)
+        told = run_json("log", "digits", "images", ".")
+        assert told["warnings"] == [
+            f"'{home}/.tracelet' is a tracelet directory, and left out: what was logged is in it."
+        ]
+        (listed, _) = run_json("ls", "digits")["artifacts"]
+        assert [file["artifact_path"] for file in listed["files"]] == ["set/0.png", "set/1.png"]
+
     def test_everything_about_it_can_be_said(self, home: Path) -> None:
         write(Path("f"))
         given = ["--type", "model", "--description", "a net", "--label", "1.0", "--alias", "best", "--alias", "prod"]
@@ -175,6 +187,7 @@ class TestInAShell:
             (["f", "--meta", "=1"], "'=1': give KEY=VALUE"),
             (["f", "--meta", "a=1", "--meta", "a=2"], "'a' is given twice"),
             (["f", "--type", "modl"], "'modl' is not one of"),
+            ([""], "'' is no path: give one"),
             (["nowhere"], "nowhere' cannot be added: No such file or directory."),
             ([], "Missing argument 'PATH...'"),
             (["f", "elsewhere/f"], "'f' is in the artifact already: give the second one another path."),

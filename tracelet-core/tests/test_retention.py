@@ -164,15 +164,35 @@ def test_other_names_are_left_alone(alone: Experiment) -> None:
         *({"keep_last": one} for one in (-1, 1.5, "2", True)),
         *(
             {"keep_best": one}
-            for one in ("loss", "loss:least:1", "loss:min", "loss:min:0", ":min:1", 7, ("loss", "min"))
+            for one in (
+                "loss",
+                "loss:least:1",
+                "loss:min",
+                "loss:min:0",
+                ":min:1",
+                7,
+                ("loss", "min"),
+                ["loss:min:1", "size:max:1"],
+            )
         ),
-        *({"older_than": one} for one in ("", "30", "d", "-1d", "30y", -1, True, float("nan"), timedelta(-1), ["1d"])),
+        *(
+            {"older_than": one}
+            for one in ("", "30", "d", "-1d", "30y", -1, True, float("nan"), 10**400, timedelta(-1), ["1d"])
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_read_says_what_is_expected(alone: Experiment, rules: dict[str, Any]) -> None:
     log(alone, "net"), log(alone, "net")
     with pytest.raises(ConfigError, match=r"keep_last=|keep_best=|older_than="):
         alone.prune(**rules)
+    assert left(alone) == ["net v1", "net v0"]
+
+
+@pytest.mark.parametrize("dry_run", [None, 0, "", "no"])
+def test_only_a_truth_value_says_whether_to_delete(alone: Experiment, dry_run: Any) -> None:
+    log(alone, "net"), log(alone, "net")
+    with pytest.raises(ConfigError, match="give True or False"):
+        alone.prune(keep_last=1, dry_run=dry_run)
     assert left(alone) == ["net v1", "net v0"]
 
 
@@ -381,7 +401,7 @@ def test_on_a_terminal_it_asks(three: Experiment, home: Path, answer: str, code:
 
 def test_the_command_says_what_rules_there_are(three: Experiment) -> None:
     assert "no rule is given" in run("prune", "trials", "--yes", code=2)
-    assert "keep_best='loss' cannot be read" in run("prune", "trials", "--yes", "--keep-best", "loss", code=2)
+    assert "--keep-best 'loss' cannot be read" in run("prune", "trials", "--yes", "--keep-best", "loss", code=2)
     assert len(left(three)) == 3
 
 

@@ -262,7 +262,8 @@ def test_the_command_says_what_it_could_not_ask(scripted: Scripted, home: Path) 
     assert "trials" in out
     assert "scripted cannot say which experiments it holds" in err
     out, err = run_both("du", "nothing", "--backend", "scripted")
-    assert "no version is stored in scripted" in err
+    assert "no version is stored in experiment 'nothing' of scripted (directory" in err
+    assert "did you mean 'trials'?" in run_both("du", "trails")[1]
     assert "scripted: 0 B own, and 0 B shared, counted once, as its manifests say" in out
     assert "an experiment's name" in run("du", " ", code=2)
 

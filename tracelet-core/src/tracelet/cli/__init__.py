@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from typing import NoReturn
 
@@ -14,6 +16,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command with the arguments of the process, and end the process with its exit code."""
+    _settle_streams()
     try:
         check_platform()
         from tracelet.cli.app import run
@@ -24,6 +27,17 @@ def main() -> None:
             raise
         _refuse(error, f"the command needs {error.name}: pip install 'tracelet-core[cli]'")
     sys.exit(run())
+
+
+def _settle_streams() -> None:
+    """Give the process the streams that whoever started it has closed, and let no character end it that a stream cannot take."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The next file that is opened would have its number, and get what is written for people.
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115, PTH123 - it stays open
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _refuse(error: Exception, message: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
@@ -83,5 +84,6 @@ def _ended(kind: str, message: str, code: int) -> int:
     fail(message)
     # A command line that cannot be parsed shows in no other way that it asked for JSON.
     if "--json" in sys.argv[1:]:
-        tell_json({"error": {"type": kind, "message": message}})
+        with contextlib.suppress(OSError):  # it may be stdout that failed
+            tell_json({"error": {"type": kind, "message": message}})
     return code

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tracelet.cli.asking import agreed, dry_run, yes
-from tracelet.cli.failing import plain, words
+from tracelet.cli.failing import plain, words_of
 from tracelet.cli.finding import find, finding
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, size, table, tell_json
@@ -133,7 +133,7 @@ def _tell(one: LoggedArtifact, results: ChangeResults) -> None:
 
 def _tell_errors(one: LoggedArtifact, results: ChangeResults) -> None:
     for name, error in (results.failed | results.queued).items():
-        fail(f"{one.name} {name}: {words(error)}")
+        fail(f"{one.name} {words_of(name, error)}")
 
 
 def _plain(one: LoggedArtifact, results: ChangeResults) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from tracelet.cli.screen import tell
+
 __all__ = ["completion"]
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -24,4 +26,4 @@ def completion(context: click.Context, shell: str) -> None:
     root = context.find_root()
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(root.command, {}, "tracelet", "_TRACELET_COMPLETE").source())
+    tell(made(root.command, {}, "tracelet", "_TRACELET_COMPLETE").source())

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import attrs
 import click
 
-from tracelet.cli.failing import plain, words
+from tracelet.cli.failing import plain, words_of
+from tracelet.cli.finding import asked
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, note, progress, size, table, tell_json
 from tracelet.core.experiment import Experiment
@@ -48,14 +49,12 @@ def du(experiment: str | None, backend: tuple[str, ...], folder: str | None, as_
     if as_json:
         failed = {one: plain(error) for one, error in usage.failed.items()}
         tell_json({"experiment": experiment, **_plain(usage), "failed": failed})
+    elif experiment is None:
+        _show(usage, usage.experiments, usage.names, f"{', '.join(settings.backend)} (directory {directory})")
     else:
-        _show(
-            usage,
-            usage.experiments if experiment is None else (),
-            usage.names if experiment is None else usage.versions,
-        )
+        _show(usage, (), usage.versions, asked(experiment, directory, settings))
     for one, error in usage.failed.items():
-        fail(f"{one}: {words(error)}")
+        fail(words_of(one, error))
     return int(not usage.ok)
 
 
@@ -71,14 +70,12 @@ def _plain(usage: DiskUsage) -> dict[str, object]:
     }
 
 
-def _show(usage: DiskUsage, above: Iterable[Usage], below: Iterable[Usage]) -> None:
+def _show(usage: DiskUsage, above: Iterable[Usage], below: Iterable[Usage], nowhere: str) -> None:
     rows = [_row(one) for one in (*above, *below)]
     if rows:
         table(rows, ("EXPERIMENT", "NAME", "VERSION", "VERSIONS", "OWN", "SHARED", "STORE", "BACKEND"))
     else:
-        note(
-            f"no version is stored in {', '.join(one.backend for one in usage.backends)} (directory {usage.directory})"
-        )
+        note(f"no version is stored in {nowhere}")
     for each in usage.backends:
         said = "" if each.exact else ", as its manifests say"
         line(f"{each.backend}: {size(each.own)} own, and {size(each.shared)} shared, counted once{said}")

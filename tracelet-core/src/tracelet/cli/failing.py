@@ -8,7 +8,7 @@ import click
 
 from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnknownPlugin
 
-__all__ = ["INTERRUPTED", "code_of", "plain", "words"]
+__all__ = ["INTERRUPTED", "code_of", "plain", "words", "words_of"]
 
 _USAGE = 2
 INTERRUPTED = 130
@@ -19,6 +19,14 @@ _HERE = (
     (re.compile(r"say trust=True"), "say --trust"),
     (re.compile(r"say force=True"), "say --force"),
     (re.compile(r"say follow_links=True (.*?), or add its target with add_file"), r"say --follow-links \1"),
+    (re.compile(r"^(limit|sort|depth)="), r"--\1 "),
+    (re.compile(r"^keep_(last|best)="), r"--keep-\1 "),
+    (re.compile(r"^older_than="), "--older-than "),
+    (
+        re.compile(r"say keep_last=(\S+), keep_best=(\S+), or older_than="),
+        r"say --keep-last \1, --keep-best \2, or --older-than ",
+    ),
+    (re.compile(r"such as version='(v\d+)'"), r"such as NAME@\1"),
     # The command shows those answers itself.
     (re.compile(r" What was found all the same \(\d+ in number\) is in the error's \.answers\."), ""),
 )
@@ -35,7 +43,10 @@ def words(error: Exception) -> str:
     """Return the message of an error, with what to do next."""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         usage = " ".join(error.ctx.get_usage().split()).removeprefix("Usage: ")
-        return f"{error.format_message()} Usage: {usage}; `{error.ctx.command_path} --help` says more."
+        # Some messages are lists of several lines.
+        return (
+            f"{' '.join(error.format_message().split())} Usage: {usage}; `{error.ctx.command_path} --help` says more."
+        )
     if isinstance(error, click.ClickException):
         return error.format_message()
     if not isinstance(error, TraceletError):
@@ -44,6 +55,12 @@ def words(error: Exception) -> str:
     for theirs, ours in _HERE:
         text = theirs.sub(ours, text)
     return text
+
+
+def words_of(backend: str, error: Exception) -> str:
+    """Return the message of a backend's error, with the backend's name before it, once."""
+    text = words(error)
+    return text if text.startswith(f"{backend}: ") else f"{backend}: {text}"
 
 
 def plain(error: Exception) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tracelet.cli.failing import plain, words
+from tracelet.cli.failing import plain, words_of
 from tracelet.cli.finding import find, finding
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, tell_json
@@ -40,5 +40,5 @@ def lineage(
         for text in str(found).split("\n"):
             line(text)
     for one, error in found.failed.items():
-        fail(f"{one}: {words(error)}")
+        fail(words_of(one, error))
     return int(not found.ok)

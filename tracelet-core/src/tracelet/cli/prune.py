@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tracelet.cli.asking import agreed, dry_run, yes
-from tracelet.cli.failing import plain, words
+from tracelet.cli.failing import plain, words_of
 from tracelet.cli.finding import asked, finding
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, moment, note, size, table, tell_json
@@ -74,7 +74,7 @@ def prune(
     if not (results.goes or results.stays or results.failed):
         note(f"nothing is stored in {asked(experiment, directory, settings)}")
     for one, error in results.failed.items():
-        fail(f"{one}: {words(error)}")
+        fail(words_of(one, error))
     return int(not results.ok)
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from tracelet.core.display.words import ago, columns, moment, one_line, size
 from tracelet.core.system.signs import without_signs
 
-__all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell_json"]
+__all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell", "tell_json"]
 
 
 class _Console(Console):
@@ -57,8 +57,13 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
 
 def tell_json(data: dict[str, Any]) -> None:
     """Write data as JSON on stdout."""
+    tell(json.dumps(data, indent=1, allow_nan=False))
+
+
+def tell(text: str) -> None:
+    """Write text for programs on stdout, as it is."""
     try:
-        click.echo(json.dumps(data, indent=1, allow_nan=False))
+        click.echo(text)
     except BrokenPipeError:
         _drain(sys.stdout)
 

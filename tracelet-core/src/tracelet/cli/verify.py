@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tracelet.cli.failing import plain, words
+from tracelet.cli.failing import plain, words, words_of
 from tracelet.cli.finding import asked, find, opened, which
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, note, progress, size, tell_json
@@ -132,7 +132,7 @@ def _tell(done: Verification) -> None:
     for one in done.wrong:
         fail(f"{one.name} {one.version} in {one.backend}: {words(one.error)}")
     for backend, error in done.failed.items():
-        fail(f"{backend}: {words(error)}")
+        fail(words_of(backend, error))
     if done.unread_since is not None:
         unread = many(done.unread, "version was not read", "versions were not read")
         note(f"{unread}; to go on, say the same with {_again(done.unread_since)}")

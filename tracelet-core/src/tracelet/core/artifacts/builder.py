@@ -173,7 +173,7 @@ class TraceletArtifact:
     ) -> TraceletArtifact:
         """Add all files under a local folder, at their paths relative to that folder.
 
-        Empty folders are left out, with a warning. If one file cannot be added, none is.
+        Empty folders, and a tracelet directory (``.tracelet``), are left out, with a warning. If one file cannot be added, none is.
 
         Args:
             local_path: The folder.
@@ -197,14 +197,19 @@ class TraceletArtifact:
         if not os.path.isdir(root):  # noqa: PTH112 - it answers for paths that are too long, too
             raise ArtifactError(f"{str(root)!r} is not a folder: use add_file for a file.")
         prefix = "" if artifact_path is None else check_path(artifact_path) + "/"
+        if not isinstance(follow_links, bool):
+            raise ArtifactError(f"follow_links={follow_links!r}: give True or False.")
         empty: list[Path] = []
+        own: list[Path] = []
         found = [
             (file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None), source)
-            for source in itertools.islice(files_under(root, empty, follow_links=follow_links), MOST_ENTRIES + 1)
+            for source in itertools.islice(files_under(root, empty, own, follow_links=follow_links), MOST_ENTRIES + 1)
         ]
         if not found:
             raise ArtifactError(f"there is no file in {str(root)!r}: give a folder that has some, or write them first.")
         self._add_sources(found)
+        for folder in own:
+            self._warn(f"{str(folder)!r} is a tracelet directory, and left out: what was logged is in it.")
         if empty:
             more = f" and {len(empty) - 1} more" if empty[1:] else ""
             self._warn(

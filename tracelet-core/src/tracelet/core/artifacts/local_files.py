@@ -7,11 +7,17 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import attrs
+
 from tracelet.core.artifacts.checks import check_new_text
 from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.exceptions import ArtifactError
+from tracelet.settings import TraceletSettings
 
-__all__ = ["file_entry", "files_under"]
+__all__ = ["OWN_FOLDER", "file_entry", "files_under"]
+
+#: What a tracelet directory is called that is given no other name.
+OWN_FOLDER = str(attrs.fields(TraceletSettings).dir.default)
 
 #: How often links may lead to folders that were walked already: a few links that lead to folders of links stand for
 #: billions of folders.
@@ -36,8 +42,10 @@ def file_entry(source: Path, artifact_path: str, description: str | None) -> Art
     return ArtifactFile(artifact_path, status.st_size, description=check_new_text(description, "description"))
 
 
-def files_under(root: Path, empty: list[Path], *, follow_links: bool = False) -> Iterator[Path]:
+def files_under(root: Path, empty: list[Path], own: list[Path], *, follow_links: bool = False) -> Iterator[Path]:
     """Yield the files under ``root`` in order, and add its empty folders to ``empty``.
+
+    A tracelet directory in it is left out, and added to ``own``: it would have all that was logged before in it, each time.
 
     Links are followed while they stay inside; with ``follow_links`` wherever they lead. Raises :class:`ArtifactError` for a
     link that is not followed, for one whose target is not there, and for a folder that cannot be read; with
@@ -64,6 +72,9 @@ def files_under(root: Path, empty: list[Path], *, follow_links: bool = False) ->
         if not entries:
             empty.append(folder)
         for entry in entries:
+            if entry.name == OWN_FOLDER and entry.is_dir():
+                own.append(folder / entry.name)
+                continue
             real = entry.path
             if entry.is_symlink():
                 real = os.path.realpath(real)

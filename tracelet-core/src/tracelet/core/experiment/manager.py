@@ -223,7 +223,7 @@ class ArtifactManager:
         run = self._running()
         promise: Future[LogResults] = Future()
         if self._writes:
-            with sign_of_life(f"copying the files of {artifact.name!r}"):
+            with sign_of_life("copying the files of an artifact"):
                 promise = self._submissions.submit(artifact, labels, uuid.uuid4().hex, run=run)
         else:
             promise.set_result(skipped(target.name for target in self._preparation.route(artifact)))

@@ -136,7 +136,9 @@ def query_of(where: object = None, sort: object = None, limit: object = None) ->
         raise ConfigError(
             f"sort={sort!r} is no key: give one such as 'metrics.val_loss', or '-size' for the largest first."
         )
-    given = [] if where is None else [where] if isinstance(where, str) or not isinstance(where, Iterable) else where
+    # The keys of a mapping would be no conditions, and an empty one would mean all.
+    is_one = isinstance(where, (str, bytes, Mapping)) or not isinstance(where, Iterable)
+    given: Iterable[object] = [] if where is None else [where] if is_one else where  # type: ignore[assignment]
     conditions = tuple(map(_condition, given))
     if sort is None:
         return Query(conditions, limit=limit)

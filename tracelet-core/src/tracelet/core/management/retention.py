@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -84,7 +85,9 @@ def rules_of(keep_last: object = None, keep_best: object = None, older_than: obj
 
 
 def _best(rule: object) -> _Best:
-    parts = rule if isinstance(rule, str) else ":".join(map(str, rule)) if isinstance(rule, (tuple, list)) else ""
+    parts = rule if isinstance(rule, str) else ""
+    if isinstance(rule, (tuple, list)) and len(rule) == 3:
+        parts = ":".join(map(str, rule))
     found = _RULE.fullmatch(parts)
     if found is None or not int(found[3]):
         raise ConfigError(
@@ -96,7 +99,7 @@ def _best(rule: object) -> _Best:
 
 def _age(age: object) -> tuple[float, str]:
     seconds = age.total_seconds() if isinstance(age, timedelta) else age
-    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds >= 0:
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds <= sys.float_info.max:
         return seconds, f"{seconds:g} s"
     found = _AGE.fullmatch(age) if isinstance(age, str) else None
     if found is None:
@@ -117,6 +120,8 @@ def prune(
 
     A version that one backend keeps stays in the others, too. With ``dry_run`` nothing is deleted.
     """
+    if not isinstance(dry_run, bool):
+        raise ConfigError(f"dry_run={dry_run!r}: give True or False.")
     if name is not None:
         check_name(name)
     asked = {one: {"name": None, "type": None} for one in finder.asked(backend)}

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 import attrs
 
+from tracelet.core.artifacts.local_files import OWN_FOLDER
 from tracelet.core.capture.sniffing import pickles
 from tracelet.core.capture.sniffing.budget import Budget
 from tracelet.core.capture.sniffing.zips import Archive, Entry
@@ -177,6 +178,8 @@ class FolderLook:
             folder = waiting.pop()
             with os.scandir(folder) as entries:
                 for _, entry in zip(budget.spend(), entries, strict=False):
+                    if entry.name == OWN_FOLDER:
+                        continue
                     if folder == path:
                         names.append(entry.name)
                     if entry.is_dir(follow_symlinks=follow_links):
