@@ -27,7 +27,6 @@ class Mutant(LocalBackend):
         self._versions.newest = self._newest
         self._versions.number_of_digest = self._number_of_digest
         self._pointers.settle_label = self._settle_label
-        self._pointers.aliases = self._aliases
         self._pointers._pointed = self._pointed
 
     def _claim(self, manifest):
@@ -44,9 +43,6 @@ class Mutant(LocalBackend):
 
     def _settle_label(self, manifest, number, label):
         return Pointers.settle_label(self._pointers, manifest, number, label)
-
-    def _aliases(self, name):
-        return Pointers.aliases(self._pointers, name)
 
     def _pointed(self, name, alias):
         return Pointers._pointed(self._pointers, name, alias)
@@ -152,9 +148,9 @@ class SharesLabels(Mutant):
 class CopiesAliases(Mutant):
     """test_an_alias_moves_to_what_is_put_with_it"""
 
-    def _aliases(self, name):
-        found = super()._aliases(name)
-        return dict.fromkeys(range(3), ("best",)) if found else {}
+    def _stored(self, manifest, number, label, aliases):
+        copied = ("best",) if self._pointers.aliases(manifest.name) else ()
+        return super()._stored(manifest, number, label, copied)
 
 
 class CountsWhatIsThere(Mutant):
