@@ -261,6 +261,10 @@ def test_the_command_says_what_it_could_not_ask(scripted: Scripted, home: Path) 
     out, err = run_both("du", "--backend", "local", "--backend", "scripted", code=1)
     assert "trials" in out
     assert "scripted cannot say which experiments it holds" in err
+    assert (
+        "scripted: 0 B own, and 0 B shared, counted once, as its manifests say, and not all of it could be counted\n"
+        in out
+    )
     out, err = run_both("du", "nothing", "--backend", "scripted")
     assert "no version is stored in experiment 'nothing' of scripted (directory" in err
     assert "did you mean 'trials'?" in run_both("du", "trails")[1]

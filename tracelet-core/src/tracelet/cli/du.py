@@ -78,6 +78,7 @@ def _show(usage: DiskUsage, above: Iterable[Usage], below: Iterable[Usage], nowh
         note(f"no version is stored in {nowhere}")
     for each in usage.backends:
         said = "" if each.exact else ", as its manifests say"
+        said += ", and not all of it could be counted" if each.backend in usage.failed else ""
         line(f"{each.backend}: {size(each.own)} own, and {size(each.shared)} shared, counted once{said}")
     line(f"{size(usage.on_disk.total)} on this machine, of all experiments in {usage.directory}:")
     for key, said in _KINDS.items():
