@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -13,6 +12,8 @@ from tracelet.cli.finding import find, finding, numbered, plain_version
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import ago, fail, line, moment, size, table, tell_json
 from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.artifacts.plain_values import leaves
+from tracelet.core.display.words import brief
 
 __all__ = ["show"]
 
@@ -82,7 +83,8 @@ def _show(one: LoggedArtifact, copies: Sequence[LoggedArtifact], waiting: Sequen
             for copy in copies
         ),
     )
-    _section(("METADATA", "VALUE"), _flat(one.manifest.metadata))
+    values = ((".".join(keys), brief(value, _LONGEST)) for keys, value in leaves(one.manifest.metadata))
+    _section(("METADATA", "VALUE"), values)
     _section(
         ("FILE", "SIZE", "SHA256"), ((file.artifact_path, size(file.size_bytes), file.sha256) for file in one.files)
     )
@@ -111,13 +113,3 @@ def _section(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     if told:
         line("")
         table(told, header)
-
-
-def _flat(data: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the dotted keys of metadata with their values, as JSON writes them."""
-    for key, value in data.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield f"{above}{key}", text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

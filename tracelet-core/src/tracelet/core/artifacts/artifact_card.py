@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.plain_artifact import AnyArtifact
-from tracelet.core.artifacts.plain_values import plain_metadata
+from tracelet.core.artifacts.plain_values import leaves, plain_metadata
 from tracelet.core.display.cards import card, copyable, facts, gallery, note, number, section
 from tracelet.core.display.html import Html, table
 from tracelet.core.display.previews import MOST_BYTES, Preview, promise
-from tracelet.core.display.words import size
+from tracelet.core.display.words import brief, size
 from tracelet.core.system.messages import many
 from tracelet.exceptions import ArtifactError
 
@@ -61,7 +59,8 @@ def worth_showing(files: Sequence[ArtifactFile]) -> tuple[list[str], list[str]]:
 
 def _metadata(artifact: AnyArtifact) -> list[Html]:
     try:
-        pairs = list(itertools.islice(_dotted(plain_metadata(artifact.metadata)), _VALUES + 1))
+        values = itertools.islice(leaves(plain_metadata(artifact.metadata)), _VALUES + 1)
+        pairs = [(".".join(keys), brief(value, _CHARACTERS)) for keys, value in values]
     except ArtifactError as error:
         return [section("Metadata", note(str(error)))]
     return [section("Metadata", facts(pairs[:_VALUES])), *_more(len(pairs) > _VALUES)] if pairs else []
@@ -69,16 +68,6 @@ def _metadata(artifact: AnyArtifact) -> list[Html]:
 
 def _more(cut: bool) -> list[Html]:
     return [note("There is more of it: .metadata has all.")] if cut else []
-
-
-def _dotted(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the values by their dotted keys, each as text."""
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _dotted(value, f"{before}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield f"{before}{key}", text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…"
 
 
 def _contents(artifact: AnyArtifact) -> list[Html]:

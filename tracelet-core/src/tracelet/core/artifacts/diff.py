@@ -11,6 +11,7 @@ import attrs
 
 from tracelet.core.artifacts.manifest import Manifest, identity
 from tracelet.core.artifacts.plain import converter, dumps
+from tracelet.core.artifacts.plain_values import leaves
 from tracelet.core.display.cards import badge, card, copyable, note, number
 from tracelet.core.display.html import Html, element, table
 from tracelet.core.display.words import one_line, size
@@ -242,7 +243,7 @@ def _bytes(said: list[dict[str, Any]]) -> int | None:
 
 def _values(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, ValueChange]:
     """Return which values differ, by dotted key. What JSON writes in the same way does not."""
-    old, new = dict(_leaves(before)), dict(_leaves(after))
+    old, new = dict(leaves(before)), dict(leaves(after))
     found: dict[str, ValueChange] = {}
     for path in sorted({*old, *new}):
         one, other = old.get(path), new.get(path)
@@ -250,15 +251,6 @@ def _values(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Va
             kind = "added" if path not in old else "removed" if path not in new else "changed"
             found[".".join(path)] = ValueChange(kind, one, other)
     return found
-
-
-def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield each value that is no dict, or an empty one, with the keys that lead to it."""
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, (*above, key))
-        else:
-            yield (*above, key), value
 
 
 def _short(value: object) -> str:

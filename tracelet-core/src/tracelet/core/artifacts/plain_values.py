@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +15,7 @@ import attrs
 from tracelet.core.artifacts.plain import DEEPEST, FLOAT_TAG
 from tracelet.exceptions import ArtifactError
 
-__all__ = ["plain_data", "plain_metadata"]
+__all__ = ["leaves", "plain_data", "plain_metadata"]
 
 #: How many values there may be, and how long a whole number: readers have limits of their own.
 _MOST_VALUES = 5_000_000
@@ -40,6 +40,15 @@ class _Unfit(Exception):
         if len(steps) > 2 * _STEPS:
             steps = [*steps[:_STEPS], " … ", *steps[-_STEPS:]]
         return root + "".join(steps)
+
+
+def leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each value that is no dict, or an empty one, with the keys that lead to it."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
 
 
 def plain_data(value: Any, *, number_keys: bool = False) -> Any:

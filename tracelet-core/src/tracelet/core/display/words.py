@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["ago", "columns", "moment", "one_line", "size"]
+__all__ = ["ago", "brief", "columns", "moment", "one_line", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -34,6 +35,12 @@ def ago(seconds: float) -> str:
         if minutes < 2880
         else f"{minutes / 1440:.0f} d"
     )
+
+
+def brief(value: object, longest: int) -> str:
+    """Return a value as text, cut off after so many characters: text as it is, and all else as JSON writes it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.plain import dumps
+from tracelet.core.artifacts.plain_values import leaves
 from tracelet.core.reporting.homes import Homes
 from tracelet.core.reporting.preview_files import Previews, preview_key
 from tracelet.core.system.messages import many
@@ -144,7 +146,8 @@ _NOTHING: dict[str, Any] = {
 
 
 def _inside(artifact: LoggedArtifact, previews: Previews) -> dict[str, Any]:
-    metadata = list(_flat(artifact.manifest.metadata))
+    values = sorted(leaves(artifact.manifest.metadata), key=itemgetter(0))
+    metadata = [(_cut(".".join(keys), _VALUE), _value(value)) for keys, value in values]
     files = sorted(_files(artifact), key=lambda file: (not _tells(artifact, file, previews), file.artifact_path))
     made = {one.artifact_path: f"object {one.name}, {one.serializer}" for one in artifact.objects}
     made |= {file.artifact_path: f"model {one.name}, {one.framework}" for one in artifact.models for file in one.files}
@@ -178,16 +181,6 @@ def _inside(artifact: LoggedArtifact, previews: Previews) -> dict[str, Any]:
 def _tells(artifact: LoggedArtifact, file: ArtifactFile, previews: Previews) -> bool:
     """Return whether a file has a preview, or says why it has none."""
     return preview_key(file) in previews.shown or (artifact.digest, file.artifact_path) in previews.troubles
-
-
-def _flat(metadata: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield metadata with one key for each value, in their order: those of dicts in dicts are joined with dots."""
-    for key, value in sorted(metadata.items()):
-        path = f"{above}{key}"
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{path}.")
-        else:
-            yield _cut(path, _VALUE), _value(value)
 
 
 def _value(value: Any) -> Any:
