@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from tracelet.core.artifacts.results import first_error
+from tracelet.core.artifacts.results import first_error, refusal
 from tracelet.core.display.cards import badge, card, copyable
 from tracelet.core.display.html import Html, table
 from tracelet.core.display.words import one_line, size
-from tracelet.exceptions import ArtifactError, TraceletError
+from tracelet.exceptions import TraceletError
 
 __all__ = ["Change", "ChangeResults"]
 
@@ -105,10 +105,7 @@ class ChangeResults(dict[str, Change]):
     @property
     def misuse(self) -> TraceletError | None:
         """The first error if every backend that was asked refuses the change itself; else None. No retry mends it."""
-        if self or self.queued or not self.failed:
-            return None
-        refused = all(isinstance(error, ArtifactError) for error in self.failed.values())
-        return first_error(self.failed) if refused else None
+        return None if self or self.queued else refusal(self.failed)
 
     def raise_for_errors(self) -> None:
         """Raise the first error of ``failed`` and ``queued``, if there is one, with the others in its notes.

@@ -11,7 +11,7 @@ from tracelet.core.display.html import Html, table
 from tracelet.core.display.words import size
 from tracelet.exceptions import ArtifactError, TraceletError
 
-__all__ = ["LogResult", "LogResults", "first_error"]
+__all__ = ["LogResult", "LogResults", "first_error", "refusal"]
 
 
 @attrs.frozen
@@ -105,9 +105,7 @@ class LogResults(dict[str, LogResult]):
 
         No retry mends such an error.
         """
-        if self or self.queued or not all(isinstance(error, ArtifactError) for error in self.failed.values()):
-            return None
-        return first_error(self.failed) if self.failed else None
+        return None if self or self.queued else refusal(self.failed)
 
     def raise_for_errors(self) -> None:
         """Raise the first error of ``failed`` and ``queued``, if there is one, with the others in its notes.
@@ -121,6 +119,13 @@ class LogResults(dict[str, LogResult]):
         errors = self.failed | self.queued
         if errors:
             raise first_error(errors)
+
+
+def refusal(errors: Mapping[str, TraceletError]) -> TraceletError | None:
+    """Return the first error if each of them refuses what was asked for good; else, or where there is none, None."""
+    if not errors or not all(isinstance(error, ArtifactError) for error in errors.values()):
+        return None
+    return first_error(errors)
 
 
 def first_error(errors: Mapping[str, TraceletError]) -> TraceletError:
