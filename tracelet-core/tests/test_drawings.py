@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import struct
 import time
 from pathlib import Path
 
@@ -15,6 +17,12 @@ from tracelet.core.display.previews import Kind, preview_of
 def svg(inside: str, more: str = "") -> bytes:
     head = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return f"<svg {head} {more}>{inside}</svg>".encode()
+
+
+def embedded(width: int, height: int) -> str:
+    """A picture in a drawing, as far as its header."""
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s2I5B", 13, b"IHDR", width, height, 8, 2, 0, 0, 0)
+    return f"data:image/png;base64,{base64.b64encode(head).decode()}"
 
 
 def levels(count: int, each: str = '<use href="#l{0}"/>') -> str:
@@ -35,7 +43,9 @@ def levels(count: int, each: str = '<use href="#l{0}"/>') -> str:
             '<linearGradient id="a"/><linearGradient id="b" xlink:href="#a"/><rect fill="url(#b)" style="color: #fff"/>'
         ),
         svg('<defs><path id="m" d="M0 0L1 1"/></defs>' + '<use xlink:href="#m"/>' * 500),
-        svg('<image href="data:image/png;base64,iVBORw0KGgo="/><a href="#none"><text>data</text></a>'),
+        svg(f'<image href="{embedded(300, 200)}"/><a href="#none"><text>data</text></a>'),
+        svg(f'<image id="i" href="{embedded(300, 200)}"/>' + '<use href="#i"/>' * 100),
+        svg('<image href="data:image/gif,GIF89a%01%00%01%00%00%00%00%2C%00%00%00%00%01%00%01%00"/>'),
         svg('<marker id="m"><path d="M0 0"/></marker><path d="M0 0L9 9L1 1" marker-end="url(#m)"/><g id=""/>'),
         svg(levels(4)),
         svg(
@@ -96,6 +106,11 @@ def test_what_people_draw_is_drawn(drawing: bytes) -> None:
         svg('<clipPath id="c" style="CLIP-PATH: url(#d)"/>'),
         svg("<style>* { stroke-dasharray: 0.001 }</style>"),
         svg('<image href="data:image/svg+xml,%3Csvg/%3E"/>'),
+        svg(f'<image href="{embedded(60_000, 60_000)}"/>'),
+        svg(f'<image href="{embedded(6_000, 6_000)}"/>' * 2),
+        svg(f'<image id="i" href="{embedded(6_000, 6_000)}"/><use href="#i"/>'),
+        svg('<image href="data:image/png;base64,AAABAAEA"/>'),
+        svg('<image href="data:image/png;base64,A"/>'),
         svg('<image href="DATA:text/xml,%3Csvg/%3E"/>'),
         svg('<rect style="fill: url(data:image/svg+xml,%3Csvg/%3E)"/>'),
         b'<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa">]>' + svg("<text>&a;</text>"),

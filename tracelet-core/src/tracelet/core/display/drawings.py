@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
+from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
+
+from tracelet.core.display.pictures import MOST_PIXELS, canvas_of
 
 __all__ = ["MOST_SHAPES", "is_drawable"]
 
@@ -28,6 +32,8 @@ _IN_SHEETS = re.compile(rf"url|@|dash|{_HIDING.pattern}", re.IGNORECASE)
 _PASSING = frozenset({"svg", "g", "a", "symbol", "use", "switch", "defs", "marker", "pattern", "mask", "clipPath"})
 _ONCE = re.compile(r"(?:clip-path|mask|filter)\s*+:\s*+url\([^)]*+\)", re.IGNORECASE)
 _NAMED = re.compile(r"#([^\s\"')]+)")
+#: Pixels of a picture in it that are as much work as a shape.
+_PIXELS = MOST_PIXELS // MOST_SHAPES
 _PICTURES = ("data:image/png", "data:image/jpeg", "data:image/gif", "data:image/webp")
 #: The drawing as a whole. No element has this name.
 _ALL = ""
@@ -119,8 +125,10 @@ class _Drawing:
 
     def _look_at(self, here: str, tag: str, key: str, value: str) -> None:
         low = value.lower()
-        if "data:" in low and not low.strip().startswith(_PICTURES):
-            self.refuse()
+        if "data:" in low:
+            if not low.strip().startswith(_PICTURES):
+                self.refuse()
+            self._own[here] += _picture(value) // _PIXELS
         if " " not in key and _HIDING.search(value):  # those of other programs say nothing to a browser
             self.refuse()
         if key.rpartition(" ")[2] != "href" and "url" not in low:
@@ -143,6 +151,19 @@ class _Drawing:
             again = sum(sums[one] * self._drawn[name, one] for one in within.get(name, ()))
             sums[name] = min(own + again, MOST_SHAPES + 1)
         return sums[_ALL]
+
+
+def _picture(url: str) -> int:
+    """Return the pixels of a picture that a ``data:`` URL holds."""
+    head, _, body = url.partition(",")
+    try:
+        data = unquote_to_bytes(body)
+        canvas = canvas_of(base64.b64decode(data + b"==") if "base64" in head.lower() else data)
+    except ValueError:
+        canvas = None
+    if canvas is None:
+        raise _RefusedError
+    return canvas.weight
 
 
 def _dashes(tag: str, attributes: dict[str, str], way: str) -> int:

@@ -23,6 +23,7 @@ import attrs
 
 from tracelet.core.display.drawings import is_drawable
 from tracelet.core.display.html import Html, element, table
+from tracelet.core.display.pictures import MOST_PIXELS, canvas_of
 from tracelet.core.display.words import size
 from tracelet.core.system.files import open_regular
 from tracelet.core.system.messages import many
@@ -119,6 +120,9 @@ def _preview(stream: BinaryIO, name: str, length: int, most_bytes: int) -> Previ
     if found:
         kind, media = found
         data = beginning + stream.read(most_bytes)
+        canvas = canvas_of(data) if kind is Kind.IMAGE and media != _DRAWING else None
+        if canvas is not None and canvas.weight > MOST_PIXELS:
+            return _nothing(f"{canvas}: too large to show")
         if media != _DRAWING or is_drawable(data):
             return Preview(kind, media, data)
     if packed:
