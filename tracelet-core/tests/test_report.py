@@ -375,8 +375,19 @@ class TestBounds:
 
     def test_a_file_with_nothing_to_see_is_looked_at_once(self, exp: Experiment) -> None:
         log(exp, "thing", {"a.png": b"\x00 no picture"})
-        previews = preview_files(by_content(exp.list_artifacts()), Bounds())
-        assert previews == Previews()
+        found = by_content(exp.list_artifacts())
+        previews = preview_files(found, Bounds())
+        assert (previews.shown, previews.troubles, previews.left_out) == ({}, {}, 0)
+        told = contents("digits", found, previews, found=1, failures=(), made_at=0.0)
+        assert told["versions"][0]["files"][0]["unseen"] == "there is no preview of this kind of file"
+
+    def test_objects_are_named_however_many_files_there_are(self, exp: Experiment) -> None:
+        artifact = exp.create_artifact("thing", ArtifactType.DATASET).add_object([1, 2], "summary")
+        for number in range(120):
+            artifact.add_file(write(Path("in") / f"{number}.bin", b"x"))
+        exp.log_artifact(artifact)
+        (version,) = self.told(exp)["versions"]
+        assert version["files"][0]["what"] == "object summary, json"
 
 
 class TestCommand:

@@ -209,6 +209,13 @@ class TestLooking:
         look.run("document.querySelector('.card button').click()")
         assert "the stored bytes were changed" in look.texts("dialog")[0]
 
+    def test_of_a_picture_that_would_fill_the_memory_the_size_is_said(self, look: Page, home: Path) -> None:
+        with Experiment("digits", artifacts=True) as exp:
+            log(exp, "thing", {"a.png": PNG[:16] + b"\0\0\xea\x60" * 2 + PNG[24:]})
+        look.open(report("digits", "page.html").path).click(".card button")
+        assert look.count("img") == 0
+        assert "60,000 x 60,000 pixels: too large to show" in look.texts("dialog")[0]
+
     def test_nothing_stored_is_said(self, look: Page, home: Path) -> None:
         look.open(report("nothing", "page.html").path)
         assert look.texts(".empty") == ["Nothing is stored here yet."]
@@ -230,6 +237,30 @@ class TestSearching:
         assert self.found(look, "no such thing") == []
         assert look.texts(".empty") == ["Nothing fits what you search for."]
         assert look.texts("#count") == ["0 of 7 versions"]
+
+    def test_whatever_a_version_says_of_itself_is_found(self, look: Page, home: Path) -> None:
+        with Experiment("digits", artifacts=True, backend="local") as exp:
+            log(exp, "scans", {"a.bin": b"1"})
+            log(exp, "scans", {"a.bin": b"2"}, version="clinic-7")
+            artifact = exp.create_artifact("other", ArtifactType.REPORT, "Gr\u00f6\u00dfe der Mu\u0308hle, \ufb01nal")
+            artifact.add_reference("s3://bucket/path/train.tar").add_object([1, 2], "summary")
+            exp.log_artifact(artifact, aliases=["gold"])
+        look.open(report("digits", "page.html").path)
+        for words in (
+            "s3://bucket train.tar",
+            "summary json",
+            "other@latest",
+            "other@v0",
+            "other@gold",
+            "report local",
+        ):
+            assert self.found(look, words) == ["other"]
+        for words in ("GRÖSSE", "gro\u0308\u00dfe", "M\u00fchle", "MU\u0308HLE", "final"):
+            assert self.found(look, words) == ["other"]
+        assert self.found(look, "scans clinic-7 latest v1") == ["scans"]
+        assert look.texts("#count") == ["1 of 3 versions"]
+        assert self.found(look, "local") == ["other", "scans"]
+        assert self.found(look, "sha256:") == ["other", "scans"]
 
     def test_the_newest_that_fits_is_shown(self, look: Page, study: Path) -> None:
         look.open(study)

@@ -148,9 +148,13 @@ _NOTHING: dict[str, Any] = {
 def _inside(artifact: LoggedArtifact, previews: Previews) -> dict[str, Any]:
     values = sorted(leaves(artifact.manifest.metadata), key=itemgetter(0))
     metadata = [(_cut(".".join(keys), _VALUE), _value(value)) for keys, value in values]
-    files = sorted(_files(artifact), key=lambda file: (not _tells(artifact, file, previews), file.artifact_path))
     made = {one.artifact_path: f"object {one.name}, {one.serializer}" for one in artifact.objects}
     made |= {file.artifact_path: f"model {one.name}, {one.framework}" for one in artifact.models for file in one.files}
+
+    def rank(file: ArtifactFile) -> tuple[bool, bool, str]:
+        return not _tells(artifact, file, previews), file.artifact_path not in made, file.artifact_path
+
+    files = sorted(_files(artifact), key=rank)
     references = [one for one in artifact.references if one.path is None]
     return {
         "abridged": False,
@@ -164,6 +168,7 @@ def _inside(artifact: LoggedArtifact, previews: Previews) -> dict[str, Any]:
                 "size_bytes": file.size_bytes,
                 "what": made.get(file.artifact_path),
                 "preview": preview_key(file) if preview_key(file) in previews.shown else None,
+                "unseen": previews.unseen.get(preview_key(file)),
                 "trouble": previews.troubles.get((artifact.digest, file.artifact_path)),
             }
             for file in files[:_FILES]

@@ -96,11 +96,18 @@ for (const one of versions) {
 const isNewest = (one) => byName.get(one.name)[0] === one;
 const backendsOf = (one) => [...new Set(one.homes.map((home) => home.backend))];
 
+/** Text as it is compared: letters are the same in either case, and however their accents are written. */
+const plainly = (text) => text.normalize("NFKC").toUpperCase().normalize("NFKC");
+
 function searched(one) {
   if (one.searched === undefined) {
-    const parts = [one.name, one.type, one.version, `v${one.number}`, one.digest, one.run_id, one.description, ...one.aliases];
-    parts.push(...one.files.map((file) => file.path), ...one.metadata.map(([key, value]) => `${key}=${value}`));
-    one.searched = parts.join("\n").toLowerCase();
+    const called = [one.version, `v${one.number}`, ...one.aliases, ...one.homes.map((home) => home.version)];
+    if (isNewest(one)) called.push("latest");
+    const parts = [one.type, `sha256:${one.digest}`, one.run_id, one.description, ...called.map((word) => `${one.name}@${word}`)];
+    parts.push(...one.homes.flatMap((home) => [home.backend, home.uri, home.pending && "pending"]));
+    parts.push(...one.files.flatMap((file) => [file.path, file.what]), ...one.references.map((reference) => reference.uri));
+    parts.push(...one.metadata.map(([key, value]) => `${key}=${value}`));
+    one.searched = plainly(parts.filter(Boolean).join("\n"));
   }
   return one.searched;
 }
@@ -113,7 +120,7 @@ const backend = at("backend");
 const options = { newest: true, time: false };
 
 function chosen() {
-  const terms = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const terms = plainly(words.value).split(/\s+/).filter(Boolean);
   return versions.filter(
     (one) =>
       (!type.value || one.type === type.value) &&
@@ -659,7 +666,7 @@ function sheet(one) {
     within.push(section("Used for", host, more));
   }
   if (one.files.length) {
-    const row = (file) => make("tr", {}, make("td", {}, make("code", {}, file.path)), make("td", {}, file.what || ""), make("td", { class: "figure" }, size(file.size_bytes)));
+    const row = (file) => make("tr", {}, make("td", {}, make("code", {}, file.path)), make("td", {}, [file.what, file.unseen].filter(Boolean).join("; ")), make("td", { class: "figure" }, size(file.size_bytes)));
     within.push(section("Files", make("div", { class: "scroll" }, make("table", { class: "wide" }, make("tbody", {}, one.files.map(row)))), leftOut(one.more_files, "file", "files")));
   }
   if (one.references.length) {

@@ -44,6 +44,8 @@ class Previews:
     shown: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     #: By the digest of a version and the path in it: why a file cannot be read.
     troubles: dict[tuple[str, str], str] = attrs.field(factory=dict)
+    #: By :func:`preview_key`: why there is nothing to see of a file that was looked at.
+    unseen: dict[str, str] = attrs.field(factory=dict)
     #: Why a backend gave no more content, by its name.
     silent: dict[str, str] = attrs.field(factory=dict)
     #: Files that may have something to show, and that the bounds left out.
@@ -75,7 +77,7 @@ def preview_files(versions: Sequence[Homes], bounds: Bounds) -> Previews:
         if preview_key(file) not in work.looked_at and (homes[0].digest, file.artifact_path) not in work.troubles
     }
     silent = {backend: str(error) for backend, error in work.silent.items()}
-    return Previews(work.shown, work.troubles, silent, len(left_out))
+    return Previews(work.shown, work.troubles, work.unseen, silent, len(left_out))
 
 
 class _Work:
@@ -89,6 +91,7 @@ class _Work:
         self.looked_at: set[str] = set()
         self.shown: dict[str, dict[str, Any]] = {}
         self.troubles: dict[tuple[str, str], str] = {}
+        self.unseen: dict[str, str] = {}
 
     def look_at(self, homes: Homes) -> None:
         """Fetch and show some files of a version."""
@@ -150,6 +153,7 @@ class _Work:
         self.looked_at.add(key)
         preview = preview_of(folder / file.artifact_path, file.artifact_path, self._bounds.file_bytes)
         if preview.kind is Kind.NOTHING:
+            self.unseen[key] = preview.left_out
             return
         plain = _plain(preview)
         length = len(json.dumps(plain))
