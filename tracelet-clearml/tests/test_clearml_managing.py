@@ -221,8 +221,9 @@ def test_datasets_that_are_deleted_together_free_their_bytes_together(
     first, second, third, gone = (_flowers(hands, opened, count) for count in (1, 2, 3, 4))
     opened.delete(gone)
     server.calls(clear=True)
+    assert len(opened.delete_many(first, second, third, gone)) == 3
     with pytest.raises(ArtifactNotFound):
-        opened.delete_many(first, second, third, gone)
+        opened.delete_many(gone)
     assert _datasets(server, first, second, third) == [False, False, False]
     assert _stored_files(server, experiment) == []
     assert len([call for call in server.calls() if call["name"] == "tasks.delete"]) == 3

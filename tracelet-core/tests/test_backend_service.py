@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from making import settle, write
@@ -13,7 +15,7 @@ from tracelet.builtin.local import LocalBackend
 from tracelet.core.lanes.backend_service import BackendService
 from tracelet.core.lanes.wire import error_from_wire, error_to_wire
 from tracelet.core.system.files import FileChanged, stamp
-from tracelet.exceptions import IntegrityError
+from tracelet.exceptions import BackendError, IntegrityError
 from tracelet.plugin import (
     ArtifactFile,
     ArtifactType,
@@ -239,20 +241,60 @@ def test_an_alias_that_another_process_moved_meanwhile_stays_where_it_is(tmp_pat
     assert best.number == 1
 
 
-@pytest.mark.parametrize(("answers", "freed"), [((3, 4), 7), ((3, None), None), ((3, "plenty"), None)])
-def test_bytes_that_became_free_are_added_up_where_the_backend_knows_them_all(
-    tmp_path: Path, answers: tuple[object, ...], freed: int | None
+class OneByOne(LocalBackend):
+    """It deletes one version after the other, and says of them what the test tells it."""
+
+    answers: ClassVar[list[object]]
+    delete_many = None  # type: ignore[assignment]
+
+    def delete(self, stored: StoredArtifact) -> int | None:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        self._forget_version(stored)
+        return answer  # type: ignore[return-value]
+
+
+class AllAtOnce(LocalBackend):
+    """It says of many that it was to delete what the test tells it."""
+
+    answers: ClassVar[list[object]]
+
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> Iterator[int | None]:
+        return self.answers.pop(0)  # type: ignore[return-value]
+
+
+def two_of(
+    tmp_path: Path, kind: type[LocalBackend], *answers: object
+) -> tuple[BackendService, tuple[StoredArtifact, ...]]:
+    """A backend that answers so, and two versions in it."""
+    kind.answers = list(answers)  # type: ignore[attr-defined]
+    opened = service(tmp_path, kind)
+    stored = (opened.deliver(one_file(tmp_path, text, text), Labels(), RUN, False).stored for text in "ab")
+    return opened, tuple(stored)
+
+
+@pytest.mark.parametrize(("answers", "freed"), [((3, 4), (3, 4)), ((3, None), (3, None)), (("plenty", 3), (None, 3))])
+def test_of_each_deleted_version_the_backend_says_what_became_free_if_it_knows_it(
+    tmp_path: Path, answers: tuple[object, ...], freed: tuple[int | None, ...]
 ) -> None:
-    left = list(answers)
+    opened, stored = two_of(tmp_path, OneByOne, *answers)
+    assert opened.delete_many(stored) == freed
+    assert opened.list(None, None) == ()
 
-    class OneByOne(LocalBackend):
-        delete_many = None  # type: ignore[assignment]
 
-        def delete(self, stored: StoredArtifact) -> int | None:
-            self._forget_version(stored)
-            return left.pop(0)  # type: ignore[return-value]
+def test_what_went_before_a_version_that_cannot_be_deleted_is_told_and_the_error_to_who_asks_for_that_one(
+    tmp_path: Path,
+) -> None:
+    opened, stored = two_of(tmp_path, OneByOne, 3, OSError("read-only"), OSError("read-only"))
+    assert opened.delete_many(stored) == (3,)
+    with pytest.raises(BackendError, match="read-only"):
+        opened.delete_many(stored[1:])
+    assert [one.number for one in opened.list(None, None)] == [1]
 
-    open_one = service(tmp_path, OneByOne)
-    stored = tuple(open_one.deliver(one_file(tmp_path, text, text), Labels(), RUN, False).stored for text in "ab")
-    assert open_one.delete_many(stored) == freed
-    assert open_one.list(None, None) == ()
+
+@pytest.mark.parametrize("answer", [7, (), (1, 2, 3)])
+def test_a_backend_that_does_not_answer_about_each_version_is_broken(tmp_path: Path, answer: object) -> None:
+    opened, stored = two_of(tmp_path, AllAtOnce, answer)
+    with pytest.raises(BackendError, match=r"delete_many (must return|was given)"):
+        opened.delete_many(stored)

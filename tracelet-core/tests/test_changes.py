@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from commanding import on_a_terminal, program, run_both, run_json
-from watching import Scripted
+from watching import Scripted, opened
 
 from tracelet import (
     ArtifactError,
@@ -163,7 +163,7 @@ def test_a_version_that_is_gone_everywhere_is_not_found(two: Experiment) -> None
     finder = two._artifact_manager.finder
     for backend in BOTH:
         stored = finder.ask("find", {backend: {"name": "net", "ref": "v0"}})[0][backend]
-        finder.ask("delete", {backend: {"stored": stored}})
+        finder.ask("delete_many", {backend: {"stored": (stored,)}})
     with pytest.raises(ArtifactNotFound, match="no backend holds 'net' v0 any more"):
         net.add_alias("best")
 
@@ -241,6 +241,15 @@ def test_a_version_is_deleted_in_every_backend_and_its_bytes_are_free(two: Exper
     assert results.freed_bytes == results["local"].freed_bytes == 1002
     assert repr(results) == "<ChangeResults local: v0 deleted, 1.0 kB free; scripted-inline: v0 deleted>"
     assert [versions(two, one) for one in BOTH] == [["net v1"], ["net v1"]]
+
+
+def test_what_somebody_else_deletes_at_the_same_time_is_gone(two: Experiment, scripted: Scripted) -> None:
+    log(two, "net", 1)
+    net = in_local(two)
+    scripted.told(delete="gone")
+    results = net.delete()
+    change = results["scripted-inline"]
+    assert (change.deleted, change.freed_bytes, results.ok) == (True, 0, True)
 
 
 @pytest.mark.parametrize("method", ["find", "delete", "used_by"])
@@ -427,6 +436,43 @@ def test_a_dry_run_shows_what_would_go(both: Experiment) -> None:
     assert (told["dry_run"], told["freed_bytes"], set(told["versions"][0]["backends"])) == (True, 0, set(BOTH))
     assert not told["versions"][0]["backends"]["local"]["deleted"]
     assert versions(both) == ["net v0", "net v1"]
+
+
+def test_what_two_versions_have_in_common_counts_once(both: Experiment, scripted: Scripted) -> None:
+    """One number means another content in each backend, and two numbers may mean the same one."""
+    log(both, "net", "c" * 50, "local")
+    log(both, "net", "d" * 70)
+    assert [versions(both, one)[-1] for one in BOTH] == ["net v3", "net v2"]
+    in_local(both, "v2").delete().raise_for_errors()
+    told = command("rm", "trials", "net@v3", "net@v2", "--yes", told=True)
+    assert [one["backends"]["local"]["freed_bytes"] for one in told["versions"]] == [72, 0]
+    assert told["freed_bytes"] == 72
+
+
+def test_deleting_many_reads_what_is_stored_and_what_waits_as_often_as_deleting_one(
+    two: Experiment, scripted: Scripted
+) -> None:
+    for number in range(14):
+        log(two, "net", number)
+    log(two, "data", 1, "local")
+    scripted.told(put="away")
+    log(two, "waits", 1)
+    two.stop()
+    one = opened_by("rm", "trials", "net@v0")
+    many = opened_by("rm", "trials", *(f"net@v{number}" for number in range(1, 11)))
+    for file in ("versions/data/v0.json", "waits.json"):
+        assert (count(many, file), count(one, file) > 0) == (count(one, file), True)
+
+
+def opened_by(*command_line: str) -> list[str]:
+    """The files that a command has opened."""
+    with opened.noted() as paths:
+        command(*command_line, "--yes")
+    return paths
+
+
+def count(opened: list[str], end: str) -> int:
+    return len([path for path in opened if path.endswith(end)])
 
 
 def test_the_command_keeps_what_others_rely_on_unless_forced(both: Experiment) -> None:

@@ -20,6 +20,7 @@ from making import settle, write
 from tracelet.builtin.local import LocalBackend
 from tracelet.core.storage.blob_store import blob_key
 from tracelet.core.system.files import stamp
+from tracelet.exceptions import IntegrityError
 from tracelet.plugin import (
     ArtifactFile,
     ArtifactType,
@@ -135,9 +136,25 @@ def test_what_a_version_of_another_experiment_needs_stays(root: Path) -> None:
 def test_many_are_deleted_with_one_look_at_what_is_needed(root: Path) -> None:
     every = [put(root, "net", f"text {number}", "shared") for number in range(6)]
     steps.opened.clear()
-    assert local(root).delete_many(every[:5]) == 5 * len("text 0")
+    assert [*local(root).delete_many(every[:5])] == [len("text 0")] * 5
     assert len([path for path in steps.opened if path.endswith("versions/net/v5.json")]) == 1
     assert blobs(root) == {"text 5", "shared"}
+
+
+def test_what_many_have_shared_becomes_free_with_the_last_of_them(root: Path) -> None:
+    every = [put(root, "net", f"text {number}", "shared") for number in range(3)]
+    assert [*local(root).delete_many([every[2], every[0], every[1]])] == [6, 6, 6 + len("shared")]
+
+
+def test_what_went_before_a_version_that_cannot_be_deleted_is_free(root: Path) -> None:
+    gone, stays = put(root, "net", "mine"), put(root, "data", "other")
+    (root / "trials" / "aliases").mkdir()
+    (root / "trials" / "aliases" / "data").symlink_to(root.parent)
+    freed = local(root).delete_many([gone, stays])
+    assert next(freed) == len("mine")
+    with pytest.raises(IntegrityError, match="aliases/data"):
+        next(freed)
+    assert blobs(root) == {"other"}
 
 
 def test_deleting_again_frees_nothing_and_is_no_error(root: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_digest_that_no_backend_knows_is_shown_as_such(experiment: Callable[..
     exp = make(experiment, "local", raw=(), data=("raw",))
     finder = exp._artifact_manager.finder
     raw = exp.get_artifact("raw")
-    finder.request("local", "delete", stored=finder.request("local", "find", name="raw", ref="v0"))
+    finder.request("local", "delete_many", stored=(finder.request("local", "find", name="raw", ref="v0"),))
     lineage = exp.get_artifact("data").lineage()
     assert lineage.inputs[0].versions == ()
     assert f"sha256:{raw.digest[:12]} (no backend that was asked knows it)" in str(lineage)

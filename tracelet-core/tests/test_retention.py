@@ -301,14 +301,30 @@ def test_a_backend_that_is_away_is_an_error_by_value_and_the_same_again_complete
     assert left(two, "scripted-inline") == ["net v2"]
 
 
-def test_a_backend_in_a_process_of_its_own_deletes_one_after_the_other(
+def test_a_backend_in_a_process_of_its_own_deletes_with_few_requests(
     experiment: Callable[..., Experiment], scripted: Scripted
 ) -> None:
-    exp = experiment("scripted", deadline=20.0)
-    for _ in range(4):
+    exp = experiment("scripted", deadline=60.0)
+    for _ in range(9):
         log(exp, "net")
-    assert shown(exp.prune(keep_last=1).goes) == ["net v2", "net v1", "net v0"]
-    assert left(exp, "scripted") == ["net v3"]
+    assert shown(exp.prune(keep_last=1).goes) == [f"net v{number}" for number in reversed(range(8))]
+    assert left(exp, "scripted") == ["net v8"]
+    assert len(scripted.calls("delete_many")) == 4
+
+
+def test_what_can_be_deleted_goes_where_one_of_them_cannot(two: Experiment, scripted: Scripted) -> None:
+    for number in range(4):
+        artifact = two.create_artifact("net", ArtifactType.CUSTOM).add_object(number, "o")
+        artifact.metadata["stuck"] = number == 1
+        two.log_artifact(artifact)
+    scripted.told(delete="stuck")
+    results = two.prune(keep_last=1)
+    why = [f"{one.backend} v{one.number} {one.why}" for one in results.stays if one.number < 3]
+    assert why == [
+        "scripted-inline v1 was not deleted: scripted-inline: ZeroDivisionError: scripted cannot do it to this one"
+    ]
+    assert "cannot do it to this one" in str(results.failed["scripted-inline"])
+    assert (left(two), left(two, "scripted-inline")) == (["net v3"], ["net v3", "net v1"])
 
 
 def test_of_what_came_to_go_after_it_was_shown_nothing_goes(alone: Experiment) -> None:

@@ -146,7 +146,7 @@ def test_references_to_content_outside_are_counted_and_not_read(exp: Experiment)
 def test_a_version_that_is_gone_is_told(exp: Experiment) -> None:
     data = log(exp, "data", a="one")
     finder = exp._artifact_manager.finder
-    finder.request("local", "delete", stored=finder.request("local", "find", name="data", ref="v0"))
+    finder.request("local", "delete_many", stored=(finder.request("local", "find", name="data", ref="v0"),))
     with pytest.raises(ArtifactNotFound, match=r"has no 'data' v0 any more: list_artifacts\(\)"):
         data.verify()
 

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -50,6 +52,32 @@ class _Started:
 
 started = _Started()
 sys.addaudithook(started.see)
+
+
+class _Opened:
+    """The files that this process opens while they are noted."""
+
+    def __init__(self) -> None:
+        self._noted: list[list[str]] = []
+
+    def see(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open":
+            for paths in self._noted:
+                paths.append(str(arguments[0]))
+
+    @contextmanager
+    def noted(self) -> Iterator[list[str]]:
+        """Give the paths of the files that are opened meanwhile."""
+        paths: list[str] = []
+        self._noted.append(paths)
+        try:
+            yield paths
+        finally:
+            self._noted.remove(paths)
+
+
+opened = _Opened()
+sys.addaudithook(opened.see)
 
 
 def lane_processes() -> list[int]:

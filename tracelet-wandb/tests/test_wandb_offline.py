@@ -242,7 +242,7 @@ def test_what_is_deleted_while_it_waits_is_not_sent_and_leaves_no_copies(
     kept = opened.put(samples.seal("kept", {"x": b"kept"}))
     gone = opened.put(samples.seal("gone", {"x": b"gone", "y": b"gone, too"}))
     before = sum(path.stat().st_size for path in copies(tmp_path))
-    freed = opened.delete_many(gone)
+    (freed,) = opened.delete_many(gone)
     assert [one.manifest.name for one in opened.list()] == ["kept"]
     # The catalogue's own bytes are those of the files; the SDK has a copy of the manifest, too.
     assert freed == gone.manifest.size_bytes + before - sum(path.stat().st_size for path in copies(tmp_path))

@@ -206,23 +206,26 @@ class ClearmlBackend:
 
     def delete(self, stored: StoredArtifact) -> int:
         """See :class:`~tracelet.plugin.Deletes`. A ClearML dataset stays while others come from it."""
-        return self.delete_many([stored])
+        (freed,) = self.delete_many([stored])
+        return freed
 
-    def delete_many(self, stored: Sequence[StoredArtifact]) -> int:
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> Iterator[int]:
         """See :class:`~tracelet.plugin.DeletesMany`: which datasets come from which is asked once."""
         with translated():
             self._projects.forget()
-            freed, datasets = 0, []
+            freed: list[int] = []
+            datasets: dict[str, int] = {}
             try:
                 for one in stored:
                     place = Place.from_plain(one.locator["place"])
-                    freed += self._delete(one, place)
-                    datasets += [place.entity] if place.kind == "dataset" else []
+                    freed.append(self._delete(one, place))
+                    if place.kind == "dataset":
+                        datasets[place.entity] = len(freed) - 1
             finally:
                 # Also if one of them could not be deleted: nobody would look for the others' again.
                 if datasets:
-                    freed += delete_unneeded(self._api, datasets)
-            return freed
+                    freed[max(datasets.values())] += delete_unneeded(self._api, datasets)
+                yield from freed
 
     def _delete(self, stored: StoredArtifact, place: Place) -> int:
         """Delete the record of a version, and then what it names but a dataset. It is no error if something is gone already."""

@@ -15,7 +15,14 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.exceptions import ArtifactError, BackendAuthError, BackendUnavailable, IntegrityError, UnsafePath
+from tracelet.exceptions import (
+    ArtifactError,
+    ArtifactNotFound,
+    BackendAuthError,
+    BackendUnavailable,
+    IntegrityError,
+    UnsafePath,
+)
 from tracelet.plugin import BackendSpec, BlobBackend, Capability, hookimpl
 from tracelet.settings import own_variable
 
@@ -67,6 +74,10 @@ class ScriptedBackend(BlobBackend):
                 time.sleep(float(detail or 0))
             case "picky" if (metadata or {}).get("rejected"):
                 raise BackendUnavailable("scripted answers 500")
+            case "stuck" if (metadata or {}).get("stuck"):
+                raise ZeroDivisionError("scripted cannot do it to this one")
+            case "gone":
+                raise ArtifactNotFound("scripted has no such version")
             case "away":
                 raise BackendUnavailable("scripted is out")
             case "throttled":
@@ -132,8 +143,12 @@ class ScriptedBackend(BlobBackend):
         return super().used_by(digest)
 
     def delete(self, stored):
-        self._do("delete")
+        self._do("delete", stored.manifest.metadata)
         super().delete(stored)
+
+    def delete_many(self, stored):
+        self._do("delete_many")
+        return map(self.delete, stored)
 
     def stop(self, *, failed):
         self._do(f"stop_failed_{failed}")
@@ -175,7 +190,7 @@ class Dumb(ScriptedBackend):
     """It can name a version when it stores it, and not afterwards."""
 
     relabel = None
-    delete = None
+    delete = delete_many = None
 
 
 def _told():

@@ -7,7 +7,7 @@ the server numbers versions. W&B's offline run has no versions and cannot be rea
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -63,11 +63,11 @@ class OfflineBackend(Catalogue):
             self._log(sealed, labels)
         return stored
 
-    def delete_many(self, stored: Sequence[StoredArtifact]) -> int | None:
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> Iterator[int | None]:
         """See :class:`~tracelet.plugin.DeletesMany`. The SDK's copies are removed, so ``wandb sync`` stores nothing either."""
-        freed = super().delete_many(stored)
-        copies = sum(offline_runs.withdraw(self._folder / "offline-runs", one.manifest.put_id) for one in stored)
-        return None if freed is None else freed + copies
+        for one, freed in zip(stored, super().delete_many(stored), strict=True):
+            copies = offline_runs.withdraw(self._folder / "offline-runs", one.manifest.put_id)
+            yield None if freed is None else freed + copies
 
     def _log(self, sealed: SealedArtifact, labels: Labels) -> None:
         """Also log the artifact to W&B's offline run. If that fails, the catalogue still has it."""

@@ -191,7 +191,7 @@ def _delete(key: str, stored: StoredArtifact) -> int | None:
     return call_plugin(opened.spec.name, able.delete, stored)
 
 
-def _delete_many(key: str, stored: tuple[StoredArtifact, ...]) -> int | None:
+def _delete_many(key: str, stored: tuple[StoredArtifact, ...]) -> tuple[int | None, ...]:
     opened = _OPENED[key]
     return call_plugin(opened.spec.name, opened.service.delete_many, stored)
 
@@ -310,7 +310,7 @@ class BackendProcess:
         """See :class:`~tracelet.plugin.Deletes`."""
         return self.driver.call(_delete, self._key, stored)
 
-    def delete_many(self, *stored: StoredArtifact) -> int | None:
+    def delete_many(self, *stored: StoredArtifact) -> Sequence[int | None]:
         """See :class:`~tracelet.plugin.DeletesMany`; one after the other where the backend has no such method."""
         return self.driver.call(_delete_many, self._key, stored)
 

@@ -363,7 +363,7 @@ class Versions(ContractFixtures):
                 opened.put(samples.seal(name, content, type=kind))
         gone = [present(opened.find(name, ref)) for name in kinds for ref in ("v0", "v1")]
         freed = opened.delete_many(*gone)
-        assert freed is None or freed >= 0
+        assert [one is None or one >= 0 for one in freed] == [True] * len(gone)
         for name in kinds:
             assert [one.number for one in opened.list(name)] == [2]
             assert opened.content(present(opened.find(name)), own_folder / name) == content

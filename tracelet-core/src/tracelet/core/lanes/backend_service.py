@@ -15,6 +15,7 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.backend import PROTOCOLS, Abilities, Backend, Deletes, abilities_of
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
+from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.shapes import misfit
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact, flaw_of
 from tracelet.core.system.files import FileChanged
@@ -34,6 +35,8 @@ __all__ = ["BackendService", "Delivered"]
 _LOG = logging.getLogger("tracelet.artifacts")
 #: What reading a version raises that was changed, or that a later release wrote.
 _DAMAGED = (IntegrityError, UnsafePath, NewerFormat)
+#: The end of an answer.
+_END = object()
 
 
 @attrs.frozen
@@ -180,17 +183,26 @@ class BackendService:
             raise self._cannot("cannot take an alias away: move it to another version")
         return self._version("remove_aliases", removes.remove_aliases(stored, aliases), stored.manifest.name)
 
-    def delete(self, stored: StoredArtifact) -> int | None:
-        """Delete a version; return the bytes that became free, or None where the backend does not know."""
-        return _bytes_of(self._deletes().delete(stored))
+    def delete_many(self, stored: tuple[StoredArtifact, ...]) -> tuple[int | None, ...]:
+        """Delete versions, and return for each the bytes that became free, or None where the backend does not know.
 
-    def delete_many(self, stored: tuple[StoredArtifact, ...]) -> int | None:
-        """Delete versions; return the bytes that became free, or None where the backend does not know."""
+        There are fewer answers where one could not be deleted, which says why where it is the first: then this raises.
+        """
         deletes, many = self._deletes(), self._able.deletes_many
-        if many is not None:
-            return _bytes_of(many.delete_many(stored))
-        freed = [_bytes_of(deletes.delete(one)) for one in stored]
-        return None if None in freed else sum(filter(None, freed))
+        freed: list[int | None] = []
+        try:
+            answer: object = map(deletes.delete, stored) if many is None else many.delete_many(stored)
+            if not isinstance(answer, Iterable):
+                raise self._wrong(f"delete_many must return an iterable of bytes, and returned {answer!r}")
+            left = iter(answer)
+            while (one := call_plugin(self.name, next, left, _END)) is not _END:
+                freed.append(_bytes_of(one))
+            if len(freed) != len(stored):
+                raise self._wrong(f"delete_many was given {len(stored)} versions, and answered about {len(freed)}")
+        except TraceletError:
+            if not 0 < len(freed) < len(stored):
+                raise
+        return tuple(freed)
 
     def _deletes(self) -> Deletes:
         if self._able.deletes is None:

@@ -10,6 +10,7 @@ import attrs
 from tracelet.core.artifacts.changes import Change, ChangeResults
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.manifest import Manifest
+from tracelet.core.management.deleting import Deleted, delete_stored
 from tracelet.core.plugins.versions import Labels, StoredArtifact
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.signs import sign_of_life
@@ -30,7 +31,7 @@ def remove_aliases(finder: Finder, artifact: LoggedArtifact, aliases: tuple[str,
 
 def _realias(finder: Finder, artifact: LoggedArtifact, what: str, names: Mapping[str, Any]) -> ChangeResults:
     with sign_of_life(f"changing {artifact.name!r} {artifact.version} in {', '.join(finder.backends)}"):
-        held = _holders(finder, artifact)
+        held = _holders(finder, artifact, finder.awaited(artifact))
         done, refused = finder.ask(what, {one: {"stored": stored, **names} for one, stored in held.stored.items()})
     results = held.results(refused)
     for one, stored in done.items():
@@ -57,28 +58,57 @@ def delete_all(
 
     With ``dry_run`` nothing is deleted: the results have what would be.
     """
-    held = [_holders(finder, artifact) for artifact in artifacts]
+    waiting = list(_waiting(finder))
+    awaited = {(manifest.name, manifest.digest, one) for one, manifest in waiting}
+    held = [
+        _holders(finder, each, [one for one in finder.backends if (each.name, each.digest, one) in awaited])
+        for each in artifacts
+    ]
     if not force:
         going = {(one, hit.manifest.name, hit.number) for each in held for one, hit in each.stored.items()}
-        unknown = [_check_unneeded(finder, *each, going) for each in zip(artifacts, held, strict=True)]
+        users: dict[str, list[str]] = {}
+        for _, manifest in waiting:
+            for digest in manifest.inputs:
+                users.setdefault(digest, []).append(manifest.name)
+        unknown = [_check_unneeded(finder, *each, going, users) for each in zip(artifacts, held, strict=True)]
         held = [each.without(errors) for each, errors in zip(held, unknown, strict=True)]
-    return [_delete(finder, each, dry_run) for each in held]
+    if dry_run:
+        return [_would_go(each) for each in held]
+    by_backend: dict[str, dict[tuple[str, int], StoredArtifact]] = {}
+    for each in held:
+        for one, hit in each.stored.items():
+            by_backend.setdefault(one, {})[hit.manifest.name, hit.number] = hit
+    deleted = delete_stored(finder, {one: list(hits.values()) for one, hits in by_backend.items()})
+    return [_gone(each, deleted) for each in held]
 
 
-def _delete(finder: Finder, held: _Holders, dry_run: bool) -> ChangeResults:
-    asked = {} if dry_run else {one: {"stored": stored} for one, stored in held.stored.items()}
-    freed, refused = finder.ask("delete", asked)
-    results = held.results(refused)
+def _would_go(held: _Holders) -> ChangeResults:
+    results = held.results({})
     for one, stored in held.stored.items():
-        if one not in refused:
+        results[one] = Change(one, stored.version, stored.uri, stored.aliases)
+    return results
+
+
+def _gone(held: _Holders, deleted: Mapping[str, Deleted]) -> ChangeResults:
+    places = {one: (stored.manifest.name, stored.number) for one, stored in held.stored.items()}
+    results = held.results({one: deleted[one].errors[at] for one, at in places.items() if at in deleted[one].errors})
+    for one, stored in held.stored.items():
+        freed = deleted[one].freed
+        if places[one] in freed:
             results[one] = Change(
-                one, stored.version, stored.uri, stored.aliases, deleted=not dry_run, freed_bytes=freed.get(one)
+                one, stored.version, stored.uri, stored.aliases, deleted=True, freed_bytes=freed[places[one]]
             )
+            # Another of these versions may be the same one here: its bytes count once.
+            freed[places[one]] = freed[places[one]] and 0
     return results
 
 
 def _check_unneeded(
-    finder: Finder, artifact: LoggedArtifact, held: _Holders, going: Collection[tuple[str, str, int]]
+    finder: Finder,
+    artifact: LoggedArtifact,
+    held: _Holders,
+    going: Collection[tuple[str, str, int]],
+    waiting: Mapping[str, Sequence[str]],
 ) -> dict[str, TraceletError]:
     """Raise where a version has names or users; return an error for each backend that does not say whether it is used there."""
     asked = {one: {"digest": artifact.digest} for one in finder.backends if one not in held.failed}
@@ -91,9 +121,8 @@ def _check_unneeded(
         for user in found:
             if (one, user.manifest.name, user.number) not in going:
                 reasons.setdefault(f"is an input of {user.manifest.name!r} {user.version}", []).append(one)
-    for manifest in waiting_manifests(finder):
-        if artifact.digest in manifest.inputs:
-            reasons.setdefault(f"is an input of {manifest.name!r}", []).append("it waits in the outbox")
+    for name in waiting.get(artifact.digest, ()):
+        reasons.setdefault(f"is an input of {name!r}", []).append("it waits in the outbox")
     if reasons:
         told = ", and ".join(f"{reason} ({', '.join(dict.fromkeys(where))})" for reason, where in reasons.items())
         raise ProtectedVersion(
@@ -110,12 +139,17 @@ def names_of(stored: StoredArtifact) -> list[str]:
 
 def waiting_manifests(finder: Finder) -> Iterator[Manifest]:
     """Yield the manifests of what this experiment has in the outbox: it may have been made from what is stored."""
+    return (manifest for _, manifest in _waiting(finder))
+
+
+def _waiting(finder: Finder) -> Iterator[tuple[str, Manifest]]:
+    """Yield each manifest that waits, with the backend that its delivery is for; of a draft, none."""
     for parcel in finder.outbox.everything():
         if parcel.run.experiment == finder.experiment:
-            yield parcel.manifest
+            yield parcel.backend, parcel.manifest
     for found in finder.outbox.drafts.readable():
         if found.run.experiment == finder.experiment:
-            yield found.draft.manifest
+            yield "", found.draft.manifest
 
 
 @attrs.frozen
@@ -143,15 +177,18 @@ class _Holders:
         return results
 
 
-def _holders(finder: Finder, artifact: LoggedArtifact) -> _Holders:
-    """Look a version up in every backend: by its number in its own, and by its content in the others."""
+def _holders(finder: Finder, artifact: LoggedArtifact, awaited: Sequence[str]) -> _Holders:
+    """Look a version up in every backend: by its number in its own, and by its content in the others.
+
+    ``awaited`` are the backends that a delivery of it waits for.
+    """
     refs = dict.fromkeys(finder.backends, f"sha256:{artifact.digest}") | {artifact.backend: f"v{artifact.number}"}
     found, failed = finder.ask("find", _lookups(artifact.name, refs))
     stored = {one: hit for one, hit in found.items() if hit is not None and hit.manifest.digest == artifact.digest}
     others = {one: hit for one, hit in stored.items() if hit.manifest.put_id != artifact.manifest.put_id}
     if others:
         _tell_apart(finder, artifact, others, stored, failed)
-    return _Holders(finder.backends, stored, failed, _queued(finder, artifact))
+    return _Holders(finder.backends, stored, failed, _queued(awaited))
 
 
 def _tell_apart(
@@ -193,7 +230,7 @@ def _lookups(name: str, refs: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return {one: {"name": name, "ref": ref} for one, ref in refs.items()}
 
 
-def _queued(finder: Finder, artifact: LoggedArtifact) -> dict[str, TraceletError]:
+def _queued(awaited: Sequence[str]) -> dict[str, TraceletError]:
     """Return an error for each backend that a delivery of this content waits for."""
     return {
         one: BackendUnavailable(
@@ -201,5 +238,5 @@ def _queued(finder: Finder, artifact: LoggedArtifact) -> dict[str, TraceletError
             "(`tracelet sync`), then do this again.",
             backend=one,
         )
-        for one in finder.awaited(artifact)
+        for one in awaited
     }

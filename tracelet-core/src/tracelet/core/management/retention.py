@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 
 import attrs
 
@@ -15,11 +14,11 @@ from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.pruned import PrunedVersion, PruneResults
 from tracelet.core.management.changes import names_of, waiting_manifests
+from tracelet.core.management.deleting import delete_stored
 from tracelet.core.management.filters import number_at
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.finder import Finder
-from tracelet.core.system.threads import all_at_once
-from tracelet.exceptions import ConfigError, TraceletError
+from tracelet.exceptions import ConfigError
 
 __all__ = ["Rules", "prune", "rules_of"]
 
@@ -142,13 +141,12 @@ def prune(
     left: dict[_Place, str] = {}
     freed = 0
     if not dry_run:
-        by_backend = {one: [place for place in going if place[0] == one] for one in found}
-        calls = {one: partial(_delete, finder, versions, places) for one, places in by_backend.items() if places}
-        for one, (freed_there, error, not_deleted) in all_at_once(calls)[0].items():
-            freed += freed_there
-            if error is not None:
-                failed[one] = error
-                left |= dict.fromkeys(not_deleted, f"was not deleted: {error}")
+        by_backend = {one: [versions[place] for place in going if place[0] == one] for one in found}
+        for one, deleted in delete_stored(finder, by_backend).items():
+            freed += sum(filter(None, deleted.freed.values()))
+            for (name_of, number), error in deleted.errors.items():
+                failed.setdefault(one, error)
+                left[one, name_of, number] = f"was not deleted: {error}"
     stays = kept.why | left
     return PruneResults(
         tuple(_row(place, versions[place], rules.why_not) for place in going if place not in left),
@@ -157,23 +155,6 @@ def prune(
         dry_run,
         freed,
     )
-
-
-def _delete(
-    finder: Finder, versions: Mapping[_Place, StoredArtifact], places: Sequence[_Place]
-) -> tuple[int, TraceletError | None, Sequence[_Place]]:
-    """Delete versions of one backend, what was made of others before those; return bytes, an error, and what is left then."""
-    backend = places[0][0]
-    # No request of many may take longer than one is given; in this process there is no such limit.
-    at_once = len(places) if finder.in_process(backend) else 1
-    freed = 0
-    for start in range(0, len(places), at_once):
-        stored = tuple(versions[place] for place in places[start : start + at_once])
-        answer, errors = finder.ask("delete_many", {backend: {"stored": stored}})
-        if errors:
-            return freed, errors[backend], places[start:]
-        freed += answer[backend] or 0
-    return freed, None, ()
 
 
 def _row(place: _Place, stored: StoredArtifact, why: str) -> PrunedVersion:

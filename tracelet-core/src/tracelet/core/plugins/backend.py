@@ -243,14 +243,15 @@ class Deletes(Protocol):
 class DeletesMany(Protocol):
     """A backend that deletes many versions in less time than one after the other."""
 
-    def delete_many(self, stored: Sequence[StoredArtifact]) -> int | None:
-        """Delete versions, each as :meth:`Deletes.delete` does.
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> Iterable[int | None]:
+        """Delete versions, each as :meth:`Deletes.delete` does, in this order. Core takes all that it gives.
 
         Args:
             stored: The versions.
 
         Returns:
-            The bytes that became free, or None where the backend does not know.
+            For each version the bytes that became free, or None where the backend does not know: what several of them
+            shared counts with one of them. Where one cannot be deleted, it gives those of the versions before, and raises then.
         """
         ...
 

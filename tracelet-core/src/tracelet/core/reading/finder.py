@@ -160,9 +160,9 @@ class Finder:
             )
         ]
 
-    def in_process(self, backend: str) -> bool:
-        """Tell whether a backend is in this process, where no request has a limit."""
-        return self._specs[backend].in_process
+    def limit(self, backend: str) -> float | None:
+        """Return the seconds that a request may take that moves no bytes; None in this process, where none has a limit."""
+        return None if self._specs[backend].in_process else self._readers[backend].limit
 
     def asked(self, backend: str | None) -> list[str]:
         """Return the backends that a caller asks: the one that is named, or all."""

@@ -25,6 +25,11 @@ class Reader:
         #: Whether what is being read now may be ended.
         self._optional = False
 
+    @property
+    def limit(self) -> float:
+        """The seconds that a request may take that moves no bytes."""
+        return deadline_for(0, self._settings)
+
     def request(self, what: str, size_bytes: int = 0, *, patience: float | None = None, **arguments: Any) -> Any:
         """Ask the backend, within the time that so many bytes may take. Raises what it raises.
 

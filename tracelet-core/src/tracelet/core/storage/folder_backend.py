@@ -187,16 +187,30 @@ class FolderBackend(BlobBackend):
 
     def delete(self, stored: StoredArtifact) -> int | None:
         """See :class:`~tracelet.plugin.Deletes`: blobs that no manifest of any experiment names any more go at once."""
-        return self.delete_many([stored])
+        (freed,) = self.delete_many([stored])
+        return freed
 
-    def delete_many(self, stored: Sequence[StoredArtifact]) -> int | None:
-        """See :class:`~tracelet.plugin.DeletesMany`: who needs which blobs is looked for once."""
-        for one in stored:
-            self._forget_version(one)
-        return self._free({str(file.sha256): blob_of(file) for one in stored for file in one.manifest.payload})
+    def delete_many(self, stored: Sequence[StoredArtifact]) -> Iterator[int | None]:
+        """See :class:`~tracelet.plugin.DeletesMany`: who needs which blobs is looked for once.
 
-    def _free(self, keys: dict[str, str]) -> int:
-        """Delete those of these blobs, by digest, that no manifest names; return the bytes that become free.
+        What several of them shared becomes free with the last one.
+        """
+        gone: list[StoredArtifact] = []
+        try:
+            for one in stored:
+                self._forget_version(one)
+                gone.append(one)
+        finally:
+            # Also where one of them could not be deleted: nobody would look for the others' again.
+            last = {str(file.sha256): number for number, one in enumerate(gone) for file in one.manifest.payload}
+            freed = [0] * len(gone)
+            keys = {str(file.sha256): blob_of(file) for one in gone for file in one.manifest.payload}
+            for digest, size_bytes in self._free(keys) if keys else ():
+                freed[last[digest]] += size_bytes
+            yield from freed
+
+    def _free(self, keys: dict[str, str]) -> Iterator[tuple[str, int]]:
+        """Delete those of these blobs, by digest, that no manifest names; give for each the bytes that become free.
 
         Others may be storing meanwhile. A put writes its manifest aside, looks whether its blobs are there, and gives the manifest
         its name then. Where it was aside by the second look here, that sees what the put needs; where it was not, the put looks
@@ -205,10 +219,9 @@ class FolderBackend(BlobBackend):
         known: dict[str, frozenset[str]] = {}
         needed = self._needed(known)
         if needed is None:
-            return 0
+            return
         aside = [(digest, self._take_aside(key)) for digest, key in keys.items() if digest not in needed]
         needed = self._needed(known)
-        freed = 0
         for digest, path in aside:
             if path is None:
                 continue
@@ -218,8 +231,7 @@ class FolderBackend(BlobBackend):
             with contextlib.suppress(FileNotFoundError):  # gc was faster
                 status = path.lstat()
                 path.unlink()
-                freed += status.st_size if status.st_nlink == 1 else 0
-        return freed
+                yield digest, status.st_size if status.st_nlink == 1 else 0
 
     def _take_aside(self, key: str) -> Path | None:
         """Give a blob a name under which nobody but :meth:`read` and :meth:`collect` looks; None where it is not there."""
