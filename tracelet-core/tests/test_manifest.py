@@ -448,7 +448,24 @@ def test_a_manifest_comes_back_from_json_as_it_was(own: Manifest) -> None:
     back = Manifest.from_json(own.to_json().encode())
     assert back == own
     assert back.digest == own.digest
+    assert attrs.evolve(back).digest == own.digest
     assert Manifest.from_dict(json.loads(json.dumps(own.to_dict()))) == own
+
+
+def test_a_manifest_that_leaves_defaults_out_has_the_digest_of_one_that_says_them() -> None:
+    own = manifest(files=(ArtifactFile("a.txt", 1, SHA),), models=(ArtifactModel("net", "torch"),), references=())
+    plain = own.to_dict()
+    del plain["references"], plain["models"][0]["files"], plain["files"][0]["description"]
+    assert Manifest.from_dict(plain) == own
+
+
+@pytest.mark.parametrize("where", [lambda plain: plain, lambda plain: plain["files"][0]], ids=["manifest", "file"])
+def test_a_number_where_text_belongs_is_no_manifest_even_with_its_digest(where: Any) -> None:
+    plain = manifest(files=(ArtifactFile("a.txt", 1, SHA),)).to_dict()
+    where(plain)["description"] = 5
+    plain["digest"] = hashlib.sha256(dumps(identity({**plain, "schema": 1})).encode()).hexdigest()
+    with pytest.raises(IntegrityError, match="5 is not text"):
+        Manifest.from_dict(plain)
 
 
 @given(manifests(), st.randoms())

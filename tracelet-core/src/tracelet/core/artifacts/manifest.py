@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import attrs
@@ -67,14 +68,20 @@ class Manifest:
     def __attrs_post_init__(self) -> None:
         # One in a delivery needs no schema, and may have it: it says as much there as elsewhere.
         check_schema(self.extra, _SCHEMA, "a manifest")
-        check_count(sum(map(len, (self.files, self.objects, self._of_models, self.references))))
-        made = {file.artifact_path: file for file in (*self._of_objects, *self._of_models)}
-        own = [file.artifact_path for file in (*self.files, *self._of_objects, *self._of_models)]
-        check_apart([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in made)])
+        models = self._of_models
+        check_count(len(self.files) + len(self.objects) + len(models) + len(self.references))
+        made = (*self._of_objects, *models)
+        own = [file.artifact_path for file in (*self.files, *made)]
+        if not self.stored:
+            if len(own) > 1:
+                check_apart(own)
+            return
+        entries = {file.artifact_path: file for file in made}
+        check_apart([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in entries)])
         check_apart(file.artifact_path for file in self.stored)
         for file in self.stored:
             # The digest counts the entry alone, so the reference must agree with it.
-            entry = made.get(file.artifact_path, file)
+            entry = entries.get(file.artifact_path, file)
             if (entry.sha256, entry.size_bytes) != (file.sha256, file.size_bytes):
                 raise ArtifactError(f"{file.artifact_path!r} has one content as an entry and another as a reference.")
 
@@ -129,7 +136,7 @@ class Manifest:
         order in which things were added. A file counts the same whether a backend or Tracelet's store
         holds its bytes. See :func:`identity`.
         """
-        return hashlib.sha256(dumps(identity(converter().unstructure(self))).encode()).hexdigest()
+        return _digest(converter().unstructure(self))
 
     def to_json(self) -> str:
         """Return the manifest as JSON text; :meth:`from_json` reads it back.
@@ -181,8 +188,12 @@ class Manifest:
             raise IntegrityError(f"a manifest lists more than {MOST_ENTRIES:,} entries, which no artifact has.")
         if is_deeper(data.get("metadata"), _DEEPEST):
             raise IntegrityError(f"the metadata of a manifest is nested more than {_DEEPEST} levels deep.")
+        document = {key: value for key, value in data.items() if key not in _WRAPPING}
         try:
-            manifest = converter().structure({key: value for key, value in data.items() if key not in _WRAPPING}, cls)
+            manifest = converter().structure(document, cls)
+            # Data that is taken as it is has the digest of the manifest made of it, which is made in half the time.
+            if _digest_as_written(document) == data.get("digest"):
+                object.__setattr__(manifest, "digest", data["digest"])
             digest = manifest.digest
             manifest.check_sealed()
         except UnsafePath:
@@ -202,6 +213,18 @@ class Manifest:
             raise ValueError("a file or an object has no path, size or sha256")
 
 
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(dumps(identity(document)).encode()).hexdigest()
+
+
+def _digest_as_written(document: Mapping[str, Any]) -> str | None:
+    """Return the digest of a manifest's document; None where a field was left out that has a default."""
+    try:
+        return _digest(document)
+    except KeyError:
+        return None
+
+
 def identity(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the digest is taken of: a manifest's document without what is only of this copy of the artifact.
 
@@ -214,8 +237,8 @@ def identity(document: Mapping[str, Any]) -> dict[str, Any]:
         like any other there. ``docs/format.md`` describes it.
 
     """
-    objects = sorted(map(_essence, document["objects"]), key=lambda item: item["name"])
-    models = sorted(map(_essence, document["models"]), key=lambda item: item["name"])
+    objects = sorted(map(_essence, document["objects"]), key=itemgetter("name"))
+    models = sorted(map(_essence, document["models"]), key=itemgetter("name"))
     made = {file["artifact_path"] for file in (*objects, *(file for model in models for file in model["files"]))}
     references = [*map(_essence, document["references"])]
     stored = [_as_file(ref) for ref in references if ref["path"] is not None and ref["path"] not in made]
@@ -223,7 +246,7 @@ def identity(document: Mapping[str, Any]) -> dict[str, Any]:
         **{key: value for key, value in document.items() if key not in _OF_THE_COPY},
         "schema": 1,
         "metadata": {key: value for key, value in document["metadata"].items() if key not in ROUTING_KEYS},
-        "files": sorted((*map(_essence, document["files"]), *stored), key=lambda file: file["artifact_path"]),
+        "files": sorted((*map(_essence, document["files"]), *stored), key=itemgetter("artifact_path")),
         "objects": objects,
         "models": [{**model, "files": [*map(_essence, model["files"])]} for model in models],
         "references": sorted((ref for ref in references if ref["path"] is None), key=dumps),
@@ -231,8 +254,8 @@ def identity(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _essence(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != _NOTES}
+def _essence(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in entry.items() if key != _NOTES} if _NOTES in entry else entry
 
 
 def _as_file(reference: Mapping[str, Any]) -> dict[str, Any]:

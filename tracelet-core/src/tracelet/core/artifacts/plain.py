@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import attrs
 
@@ -61,6 +61,12 @@ def dumps(value: Any, indent: int | None = None) -> str:
 def _number(value: Any, kinds: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise TypeError(f"{value!r} is not a number of the kind that belongs here")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.200} is not text")
     return value
 
 
@@ -119,6 +125,21 @@ def _carrying(made: Converter, kind: Any) -> tuple[Callable[[Any, Any], Any], Ca
     return structure, unstructure
 
 
+def _is_row(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+
+
+def _row(made: Converter, kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
+    """Return how a tuple of any length is read: in half the time of the general way, for a listing reads thousands."""
+    item = get_args(kind)[0]
+    read = made.get_structure_hook(item)
+
+    def structure(value: Any, _: Any) -> tuple[Any, ...]:
+        return tuple([read(one, item) for one in value])
+
+    return structure
+
+
 @functools.cache
 def converter() -> Converter:
     """Return the one converter between Tracelet's data classes and plain data.
@@ -129,14 +150,16 @@ def converter() -> Converter:
     from cattrs.preconf.json import make_converter
 
     made = make_converter(detailed_validation=False)
-    # Python would make numbers of text and truth values.
+    # Python would make numbers of text and truth values, and text of anything.
     made.register_structure_hook(int, lambda value, _: _number(value, int))
     made.register_structure_hook(float, lambda value, _: float(_number(value, (int, float))))
     made.register_structure_hook(bool, lambda value, _: bool(value))
+    made.register_structure_hook(str, lambda value, _: _text(value))
     made.register_structure_hook(Path, lambda value, _: _path(value))
     made.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), str)
     made.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _untagged(dict(value)))
     made.register_unstructure_hook_func(lambda kind: kind == dict[str, Any], _tagged)
+    made.register_structure_hook_factory(_is_row, lambda kind: _row(made, kind))
     made.register_structure_hook_factory(_carries, lambda kind: _carrying(made, kind)[0])
     made.register_unstructure_hook_factory(_carries, lambda kind: _carrying(made, kind)[1])
     return made
