@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commanding import on_a_terminal, program, run_both, run_json
-from watching import Scripted, opened
+from watching import FORKS, Scripted, ended_at, steps
 
 from tracelet import (
     ArtifactError,
@@ -23,6 +25,7 @@ from tracelet import (
     VersionConflict,
 )
 from tracelet.core.artifacts.changes import Change, ChangeResults
+from tracelet.core.management.changes import delete_all
 from tracelet.core.plugins.versions import Labels
 
 BOTH = ("local", "scripted-inline")
@@ -466,9 +469,9 @@ def test_deleting_many_reads_what_is_stored_and_what_waits_as_often_as_deleting_
 
 def opened_by(*command_line: str) -> list[str]:
     """The files that a command has opened."""
-    with opened.noted() as paths:
-        command(*command_line, "--yes")
-    return paths
+    steps.opened.clear()
+    command(*command_line, "--yes")
+    return steps.opened.copy()
 
 
 def count(opened: list[str], end: str) -> int:
@@ -501,6 +504,18 @@ def test_the_command_says_which_backend_still_has_it(both: Experiment, scripted:
     assert versions(both, "scripted-inline") == ["net v0"]
 
 
+def test_what_is_not_there_any_more_is_told_and_the_others_go(both: Experiment) -> None:
+    _, err = command("rm", "trials", "net@v1", "net@v7", "net@v8", "--dry-run", code=1)
+    assert err.count("error: 'trials' has no 'net' v") == 2
+    told = command("rm", "trials", "net@v7", "net@v1", "--yes", code=1, told=True)
+    assert [[one["version"] for one in told["versions"]], [one["type"] for one in told["missing"]]] == [
+        ["v1"], ["ArtifactNotFound"],
+    ]  # fmt: skip
+    assert [versions(both, one) for one in BOTH] == [["net v0"]] * 2
+    command("rm", "trials", "net@v1", "net@v7", "--yes", code=1)
+    assert [versions(both, one) for one in BOTH] == [["net v0"]] * 2
+
+
 def test_a_name_alone_is_no_version_to_delete(both: Experiment) -> None:
     assert "'net' names no version: say which, as net@v3" in command("rm", "trials", "net", "--yes", code=2)[1]
 
@@ -516,3 +531,46 @@ def test_on_a_terminal_it_shows_what_goes_and_asks(
     assert "Delete 1 version? [y/N]" in shown
     assert ("nothing was deleted" in shown) == (code == 1)
     assert versions(both) == left
+
+
+# -- interrupted
+
+
+CHANGES: dict[str, Callable[[Experiment], object]] = {
+    "rm": lambda exp: delete_all(
+        exp._artifact_manager.finder, [one for one in exp.list_artifacts() if one.number in {0, 1, 3}], force=False
+    ),
+    "prune": lambda exp: exp.prune(keep_last=1),
+    "alias": lambda exp: exp.get_artifact("net", "v4").add_alias("kept", "last"),
+}
+
+
+@FORKS
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda end: end.name)
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_ends_at_any_step_loses_nothing_and_is_completed_by_the_same_one(
+    home: Path, change: str, end: signal.Signals
+) -> None:
+    with Experiment("trials", artifacts=True) as exp:
+        for number in range(5):
+            exp.log_artifact(
+                exp.create_artifact("net", "custom").add_object(number, "own").add_object("all", "shared"),
+                aliases=["kept"] * (number == 2),
+            )
+    stored = (home / ".tracelet").rename(home / "stored")
+    left, holder = ([0, 1, 2, 3, 4], 4) if change == "alias" else ([2, 4], 2)
+    step, acted = 1, True
+    while acted:
+        shutil.rmtree(home / ".tracelet", ignore_errors=True)
+        shutil.copytree(stored, home / ".tracelet")
+        exp = Experiment("trials", artifacts=True)
+        acted = ended_at(step, end, lambda exp=exp: CHANGES[change](exp))  # type: ignore[misc]
+        for one in exp.list_artifacts():
+            assert (one.load_object("own"), one.load_object("shared")) == (one.number, "all")
+        assert exp.get_artifact("net", "kept").number in {2, holder}
+        CHANGES[change](exp)
+        assert sorted(one.number for one in exp.list_artifacts()) == left
+        assert exp.get_artifact("net", "kept").number == holder
+        assert all(one.verify().ok for one in exp.list_artifacts())
+        step += 9
+    assert step > 40

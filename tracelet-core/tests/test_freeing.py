@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from commanding import begin_program
 from making import settle, write
+from watching import FORKS, ended_at, steps
 
 from tracelet.builtin.local import LocalBackend
 from tracelet.core.storage.blob_store import blob_key
@@ -33,47 +33,6 @@ from tracelet.plugin import (
 )
 
 ALWAYS = 1e12
-#: From Python 3.12 on it warns of other threads; the children here end where they began.
-FORKS = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-
-
-class Steps:
-    """Does something at one step of what this process does with files."""
-
-    _SEEN = frozenset({"open", "os.rename", "os.remove", "os.link", "os.scandir", "os.listdir", "os.utime", "os.mkdir"})
-
-    def __init__(self) -> None:
-        self._left = 0
-        self._act: Callable[[], object] | None = None
-        #: The paths of the files that were opened.
-        self.opened: list[str] = []
-
-    def see(self, event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open":
-            self.opened.append(str(arguments[0]))
-        if self._act is None or event not in self._SEEN:
-            return
-        self._left -= 1
-        if self._left == 0:
-            act, self._act = self._act, None
-            act()
-
-    def next(self, act: Callable[[], object]) -> None:
-        """Act at the next step."""
-        self._left, self._act = 1, act
-
-    def at(self, step: int, act: Callable[[], object], while_in: Callable[[], object]) -> bool:
-        """Act at that step of a call; say whether the call had so many."""
-        self._left, self._act = step, act
-        try:
-            while_in()
-        finally:
-            acted, self._act = self._act is None, None
-        return acted
-
-
-steps = Steps()
-sys.addaudithook(steps.see)
 
 
 def local(root: Path, experiment: str = "trials") -> LocalBackend:
@@ -298,24 +257,13 @@ def test_two_processes_that_store_and_delete_the_same_content_lose_nothing(root:
 # -- killed
 
 
-def killed_at(step: int, call: Callable[[], object]) -> bool:
-    """Kill a process at a step of a call; say whether it got so far."""
-    child = os.fork()
-    if child == 0:
-        try:
-            steps.at(step, lambda: os.kill(os.getpid(), signal.SIGKILL), call)
-        finally:
-            os._exit(0)
-    return os.waitpid(child, 0)[1] == signal.SIGKILL
-
-
 @FORKS
 def test_a_deletion_that_is_killed_at_any_step_takes_nothing_that_is_needed_and_gc_takes_the_rest(root: Path) -> None:
     step, killed = 0, True
     while killed:
         step += 1
         gone, kept = put(root, "net", "mine", "shared"), put(root, "data", "shared")
-        killed = killed_at(step, lambda gone=gone: local(root).delete(gone))  # type: ignore[misc]
+        killed = ended_at(step, signal.SIGKILL, lambda gone=gone: local(root).delete(gone))  # type: ignore[misc]
         assert texts_of(root, kept) == ["shared"]
         is_left = local(root).find("net", f"v{gone.number}")
         if is_left is not None:

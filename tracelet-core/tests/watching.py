@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+import pytest
 
 from tracelet import Experiment
 
 #: What everything that this process starts inherits; other programs of this machine have lanes, too.
 RUN = os.environ["TRACELET_TEST_RUN"] = uuid.uuid4().hex
+
+#: From Python 3.12 on it warns of other threads; the children here end where they began.
+FORKS = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
 @attrs.define
@@ -54,30 +58,55 @@ started = _Started()
 sys.addaudithook(started.see)
 
 
-class _Opened:
-    """The files that this process opens while they are noted."""
+class Steps:
+    """Does something at one step of what this process does with files."""
+
+    _SEEN = frozenset({"open", "os.rename", "os.remove", "os.link", "os.scandir", "os.listdir", "os.utime", "os.mkdir"})
 
     def __init__(self) -> None:
-        self._noted: list[list[str]] = []
+        self._left = 0
+        self._act: Callable[[], object] | None = None
+        #: The paths of the files that were opened.
+        self.opened: list[str] = []
 
     def see(self, event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
-            for paths in self._noted:
-                paths.append(str(arguments[0]))
+            self.opened.append(str(arguments[0]))
+        if self._act is None or event not in self._SEEN:
+            return
+        self._left -= 1
+        if self._left == 0:
+            act, self._act = self._act, None
+            act()
 
-    @contextmanager
-    def noted(self) -> Iterator[list[str]]:
-        """Give the paths of the files that are opened meanwhile."""
-        paths: list[str] = []
-        self._noted.append(paths)
+    def next(self, act: Callable[[], object]) -> None:
+        """Act at the next step."""
+        self._left, self._act = 1, act
+
+    def at(self, step: int, act: Callable[[], object], while_in: Callable[[], object]) -> bool:
+        """Act at that step of a call; say whether the call had so many."""
+        self._left, self._act = step, act
         try:
-            yield paths
+            while_in()
         finally:
-            self._noted.remove(paths)
+            acted, self._act = self._act is None, None
+        return acted
 
 
-opened = _Opened()
-sys.addaudithook(opened.see)
+steps = Steps()
+sys.addaudithook(steps.see)
+
+
+def ended_at(step: int, end: signal.Signals, call: Callable[[], object]) -> bool:
+    """Make a call in a process of its own, and send that the signal at a step of it; say whether it got so far."""
+    child = os.fork()
+    if child == 0:
+        acted = True
+        try:
+            acted = steps.at(step, lambda: os.kill(os.getpid(), end), call)
+        finally:
+            os._exit(int(acted))
+    return os.waitpid(child, 0)[1] != 0
 
 
 def lane_processes() -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tracelet.cli.asking import agreed, dry_run, yes
-from tracelet.cli.failing import plain, words_of
+from tracelet.cli.failing import plain, words, words_of
 from tracelet.cli.finding import find, finding
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, size, table, tell_json
@@ -15,6 +15,7 @@ from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.management.changes import delete_all
 from tracelet.core.system.messages import many
+from tracelet.exceptions import ArtifactNotFound
 
 __all__ = ["alias", "rm"]
 
@@ -81,7 +82,7 @@ def rm(
     alone: without it, the exit code is 1 then, and nothing is deleted at all.
 
     The exit code is 1, too, if a backend is away or refuses, or if a delivery of a version waits. The same command
-    again completes it then; name the version by sha256: and its digest if no other backend has it any more.
+    again completes it then, for what is not there any more is told, and the others go; name the version by sha256: and its digest if no other backend has it any more.
     """
     for artifact in artifacts:
         if not artifact.partition("@")[2] and not artifact.partition(":")[2]:
@@ -89,7 +90,14 @@ def rm(
     settings = settings_of(folder, backend)
     directory = readable_directory(settings)
     with finding(experiment, settings, "looking at what would be deleted") as finder:
-        named = [find(finder, artifact, experiment, directory, settings) for artifact in artifacts]
+        named, missing = [], list[ArtifactNotFound]()
+        for artifact in artifacts:
+            try:
+                named.append(find(finder, artifact, experiment, directory, settings))
+            except ArtifactNotFound as error:
+                missing.append(error)
+        if not named:
+            raise missing[0]
         found = list({(one.backend, one.name, one.number): one for one in named}.values())
         results = delete_all(finder, found, force, dry_run=True)
     if not dry_run:
@@ -102,7 +110,8 @@ def rm(
     freed = sum(one.freed_bytes for one in results)
     if as_json:
         versions = [_plain(*each) for each in zip(found, results, strict=True)]
-        tell_json({"experiment": experiment, "dry_run": dry_run, "versions": versions, "freed_bytes": freed})
+        told = {"experiment": experiment, "dry_run": dry_run, "versions": versions, "freed_bytes": freed}
+        tell_json({**told, "missing": [plain(error) for error in missing]})
     elif dry_run:
         _list(found, results)
         line("nothing was deleted")
@@ -112,7 +121,9 @@ def rm(
         line(f"{size(freed)} free again")
     for each in zip(found, results, strict=True):
         _tell_errors(*each)
-    return int(not all(one.ok for one in results))
+    for absent in missing:
+        fail(words(absent))
+    return int(bool(missing) or not all(one.ok for one in results))
 
 
 def _list(found: list[LoggedArtifact], results: list[ChangeResults]) -> None:
