@@ -70,6 +70,19 @@ def shadows(tmp_path: Path) -> Iterator[Path]:
 
 
 class TestTheCommand:
+    @pytest.mark.parametrize("asked", [["--help"], ["--version"], ["rm", "-h"], []], ids=" ".join)
+    def test_what_it_says_of_itself_is_silent_where_nobody_reads_it(self, home: Path, asked: list[str]) -> None:
+        ours, theirs = os.pipe()
+        os.close(ours)
+        helping = begin(*asked, stdout=theirs)
+        os.close(theirs)
+        _, err = helping.communicate(timeout=180)
+        assert (err, helping.returncode) == ("", 0)
+
+    def test_an_interruption_while_it_is_imported_is_told_in_one_line(self, shadows: Path, home: Path) -> None:
+        (shadows / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
+        assert run("sync", code=130, PYTHONPATH=str(shadows)) == "error: interrupted before it began.\n"
+
     @pytest.mark.parametrize("missing", ["click", "rich"])
     def test_without_the_extra_it_says_what_to_install(self, shadows: Path, home: Path, missing: str) -> None:
         (shadows / f"{missing}.py").write_text(f"raise ModuleNotFoundError('no {missing}', name='{missing}')")

@@ -22,6 +22,8 @@ def main() -> None:
         from tracelet.cli.app import run
     except ConfigError as error:
         _refuse(error, str(error))
+    except KeyboardInterrupt as error:
+        _refuse(error, "interrupted before it began.", 130)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"click", "rich"}:
             raise
@@ -40,8 +42,8 @@ def _settle_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _refuse(error: Exception, message: str) -> NoReturn:
+def _refuse(error: BaseException, message: str, code: int = 2) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     if "--json" in sys.argv[1:]:
         sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, "message": message}}) + "\n")
-    sys.exit(2)
+    sys.exit(code)

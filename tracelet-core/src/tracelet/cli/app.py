@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from importlib.metadata import version
+from typing import NoReturn
 
 import click
 
@@ -22,7 +24,7 @@ from tracelet.cli.plugins import plugins
 from tracelet.cli.prune import prune
 from tracelet.cli.reading import get, ls
 from tracelet.cli.report import report
-from tracelet.cli.screen import Warnings, fail, tell_json
+from tracelet.cli.screen import Warnings, fail, tell, tell_json
 from tracelet.cli.show import show
 from tracelet.cli.sync import sync
 from tracelet.cli.verify import verify
@@ -31,8 +33,30 @@ from tracelet.exceptions import TraceletError
 __all__ = ["app", "run"]
 
 
+class _Context(click.Context):
+    """Writes help as the commands write: click fails where the reader of stdout is gone."""
+
+    def get_help(self) -> NoReturn:
+        """Write the help of the command, and end it."""
+        tell(super().get_help())
+        self.exit()
+
+
+def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not context.resilient_parsing:
+        tell(f"tracelet {version('tracelet-core')}")
+        context.exit()
+
+
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tracelet-core", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def app(context: click.Context) -> None:
     """Show what Tracelet stores, and send the deliveries that wait.
@@ -41,7 +65,7 @@ def app(context: click.Context) -> None:
     failed, is wrong or is left over; 2, the command or a setting cannot be used; 130, interrupted.
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        context.get_help()
 
 
 for _command in (
@@ -65,6 +89,8 @@ for _command in (
     completion,
 ):
     app.add_command(_command)
+    _command.context_class = _Context
+app.context_class = _Context
 
 
 def run() -> int:
