@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,14 @@ def test_an_active_run_gets_the_artifacts_and_is_not_ended(
     """A tracking URI that was set in code is honoured; the user's own `with` block ends the run."""
     told = programs.run(ACTIVE.replace("URI)", f"{server.url!r})"), tmp_path / "program", {})
     assert told["unchanged"]
-    assert told["uri"] == f"runs:/{told['run']}/report/v0"
+    folder = told["uri"].removeprefix(f"runs:/{told['run']}/")
+    assert re.fullmatch("report/v0-[0-9a-f]{12}", folder)
     run = client.get_run(told["run"])
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"after": 1.0})
     assert run.data.tags["tracelet.run_id"]
-    assert [info.path for info in client.list_artifacts(told["run"], "report/v0")] == [
-        "report/v0/program.py",
-        "report/v0/tracelet.json",
+    assert [info.path for info in client.list_artifacts(told["run"], folder)] == [
+        f"{folder}/program.py",
+        f"{folder}/tracelet.json",
     ]
     assert told["files"] == [".tracelet", "program.py"]
     assert client.get_experiment_by_name("attached") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,7 @@ from tracelet_mlflow.connection import Connection, tracking_uri
 from tracelet_mlflow.errors import code_of, hear_waits, translated
 from tracelet_mlflow.experiments import experiments_in
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
+from tracelet_mlflow.folders import Folders
 from tracelet_mlflow.garbage import Garbage
 from tracelet_mlflow.index import Entry, Index, inputs_of, key
 from tracelet_mlflow.notes import Notes, note_dataset, note_models
@@ -60,6 +62,7 @@ from tracelet_mlflow.settings import MlflowSettings
 
 __all__ = ["MlflowBackend", "open_backend"]
 
+_LOG = logging.getLogger("tracelet.mlflow")
 #: Types that belong in the Model Registry.
 _MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.WEIGHTS})
 
@@ -155,7 +158,7 @@ class MlflowBackend:
                 return self._stored(entry, number)
             if resumed:
                 index.begin_again(manifest.name, number)
-            record = self._record(manifest, home, number)
+            record = self._record(manifest, home, number, self._folder(manifest, home, number, resumed=resumed))
             registers = self._registers(manifest)
             self._upload(record, sealed, shared_paths(sealed) if registers else ())
             if labels.version:
@@ -314,7 +317,7 @@ class MlflowBackend:
         if is_whole:
             _permitted(index.mark_noted)
 
-    def delete(self, stored: StoredArtifact) -> None:
+    def delete(self, stored: StoredArtifact) -> int:
         """See :class:`~tracelet.plugin.Deletes`: out of the index first, then its models and files.
 
         :meth:`collect` completes what is interrupted, and clears later what other models of the registry still need.
@@ -324,15 +327,25 @@ class MlflowBackend:
         with translated(self._connection.shown):
             entry = index.entry(stored.manifest.name)
             if entry is None or number not in entry.claims:
-                return
+                return 0
             if number in entry.records:
                 index.note_left(entry, number, record.run_id)
                 index.forget(entry, number)
             removed = registry.remove(f"{entry.name!r} v{number}", record.models, record.put_id, record.addresses)
-            if not ("" in record.models and removed.kept):
-                self._files(record).delete(record.put_id)
-            if not removed.kept:
+            folders = Folders(entry.name, number, record.put_id)
+            is_shared = record.folder == folders.plain and folders.is_shared(self._connection.client, record.run_id)
+            freed = removed.freed
+            if is_shared:
+                _LOG.warning(
+                    "%r v%d is deleted, and another experiment's version has its folder: the files stay.",
+                    entry.name,
+                    number,
+                )
+            elif not ("" in record.models and removed.kept):
+                freed += self._files(record).delete(record.put_id)
+            if not (removed.kept or is_shared):
                 index.note_cleared(entry, number)
+            return freed
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: what interrupted puts and deletions left, of every experiment."""
@@ -357,14 +370,25 @@ class MlflowBackend:
     def _registers(self, manifest: Manifest) -> bool:
         return self._settings.register and manifest.type in _MODELS
 
-    def _record(self, manifest: Manifest, home: Home, number: int) -> Record:
+    def _folder(self, manifest: Manifest, home: Home, number: int, *, resumed: bool) -> str:
+        """Return the folder for a put, the same one each time."""
+        assert self._run is not None
+        folders = Folders(manifest.name, number, manifest.put_id)
+        if home.made_for == self._run.id:
+            return folders.plain
+        # An earlier release may have stored all files there, and registered them.
+        repository = self._connection.repository(home.artifact_uri)
+        begun = resumed and RunFiles(repository, folders.plain, None, self._context.directory).is_of(manifest.put_id)
+        return folders.plain if begun else folders.own
+
+    def _record(self, manifest: Manifest, home: Home, number: int, folder: str) -> Record:
         rule = None if home.is_local else PackRule(self._settings.pack_over, self._settings.pack_file_kb * 1000)
         return Record(
             digest=manifest.digest,
             put_id=manifest.put_id,
             run_id=home.run_id,
             artifact_uri=home.artifact_uri,
-            folder=f"{manifest.name}/v{number}",
+            folder=folder,
             packs=rule,
             models={},
             manifest=manifest,
@@ -406,7 +430,13 @@ class MlflowBackend:
         record = Record.from_text(entry.records[number])
         manifest = record.manifest or self._long.get(record.put_id)
         if manifest is None:
-            manifest = self._long[record.put_id] = self._files(record).read_manifest()
+            manifest = self._files(record).read_manifest()
+            if manifest.put_id != record.put_id:
+                raise IntegrityError(
+                    f"the manifest of {entry.name!r} v{number} is another version's: an earlier release stored both in "
+                    f"{record.folder} of the MLflow run {record.run_id}. Log the content again, which makes a new version."
+                )
+            self._long[record.put_id] = manifest
         return _stored(record, number, entry.label_of(number), entry.aliases_of(number), manifest)
 
 

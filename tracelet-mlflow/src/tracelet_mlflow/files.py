@@ -217,24 +217,26 @@ class RunFiles:
             at_once(one, [path for path in paths if path not in number_of])
             at_once(pack, sorted({number_of[path] for path in paths if path in number_of}))
 
-    def delete(self, put_id: str) -> int:
+    def delete(self, put_id: str, *, unnamed: bool = True) -> int:
         """Delete every file of a put, or what is left of it, if the artifact store can. Return the bytes.
 
-        Files of another put are left alone: several experiments may have versions of one name in the run that is the user's own.
+        Files of another put are left alone: earlier releases gave versions of several experiments one folder. With ``unnamed``
+        files go also where no manifest says whose they are.
         """
         size = size_of(self._repository, self._folder)
-        if size is None or self._is_others(put_id):
+        if size is None or not self.is_of(put_id, unnamed=unnamed):
             return 0
         self._repository.delete_artifacts(self._folder)
         return size
 
-    def _is_others(self, put_id: str) -> bool:
+    def is_of(self, put_id: str, *, unnamed: bool = False) -> bool:
+        """Tell whether the manifest is a put's; ``unnamed`` is the answer where it was not written, or not to its end."""
         try:
-            return self.read_manifest().put_id != put_id
+            return self.read_manifest().put_id == put_id
         except (ArtifactNotFound, IntegrityError):
-            return False  # it was not written, or not to its end
+            return unnamed
         except NewerFormat:
-            return True
+            return False
 
     def _upload(self, scratch: Path, number: int, path: str, source: Path) -> None:
         # MLflow stores a file under the name that it has on this disk.

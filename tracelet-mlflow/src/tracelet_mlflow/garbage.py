@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeGuard
 
@@ -23,10 +23,11 @@ from tracelet_mlflow.connection import Connection
 from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.experiments import experiments_in
 from tracelet_mlflow.files import RunFiles, at_once
-from tracelet_mlflow.index import Entry, Index, Left
+from tracelet_mlflow.folders import Folders
+from tracelet_mlflow.index import Entry, Index, Left, key
 from tracelet_mlflow.records import addresses_of
 from tracelet_mlflow.registry import Registry
-from tracelet_mlflow.runs import is_local
+from tracelet_mlflow.runs import is_local, made_for
 
 __all__ = ["Garbage"]
 
@@ -68,25 +69,38 @@ class Garbage:
 
     def _cleared(self, index: Index, registry: Registry, entry: Entry, number: int, older_than: float) -> int:
         """Clear away what is left of a number, if it is old enough; return the bytes."""
-        left, folder = entry.left[number], f"{entry.name}/v{number}"
-        every = list(filter(None, at_once(self._run, [left.run_id] if left.run_id else index.runs())))
+        left = entry.left[number]
+        folders = Folders(entry.name, number, left.put_id)
+        both, known = (folders.plain, folders.own), index.runs()
+        every = list(filter(None, at_once(self._run, [left.run_id] if left.run_id else sorted({*known.values()}))))
         runs = [run for run, names in every if entry.name in names]
-        since = _last_change([run.info.artifact_uri for run in runs], folder) or left.since
+        since = _last_change([run.info.artifact_uri for run in runs], both) or left.since
         if since is None:
             index.note_left(entry, number, "")
             since = time.time()
         if since >= older_than or not _is_still(index.entry(entry.name), number, left):
             return 0
-        addresses = [one for run in runs for one in addresses_of(run.info.run_id, run.info.artifact_uri, folder)]
+        places = [(run.info.run_id, run.info.artifact_uri, folder) for run in runs for folder in both]
+        addresses = [one for place in places for one in addresses_of(*place)]
         experiments = sorted({run.info.experiment_id for run, _ in every})
         # The files are the bytes of a registered model where there is no other.
         models = registry.left_by(entry.name, left.put_id, experiments) or {"": {}}
         removed = registry.remove(f"{entry.name!r} v{number}", models, left.put_id, addresses)
-        freed = removed.freed
+        freed, is_kept = removed.freed, removed.kept
         for run in runs if not removed.kept or "" not in models else ():
             repository = self._connection.repository(run.info.artifact_uri)
-            freed += RunFiles(repository, folder, None, self._directory).delete(left.put_id)
-        if not removed.kept:
+            there = {info.path for info in repository.list_artifacts(entry.name)}
+            if folders.own in there:
+                freed += RunFiles(repository, folders.own, None, self._directory).delete(left.put_id)
+            if folders.plain in there:
+                if folders.is_shared(self._client, run.info.run_id):
+                    is_kept = True
+                    continue
+                # In another run than its own, the folder may be the user's.
+                is_its_own = key("run", made_for(run)) in known
+                files = RunFiles(repository, folders.plain, None, self._directory)
+                freed += files.delete(left.put_id, unnamed=is_its_own)
+        if not is_kept:
             index.note_cleared(entry, number)
         return freed
 
@@ -108,11 +122,12 @@ def _is_entry(found: Entry | Damage) -> TypeGuard[Entry]:
     return isinstance(found, Entry)
 
 
-def _last_change(places: list[str], folder: str) -> float | None:
-    """Return when a folder, in any of the places, was last changed; None where a place does not say that, or there is none."""
+def _last_change(places: list[str], folders: Iterable[str]) -> float | None:
+    """Return when folders, in any of the places, were last changed; None where a place does not say that, or there is none."""
     if not all(map(is_local, places)):
         return None
-    roots = [Path(str(local_file_uri_to_path(place)), folder) for place in places]  # type: ignore[no-untyped-call]
+    above = [Path(str(local_file_uri_to_path(place))) for place in places]  # type: ignore[no-untyped-call]
+    roots = [place / folder for place in above for folder in folders]
     changes = [path.stat().st_mtime for root in roots if root.exists() for path in (root, *root.rglob("*"))]
     return max(changes, default=None)
 

@@ -40,12 +40,13 @@ from tracelet.plugin import ArtifactType, Damage, or_damage, sound
 from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["ROOT", "SUFFIX", "Entry", "Index", "Left", "inputs_of", "key"]
+__all__ = ["NAME", "ROOT", "SUFFIX", "Entry", "Index", "Left", "inputs_of", "key"]
 
 #: What an index's experiment has in its name after the user's, and its tag, by which an index is known.
 SUFFIX = ".tracelet"
 ROOT = "tracelet.root"
-_NAME = "tracelet.name"
+#: The tag of the run of a name that says the name.
+NAME = "tracelet.name"
 _TYPE = "tracelet.type"
 #: Tag of the experiment: the inputs of all versions are noted.
 _NOTED = "tracelet.inputs"
@@ -105,7 +106,7 @@ class Entry:
     @property
     def name(self) -> str:
         """The artifact's name."""
-        return self.tags[_NAME]
+        return self.tags[NAME]
 
     @property
     def type(self) -> ArtifactType:
@@ -294,17 +295,17 @@ class Index:
         place = self._found()
         if place is None:
             return
-        parts = [f"tags.`{_NAME}` != ''" if name is None else f"tags.`{_NAME}` = '{name}'"]
+        parts = [f"tags.`{NAME}` != ''" if name is None else f"tags.`{NAME}` = '{name}'"]
         if type is not None:
             parts.append(f"tags.`{_TYPE}` = '{type.value}'")
         text = " AND ".join([*parts, *filter(None, [also])])
-        read = or_damage(_entry, lambda run: repr(run.data.tags[_NAME]))
+        read = or_damage(_entry, lambda run: repr(run.data.tags[NAME]))
         page = None
         while True:
             runs = self._client.search_runs([place.experiment_id], text, max_results=_PAGE, page_token=page)
             for run in runs:
                 # Some databases ignore case. A run that lost the race for its name is passed over.
-                if name in {None, run.data.tags[_NAME]} and run.data.tags.get("tracelet.lost") is None:
+                if name in {None, run.data.tags[NAME]} and run.data.tags.get("tracelet.lost") is None:
                     yield read(run)
             page = runs.token
             if not page:
@@ -333,11 +334,11 @@ class Index:
         if owner != made:
             self._client.delete_run(made)
             run = self._client.get_run(owner)
-        if _NAME not in run.data.tags:
+        if NAME not in run.data.tags:
             # Set last: before the root knows the run, another process could put versions into one that nobody finds.
-            self._client.set_tag(owner, _NAME, name)
+            self._client.set_tag(owner, NAME, name)
         found = _entry(run)
-        return attrs.evolve(found, tags={**found.tags, _NAME: name})
+        return attrs.evolve(found, tags={**found.tags, NAME: name})
 
     # -- versions and labels
 
@@ -448,13 +449,13 @@ class Index:
 
     # -- runs
 
-    def runs(self) -> list[str]:
-        """Return the MLflow runs that the files of versions are in."""
+    def runs(self) -> dict[str, str]:
+        """Return the MLflow runs that the files of versions are in, by the key of the run of Tracelet's that each belongs to."""
         place = self._found()
         if place is None:
-            return []
+            return {}
         params = self._client.get_run(place.root).data.params
-        return sorted({value for name, value in params.items() if name.startswith("run/")})
+        return {name: value for name, value in params.items() if name.startswith("run/")}
 
     def run_of(self, run_id: str) -> str | None:
         """Return the MLflow run that belongs to one of Tracelet's runs, or None."""

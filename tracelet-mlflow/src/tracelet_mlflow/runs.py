@@ -17,7 +17,7 @@ from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.index import Index
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["Home", "Runs", "is_local"]
+__all__ = ["Home", "Runs", "is_local", "made_for"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 #: Tag of each MLflow run: the id of Tracelet's run, for people and for MLflow's search.
@@ -40,6 +40,8 @@ class Home:
     artifact_uri: str
     #: Whether it was made for the user's process that this lane serves. Then it ends with that process.
     ours: bool
+    #: The id of the run of Tracelet's that it was made for; empty where the user made it.
+    made_for: str
 
     @property
     def is_local(self) -> bool:
@@ -50,6 +52,11 @@ class Home:
 def is_local(artifact_uri: str) -> bool:
     """Tell whether artifacts are in a folder of this machine."""
     return urlsplit(artifact_uri).scheme in {"", "file"}
+
+
+def made_for(run: Run) -> str:
+    """Return the id of the run of Tracelet's that an MLflow run was made for; empty where the user made it."""
+    return str(run.data.tags.get(RUN_TAG, "")) if _PROCESS_TAG in run.data.tags else ""
 
 
 class Runs:
@@ -122,7 +129,7 @@ class Runs:
         owner = self._index.claim_run(name, home.run_id)
         if owner != home.run_id and users is None:
             self._client.delete_run(home.run_id)
-        elif owner == home.run_id and users is not None:
+        elif owner == home.run_id and users is not None and not users.made_for:
             tags = [RunTag(RUN_TAG, run.id), RunTag(SCHEMA_TAG, str(SCHEMA))]
             self._client.log_batch(home.run_id, tags=tags)
         return owner
@@ -162,7 +169,7 @@ class Runs:
                 _NOTE: f"Takes the place of {told}, deleted in MLflow, for what was logged in it and not yet stored.",
             }
         made = self._client.create_run(self._experiment_id(), start_time=int(run.started_at * 1000), tags=tags)
-        return _home(made, ours=True)
+        return attrs.evolve(_home(made, ours=True), made_for=run.id)
 
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self._experiment)
@@ -183,4 +190,4 @@ class Runs:
 
 
 def _home(run: Run, *, ours: bool) -> Home:
-    return Home(run.info.run_id, run.info.experiment_id, run.info.artifact_uri, ours)
+    return Home(run.info.run_id, run.info.experiment_id, run.info.artifact_uri, ours, made_for(run))
