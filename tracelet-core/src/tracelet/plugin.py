@@ -49,6 +49,7 @@ from tracelet.core.system.files import (
     make_folder,
 )
 from tracelet.core.system.messages import causes
+from tracelet.core.system.parquet import parquet_columns
 from tracelet.core.system.redaction import redact
 from tracelet.core.system.saves import announce_save, saving, share, unshare
 from tracelet.core.system.schemas import check_schema
@@ -116,6 +117,7 @@ __all__ = [
     "make_folder",
     "of_digest",
     "or_damage",
+    "parquet_columns",
     "parse_ref",
     "physical_name",
     "plain_data",

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -511,6 +512,87 @@ def test_a_small_file_that_stands_for_a_large_table_needs_trust(tmp_path: Path) 
     (tmp_path / "a.csv").write_text("," * 30_000 + "\n" + "1\n" * 30_000)
     with pytest.raises(UnsafeContent, match=r"bytes stand for 900,\d+,\d+ values"):
         SPECS["csv"].load(tmp_path / "a.csv", False)
+    (tmp_path / "a.csv").write_text("," * 20_000 + "\n" + "1234567890\n" * 1_700)
+    with pytest.raises(UnsafeContent, match=r"bytes take 1,088,\d+,\d+ bytes or more of memory"):
+        SPECS["csv"].load(tmp_path / "a.csv", False)
+
+
+def numbered(text: str, count: int) -> Any:
+    """So many rows of one text, which memory has once."""
+    return arrow.DictionaryArray.from_arrays(arrow.array(np.zeros(count, "i4")), arrow.array([text]))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (numbered("x" * 1_000_000, 3_000), arrow.string()),
+        (numbered("x" * 1_000_000, 3_000), arrow.large_string()),
+        (arrow.ListArray.from_arrays([0, 3_000], numbered("x" * 1_000_000, 3_000)), arrow.list_(arrow.string())),
+        (
+            arrow.MapArray.from_arrays([0, 3_000], np.arange(3_000), numbered("x" * 1_000_000, 3_000)),
+            arrow.map_(arrow.int64(), arrow.string()),
+        ),
+        (
+            arrow.StructArray.from_arrays([numbered("x" * 1_000_000, 3_000)], ["a"]),
+            arrow.struct([("a", arrow.string())]),
+        ),
+    ],
+)
+def test_a_text_that_is_in_every_row_of_a_small_file_needs_trust(column: Any, kind: Any, tmp_path: Path) -> None:
+    """It is in the file once, and would be in memory thousands of times."""
+    path = tmp_path / "a.parquet"
+    # As one that writes each text out has it: the types are said at the end of the file.
+    types = arrow.schema([("a", kind)])
+    parquet.write_table(
+        arrow.table({"a": column}, metadata={"tracelet": "pyarrow", "ARROW:other!": encoded(types)}), path
+    )
+    path.write_bytes(
+        path.read_bytes().replace(b"ARROW:schema", b"ARROW:before").replace(b"ARROW:other!", b"ARROW:schema")
+    )
+    with pytest.raises(UnsafeContent, match=r"bytes take 3,0\d\d,\d+,\d+ bytes or more of memory, .*: say trust=True"):
+        SPECS["parquet"].load(path, False)
+
+
+def encoded(types: Any) -> bytes:
+    return base64.b64encode(types.serialize().to_pybytes())
+
+
+def test_texts_that_are_written_by_what_they_have_in_common_need_trust(tmp_path: Path) -> None:
+    value = arrow.table({"a": ["long" * 100_000, *map(str, range(3_000))]}, metadata={"tracelet": "pyarrow"})
+    how = {"use_dictionary": False, "column_encoding": {"a": "DELTA_BYTE_ARRAY"}, "compression": "zstd"}
+    parquet.write_table(value, tmp_path / "a.parquet", **how)
+    with pytest.raises(UnsafeContent, match=r"bytes or more of memory"):
+        SPECS["parquet"].load(tmp_path / "a.parquet", False)
+    assert SPECS["parquet"].load(tmp_path / "a.parquet", True).equals(value)
+
+
+def test_few_long_texts_among_many_short_ones_are_counted_and_come_back(tmp_path: Path) -> None:
+    texts = ["long" * 100_000, *map(str, range(3_000))]
+    value = arrow.table(
+        {
+            "text": texts,
+            "number": range(3_001),
+            "category": arrow.array(texts).dictionary_encode(),
+            "list": [[text, None] for text in texts],
+            "map": arrow.array([[(text, "a")] for text in texts], arrow.map_(arrow.string(), arrow.string())),
+            "record": [{"a": text, "b": [text]} for text in texts],
+            "gap": arrow.nulls(3_001, arrow.string()),
+        }
+    )
+    SPECS["parquet"].dump(value, tmp_path / "a.parquet")
+    assert SPECS["parquet"].load(tmp_path / "a.parquet", False).equals(value)
+
+
+def test_a_picture_that_would_fill_the_memory_needs_trust_also_where_pillow_has_no_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(images, "MAX_IMAGE_PIXELS", None)
+    SPECS["png"].dump(images.new("1", (40, 30)), tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    head = b"IHDR" + struct.pack(">2I", 60_000, 60_000) + whole[24:29]
+    (tmp_path / "a.png").write_bytes(whole[:12] + head + struct.pack(">I", zlib.crc32(head)) + whole[33:])
+    with pytest.raises(UnsafeContent, match=r"bytes take 14,400,000,000 bytes or more of memory"):
+        SPECS["png"].load(tmp_path / "a.png", False)
 
 
 def test_plain_tables_come_back_equal_from_csv(tmp_path: Path) -> None:

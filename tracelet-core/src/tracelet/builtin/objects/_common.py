@@ -11,13 +11,16 @@ from typing import Any, ParamSpec
 from tracelet.builtin.libraries import class_path
 from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnsafeContent
 
-__all__ = ["called", "check_values", "library", "readable", "storable"]
+__all__ = ["called", "check_bytes", "check_values", "library", "most_bytes", "readable", "storable"]
 
 P = ParamSpec("P")
 
 #: How many values a file may stand for, and how many more for each of its bytes: packed, a few bytes stand for billions.
 _MOST_VALUES = 10_000_000
 _MOST_OF_A_BYTE = 1_000
+#: How many bytes of memory a file may stand for, and how many more for each of its own.
+_MOST_BYTES = 1_000_000_000
+_MOST_BYTES_OF_A_BYTE = 200
 
 
 def called(value: Any) -> str:
@@ -40,6 +43,20 @@ def check_values(count: int, size_bytes: int, trust: bool) -> None:
     if not trust and count > _MOST_VALUES + _MOST_OF_A_BYTE * size_bytes:
         raise UnsafeContent(
             f"its {size_bytes:,} bytes stand for {count:,} values, which may fill the memory: say trust=True if you know "
+            "where it comes from."
+        )
+
+
+def most_bytes(size_bytes: int) -> int:
+    """Return the bytes of memory that a file of so many bytes may stand for."""
+    return _MOST_BYTES + _MOST_BYTES_OF_A_BYTE * size_bytes
+
+
+def check_bytes(count: int, size_bytes: int, trust: bool) -> None:
+    """Raise :class:`UnsafeContent` where a file of so many bytes takes so many of memory that they may fill it."""
+    if not trust and count > most_bytes(size_bytes):
+        raise UnsafeContent(
+            f"its {size_bytes:,} bytes take {count:,} bytes or more of memory, and may fill it: say trust=True if you know "
             "where it comes from."
         )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
 from tracelet.builtin.libraries import ancestry, class_path
-from tracelet.builtin.objects._common import called, library, readable, storable
+from tracelet.builtin.objects._common import called, check_bytes, library, readable, storable
 from tracelet.plugin import SerializerSpec
 
 __all__ = ["SPECS"]
@@ -23,6 +24,8 @@ _KEPT = ("transparency", "icc_profile")
 _MARK = "tracelet"
 #: Pixels: Pillow reads no image that has more.
 _MOST_PIXELS = 178_956_970
+#: Bytes of memory that a pixel takes while it is loaded.
+_PIXEL = 4
 #: Where a png file has its width and its height.
 _SIDES = slice(16, 24)
 
@@ -106,6 +109,7 @@ def _dump(value: Any, path: Path) -> None:
 @readable
 def _load(path: Path, trust: bool) -> Any:
     with _pillow().open(path, formats=["PNG"]) as image:
+        check_bytes(math.prod(image.size) * _PIXEL, path.stat().st_size, trust)
         back = image.copy()
     return library("numpy", "numpy", "arrays").array(back) if back.info.get(_MARK) == "array" else back
 

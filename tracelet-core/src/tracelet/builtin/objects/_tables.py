@@ -8,11 +8,11 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from tracelet.builtin.libraries import ancestry, check_version, class_path, release_of
-from tracelet.builtin.objects._common import called, check_values, library, readable, storable
-from tracelet.plugin import SerializerSpec
+from tracelet.builtin.objects._common import called, check_bytes, check_values, library, most_bytes, readable, storable
+from tracelet.plugin import SerializerSpec, parquet_columns
 
 __all__ = ["SPECS"]
 
@@ -30,6 +30,11 @@ _LISTS = b"tracelet.lists"
 _STEPS = b"tracelet.steps"
 _TYPES = b"ARROW:schema"
 _BLOCK = 1 << 20
+#: What parquet calls text, and the ways of writing it, by their numbers, in which a text is written as a whole.
+_TEXT = "BYTE_ARRAY"
+_COUNTED = frozenset({0, 2, 3, 8})
+#: Bytes of memory that a value takes which is no text, and those of a cell of csv.
+_WIDEST, _CELL = 16, 32
 #: Before it, a column's type could be a pickle.
 _SAFE_SINCE = (14, 0, 1)
 #: The release since when pandas reads numbers as they were written without being told to.
@@ -158,14 +163,58 @@ def _dump_parquet(value: Any, path: Path) -> None:
 def _load_parquet(path: Path, trust: bool) -> Any:
     check_version(_arrow(), _SAFE_SINCE, trust)
     with _parquet().ParquetFile(path) as file:
-        check_values(_values(file.metadata), path.stat().st_size, trust)
+        if not trust:
+            with path.open("rb") as stream:
+                _check_memory(file, stream, path)
         return _read(file)
 
 
-def _values(said: Any) -> int:
-    """Return how many values a parquet file has, those in its lists among them."""
-    groups = [said.row_group(number) for number in range(said.num_row_groups)]
-    return sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
+def _check_memory(file: Any, stream: BinaryIO, path: Path) -> None:
+    """Raise :class:`~tracelet.exceptions.UnsafeContent` where a table may fill the memory.
+
+    Written once, a text may be in as many rows as there are: the length of the longest says how much that is at most, and
+    where it could be too much, they are read as numbers of texts, and counted.
+    """
+    size_bytes = path.stat().st_size
+    columns = [
+        (file.schema.column(number), column)
+        for group in range(file.num_row_groups)
+        for number, column in enumerate(parquet_columns(stream, file.metadata, group))
+    ]
+    check_values(sum(column.values for _, column in columns), size_bytes, False)
+    texts = {one.path for one, _ in columns if one.physical_type == _TEXT}
+    others = sum(column.values * max(one.length, _WIDEST) for one, column in columns if one.path not in texts)
+    check_bytes(others + sum(column.unpacked for _, column in columns), size_bytes, False)
+    longest = sum(column.values * column.largest for one, column in columns if one.path in texts)
+    if others + longest <= most_bytes(size_bytes):
+        return
+    if any(column.encodings - _COUNTED for one, column in columns if one.path in texts):
+        check_bytes(others + longest, size_bytes, False)
+    with _parquet().ParquetFile(path, read_dictionary=sorted(texts)) as numbered:
+        for group in range(file.num_row_groups):
+            table = numbered.read_row_group(group)
+            others += sum(
+                _text_bytes(table.column(position))
+                for position, kind in enumerate(file.schema_arrow.types)
+                if not _arrow().types.is_dictionary(kind)
+            )
+            check_bytes(others, size_bytes, False)
+
+
+def _text_bytes(column: Any) -> int:
+    """Return how many bytes the texts of a column have, those in its lists and records among them."""
+    types = _arrow().types
+    if isinstance(column, _arrow().ChunkedArray):
+        return sum(map(_text_bytes, column.chunks))
+    if types.is_dictionary(column.type):
+        compute = library("pyarrow.compute", "pyarrow", "parquet files")
+        lengths = compute.cast(compute.binary_length(column.dictionary), "int64")
+        return compute.sum(compute.take(lengths, column.indices)).as_py() or 0
+    if types.is_map(column.type):
+        return _text_bytes(column.keys) + _text_bytes(column.items)
+    if types.is_struct(column.type):
+        return sum(map(_text_bytes, column.flatten()))
+    return _text_bytes(column.flatten()) if types.is_nested(column.type) else 0
 
 
 # -- csv
@@ -211,6 +260,7 @@ def _load_csv(path: Path, trust: bool) -> Any:
     with path.open("rb") as stream:
         cells = _cells(stream)
     check_values(cells, path.stat().st_size, trust)
+    check_bytes(_CELL * cells, path.stat().st_size, trust)
     return _read_csv(path)
 
 

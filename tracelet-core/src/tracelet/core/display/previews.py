@@ -27,6 +27,7 @@ from tracelet.core.display.pictures import MOST_PIXELS, canvas_of
 from tracelet.core.display.words import size
 from tracelet.core.system.files import open_regular
 from tracelet.core.system.messages import many
+from tracelet.core.system.parquet import Column, parquet_columns
 
 __all__ = ["MOST_BYTES", "Kind", "Preview", "preview_html", "preview_of", "promise"]
 
@@ -221,7 +222,7 @@ def _parquet(stream: io.BytesIO) -> Preview:
     try:
         file = parquet.ParquetFile(stream)
         names, count = file.schema_arrow.names, file.metadata.num_rows
-        if count and (file.metadata.row_group(0).total_byte_size > _UNPACKED or _first(file) > _FIRST):
+        if count and _is_too_much(parquet_columns(stream, file.metadata, 0), file.schema):
             return _nothing("its first rows are too large to unpack")
         batches = file.iter_batches(_ROWS, row_groups=[0] if count else [], columns=names[:_COLUMNS])
         columns = [column.to_pylist() for batch in itertools.islice(batches, 1) for column in batch.columns]
@@ -237,15 +238,15 @@ def _parquet(stream: io.BytesIO) -> Preview:
     )
 
 
-def _first(file: Any) -> int:
-    """Return how many bytes the first rows of a parquet file may become: one row can be a list of billions."""
-    group, most = file.metadata.row_group(0), 0
-    for number in range(group.num_columns):
-        column, chunk = file.schema.column(number), group.column(number)
-        text = max(column.length, chunk.total_uncompressed_size) if "BYTE_ARRAY" in column.physical_type else 0
-        in_lists = column.max_repetition_level > 0
-        most += chunk.num_values * max(_IN_A_LIST, text) if in_lists else min(_ROWS, chunk.num_values) * text
-    return most
+def _is_too_much(columns: list[Column], schema: Any) -> bool:
+    """Return whether the first rows of a parquet file may fill the memory: one row can be a list of billions."""
+    most = 0
+    for number, column in enumerate(columns):
+        about = schema.column(number)
+        text = max(about.length, column.largest) if "BYTE_ARRAY" in about.physical_type else 0
+        in_lists = about.max_repetition_level > 0
+        most += column.values * max(_IN_A_LIST, text) if in_lists else min(_ROWS, column.values) * text
+    return sum(column.unpacked for column in columns) > _UNPACKED or most > _FIRST
 
 
 def _cells(row: list[str]) -> tuple[str, ...]:
