@@ -217,7 +217,11 @@ def test_each_kind_of_preview_has_its_element() -> None:
 
 
 def test_control_characters_and_halves_of_characters_do_not_get_into_a_page() -> None:
-    assert element("p", "a\x00\x1b[2J\ud800\tb").markup == "<p>a\ufffd\ufffd[2J\ufffd\tb</p>"
+    assert element("p", "a\x00\x1b[2J\ud800\tb\r\n").markup == "<p>a\ufffd\ufffd[2J\ufffd\tb\r\n</p>"
+
+
+def test_no_text_turns_round_what_stands_beside_it() -> None:
+    assert element("b", "a\u202egpj.exe", title="\u2066b\x9b").markup == '<b title="\ufffdb\ufffd">a\ufffdgpj.exe</b>'
 
 
 def test_names_of_what_can_be_shown_promise_it_pictures_first() -> None:

@@ -429,6 +429,17 @@ class TestHostile:
         assert look.texts("h1") == [HOSTILE[0]]
         assert calm(look)
 
+    def test_no_text_turns_round_what_stands_beside_it(self, look: Page, home: Path) -> None:
+        with Experiment("digits", artifacts=True) as exp:
+            artifact = exp.create_artifact("thing", ArtifactType.DATASET, "a\u202eb\r\nc")
+            artifact.metadata["\u2066key"] = "value\u202e"
+            exp.log_artifact(artifact.add_file(write(home / "in" / "a.txt", "if\u202e\u2066 x\x1b[2J")))
+        look.open(report("digits", "page.html").path).click(".card button")
+        (shown,) = look.texts("dialog")
+        for part in ("a\ufffdb", "\ufffdkey\tvalue\ufffd", "if\ufffd\ufffd x\ufffd[2J"):
+            assert part in shown
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", look.run("document.body.innerText"))
+
     def test_hostile_files_run_nothing_however_they_are_called(self, look: Page, home: Path) -> None:
         html = f"<!doctype html><body onload='{RUNS}'><script>{RUNS}</script><img src=x onerror='{RUNS}'>"
         files: dict[str, bytes | str] = {

@@ -10,8 +10,9 @@ import attrs
 
 __all__ = ["Html", "element", "table"]
 
-#: What no page may hold: halves of characters, and control characters but tabs and ends of lines.
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+#: What no page may hold: halves of characters, control characters but tabs and ends of lines, and those that turn round the
+#: text around them, so that it reads as another.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 #: Elements that have no content.
 _EMPTY = frozenset({"img"})
 

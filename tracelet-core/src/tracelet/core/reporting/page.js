@@ -17,6 +17,10 @@ const NODES = 120;
 /** Marks of one timeline. */
 const MARKS = 110;
 
+/** Text without what turns round the text around it, so that it reads as another, and without control characters. */
+const fit = (text) => text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+const SAID = new Set(["title", "aria-label", "alt"]);
+
 function make(tag, about = {}, ...within) {
   const one = document.createElement(tag);
   return filled(one, about, within);
@@ -30,10 +34,12 @@ function filled(one, about, within) {
   for (const [key, value] of Object.entries(about)) {
     if (key === "on") for (const [event, act] of Object.entries(value)) one.addEventListener(event, act);
     else if (key === "style") Object.assign(one.style, value);
+    else if (SAID.has(key) && typeof value === "string") one.setAttribute(key, fit(value));
     else if (value === true) one.setAttribute(key, "");
     else if (value !== false && value !== null && value !== undefined) one.setAttribute(key, value);
   }
-  one.append(...within.flat(Infinity).filter((part) => part !== null && part !== undefined && part !== false));
+  const inside = within.flat(Infinity).filter((part) => part !== null && part !== undefined && part !== false);
+  one.append(...inside.map((part) => (typeof part === "string" ? fit(part) : part)));
   return one;
 }
 
@@ -755,7 +761,7 @@ function useTheme(theme) {
 }
 
 function begin() {
-  at("experiment").textContent = data.experiment;
+  at("experiment").textContent = fit(data.experiment);
   const total = versions.reduce((sum, one) => sum + one.size_bytes, 0);
   at("summary").textContent = [
     `${versionsOf(versions.length)} of ${many(byName.size, "name", "names")}`,
