@@ -104,6 +104,12 @@ class TestLooking:
         look.click("#choices input")
         assert look.texts("section.group > h3") == ["dataset3", "model4"]
 
+    def test_a_picture_says_more_than_a_text(self, look: Page, home: Path) -> None:
+        with Experiment("digits", artifacts=True) as exp:
+            log(exp, "thing", {"a.txt": "text", "b.csv": "a,b\n1,2\n", "c.png": PNG})
+        look.open(report("digits", "page.html").path)
+        assert look.count(".card .window img") == 1
+
     def test_pictures_are_seen_and_sounds_can_be_played(self, look: Page, study: Path) -> None:
         look.open(study)
         loaded = (
@@ -385,6 +391,27 @@ class TestThemes:
         assert look.run("document.documentElement.scrollWidth") == 360
         assert look.photograph(tmp_path / "phone.png").stat().st_size > 5_000
         assert calm(look)
+
+    def test_on_a_phone_long_names_are_broken_and_every_view_is_in_sight(self, look: Page, home: Path) -> None:
+        with Experiment("digits", artifacts=True) as exp:
+            for number in range(2):
+                about: dict[str, Any] = {"metadata": {"k" * 100: number, "text": "t" * 300}, "aliases": ["a" * 90]}
+                log(exp, f"{number}{'n' * 120}", {f"{'p' * 200}.bin": bytes([number])}, **about)
+                exp.use_artifact(f"{number}{'n' * 120}")
+        made = report("digits", "page.html")
+        look.look_as(width=360, height=740, phone=True)
+        for view in VIEWS:
+            look.open(f"{made.path.as_uri()}#{view}")
+            look.run("document.querySelectorAll('summary').forEach(one => one.click())")
+            assert look.settle().run("document.documentElement.scrollWidth") == 360
+            edges = "[...document.querySelectorAll('.tabs a')].map(one => one.getBoundingClientRect().right)"
+            assert max(look.run(edges)) <= 360
+        look.open(made.path)
+        for number in range(2):
+            look.run(f"document.querySelectorAll('.card button')[{number}].click()")
+            assert look.settle().run("document.getElementById('details').scrollWidth") <= 360
+            assert look.run("document.querySelector('.sheet-head').offsetHeight") < 250
+            look.run("document.getElementById('details').close()")
 
 
 def contrast(one: list[int], other: list[int]) -> float:

@@ -192,8 +192,12 @@ function media(preview, label) {
   return make(preview.kind, { src: preview.source, controls: true, preload: "metadata", "aria-label": label });
 }
 
+/** Kinds of previews, the one that says most at a glance first. */
+const TELLING = ["image", "video", "audio", "table", "text"];
+
 function glimpse(one) {
-  const [file] = previewsOf(one);
+  const telling = (file) => TELLING.indexOf(data.previews[file.preview].kind);
+  const [file] = previewsOf(one).sort((a, b) => telling(a) - telling(b));
   const preview = file && data.previews[file.preview];
   if (!preview) return make("ul", { class: "listing" }, one.files.slice(0, 5).map(listed), one.references.slice(0, 2).map(pointed));
   if (preview.kind === "table") return table(preview, 5, 5);
