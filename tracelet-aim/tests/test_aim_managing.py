@@ -77,6 +77,20 @@ print(json.dumps(listed))
     assert listed == [["trials"], []]
 
 
+def test_a_deleted_version_frees_the_bytes_of_its_files_and_manifest(hands: Any) -> None:
+    """Once: who deletes it again frees nothing."""
+    sizes, freed = hands("""
+made = stored("one")
+other = stored("two")
+from urllib.parse import unquote, urlsplit
+sizes = [path.stat().st_size for path in Path(unquote(urlsplit(made.uri).path)).rglob("*") if path.is_file()]
+backend = begun()
+print(json.dumps([sizes, [backend.delete(made), backend.delete(made)]]))
+""")
+    assert freed == [sum(sizes), 0]
+    assert len(sizes) == 2
+
+
 def test_a_long_name_of_an_experiment_is_told_whole_once_this_release_has_written_it(hands: Any) -> None:
     """An earlier one wrote only the name of the database, which is cut."""
     cut, whole = hands("""

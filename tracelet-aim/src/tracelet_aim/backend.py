@@ -194,13 +194,14 @@ class AimBackend:
         """See :class:`~tracelet.plugin.RecordsInputs`."""
         self._runs.of(self._begun()).use(stored.manifest.name, stored.version, stored.manifest.digest)
 
-    def delete(self, stored: StoredArtifact) -> None:
+    def delete(self, stored: StoredArtifact) -> int | None:
         """See :class:`~tracelet.plugin.Deletes`. The version shares its bytes with no other, and they are deleted."""
         record = _record(stored)
         with self._writing() as tree:
             index.forget(tree, record.manifest.name, stored.number)
-        self._storage_of(record).remove(record.folder, record.manifest)
+        freed = self._storage_of(record).remove(record.folder, record.manifest)
         self._runs.remove(Entry(record, stored.number, stored.label, stored.aliases))
+        return freed
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: what interrupted puts left in a repo on disk."""

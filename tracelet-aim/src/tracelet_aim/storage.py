@@ -77,8 +77,8 @@ class Storage(Protocol):
         """Write files under ``dest``. Raises :class:`~tracelet.ArtifactNotFound` where they are gone."""
         ...
 
-    def remove(self, folder: str, manifest: Manifest) -> None:
-        """Delete a version's folder, or what is left of it."""
+    def remove(self, folder: str, manifest: Manifest) -> int | None:
+        """Delete a version's folder, or what is left of it. Return the bytes, or None where the place does not say how many."""
         ...
 
 
@@ -116,13 +116,16 @@ class FolderStorage:
                 "not mount that folder."
             ) from error
 
-    def remove(self, folder: str, manifest: Manifest) -> None:
+    def remove(self, folder: str, manifest: Manifest) -> int:
         """See :class:`Storage`."""
         own = self._root / folder
+        before = _size_of(own)
         shutil.rmtree(own, ignore_errors=True)
+        freed = before - _size_of(own)
         for above in (own.parent, own.parent.parent):
             with contextlib.suppress(OSError):
                 above.rmdir()  # fails where something else is in it
+        return freed
 
     def collect(self, needed: Collection[str], older_than: float) -> Iterator[int]:
         """Delete folders of versions that are not needed and last changed before then; yield the bytes of each."""
@@ -134,3 +137,7 @@ class FolderStorage:
                 continue
             shutil.rmtree(own)
             yield sum(status.st_size for status in files.values())
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
