@@ -2,68 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-
-import attrs
 import pytest
 
 from servers import wandb_user as user
-from servers.wandb_server import WandbServer, wandb_server
+from servers.wandb_lab import Lab
 from tracelet.plugin import Labels, StoredArtifact
 from tracelet.testing.backend_process import BackendProcess
-from tracelet.testing.driver import Driver
 from tracelet.testing.samples import Samples
-from tracelet_wandb import tracelet_backends
 from tracelet_wandb.names import project_name
 
-(SPEC,) = tracelet_backends()
-
-
-@attrs.frozen
-class Lab:
-    """A server, a process that uses it, and one for the SDK's own user."""
-
-    server: WandbServer
-    driver: Driver
-    user: Driver
-    folder: Path
-
-    def open(self, experiment: str) -> BackendProcess:
-        return BackendProcess(self.driver, uuid.uuid4().hex, "wandb", experiment, self.folder / uuid.uuid4().hex)
-
-    def asked(self) -> list[str]:
-        """The requests so far."""
-        return list(self.server.look()["log"])
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["current", "plain"])
-def lab(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    folder = tmp_path_factory.mktemp("lab")
-    with wandb_server(folder / "server", current=request.param) as server:
-        environ = server.environ(folder / "home")
-        drivers = [Driver(folder / role, environ, SPEC.environ) for role in ("program", "user")]
-        yield Lab(server, *drivers, folder)
-        for driver in drivers:
-            driver.close()
-
-
-@pytest.fixture
-def experiment() -> str:
-    return f"managed-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def opened(lab: Lab, experiment: str) -> Iterator[BackendProcess]:
-    made = lab.open(experiment)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def samples(tmp_path: Path) -> Samples:
-    return Samples(tmp_path / "samples")
+#: A server of today, and one that offers its clients nothing.
+pytestmark = pytest.mark.parametrize("lab", ["current", "plain"], indirect=True)
 
 
 def found(stored: StoredArtifact | None) -> StoredArtifact:

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-import attrs
 import pytest
 
 from servers import programs
 from servers import wandb_user as user
-from servers.wandb_server import WandbServer, wandb_server
+from servers.wandb_lab import Lab
 from tracelet import ArtifactType
 from tracelet.exceptions import (
     ArtifactError,
@@ -37,49 +36,8 @@ _OF_RUNS = {"ServerFeaturesQuery", "UpsertBucket", "file_stream"}
 SOURCES = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
 
 
-@attrs.frozen
-class Lab:
-    """A server, and processes that use it: one for writing, one for reading, one for the SDK's own user."""
-
-    server: WandbServer
-    writer: Driver
-    reader: Driver
-    user: Driver
-    folder: Path
-
-    def open(self, experiment: str, driver: Driver | None = None) -> BackendProcess:
-        return BackendProcess(
-            driver or self.writer, uuid.uuid4().hex, "wandb", experiment, self.folder / uuid.uuid4().hex
-        )
-
-
 #: For what may differ between a server of today and one that offers its clients nothing.
 BOTH = pytest.mark.parametrize("lab", ["current", "plain"], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    folder = tmp_path_factory.mktemp("lab")
-    with wandb_server(folder / "server", current=getattr(request, "param", "current") == "current") as server:
-        drivers = []
-        for role in ("writer", "reader", "user"):
-            environ = server.environ(folder / f"home-{role}")
-            drivers.append(Driver(folder / role, environ, SPEC.environ))
-        yield Lab(server, *drivers, folder)
-        for driver in drivers:
-            driver.close()
-
-
-@pytest.fixture
-def experiment() -> str:
-    return f"exp-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def opened(lab: Lab, experiment: str) -> Iterator[BackendProcess]:
-    made = lab.open(experiment)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -87,11 +45,6 @@ def reading(lab: Lab, experiment: str) -> Iterator[BackendProcess]:
     made = lab.open(experiment, lab.reader)
     yield made
     made.close()
-
-
-@pytest.fixture
-def samples(tmp_path: Path) -> Samples:
-    return Samples(tmp_path / "samples")
 
 
 def path_of(experiment: str, name: str, version: str) -> str:
