@@ -119,6 +119,18 @@ class TestWriting:
         with pytest.raises(ConfigError, match="is a device or a pipe"):
             report("digits", "page.html")
 
+    def test_a_link_that_leads_nowhere_but_to_itself_stays_one(self, home: Path) -> None:
+        Path("page.html").symlink_to("page.html")
+        with pytest.raises(ConfigError, match="is a link that leads in a circle"):
+            report("digits", "page.html")
+        assert Path("page.html").is_symlink()
+
+    @pytest.mark.parametrize("path", ["n" * 300, "file/page.html"])
+    def test_a_path_that_cannot_be_is_told(self, home: Path, path: str) -> None:
+        write(Path("file"))
+        with pytest.raises(ArtifactError, match="cannot be written"):
+            report("digits", path)
+
     def test_a_folder_is_no_place_for_it(self, home: Path) -> None:
         with pytest.raises(ConfigError, match=r"is a folder: give the path of a file, such as '.*report\.html'"):
             report("digits", home)

@@ -81,7 +81,7 @@ def _frame(table: Any) -> Any:
     said = dict(table.schema.metadata)
     lists, steps = json.loads(said.pop(_LISTS)), said.pop(_STEPS, None)
     frame = table.replace_schema_metadata(said).to_pandas()
-    for position in lists:
+    for position in dict.fromkeys(lists):
         column = pandas.Series(table.column(position).to_pylist(), frame.index, object)
         frame.isetitem(position, column)
     for position, told in zip(range(frame.shape[1]), table.schema.pandas_metadata["columns"], strict=False):

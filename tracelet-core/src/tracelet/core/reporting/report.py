@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,10 +140,7 @@ def write_report(
     path = Path(check_place(output))
     # A link stays one: what it leads to is replaced.
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise ConfigError(f"{str(path)!r} is a folder: give the path of a file, such as {str(path / 'report.html')!r}.")
-    if target.exists() and not target.is_file():
-        raise ConfigError(f"{str(path)!r} is a device or a pipe, which a page would replace: give the path of a file.")
+    _check_target(path, target)
     if name is not None:
         check_name(name)
     failure: TraceletError | None = None
@@ -161,8 +159,28 @@ def write_report(
     try:
         atomic_write(target, text)
     except OSError as error:
-        raise ArtifactError(f"{str(path)!r} cannot be written: {error}. Give another path, or free space.") from error
+        raise _unwritable(path, error) from error
     return Report(path, len(text), len(versions), len(previews.shown), tuple(data["notes"]), previews.troubles, failure)
+
+
+def _check_target(path: Path, target: Path) -> None:
+    """Refuse what a page cannot replace, before anything is fetched for it."""
+    try:
+        mode = target.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return  # whether it can be made is seen when it is
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise ConfigError(f"{str(path)!r} is a folder: give the path of a file, such as {str(path / 'report.html')!r}.")
+    if stat.S_ISLNK(mode):
+        raise ConfigError(f"{str(path)!r} is a link that leads in a circle: delete it, or give the path of a file.")
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{str(path)!r} is a device or a pipe, which a page would replace: give the path of a file.")
+
+
+def _unwritable(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{str(path)!r} cannot be written: {error}. Give another path, or free space.")
 
 
 def _for_readers(failure: TraceletError) -> str:
