@@ -188,6 +188,7 @@ class TestInAShell:
             (["f", "--meta", "a=1", "--meta", "a=2"], "'a' is given twice"),
             (["f", "--type", "modl"], "'modl' is not one of"),
             ([""], "'' is no path: give one"),
+            (["-"], "'-' is no file here, and no stream: give a path, or './-' for a file of that name."),
             (["nowhere"], "nowhere' cannot be added: No such file or directory."),
             ([], "Missing argument 'PATH...'"),
             (["f", "elsewhere/f"], "'f' is in the artifact already: give the second one another path."),

@@ -407,6 +407,10 @@ class TestCommand:
         assert run("report", "trials", "-o", "page.html", "--backend", "local") == f"{home / 'page.html'}\n"
         assert len(data_of(home / "page.html")["versions"]) == 3
 
+    def test_a_page_is_no_stream(self, stored: Scripted, home: Path) -> None:
+        assert "'-' is no file here, and no stream" in run("report", "trials", "-o", "-", code=2)
+        assert run("report", "trials", "-o", "./-", "--backend", "local") == f"{home / '-'}\n"
+
     def test_json_says_what_is_in_it(self, stored: Scripted, home: Path) -> None:
         told = run_json("report", "trials", "-o", "page.html", "--backend", "local", "--name", "thing", "--limit", "1")
         assert told == {

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from tracelet.cli.failing import plain
-from tracelet.cli.options import as_json, backends, settings_of, tracelet_dir
+from tracelet.cli.options import as_json, backends, no_stream, settings_of, tracelet_dir
 from tracelet.cli.screen import line, progress, size, tell_json
 from tracelet.core.artifacts import ArtifactType
 from tracelet.core.artifacts.results import LogResults
@@ -52,7 +52,7 @@ def _value(text: str) -> Any:
 @click.command(epilog="Example: tracelet log digits classifier weights.pt --alias best --meta accuracy=0.93")
 @click.argument("experiment")
 @click.argument("name")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, callback=no_stream)
 @click.option(
     "--type",
     "kind",

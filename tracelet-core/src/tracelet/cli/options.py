@@ -24,6 +24,7 @@ __all__ = [
     "directory_of",
     "existing_directory",
     "installed",
+    "no_stream",
     "readable_directory",
     "settings_of",
     "tracelet_dir",
@@ -43,6 +44,13 @@ backends = click.option(
     multiple=True,
     help="A backend to use. May be repeated. By default those of TRACELET_BACKEND.",
 )
+
+
+def no_stream(context: click.Context, option: click.Parameter, given: Any) -> Any:
+    """Return the path or paths that a user gave. One that other commands take for a stream is refused."""
+    if "-" in (given if isinstance(given, tuple) else (given,)):
+        raise click.BadParameter("'-' is no file here, and no stream: give a path, or './-' for a file of that name.")
+    return given
 
 
 def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSettings:

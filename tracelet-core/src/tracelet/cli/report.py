@@ -8,7 +8,7 @@ import click
 
 from tracelet.cli.failing import code_of, plain, words
 from tracelet.cli.finding import asked, finding
-from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
+from tracelet.cli.options import as_json, backends, no_stream, readable_directory, settings_of, tracelet_dir
 from tracelet.cli.screen import fail, line, note, tell_json
 from tracelet.core.reporting.report import MOST_VERSIONS, Report, write_report
 
@@ -17,7 +17,14 @@ __all__ = ["report"]
 
 @click.command(epilog="Example: tracelet report digits -o digits.html")
 @click.argument("experiment")
-@click.option("-o", "--output", metavar="FILE", required=True, help="The page. An existing file is replaced.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    callback=no_stream,
+    help="The page. An existing file is replaced.",
+)
 @click.option("--name", metavar="NAME", help="Only versions of this name.")
 @click.option(
     "--limit",
