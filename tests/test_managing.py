@@ -1,18 +1,25 @@
-"""What a user asks about what is stored is answered by one command, and by each backend alike."""
+"""What a user asks about what is stored is answered by one command, and by each backend alike.
+
+MLflow's real server and an Aim repository; for W&B and ClearML the real client and a stand-in.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from servers.clearml_server import ClearmlServer
 from servers.mlflow_server import MlflowServer
+from servers.wandb_server import wandb_server
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "managing"
 #: What is of one backend, one machine or one moment.
@@ -114,7 +121,6 @@ QUESTIONS = {
 
 
 def answers(folder: Path, backend: str, place: Mapping[str, str]) -> dict[str, Any]:
-    place = {**place, "TRACELET_BACKEND": backend}
     told = {
         question: json.loads(run(folder, place, "tracelet", question.partition(" ")[0], *arguments, "--json"))
         for question, arguments in QUESTIONS.items()
@@ -125,27 +131,57 @@ def answers(folder: Path, backend: str, place: Mapping[str, str]) -> dict[str, A
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
-    folder = tmp_path_factory.mktemp("places")
-    served = folder / "mlflow"
-    served.mkdir()
-    with MlflowServer(served) as server:
-        yield {
-            "local": {},
-            "mlflow": {"MLFLOW_TRACKING_URI": server.url},
-            "aim": {"TRACELET_AIM_REPO": str(folder / "aim")},
-        }
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Path], dict[str, str]]]:
+    """What a user sets for a backend, by the backend and the user's home. A server begins when it is first asked for."""
+    folder = tmp_path_factory.mktemp("servers")
+    with ExitStack() as stack:
+
+        @functools.cache
+        def begun(backend: str) -> Any:
+            place = folder / backend
+            place.mkdir()
+            made = {"mlflow": MlflowServer, "wandb": wandb_server, "clearml": ClearmlServer}
+            return stack.enter_context(made[backend](place))
+
+        def environ(backend: str, home: Path) -> dict[str, str]:
+            if backend == "mlflow":
+                return {"MLFLOW_TRACKING_URI": begun(backend).url}
+            if backend == "aim":
+                return {"TRACELET_AIM_REPO": str(folder / "aim")}
+            return {} if backend == "local" else begun(backend).environ(home)
+
+        yield environ
 
 
-def test_a_real_mlflow_server_and_an_aim_repo_answer_as_the_local_directory_does(
-    places: dict[str, dict[str, str]], tmp_path: Path
+@pytest.fixture(scope="module")
+def found_in_local(
+    servers: Callable[[str, Path], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    return managed(tmp_path_factory.mktemp("local"), "local", servers)
+
+
+def managed(home: Path, backend: str, servers: Callable[[str, Path], dict[str, str]]) -> dict[str, Any]:
+    """Log the versions, ask about them, change what is there, and ask again; return the answers."""
+    place = {**servers(backend, home), "TRACELET_BACKEND": backend}
+    filled(home, backend, place)
+    found = answers(home, backend, place)
+    run(home, place, "sh", str(SCRIPTS / "move_an_alias.sh"))
+    run(home, place, "sh", str(SCRIPTS / "delete_old_versions.sh"))
+    removed = run(home, place, "tracelet", "rm", "digits", "rows@v0", "--yes", "--json")
+    return {
+        **found,
+        "rm": alike(json.loads(removed)),
+        **{f"{one}, later": told for one, told in answers(home, backend, place).items()},
+    }
+
+
+@pytest.mark.parametrize("backend", ["mlflow", "aim", "wandb", "clearml"])
+def test_every_tracker_answers_as_the_local_directory_does(
+    backend: str,
+    servers: Callable[[str, Path], dict[str, str]],
+    found_in_local: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
-    found = {}
-    for backend, place in places.items():
-        home = tmp_path / backend
-        home.mkdir()
-        filled(home, backend, place)
-        found[backend] = answers(home, backend, place)
-    for question in QUESTIONS:
-        assert found["mlflow"][question] == found["local"][question], question
-        assert found["aim"][question] == found["local"][question], question
+    found = managed(tmp_path, backend, servers)
+    for question, answer in found_in_local.items():
+        assert found[question] == answer, question

@@ -14,6 +14,7 @@ import time
 import types
 import typing
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_an_object_is_a_file_and_may_hold_what_no_database_takes(exp: Experiment
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16", "int64"])
 def test_tensors_are_numbers_and_lists(exp: Experiment, kind: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = import_module("torch")
     value = {"loss": torch.tensor(2, dtype=getattr(torch, kind)), "m": torch.ones(2, 1, dtype=getattr(torch, kind))}
     if kind != "int64":
         value["grad"] = torch.tensor([1.0], requires_grad=True)
@@ -197,7 +198,7 @@ def test_what_has_none_is_refused_when_it_is_added_and_its_place_is_named(
 
 
 def test_a_series_would_lose_its_index(exp: Experiment) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = import_module("pandas")
     with pytest.raises(ArtifactError, match=r"\['s'\] is a Series, and its index would be lost: say .to_dict"):
         thing(exp).add_object({"s": pandas.Series([1])}, "it")
     with pytest.raises(ArtifactError, match="is no time"):
@@ -206,7 +207,7 @@ def test_a_series_would_lose_its_index(exp: Experiment) -> None:
 
 
 def test_an_array_without_values_is_refused(exp: Experiment) -> None:
-    torch = pytest.importorskip("torch")
+    torch = import_module("torch")
     value = {"t": torch.ones(2, device="meta")}
     with pytest.raises(ArtifactError, match=r"it\['t'\] is a Tensor without values"):
         thing(exp).add_object(value, "it", "json")

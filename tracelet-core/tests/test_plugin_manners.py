@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import textwrap
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ RUDE = {
 
 @pytest.mark.parametrize("manner", RUDE)
 def test_what_nobody_named_changes_nothing_of_what_a_textdoes(manner: str, tmp_path: Path, home: Path) -> None:
-    sklearn = pytest.importorskip("sklearn.linear_model")
+    sklearn = import_module("sklearn.linear_model")
     with stranger(tmp_path / "plugins", RUDE[manner]):
         model = sklearn.LinearRegression().fit([[0.0], [1.0]], [0, 1])
         with Experiment("manners", artifacts=True, automagic_artifacts=True) as exp:
@@ -148,7 +149,7 @@ def test_what_is_not_used_is_told_with_where_it_came_from(tmp_path: Path, home: 
 
 
 def test_what_tracelets_other_distributions_provide_is_theirs_too(tmp_path: Path, home: Path) -> None:
-    pytest.importorskip("tracelet_mlflow")
+    import_module("tracelet_mlflow")
     source = """
         @hookimpl
         def tracelet_backends():
@@ -745,7 +746,7 @@ def test_a_context_that_fails_is_one_warning_and_none(
 def test_a_form_of_its_own_that_fails_is_a_warning(
     tmp_path: Path, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sklearn = pytest.importorskip("sklearn.linear_model")
+    sklearn = import_module("sklearn.linear_model")
     model = sklearn.LinearRegression().fit([[0.0], [1.0]], [0, 1])
     spec = "open=opens(LocalBackend), in_process=True, render=lambda model, info, dest: 1 / 0"
     with (

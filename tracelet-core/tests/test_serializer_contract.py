@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -75,13 +76,13 @@ class TestParquet(SerializerContract):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+        pandas, arrow = import_module("pandas"), import_module("pyarrow")
         columns = {"größe": [1, 2], "x": [0.5, None], "t": ["a", None], "b": [True, False]}
         return [pandas.DataFrame(columns), arrow.table(columns), pandas.DataFrame()]
 
     @pytest.fixture
     def refused(self) -> Sequence[Any]:
-        return [[{"a": 1}], pytest.importorskip("pandas").DataFrame({"a": [1, "x"]})]
+        return [[{"a": 1}], import_module("pandas").DataFrame({"a": [1, "x"]})]
 
     @pytest.fixture
     def same(self) -> Callable[[Any, Any], bool]:
@@ -95,14 +96,14 @@ class TestCsv(TestParquet):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        pandas = pytest.importorskip("pandas")
+        pandas = import_module("pandas")
         return [pandas.DataFrame({"größe": [1, 2], "x": [0.1, None], "t": ['a, "b"\n', None]})]
 
 
 class TestPolars(TestParquet):
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        polars = pytest.importorskip("polars")
+        polars = import_module("polars")
         return [polars.DataFrame({"größe": [1, None], "t": ["a", "b"], "l": [[0.5], []]})]
 
 
@@ -113,12 +114,12 @@ class TestNpy(SerializerContract):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        numpy = pytest.importorskip("numpy")
+        numpy = import_module("numpy")
         return [numpy.linspace(0, 1, 12).reshape(3, 4), numpy.array(["ä", "bc"]), numpy.zeros((0, 2), "i2")]
 
     @pytest.fixture
     def refused(self) -> Sequence[Any]:
-        return [[1], pytest.importorskip("numpy").array([None])]
+        return [[1], import_module("numpy").array([None])]
 
     @pytest.fixture
     def same(self) -> Callable[[Any, Any], bool]:
@@ -132,7 +133,7 @@ class TestNpz(TestNpy):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        numpy = pytest.importorskip("numpy")
+        numpy = import_module("numpy")
         return [{"größe": numpy.arange(3), "y": numpy.eye(2)}, {}]
 
     @pytest.fixture
@@ -149,14 +150,14 @@ class TestPng(SerializerContract):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        images, numpy = pytest.importorskip("PIL.Image"), pytest.importorskip("numpy")
+        images, numpy = import_module("PIL.Image"), import_module("numpy")
         gradient = images.linear_gradient("L").resize((9, 8))
         modes = [gradient.convert(mode) for mode in ("1", "L", "LA", "RGB", "RGBA")]
         return [*modes, gradient.convert("P", colors=5), numpy.arange(24, dtype="uint8").reshape(2, 4, 3)]
 
     @pytest.fixture
     def refused(self) -> Sequence[Any]:
-        return ["text", pytest.importorskip("PIL.Image").new("CMYK", (2, 2))]
+        return ["text", import_module("PIL.Image").new("CMYK", (2, 2))]
 
     @pytest.fixture
     def same(self) -> Callable[[Any, Any], bool]:
@@ -170,7 +171,7 @@ class TestPlotly(SerializerContract):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        graphs, numpy = pytest.importorskip("plotly.graph_objects"), pytest.importorskip("numpy")
+        graphs, numpy = import_module("plotly.graph_objects"), import_module("numpy")
         return [graphs.Figure(graphs.Scatter(x=["ä", "b"], y=numpy.arange(2))), graphs.Figure()]
 
     @pytest.fixture
@@ -181,11 +182,11 @@ class TestPlotly(SerializerContract):
 class Models(SerializerContract):
     @pytest.fixture
     def rows(self) -> Any:
-        return pytest.importorskip("numpy").linspace(-1, 1, 80, dtype="float32").reshape(20, 4)
+        return import_module("numpy").linspace(-1, 1, 80, dtype="float32").reshape(20, 4)
 
     @pytest.fixture
     def same(self, rows: Any) -> Callable[[Any, Any], bool]:
-        numpy = pytest.importorskip("numpy")
+        numpy = import_module("numpy")
         return lambda before, after: (
             type(before) is type(after) and numpy.allclose(before.predict(rows), after.predict(rows))
         )
@@ -198,7 +199,7 @@ class TestSklearn(Models):
 
     @pytest.fixture
     def values(self, rows: Any) -> Sequence[Any]:
-        linear = pytest.importorskip("sklearn.linear_model")
+        linear = import_module("sklearn.linear_model")
         targets = [number % 2 for number in range(20)]
         return [linear.LogisticRegression().fit(rows, targets), linear.LinearRegression().fit(rows, targets)]
 
@@ -215,7 +216,7 @@ class TestXgboost(Models):
 
     @pytest.fixture
     def values(self, rows: Any) -> Sequence[Any]:
-        xgboost = pytest.importorskip("xgboost")
+        xgboost = import_module("xgboost")
         return [xgboost.XGBClassifier(n_estimators=2).fit(rows, [number % 2 for number in range(20)])]
 
 
@@ -228,7 +229,7 @@ class TestLightgbm(Models):
 
     @pytest.fixture
     def values(self, rows: Any) -> Sequence[Any]:
-        lightgbm = pytest.importorskip("lightgbm")
+        lightgbm = import_module("lightgbm")
         targets = [number % 2 for number in range(20)]
         return [lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=2, verbose=-1).fit(rows, targets)]
 
@@ -240,12 +241,12 @@ class TestPytorch(Models):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        torch = pytest.importorskip("torch")
+        torch = import_module("torch")
         return [torch.nn.Linear(4, 2), torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())]
 
     @pytest.fixture
     def same(self, rows: Any) -> Callable[[Any, Any], bool]:
-        torch = pytest.importorskip("torch")
+        torch = import_module("torch")
         batch = torch.from_numpy(rows)
         return lambda before, after: torch.equal(before(batch), after(batch))
 
@@ -262,12 +263,12 @@ class TestTensorflow(Models):
 
     @pytest.fixture
     def values(self) -> Sequence[Any]:
-        keras = pytest.importorskip("keras")
+        keras = import_module("keras")
         return [keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(1)])]
 
     @pytest.fixture
     def same(self, rows: Any) -> Callable[[Any, Any], bool]:
-        numpy = pytest.importorskip("numpy")
+        numpy = import_module("numpy")
         return lambda before, after: numpy.allclose(before.predict(rows, verbose=0), after.predict(rows, verbose=0))
 
 

@@ -14,6 +14,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from tracelet import ArtifactError, ArtifactType, Experiment, TraceletArtifact
 from tracelet.builtin.objects import tracelet_serializers
 from tracelet.exceptions import UnsafeContent
 
-pandas = pytest.importorskip("pandas")
-arrow = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
-images = pytest.importorskip("PIL.Image")
-graphs = pytest.importorskip("plotly.graph_objects")
-torch = pytest.importorskip("torch")
+pandas = import_module("pandas")
+arrow = import_module("pyarrow")
+parquet = import_module("pyarrow.parquet")
+images = import_module("PIL.Image")
+graphs = import_module("plotly.graph_objects")
+torch = import_module("torch")
 
 SPECS = {spec.name: spec for spec in tracelet_serializers()}
 
@@ -225,7 +226,7 @@ def test_arrays_that_would_come_back_otherwise_are_refused(make: Any, reason: st
 
 
 def test_kinds_that_numpy_does_not_know_are_refused(tmp_path: Path) -> None:
-    kinds = pytest.importorskip("ml_dtypes")
+    kinds = import_module("ml_dtypes")
     refused("npy", np.zeros(2, kinds.bfloat16), tmp_path, r"array of bfloat16, and would come back as one of \|V2")
 
 
@@ -403,7 +404,7 @@ def test_any_table_of_arrow_comes_back_equal(tmp_path_factory: pytest.TempPathFa
 def test_any_table_of_polars_comes_back_equal(
     tmp_path_factory: pytest.TempPathFactory, columns: dict[str, Any]
 ) -> None:
-    polars = pytest.importorskip("polars")
+    polars = import_module("polars")
     value = polars.DataFrame({name.replace("\0", ""): column for name, column in columns.items()})
     if "" in value.columns:  # polars names it
         refused(
@@ -457,7 +458,7 @@ def test_rows_without_a_column_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_table_of_polars_keeps_its_own_types(tmp_path: Path) -> None:
-    polars = pytest.importorskip("polars")
+    polars = import_module("polars")
     value = polars.DataFrame(
         {"a": polars.Series(["u", "v"], dtype=polars.Enum(["u", "v"])), "b": [[1.5], [float("nan")]]}
     ).with_columns(c=polars.col("a").cast(polars.Categorical), d=polars.lit(datetime.date(2026, 1, 2)))
@@ -688,7 +689,7 @@ def closed() -> Any:
 
 
 def drawn(title: str = "", **about: Any) -> Any:
-    figure = pytest.importorskip("matplotlib.figure").Figure(**about)
+    figure = import_module("matplotlib.figure").Figure(**about)
     figure.suptitle(title)
     return figure
 
@@ -711,7 +712,7 @@ def test_what_cannot_be_drawn_or_read_again_is_refused_when_it_is_added(
 
 
 def test_a_figure_of_matplotlib_is_stored_as_it_is_drawn(tmp_path: Path) -> None:
-    figures = pytest.importorskip("matplotlib.figure")
+    figures = import_module("matplotlib.figure")
 
     def drawn() -> Any:
         made = figures.Figure(figsize=(2, 1), dpi=50)
