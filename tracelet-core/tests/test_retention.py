@@ -114,6 +114,18 @@ def test_the_best_versions_stay_by_a_number_in_their_metadata(alone: Experiment)
     assert shown(alone.prune(keep_best=("metrics.loss", "max", 2), keep_last=0).stays) == ["net v7", "net v0"]
 
 
+def test_a_name_without_the_number_of_the_best_is_left_as_it_is_unless_another_rule_speaks_of_it(
+    alone: Experiment,
+) -> None:
+    log(alone, "rows"), log(alone, "rows")
+    log(alone, "net", loss=0.1), log(alone, "net", loss=0.2), log(alone, "net")
+    results = alone.prune(keep_best="metrics.loss:min:1", dry_run=True)
+    assert shown(results.goes) == ["net v1"]
+    assert why(results, "rows v0") == "no version of it has a number at metrics.loss"
+    goes = alone.prune(keep_best="metrics.loss:min:1", keep_last=1, dry_run=True).goes
+    assert shown(goes) == ["net v1", "rows v0"]
+
+
 def test_of_equally_good_versions_the_newer_is_better(alone: Experiment) -> None:
     for _ in range(3):
         log(alone, "net", loss=1)
