@@ -22,8 +22,8 @@ from servers.mlflow_server import MlflowServer
 from servers.wandb_server import wandb_server
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "managing"
-#: What is of one backend, one machine or one moment.
-OWN = frozenset({"uri", "backend", "backends", "created_at", "run_id", "directory", "age", "put_id"})
+#: What is of one backend, one machine or one moment; not every backend says what becomes free.
+OWN = frozenset({"freed_bytes", "uri", "backend", "backends", "created_at", "run_id", "directory", "age", "put_id"})
 
 
 def environment(place: Mapping[str, str]) -> dict[str, str]:

@@ -209,7 +209,8 @@ def test_a_run_that_is_deleted_while_it_is_on_has_one_that_takes_its_place(
     assert last.data.tags["tracelet.instead_of"] == ", ".join(runs[:-1])
     assert runs[0] in last.data.tags["mlflow.note.content"]
     assert [one.dataset.name for one in client.get_run(runs[-1]).inputs.dataset_inputs] == ["a-custom"]
-    assert [line for line in heard if line.endswith("go to the run " + runs[1] + ".")] == heard[:1]
+    # On a busy machine, what was to be shown on the deleted run may still come too late, which is said as well.
+    assert len([line for line in heard if line.endswith("go to the run " + runs[1] + ".")]) == 1
 
 
 def test_what_waits_for_a_run_that_was_deleted_is_delivered(
