@@ -165,14 +165,17 @@ def managed(home: Path, backend: str, servers: Callable[[str, Path], dict[str, s
     place = {**servers(backend, home), "TRACELET_BACKEND": backend}
     filled(home, backend, place)
     found = answers(home, backend, place)
-    run(home, place, "sh", str(SCRIPTS / "move_an_alias.sh"))
-    run(home, place, "sh", str(SCRIPTS / "delete_old_versions.sh"))
-    removed = run(home, place, "tracelet", "rm", "digits", "rows@v0", "--yes", "--json")
-    return {
-        **found,
-        "rm": alike(json.loads(removed)),
-        **{f"{one}, later": told for one, told in answers(home, backend, place).items()},
+    changes = {
+        "alias": ("digits", "classifier@v3", "production"),
+        "prune": ("digits", "--name", "classifier", "--keep-last", "2", "--yes"),
+        "rm": ("digits", "rows@v0", "--yes"),
+        "ls": ("digits",),
     }
+    told = {
+        f"{what}, then": alike(json.loads(run(home, place, "tracelet", what, *arguments, "--json")))
+        for what, arguments in changes.items()
+    }
+    return found | told
 
 
 @pytest.mark.parametrize("backend", ["mlflow", "aim", "wandb", "clearml"])

@@ -52,11 +52,6 @@ class Rules:
     age: str
 
     @property
-    def is_best_alone(self) -> bool:
-        """Whether nothing is said of versions but which are the best."""
-        return self.best is not None and self.last is None and self.older_than is None
-
-    @property
     def why_not(self) -> str:
         """Say why a version goes."""
         parts = [] if self.last is None else [f"not {_one_of(self.last, 'newest')}"]
@@ -224,7 +219,7 @@ class _Kept:
             self.add(dict.fromkeys(newest, _one_of(len(newest), "newest")))
             best = self._best_of(places, rules.best)
             self.add(dict.fromkeys(best, str(rules.best)))
-            if not best and rules.is_best_alone:
+            if rules.best is not None and not best and rules.last is None and rules.older_than is None:
                 self.add(dict.fromkeys(places, f"no version of it has a number at {rules.best.key}"))
             if rules.older_than is not None:
                 young = [one for one in places if self._versions[one].manifest.created_at >= now - rules.older_than]
