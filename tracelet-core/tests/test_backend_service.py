@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -291,6 +293,16 @@ def test_what_went_before_a_version_that_cannot_be_deleted_is_told_and_the_error
     with pytest.raises(BackendError, match="read-only"):
         opened.delete_many(stored[1:])
     assert [one.number for one in opened.list(None, None)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.EACCES, "as a user who may write there"), (errno.EROFS, "as a user who may"), (errno.ENOSPC, "Free space")],
+)
+def test_what_the_system_refuses_is_told_with_what_to_do(tmp_path: Path, number: int, advice: str) -> None:
+    opened, stored = two_of(tmp_path, OneByOne, OSError(number, os.strerror(number), "/x"))
+    with pytest.raises(BackendError, match=rf"'/x'\. .*{advice}.*\.$"):
+        opened.delete_many(stored)
 
 
 @pytest.mark.parametrize("answer", [7, (), (1, 2, 3)])

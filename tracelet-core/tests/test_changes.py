@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from commanding import on_a_terminal, program, run_both, run_json
+from making import full_disk, without_rights
 from watching import FORKS, Scripted, ended_at, steps
 
 from tracelet import (
@@ -374,6 +375,52 @@ def test_force_is_a_truth_value(two: Experiment) -> None:
     log(two, "net", 1)
     with pytest.raises(ConfigError, match="force='yes'"):
         in_local(two).delete(force="yes")  # type: ignore[arg-type]
+
+
+def test_what_is_deleted_at_any_step_of_a_change_of_its_aliases_is_told(
+    experiment: Callable[..., Experiment],
+) -> None:
+    exp = experiment("local")
+    another, step, acted, told = Experiment("trials", artifacts=True), 1, True, ""
+    while acted:
+        log(exp, "net", step, aliases=["held"])
+        net, gone, results = in_local(exp), in_local(another), ChangeResults()
+        change = net.add_alias if step % 2 else net.remove_alias
+        try:
+            acted = steps.at(
+                step,
+                lambda gone=gone: gone.delete(force=True),  # type: ignore[misc]
+                lambda change=change, results=results: results.failed.update(change("held").failed),  # type: ignore[misc]
+            )
+        except ArtifactNotFound as error:
+            told += str(error)
+        told += "".join(map(str, results.failed.values()))
+        step += 3
+    assert "no backend holds" in told
+    assert "was deleted meanwhile: list_artifacts() shows what there is." in told
+    assert "fault" not in told
+
+
+@pytest.mark.parametrize("change", [LoggedArtifact.delete, lambda one: one.add_alias("best")], ids=["rm", "alias"])
+def test_what_waits_is_no_secret_that_is_passed_over_where_this_user_may_not_read_it(
+    experiment: Callable[..., Experiment], home: Path, change: Callable[[LoggedArtifact], ChangeResults]
+) -> None:
+    exp = experiment("local")
+    log(exp, "net", 1)
+    net = in_local(exp)
+    with without_rights(home / ".tracelet"), pytest.raises(ArtifactError, match=r"cannot be read: .* Do it as a user"):
+        change(net)
+    assert (net.load_object("o"), in_local(exp).aliases) == (1, net.aliases)
+
+
+def test_a_full_disk_is_told_and_changes_nothing(experiment: Callable[..., Experiment]) -> None:
+    exp = experiment("local")
+    log(exp, "net", 1)
+    net = in_local(exp)
+    with full_disk(0):
+        failed = net.add_alias("best").failed
+    assert "Free space there, then do it again." in str(failed["local"])
+    assert net.add_alias("best").ok
 
 
 # -- the commands

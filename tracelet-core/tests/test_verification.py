@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commanding import age, begin, environment, no_lanes_after, program, run, run_both, run_json, wait_until
 from making import full_disk, write
-from watching import Scripted
+from watching import Scripted, steps
 
 from tracelet import (
     ArtifactError,
@@ -151,10 +151,27 @@ def test_a_version_that_is_gone_is_told(exp: Experiment) -> None:
         data.verify()
 
 
+def test_what_somebody_deletes_while_it_is_read_is_not_damaged(exp: Experiment) -> None:
+    gone, kept = log(exp, "data", a="one", b="two"), log(exp, "data", a="other")
+    another, step, acted, told = Experiment("trials", artifacts=True), 1, True, []
+    while acted:
+        log(exp, f"data-{step}", a="x", b=str(step))
+        found, _ = find_versions(exp._artifact_manager.finder, f"data-{step}")
+        last = another.get_artifact(f"data-{step}")
+        acted = steps.at(
+            step,
+            last.delete,
+            lambda found=found: told.append(verify(exp._artifact_manager.finder, found)),  # type: ignore[misc]
+        )
+        step += 5
+    assert (all(one.ok for one in told), {one.versions for one in told}) == (True, {0, 1})
+    assert gone.verify().files + kept.verify().files == 3
+
+
 def test_where_no_folder_can_be_made_for_reading_nothing_is_blamed(exp: Experiment, home: Path) -> None:
     data = log(exp, "data", a="one")
     write(home / ".tracelet" / "downloads", "in the way")
-    with pytest.raises(ArtifactError, match="Set TRACELET_DIR to another folder"):
+    with pytest.raises(ArtifactError, match="let this user write there, or make room"):
         data.verify()
 
 

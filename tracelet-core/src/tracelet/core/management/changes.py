@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -13,8 +14,9 @@ from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.management.deleting import Deleted, delete_stored
 from tracelet.core.plugins.versions import Labels, StoredArtifact
 from tracelet.core.reading.finder import Finder
+from tracelet.core.system.messages import advice_of, sentence
 from tracelet.core.system.signs import sign_of_life
-from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, ProtectedVersion, TraceletError
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendUnavailable, ProtectedVersion, TraceletError
 
 __all__ = ["add_aliases", "delete", "delete_all", "names_of", "remove_aliases", "waiting_manifests"]
 
@@ -31,7 +33,9 @@ def remove_aliases(finder: Finder, artifact: LoggedArtifact, aliases: tuple[str,
 
 def _realias(finder: Finder, artifact: LoggedArtifact, what: str, names: Mapping[str, Any]) -> ChangeResults:
     with sign_of_life(f"changing {artifact.name!r} {artifact.version} in {', '.join(finder.backends)}"):
-        held = _holders(finder, artifact, finder.awaited(artifact))
+        with _reading_outbox():
+            awaited = finder.awaited(artifact)
+        held = _holders(finder, artifact, awaited)
         done, refused = finder.ask(what, {one: {"stored": stored, **names} for one, stored in held.stored.items()})
     results = held.results(refused)
     for one, stored in done.items():
@@ -58,7 +62,7 @@ def delete_all(
 
     With ``dry_run`` nothing is deleted: the results have what would be.
     """
-    waiting = list(_waiting(finder))
+    waiting = _waiting(finder)
     awaited = {(manifest.name, manifest.digest, one) for one, manifest in waiting}
     held = [
         _holders(finder, each, [one for one in finder.backends if (each.name, each.digest, one) in awaited])
@@ -137,13 +141,29 @@ def names_of(stored: StoredArtifact) -> list[str]:
     return label + [f"the alias {alias!r}" for alias in stored.aliases if alias != "latest"]
 
 
-def waiting_manifests(finder: Finder) -> Iterator[Manifest]:
-    """Yield the manifests of what this experiment has in the outbox: it may have been made from what is stored."""
-    return (manifest for _, manifest in _waiting(finder))
+def waiting_manifests(finder: Finder) -> list[Manifest]:
+    """Return the manifests of what this experiment has in the outbox: it may have been made from what is stored."""
+    return [manifest for _, manifest in _waiting(finder)]
 
 
-def _waiting(finder: Finder) -> Iterator[tuple[str, Manifest]]:
-    """Yield each manifest that waits, with the backend that its delivery is for; of a draft, none."""
+def _waiting(finder: Finder) -> list[tuple[str, Manifest]]:
+    """Return each manifest that waits, with the backend that its delivery is for; of a draft, none."""
+    with _reading_outbox():
+        return list(_in_outbox(finder))
+
+
+@contextmanager
+def _reading_outbox() -> Iterator[None]:
+    """Raise our error where the outbox cannot be read: what nobody knows of may need what is to be changed."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(
+            f"what waits in the outbox cannot be read: {sentence(error)} {advice_of(error) or 'Mend that'}."
+        ) from error
+
+
+def _in_outbox(finder: Finder) -> Iterator[tuple[str, Manifest]]:
     for parcel in finder.outbox.everything():
         if parcel.run.experiment == finder.experiment:
             yield parcel.backend, parcel.manifest

@@ -17,6 +17,7 @@ from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.files import make_folder
 from tracelet.core.system.links import check_way
+from tracelet.core.system.messages import sentence
 from tracelet.exceptions import (
     ArtifactError,
     ArtifactNotFound,
@@ -99,7 +100,10 @@ def verify(
         make_folder(finder.downloads.parent, shared=False)
         make_folder(scratch)
     except OSError as error:
-        raise ArtifactError(f"{str(scratch)!r} cannot be made: {error}. Set TRACELET_DIR to another folder.") from error
+        raise ArtifactError(
+            f"{str(scratch)!r} cannot be made: {sentence(error)} The files to compare go there: "
+            "let this user write there, or make room."
+        ) from error
     reading = _Reading(finder, scratch, told, dict(failed or {}))
     try:
         for backend, stored in found:
@@ -149,13 +153,21 @@ class _Reading:
         manifest = stored.manifest
         artifact = self._finder.logged(backend, stored)
         parts = ((backend, manifest.payload), (_STORE, manifest.stored))
+        before = len(self._wrong)
         reached = [self._read_part(source, artifact, stored, files) for source, files in parts if files]
-        if all(reached):
+        if len(self._wrong) > before and self._is_gone(backend, stored):
+            del self._wrong[before:]
+        elif all(reached):
             self._outside += sum(one.path is None for one in manifest.references)
             self._versions += 1
         else:
             self._unread += 1
             self._unread_since = manifest.created_at if self._unread_since is None else self._unread_since
+
+    def _is_gone(self, backend: str, stored: StoredArtifact) -> bool:
+        """Tell whether somebody has deleted a version while it was read: then none of its files is missing."""
+        found, errors = self._finder.ask("find", {backend: {"name": stored.manifest.name, "ref": f"v{stored.number}"}})
+        return not errors and found[backend] is None
 
     def _read_part(
         self, source: str, artifact: LoggedArtifact, stored: StoredArtifact, files: Iterable[ArtifactFile]

@@ -14,7 +14,7 @@ from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.plugins.versions import StoredArtifact, flaw_of
-from tracelet.core.system.messages import sentence, words_of
+from tracelet.core.system.messages import advice_of, sentence, words_of
 from tracelet.core.system.redaction import redact_text
 from tracelet.exceptions import BackendError, PluginError, TraceletError
 
@@ -42,7 +42,9 @@ def call_plugin(backend: str, call: Callable[..., T], *arguments: Any, **named: 
             raise
         # After what would have ended its process, nobody knows what state its SDK is in.
         ends = not isinstance(error, Exception)
-        raise BackendError(f"{backend}: {words_of(error)}", backend=backend, ends_lane=ends) from error
+        advice = advice_of(error)
+        told = f"{sentence(words_of(error))} {advice}." if advice else words_of(error)
+        raise BackendError(f"{backend}: {told}", backend=backend, ends_lane=ends) from error
 
 
 def _set_right(error: TraceletError, backend: str) -> None:

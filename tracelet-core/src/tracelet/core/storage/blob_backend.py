@@ -217,17 +217,21 @@ class BlobBackend(abc.ABC):
             self._pointers.settle_label(manifest, number, labels.version)
         for alias in labels.aliases:
             self._pointers.move(manifest.name, alias, number)
-        found = self.find(manifest.name, f"v{number}")
-        assert found is not None
-        return found
+        return self._changed(stored)
 
     def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
         """See :class:`~tracelet.plugin.RemovesAliases`."""
         name, number = stored.manifest.name, stored.number
         held = self._pointers.aliases(name).get(number, ())
         self._pointers.remove(name, [alias for alias in aliases if alias in held])
+        return self._changed(stored)
+
+    def _changed(self, stored: StoredArtifact) -> StoredArtifact:
+        """Return a version as it is now; raises :class:`~tracelet.ArtifactNotFound` where it was deleted meanwhile."""
+        name, number = stored.manifest.name, stored.number
         found = self.find(name, f"v{number}")
-        assert found is not None
+        if found is None:
+            raise ArtifactNotFound(f"{name!r} v{number} was deleted meanwhile: list_artifacts() shows what there is.")
         return found
 
     def used_by(self, digest: str) -> Iterator[StoredArtifact]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 from tracelet.core.system.redaction import redact_text
 
-__all__ = ["causes", "many", "said_by", "sentence", "words_of"]
+__all__ = ["advice_of", "causes", "many", "said_by", "sentence", "words_of"]
 
 #: Characters of what somebody else's exception says that are looked at, and that are told.
 _READ, _TOLD = 20_000, 2_000
+#: What to do about what the system refuses.
+_ADVICE = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "Do it as a user who may write there, or let this one write there"
+    ),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free space there, then do it again"),
+}
 
 
 def many(count: int, one: str, several: str) -> str:
@@ -66,3 +74,8 @@ def words_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {frames[-1].name} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{kind}{where}, which says no more: that is a fault of its code, to be told to its authors."
+
+
+def advice_of(error: BaseException) -> str:
+    """Return what to do about an error where it is the system's own refusal; for any other, nothing."""
+    return _ADVICE.get(error.errno or 0, "") if isinstance(error, OSError) else ""
