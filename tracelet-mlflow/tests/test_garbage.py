@@ -14,9 +14,8 @@ from mlflow import MlflowClient
 
 from servers import programs
 from servers.mlflow_server import MlflowServer
-from tracelet.plugin import ArtifactFile, ArtifactType, BackendContext, Labels, Manifest, RunInfo, SealedArtifact
-from tracelet_mlflow import MlflowSettings
-from tracelet_mlflow.backend import MlflowBackend, open_backend
+from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
+from tracelet_mlflow.backend import MlflowBackend
 
 # MLflow's own code, where it opens a database
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -24,27 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 Seal = Callable[..., SealedArtifact]
 Open = Callable[..., MlflowBackend]
 HOUR = 3600.0
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
-@pytest.fixture
-def client(uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=uri)
-
-
-@pytest.fixture
-def opened(tmp_path: Path, uri: str) -> Open:
-    def open_it(where: str = uri, experiment: str = "trials", run_id: str = "") -> MlflowBackend:
-        context = BackendContext(tmp_path, {"process": "this", "since": 0.0, "run_id": run_id})
-        backend = open_backend(experiment, MlflowSettings(tracking_uri=where), context)
-        backend.start(RunInfo(f"run-of-{experiment}", experiment, 1.0))
-        return backend
-
-    return open_it
 
 
 @pytest.fixture
@@ -126,19 +104,19 @@ def test_a_store_that_tells_no_age_is_cleared_by_the_first_who_looks_long_after_
     client = MlflowClient(tracking_uri=server.url)
 
     def collect(older_than: float) -> None:
-        list(opened(server.url, "asking").collect(older_than))
+        list(opened("asking", where=server.url).collect(older_than))
 
     def there() -> list[str]:
         return folders(server.artifacts, "slow")
 
-    opened(server.url, "served").put(seal("one", "slow"), Labels())
+    opened("served", where=server.url).put(seal("one", "slow"), Labels())
     as_if_killed(client, "slow", "served")
     began = time.time()
     for _ in range(2):
         collect(began)
         assert there() == ["v0"]
     assert "left/v0" in run_of(client, "slow", "served").data.tags
-    opened(server.url, "served").put(seal("one", "slow"), Labels())
+    opened("served", where=server.url).put(seal("one", "slow"), Labels())
     assert "left/v0" not in run_of(client, "slow", "served").data.tags
     collect(time.time() + HOUR)
     assert there() == ["v0"]
@@ -262,7 +240,7 @@ def test_a_deleted_model_frees_its_bytes_unless_a_copy_of_it_needs_them(
     def files_of(model: str) -> list[str]:
         return [path.name for path in server.artifacts.rglob("*") if path.is_file() and model in path.parts]
 
-    backend = opened(server.url, "bytes")
+    backend = opened("bytes", where=server.url)
     assert files_of(copied)
     assert files_of(alone)
     for number in (0, 1):
@@ -275,5 +253,5 @@ def test_a_deleted_model_frees_its_bytes_unless_a_copy_of_it_needs_them(
     client = MlflowClient(tracking_uri=server.url)
     assert client.get_logged_model(copied).model_id == copied
     client.delete_registered_model("production")
-    assert sum(opened(server.url, "asking").collect(time.time() + HOUR)) > 0
+    assert sum(opened("asking", where=server.url).collect(time.time() + HOUR)) > 0
     assert files_of(copied) == []

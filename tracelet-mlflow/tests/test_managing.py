@@ -29,11 +29,6 @@ Seal = Callable[..., SealedArtifact]
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
-@pytest.fixture
 def opened(uri: str, tmp_path: Path) -> Callable[..., MlflowBackend]:
     def open_it(experiment: str = "trials") -> MlflowBackend:
         context = BackendContext(tmp_path, {"process": "this", "since": 0.0})

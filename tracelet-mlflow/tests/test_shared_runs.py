@@ -20,15 +20,12 @@ from tracelet.exceptions import IntegrityError
 from tracelet.plugin import (
     ArtifactFile,
     ArtifactType,
-    BackendContext,
     Labels,
     Manifest,
-    RunInfo,
     SealedArtifact,
     StoredArtifact,
 )
-from tracelet_mlflow import MlflowSettings
-from tracelet_mlflow.backend import MlflowBackend, open_backend
+from tracelet_mlflow.backend import MlflowBackend
 from tracelet_mlflow.records import Record
 
 # MLflow's own code, where it opens a database
@@ -119,27 +116,6 @@ def test_two_experiments_and_the_user_keep_their_files_in_one_run(tracking: str,
     assert client.list_artifacts(run_id, "model/v0") == own
     folders = {info.path for info in client.list_artifacts(run_id, "model")}
     assert folders == {"model/v0", *(uri.removeprefix(f"runs:/{run_id}/") for uri in left)}
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
-@pytest.fixture
-def client(uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=uri)
-
-
-@pytest.fixture
-def opened(tmp_path: Path, uri: str) -> Open:
-    def open_it(experiment: str, run_id: str = "") -> MlflowBackend:
-        context = BackendContext(tmp_path, {"process": "this", "since": 0.0, "run_id": run_id})
-        backend = open_backend(experiment, MlflowSettings(tracking_uri=uri), context)
-        backend.start(RunInfo(f"run-of-{experiment}", experiment, 1.0))
-        return backend
-
-    return open_it
 
 
 @pytest.fixture
