@@ -563,6 +563,24 @@ def test_what_is_not_there_any_more_is_told_and_the_others_go(both: Experiment) 
     assert [versions(both, one) for one in BOTH] == [["net v0"]] * 2
 
 
+def test_a_backend_that_is_broken_is_asked_once_for_all_versions(
+    experiment: Callable[..., Experiment], scripted: Scripted
+) -> None:
+    exp = experiment("local", "scripted", routing="all")
+    for number in range(3):
+        log(exp, "net", number)
+    scripted.told(find="crash")
+    before = len(scripted.calls("find"))
+    backends = ("--backend", "local", "--backend", "scripted")
+    told = run_json("rm", "trials", "net@v0", "net@v1", "net@v2", *backends, "--yes", code=1)
+    assert [list(one["failed"]) for one in told["versions"]] == [["scripted"]] * 3
+    # Once to look at what would go, and once to delete.
+    assert len(scripted.calls("find")) - before == 2
+    scripted.told()
+    exp.prune(keep_last=1).raise_for_errors()
+    assert versions(exp, "scripted") == ["net v2"]
+
+
 def test_a_name_alone_is_no_version_to_delete(both: Experiment) -> None:
     assert "'net' names no version: say which, as net@v3" in command("rm", "trials", "net", "--yes", code=2)[1]
 

@@ -32,7 +32,8 @@ def opened(experiment: str, settings: TraceletSettings) -> Iterator[Finder]:
     """Give what finds the versions of an experiment. An interruption ends it at once."""
     finder = Experiment(experiment, settings=settings)._artifact_manager.finder
     try:
-        yield finder
+        with finder.asking_the_broken_once():
+            yield finder
     except KeyboardInterrupt:
         finder.kill()
         raise

@@ -51,7 +51,8 @@ def _realias(finder: Finder, artifact: LoggedArtifact, what: str, names: Mapping
 
 def delete(finder: Finder, artifact: LoggedArtifact, force: bool) -> ChangeResults:
     """Delete a version. Without ``force`` it stays, and this raises, where anything in any backend relies on it."""
-    with sign_of_life(f"deleting {artifact.name!r} {artifact.version} in {', '.join(finder.backends)}"):
+    what = f"deleting {artifact.name!r} {artifact.version} in {', '.join(finder.backends)}"
+    with sign_of_life(what), finder.asking_the_broken_once():
         return delete_all(finder, [artifact], force)[0]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactType, check_type
 from tracelet.core.artifacts.logged import LoggedArtifact, Manager
 from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.lanes.state import LaneState
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.specs import Registry
 from tracelet.core.plugins.version_refs import parse_ref
@@ -56,6 +59,8 @@ class Finder:
         self._store = store
         self.downloads = downloads
         self._manager = manager(self)
+        #: What backends said whose lanes broke, while they are not to be asked again; None where they are.
+        self._broken: dict[str, TraceletError] | None = None
 
     @property
     def backends(self) -> list[str]:
@@ -71,9 +76,28 @@ class Finder:
     ) -> tuple[dict[str, Any], dict[str, TraceletError]]:
         """Make one request of several backends at once, with the arguments for each; return answers and errors by backend."""
         with sign_of_life(f"asking {', '.join(arguments)}"):
-            return all_at_once(
-                {one: partial(self._readers[one].request, what, **given) for one, given in arguments.items()}
-            )
+            return all_at_once({one: partial(self._ask_one, one, what, **given) for one, given in arguments.items()})
+
+    @contextmanager
+    def asking_the_broken_once(self) -> Iterator[None]:
+        """Ask no backend again meanwhile whose lane broke: it is away or hangs, and each time would take as long."""
+        before = self._broken
+        self._broken = {} if before is None else before
+        try:
+            yield
+        finally:
+            self._broken = before
+
+    def _ask_one(self, backend: str, what: str, **arguments: Any) -> Any:
+        reader, broken = self._readers[backend], self._broken
+        if broken is not None and backend in broken:
+            raise copy.copy(broken[backend])  # who gets it may add to it
+        try:
+            return reader.request(what, **arguments)
+        except TraceletError as error:
+            if broken is not None and reader.lane.state is LaneState.BROKEN:
+                broken[backend] = copy.copy(error)
+            raise
 
     def close(self, until: float) -> None:
         """End the reading lanes by then (monotonic)."""
@@ -201,7 +225,7 @@ class Finder:
     def _has(self, backend: str, stored: StoredArtifact) -> bool:
         manifest = stored.manifest
         try:
-            found = self._readers[backend].request("find", name=manifest.name, ref=f"sha256:{manifest.digest}")
+            found = self._ask_one(backend, "find", name=manifest.name, ref=f"sha256:{manifest.digest}")
         except TraceletError:
             return False
         return found is not None
@@ -232,7 +256,7 @@ class Finder:
         names: set[str] = set()
         for one in asked:
             try:
-                found = self._readers[one].request("list", name=None, type=None)
+                found = self._ask_one(one, "list", name=None, type=None)
             except TraceletError as error:
                 found = error.answers
             names |= {stored.manifest.name for stored in found}
