@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import os
@@ -18,8 +17,6 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command with the arguments of the process, and end the process with its exit code."""
     _settle_streams()
-    # A listing of thousands of versions keeps all that it makes, and would be looked through again and again for circles.
-    gc.set_threshold(100_000)
     try:
         check_platform()
         from tracelet.cli.app import run
