@@ -222,25 +222,29 @@ def test_what_an_interrupted_put_left_in_the_users_run_is_cleared_and_nothing_of
     assert list(opened("another").collect(time.time() + HOUR)) == []
 
 
-def test_what_an_earlier_release_left_in_the_users_run_is_cleared_where_its_manifest_says_whose_it_is(
-    opened: Open, client: MlflowClient, users: str, seal: Seal, tmp_path: Path
-) -> None:
+@pytest.fixture
+def unrecorded(opened: Open, client: MlflowClient, users: str, seal: Seal, tmp_path: Path) -> Path:
+    """Where an earlier release stored a version of `first`, and was killed before it recorded it."""
+    place = place_of(tmp_path, users)
     opened("first", users).put(seal("one"), Labels())
-    as_an_earlier_release(client, "first", place_of(tmp_path, users))
+    as_an_earlier_release(client, "first", place)
     as_if_killed(client, "first")
+    return place
+
+
+def test_what_an_earlier_release_left_in_the_users_run_is_cleared_where_its_manifest_says_whose_it_is(
+    opened: Open, unrecorded: Path
+) -> None:
     assert sum(opened("another").collect(time.time() + HOUR)) > len("one")
-    assert files_in(place_of(tmp_path, users)) == []
+    assert files_in(unrecorded) == []
 
 
 def test_a_put_that_an_earlier_release_stored_and_did_not_record_stays_where_it_is(
-    opened: Open, client: MlflowClient, users: str, seal: Seal, tmp_path: Path
+    opened: Open, users: str, seal: Seal, unrecorded: Path
 ) -> None:
     """Its model may be registered by that address."""
-    opened("first", users).put(seal("one"), Labels())
-    as_an_earlier_release(client, "first", place_of(tmp_path, users))
-    as_if_killed(client, "first")
     assert opened("first", users).put(seal("one"), Labels()).uri == f"runs:/{users}/data/v0"
-    assert files_in(place_of(tmp_path, users)) == ["data/v0/file", "data/v0/tracelet.json"]
+    assert files_in(unrecorded) == ["data/v0/file", "data/v0/tracelet.json"]
 
 
 @pytest.fixture
