@@ -16,6 +16,7 @@ from tracelet.core.plugins.backend import (
     Collects,
     Deletes,
     DeletesMany,
+    Discovers,
     FindsUsers,
     Heals,
     ListsExperiments,
@@ -28,6 +29,7 @@ from tracelet.core.plugins.backend import (
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec, ModelInfo
 from tracelet.core.plugins.damage import Damage, or_damage, sound
 from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
+from tracelet.core.plugins.foreign import ForeignArtifact, ForeignFile, ForeignRun
 from tracelet.core.plugins.hookspecs import hookimpl
 from tracelet.core.plugins.media import MEDIA_FAULTS
 from tracelet.core.plugins.retry_after import seconds_asked
@@ -77,10 +79,14 @@ __all__ = [
     "Detector",
     "DetectorContext",
     "DetectorSpec",
+    "Discovers",
     "Emit",
     "FileChanged",
     "FindsUsers",
     "FolderBackend",
+    "ForeignArtifact",
+    "ForeignFile",
+    "ForeignRun",
     "Heals",
     "Labels",
     "ListsExperiments",

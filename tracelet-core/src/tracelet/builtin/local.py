@@ -71,7 +71,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             name="local",
             open=_open,
             in_process=True,
-            capabilities=frozenset(Capability),
+            capabilities=frozenset(Capability) - {Capability.DISCOVERS},
             summary="A directory, on this machine; nothing to install or start.",
         )
     ]

@@ -13,9 +13,10 @@ import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.plugins.backend import PROTOCOLS, Abilities, Backend, Deletes, abilities_of
+from tracelet.core.plugins.backend import PROTOCOLS, Abilities, Backend, Deletes, Discovers, abilities_of
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import call_plugin
+from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.plugins.shapes import misfit
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact, flaw_of
 from tracelet.core.system.files import FileChanged
@@ -212,6 +213,25 @@ class BackendService:
     def fetch(self, stored: StoredArtifact, paths: tuple[str, ...], dest: Path) -> None:
         """Write files of a version under an empty folder."""
         self._backend.fetch(stored, paths, dest)
+
+    def discover(self, place: str) -> tuple[ForeignArtifact, ...]:
+        """Return what was logged at a place of the tracker without Tracelet; those of one name oldest first."""
+        answer = self._discovers().discover(place)
+        found = tuple(answer) if isinstance(answer, Iterable) else (answer,)
+        if wrong := next((one for one in found if not isinstance(one, ForeignArtifact)), None):
+            raise self._wrong(f"discover must return an iterable of ForeignArtifact, and one of them is {wrong!r}")
+        return found
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> None:
+        """Write the files of what was logged without Tracelet under an empty folder."""
+        self._discovers().fetch_foreign(found, dest)
+
+    def _discovers(self) -> Discovers:
+        if self._able.discovers is None:
+            raise self._cannot(
+                "cannot say what was logged without Tracelet: download it, and use `tracelet import dir`"
+            )
+        return self._able.discovers
 
     def remedy(self, stored: StoredArtifact, path: str) -> str:
         """Say where the damaged bytes at a path of a version are, and what puts them right."""

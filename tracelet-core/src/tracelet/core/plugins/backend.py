@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Collects",
     "Deletes",
     "DeletesMany",
+    "Discovers",
     "FindsUsers",
     "Heals",
     "ListsExperiments",
@@ -347,6 +349,42 @@ class Heals(Protocol):
         ...
 
 
+@runtime_checkable
+class Discovers(Protocol):
+    """A backend whose tracker can be asked for what was logged there without Tracelet."""
+
+    def discover(self, place: str) -> Iterable[ForeignArtifact]:
+        """List what was logged without Tracelet. What Tracelet stored itself is not among it.
+
+        The backend was opened for some experiment, which has nothing to do with the place. Nothing is downloaded.
+
+        Args:
+            place: Where to look, as users of this tracker say it, such as an experiment's name.
+
+        Returns:
+            One entry for each version; those of one name oldest first.
+
+        Raises:
+            ArtifactNotFound: There is no such place. It says which kinds of place there are.
+        """
+        ...
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> None:
+        """Write the files of a version into a folder.
+
+        Where the tracker knows a checksum of a file, the bytes are compared with it.
+
+        Args:
+            found: The version.
+            dest: An empty folder. Each file goes to its path below it.
+
+        Raises:
+            ArtifactNotFound: Bytes are gone.
+            IntegrityError: Bytes are not those that the tracker has a checksum of.
+        """
+        ...
+
+
 class Capability(enum.Enum):
     """What a backend can do besides, where core or its users must know that before it is opened. Its spec declares it.
 
@@ -360,6 +398,7 @@ class Capability(enum.Enum):
     COLLECT = "clears garbage"
     EXPERIMENTS = "lists experiments"
     USERS = "finds users"
+    DISCOVERS = "finds what was logged without Tracelet"
 
 
 #: The protocol behind each capability.
@@ -370,6 +409,7 @@ PROTOCOLS: Mapping[Capability, type] = {
     Capability.COLLECT: Collects,
     Capability.EXPERIMENTS: ListsExperiments,
     Capability.USERS: FindsUsers,
+    Capability.DISCOVERS: Discovers,
 }
 
 
@@ -388,6 +428,7 @@ class Abilities:
     takes_back: TakesBack | None
     recalls: Recalls | None
     heals: Heals | None
+    discovers: Discovers | None
     #: Those protocols themselves.
     protocols: tuple[type, ...]
 
@@ -411,6 +452,7 @@ def abilities_of(backend: object) -> Abilities:
         TakesBack,
         Recalls,
         Heals,
+        Discovers,
     )
     return Abilities(
         moves_aliases=backend if isinstance(backend, MovesAliases) else None,
@@ -424,5 +466,6 @@ def abilities_of(backend: object) -> Abilities:
         takes_back=backend if isinstance(backend, TakesBack) else None,
         recalls=backend if isinstance(backend, Recalls) else None,
         heals=backend if isinstance(backend, Heals) else None,
+        discovers=backend if isinstance(backend, Discovers) else None,
         protocols=tuple(protocol for protocol in every if isinstance(backend, protocol)),
     )
