@@ -12,6 +12,7 @@
 * ``reading``: find stored versions, fetch and verify their bytes, load objects and models.
 * ``management``: change, count, check and compare what is stored.
 * ``experiment``: experiments, their configuration, and the manager of their artifacts with what it owns.
+* ``transfer``: copy what is stored to another backend, and import what was logged without Tracelet.
 * ``reporting``: one page of HTML that shows what an experiment has stored.
 * ``maintenance``: send what waits, delete what nobody needs, and say what is wrong.
 
