@@ -53,6 +53,9 @@ class ForeignArtifact:
     created_at: float = attrs.field(validator=time_field)
     run: ForeignRun | None = None
     files: tuple[ForeignFile, ...] = ()
+    #: Whether ``files`` are the files that a fetch writes. False for what it unpacks, such as an archive: what it writes is then
+    #: the artifact, and ``files`` are what the tracker holds, with its sizes.
+    files_known: bool = True
     #: What it points at and does not hold.
     references: tuple[ArtifactReference, ...] = ()
     #: Addresses of the versions that it was made from.
