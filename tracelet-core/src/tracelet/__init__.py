@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts.artifact_list import ArtifactList
     from tracelet.core.artifacts.builder import TraceletArtifact
     from tracelet.core.artifacts.changes import ChangeResults
+    from tracelet.core.artifacts.copied import CopyResults
     from tracelet.core.artifacts.diff import ArtifactDiff
     from tracelet.core.artifacts.lineage import Lineage
     from tracelet.core.artifacts.logged import LoggedArtifact
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tracelet.core.experiment.overview import experiments
     from tracelet.core.management.usage import DiskUsage
     from tracelet.core.reporting.report import report
+    from tracelet.core.transfer.copy import copy
     from tracelet.exceptions import (
         AmbiguousVersion,
         ArtifactError,
@@ -58,6 +60,7 @@ __all__ = [
     "BackendUnavailable",
     "ChangeResults",
     "ConfigError",
+    "CopyResults",
     "DiskUsage",
     "Experiment",
     "ExperimentConfig",
@@ -80,6 +83,7 @@ __all__ = [
     "Verification",
     "VersionConflict",
     "__version__",
+    "copy",
     "experiments",
     "report",
 ]
@@ -98,6 +102,8 @@ _MODULES = {
     "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
     "tracelet.core.management.usage": ("DiskUsage",),
     "tracelet.core.reporting.report": ("report",),
+    "tracelet.core.transfer.copy": ("copy",),
+    "tracelet.core.artifacts.copied": ("CopyResults",),
     "tracelet.core.artifacts.verified": ("Verification",),
     "tracelet.settings": ("TraceletSettings",),
 }

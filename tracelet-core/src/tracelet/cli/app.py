@@ -12,6 +12,7 @@ import click
 
 from tracelet.cli.changes import alias, rm
 from tracelet.cli.completion import completion
+from tracelet.cli.copy import copy
 from tracelet.cli.diff import diff
 from tracelet.cli.doctor import doctor
 from tracelet.cli.du import du
@@ -84,6 +85,7 @@ for _command in (
     alias,
     rm,
     prune,
+    copy,
     sync,
     gc,
     completion,

@@ -12,6 +12,7 @@ import click
 
 from tracelet.cli.failing import plain
 from tracelet.cli.options import as_json, backends, no_stream, settings_of, tracelet_dir
+from tracelet.cli.pairs import pairs_of
 from tracelet.cli.screen import line, progress, size, tell_json
 from tracelet.core.artifacts import ArtifactType
 from tracelet.core.artifacts.results import LogResults
@@ -27,15 +28,7 @@ _WORDS = {"True": True, "False": False}
 
 def _metadata(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
     """Return the metadata that the options give."""
-    found: dict[str, Any] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"{text!r}: give KEY=VALUE, such as accuracy=0.93.")
-        if key in found:
-            raise click.BadParameter(f"{key!r} is given twice: give it once.")
-        found[key] = _value(value)
-    return found
+    return {key: _value(text) for key, text in pairs_of(given, "accuracy=0.93").items()}
 
 
 def _value(text: str) -> Any:

@@ -129,9 +129,14 @@ def load(cls: type[T], prefix: str, environ: Mapping[str, str] | None = None) ->
         raise ConfigError(f"{prefix}*: {_reason(error)}") from error
 
 
-def load_plugin(cls: type[T], name: str) -> T:
-    """Read what the plugin ``name`` declares as its settings from ``TRACELET_<NAME>_*``; raises as :func:`load` does."""
-    return load(cls, prefix_of(name))
+def load_plugin(cls: type[T], name: str, given: Mapping[str, str] | None = None) -> T:
+    """Read what the plugin ``name`` declares as its settings from ``TRACELET_<NAME>_*``; raises as :func:`load` does.
+
+    ``given`` are texts by field, which go before the variables.
+    """
+    prefix = prefix_of(name)
+    own = {f"{prefix}{field.upper()}": text for field, text in (given or {}).items()}
+    return load(cls, prefix, {**os.environ, **own})
 
 
 def prefix_of(plugin: str) -> str:

@@ -10,7 +10,7 @@ __all__ = ["child_environment", "own_variable", "state_folder"]
 
 
 def child_environment(extra: Mapping[str, str], defaults: Mapping[str, str], path: str | None) -> dict[str, str]:
-    """Return this process's environment with ``extra``, and with ``defaults`` for variables that are not set.
+    """Return this process's environment with ``extra`` in its place, and with ``defaults`` for variables that are not set.
 
     ``path`` is put at the beginning of ``PYTHONPATH``.
     """

@@ -107,12 +107,7 @@ class BackendService:
         holders = self._holders(manifest.name, labels.aliases)
         stored = self._put_next(sealed, labels, run)
         if stored is None:
-            latest, known = self._latest(manifest.name)
-            if known is not None and known.manifest.type is not manifest.type:
-                raise ArtifactError(
-                    f"{manifest.name!r} is a {known.manifest.type.value} in this experiment, and this is a "
-                    f"{manifest.type.value}: a name has one type. Choose another name."
-                )
+            latest = self._latest(manifest)
             if latest is not None and self._covers(latest, manifest, labels):
                 return self._healed(self._relabelled(latest, labels), sealed, created=False)
             _check_sources(sealed)
@@ -120,6 +115,21 @@ class BackendService:
             stored = self._version("put", self._backend.put(sealed, labels), manifest.name)
         self._check_unchanged(sealed, stored, holders)
         return Delivered(stored, stored.manifest.put_id == manifest.put_id)
+
+    def store_copy(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact:
+        """Store a version that another backend holds, once: as a version of its own, whatever the newest one here has."""
+        manifest = sealed.manifest
+        stored = self._readable(manifest.name, f"put:{manifest.put_id}")
+        if stored is None and labels.version:
+            stored = self._labelled(manifest, labels.version)
+        if stored is not None:
+            return self._relabelled(stored, labels)
+        holders = self._holders(manifest.name, labels.aliases)
+        self._latest(manifest)
+        self.begin(run)
+        stored = self._version("put", self._backend.put(sealed, labels), manifest.name)
+        self._check_unchanged(sealed, stored, holders)
+        return stored
 
     def _put_next(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact | None:
         """Put an artifact without looking, where the newest version is remembered to have other content; else return None."""
@@ -314,14 +324,20 @@ class BackendService:
         except _DAMAGED:
             return self.find(name, ref)
 
-    def _latest(self, name: str) -> tuple[StoredArtifact | None, StoredArtifact | None]:
-        """Return the newest version, or None where it is damaged; and the newest that tells the name's type."""
+    def _latest(self, manifest: Manifest) -> StoredArtifact | None:
+        """Return the newest version of a name, or None where it is damaged; raises where the name is of another type."""
+        name = manifest.name
         try:
-            latest = self._ask(name, "latest")
+            latest = known = self._ask(name, "latest")
         except _DAMAGED as error:
             _LOG.warning("the newest version of %r is passed over: %s", name, error)
-            return None, self._newest_readable(name)
-        return latest, latest
+            latest, known = None, self._newest_readable(name)
+        if known is not None and known.manifest.type is not manifest.type:
+            raise ArtifactError(
+                f"{name!r} is a {known.manifest.type.value} in this experiment, and this is a "
+                f"{manifest.type.value}: a name has one type. Choose another name."
+            )
+        return latest
 
     def _newest_readable(self, name: str) -> StoredArtifact | None:
         found: Sequence[StoredArtifact]

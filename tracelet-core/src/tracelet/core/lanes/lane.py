@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tracelet.core.lanes.inline_lane import InlineLane
@@ -41,7 +42,17 @@ class Lane(Protocol):
         ...
 
 
-def open_lane(spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> Lane:
-    """Return the lane that suits a backend; nothing is opened yet."""
-    kind = InlineLane if spec.in_process else ProcessLane
-    return kind(spec, experiment, settings, context)
+def open_lane(
+    spec: BackendSpec,
+    experiment: str,
+    settings: Any,
+    context: BackendContext,
+    environ: Mapping[str, str] | None = None,
+) -> Lane:
+    """Return the lane that suits a backend; nothing is opened yet.
+
+    ``environ`` are variables for its process in place of this one's; a backend in this process has none of its own.
+    """
+    if spec.in_process:
+        return InlineLane(spec, experiment, settings, context)
+    return ProcessLane(spec, experiment, settings, context, environ or {})

@@ -33,7 +33,14 @@ _STALL = 60.0
 class ProcessLane:
     """A backend in a child process. A child that hangs, crashes or writes nonsense is killed, and the next one begins anew."""
 
-    def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        experiment: str,
+        settings: Any,
+        context: BackendContext,
+        environ: Mapping[str, str],
+    ) -> None:
         self._name = spec.name
         self._hello = {
             "backend": spec.name,
@@ -41,7 +48,7 @@ class ProcessLane:
             "settings": converter().unstructure(settings),
             "context": converter().unstructure(context),
         }
-        self._worker = WorkerProcess(spec.name, spec.environ, context.directory / "lanes")
+        self._worker = WorkerProcess(spec.name, spec.environ, environ, context.directory / "lanes")
         self.state = LaneState.IDLE
         self.reason = ""
 

@@ -32,9 +32,11 @@ _LONGEST = 1 << 30
 class WorkerProcess:
     """One child at a time, which is stopped and started again as need be, until it is ended for good."""
 
-    def __init__(self, name: str, environ: Mapping[str, str], logs: Path) -> None:
+    def __init__(self, name: str, environ: Mapping[str, str], given: Mapping[str, str], logs: Path) -> None:
+        """``environ`` are variables for the child where they are not set; ``given`` are those that it has in any case."""
         self._name = name
         self._environ = environ
+        self._given = given
         self._logs = logs
         #: Held while the child is begun or given up: any thread may end it, also before it has begun.
         self._guard = threading.Lock()
@@ -76,7 +78,9 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            env=child_environment({TOKEN: self.token, OWNER: owner_mark(current())}, self._environ, _own_path()),
+            env=child_environment(
+                {**self._given, TOKEN: self.token, OWNER: owner_mark(current())}, self._environ, _own_path()
+            ),
         )
         for pipe in _pipes_of(child):
             os.set_blocking(pipe.fileno(), False)

@@ -38,7 +38,7 @@ from tracelet.exceptions import (
     UnsafeContent,
 )
 
-__all__ = ["StoredContent"]
+__all__ = ["StoredContent", "load_entry"]
 
 
 @attrs.frozen
@@ -97,25 +97,10 @@ class StoredContent:
     def load(self, artifact: LoggedArtifact, entry: ArtifactObject | ArtifactModel, trust: bool) -> Any:
         """See :meth:`LoggedArtifact.load_object` and :meth:`LoggedArtifact.load_model`."""
         spec_set = self.serializers()
-        if isinstance(entry, ArtifactObject):
-            spec = object_form(spec_set, entry.serializer)
-            inside, paths = str(entry.artifact_path), [str(entry.artifact_path)]
-        else:
-            spec = model_serializer(spec_set, str(entry.framework))
-            inside, paths = f"models/{entry.name}", [file.artifact_path for file in entry.files]
-        if not spec.safe and not trust:
-            raise UnsafeContent(
-                f"{entry.name!r} is stored as {spec.name}, and loading that runs code it brings along: "
-                "say trust=True if you trust whoever logged it."
-            )
-        place = self.download(artifact, None, paths, False, trust) / inside
-        try:
-            return call_plugin(spec.name, spec.load, place, trust)
-        except BackendError as error:
-            raise ArtifactError(
-                f"{entry.name!r} of {artifact.name!r} cannot be loaded: {sentence(error)} Look at its files with download()."
-                f"{spec_set.whose(spec.name)}"
-            ) from error.__cause__
+        _trusted_form(spec_set, entry, trust)  # before anything is fetched
+        made = entry.files if isinstance(entry, ArtifactModel) else (entry,)
+        paths = [str(file.artifact_path) for file in made]
+        return load_entry(spec_set, entry, self.download(artifact, None, paths, False, trust), artifact.name, trust)
 
     def _own_folder(self) -> Path:
         manifest = self.stored.manifest
@@ -211,6 +196,44 @@ class StoredContent:
             path = _free_path(reference.uri, taken)
             taken.add(path)
             _fetch_reference(reference, target_path(folder, path))
+
+
+def load_entry(
+    serializers: SpecSet[SerializerSpec],
+    entry: ArtifactObject | ArtifactModel,
+    folder: Path,
+    artifact: str,
+    trust: bool,
+) -> Any:
+    """Load an object or a model of an artifact of that name from a folder that has its files.
+
+    Raises :class:`UnsafeContent` where that runs code and ``trust`` is not True, and :class:`ArtifactError` where it fails.
+    """
+    spec = _trusted_form(serializers, entry, trust)
+    inside = f"models/{entry.name}" if isinstance(entry, ArtifactModel) else str(entry.artifact_path)
+    try:
+        return call_plugin(spec.name, spec.load, folder / inside, trust)
+    except BackendError as error:
+        raise ArtifactError(
+            f"{entry.name!r} of {artifact!r} cannot be loaded: {sentence(error)} Look at its files with download()."
+            f"{serializers.whose(spec.name)}"
+        ) from error.__cause__
+
+
+def _trusted_form(
+    serializers: SpecSet[SerializerSpec], entry: ArtifactObject | ArtifactModel, trust: bool
+) -> SerializerSpec:
+    spec = (
+        model_serializer(serializers, str(entry.framework))
+        if isinstance(entry, ArtifactModel)
+        else object_form(serializers, entry.serializer)
+    )
+    if not spec.safe and not trust:
+        raise UnsafeContent(
+            f"{entry.name!r} is stored as {spec.name}, and loading that runs code it brings along: "
+            "say trust=True if you trust whoever logged it."
+        )
+    return spec
 
 
 def _check(file: ArtifactFile, first: str | None, again: str, mend: Callable[[ArtifactFile], str]) -> None:

@@ -30,7 +30,7 @@ from tracelet.core.system.signs import sign_of_life
 from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError, UnsafePath
 
-__all__ = ["Finder", "incomplete"]
+__all__ = ["Finder", "incomplete", "newest_first"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 
@@ -158,7 +158,7 @@ class Finder:
         # What cannot all be listed may be listed in part.
         partly = {one: error.answers for one, error in errors.items()}
         every = [(one, stored) for one, many in (found | partly).items() for stored in many]
-        artifacts = ArtifactList(select([self.logged(one, stored) for one, stored in _newest_first(every)]))
+        artifacts = ArtifactList(select([self.logged(one, stored) for one, stored in newest_first(every)]))
         if errors:
             raise incomplete(errors, artifacts, len(artifacts))
         return artifacts
@@ -283,7 +283,7 @@ def _check_wanted(name: str) -> None:
         raise
 
 
-def _newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, StoredArtifact]]:
+def newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, StoredArtifact]]:
     """Sort versions by age: of one name in one backend as it counts them, whatever the clocks said; else by the clocks."""
     reached: dict[tuple[str, str], float] = {}
     aged = []

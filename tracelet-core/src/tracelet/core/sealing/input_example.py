@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_example"]
+__all__ = ["read_example", "write_example"]
 
 _LOG = logging.getLogger("tracelet.sealing")
 _NAME = "input_example"
@@ -55,6 +56,23 @@ def _write(example: Any, folder: Path) -> None:
         plain = columns("list") if columns is not None and hasattr(example, "columns") else example
         text = json.dumps(plain, ensure_ascii=False, indent=1, default=_plain)
         (folder / f"{_NAME}.json").write_text(text, encoding="utf-8")
+
+
+def read_example(folder: Path) -> Any:
+    """Return the input example that :func:`write_example` wrote beside a model's files; None where there is none.
+
+    A data frame comes back as a dict of its columns, and what is damaged or NumPy cannot read here as None.
+    """
+    with contextlib.suppress(OSError, ValueError, ImportError):
+        for path in folder.glob(f"{_NAME}.*"):
+            if path.suffix == ".json":
+                return json.loads(path.read_bytes())
+            if path.suffix in {".npy", ".npz"}:
+                import numpy as np
+
+                found = np.load(path, allow_pickle=False)
+                return dict(found) if path.suffix == ".npz" else found
+    return None
 
 
 def _plain(value: Any) -> Any:

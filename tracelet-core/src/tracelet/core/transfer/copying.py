@@ -1,0 +1,282 @@
+"""Copying stored versions from one backend to another, in their order: each whole and verified, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import attrs
+
+from tracelet.core.artifacts.checks import check_name
+from tracelet.core.artifacts.copied import CopiedVersion, CopyResults
+from tracelet.core.artifacts.logged import LoggedArtifact
+from tracelet.core.management.experiments import what_waits
+from tracelet.core.plugins.version_refs import parse_ref
+from tracelet.core.plugins.versions import Labels, RunInfo, StoredArtifact
+from tracelet.core.reading.finder import Finder, newest_first
+from tracelet.core.transfer.content import Needed, needed, rendered_for, sealed_for
+from tracelet.core.transfer.plan import Step, matched
+from tracelet.core.transfer.side import Side
+from tracelet.core.transfer.target import Target
+from tracelet.exceptions import (
+    ArtifactNotFound,
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    IntegrityError,
+    NewerFormat,
+    TraceletError,
+    UnsafePath,
+)
+
+__all__ = ["Told", "copy_versions"]
+
+#: Lanes to the source, and versions that are fetched ahead at most: as many as have so many bytes, or one larger one.
+_LANES, _AHEAD, _AHEAD_BYTES = 2, 8, 256_000_000
+#: After an error of these kinds the next version may do better. After another one the versions of that name keep their order.
+_OF_THE_VERSION = (IntegrityError, ArtifactNotFound, UnsafePath, NewerFormat)
+
+#: It is told of each version that is done, and how many there are.
+Told = Callable[[CopiedVersion, int], None]
+
+
+def copy_versions(
+    source: Side,
+    target: Side,
+    wanted: Sequence[str],
+    *,
+    trust: bool = False,
+    dry_run: bool = False,
+    told: Told = lambda done, count: None,
+) -> CopyResults:
+    """Copy versions of one side's experiment to the other's.
+
+    Args:
+        source: Where they are.
+        target: Where they are to be, too.
+        wanted: Names, or names with a version behind ``@``; all there is where none is given.
+        trust: Whether models may be loaded that are stored in a form which runs code.
+        dry_run: Only say what would be copied.
+        told: It is told of each version that is done.
+
+    Raises :class:`~tracelet.ConfigError` where both sides are one place, and what the backends raise where nothing can be
+    looked at.
+    """
+    if source.place == target.place:
+        raise ConfigError(
+            f"{source.experiment!r} in {source.backend} is both source and target: give another backend, another "
+            "experiment, another directory, or settings for one side."
+        )
+    readers = [source.reader() for _ in range(_LANES)]
+    finders = [source.finder(reader) for reader in readers]
+    into = Target(target)
+    try:
+        steps, failed = _steps(finders[0], source, into, wanted)
+        copying = _Copying(source, finders, into, trust=trust, runs=_runs(steps, target.experiment))
+        done: list[CopiedVersion] = []
+        for one in _foreseen(steps, target) if dry_run else copying.copied(steps):
+            done.append(one)
+            told(one, len(steps))
+        return CopyResults(tuple(done), failed, dry_run)
+    except BaseException:
+        for finder in finders:
+            finder.kill()
+        into.kill()
+        raise
+    finally:
+        until = time.monotonic() + source.settings.stop_timeout
+        for finder in finders:
+            finder.close(until)
+        into.close()
+
+
+def _steps(
+    finder: Finder, source: Side, into: Target, wanted: Sequence[str]
+) -> tuple[list[Step], dict[str, TraceletError]]:
+    """Return what is to be done for each version that is wanted, and why not all of the source can be looked at."""
+    asked = [_asked(one) for one in wanted]
+    failed: dict[str, TraceletError] = {}
+    found, errors = finder.ask("list", {source.backend: {"name": None, "type": None}})
+    for error in errors.values():
+        if not error.answers and isinstance(error, BackendError):
+            raise error
+        failed[source.backend] = error
+        found[source.backend] = error.answers
+    every = [stored for _, stored in reversed(newest_first([(source.backend, one) for one in found[source.backend]]))]
+    chosen = set()
+    for name, version in asked:
+        numbers = [one.number for one in every if one.manifest.name == name]
+        if version is not None or not numbers:
+            numbers = [finder.get(name, version or "latest", None).number]
+        chosen.update((name, number) for number in numbers)
+    steps = matched(every, into.versions())
+    waiting = what_waits(source.directory, source.experiment)
+    if waiting is not None and (source.backend in waiting.backends or not waiting.backends):
+        failed.setdefault("outbox", BackendUnavailable(f"what waits is not copied: {waiting}."))
+    return [one for one in steps if not asked or (one.stored.manifest.name, one.stored.number) in chosen], failed
+
+
+def _asked(wanted: str) -> tuple[str, str | None]:
+    name, _, version = wanted.partition("@")
+    check_name(name)
+    if version:
+        parse_ref(version)
+    return name, version or None
+
+
+def _runs(steps: Collection[Step], experiment: str) -> dict[str | None, RunInfo]:
+    """Return the runs that made the versions, as far as the versions tell of them."""
+    began: dict[str | None, float] = {}
+    for step in steps:
+        manifest = step.stored.manifest
+        began[manifest.run_id] = min(manifest.created_at, began.get(manifest.run_id, manifest.created_at))
+    return {run_id: RunInfo(run_id or "copied", experiment, moment) for run_id, moment in began.items()}
+
+
+def _foreseen(steps: Sequence[Step], target: Side) -> Iterator[CopiedVersion]:
+    for step in steps:
+        if step.there is not None:
+            yield _row(step, "skipped", target=step.there)
+        else:
+            yield attrs.evolve(_row(step, "copied"), moved_bytes=needed(step.stored.manifest, target).size_bytes)
+
+
+@attrs.frozen
+class _Fetched:
+    """What was brought of a version."""
+
+    artifact: LoggedArtifact
+    needed: Needed
+    folder: Path
+
+
+class _Copying:
+    """Brings versions to a target, one after the other, while the next ones are fetched."""
+
+    def __init__(
+        self,
+        source: Side,
+        finders: Sequence[Finder],
+        into: Target,
+        *,
+        trust: bool,
+        runs: dict[str | None, RunInfo],
+    ) -> None:
+        self._source = source
+        self._finders = finders
+        self._into = into
+        self._trust = trust
+        self._runs = runs
+        #: By name: why its versions are not copied any more.
+        self._held_up: dict[str, TraceletError] = {}
+
+    def copied(self, steps: Sequence[Step]) -> Iterator[CopiedVersion]:
+        """Copy what is not there yet; yield what became of each version."""
+        with ThreadPoolExecutor(_LANES) as pool:
+            waiting: deque[tuple[Step, Future[_Fetched] | None, int]] = deque()
+            ahead = 0
+            try:
+                for place, step in enumerate(steps):
+                    size_bytes = 0 if step.there is not None else step.stored.manifest.size_bytes
+                    while waiting and (len(waiting) >= _AHEAD or ahead + size_bytes > _AHEAD_BYTES):
+                        first, fetched, before = waiting.popleft()
+                        ahead -= before
+                        yield self._settled(first, fetched)
+                    finder = self._finders[place % _LANES]
+                    future = None if step.there is not None else pool.submit(self._fetched, finder, step.stored)
+                    waiting.append((step, future, size_bytes))
+                    ahead += size_bytes
+                while waiting:
+                    first, fetched, _ = waiting.popleft()
+                    yield self._settled(first, fetched)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _fetched(self, finder: Finder, stored: StoredArtifact) -> _Fetched:
+        """Bring the files that the target needs into a folder of this version's own."""
+        manifest = stored.manifest
+        if manifest.name in self._held_up:
+            raise self._held_up[manifest.name]
+        artifact = finder.logged(self._source.backend, stored)
+        wanted = needed(manifest, self._into.side)
+        folder = self._into.scratch(manifest.put_id)
+        try:
+            artifact.download(folder / "files", [file.artifact_path for file in wanted.files])
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return _Fetched(artifact, wanted, folder)
+
+    def _settled(self, step: Step, fetched: Future[_Fetched] | None) -> CopiedVersion:
+        """Do what there is to do for a version."""
+        name = step.stored.manifest.name
+        try:
+            if fetched is None:
+                return self._named(step)
+            held_up = self._held_up.get(name)
+            if held_up is not None:
+                with contextlib.suppress(TraceletError):
+                    shutil.rmtree(fetched.result().folder, ignore_errors=True)
+                return _row(step, "failed", why="it keeps its place behind the version before it", error=held_up)
+            return self._put(step, fetched.result())
+        except TraceletError as error:
+            if not isinstance(error, _OF_THE_VERSION):
+                self._held_up[name] = error
+            return _row(step, "failed", why=str(error), error=error)
+
+    def _put(self, step: Step, fetched: _Fetched) -> CopiedVersion:
+        manifest = step.stored.manifest
+        try:
+            sealed = sealed_for(self._into.side, manifest, fetched.needed, fetched.folder / "files")
+            rendered, why = rendered_for(
+                self._into.side, fetched.artifact, sealed, fetched.folder / "rendered", self._trust
+            )
+            made = self._into.put(
+                attrs.evolve(sealed, rendered=rendered), _labels(step.stored), self._runs[manifest.run_id]
+            )
+        finally:
+            shutil.rmtree(fetched.folder, ignore_errors=True)
+        late = "it is behind later versions, for it was not there when they were copied" if step.is_late else ""
+        row = _row(step, "copied", target=made, why="; ".join(filter(None, (why, late))))
+        return attrs.evolve(row, moved_bytes=fetched.needed.size_bytes)
+
+    def _named(self, step: Step) -> CopiedVersion:
+        """Give what is there the names that it has in the source."""
+        assert step.there is not None
+        there, labels = step.there, _labels(step.stored)
+        label = labels.version if there.label is None else None
+        missing = tuple(alias for alias in labels.aliases if alias not in there.aliases)
+        if label or missing:
+            there = self._into.name(there, Labels(label, missing))
+        why = f"its label there is {there.label}" if labels.version not in {None, there.label} else ""
+        return _row(step, "skipped", target=there, why=why)
+
+
+def _labels(stored: StoredArtifact) -> Labels:
+    return Labels(stored.label, stored.aliases)
+
+
+def _row(
+    step: Step,
+    outcome: str,
+    *,
+    target: StoredArtifact | None = None,
+    why: str = "",
+    error: TraceletError | None = None,
+) -> CopiedVersion:
+    stored = step.stored
+    return CopiedVersion(
+        stored.manifest.name,
+        stored.version,
+        outcome,
+        None if target is None else target.version,
+        stored.manifest.digest,
+        stored.manifest.size_bytes,
+        why=why,
+        error=error,
+    )

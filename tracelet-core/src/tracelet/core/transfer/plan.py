@@ -1,0 +1,63 @@
+"""Which versions of a source a target has already, and in which order the others are brought."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from tracelet.core.plugins.versions import StoredArtifact
+
+__all__ = ["Step", "matched"]
+
+
+@attrs.frozen
+class Step:
+    """A version of the source, and the same one in the target, if that has it."""
+
+    stored: StoredArtifact
+    there: StoredArtifact | None
+    #: Whether the target has a later version of this name already.
+    is_late: bool = False
+
+
+def matched(source: Iterable[StoredArtifact], target: Iterable[StoredArtifact]) -> list[Step]:
+    """Return a step for each version of a source, in the order given.
+
+    A version is there already where the target has one of the same put, or one with the same digest in that place of the
+    order: after what is there of the versions before it.
+    """
+    steps: dict[int, Step] = {}
+    by_name: dict[str, list[tuple[int, StoredArtifact]]] = {}
+    for place, stored in enumerate(source):
+        by_name.setdefault(stored.manifest.name, []).append((place, stored))
+    held: dict[str, list[StoredArtifact]] = {}
+    for stored in sorted(target, key=lambda one: one.number):
+        held.setdefault(stored.manifest.name, []).append(stored)
+    for name, placed in by_name.items():
+        versions = sorted(placed, key=lambda one: one[1].number)
+        found = _matched([stored for _, stored in versions], held.get(name, []))
+        last = max((number for number, there in enumerate(found) if there is not None), default=-1)
+        for number, ((place, stored), there) in enumerate(zip(versions, found, strict=True)):
+            steps[place] = Step(stored, there, is_late=there is None and number < last)
+    return [steps[place] for place in sorted(steps)]
+
+
+def _matched(source: Sequence[StoredArtifact], target: Sequence[StoredArtifact]) -> list[StoredArtifact | None]:
+    """Return for each version of one name, in their order, the same one in the target; None where there is none."""
+    by_put = {one.manifest.put_id: place for place, one in enumerate(target)}
+    puts = {one.manifest.put_id for one in source}
+    by_digest: dict[str, list[int]] = {}
+    for place, one in enumerate(target):
+        # What another version of the source has become is that one.
+        if one.manifest.put_id not in puts:
+            by_digest.setdefault(one.manifest.digest, []).append(place)
+    found: list[StoredArtifact | None] = []
+    begin = 0
+    for stored in source:
+        same = by_digest.get(stored.manifest.digest, [])
+        place = by_put.get(stored.manifest.put_id, next(iter(same[bisect_left(same, begin) :]), -1))
+        found.append(target[place] if place >= 0 else None)
+        begin = max(begin, place + 1)
+    return found
