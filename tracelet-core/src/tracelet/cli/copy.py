@@ -18,7 +18,7 @@ __all__ = ["copy"]
 @click.argument("experiment")
 @click.argument("artifacts", metavar="[NAME[@VERSION]]...", nargs=-1)
 @click.option("--from", "from_backend", metavar="BACKEND", required=True, help="The backend that has them.")
-@into
+@into(required=True)
 @click.option(
     "--to-experiment", metavar="EXPERIMENT", help="The experiment to copy into. By default the one of the same name."
 )
@@ -72,4 +72,4 @@ def copy(
         )
     if not results.versions and not results.failed:
         note(f"nothing is stored in {asked(experiment, directory, settings)}")
-    return tell_results(experiment, results, as_json)
+    return tell_results({"experiment": experiment}, results, as_json)

@@ -20,6 +20,8 @@ _HERE = (
     (re.compile(r"say force=True"), "say --force"),
     (re.compile(r"say follow_links=True (.*?), or add its target with add_file"), r"say --follow-links \1"),
     (re.compile(r"^(limit|sort|depth)="), r"--\1 "),
+    (re.compile(r"say experiment=\."), "say --experiment."),
+    (re.compile(r"with trust it is loaded"), "with --trust it is loaded"),
     (re.compile(r"^keep_(last|best)="), r"--keep-\1 "),
     (re.compile(r"^older_than="), "--older-than "),
     (

@@ -11,7 +11,7 @@ from tracelet.cli.failing import plain, words, words_of
 from tracelet.cli.options import no_stream
 from tracelet.cli.pairs import pairs_of
 from tracelet.cli.screen import fail, line, size, table, tell_json
-from tracelet.core.artifacts.copied import CopyResults
+from tracelet.core.artifacts.copied import CopiedVersion, CopyResults
 
 __all__ = ["from_set", "into", "only_show", "source_dir", "tell_results"]
 
@@ -40,39 +40,41 @@ source_dir = click.option(
 only_show = click.option(
     "--dry-run", is_flag=True, help="Only show what would be done, and how many bytes would be brought."
 )
-_INTO = (
-    click.option("--to", "to_backend", metavar="BACKEND", required=True, help="The backend that is to have them."),
-    click.option(
-        "--to-dir",
-        metavar="DIR",
-        callback=no_stream,
-        help="The tracelet directory of the target, by default that of the source. With --to local it holds all that "
-        "belongs to it, and can be carried to another machine.",
-    ),
-    click.option(
-        "--to-set",
-        "to_given",
-        metavar="KEY=VALUE",
-        multiple=True,
-        callback=_settings,
-        help="A setting for the target alone, such as tracking_uri=http://new:5000; in capitals, a variable of its SDK. "
-        "May be repeated.",
-    ),
+_to_dir = click.option(
+    "--to-dir",
+    metavar="DIR",
+    callback=no_stream,
+    help="The tracelet directory of the target, by default that of the source. With --to local it holds all that "
+    "belongs to it, and can be carried to another machine.",
+)
+_to_set = click.option(
+    "--to-set",
+    "to_given",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_settings,
+    help="A setting for the target alone, such as tracking_uri=http://new:5000; in capitals, a variable of its SDK. "
+    "May be repeated.",
 )
 
 
-def into(command: F) -> F:
+def into(*, required: bool) -> Callable[[F], F]:
     """Add the options that say where versions are to go."""
-    for option in reversed(_INTO):
-        command = option(command)
-    return command
+    backend = click.option(
+        "--to", "to_backend", metavar="BACKEND", required=required, help="The backend that is to have them."
+    )
+
+    def added(command: F) -> F:
+        return backend(_to_dir(_to_set(command)))
+
+    return added
 
 
-def tell_results(experiment: str, results: CopyResults, as_json: bool) -> int:
-    """Tell what became of each version, and return the exit code."""
+def tell_results(what: dict[str, str], results: CopyResults, as_json: bool) -> int:
+    """Tell what became of each version of ``what`` was asked for, and return the exit code."""
     if as_json:
         failed = {one: plain(error) for one, error in results.failed.items()}
-        tell_json({"experiment": experiment, **results.to_dict(), "failed": failed})
+        tell_json({**what, **results.to_dict(), "failed": failed})
     elif results.versions:
         rows = [
             (
@@ -94,3 +96,7 @@ def tell_results(experiment: str, results: CopyResults, as_json: bool) -> int:
     for backend, error in results.failed.items():
         fail(words_of(backend, error))
     return int(not results.ok)
+
+
+def _outcome(one: CopiedVersion, results: CopyResults) -> str:
+    return "to copy" if results.dry_run and one.outcome == "copied" else one.outcome

@@ -30,8 +30,18 @@ class Reader:
         """The seconds that a request may take that moves no bytes."""
         return deadline_for(0, self._settings)
 
-    def request(self, what: str, size_bytes: int = 0, *, patience: float | None = None, **arguments: Any) -> Any:
+    def request(
+        self,
+        what: str,
+        size_bytes: int = 0,
+        *,
+        patience: float | None = None,
+        unhurried: bool = False,
+        **arguments: Any,
+    ) -> Any:
         """Ask the backend, within the time that so many bytes may take. Raises what it raises.
+
+        An ``unhurried`` request ends only by a stall: nobody knows how many bytes it moves.
 
         With ``patience`` the request may be given up: it is not made where something else is read for so many seconds, and
         whoever closes the lane ends it.
@@ -41,7 +51,8 @@ class Reader:
         try:
             self._optional = patience is not None
             self.lane.open(self._settings.open_timeout)
-            return self.lane.request(what, deadline_for(size_bytes, self._settings), **arguments)
+            limit = None if unhurried else deadline_for(size_bytes, self._settings)
+            return self.lane.request(what, limit, **arguments)
         finally:
             self._optional = False
             self._lock.release()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import attrs
@@ -19,27 +17,15 @@ from tracelet.core.management.experiments import what_waits
 from tracelet.core.plugins.version_refs import parse_ref
 from tracelet.core.plugins.versions import Labels, RunInfo, StoredArtifact
 from tracelet.core.reading.finder import Finder, newest_first
+from tracelet.core.transfer.ahead import LANES, fetched_ahead
 from tracelet.core.transfer.content import Needed, needed, rendered_for, sealed_for
 from tracelet.core.transfer.plan import Step, matched
 from tracelet.core.transfer.side import Side
 from tracelet.core.transfer.target import Target
-from tracelet.exceptions import (
-    ArtifactNotFound,
-    BackendError,
-    BackendUnavailable,
-    ConfigError,
-    IntegrityError,
-    NewerFormat,
-    TraceletError,
-    UnsafePath,
-)
+from tracelet.core.transfer.trying import HeldUp, tried
+from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError, TraceletError
 
 __all__ = ["Told", "copy_versions"]
-
-#: Lanes to the source, and versions that are fetched ahead at most: as many as have so many bytes, or one larger one.
-_LANES, _AHEAD, _AHEAD_BYTES = 2, 8, 256_000_000
-#: After an error of these kinds the next version may do better. After another one the versions of that name keep their order.
-_OF_THE_VERSION = (IntegrityError, ArtifactNotFound, UnsafePath, NewerFormat)
 
 #: It is told of each version that is done, and how many there are.
 Told = Callable[[CopiedVersion, int], None]
@@ -72,8 +58,7 @@ def copy_versions(
             f"{source.experiment!r} in {source.backend} is both source and target: give another backend, another "
             "experiment, another directory, or settings for one side."
         )
-    readers = [source.reader() for _ in range(_LANES)]
-    finders = [source.finder(reader) for reader in readers]
+    finders = [source.finder(source.reader()) for _ in range(LANES)]
     into = Target(target)
     try:
         steps, failed = _steps(finders[0], source, into, wanted)
@@ -108,7 +93,7 @@ def _steps(
         failed[source.backend] = error
         found[source.backend] = error.answers
     every = [stored for _, stored in reversed(newest_first([(source.backend, one) for one in found[source.backend]]))]
-    chosen = set()
+    chosen: set[tuple[str, int]] = set()
     for name, version in asked:
         numbers = [one.number for one in every if one.manifest.name == name]
         if version is not None or not numbers:
@@ -172,62 +157,48 @@ class _Copying:
         self._into = into
         self._trust = trust
         self._runs = runs
-        #: By name: why its versions are not copied any more.
-        self._held_up: dict[str, TraceletError] = {}
+        self._held_up = HeldUp()
 
     def copied(self, steps: Sequence[Step]) -> Iterator[CopiedVersion]:
         """Copy what is not there yet; yield what became of each version."""
-        with ThreadPoolExecutor(_LANES) as pool:
-            waiting: deque[tuple[Step, Future[_Fetched] | None, int]] = deque()
-            ahead = 0
-            try:
-                for place, step in enumerate(steps):
-                    size_bytes = 0 if step.there is not None else step.stored.manifest.size_bytes
-                    while waiting and (len(waiting) >= _AHEAD or ahead + size_bytes > _AHEAD_BYTES):
-                        first, fetched, before = waiting.popleft()
-                        ahead -= before
-                        yield self._settled(first, fetched)
-                    finder = self._finders[place % _LANES]
-                    future = None if step.there is not None else pool.submit(self._fetched, finder, step.stored)
-                    waiting.append((step, future, size_bytes))
-                    ahead += size_bytes
-                while waiting:
-                    first, fetched, _ = waiting.popleft()
-                    yield self._settled(first, fetched)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        for step, fetched in fetched_ahead(steps, _size_of, self._fetched):
+            yield self._settled(step, fetched)
 
-    def _fetched(self, finder: Finder, stored: StoredArtifact) -> _Fetched:
-        """Bring the files that the target needs into a folder of this version's own."""
-        manifest = stored.manifest
-        if manifest.name in self._held_up:
-            raise self._held_up[manifest.name]
-        artifact = finder.logged(self._source.backend, stored)
+    def _fetched(self, lane: int, step: Step) -> _Fetched | None:
+        """Bring the files that the target needs into a folder of this version's own; None for what is there already."""
+        manifest = step.stored.manifest
+        if step.there is not None:
+            return None
+        if (held_up := self._held_up.reason(manifest.name)) is not None:
+            raise held_up
+        artifact = self._finders[lane].logged(self._source.backend, step.stored)
         wanted = needed(manifest, self._into.side)
         folder = self._into.scratch(manifest.put_id)
         try:
-            artifact.download(folder / "files", [file.artifact_path for file in wanted.files])
+            paths = [file.artifact_path for file in wanted.files]
+            tried(lambda: artifact.download(folder / "files", paths), self._source.settings.deadline)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return _Fetched(artifact, wanted, folder)
 
-    def _settled(self, step: Step, fetched: Future[_Fetched] | None) -> CopiedVersion:
+    def _settled(self, step: Step, fetching: Future[_Fetched | None]) -> CopiedVersion:
         """Do what there is to do for a version."""
         name = step.stored.manifest.name
         try:
+            fetched = fetching.result()
             if fetched is None:
                 return self._named(step)
-            held_up = self._held_up.get(name)
+            held_up = self._held_up.reason(name)
             if held_up is not None:
-                with contextlib.suppress(TraceletError):
-                    shutil.rmtree(fetched.result().folder, ignore_errors=True)
-                return _row(step, "failed", why="it keeps its place behind the version before it", error=held_up)
-            return self._put(step, fetched.result())
+                shutil.rmtree(fetched.folder, ignore_errors=True)
+                return _row(step, "failed", error=held_up)
+            row = self._put(step, fetched)
         except TraceletError as error:
-            if not isinstance(error, _OF_THE_VERSION):
-                self._held_up[name] = error
-            return _row(step, "failed", why=str(error), error=error)
+            self._held_up.note(name, error)
+            return _row(step, "failed", error=error)
+        self._held_up.note_success()
+        return row
 
     def _put(self, step: Step, fetched: _Fetched) -> CopiedVersion:
         manifest = step.stored.manifest
@@ -257,6 +228,10 @@ class _Copying:
         return _row(step, "skipped", target=there, why=why)
 
 
+def _size_of(step: Step) -> int:
+    return 0 if step.there is not None else step.stored.manifest.size_bytes
+
+
 def _labels(stored: StoredArtifact) -> Labels:
     return Labels(stored.label, stored.aliases)
 
@@ -277,6 +252,6 @@ def _row(
         None if target is None else target.version,
         stored.manifest.digest,
         stored.manifest.size_bytes,
-        why=why,
+        why=why if error is None else str(error),
         error=error,
     )

@@ -17,6 +17,7 @@ from tracelet.core.system.links import entries
 from tracelet.core.system.messages import advice_of, sentence
 from tracelet.core.system.processes import alive, current, owned_by
 from tracelet.core.transfer.side import Side
+from tracelet.core.transfer.trying import tried
 from tracelet.exceptions import (
     ArtifactError,
     BackendUnavailable,
@@ -84,9 +85,13 @@ class Target:
         if Capability.INPUTS in self.side.spec.capabilities:
             for digest in sealed.manifest.inputs:
                 self._note_input(digest, run)
-        made: StoredArtifact = self._reader.request(
-            "store_copy", sealed.manifest.held_bytes, sealed=sealed, labels=labels, run=run
-        )
+        size_bytes = sealed.manifest.held_bytes
+
+        def store() -> StoredArtifact:
+            made: StoredArtifact = self._reader.request("store_copy", size_bytes, sealed=sealed, labels=labels, run=run)
+            return made
+
+        made = tried(store, self.side.settings.deadline)
         self._by_digest[made.manifest.digest] = made
         return made
 
