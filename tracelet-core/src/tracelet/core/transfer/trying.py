@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -34,7 +33,7 @@ def tried(call: Callable[[], T], seconds: float) -> T:
             if time.monotonic() + wait > until:
                 raise
             pause *= 2
-        threading.Event().wait(wait)
+        time.sleep(wait)
 
 
 class HeldUp:
