@@ -10,6 +10,7 @@ from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, Artifac
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_values import plain_data
 from tracelet.core.capture.sniffing import tell_type
+from tracelet.core.capture.sniffing.names import tell_type_by_names
 from tracelet.core.plugins.backend import (
     Backend,
     Capability,
@@ -134,5 +135,6 @@ __all__ = [
     "sound",
     "target_path",
     "tell_type",
+    "tell_type_by_names",
     "unshare",
 ]

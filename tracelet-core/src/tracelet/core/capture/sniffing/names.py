@@ -1,0 +1,40 @@
+"""What a file or a folder is, told by names alone: for what a tracker lists and nobody has fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import PurePosixPath
+
+from tracelet.core.artifacts.entries import ArtifactType as T
+from tracelet.core.capture.sniffing.looking import FolderLook
+from tracelet.core.capture.sniffing.rules import FOLDERS
+
+__all__ = ["tell_type_by_names"]
+
+#: A suffix that says one type. One that several have, such as `.pkl` and `.pt`, says none.
+_SUFFIXES = {
+    T.MODEL: ".onnx .keras .skops .tflite .gguf .ubj .cbm .mlmodel .pmml .pt2",
+    T.WEIGHTS: ".safetensors",
+    T.CHECKPOINT: ".ckpt",
+    T.DATASET: ".csv .tsv .jsonl .ndjson .parquet .feather .arrow .orc .avro .npy .npz .h5 .hdf5 .tfrecord .tfrecords .xlsx",
+    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic",
+    T.VISUALIZATION: ".svg",
+    T.AUDIO: ".wav .flac .mp3 .ogg .oga .opus .m4a .aif .aiff .mid .midi",
+    T.VIDEO: ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ogv",
+    T.REPORT: ".html .htm .pdf .ipynb .md .rst .tex .docx",
+    T.CODE: ".py .pyi .pyx .r .jl .sh .bash .c .h .cc .cpp .hpp .cu .cuh .rs .go .java .scala .kt .js .ts .lua .sql .proto",
+    T.CONFIG: ".json .yaml .yml .toml .ini .cfg .conf",
+}
+_BY_SUFFIX = {suffix: told for told, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
+
+
+def tell_type_by_names(paths: Collection[str]) -> T:
+    """Return what an artifact of files at these paths seems to be; nothing is read, so it is less sure than :func:`tell_type`.
+
+    A folder of a model or a checkpoint is told by the names at its top. Anything else has the type that the suffixes of
+    all its files say, and is ``CUSTOM`` where they say several, or none.
+    """
+    look = FolderLook(frozenset(path.partition("/")[0] for path in paths), ())
+    known = next((rule.type for rule in FOLDERS if rule.told.seen(look)), None)
+    types = {_BY_SUFFIX.get(PurePosixPath(path).suffix.lower(), T.CUSTOM) for path in paths}
+    return known or (types.pop() if len(types) == 1 else T.CUSTOM)
