@@ -19,6 +19,7 @@ from tracelet.core.lanes.backend_service import BackendService, Delivered
 from tracelet.core.plugins.backend import Backend, abilities_of
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import call_plugin
+from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
 from tracelet.settings import load
@@ -161,6 +162,18 @@ def _fetch(key: str, stored: StoredArtifact, paths: Collection[str], dest: Path)
     call_plugin(opened.spec.name, opened.backend.fetch, converter().structure(plain, StoredArtifact), paths, dest)
 
 
+def _discover(key: str, place: str) -> tuple[ForeignArtifact, ...]:
+    opened = _OPENED[key]
+    return call_plugin(opened.spec.name, opened.service.discover, place)
+
+
+def _fetch_foreign(key: str, found: ForeignArtifact, dest: Path) -> None:
+    opened = _OPENED[key]
+    # A lane gives back what its other side made of the answer before.
+    plain = json.loads(json.dumps(converter().unstructure(found)))
+    call_plugin(opened.spec.name, opened.service.fetch_foreign, converter().structure(plain, ForeignArtifact), dest)
+
+
 def _relabel(key: str, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
     _start(key)
     opened = _OPENED[key]
@@ -288,6 +301,16 @@ class BackendProcess:
         dest.mkdir(parents=True)
         wanted = [file.artifact_path for file in stored.manifest.payload] if paths is None else paths
         self.fetch(stored, wanted, dest)
+        return {path.relative_to(dest).as_posix(): path.read_bytes() for path in dest.rglob("*") if path.is_file()}
+
+    def discover(self, place: str) -> Sequence[ForeignArtifact]:
+        """See :class:`~tracelet.plugin.Discovers`."""
+        return self.driver.call(_discover, self._key, place)
+
+    def foreign_content(self, found: ForeignArtifact, dest: Path) -> dict[str, bytes]:
+        """Fetch what was found to a new folder and return every file that is there then."""
+        dest.mkdir(parents=True)
+        self.driver.call(_fetch_foreign, self._key, found, dest)
         return {path.relative_to(dest).as_posix(): path.read_bytes() for path in dest.rglob("*") if path.is_file()}
 
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
