@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tracelet import plugin
-from tracelet.exceptions import AmbiguousVersion, VersionConflict
-from tracelet.plugin import MEDIA_FAULTS, causes, label_conflict, look_up, of_digest, parse_ref
+from tracelet.exceptions import AmbiguousVersion, ConfigError, VersionConflict
+from tracelet.plugin import MEDIA_FAULTS, causes, label_conflict, load_yaml, look_up, of_digest, parse_ref
 
 DIGEST = "ab" * 32
 #: Of an error that a docstring prints, the class counts: its message is shortened there.
@@ -79,6 +80,12 @@ def test_an_error_that_is_its_own_cause_ends_the_chain_of_causes() -> None:
 @pytest.mark.parametrize("error", [struct.error("cut"), zlib.error("no data"), SyntaxError("chunk"), EOFError()])
 def test_what_damaged_media_raise_is_caught(error: Exception) -> None:
     assert isinstance(error, MEDIA_FAULTS)
+
+
+def test_yaml_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ConfigError, match=r"YAML needs PyYAML: pip install 'tracelet-core\[yaml\]'"):
+        load_yaml("a: 1")
 
 
 @pytest.mark.parametrize("name", [name for name in plugin.__all__ if ">>>" in (getattr(plugin, name).__doc__ or "")])

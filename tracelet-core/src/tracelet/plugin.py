@@ -56,6 +56,7 @@ from tracelet.core.system.parquet import parquet_columns
 from tracelet.core.system.redaction import redact
 from tracelet.core.system.saves import announce_save, saving, share, unshare
 from tracelet.core.system.schemas import check_schema
+from tracelet.core.system.yaml_text import load_yaml
 from tracelet.settings import NoSettings, WatchedDirectory
 
 __all__ = [
@@ -119,6 +120,7 @@ __all__ = [
     "hash_blob",
     "hookimpl",
     "label_conflict",
+    "load_yaml",
     "look_up",
     "make_durable",
     "make_folder",

@@ -5,7 +5,6 @@ What json and yaml store is plain data, see :func:`tracelet.plugin.plain_data`: 
 
 from __future__ import annotations
 
-import functools
 import json
 import pickle
 from pathlib import Path
@@ -13,15 +12,13 @@ from typing import Any
 
 from tracelet.builtin.objects._common import readable
 from tracelet.exceptions import ConfigError
-from tracelet.plugin import SerializerSpec, plain_data
+from tracelet.plugin import SerializerSpec, load_yaml, plain_data
 
 __all__ = ["SPECS"]
 
 
 #: Line breaks of Unicode, which YAML folds into spaces where they are not escaped.
 _FOLDED = frozenset("\x85\u2028\u2029")
-#: How many values a YAML file may stand for: anchors and merges let a few bytes stand for billions.
-_MOST_VALUES = 10_000_000
 
 
 def _check_json(value: Any) -> None:
@@ -56,7 +53,7 @@ def _yaml_text(value: Any) -> str:
     if _FOLDED & set(text):
         text = yaml.safe_dump(plain, allow_unicode=False, sort_keys=False)
     # repr tells 1 from 1.0 and from True, and finds NaN equal to itself.
-    if repr(_from_yaml(text)) != repr(plain):  # pragma: no cover - no such value is known
+    if repr(load_yaml(text)) != repr(plain):  # pragma: no cover - no such value is known
         raise ValueError("YAML would give it back otherwise: use serializer='json'")
     return text
 
@@ -71,38 +68,7 @@ def _dump_yaml(value: Any, path: Path) -> None:
 
 @readable
 def _load_yaml(path: Path, trust: bool) -> Any:
-    return _from_yaml(path.read_text(encoding="utf-8"))
-
-
-def _from_yaml(text: str) -> Any:
-    return _yaml().load(text, _loader())
-
-
-@functools.cache
-def _loader() -> Any:
-    """PyYAML's safe loader, with a budget."""
-    yaml = _yaml()
-    base: Any = yaml.SafeLoader
-
-    class Loader(base):  # type: ignore[misc]
-        """Counts what a document stands for before anything is made of it."""
-
-        def __init__(self, stream: str) -> None:
-            super().__init__(stream)
-            self._count = 0
-            self._sizes: dict[int, int] = {}
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            before = self._count
-            again = self.check_event(yaml.AliasEvent)
-            node = super().compose_node(parent, index)
-            self._count += self._sizes.get(id(node), 1) if again else 1
-            if self._count > _MOST_VALUES:
-                raise ValueError(f"it stands for more than {_MOST_VALUES:,} values")
-            self._sizes.setdefault(id(node), self._count - before)
-            return node
-
-    return Loader
+    return load_yaml(path.read_text(encoding="utf-8"))
 
 
 class _Nowhere:
