@@ -78,7 +78,7 @@ def tell_results(what: dict[str, str], results: CopyResults, as_json: bool) -> i
     elif results.versions:
         rows = [
             (
-                one.outcome,
+                _outcome(one, results),
                 one.name,
                 one.version,
                 one.target or "",
