@@ -242,21 +242,44 @@ def test_the_tracker_is_told_what_a_run_used_before_what_came_of_it(source: Expe
     assert told == ["put", "put", "record_input", "put", "put", "put", "record_input", "put", "put"]
 
 
+def forms(scripted: Scripted) -> list[str]:
+    """The tracker's own forms of models that were put."""
+    return [path.read_text() for path in sorted(scripted.place.glob("*.form"))]
+
+
 def logged_model(toys: ModuleType, **more: Any) -> None:
     with Experiment("trials", artifacts=True, **more) as exp:
         line = exp.create_artifact("line", "model").add_model(toys.Line(2.0), input_example={"x": [1]})
         exp.log_artifact(line)
 
 
-def test_a_model_becomes_the_targets_own_kind(
-    scripted: Scripted, toys: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_becomes_the_targets_own_kind(scripted: Scripted, toys: ModuleType) -> None:
     logged_model(toys)
     results = copy(to_backend="scripted-render")
     assert results.versions[0].why == ""
-    kept = list(scripted.place.rglob("rendered"))
-    assert kept == []
+    assert forms(scripted) == ["Line toys line"]
     assert there().get_artifact("line").load_model() == toys.Line(2.0)
+
+
+def test_the_form_that_the_source_has_is_taken_where_the_tracker_is_the_same(
+    scripted: Scripted, toys: ModuleType, tmp_path: Path
+) -> None:
+    logged_model(toys)
+    copy(to_backend="scripted-render")
+    assert len(forms(scripted)) == 1
+    other = tmp_path / "other-server"
+    results = copy(from_backend="scripted-render", to_backend="scripted-render", to_set={"place": str(other)})
+    assert results.ok
+    assert forms(Scripted(other)) == ["given Line toys line"]
+
+
+def test_a_form_that_is_lost_is_made_again(scripted: Scripted, toys: ModuleType, tmp_path: Path) -> None:
+    logged_model(toys)
+    copy(to_backend="scripted-render")
+    other = tmp_path / "other-server"
+    scripted.told(fetch_rendered="garbled")
+    copy(from_backend="scripted-render", to_backend="scripted-render", to_set={"place": str(other)})
+    assert forms(Scripted(other)) == ["Line toys line"]
 
 
 def test_a_model_that_cannot_be_loaded_is_there_as_files(scripted: Scripted, toys: ModuleType) -> None:
@@ -270,7 +293,7 @@ def test_a_model_that_cannot_be_loaded_is_there_as_files(scripted: Scripted, toy
 def test_a_model_whose_files_are_in_the_store_is_there_as_files(scripted: Scripted, toys: ModuleType) -> None:
     logged_model(toys, large_file_mb=1e-6)
     results = copy(to_backend="scripted-render")
-    assert "too large for the backend" in results.versions[0].why
+    assert "its files are in the store" in results.versions[0].why
 
 
 # -- what goes wrong

@@ -23,6 +23,7 @@ from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.sealing.finish import finish
+from tracelet.core.sealing.input_example import read_example
 from tracelet.core.sealing.prepare import prepare
 from tracelet.core.storage.blob_store import LocalStore, open_store
 from tracelet.core.system import files as files_module
@@ -750,11 +751,15 @@ def example(artifact: TraceletArtifact, folder: Path, value: Any, spec: Serializ
     artifact.add_model("a net", input_example=value)
     made = sealed(artifact, folder, serializers=serializers(spec))
     (path,) = (path for name, path in made.sources.items() if "input_example" in name)
+    back = read_example(path.parent)
     assert f"models/model/{path.name}" in {file.artifact_path for file in made.manifest.models[0].files}
     if path.suffix == ".json":
-        return json.loads(path.read_text())
+        assert back == json.loads(path.read_text())
+        return back
     loaded = numpy.load(path, allow_pickle=False)
-    return loaded.tolist() if path.suffix == ".npy" else {name: loaded[name].tolist() for name in loaded.files}
+    plain = loaded.tolist() if path.suffix == ".npy" else {name: loaded[name].tolist() for name in loaded.files}
+    assert plain == (back.tolist() if path.suffix == ".npy" else {name: one.tolist() for name, one in back.items()})
+    return plain
 
 
 @pytest.mark.parametrize(
@@ -775,6 +780,12 @@ def test_an_input_example_is_stored_beside_its_model(
     artifact: TraceletArtifact, tmp_path: Path, value: Any, read: Any
 ) -> None:
     assert example(artifact, tmp_path, value, NET) == read
+
+
+@pytest.mark.parametrize("name", ["input_example.json", "input_example.npy", "input_example.npz", "other.json"])
+def test_an_example_that_is_damaged_or_not_there_reads_as_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04 and no more")
+    assert read_example(tmp_path) is None
 
 
 def test_an_equal_example_is_the_same_content_and_another_one_is_not(tmp_path: Path) -> None:

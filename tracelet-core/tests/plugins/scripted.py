@@ -193,6 +193,27 @@ class Dumb(ScriptedBackend):
     delete = delete_many = None
 
 
+class Forms(ScriptedBackend):
+    """Keeps its tracker's own form of models, as `_render` makes it."""
+
+    def put(self, sealed, labels):
+        if sealed.rendered is not None:
+            for form in sealed.rendered.glob("*/form.txt"):
+                (self._place / f"{sealed.manifest.put_id}.{form.parent.name}.form").write_text(form.read_text())
+        return super().put(sealed, labels)
+
+    def fetch_rendered(self, stored, dest):
+        self._do("fetch_rendered")
+        models = [model.name for model in stored.manifest.models]
+        for name in models:
+            kept = self._place / f"{stored.manifest.put_id}.{name}.form"
+            if not kept.exists():
+                return False
+            (dest / name).mkdir()
+            (dest / name / "form.txt").write_text(f"given {kept.read_text()}")
+        return True
+
+
 def _told():
     """What the user's own SDK says: where it is."""
     return {"place": own_variable("TOLD_PLACE")}
@@ -228,7 +249,7 @@ def tracelet_backends():
     return [
         spec("scripted", capabilities=everything, environ={"SCRIPTED_SDK_QUIET": "1"}),
         spec("scripted-inline", in_process=True, capabilities=everything),
-        spec("scripted-render", render=_render, context=lambda: {"uri": "https://me:secret@host/x"}),
+        spec("scripted-render", Forms, render=_render, context=lambda: {"uri": "https://me:secret@host/x"}),
         spec("scripted-dumb", Dumb),
         BackendSpec(name="scripted-told", open=_open_told, settings=Settings, context=_told),
     ]

@@ -243,6 +243,11 @@ class BackendService:
             )
         return self._able.discovers
 
+    def fetch_rendered(self, stored: StoredArtifact, dest: Path) -> bool:
+        """Write the tracker's own form of a version's models into an empty folder; say whether there is one of each."""
+        gives = self._able.gives_rendered
+        return gives is not None and bool(gives.fetch_rendered(stored, dest))
+
     def remedy(self, stored: StoredArtifact, path: str) -> str:
         """Say where the damaged bytes at a path of a version are, and what puts them right."""
         place = self._able.heals.place(stored, path) if self._able.heals is not None else ""

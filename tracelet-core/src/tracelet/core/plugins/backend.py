@@ -23,6 +23,7 @@ __all__ = [
     "DeletesMany",
     "Discovers",
     "FindsUsers",
+    "GivesRendered",
     "Heals",
     "ListsExperiments",
     "MovesAliases",
@@ -350,6 +351,23 @@ class Heals(Protocol):
 
 
 @runtime_checkable
+class GivesRendered(Protocol):
+    """A backend that can give its tracker's own form of a version's models, for another server of the same tracker."""
+
+    def fetch_rendered(self, stored: StoredArtifact, dest: Path) -> bool:
+        """Write that form into a folder, as ``BackendSpec.render`` wrote it: each model in a folder of its own name.
+
+        Args:
+            stored: The version.
+            dest: An empty folder.
+
+        Returns:
+            Whether there is one of every model. If not, the folder may hold anything.
+        """
+        ...
+
+
+@runtime_checkable
 class Discovers(Protocol):
     """A backend whose tracker can be asked for what was logged there without Tracelet."""
 
@@ -428,6 +446,7 @@ class Abilities:
     takes_back: TakesBack | None
     recalls: Recalls | None
     heals: Heals | None
+    gives_rendered: GivesRendered | None
     discovers: Discovers | None
     #: Those protocols themselves.
     protocols: tuple[type, ...]
@@ -452,6 +471,7 @@ def abilities_of(backend: object) -> Abilities:
         TakesBack,
         Recalls,
         Heals,
+        GivesRendered,
         Discovers,
     )
     return Abilities(
@@ -466,6 +486,7 @@ def abilities_of(backend: object) -> Abilities:
         takes_back=backend if isinstance(backend, TakesBack) else None,
         recalls=backend if isinstance(backend, Recalls) else None,
         heals=backend if isinstance(backend, Heals) else None,
+        gives_rendered=backend if isinstance(backend, GivesRendered) else None,
         discovers=backend if isinstance(backend, Discovers) else None,
         protocols=tuple(protocol for protocol in every if isinstance(backend, protocol)),
     )

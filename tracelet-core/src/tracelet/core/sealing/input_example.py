@@ -63,14 +63,15 @@ def read_example(folder: Path) -> Any:
 
     A data frame comes back as a dict of its columns, and what is damaged or NumPy cannot read here as None.
     """
-    with contextlib.suppress(OSError, ValueError, ImportError):
-        for path in folder.glob(f"{_NAME}.*"):
-            if path.suffix == ".json":
-                return json.loads(path.read_bytes())
-            if path.suffix in {".npy", ".npz"}:
-                import numpy as np
+    path = next(iter(sorted(folder.glob(f"{_NAME}.*"))), None)
+    with contextlib.suppress(EOFError, ImportError, OSError, ValueError, zipfile.BadZipFile):
+        if path is not None and path.suffix == ".json":
+            return json.loads(path.read_bytes())
+        if path is not None:
+            import numpy as np
 
-                found = np.load(path, allow_pickle=False)
+            with path.open("rb") as stream:
+                found = np.load(stream, allow_pickle=False)
                 return dict(found) if path.suffix == ".npz" else found
     return None
 

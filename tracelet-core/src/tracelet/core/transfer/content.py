@@ -102,19 +102,17 @@ def _with_large(manifest: Manifest, references: Mapping[str, ArtifactReference])
 
 
 def rendered_for(
-    target: Side, artifact: LoggedArtifact, sealed: SealedArtifact, scratch: Path, trust: bool
+    target: Side, artifact: LoggedArtifact, files: Path, scratch: Path, trust: bool
 ) -> tuple[Path | None, str]:
-    """Return the folder of the target's own form of the models; and what to say where one of them has none.
+    """Return the folder of the target's own form of the models, which are loaded for it; and what to say where one has none.
 
-    ``scratch`` is an empty folder for it.
+    ``files`` has the files that were brought, and ``scratch`` is an empty folder for that form.
     """
-    if target.spec.render is None:
-        return None, ""
     made: dict[str, Path] = {}
     why = ""
     for model in artifact.models:
         try:
-            made |= _render(target, artifact, model, sealed, scratch, trust)
+            made |= _render(target, artifact, model, files, scratch, trust)
         except UnsafeContent:
             why = (
                 f"the model {model.name!r} is there as files: with trust it is loaded, and made {target.backend}'s own"
@@ -125,15 +123,12 @@ def rendered_for(
 
 
 def _render(
-    target: Side, artifact: LoggedArtifact, model: ArtifactModel, sealed: SealedArtifact, scratch: Path, trust: bool
+    target: Side, artifact: LoggedArtifact, model: ArtifactModel, files: Path, scratch: Path, trust: bool
 ) -> dict[str, Path]:
-    files = {file.artifact_path: sealed.sources.get(file.artifact_path) for file in model.files}
-    here = {path: place for path, place in files.items() if place is not None}
-    if len(here) < len(files):
-        raise ArtifactError("its files are too large for the backend, and in the store.")
-    path, place = next(iter(here.items()))
-    folder = Path(str(place).removesuffix(path))
-    live = load_entry(registry().serializers, model, folder, artifact.name, trust)
+    own = {file.artifact_path: files / file.artifact_path for file in model.files}
+    if not all(path.exists() for path in own.values()):
+        raise ArtifactError("its files are in the store, for they are too large for the backend.")
+    live = load_entry(registry().serializers, model, files, artifact.name, trust)
     info = ModelInfo(
         model.name,
         str(model.framework),
@@ -141,7 +136,7 @@ def _render(
         artifact.type,
         model.description or artifact.description,
         artifact.metadata,
-        read_example(folder / "models" / model.name),
-        here,
+        read_example(files / "models" / model.name),
+        own,
     )
     return render_model(target.spec, live, info, scratch)

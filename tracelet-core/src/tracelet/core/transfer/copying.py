@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,7 +24,14 @@ from tracelet.core.transfer.plan import Step, matched
 from tracelet.core.transfer.side import Side
 from tracelet.core.transfer.target import Target
 from tracelet.core.transfer.trying import HeldUp, tried
-from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError, TraceletError
+from tracelet.exceptions import (
+    ArtifactNotFound,
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    IntegrityError,
+    TraceletError,
+)
 
 __all__ = ["Told", "copy_versions"]
 
@@ -138,6 +146,8 @@ class _Fetched:
     artifact: LoggedArtifact
     needed: Needed
     folder: Path
+    #: The target's own form of its models, where the source has it.
+    rendered: Path | None
 
 
 class _Copying:
@@ -177,10 +187,23 @@ class _Copying:
         try:
             paths = [file.artifact_path for file in wanted.files]
             tried(lambda: artifact.download(folder / "files", paths), self._source.settings.deadline)
+            rendered = self._rendered(lane, step.stored, folder / "given")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return _Fetched(artifact, wanted, folder)
+        return _Fetched(artifact, wanted, folder, rendered)
+
+    def _rendered(self, lane: int, stored: StoredArtifact, folder: Path) -> Path | None:
+        """Bring the target's own form of a version's models, where the source is a server of the same tracker."""
+        spec = self._into.side.spec
+        if not stored.manifest.models or spec.render is None or spec.name != self._source.backend:
+            return None
+        folder.mkdir()
+        finder, size_bytes = self._finders[lane], stored.manifest.size_bytes
+        with contextlib.suppress(ArtifactNotFound, IntegrityError):  # the model can be loaded instead
+            if finder.request(spec.name, "fetch_rendered", size_bytes=size_bytes, stored=stored, dest=folder):
+                return folder
+        return None
 
     def _settled(self, step: Step, fetching: Future[_Fetched | None]) -> CopiedVersion:
         """Do what there is to do for a version."""
@@ -202,11 +225,13 @@ class _Copying:
 
     def _put(self, step: Step, fetched: _Fetched) -> CopiedVersion:
         manifest = step.stored.manifest
+        files = fetched.folder / "files"
         try:
-            sealed = sealed_for(self._into.side, manifest, fetched.needed, fetched.folder / "files")
-            rendered, why = rendered_for(
-                self._into.side, fetched.artifact, sealed, fetched.folder / "rendered", self._trust
-            )
+            sealed = sealed_for(self._into.side, manifest, fetched.needed, files)
+            rendered, why = fetched.rendered, ""
+            if rendered is None and self._into.side.spec.render is not None:
+                scratch = fetched.folder / "rendered"
+                rendered, why = rendered_for(self._into.side, fetched.artifact, files, scratch, self._trust)
             made = self._into.put(
                 attrs.evolve(sealed, rendered=rendered), _labels(step.stored), self._runs[manifest.run_id]
             )
