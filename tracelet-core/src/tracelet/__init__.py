@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tracelet.core.management.usage import DiskUsage
     from tracelet.core.reporting.report import report
     from tracelet.core.transfer.copy import copy
+    from tracelet.core.transfer.import_from import discover, import_from
     from tracelet.exceptions import (
         AmbiguousVersion,
         ArtifactError,
@@ -84,7 +85,9 @@ __all__ = [
     "VersionConflict",
     "__version__",
     "copy",
+    "discover",
     "experiments",
+    "import_from",
     "report",
 ]
 
@@ -103,6 +106,7 @@ _MODULES = {
     "tracelet.core.management.usage": ("DiskUsage",),
     "tracelet.core.reporting.report": ("report",),
     "tracelet.core.transfer.copy": ("copy",),
+    "tracelet.core.transfer.import_from": ("discover", "import_from"),
     "tracelet.core.artifacts.copied": ("CopyResults",),
     "tracelet.core.artifacts.verified": ("Verification",),
     "tracelet.settings": ("TraceletSettings",),

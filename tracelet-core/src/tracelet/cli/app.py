@@ -19,6 +19,7 @@ from tracelet.cli.du import du
 from tracelet.cli.experiments import experiments
 from tracelet.cli.failing import INTERRUPTED, code_of, words
 from tracelet.cli.gc import gc
+from tracelet.cli.import_command import import_command
 from tracelet.cli.lineage import lineage
 from tracelet.cli.log import log
 from tracelet.cli.plugins import plugins
@@ -86,6 +87,7 @@ for _command in (
     rm,
     prune,
     copy,
+    import_command,
     sync,
     gc,
     completion,
