@@ -26,8 +26,10 @@ from tracelet.plugin import (
     Collects,
     Damage,
     Deletes,
+    Discovers,
     FileChanged,
     FindsUsers,
+    ForeignArtifact,
     Heals,
     Labels,
     ListsExperiments,
@@ -48,6 +50,7 @@ from tracelet.plugin import (
     sound,
 )
 from tracelet_mlflow.connection import Connection, tracking_uri
+from tracelet_mlflow.discovering import discover, fetch
 from tracelet_mlflow.errors import code_of, hear_waits, translated
 from tracelet_mlflow.experiments import experiments_in
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
@@ -55,6 +58,7 @@ from tracelet_mlflow.folders import Folders
 from tracelet_mlflow.garbage import Garbage
 from tracelet_mlflow.index import Entry, Index, inputs_of, key
 from tracelet_mlflow.notes import Notes, note_dataset, note_models
+from tracelet_mlflow.places import no_such_place
 from tracelet_mlflow.records import Record, digest_of
 from tracelet_mlflow.registry import Registry, shared_paths
 from tracelet_mlflow.runs import Home, Runs
@@ -354,6 +358,18 @@ class MlflowBackend:
         with translated(self._connection.shown):
             yield from Garbage(self._connection, self._context.directory).collect(older_than)
 
+    def discover(self, place: str) -> Iterable[ForeignArtifact]:
+        """See :class:`~tracelet.plugin.Discovers`: what runs, logged models and the Model Registry hold."""
+        if self._connection.is_empty:
+            raise no_such_place(f"nothing was ever stored in MLflow at {self._connection.shown}")
+        with translated(self._connection.shown):
+            return discover(self._connection, place)
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Discovers`."""
+        with translated(self._connection.shown):
+            fetch(self._connection, found, dest)
+
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`: an input of the MLflow run, a model or a dataset."""
         assert self._run is not None
@@ -499,5 +515,6 @@ if TYPE_CHECKING:
         Recalls,
         RecordsInputs,
         Heals,
+        Discovers,
     ]:
-        return backend, backend, backend, backend, backend, backend, backend, backend, backend, backend
+        return backend, backend, backend, backend, backend, backend, backend, backend, backend, backend, backend

@@ -20,12 +20,17 @@ import requests
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.artifact_repository_registry import (
+    get_artifact_repository,
+    get_registered_artifact_repositories,
+)
+from mlflow.utils.uri import get_uri_scheme
 
 from tracelet.exceptions import BackendUnavailable, ConfigError
 from tracelet.plugin import redact
 from tracelet_mlflow.errors import translated
 from tracelet_mlflow.files import Repository
+from tracelet_mlflow.foreign_files import ForeignFiles
 from tracelet_mlflow.readback import ReadBack, is_served
 
 __all__ = ["Connection", "tracking_uri"]
@@ -110,6 +115,14 @@ class Connection:
         """Return what stores and fetches the files of a model. It is not cached, because each model has an address of its own."""
         found = get_artifact_repository(artifact_uri, tracking_uri=self.uri)
         return ReadBack(found, self._read_back, self._directory) if is_served(found.artifact_uri) else found
+
+    def can_read(self, artifact_uri: str) -> bool:
+        """Whether MLflow knows how to get files from such an address."""
+        return get_uri_scheme(artifact_uri) in get_registered_artifact_repositories()
+
+    def foreign_files(self, artifact_uri: str) -> ForeignFiles:
+        """Return the files below an address, for reading alone."""
+        return ForeignFiles(get_artifact_repository(artifact_uri, tracking_uri=self.uri))
 
     def _check_folder(self, file: Path) -> None:
         there = next(folder for folder in file.parents if folder.exists() or folder == folder.parent)

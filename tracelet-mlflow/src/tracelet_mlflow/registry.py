@@ -26,10 +26,10 @@ from tracelet_mlflow.flavors import Recipe, build, read_recipe
 from tracelet_mlflow.runs import Home
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["Added", "Registry", "Removed", "shared_paths"]
+__all__ = ["PUT", "Added", "Registry", "Removed", "shared_paths"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
-_PUT = "tracelet.put_id"
+PUT = "tracelet.put_id"
 _MODEL = "tracelet.model"
 #: The source of a registered model that was copied from another one begins so.
 _COPIED = "models:/"
@@ -145,7 +145,7 @@ class Registry:
     def left_by(self, artifact: str, put_id: str, experiments: list[str]) -> dict[str, dict[str, str]]:
         """Return the models that a put made, as :meth:`add` does, wherever it was interrupted."""
         found: dict[str, dict[str, str]] = {}
-        wanted = f"tags.`{_PUT}` = '{put_id}'"
+        wanted = f"tags.`{PUT}` = '{put_id}'"
         for logged in self._client.search_logged_models(experiments, wanted) if experiments else ():
             found.setdefault(logged.tags.get(_MODEL, ""), {})["model_id"] = logged.model_id
         for version in self._versions(wanted):
@@ -195,7 +195,7 @@ class Registry:
 
     def _others(self, model: str, put_id: str, sources: set[str]) -> set[tuple[str, str]]:
         """Return the versions of the registry that have the bytes of a model."""
-        found = [one for one in self._versions(f"tags.`{_PUT}` = '{put_id}'") if one.tags.get(_MODEL, "") == model]
+        found = [one for one in self._versions(f"tags.`{PUT}` = '{put_id}'") if one.tags.get(_MODEL, "") == model]
         for source in sources:
             quote = '"' if "'" in source else "'"
             found += self._versions(f"source_path = {quote}{source}{quote}")
@@ -232,7 +232,7 @@ class Registry:
             "tracelet.version": f"v{number}",
             "tracelet.type": manifest.type.value,
             "tracelet.digest": manifest.digest,
-            _PUT: manifest.put_id,
+            PUT: manifest.put_id,
             _MODEL: model,
         }
 
@@ -265,7 +265,7 @@ class Registry:
         at_once(one, sorted(path for path in folder.rglob("*") if path.is_file()))
 
     def _logged_before(self, home: Home, tags: dict[str, str]) -> LoggedModel | None:
-        wanted = " AND ".join(f"tags.`{name}` = '{tags[name]}'" for name in (_PUT, _MODEL))
+        wanted = " AND ".join(f"tags.`{name}` = '{tags[name]}'" for name in (PUT, _MODEL))
         found = next(iter(self._client.search_logged_models([home.experiment_id], wanted, max_results=1)), None)
         if found is not None:
             check_tags(found.tags, f"the model {found.model_id} in MLflow")
@@ -294,7 +294,7 @@ class Registry:
         return {"name": name, "version": version}
 
     def _registered_before(self, name: str, tags: dict[str, str]) -> str | None:
-        for found in self._client.search_model_versions(f"name = '{name}' AND tags.`{_PUT}` = '{tags[_PUT]}'"):
+        for found in self._client.search_model_versions(f"name = '{name}' AND tags.`{PUT}` = '{tags[PUT]}'"):
             if found.tags.get(_MODEL) == tags[_MODEL]:
                 check_tags(found.tags, f"{name!r} version {found.version} of the Model Registry")
                 return str(found.version)

@@ -17,7 +17,7 @@ from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.index import Index
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
-__all__ = ["Home", "Runs", "is_local", "made_for"]
+__all__ = ["RUN_TAG", "Home", "Runs", "is_local", "made_for"]
 
 _LOG = logging.getLogger("tracelet.mlflow")
 #: Tag of each MLflow run: the id of Tracelet's run, for people and for MLflow's search.
