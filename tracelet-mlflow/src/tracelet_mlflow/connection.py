@@ -24,7 +24,6 @@ from mlflow.store.artifact.artifact_repository_registry import (
     get_artifact_repository,
     get_registered_artifact_repositories,
 )
-from mlflow.utils.uri import get_uri_scheme
 
 from tracelet.exceptions import BackendUnavailable, ConfigError
 from tracelet.plugin import redact
@@ -118,7 +117,7 @@ class Connection:
 
     def can_read(self, artifact_uri: str) -> bool:
         """Whether MLflow knows how to get files from such an address."""
-        return get_uri_scheme(artifact_uri) in get_registered_artifact_repositories()
+        return urlsplit(artifact_uri).scheme in get_registered_artifact_repositories()
 
     def foreign_files(self, artifact_uri: str) -> ForeignFiles:
         """Return the files below an address, for reading alone."""

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from mlflow.entities import FileInfo
 from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import augmented_raise_for_status, http_request
+from mlflow.utils.request_utils import augmented_raise_for_status
+from mlflow.utils.rest_utils import http_request
 
 from tracelet.exceptions import ArtifactNotFound, UnsafePath
 from tracelet.plugin import ForeignFile, redact
@@ -68,8 +69,10 @@ class ForeignFiles:
         """Ask the server itself: its client takes a folder's only file for the folder, where both have one name."""
         server, _, top = self._repository.artifact_uri.partition(_SERVED)
         path = f"{top.strip('/')}/{folder}".lstrip("/")
-        answer = http_request(get_default_host_creds(server), _SERVED, "GET", params={"path": path})
-        augmented_raise_for_status(answer)
+        # MLflow's own ways with credentials and certificates, which have no types.
+        credentials = get_default_host_creds(server)  # type: ignore[no-untyped-call]
+        answer = http_request(credentials, _SERVED, "GET", params={"path": path})  # type: ignore[no-untyped-call]
+        augmented_raise_for_status(answer)  # type: ignore[no-untyped-call]
         return [
             FileInfo(
                 f"{folder}/{file['path']}",
