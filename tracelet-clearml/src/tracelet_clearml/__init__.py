@@ -1,27 +1,34 @@
 """The plugin: what the user's process loads. Only the lane's process imports ClearML.
 
-==================  ===================================================================
-``connection``      configuration, online or offline, HTTP sessions, the log in
-``deadlines``       a deadline for each whole HTTP request
-``api``             requests to the API server
-``errors``          ClearML's errors as Tracelet's
-``backend``         what core calls
-``index``           which versions there are: claims, commits, labels, aliases, look-ups
-``record_names``    the names of the index's hidden tasks, and the queries for them
-``records``         the other stored forms: a record's text, places, marks
-``projects``        the ClearML projects of an experiment
-``experiments``     which experiments a server has
-``runs``            which task a run has, and writing to it
-``statuses``        opening an ended task for a moment
-``blobs``           uploads and downloads
-``artifacts``       artifacts of a task
-``models``          output models
-``datasets``        ClearML datasets
-``dataset_lines``   which datasets come from which, and their deletion
-``display``         what ClearML's users see of a version, debug samples
-``names``           names that ClearML takes
-``offline``         the offline mode
-==================  ===================================================================
+====================  ===================================================================
+``connection``        configuration, online or offline, HTTP sessions, the log in
+``deadlines``         a deadline for each whole HTTP request
+``api``               requests to the API server
+``errors``            ClearML's errors as Tracelet's
+``backend``           what core calls
+``index``             which versions there are: claims, commits, labels, aliases, look-ups
+``record_names``      the names of the index's hidden tasks, and the queries for them
+``records``           the other stored forms: a record's text, places, marks
+``projects``          the ClearML projects of an experiment
+``experiments``       which experiments a server has
+``runs``              which task a run has, and writing to it
+``statuses``          opening an ended task for a moment
+``blobs``             uploads and downloads
+``artifacts``         artifacts of a task
+``models``            output models
+``datasets``          ClearML datasets
+``dataset_lines``     which datasets come from which, and their deletion
+``discovering``       what was logged without Tracelet
+``foreign_places``    which documents a place names
+``foreign_runs``      what ClearML knows of the task that made something
+``foreign_files``     the files of artifacts and models, and their checksums
+``foreign_datasets``  the files of datasets
+``foreign_types``     which type of artifact becomes of what
+``addresses``         addresses by the server and by ids
+``display``           what ClearML's users see of a version, debug samples
+``names``             names that ClearML takes
+``offline``           the offline mode
+====================  ===================================================================
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from tracelet.plugin import (
     ArtifactType,
     BackendContext,
     FileChanged,
+    ForeignArtifact,
     Labels,
     Manifest,
     RunInfo,
@@ -41,6 +42,7 @@ from tracelet_clearml.artifacts import TaskArtifacts
 from tracelet_clearml.blobs import Rollback, Uploads, download, extract, remove, scratch_folder, upload
 from tracelet_clearml.dataset_lines import delete_unneeded
 from tracelet_clearml.datasets import Datasets, Parent
+from tracelet_clearml.discovering import Discovery, fetch
 from tracelet_clearml.display import VersionName, send_samples
 from tracelet_clearml.errors import translated
 from tracelet_clearml.experiments import experiments
@@ -254,6 +256,16 @@ class ClearmlBackend:
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: bytes of an offline mode that the server has by now."""
         return self._waiting.collect(older_than)
+
+    def discover(self, place: str) -> Iterator[ForeignArtifact]:
+        """See :class:`~tracelet.plugin.Discovers`."""
+        with translated():
+            yield from Discovery(self._api, self._directory).discover(place)
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Discovers`."""
+        with translated():
+            fetch(self._api, found, self._directory, dest)
 
     # -- storing
 

@@ -152,13 +152,13 @@ def _copy(source: Path, target: Path, blob: Blob) -> None:
         ) from error
 
 
-def extract(archive: Path, sizes: Mapping[str, int], dest: Path) -> None:
-    """Unpack files of a zip, with the paths and sizes that the manifest says."""
+def extract(archive: Path, sizes: Mapping[str, int | None], dest: Path) -> None:
+    """Unpack files of a zip: their paths there, and the sizes that they must have, or None where nobody knows."""
     try:
         with zipfile.ZipFile(archive) as opened:
             for path, size in sizes.items():
                 info = opened.getinfo(path)
-                if info.file_size != size or info.is_dir():
+                if info.is_dir() or size not in {None, info.file_size}:
                     raise IntegrityError(f"{path!r} is not in its zip as it was stored there.")
                 with opened.open(info) as source, target_path(dest, path).open("wb") as target:
                     shutil.copyfileobj(source, target, _CHUNK)

@@ -12,14 +12,15 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from clearml import Task
 from clearml.errors import UsageError
 
-from tracelet.exceptions import TraceletError
+from tracelet.exceptions import BackendError, TraceletError
 from tracelet.plugin import (
     MANIFEST_NAME,
+    ForeignArtifact,
     Labels,
     PendingCatalogue,
     RunInfo,
@@ -72,6 +73,21 @@ class OfflineBackend(OfflineCatalogue):
         if self._run is not None and stored.manifest.put_id == sealed.manifest.put_id:
             self._session.note(sealed, stored, self._run)
         return stored
+
+    def discover(self, place: str) -> NoReturn:
+        """Raise: only the server knows what was logged there."""
+        raise _offline()
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> NoReturn:
+        """Raise: only the server has it."""
+        raise _offline()
+
+
+def _offline() -> BackendError:
+    return BackendError(
+        "ClearML is offline here, and only its server has what was logged without Tracelet: unset CLEARML_OFFLINE_MODE.",
+        retryable=False,
+    )
 
 
 class _Session:
