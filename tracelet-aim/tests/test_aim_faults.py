@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from servers import programs
+from servers.aim_elsewhere import Elsewhere
 from servers.aim_programs import DELIVERED, FINISH, LOG_ONE
 from servers.aim_server import AimServer
 from servers.faulty_proxy import FaultyProxy
@@ -266,26 +267,6 @@ except TraceletError as error:
 """
         assert "TRACELET_AIM_SHARED_FILES" in program(code, **address)
         assert program(code, **address, TRACELET_AIM_SHARED_FILES="true") == "1" * 1000
-
-
-class Elsewhere(FaultyProxy):
-    """A way to a server as if it were on another machine: what it says of its folder is not so here."""
-
-    def __init__(self, behind: int, folder: str) -> None:
-        super().__init__(behind)
-        self._folder = folder.encode()
-        self._other = self._folder[:-4] + b"away"
-
-    def _pump(self, source: socket.socket, target: socket.socket, inwards: bool) -> None:
-        if inwards:
-            super()._pump(source, target, inwards)
-            return
-        try:
-            while block := source.recv(1 << 20):
-                target.sendall(block.replace(self._folder, self._other))
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
 
 
 def _answers(port: int) -> bool:

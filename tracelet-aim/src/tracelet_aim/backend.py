@@ -20,6 +20,7 @@ from tracelet.plugin import (
     ArtifactType,
     BackendContext,
     Damage,
+    ForeignArtifact,
     Labels,
     RunInfo,
     SealedArtifact,
@@ -31,8 +32,9 @@ from tracelet.plugin import (
     physical_name,
     sound,
 )
-from tracelet_aim import index
+from tracelet_aim import discovering, index
 from tracelet_aim.disk import DiskPlace, own_repo
+from tracelet_aim.foreign_bytes import ForeignBytes
 from tracelet_aim.index import Entry, Record
 from tracelet_aim.runs import AimRun, Runs
 from tracelet_aim.server import ServerPlace
@@ -59,6 +61,7 @@ class AimBackend:
         #: The database of this experiment's catalogue.
         self._name = physical_name(experiment)
         self._runs = Runs(place, experiment, str(context.sdk.get("run") or ""))
+        self._foreign = ForeignBytes(place.shown, self._scratch, self._shares_files)
         self._run: RunInfo | None = None
         #: Whether the catalogue is known to be one that can be read, and to say its schema.
         self._is_known = self._is_begun = False
@@ -216,6 +219,14 @@ class AimBackend:
                 found = [*index.entries(tree, None, None)]
             needed |= {entry.record.folder for entry in found if entry.record.base is None}
         yield from FolderStorage(self._own_folder()).collect(needed, older_than)
+
+    def discover(self, place: str) -> Iterable[ForeignArtifact]:
+        """See :class:`~tracelet.plugin.Discovers`: the place is an experiment's name, or a run's hash."""
+        return discovering.discover(self._place, place, self._foreign)
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Discovers`."""
+        discovering.fetch(found, self._foreign, dest)
 
     @contextmanager
     def _reading(self) -> Iterator[Tree | None]:

@@ -6,7 +6,7 @@ import concurrent.futures
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,19 +85,32 @@ class BucketStorage:
     def download(self, folder: str, manifest: Manifest, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet_aim.storage.Storage`."""
         targets = {path: target_path(dest, path) for path in paths}
-
-        def one(path: str) -> None:
-            # Aim drops all but the last part of a name: each file gets a folder of its own.
-            aside = temporary / uuid.uuid4().hex
-            fetched = store.download_artifact(f"{folder}/{object_name(path)}", str(aside))
-            Path(fetched).replace(targets[path])
-
         # On the same disk as `dest`, so that the files can be moved.
         with self._translated(), tempfile.TemporaryDirectory(prefix=".tracelet-", dir=dest) as name:
             temporary, store = Path(name), self._store()
             beside = Path(store.download_artifact(f"{folder}/{MANIFEST_NAME}", str(temporary)))
             check_manifest(beside.read_bytes(), manifest, self.shown(folder))
-            _at_once(one, paths)
+            _at_once(
+                lambda path: _bring(store, f"{folder}/{object_name(path)}", temporary).replace(targets[path]), paths
+            )
+
+    def fetch(self, objects: Mapping[str, str], dest: Path) -> list[str]:
+        """Write objects under ``dest``, by their paths there. Return the paths of those that are not in the bucket."""
+        targets = {path: target_path(dest, path) for path in objects}
+        gone: list[str] = []
+
+        def one(path: str) -> None:
+            try:
+                _bring(store, objects[path], temporary).replace(targets[path])
+            except ClientError as error:
+                if _code(error) not in _MISSING:
+                    raise
+                gone.append(path)
+
+        with self._translated(), tempfile.TemporaryDirectory(prefix=".tracelet-", dir=dest) as name:
+            temporary, store = Path(name), self._store()
+            _at_once(one, objects)
+        return gone
 
     def remove(self, folder: str, manifest: Manifest) -> None:
         """See :class:`~tracelet_aim.storage.Storage`."""
@@ -119,8 +132,7 @@ class BucketStorage:
 
     def _told(self, error: Exception) -> Exception:
         place, words = redact(self.uri), said(error)
-        match = _CODE.search(str(error))
-        code = match[1] if match else ""
+        code = _code(error)
         if code in _MISSING:
             return ArtifactNotFound(f"bytes are gone from {place} ({words}): take the artifact from another backend.")
         if code in _CLOSED or isinstance(error, (NoCredentialsError, PartialCredentialsError)):
@@ -133,6 +145,16 @@ class BucketStorage:
                 f"the artifact store {place} has no such bucket: make it, or correct TRACELET_AIM_ARTIFACTS_URI."
             )
         return BackendUnavailable(f"the artifact store {place} failed ({words}): it is tried again.")
+
+
+def _code(error: Exception) -> str:
+    match = _CODE.search(str(error))
+    return match[1] if match else ""
+
+
+def _bring(store: Any, name: str, temporary: Path) -> Path:
+    # Aim drops all but the last part of a name: each file gets a folder of its own.
+    return Path(store.download_artifact(name, str(temporary / uuid.uuid4().hex)))
 
 
 def _check_unchanged(source: Path, file: ArtifactFile, known: Stamp | None) -> None:

@@ -9,6 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,9 @@ from aim.storage.rockscontainer import RocksContainer
 from aimrocks.errors import RocksIOError
 from filelock import FileLock
 
-from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError
+from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError, IntegrityError
 from tracelet_aim.errors import is_locked, said, translated
-from tracelet_aim.trees import CATALOGUE, PATIENCE, Key, Tree
+from tracelet_aim.trees import CATALOGUE, PATIENCE, Ask, Facts, Key, Tree, facts_of
 
 __all__ = ["DiskPlace", "DiskTree", "own_repo"]
 
@@ -84,6 +85,7 @@ class DiskPlace:
             )
         self._folder = self._root / str(get_aim_repo_name())
         self.shown = str(self._root)
+        self.address = f"aim://{self._root.resolve()}"
         self._repo: Any = None
         above = next(part for part in (self._folder, *self._folder.parents) if part.exists() or part == part.parent)
         if not above.is_dir():
@@ -92,16 +94,8 @@ class DiskPlace:
     @contextlib.contextmanager
     def reading(self, family: str, name: str) -> Iterator[Tree | None]:
         """See :class:`~tracelet_aim.trees.Place`."""
-        path = self._database(family, name)
-        with translated(self.shown):
-            container = self._opened_to_read(path)
-            if container is None:
-                yield None
-                return
-            try:
-                yield DiskTree(container.tree())
-            finally:
-                container.close()
+        with translated(self.shown), self._read(family, name) as tree:
+            yield None if tree is None else DiskTree(tree)
 
     @contextlib.contextmanager
     def writing(self, family: str, name: str, patience: float = PATIENCE) -> Iterator[Tree]:
@@ -131,6 +125,35 @@ class DiskPlace:
     def is_here(self, run_hash: str) -> bool:
         """See :class:`~tracelet_aim.trees.Place`."""
         return True
+
+    def experiments_of_runs(self) -> Iterator[tuple[str, str | None]]:
+        """See :class:`~tracelet_aim.trees.Place`. One question to the table tells all of them."""
+        there = self.databases("meta")
+        if not there:
+            return
+        with translated(self.shown):
+            known = {run.hash: str(run.experiment or "") for run in self.repo().structured_db.runs()}
+        yield from ((run_hash, known.get(run_hash)) for run_hash in there)
+
+    def facts(self, run_hash: str) -> Facts | None:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        if not self._folder.exists():
+            return None
+        with translated(self.shown):
+            run = self.repo().structured_db.find_run(run_hash)
+            return facts_of(run_hash, lambda what: getattr(run, what)) if run else None
+
+    @contextlib.contextmanager
+    def reading_run(self, run_hash: str) -> Iterator[Ask]:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        try:
+            with translated(self.shown), self._read("meta", run_hash) as tree:
+                if tree is None:
+                    raise BackendError("its database is gone")
+                yield partial(_plain, tree, "meta", "chunks", run_hash)
+        except (BackendError, IntegrityError, ValueError, LookupError, AssertionError) as error:
+            # All but the first two are what decoding a damaged value raises.
+            raise IntegrityError(f"the run {run_hash} in Aim's repo {self.shown} cannot be read ({error}).") from error
 
     def repo(self) -> Any:
         """See :class:`~tracelet_aim.trees.Place`."""
@@ -170,6 +193,17 @@ class DiskPlace:
 
     def _database(self, family: str, name: str) -> Path:
         return self._folder / family / "chunks" / name
+
+    @contextlib.contextmanager
+    def _read(self, family: str, name: str) -> Iterator[Any]:
+        container = self._opened_to_read(self._database(family, name))
+        if container is None:
+            yield None
+            return
+        try:
+            yield container.tree()
+        finally:
+            container.close()
 
     def _opened_to_read(self, path: Path) -> Any:
         for attempt in range(_ATTEMPTS):
@@ -232,3 +266,10 @@ class DiskPlace:
 
 def _is_young(folder: Path) -> bool:
     return time.time() - folder.stat().st_mtime < _MAKING
+
+
+def _plain(tree: Any, *path: Key) -> Any:
+    try:
+        return tree.collect(path, resolve_objects=True)
+    except KeyError:
+        return None

@@ -20,12 +20,12 @@ from tracelet_aim.media import media
 from tracelet_aim.storage import object_name
 from tracelet_aim.trees import Key, Place, Tree
 
-__all__ = ["AimRun", "Runs", "file_names", "plain"]
+__all__ = ["ROOT", "AimRun", "Runs", "file_names", "plain"]
 
 _LOG = logging.getLogger("tracelet.aim")
 
 #: The key of everything of Tracelet's among a run's parameters.
-_ROOT = "tracelet"
+ROOT = "tracelet"
 #: Signed integers of 64 bits: Aim has no others.
 _WHOLE = range(-(2**63), 2**63)
 
@@ -94,9 +94,9 @@ class AimRun:
         )
         made.name = f"tracelet {run.id[:8]}"
         about = {"run_id": run.id, "started_at": run.started_at, "artifacts": {}, "inputs": {}}
-        made[_ROOT] = {"schema": SCHEMA, **about}
+        made[ROOT] = {"schema": SCHEMA, **about}
         if users:
-            made[_ROOT, "beside"] = users
+            made[ROOT, "beside"] = users
         return made
 
     def show(self, sealed: SealedArtifact, entry: Entry, uri: str, base: str, *, track: bool) -> None:
@@ -114,11 +114,11 @@ class AimRun:
         for shown in media(sealed) if track else ():
             run.track(shown.value, name=f"{manifest.name} ({shown.kind})", step=entry.number, context=shown.context)
         for key in (f"v{entry.number}", "latest"):
-            run[_ROOT, "artifacts", manifest.name, key] = _note(entry, uri)
+            run[ROOT, "artifacts", manifest.name, key] = _note(entry, uri)
 
     def use(self, name: str, version: str, digest: str) -> None:
         """Note a version that the run uses."""
-        self._place.call(lambda: self._run.__setitem__((_ROOT, "inputs", name), {"version": version, "digest": digest}))
+        self._place.call(lambda: self._run.__setitem__((ROOT, "inputs", name), {"version": version, "digest": digest}))
 
     def change(self, work: Callable[[Tree], None]) -> None:
         """Change what is below the run in its database."""
@@ -128,8 +128,8 @@ class AimRun:
         """End the run. Aim's queries find it from then on."""
 
         def work() -> None:
-            self._run[_ROOT, "failed"] = failed
-            self._run[_ROOT, "ended_at"] = time.time()
+            self._run[ROOT, "failed"] = failed
+            self._run[ROOT, "ended_at"] = time.time()
             self._run.close()
 
         self._place.call(work)
@@ -157,7 +157,7 @@ class Runs:
         note = _note(entry, uri)
 
         def work(tree: Tree) -> None:
-            whole = ("attrs", _ROOT, "artifacts", entry.record.manifest.name)
+            whole = ("attrs", ROOT, "artifacts", entry.record.manifest.name)
             own = f"v{entry.number}"
             is_latest = tree.get(*whole, "latest", "number") == entry.number
             for inside in (own, "latest") if is_latest else (own,):
@@ -173,7 +173,7 @@ class Runs:
             name, inside = entry.record.manifest.name, f"v{entry.number}"
             for file in file_names(entry.record.manifest):
                 tree.drop("artifacts", f"{name}/{inside}/{file}")
-            whole = ("attrs", _ROOT, "artifacts", name)
+            whole = ("attrs", ROOT, "artifacts", name)
             tree.drop(*whole, inside)
             if tree.get(*whole, "latest", "number") == entry.number:
                 tree.drop(*whole, "latest")
@@ -199,7 +199,7 @@ class Runs:
                     return  # the run was deleted in Aim
             with self._place.writing("meta", run_hash, patience=0.0) as tree:
                 below = _Below(tree, ("meta", "chunks", run_hash))
-                _check(below.get("attrs", _ROOT, "schema"), run_hash)
+                _check(below.get("attrs", ROOT, "schema"), run_hash)
                 work(below)
                 ended = below.get("end_time") is not None
             if ended:

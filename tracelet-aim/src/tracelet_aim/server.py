@@ -7,16 +7,17 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aim import Repo
 
-from tracelet.exceptions import BackendError, BackendUnavailable
+from tracelet.exceptions import BackendError, BackendUnavailable, IntegrityError
 from tracelet_aim.calls import LIMITS, MANY, Calls, Refused
 from tracelet_aim.client import bounded, drain, forget, waiting
 from tracelet_aim.names import every_name
-from tracelet_aim.trees import CATALOGUE, PATIENCE, Key, Tree
+from tracelet_aim.trees import CATALOGUE, PATIENCE, Ask, Facts, Key, Tree, facts_of
 
 __all__ = ["ServerPlace", "ServerTree"]
 
@@ -79,7 +80,7 @@ class ServerPlace:
         """Raise where no Aim server answers."""
         self._address = address
         self._calls = Calls(address)
-        self.shown = self._calls.shown
+        self.shown = self.address = self._calls.shown
         self._repo: Any = None
         self._folder: Path | None = None
         #: Databases that were found. They do not go away.
@@ -126,6 +127,46 @@ class ServerPlace:
     def is_here(self, run_hash: str) -> bool:
         """See :class:`~tracelet_aim.trees.Place`. The hash is random: a folder of that name is on the server's own disk."""
         return (self.folder() / "meta" / "chunks" / run_hash).is_dir()
+
+    def experiments_of_runs(self) -> Iterator[tuple[str, str | None]]:
+        """See :class:`~tracelet_aim.trees.Place`. The server tells the experiment of one run at a time."""
+        with self._held("Repo") as handle:
+            hashes = sorted(self._calls.call(handle, "list_all_runs"))
+        for run_hash in hashes:
+            yield run_hash, self._looked_up(run_hash, lambda about: str(about("experiment")))
+
+    def facts(self, run_hash: str) -> Facts | None:
+        """See :class:`~tracelet_aim.trees.Place`."""
+        return self._looked_up(run_hash, lambda about: facts_of(run_hash, about))
+
+    def _looked_up(self, run_hash: str, read: Callable[[Callable[[str], Any]], T]) -> T | None:
+        try:
+            handle = self._calls.resource("StructuredRun", hash_=run_hash, read_only=True, created_at=None)
+            with self._giving_back(handle):
+                return read(partial(self._calls.call, handle))
+        except Refused:
+            return None
+
+    @contextlib.contextmanager
+    def reading_run(self, run_hash: str) -> Iterator[Ask]:
+        """See :class:`~tracelet_aim.trees.Place`. To open it for writing would mark it as one that is running."""
+
+        def ask(*path: Key) -> Any:
+            try:
+                return self._calls.call(handle, "collect", ("meta", "chunks", run_hash, *path), True, True, limits=MANY)
+            except Refused as error:
+                if error.kind == "KeyError":
+                    return None
+                raise
+
+        try:
+            handle = self._calls.resource("TreeView", **_database("meta", run_hash, read_only=True))
+            with self._giving_back(handle):
+                yield ask
+        except Refused as error:
+            raise IntegrityError(
+                f"the run {run_hash} behind {self.shown} cannot be read ({error.kind}: {error})."
+            ) from error
 
     def repo(self) -> Any:
         """See :class:`~tracelet_aim.trees.Place`."""

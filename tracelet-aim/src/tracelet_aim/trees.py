@@ -8,20 +8,51 @@ any of this; its sources are ``aim.sdk.repo`` and ``aim.storage``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["CATALOGUE", "PATIENCE", "Key", "Place", "Tree"]
+import attrs
+
+__all__ = ["CATALOGUE", "PATIENCE", "Ask", "Facts", "Key", "Place", "Tree", "facts_of"]
 
 T = TypeVar("T")
 Key = str | int
+#: Gives what is below a path in a run's database as plain data, Aim's own objects as dicts; None where there is nothing.
+Ask = Callable[..., Any]
 
 #: The family of Tracelet's catalogues among the databases.
 CATALOGUE = "tracelet"
 #: Seconds to wait for a database that another process holds. Mostly it takes some milliseconds.
 PATIENCE = 20.0
+
+
+@attrs.frozen
+class Facts:
+    """What Aim's table of runs says of a run."""
+
+    hash: str
+    experiment: str
+    name: str
+    description: str
+    #: Seconds since the epoch.
+    created_at: float
+    is_archived: bool
+    tags: list[str]
+
+
+def facts_of(run_hash: str, about: Callable[[str], Any]) -> Facts:
+    """Return what ``about`` says of a run; it is asked by the names that Aim has for that."""
+    return Facts(
+        run_hash,
+        str(about("experiment") or ""),
+        str(about("name") or ""),
+        str(about("description") or ""),
+        float(about("creation_time") or 0.0),
+        bool(about("archived")),
+        [str(tag) for tag in about("tags")],
+    )
 
 
 class Tree(Protocol):
@@ -53,6 +84,8 @@ class Place(Protocol):
 
     #: Its address for people, without credentials.
     shown: str
+    #: The same as ``aim://``, also where it is a folder.
+    address: str
 
     def reading(self, family: str, name: str) -> AbstractContextManager[Tree | None]:
         """Open a database as it is now; None where there is none. This makes nothing."""
@@ -75,6 +108,24 @@ class Place(Protocol):
 
     def is_here(self, run_hash: str) -> bool:
         """Tell whether this machine sees the folder ``.aim``, by a run that is in it."""
+        ...
+
+    def experiments_of_runs(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the hash of each run that there is, with its experiment; None where Aim's table of runs does not know it.
+
+        This makes nothing.
+        """
+        ...
+
+    def facts(self, run_hash: str) -> Facts | None:
+        """Return what Aim's table of runs says of a run, or None where it does not know it. This makes nothing."""
+        ...
+
+    def reading_run(self, run_hash: str) -> AbstractContextManager[Ask]:
+        """Open a run that others may be writing to, and change nothing of it.
+
+        Raises :class:`~tracelet.IntegrityError`, also inside the block, where this run alone cannot be read.
+        """
         ...
 
     def repo(self) -> Any:
