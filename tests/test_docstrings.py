@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tracelet import (
     ArtifactList,
     ArtifactNotFound,
     ChangeResults,
+    CopyResults,
     DiskUsage,
     Experiment,
     ExperimentConfig,
@@ -26,7 +27,10 @@ from tracelet import (
     PruneResults,
     TraceletArtifact,
     Verification,
+    copy,
+    discover,
     experiments,
+    import_from,
     plugin,
 )
 from tracelet.core.artifacts.changes import Change
@@ -34,7 +38,7 @@ from tracelet.core.reporting.report import Report
 
 CLASSES = (
     Experiment, ExperimentConfig, TraceletArtifact, LoggedArtifact, ArtifactDiff, ArtifactList, LogResult, LogResults, Change,
-    ChangeResults, PruneResults, Report, Verification, Lineage, DiskUsage,
+    ChangeResults, CopyResults, PruneResults, Report, Verification, Lineage, DiskUsage,
 )  # fmt: skip
 
 
@@ -54,6 +58,8 @@ PROTOCOLS = (
     plugin.Deletes,
     plugin.DeletesMany,
     plugin.Detector,
+    plugin.Discovers,
+    plugin.GivesRendered,
     plugin.Heals,
     plugin.MovesAliases,
     plugin.Recalls,
@@ -101,8 +107,9 @@ def test_the_example_of_a_class_runs_as_printed(cls: type, space: dict[str, Any]
     run(inspect.getdoc(cls) or "", cls.__name__, space)
 
 
-def test_the_example_of_the_list_of_experiments_runs_as_printed(space: dict[str, Any]) -> None:
-    run(inspect.getdoc(experiments) or "", "experiments", space)
+@pytest.mark.parametrize("function", [experiments, copy, discover, import_from])
+def test_the_example_of_a_function_runs_as_printed(function: Callable[..., Any], space: dict[str, Any]) -> None:
+    run(inspect.getdoc(function) or "", function.__name__, space)
 
 
 @pytest.mark.parametrize("cls", OF_PLUGINS)

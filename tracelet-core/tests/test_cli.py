@@ -281,6 +281,8 @@ class TestTheCommand:
 
     def test_documented_json_fields_are_those_that_are_written(self, queue: Scripted, home: Path) -> None:
         Path("four.txt").write_text("four")
+        Path("imported").mkdir()
+        Path("imported/five.txt").write_text("five")
         told = {
             "plugins": run_json("plugins"),
             "doctor": run_json("doctor"),
@@ -296,6 +298,8 @@ class TestTheCommand:
             "gc": run_json("gc"),
             "experiments": run_json("experiments"),
             "show": run_json("show", "trials", "one", "--backend", "scripted"),
+            "copy": run_json("copy", "trials", "--from", "scripted", "--to", "local", "--to-dir", "copied"),
+            "import": run_json("import", "dir", "imported", "--list"),
         }
         for name, data in told.items():
             lists = [

@@ -489,6 +489,19 @@ def test_a_carried_directory_has_all_that_belongs_to_it_and_names_no_other_place
     assert there("local", dir="carried").get_artifact("net", "0.0").verify().ok
 
 
+def test_an_outbox_that_waits_can_be_carried_and_sent_elsewhere(
+    experiment: Callable[..., Experiment], scripted: Scripted, tmp_path: Path
+) -> None:
+    scripted.told(put="away")
+    exp = experiment("scripted")
+    log(exp, "net", {"layers": 2})
+    exp.stop()
+    scripted.told()
+    Path(".tracelet").rename(tmp_path / "carried")
+    run("sync", "--dir", str(tmp_path / "carried"))
+    assert there().get_artifact("net").load_object("o") == {"layers": 2}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 def test_another_user_can_read_what_was_carried(source: Experiment, tmp_path: Path) -> None:
     tracelet.copy("trials", from_backend="local", to_backend="local", to_dir="bundle")

@@ -19,7 +19,7 @@ __all__ = ["import_command"]
 
 
 @click.command("import", epilog="Example: tracelet import mlflow digits --to local --list")
-@click.argument("source", metavar="BACKEND|dir|dvc")
+@click.argument("source", metavar="BACKEND")
 @click.argument("place")
 @into(required=False)
 @click.option(

@@ -55,7 +55,7 @@ class CopyResults:
         <LogResults local: v0>
         >>> results = tracelet.copy("digits", from_backend="local", to_backend="local", to_dir="elsewhere")
         >>> results
-        <CopyResults 1 version copied (13 B)>
+        <CopyResults 1 version copied (16 B)>
         >>> [(one.name, one.version, one.outcome, one.target) for one in results.versions]
         [('settings', 'v0', 'copied', 'v0')]
     """

@@ -65,7 +65,7 @@ def copy(
         ...     exp.log_artifact(exp.create_artifact("settings", "config").add_object({"layers": 2}, "settings"))
         <LogResults local: v0>
         >>> tracelet.copy("digits", from_backend="local", to_backend="local", to_dir="elsewhere")
-        <CopyResults 1 version copied (13 B)>
+        <CopyResults 1 version copied (16 B)>
         >>> tracelet.copy("digits", from_backend="local", to_backend="local", to_dir="elsewhere")
         <CopyResults 0 versions copied (0 B); 1 skipped>
     """
