@@ -67,6 +67,22 @@ empty.close()
 print(json.dumps([one.hash for one in (first, second, other, empty)]))
 """
 
+#: Imports the experiment twice, and reads what is stored then.
+IMPORT = """
+import json
+import tracelet
+rows = []
+for _ in range(2):
+    results = tracelet.import_from("aim", "digits", to_backend="local")
+    rows.append([[one.name, one.outcome, one.target] for one in results.versions])
+read = []
+for one in tracelet.Experiment("digits", backend="local", artifacts=True).list_artifacts():
+    folder, metadata = one.download(), one.metadata
+    files = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    read.append([one.name, one.version, one.type.value, metadata["imported_from"], metadata["run"]["id"], files])
+print(json.dumps([*rows, sorted(read)]))
+"""
+
 Opened = Callable[..., BackendProcess]
 
 
@@ -419,3 +435,39 @@ print(json.dumps([made.hash]))
             contents(backend, found["data"], tmp_path)
     finally:
         bucket.process.start()
+
+
+def test_imported_runs_are_versions_once_also_of_runs_that_were_killed_or_go_on(lab: Lab, tmp_path: Path) -> None:
+    """Through the public functions. A folder keeps its type, whatever a later run puts there; what is lost fails alone."""
+    first, second, *_ = lab(LOG)
+    (tmp_path / "store" / first / "weights").unlink()
+    lab("made = run()\nmade.log_artifact(wrote('a.png', 'p'), name='data/a.png', block=True)\nos._exit(0)")
+    running, rows, again, stored = lab(
+        f"""
+import subprocess, sys
+made = run()
+made.log_artifact(wrote("out/w.onnx", "weights four"), name="weights", block=True)
+other = {{**os.environ, "TRACELET_AIM_REPO": os.environ["REPO"]}}
+done = subprocess.run([sys.executable, "-c", {IMPORT!r}], env=other, stdout=subprocess.PIPE, text=True, check=True)
+print(json.dumps([made.hash, *json.loads(done.stdout.splitlines()[-1])]))
+made.close()
+"""
+    )
+    assert sorted(rows) == [
+        ["data", "copied", "v0"],
+        ["data", "copied", "v1"],
+        ["notes.md", "copied", "v0"],
+        ["weights", "copied", "v0"],
+        ["weights", "copied", "v1"],
+        ["weights", "failed", None],
+    ]
+    assert sorted(outcome for _, outcome, _ in again) == ["failed", *["skipped"] * 5]
+    assert [(name, label, kind, files) for name, label, kind, _, _, files in stored] == [
+        ("data", "v0", "dataset", {"a.csv": "1,2", "sub/b.csv": "3,4", "sub/c/d.csv": ""}),
+        ("data", "v1", "dataset", {"a.png": "p"}),
+        ("notes.md", "v0", "report", {"notes.md": "# größe"}),
+        ("weights", "v0", "model", {"weights": "weights two"}),
+        ("weights", "v1", "model", {"weights": "weights four"}),
+    ]
+    assert [run for name, *_, run, _ in stored if name == "weights"] == [second, running]
+    assert stored[-1][3] == f"aim://{lab.environ['REPO']}/{running}/weights"

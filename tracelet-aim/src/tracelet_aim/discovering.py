@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+import attrs
+
 from tracelet.exceptions import ArtifactNotFound, IntegrityError, UnsafePath
 from tracelet.plugin import (
     ArtifactReference,
@@ -37,12 +39,15 @@ _NEAREST = 3
 
 
 def discover(place: Place, wanted: str, stored: ForeignBytes) -> list[ForeignArtifact]:
-    """Return what was logged without Tracelet in a run, or in all runs of an experiment; the oldest first.
+    """Return what was logged without Tracelet in a run, or in all runs of an experiment, the oldest first.
 
     A run that cannot be read is told by a warning. Raises :class:`~tracelet.ArtifactNotFound` where there is no such place.
     """
     found = [one for run_hash in _runs(place, wanted) for one in _artifacts(place, run_hash, stored)]
-    return sorted(found, key=lambda one: (one.created_at, one.address))
+    found.sort(key=lambda one: (one.created_at, one.address))
+    # One name has one type, whatever a later run put there: otherwise its versions would part.
+    types: dict[str, ArtifactType] = {}
+    return [attrs.evolve(one, type=types.setdefault(one.locator["key"], one.type)) for one in found]
 
 
 def fetch(found: ForeignArtifact, stored: ForeignBytes, dest: Any) -> None:
@@ -149,7 +154,7 @@ def _artifact(
         run=run,
         files=tuple(map(ForeignFile, (file.path for file in held), stored.sizes(facts.hash, held))),
         references=tuple(ArtifactReference(file.uri) for file in files if not file.is_held),
-        locator={"run": facts.hash, "files": [[file.path, file.base, file.name] for file in held]},
+        locator={"run": facts.hash, "key": key, "files": [[file.path, file.base, file.name] for file in held]},
     )
 
 
