@@ -16,8 +16,8 @@ _MOST_VALUES = 10_000_000
 def load_yaml(text: str) -> Any:
     r"""Return what YAML stands for, read by PyYAML's safe loader: no object of a class is made.
 
-    Raises :class:`~tracelet.ConfigError` where PyYAML is missing, ``ValueError`` where it stands for more than 10,000,000
-    values, and what PyYAML raises for text that is no such YAML.
+    Raises :class:`~tracelet.ConfigError` where PyYAML is missing, and ``ValueError`` for text that is no such YAML, or
+    stands for more than 10,000,000 values.
 
     Example:
         >>> load_yaml("a: &one [1]\nb: *one")
@@ -25,7 +25,10 @@ def load_yaml(text: str) -> Any:
 
     """
     yaml = _yaml()
-    return yaml.load(text, _loader())
+    try:
+        return yaml.load(text, _loader())
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        raise ValueError(f"it is not YAML of plain data: {error}") from error
 
 
 def _yaml() -> Any:
