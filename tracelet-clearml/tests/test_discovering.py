@@ -6,12 +6,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from servers import clearml_plain, clearml_user
+from servers import clearml_plain, clearml_user, programs
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
 from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, IntegrityError
@@ -363,12 +364,15 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_found(
     data = plain.call(clearml_plain.dataset, experiment, "flowers", {"a": b"1"}, version="1.0.0")
     for path in (hands.server.files / experiment).rglob("state.json"):
         path.unlink()
-    names = [one.name for one in opened.discover(experiment)]
-    assert names == ["whole", "flowers.facts"]
+    names = _by_name(opened.discover(experiment))
+    assert set(names) == {"whole", "flowers", "flowers.facts"}
     said = hands.said("importer")
     assert f"the artifact 'no file' of the task {running} is left out" in said
     assert f"the artifact 'odd name' of the task {running} is left out: path 'tracelet.json'" in said
-    assert f"the dataset 'flowers' ({data}) is left out" in said
+    assert f"which files are in the ClearML dataset 'flowers' ({data}) is not known" in said
+    assert (names["flowers"][0].files_known, names["flowers"][0].size_bytes) == (False, 1)
+    with pytest.raises(ArtifactNotFound, match=r"state\.json"):
+        opened.foreign_content(names["flowers"][0], hands.new_folder())
 
 
 def test_paths_that_lead_out_of_an_artifact_are_named_and_never_written(
@@ -420,3 +424,69 @@ def test_a_listing_takes_few_requests_and_reads_no_data(
     calls = server.calls()
     assert [call["path"] for call in calls if call["name"] == "files.GET" and "state.json" not in call["path"]] == []
     assert len([call for call in calls if not call["name"].startswith("files.")]) <= 5
+
+
+def test_a_server_that_does_not_answer_is_given_up(
+    hands: Hands, plain: Driver, server: ClearmlServer, experiment: str
+) -> None:
+    """Within the limit of one request."""
+    impatient = hands.open("no-matter", "impatient", {"TRACELET_CLEARML_REQUEST_TIMEOUT": "1"})
+    plain.call(clearml_plain.upload_file, experiment, "x", b"1")
+    (found,) = impatient.discover(experiment)
+    for match, ask in (
+        ("tasks.get_all", lambda: impatient.discover(experiment)),
+        ("files.GET", lambda: impatient.foreign_content(found, hands.new_folder())),
+    ):
+        server.fail({"match": match, "kind": "hang", "times": 9})
+        with pytest.raises(BackendUnavailable):
+            ask()
+        server.fail()
+
+
+# -- importing
+
+IMPORT = """
+import json
+import tracelet
+told = []
+for _ in range(2):
+    results = tracelet.import_from("clearml", PLACE, to_backend="local")
+    told.append([(one.name, one.version, one.outcome, one.target, one.why) for one in results.versions])
+exp = tracelet.Experiment(PLACE, backend="local", artifacts=True)
+kept = {}
+for name in sorted({row[0] for row in told[0]}):
+    one = exp.get_artifact(name)
+    folder = one.download(name)
+    kept[name] = {
+        "files": {path.relative_to(folder).as_posix(): path.read_bytes().hex() for path in folder.rglob("*") if path.is_file()},
+        "aliases": list(one.aliases), "metadata": one.metadata, "type": one.type.value,
+    }
+print(json.dumps([told, kept]))
+"""
+
+
+def test_what_was_logged_is_imported_once_with_all_its_bytes_versions_and_parameters(
+    hands: Hands, plain: Driver, experiment: str, tmp_path: Path
+) -> None:
+    run = plain.call(clearml_plain.train, experiment, "run 1", 1)
+    first = plain.call(clearml_plain.dataset, experiment, "flowers", {"a": b"1"}, version="1.0.0")
+    plain.call(clearml_plain.dataset, experiment, "flowers", {"b": b"2"}, version="1.0.1", parents=[first])
+    environ = {**hands.server.environ(tmp_path / "home"), "TRACELET_DIR": str(tmp_path / "tracelet")}
+    told, kept = programs.run(IMPORT.replace("PLACE", repr(experiment)), tmp_path / "program", environ)
+    names = {"scores", "table", "plots", "a-file", "far", "net", "pack", "flowers", "flowers.facts"}
+    assert {name: [row[2:4] for row in told[0] if row[0] == name] for name in names} == {
+        **{name: [["copied", "v0"]] for name in names},
+        **{name: [["copied", "v0"], ["copied", "v1"]] for name in ("flowers", "flowers.facts")},
+    }
+    assert {row[4] for row in told[0]} == {""}
+    assert {row[2] for row in told[1]} == {"skipped"}
+    content = {name: {path: bytes.fromhex(data) for path, data in one["files"].items()} for name, one in kept.items()}
+    assert content["flowers"] == {"a": b"1", "b": b"2"}
+    assert (content["plots"], content["pack"]) == (run["plots"], run["parts"])
+    assert (content["net"], content["far"]) == ({"net.pt": run["weights"]}, {})
+    assert kept["flowers"]["aliases"] == ["1.0.1"]
+    assert kept["net"]["metadata"]["run"]["parameters"] == {"General/lr": "0.5", "General/layers": "1"}
+    assert kept["net"]["metadata"]["run"]["metrics"]["Summary/accuracy"] == 0.75
+    assert kept["net"]["metadata"]["imported_from"].startswith(
+        f"clearml://{urlsplit(hands.server.api_url).netloc}/models/"
+    )

@@ -21,7 +21,7 @@ from tracelet_clearml.addresses import Addresses, last_part
 from tracelet_clearml.api import PAGE, Api
 from tracelet_clearml.blobs import scratch_folder
 from tracelet_clearml.foreign_datasets import STATE, DatasetState, fetch_dataset, is_data, is_dataset, is_finished
-from tracelet_clearml.foreign_files import HeldFile, is_held
+from tracelet_clearml.foreign_files import HeldFile, is_held, size_of
 from tracelet_clearml.foreign_places import documents, look
 from tracelet_clearml.foreign_runs import Maker, seconds_of
 from tracelet_clearml.foreign_types import type_of
@@ -84,7 +84,8 @@ class Discovery:
             self._learned(tasks)
         self._learn_projects(str(one.get("project") or "") for one in models)
         made += [one for model in models for one in _told(f"the model {model.get('name')!r}", model, self._of_model)]
-        return sorted(made, key=lambda one: (one.created_at, one.address))
+        # The server gave them by its own clock, which counts where the moments of two are the same.
+        return sorted(made, key=lambda one: one.created_at)
 
     # -- what there is to know about those that made something
 
@@ -136,7 +137,8 @@ class Discovery:
         if _is_own(users.items()):
             return None
         maker, held = self._makers[str(task["id"])], HeldFile.of(entry)
-        moment = float(entry.get("timestamp") or 0) or seconds_of(task["created"])
+        # The SDK leaves out what is less than a second, and goes by its own clock.
+        moment = max(float(entry.get("timestamp") or 0), seconds_of(task["created"]))
         kind, side = str(entry.get("type") or ""), "inputs" if entry.get("mode") == "input" else "artifacts"
         content = (held.sha256 or "")[:_SHORT] or f"{moment:.0f}"
         shown = entry.get("type_data") or {}
@@ -219,13 +221,19 @@ class Discovery:
         key, maker = str(task["id"]), self._makers[str(task["id"])]
         entries = {str(one["key"]): one for one in (task.get("execution") or {}).get("artifacts") or ()}
         held = HeldFile.of(entries[STATE])
-        state = DatasetState.read(held, key, scratch)
+        runtime: Mapping[str, Any] = task.get("runtime") or {}
+        try:
+            state = DatasetState.read(held, key, scratch)
+        except (ArtifactNotFound, IntegrityError) as error:
+            # Whoever imports it is told again: it is found, and cannot be fetched.
+            _LOG.warning("which files are in the ClearML dataset %r (%s) is not known: %s", task["name"], key, error)
+            state = DatasetState.unread(size_of(runtime.get("ds_total_size")))
         if state.unsafe:
             _LOG.warning(
                 "the ClearML dataset %r (%s) is without %s: no artifact can hold such paths.",
-                *(task.get("name"), key, ", ".join(map(repr, state.unsafe))),
+                *(task["name"], key, ", ".join(map(repr, state.unsafe))),
             )
-        version = str((task.get("runtime") or {}).get("version") or "")
+        version = str(runtime.get("version") or "")
         own = {"tags": list(maker.tags), "version": version, "left_out": list(state.unsafe)}
         return ForeignArtifact(
             address=self._addresses.dataset(key),
@@ -240,6 +248,7 @@ class Discovery:
             created_at=seconds_of(task["created"]),
             run=maker.run,
             files=state.listed,
+            files_known=state.is_known,
             references=state.links,
             inputs=tuple(map(self._addresses.dataset, state.parents)),
             locator={"dataset": key, "state": held.to_plain()},

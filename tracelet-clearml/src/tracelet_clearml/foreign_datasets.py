@@ -59,14 +59,34 @@ class DatasetState:
     parents: tuple[str, ...]
     #: Paths that no artifact can have.
     unsafe: tuple[str, ...]
+    #: Whether the state could be read.
+    is_known: bool = True
+
+    @classmethod
+    def unread(cls, size_bytes: int | None) -> DatasetState:
+        """Return what there is to say of a dataset whose state cannot be read."""
+        return cls((DatasetFile("unknown", size_bytes, None, "", ""),), (), (), (), is_known=False)
 
     @classmethod
     def read(cls, held: HeldFile, dataset: str, scratch: Path) -> DatasetState:
-        """Fetch the state of a dataset. Raises ValueError where it is none, and as :meth:`HeldFile.fetch` does."""
+        """Fetch the state of a dataset.
+
+        Raises:
+            ArtifactNotFound: It is gone.
+            IntegrityError: It is not what the SDK wrote.
+
+        """
         target = scratch / f"{dataset}.json"
         held.fetch(target)
-        told = json.loads(target.read_bytes())
-        target.unlink()
+        try:
+            return cls._of(json.loads(target.read_bytes()), dataset)
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise IntegrityError(f"{redact(held.uri)} does not say which files are in a dataset: {error}.") from error
+        finally:
+            target.unlink()
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any], dataset: str) -> DatasetState:
         files, unsafe = [], []
         for one in told.get("dataset_file_entries") or ():
             path = str(one["relative_path"])
