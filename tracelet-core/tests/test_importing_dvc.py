@@ -9,12 +9,14 @@ import hashlib
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from making import settle, write
 
+import tracelet
 from tracelet import ArtifactError, ArtifactNotFound, ArtifactType, ConfigError, IntegrityError
 from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.transfer.dvc import DvcRepository
@@ -350,6 +352,26 @@ def test_line_ends_count_where_dvc_3_made_the_md5(repository: Repository, tmp_pa
     assert "does not have the bytes of its md5" in reason(repository.found()["file"], tmp_path, IntegrityError)
 
 
+# -- imported
+
+
+def test_a_repository_is_imported_once_with_its_lineage_and_its_next_state_as_new_versions(
+    of_dvc_3: Repository, home: Path
+) -> None:
+    write(of_dvc_3.root / "out.dvc", json.dumps({"outs": [{"path": "../out", "md5": "a" * 32}]}))
+    for outcome in ("copied", "skipped"):
+        results = tracelet.import_from("dvc", of_dvc_3.root, to_backend="local", experiment="digits")
+        assert Counter(row.outcome for row in results.versions) == {outcome: 7, "failed": 1}
+    with tracelet.Experiment("digits", artifacts=True) as exp:
+        model = exp.get_artifact("model.bin")
+        assert model.inputs == tuple(sorted(exp.get_artifact(name).digest for name in ("crlf.csv", "data")))
+        assert model.metadata["run"]["parameters"] == {"train.lr": 0.1}
+        assert model.verify().ok
+    of_dvc_3.file("crlf.csv", b"x,y\n")
+    results = tracelet.import_from("dvc", of_dvc_3.root, to_backend="local", experiment="digits")
+    assert [(row.name, row.target) for row in results.versions if row.outcome == "copied"] == [("crlf.csv", "v1")]
+
+
 # -- what is an artifact, and when it is the same
 
 
@@ -399,6 +421,13 @@ def test_a_repository_inside_and_what_is_in_an_output_are_left_out(repository: R
         write(repository.root / name / "x.dvc", "no YAML: [")
     write(repository.root / "notes.txt", "no YAML: [")
     assert list(repository.found()) == ["data"]
+
+
+def test_an_empty_directory_is_an_artifact_without_files(repository: Repository, tmp_path: Path) -> None:
+    repository.track("data", repository.store_folder({}))
+    one = repository.found()["data"]
+    assert (one.files, one.files_known) == ((), True)
+    assert fetched(one, tmp_path / "1") == {}
 
 
 def test_several_templates_that_could_be_a_path_say_nothing_of_it(repository: Repository) -> None:
@@ -469,12 +498,12 @@ def test_what_a_pipeline_says_of_paths_counts_wherever_they_are_tracked(reposito
 
 def test_parameters_of_other_files_say_from_which(repository: Repository) -> None:
     write(repository.root / "dvc.yaml", "stages: {s: {cmd: x, outs: [net]}}")
-    params = {"conf/other.yaml": {"lr": 1}, "params.yaml": {"depth": [1, 2]}, "broken": 5}
+    params = {"conf/other.yaml": {"lr": 1}, "params.yaml": {"depth": [1, 2], "seed": 2**100}, "broken": 5}
     facts = {"params": params, "outs": [{"path": "net", "md5": "0" * 32}]}
     write(repository.root / "dvc.lock", json.dumps({"schema": "2.0", "stages": {"s": facts}}))
     run = repository.found()["net"].run
     assert run is not None
-    assert run.parameters == {"conf/other.yaml:lr": 1, "depth": [1, 2]}
+    assert run.parameters == {"conf/other.yaml:lr": 1, "depth": [1, 2], "seed": str(2**100)}
 
 
 @pytest.mark.parametrize(

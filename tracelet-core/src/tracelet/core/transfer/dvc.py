@@ -20,7 +20,7 @@ from tracelet.core.capture.sniffing.names import tell_type_by_names
 from tracelet.core.plugins.foreign import ForeignArtifact, ForeignFile, ForeignRun
 from tracelet.core.storage.paths import target_path
 from tracelet.core.system.yaml_text import load_yaml
-from tracelet.core.transfer.dvc_files import find_root, read_config, read_small, text_keys
+from tracelet.core.transfer.dvc_files import find_root, read_config, read_small, storable
 from tracelet.core.transfer.dvc_objects import Listing, Objects, md5_is
 from tracelet.core.transfer.dvc_outputs import Output, Stage, outputs_of
 from tracelet.core.transfer.unfit import check_fit, moment, readable_name, unfit
@@ -227,6 +227,6 @@ class _Repository:
             with contextlib.suppress(OSError, RecursionError, TypeError, ValueError):
                 data = read_small(place, _MOST_METRICS)
                 if md5_is(data, one.md5, old=one.old):
-                    held = {"": text_keys(plain_data(read(data.decode()), number_keys=True))}
+                    held = {"": storable(plain_data(read(data.decode()), number_keys=True))}
                     return {".".join(keys[1:]): value for keys, value in leaves(held) if type(value) in {int, float}}
         return {}

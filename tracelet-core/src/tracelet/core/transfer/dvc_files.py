@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.checks import LARGEST_SIZE
 from tracelet.core.artifacts.plain_values import plain_data
 from tracelet.core.system.files import open_regular
 from tracelet.core.system.yaml_text import load_yaml
@@ -24,7 +25,7 @@ __all__ = [
     "read_config",
     "read_small",
     "read_yaml",
-    "text_keys",
+    "storable",
 ]
 
 DVC_FOLDER = ".dvc"
@@ -96,11 +97,13 @@ def read_yaml(path: Path, root: Path) -> dict[Any, Any]:
     return held
 
 
-def text_keys(value: Any) -> Any:
-    """Return plain data with text for every key, as JSON has it."""
+def storable(value: Any) -> Any:
+    """Return plain data as trackers store it: text for every key, and for a whole number of more than 64 bits, such as a seed."""
     if isinstance(value, dict):
-        return {str(key): text_keys(item) for key, item in value.items()}
-    return [text_keys(item) for item in value] if isinstance(value, list) else value
+        return {str(key): storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    return str(value) if type(value) is int and not -LARGEST_SIZE <= value <= LARGEST_SIZE else value
 
 
 @attrs.frozen

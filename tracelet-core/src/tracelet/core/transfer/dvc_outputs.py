@@ -14,7 +14,7 @@ import attrs
 
 from tracelet.core.artifacts.checks import LARGEST_SIZE, check_path
 from tracelet.core.artifacts.local_files import OWN_FOLDER
-from tracelet.core.transfer.dvc_files import DVC_FOLDER, is_repository, read_yaml, text_keys
+from tracelet.core.transfer.dvc_files import DVC_FOLDER, is_repository, read_yaml, storable
 from tracelet.core.transfer.dvc_objects import Listing, digest_of, is_md5, listing_from
 from tracelet.exceptions import ArtifactError, IntegrityError
 
@@ -185,11 +185,11 @@ def _stage(name: str, facts: dict[Any, Any], base: Path, folder: Path, root: Pat
         (_inside(base, dep.get("path"), root), dep.get("md5")) for dep in map(_mapping, _sequence(facts.get("deps")))
     ]
     called = f"{(folder / _PIPELINE).relative_to(root).as_posix()}:{name}"
-    ran = json.dumps([str(root), called, text_keys(facts)], sort_keys=True)
+    ran = json.dumps([str(root), called, storable(facts)], sort_keys=True)
     return Stage(
         name=called,
         id=hashlib.sha256(ran.encode()).hexdigest()[:32],
-        params=text_keys(params),
+        params=storable(params),
         deps=tuple((path, md5) for path, md5 in deps if path is not None and isinstance(md5, str)),
     )
 
@@ -203,7 +203,7 @@ def _artifacts(pipeline: dict[Any, Any], folder: Path, root: Path) -> Iterator[t
 
 
 def _said(facts: dict[Any, Any]) -> dict[str, Any]:
-    return {key: text_keys(facts[key]) for key in _ANNOTATIONS if facts.get(key)}
+    return {key: storable(facts[key]) for key in _ANNOTATIONS if facts.get(key)}
 
 
 def _inside(base: Path, path: Any, root: Path) -> str | None:

@@ -12,6 +12,7 @@ import attrs
 from tracelet.core.plugins.backend import Discovers
 from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.reading.reader import Reader
+from tracelet.core.transfer.dvc import DvcRepository
 from tracelet.core.transfer.folders import Folders
 from tracelet.core.transfer.side import open_side
 from tracelet.exceptions import ConfigError
@@ -19,7 +20,7 @@ from tracelet.exceptions import ConfigError
 __all__ = ["opened_source"]
 
 #: What is no backend, and what gives it.
-_ON_DISK: Mapping[str, type[Discovers]] = {"dir": Folders}
+_ON_DISK: Mapping[str, type[Discovers]] = {"dir": Folders, "dvc": DvcRepository}
 #: A backend is opened for some experiment. It need not be there, and nothing is made of it.
 _ANY = "import"
 
