@@ -109,6 +109,25 @@ def test_what_was_imported_before_is_skipped_and_its_aliases_move(attic: Attic) 
     assert there().get_artifact("raw").number == 2
 
 
+def test_what_has_got_other_files_since_is_a_version_of_its_own(attic: Attic) -> None:
+    attic.keep("my run", data=b"one")
+    bring()
+    write(attic.place / "my run.1.dataset" / "more.bin", b"more")
+    attic.change(0, files=[["data.bin", 3], ["more.bin", 4]])
+    attic.keep("net", kind="model", inputs=["attic://here/my run/1/dataset"])
+    assert outcomes(bring()) == [("my-run", "1", "copied", "v1"), ("net", "1", "copied", "v0")]
+    assert there().get_artifact("net").inputs == (there().get_artifact("my-run", "v1").digest,)
+    assert {one.outcome for one in bring().versions} == {"skipped"}
+
+
+def test_what_is_of_another_type_since_stays_what_it_was_imported_as(attic: Attic) -> None:
+    attic.keep("raw")
+    bring()
+    attic.change(0, type="model")
+    attic.keep("raw", "2")
+    assert [(one.name, one.outcome) for one in bring().versions] == [("raw", "skipped"), ("raw", "copied")]
+
+
 def test_equal_content_of_two_versions_stays_two_versions(attic: Attic) -> None:
     attic.keep("raw", "1", data=b"same")
     attic.keep("raw", "2", data=b"same")

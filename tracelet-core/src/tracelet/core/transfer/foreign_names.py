@@ -12,15 +12,29 @@ from tracelet.core.plugins.version_refs import check_label
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.exceptions import ArtifactError
 
-__all__ = ["aliases_of", "names_for", "put_id_of"]
+__all__ = ["FROM", "aliases_of", "by_address", "names_for", "put_id_of"]
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST = 128
 
 
-def put_id_of(address: str) -> str:
-    """Return the id of the put that imports what has an address: the same each time, so that it is stored once."""
-    return hashlib.sha256(address.encode()).hexdigest()[:32]
+#: The key of the metadata that says where a version comes from.
+FROM = "imported_from"
+
+
+def put_id_of(found: ForeignArtifact) -> str:
+    """Return the id of the put that imports a version: the same each time, so that it is stored once.
+
+    What has got other files since, as the folder of a run that still goes on, is a version of its own.
+    """
+    files = sorted((file.path, file.size_bytes) for file in found.files)
+    return hashlib.sha256(repr((found.address, files)).encode()).hexdigest()[:32]
+
+
+def by_address(held: Iterable[StoredArtifact]) -> dict[str, StoredArtifact]:
+    """Return what was imported before, by the address that it comes from: the newest version of each."""
+    found = sorted(held, key=lambda one: one.number)
+    return {address: one for one in found if isinstance(address := one.manifest.metadata.get(FROM), str)}
 
 
 def names_for(found: Iterable[ForeignArtifact], held: Iterable[StoredArtifact]) -> dict[tuple[str, ArtifactType], str]:
@@ -30,12 +44,14 @@ def names_for(found: Iterable[ForeignArtifact], held: Iterable[StoredArtifact]) 
         found: What is to be imported.
         held: What the target holds. What was imported before keeps its name there.
     """
-    by_put = {one.manifest.put_id: one.manifest.name for one in held}
+    held = list(held)
+    before = by_address(held)
     types = {one.manifest.name: one.manifest.type for one in held}
     pairs: dict[tuple[str, ArtifactType], str | None] = {}
     for one in found:
-        pair = one.name, one.type
-        pairs[pair] = pairs.get(pair) or by_put.get(put_id_of(one.address))
+        there, pair = before.get(one.address), (one.name, one.type)
+        known = there.manifest.name if there is not None and there.manifest.type is one.type else None
+        pairs[pair] = pairs.get(pair) or known
     names = {pair: name for pair, name in pairs.items() if name is not None}
     taken = set(names.values())
     for pair in (pair for pair in pairs if pair not in names):

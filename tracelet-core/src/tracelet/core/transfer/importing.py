@@ -22,7 +22,7 @@ from tracelet.core.system.files import hash_file
 from tracelet.core.transfer.ahead import fetched_ahead
 from tracelet.core.transfer.content import needed, sealed_for
 from tracelet.core.transfer.copying import Told
-from tracelet.core.transfer.foreign_names import aliases_of, names_for, put_id_of
+from tracelet.core.transfer.foreign_names import FROM, aliases_of, by_address, names_for, put_id_of
 from tracelet.core.transfer.side import Side
 from tracelet.core.transfer.target import Target
 from tracelet.core.transfer.trying import HeldUp, tried
@@ -30,8 +30,8 @@ from tracelet.exceptions import ArtifactNotFound, IntegrityError, TraceletError
 
 __all__ = ["import_versions", "in_order"]
 
-#: Where the metadata says where a version comes from, and what its tracker said of the run.
-_FROM, _NAME, _RUN = "imported_from", "imported_name", "run"
+#: Where the metadata has the name that its tracker gave it, and what that said of the run.
+_NAME, _RUN = "imported_name", "run"
 
 
 def in_order(found: Iterable[ForeignArtifact]) -> list[ForeignArtifact]:
@@ -93,6 +93,7 @@ class _Importing:
         held = into.versions()
         #: What the target has, by the id of the put that brought it.
         self._there = {one.manifest.put_id: one for one in held}
+        self._by_address = by_address(held)
         self._names = names_for(found, held)
         self._held_up = HeldUp()
         began: dict[str, float] = {}
@@ -103,7 +104,7 @@ class _Importing:
     def foreseen(self) -> Iterator[CopiedVersion]:
         """Yield what would become of each version."""
         for one in self._found:
-            there = self._there.get(put_id_of(one.address))
+            there = self._there.get(put_id_of(one))
             outcome = "skipped" if there is not None or _is_empty(one) else "copied"
             yield self._row(one, outcome, target=there, moved_bytes=one.size_bytes if outcome == "copied" else 0)
 
@@ -113,14 +114,14 @@ class _Importing:
             yield self._settled(one, fetching)
 
     def _bytes_of(self, one: ForeignArtifact) -> int:
-        return 0 if put_id_of(one.address) in self._there else one.size_bytes
+        return 0 if put_id_of(one) in self._there else one.size_bytes
 
     def _name_of(self, one: ForeignArtifact) -> str:
         return self._names[one.name, one.type]
 
     def _fetched(self, lane: int, one: ForeignArtifact) -> _Fetched | None:
         """Bring the files of a version into a folder of its own, and hash them; None where there is nothing to bring."""
-        put_id = put_id_of(one.address)
+        put_id = put_id_of(one)
         if put_id in self._there or _is_empty(one):
             return None
         if (held_up := self._held_up.reason(self._name_of(one))) is not None:
@@ -160,7 +161,7 @@ class _Importing:
 
     def _known(self, one: ForeignArtifact) -> CopiedVersion:
         """Move the aliases of a version that was imported before to where their tracker has them now."""
-        there = self._there.get(put_id_of(one.address))
+        there = self._there.get(put_id_of(one))
         if there is None:
             return self._row(one, "skipped", why="it has no files")
         missing = tuple(alias for alias in aliases_of(one)[0] if alias not in there.aliases)
@@ -170,14 +171,14 @@ class _Importing:
 
     def _put(self, one: ForeignArtifact, fetched: _Fetched) -> CopiedVersion:
         aliases, lost = aliases_of(one)
-        inputs = {address: self._there.get(put_id_of(address)) for address in one.inputs}
+        inputs = {address: self._by_address.get(address) for address in one.inputs}
         why = [f"the alias {alias!r} cannot be one here" for alias in lost]
         why += [f"{address}, from which it was made, is not there" for address, used in inputs.items() if used is None]
         try:
             manifest = Manifest(
                 self._name_of(one),
                 one.type,
-                put_id_of(one.address),
+                put_id_of(one),
                 one.created_at,
                 None if one.run is None else one.run.id,
                 one.description,
@@ -190,7 +191,7 @@ class _Importing:
             made = self._into.put(sealed, Labels(None, aliases), self._runs[_run_of(one)])
         finally:
             shutil.rmtree(fetched.folder, ignore_errors=True)
-        self._there[manifest.put_id] = made
+        self._there[manifest.put_id] = self._by_address[one.address] = made
         return self._row(
             one, "copied", target=made, moved_bytes=sum(file.size_bytes for file in fetched.files), why="; ".join(why)
         )
@@ -206,7 +207,7 @@ class _Importing:
         error: TraceletError | None = None,
     ) -> CopiedVersion:
         return CopiedVersion(
-            self._name_of(one),
+            self._name_of(one) if target is None else target.manifest.name,
             one.version,
             outcome,
             None if target is None else target.version,
@@ -247,7 +248,7 @@ def _is_empty(one: ForeignArtifact) -> bool:
 
 def _metadata(one: ForeignArtifact, name: str) -> dict[str, Any]:
     """Return the metadata with what says where the version comes from. Whatever had those keys keeps its value under another."""
-    own: dict[str, Any] = {_FROM: one.address}
+    own: dict[str, Any] = {FROM: one.address}
     if name != one.name:
         own[_NAME] = one.name
     if one.run is not None:
