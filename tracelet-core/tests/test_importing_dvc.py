@@ -391,6 +391,12 @@ def test_a_folder_of_a_repository_leads_to_all_of_it(repository: Repository, tmp
         assert [one.name for one in DvcRepository().discover(str(place))] == ["a/net.pt"]
 
 
+def test_a_dvc_file_may_track_what_is_beside_another_folder(repository: Repository, tmp_path: Path) -> None:
+    fact = {"path": "data/net.pt", "md5": repository.store(b"net"), "hash": "md5"}
+    write(repository.root / "tracked" / "net.dvc", json.dumps({"wdir": "..", "outs": [fact]}))
+    assert fetched(repository.found()["data/net.pt"], tmp_path / "1") == {"net.pt": b"net"}
+
+
 def test_what_was_not_run_or_is_not_in_the_pipeline_any_more_is_no_output(repository: Repository) -> None:
     write(repository.root / "sub" / "dvc.yaml", "stages: {new: {cmd: x, outs: [new]}}")
     write(repository.root / "dvc.yaml", "stages: {a: {cmd: x, outs: [kept]}, b: broken}")
@@ -585,6 +591,12 @@ def test_a_cache_elsewhere_is_read(name: str, absolute: bool, repository: Reposi
     assert fetched(repository.found()["net.pt"], tmp_path / "1") == {"net.pt": b"net"}
 
 
+def test_a_cache_in_the_home_of_nobody_has_nothing(repository: Repository) -> None:
+    write(repository.root / ".dvc" / "config", "[cache]\ndir = ~nobody-has-this-name/cache\nno setting\n")
+    repository.track("net.pt", md5_of(b"net"))
+    assert repository.found()["net.pt"].size_bytes == 0
+
+
 def test_a_remote_that_is_a_folder_is_read_and_one_elsewhere_is_told(repository: Repository, tmp_path: Path) -> None:
     write(
         repository.root / ".dvc" / "config",
@@ -712,8 +724,9 @@ def test_yaml_that_stands_for_itself_or_for_billions_of_values_is_told(repositor
             repository.found()
 
 
-def test_a_damaged_configuration_is_told(repository: Repository) -> None:
-    write(repository.root / ".dvc" / "config", b"\xff")
+@pytest.mark.parametrize("data", [b"\xff", b"[cache]\ndir = a\0b", b" " * (2**24 + 1)])
+def test_a_damaged_configuration_is_told(data: bytes, repository: Repository) -> None:
+    write(repository.root / ".dvc" / "config", data)
     with pytest.raises(IntegrityError, match=r"\.dvc/config' cannot be read as DVC's configuration"):
         repository.found()
 

@@ -223,6 +223,8 @@ def test_what_is_no_file_is_told_and_does_not_stop_the_others(folder: Path, tmp_
         # It counts as one that has files: what has none is nothing to be told.
         assert listed["run"].files
         assert not listed["run"].files_known
+        # It does not make the import look older than what is in it.
+        assert listed["run"].created_at >= listed["good"].created_at
 
 
 def test_a_file_that_cannot_be_read_is_told(open_folder: Path, tmp_path: Path) -> None:

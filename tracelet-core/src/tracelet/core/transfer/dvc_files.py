@@ -60,8 +60,8 @@ def is_repository(folder: Path) -> bool:
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Tell whether a path, with all links followed, is in a folder."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    """Tell whether a path, with all links followed, is in a folder, on the way to which there are none."""
+    return Path(os.path.realpath(path)).is_relative_to(folder)
 
 
 def read_small(path: Path, most: int = _MOST_BYTES) -> bytes:
@@ -136,13 +136,18 @@ def read_config(root: Path) -> Config:
 
 
 def _place(home: Path, value: str) -> Path | None:
-    """Return a folder that the configuration names: DVC starts from its own folder. None for an address elsewhere."""
-    return None if _SCHEME.match(value) else Path(os.path.normpath(home / Path(value).expanduser()))
+    """Return a folder that the configuration names, without links on the way to it; None for an address elsewhere.
+
+    DVC starts from its own folder.
+    """
+    return None if _SCHEME.match(value) else Path(os.path.realpath(home / os.path.expanduser(value)))  # noqa: PTH111
 
 
 def _settings(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
     try:
         text = read_small(path).decode()
+        if "\0" in text:
+            raise ValueError("it has a NUL character")
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

@@ -25,7 +25,7 @@ def unfit(
         type=ArtifactType.CUSTOM,
         kind=kind,
         experiment=experiment,
-        created_at=0.0,
+        created_at=time.time(),
         files=(ForeignFile("unknown", size_bytes),),
         files_known=False,
         locator={_REASON: reason},
