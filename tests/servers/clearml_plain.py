@@ -136,3 +136,19 @@ def archive(task_id: str) -> None:
     from clearml import Task
 
     Task.get_task(task_id=task_id).set_archived(True)
+
+
+def many_tasks(project: str, count: int, content: bytes) -> None:
+    """So many tasks with an artifact each, of one key, that were made one after the other."""
+    import hashlib
+
+    from clearml.backend_api.session.client import APIClient
+
+    key = upload_file(project, "pattern", content)
+    client = APIClient()
+    task = client.tasks.get_by_id(key)
+    (entry,) = task.execution.artifacts
+    one = {"key": "part", "type": "custom", "uri": entry.uri, "hash": hashlib.sha256(content).hexdigest()}
+    for number in range(count):
+        execution = {"artifacts": [{**one, "content_size": len(content), "timestamp": 1}]}
+        client.tasks.create(name=f"number {number}", type="training", project=task.project, execution=execution)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from servers import clearml_plain, clearml_user, programs
 from servers.clearml_hands import Hands
 from servers.clearml_server import ClearmlServer
-from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, IntegrityError
+from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, IntegrityError, UnsafePath
 from tracelet.plugin import ArtifactType, ForeignArtifact
 from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
@@ -203,15 +205,17 @@ def test_a_place_is_a_project_with_or_without_what_is_below_it_or_one_thing(
     run = plain.call(clearml_plain.train, experiment, "run", 1)
     task = plain.call(clearml_plain.upload_file, below, "deep", b"1")
     data = plain.call(clearml_plain.dataset, below, "flowers", {"a": b"1"}, version="1.0.0")
+    plain.call(clearml_plain.upload_file, f"{experiment}/.pipelines/daily", "step", b"1")
 
     def names(place: str) -> set[str]:
         return {one.name for one in opened.discover(place)}
 
-    own = {"scores", "table", "plots", "a file", "far", "net", "pack"}
+    of_run = {"scores", "table", "plots", "a file", "far", "net", "pack"}
+    own = {*of_run, "step"}
     assert names(experiment) == own
     assert names(below) == {"deep", "flowers", "flowers.facts"}
     assert names(f"{experiment}/*") == own | names(below)
-    assert names(run["task"]) == own
+    assert names(run["task"]) == of_run
     assert names(run["net"]) == {"net"}
     assert names(task) == {"deep"}
     assert names(data) == {"flowers", "flowers.facts"}
@@ -311,6 +315,20 @@ def test_an_address_is_the_same_each_time_and_another_for_what_the_same_key_name
     assert [one.address.partition("/tasks/")[2][:32] for one in opened.discover(f"{experiment}-new")] == [task, other]
 
 
+def test_an_input_and_an_output_of_one_key_are_two_things(
+    hands: Hands, plain: Driver, experiment: str, opened: BackendProcess
+) -> None:
+    running = hands.open(experiment).put(hands.samples.seal("ours", {"x": b"1"})).locator["place"]["task"]
+    for mode in ("input", "output"):
+        entry = {"key": "both", "type": "custom", "mode": mode, "uri": "s3://bucket/x", "timestamp": 2_000_000_000}
+        hands.user.call(clearml_user.add_artifact, running, entry)
+    host = urlsplit(hands.server.api_url).netloc
+    assert {one.address: one.metadata["clearml"]["mode"] for one in opened.discover(experiment)} == {
+        f"clearml://{host}/tasks/{running}/inputs/both#2000000000": "input",
+        f"clearml://{host}/tasks/{running}/artifacts/both#2000000000": "output",
+    }
+
+
 # -- faults
 
 
@@ -397,6 +415,30 @@ def test_paths_that_lead_out_of_an_artifact_are_named_and_never_written(
     assert opened.foreign_content(flowers, hands.new_folder()) == {"b.csv": b"2"}
 
 
+def test_nothing_in_an_archive_leads_out_of_it(
+    hands: Hands, plain: Driver, experiment: str, opened: BackendProcess, tmp_path: Path
+) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("../evil", "evil")
+    task = plain.call(clearml_plain.upload_file, experiment, "packed", made.getvalue(), "packed.zip")
+    running = hands.open(experiment).put(hands.samples.seal("ours", {"x": b"1"})).locator["place"]["task"]
+    uri = hands.user.call(clearml_user.task_artifacts, task)["packed"]["url"]
+    digest = hashlib.sha256(made.getvalue()).hexdigest()
+    entry = {"key": "evil", "type": "archive", "uri": uri, "hash": digest}
+    hands.user.call(clearml_user.add_artifact, running, entry)
+    no_zip = plain.call(clearml_plain.upload_file, experiment, "no zip", b"no zip", "x.zip")
+    uri = hands.user.call(clearml_user.task_artifacts, no_zip)["no zip"]["url"]
+    hands.user.call(clearml_user.add_artifact, running, {"key": "odd", "type": "archive", "uri": uri})
+    names = _by_name(opened.discover(experiment))
+    with pytest.raises(UnsafePath, match="evil"):
+        opened.foreign_content(names["evil"][0], tmp_path / "inside" / "dest")
+    with pytest.raises(IntegrityError, match="is no zip"):
+        opened.foreign_content(names["odd"][0], tmp_path / "inside" / "other")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert opened.foreign_content(names["packed"][0], hands.new_folder()) == {"packed.zip": made.getvalue()}
+
+
 @pytest.mark.parametrize("match", ["projects.get_all", "tasks.get_all", "models.get_all", "files.GET"])
 @pytest.mark.parametrize("kind", ["reset", "503"])
 def test_a_server_that_fails_is_an_error_and_no_empty_list(
@@ -424,6 +466,18 @@ def test_a_listing_takes_few_requests_and_reads_no_data(
     calls = server.calls()
     assert [call["path"] for call in calls if call["name"] == "files.GET" and "state.json" not in call["path"]] == []
     assert len([call for call in calls if not call["name"].startswith("files.")]) <= 5
+
+
+def test_more_than_a_page_is_found_in_its_order(
+    plain: Driver, server: ClearmlServer, experiment: str, opened: BackendProcess
+) -> None:
+    """The server gives 500 at once."""
+    plain.call(clearml_plain.many_tasks, experiment, 510, b"part")
+    server.calls(clear=True)
+    parts = _by_name(opened.discover(experiment))["part"]
+    assert [one.run.name for one in parts if one.run is not None] == [f"number {number}" for number in range(510)]
+    assert len({one.address for one in parts}) == 510
+    assert len(server.calls()) <= 8
 
 
 def test_a_server_that_does_not_answer_is_given_up(

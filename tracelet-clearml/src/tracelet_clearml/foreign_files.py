@@ -77,10 +77,10 @@ def is_held(uri: str, task: str, file_server: str) -> bool:
 
     Anything else is somebody's own file, which was only registered.
     """
-    if file_server and uri.startswith(f"{file_server.rstrip('/')}/"):
-        return True
     path = unquote(urlsplit(uri).path)
-    return bool(task) and f".{task}/" in path and ".." not in path.split("/")
+    if ".." in path.split("/"):
+        return False
+    return uri.startswith(f"{file_server.rstrip('/')}/") or (bool(task) and f".{task}/" in path)
 
 
 def size_of(given: object) -> int | None:
