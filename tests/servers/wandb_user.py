@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
+
+_HEARD: list[str] = []
 
 
 def log_natively(
@@ -106,3 +109,94 @@ def staged() -> list[str]:
     import wandb
 
     return sorted(str(path) for path in (Path(wandb.env.get_data_dir()) / "artifacts" / "staging").glob("*"))
+
+
+def log_study(project: str) -> dict[str, str]:
+    """Log two versions of a data set in one run, and in another a model, a table and its code; return the runs' ids."""
+    import wandb
+    from PIL import Image
+
+    Path("study").mkdir(exist_ok=True)
+    for name in ("train.csv", "test.csv", "deep.csv"):
+        Path("study", name).write_text(f"{name}\n1,2\n")
+    Path("study", "run.py").write_text("print(1)\n")
+    ids = {}
+    with wandb.init(project=project, reinit="create_new", config={"lr": 0.1, "layers": [8, 4]}) as run:
+        ids["data"] = run.id
+        for number in range(2):
+            data = wandb.Artifact(
+                "data", "dataset", description="two tables", metadata={"rows": number, "by": {"a": 1}}
+            )
+            data.add_file("study/train.csv")
+            data.add_file("study/deep.csv", "in/folder/deep.csv")
+            if number:
+                data.add_file("study/test.csv")
+                data.add_reference("s3://bucket/far.bin", "far.bin", checksum=False)
+            run.log_artifact(data, aliases=["golden"] if number else ["first", "old"]).wait()
+    with wandb.init(project=project, reinit="create_new", config={"depth": 3}) as run:
+        ids["model"] = run.id
+        used = run.use_artifact("data:golden")
+        run.use_artifact("data:first")
+        run.define_metric("loss", summary="min,last")
+        run.log({"loss": 2.0, "acc": 0.5})
+        run.log({"loss": 1.0, "acc": 0.75, "word": "good"})
+        run.log({"picture": wandb.Image(Image.new("L", (2, 2)))})
+        run.log({"scores": wandb.Table(columns=["a", "b"], data=[[1, "x"], [2, "y"]])})
+        Path("weights.bin").write_bytes(b"weights" * 100)
+        model = wandb.Artifact("net", "model")
+        model.add_file("weights.bin")
+        model.add_reference(used.get_entry("train.csv"), "trained/on.csv")
+        model.add_reference(used.get_entry("train.csv"), "again.csv")
+        run.log_artifact(model, aliases=["best"], tags=["reviewed"]).wait()
+        code = run.log_code("study")
+        assert code is not None
+        code.wait()
+    return ids
+
+
+def delete(path: str) -> None:
+    """Delete a version, as the web page or the API does."""
+    import wandb
+
+    wandb.Api().artifact(path).delete(delete_aliases=True)
+
+
+def log_file(project: str, name: str, kind: str, *paths: str) -> None:
+    """Log an artifact of small files at these paths."""
+    import wandb
+
+    source = Path("small.bin").absolute()
+    source.write_bytes(b"small")
+    with wandb.init(project=project, reinit="create_new") as run:
+        artifact = wandb.Artifact(name, kind)
+        for path in paths:
+            artifact.add_file(str(source), path)
+        run.log_artifact(artifact).wait()
+
+
+def log_as_w_and_b_does(project: str) -> None:
+    """Log what W&B makes of a run by itself, and an artifact of the type that it gives to a table that grows."""
+    import wandb
+    from wandb.sdk.artifacts._internal_artifact import InternalArtifact
+
+    source = Path("small.bin").absolute()
+    source.write_bytes(b"small")
+    with wandb.init(project=project, reinit="create_new") as run:
+        kinds = {"job-of-it": "job", "history-of-it": "wandb-history", "run-incr-rows": "wandb-run-incremental-table"}
+        for name, kind in kinds.items():
+            artifact = InternalArtifact(name, kind)
+            artifact.add_file(str(source), "small.bin")
+            run.log_artifact(artifact).wait()
+
+
+def listen() -> None:
+    """Keep what is said of an import in this process from now on."""
+    _HEARD.clear()
+    listener = logging.Handler()
+    listener.emit = lambda record: _HEARD.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("tracelet.import").handlers = [listener]
+
+
+def heard() -> list[str]:
+    """Return what was said since."""
+    return list(_HEARD)

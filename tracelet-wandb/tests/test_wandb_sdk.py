@@ -25,6 +25,10 @@ NAMES = {
     "wandb.sdk.artifacts.artifact_manifest_entry:ArtifactManifestEntry": "uploads.py",
     "wandb.sdk.artifacts.staging:get_staging_dir": "staging.py",
     "wandb.sdk.lib.paths:LogicalPath": "uploads.py",
+    "wandb.sdk.artifacts._internal_artifact:sanitize_artifact_name": "discovering.py",
+    "wandb.sdk.lib.hashutil:md5_file_b64": "foreign_manifests.py",
+    "wandb.sdk.lib.hashutil:xxh128_file_b64": "foreign_manifests.py",
+    "wandb.apis.public:File": "foreign_files.py",
     "wandb.apis.public:Projects": "connection.py",
     "wandb.apis.public.runs:RunNotFoundError": "runs.py",
     "wandb.errors:AuthenticationError": "errors.py",
@@ -57,6 +61,7 @@ SETTINGS = (
     "sagemaker_disable",
     "sync_dir",
     "sync_file",
+    "x_extra_http_headers",
     # Of the user's own runs, and taken away from ours.
     "sweep_id",
     "sweep_param_path",

@@ -23,6 +23,7 @@ from tracelet.plugin import (
     ArtifactType,
     Backend,
     BackendContext,
+    ForeignArtifact,
     Labels,
     Manifest,
     RunInfo,
@@ -34,9 +35,11 @@ from tracelet.plugin import (
 )
 from tracelet_wandb import offline_runs
 from tracelet_wandb.connection import Place, connect, is_offline, set_up
+from tracelet_wandb.discovering import discover
 from tracelet_wandb.downloads import bring, is_noted
 from tracelet_wandb.errors import is_conflict, is_upload, translated
 from tracelet_wandb.experiments import experiments
+from tracelet_wandb.foreign_files import fetch
 from tracelet_wandb.media import show
 from tracelet_wandb.names import project_name
 from tracelet_wandb.notes import with_label
@@ -202,6 +205,14 @@ class WandbBackend:
         """See :class:`~tracelet.plugin.Collects`: copies for killed uploads, and bytes in the offline catalogue."""
         yield from sweep(self._folder / "staging")
         yield from self._pending.collect(older_than)
+
+    def discover(self, place: str) -> Iterator[ForeignArtifact]:
+        """See :class:`~tracelet.plugin.Discovers`."""
+        return discover(self._place, place)
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Discovers`."""
+        fetch(self._place, found, dest)
 
     # -- steps
 

@@ -10,12 +10,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import wandb
 
-from tracelet.exceptions import TraceletError
-from tracelet.plugin import Labels, PendingCatalogue, RunInfo, SealedArtifact, StoredArtifact
+from tracelet.exceptions import BackendError, TraceletError
+from tracelet.plugin import ForeignArtifact, Labels, PendingCatalogue, RunInfo, SealedArtifact, StoredArtifact
 from tracelet_wandb import offline_runs, runs
 from tracelet_wandb.media import show
 from tracelet_wandb.names import project_name
@@ -69,6 +69,14 @@ class OfflineBackend(Catalogue):
             copies = offline_runs.withdraw(self._folder / "offline-runs", one.manifest.put_id)
             yield None if freed is None else freed + copies
 
+    def discover(self, place: str) -> NoReturn:
+        """Raise: only the server has what was logged without Tracelet."""
+        raise _offline()
+
+    def fetch_foreign(self, found: ForeignArtifact, dest: Path) -> NoReturn:
+        """Raise: only the server has it."""
+        raise _offline()
+
     def _log(self, sealed: SealedArtifact, labels: Labels) -> None:
         """Also log the artifact to W&B's offline run. If that fails, the catalogue still has it."""
         try:
@@ -94,3 +102,10 @@ class OfflineBackend(Catalogue):
         run, self._run = self._run, None
         if run is not None:
             runs.finish(run, failed=failed)
+
+
+def _offline() -> BackendError:
+    return BackendError(
+        "W&B is offline here, and only its server has what was logged without Tracelet: unset WANDB_MODE, or set it to online.",
+        retryable=False,
+    )

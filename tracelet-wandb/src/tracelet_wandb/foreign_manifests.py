@@ -1,0 +1,79 @@
+"""Read the lists of files of W&B's versions. The client's own reader waits twenty minutes for a store that is away."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+import wandb
+from requests.adapters import HTTPAdapter
+from wandb.sdk.lib.hashutil import md5_file_b64, xxh128_file_b64
+
+from tracelet.exceptions import ArtifactNotFound, BackendError
+from tracelet_wandb.errors import status_of, translated
+
+__all__ = ["GONE", "MANIFESTS_AT_ONCE", "Manifests", "held_by", "is_held_elsewhere", "is_whole"]
+
+#: Manifests that are read at once.
+MANIFESTS_AT_ONCE = 16
+#: The statuses of stores for what is not there.
+GONE = frozenset({404, 410})
+#: Seconds in which their store must begin to answer.
+_ANSWER = 60
+#: How an entry names a file of another version.
+_HELD_BY = "wandb-artifact://"
+
+
+class Manifests:
+    """Reads manifests from where a query says that they are. Several threads may use it."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._session = requests.Session()
+
+    def __enter__(self) -> Self:
+        self._session.headers.update(wandb.setup().settings.x_extra_http_headers or {})
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MANIFESTS_AT_ONCE, max_retries=3))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def entries(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Return the entries of a version by their paths; ``told`` is what a query has of its manifest."""
+        with translated(self._server):
+            try:
+                with self._session.get(told["file"]["directUrl"], timeout=_ANSWER) as answer:
+                    answer.raise_for_status()
+                    manifest = answer.json()
+            except requests.HTTPError as error:
+                if status_of(error) in GONE:
+                    raise ArtifactNotFound("W&B has lost the list of its files.") from error
+                raise
+        entries: dict[str, Any] | None = manifest.get("contents") if isinstance(manifest, dict) else None
+        if not isinstance(entries, dict):
+            raise BackendError("W&B's list of its files is damaged.", retryable=False)
+        return entries
+
+
+def is_held_elsewhere(entry: dict[str, Any]) -> bool:
+    """Tell whether an entry is a file that another version in W&B holds."""
+    return str(entry.get("ref") or "").startswith(_HELD_BY)
+
+
+def held_by(entry: dict[str, Any]) -> tuple[str, str]:
+    """Return the id of the version that holds such a file, and the file's name there."""
+    holder, _, name = entry["ref"].removeprefix(_HELD_BY).partition("/")
+    return base64.b64encode(bytes.fromhex(holder)).decode(), name
+
+
+def is_whole(entry: dict[str, Any], path: Path) -> bool:
+    """Tell whether a file has the checksum of its entry."""
+    hashed = xxh128_file_b64 if (entry.get("extra") or {}).get("alg") == "XXH128" else md5_file_b64
+    return bool(hashed(path) == entry["digest"])
