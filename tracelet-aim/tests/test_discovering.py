@@ -14,7 +14,7 @@ from servers.aim_elsewhere import Elsewhere
 from servers.aim_server import AimServer
 from servers.processes import free_port
 from servers.s3_server import S3Server
-from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, UnsafePath
+from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError, UnsafePath
 from tracelet.plugin import ArtifactType, ForeignArtifact
 from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
@@ -265,7 +265,7 @@ def test_bytes_that_are_gone_are_told_by_name_and_stop_no_other(
 def test_a_run_that_cannot_be_read_is_told_and_hides_no_other(
     lab: Lab, opened: Opened, repo: Path, warned: Callable[[], str]
 ) -> None:
-    """Its database is damaged, gone, or holds a damaged value; or Aim's table of runs does not know it."""
+    """Its database is damaged, gone, or holds a damaged value; or Aim's table of runs does not know it. Asked for alone, it is an error."""
     first, second, other, empty = lab(LOG)
     chunks = repo / ".aim/meta/chunks"
     for file in (chunks / second).iterdir():
@@ -288,6 +288,8 @@ container.close()
     assert all(f"the run {one} in Aim's repo {repo} cannot be read" in told for one in (second, empty, damaged)), told
     assert f"does not know the experiment of the run {'f' * 24}" in told
     assert other not in told
+    with pytest.raises(IntegrityError, match=second):
+        backend.discover(second)
     with AimServer(repo) as own:
         behind = opened(TRACELET_AIM_REPO=own.address)
         assert [one.name for one in behind.discover("digits")] == ["data", "weights"]

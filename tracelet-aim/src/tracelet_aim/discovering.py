@@ -6,7 +6,7 @@ import difflib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -41,9 +41,17 @@ _NEAREST = 3
 def discover(place: Place, wanted: str, stored: ForeignBytes) -> list[ForeignArtifact]:
     """Return what was logged without Tracelet in a run, or in all runs of an experiment, the oldest first.
 
-    A run that cannot be read is told by a warning. Raises :class:`~tracelet.ArtifactNotFound` where there is no such place.
+    A run of an experiment that cannot be read is told by a warning. Raises :class:`~tracelet.ArtifactNotFound` where there is no
+    such place, and :class:`~tracelet.IntegrityError` where the one run that was asked for cannot be read.
     """
-    found = [one for run_hash in _runs(place, wanted) for one in _artifacts(place, run_hash, stored)]
+    found: list[ForeignArtifact] = []
+    for run_hash in _runs(place, wanted):
+        try:
+            found += _artifacts(place, run_hash, stored)
+        except IntegrityError as error:
+            if run_hash == wanted:
+                raise
+            _LOG.warning("%s It is left out.", error)
     found.sort(key=lambda one: (one.created_at, one.address))
     # One name has one type, whatever a later run put there: otherwise its versions would part.
     types: dict[str, ArtifactType] = {}
@@ -81,24 +89,23 @@ def _runs(place: Place, wanted: str) -> list[str]:
     return runs
 
 
-def _artifacts(place: Place, run_hash: str, stored: ForeignBytes) -> Iterator[ForeignArtifact]:
-    try:
-        with place.reading_run(run_hash) as ask:
-            is_own = ask("attrs", ROOT, "run_id") is not None
-            noted = _table(ask("artifacts"))
-            files = _files(
-                {name: one for name, one in noted.items() if not (is_own and _OWN_FILE.fullmatch(name))}, run_hash
-            )
-            parameters = _parameters(ask, is_own) if files else {}
-            metrics = _metrics(ask) if files else {}
-    except IntegrityError as error:
-        _LOG.warning("%s It is left out.", error)
-        return
+def _artifacts(place: Place, run_hash: str, stored: ForeignBytes) -> list[ForeignArtifact]:
+    with place.reading_run(run_hash) as ask:
+        noted = {str(name): record for name, record in _table(ask("artifacts")).items()}
+        is_own = bool(noted) and ask("attrs", ROOT, "run_id") is not None
+        files = _files(
+            {name: record for name, record in noted.items() if not (is_own and _OWN_FILE.fullmatch(name))}, run_hash
+        )
+        parameters = _parameters(ask, is_own) if files else {}
+        metrics = _metrics(ask) if files else {}
     facts = place.facts(run_hash) if files else None
-    if facts is not None:
-        run = ForeignRun(id=run_hash, name=facts.name, parameters=parameters, metrics=metrics)
-        for key, (one, sources) in _grouped(files).items():
-            yield _artifact(f"{place.address}/{run_hash}/{key}", key, one, sources, facts, run, stored)
+    if facts is None:
+        return []
+    run = ForeignRun(id=run_hash, name=facts.name, parameters=parameters, metrics=metrics)
+    return [
+        _artifact(f"{place.address}/{run_hash}/{key}", key, together, sources, facts, run, stored)
+        for key, (together, sources) in _grouped(files).items()
+    ]
 
 
 def _files(noted: Mapping[str, Any], run_hash: str) -> dict[str, tuple[Kept, str]]:
