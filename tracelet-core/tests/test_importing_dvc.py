@@ -759,6 +759,7 @@ def test_an_output_outside_the_repository_is_told_by_name(path: str, repository:
     assert f"{path!r} of" in reason(found[path], tmp_path / "1")
     assert "it is outside the repository" in reason(found[path], tmp_path / "1")
     assert found[path].files
+    assert found[path].kind == "DVC output that cannot be imported"
     assert fetched(found["good"], tmp_path / "2") == {"good": b"good"}
 
 

@@ -220,6 +220,7 @@ def test_what_is_no_file_is_told_and_does_not_stop_the_others(folder: Path, tmp_
         assert "sock' is not a regular file: only files can be stored" in reason(listed["sock"], tmp_path)
         assert "run/pipe' is not a regular file" in reason(listed["run"], tmp_path)
         assert fetched(listed["good"], tmp_path / "1") == {"good": b"g"}
+        assert listed["sock"].kind == "file that cannot be imported"
         # It counts as one that has files: what has none is nothing to be told.
         assert listed["run"].files
         assert not listed["run"].files_known

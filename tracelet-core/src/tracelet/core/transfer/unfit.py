@@ -23,7 +23,7 @@ def unfit(
         address=address,
         name=name,
         type=ArtifactType.CUSTOM,
-        kind=kind,
+        kind=f"{kind} that cannot be imported",
         experiment=experiment,
         created_at=time.time(),
         files=(ForeignFile("unknown", size_bytes),),
