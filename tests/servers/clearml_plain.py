@@ -131,6 +131,17 @@ def dataset(
     return str(made.id)
 
 
+def move(project: str, name: str, parent: str, content: Mapping[str, bytes]) -> str:
+    """A version of a dataset that is what a folder holds by now; return its id."""
+    from clearml import Dataset
+
+    made = Dataset.create(dataset_name=name, dataset_project=project, parent_datasets=[parent])
+    made.sync_folder(str(_folder(content)))
+    made.upload(show_progress=False, preview=False)
+    made.finalize()
+    return str(made.id)
+
+
 def archive(task_id: str) -> None:
     """Put a task into the archive, as its page does."""
     from clearml import Task

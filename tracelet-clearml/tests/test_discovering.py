@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import attrs
 import pytest
 
 from servers import clearml_plain, clearml_user, programs
@@ -157,6 +158,30 @@ def test_versions_of_a_dataset_have_all_their_files_whichever_of_them_added_them
     assert {file.path: file.size_bytes for file in after.files} == {path: len(data) for path, data in whole.items()}
     assert opened.foreign_content(after, hands.new_folder()) == whole
     assert make(clearml_user.content_of, second) == whole, "as ClearML's own client puts it together"
+
+
+def test_a_file_that_was_moved_from_one_version_to_the_next_comes_with_its_bytes(
+    hands: Hands, plain: Driver, experiment: str, opened: BackendProcess
+) -> None:
+    """The SDK stores it once, under its old path, and does not find it there again."""
+    before = {"old/a.bin": b"moved", "twin.bin": b"other"}
+    first = plain.call(clearml_plain.dataset, experiment, "moved", before, version="1.0.0")
+    after = {"new/b.bin": b"moved", "twin.bin": b"other"}
+    plain.call(clearml_plain.move, experiment, "moved", first, after)
+    versions = _by_name(opened.discover(experiment))["moved"]
+    assert [opened.foreign_content(one, hands.new_folder()) for one in versions] == [before, after]
+    hands.server.replace(hashlib.sha256(b"moved").hexdigest().encode(), hashlib.sha256(b"gone").hexdigest().encode())
+    newest = versions[-1].locator["state"]
+    state = _path(hands.server, newest["uri"])
+    lost = attrs.evolve(
+        versions[-1],
+        locator={
+            **versions[-1].locator,
+            "state": {**newest, "sha256": hashlib.sha256(state.read_bytes()).hexdigest()},
+        },
+    )
+    with pytest.raises(IntegrityError, match="is in no zip"):
+        opened.foreign_content(lost, hands.new_folder())
 
 
 def test_what_somebody_put_beside_a_datasets_files_is_an_artifact_that_comes_from_it(

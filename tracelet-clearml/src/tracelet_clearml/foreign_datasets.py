@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ __all__ = ["STATE", "DatasetState", "fetch_dataset", "is_data", "is_dataset", "i
 
 #: The system tag of a dataset, and the keys of its task's artifacts: the list of its files, and the zips with them.
 _TAG, STATE, _DATA = "dataset", "state", "data"
+#: Bytes that are copied at a time.
+_CHUNK = 1 << 20
 _UNFINISHED = {"created", "queued", "in_progress", "failed"}
 
 
@@ -136,11 +140,31 @@ def fetch_dataset(api: Api, state: DatasetState, scratch: Path, dest: Path) -> N
             )
         archive = scratch / f"{number}.zip"
         held.fetch(archive)
-        extract(archive, {file.path: file.size_bytes for file in files}, dest)
-        archive.unlink()
+        members = held.members(archive)
+        extract(archive, {file.path: file.size_bytes for file in files if file.path in members}, dest)
         for file in files:
-            if file.sha256 is not None and hash_blob(target_path(dest, file.path)) != file.sha256:
+            if file.path not in members:
+                _extract_moved(archive, file, members, target_path(dest, file.path))
+            elif file.sha256 is not None and hash_blob(target_path(dest, file.path)) != file.sha256:
                 raise IntegrityError(f"{file.path!r} has other bytes than those that were added to the dataset.")
+        archive.unlink()
+
+
+def _extract_moved(archive: Path, file: DatasetFile, members: Mapping[str, int], target: Path) -> None:
+    """Write a file from a zip that has its bytes under another path.
+
+    Where a file was moved, the SDK notes the zip that has the same bytes already, and does not find them there itself.
+    """
+    with zipfile.ZipFile(archive) as opened:
+        for path, size in members.items():
+            if file.sha256 is None or size != file.size_bytes:
+                continue
+            with opened.open(path) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, _CHUNK)
+            if hash_blob(target) == file.sha256:
+                return
+    target.unlink(missing_ok=True)
+    raise IntegrityError(f"{file.path!r} is in no zip of its dataset, where ClearML's SDK says it is.")
 
 
 def _archives(api: Api, datasets: Collection[str]) -> dict[tuple[str, str], HeldFile]:

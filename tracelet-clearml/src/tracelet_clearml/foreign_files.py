@@ -59,13 +59,16 @@ class HeldFile:
     def fetch_inside(self, archive: Path, dest: Path) -> None:
         """Fetch a zip by way of a file, and write what is in it into a folder."""
         self.fetch(archive)
+        extract(archive, self.members(archive), dest)
+        archive.unlink()
+
+    def members(self, archive: Path) -> dict[str, int]:
+        """Return the files in a zip that was fetched, and their sizes. Raises IntegrityError where it is none."""
         try:
             with zipfile.ZipFile(archive) as opened:
-                paths = [one.filename for one in opened.infolist() if not one.is_dir()]
+                return {one.filename: one.file_size for one in opened.infolist() if not one.is_dir()}
         except zipfile.BadZipFile as error:
             raise IntegrityError(f"{redact(self.uri)} is no zip, as ClearML says it is ({error}).") from error
-        extract(archive, dict.fromkeys(paths), dest)
-        archive.unlink()
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain data."""
