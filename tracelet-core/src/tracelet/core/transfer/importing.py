@@ -243,7 +243,7 @@ def _run_of(one: ForeignArtifact) -> str:
 
 
 def _is_empty(one: ForeignArtifact) -> bool:
-    return not one.files and not one.references
+    return one.files_known and not one.files and not one.references
 
 
 def _metadata(one: ForeignArtifact, name: str) -> dict[str, Any]:
