@@ -16,6 +16,7 @@ from tracelet.exceptions import ArtifactNotFound
 from tracelet.plugin import ForeignArtifact
 from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
+from tracelet_mlflow import tracelet_backends
 
 # MLflow's own code, where it opens a database
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -172,7 +173,7 @@ class open_elsewhere:
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         (folder / "tracelet").mkdir(parents=True)
-        self.driver = Driver(folder, programs.clean_environment(environ))
+        self.driver = Driver(folder, programs.clean_environment(environ), next(iter(tracelet_backends())).environ)
         self.opened = BackendProcess(self.driver, uuid.uuid4().hex, "mlflow", "another", folder / "tracelet")
 
     def __enter__(self) -> BackendProcess:

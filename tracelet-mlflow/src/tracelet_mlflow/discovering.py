@@ -49,7 +49,8 @@ def discover(connection: Connection, place: str) -> list[ForeignArtifact]:
     """
     left_out = LeftOut(connection.shown)
     found = _arranged(_Look(connection, left_out).at(place))
-    left_out.finish(found=bool(found))
+    if not found:
+        left_out.raise_first()
     return found
 
 
@@ -208,21 +209,20 @@ def _ours(text: str) -> ArtifactNotFound:
 
 
 def _arranged(found: list[ForeignArtifact]) -> list[ForeignArtifact]:
-    """Return versions in the order of names, those of one name oldest first, all of one type.
+    """Return versions in the order of names, those of one name oldest first.
 
-    Files of a run that have the name of a model and are none have a name of their own. Other files of one name and
-    several types are of no type in particular.
+    A folder may hold other kinds of files in each run, and is the same folder all the same: of several types it is of none
+    in particular. What is a model in one run and none in another is two things.
     """
-    of_models = {one.name for one in found if one.type is ArtifactType.MODEL}
-    named = [
-        attrs.evolve(one, name=f"{one.name}-files")
-        if one.name in of_models and one.type is not ArtifactType.MODEL
+    types: dict[str, set[ArtifactType]] = {}
+    for one in found:
+        if one.type is not ArtifactType.MODEL:
+            types.setdefault(one.name, set()).add(one.type)
+    told = [
+        attrs.evolve(one, type=ArtifactType.CUSTOM)
+        if one.type is not ArtifactType.MODEL and len(types[one.name]) > 1
         else one
         for one in found
     ]
-    types: dict[str, set[ArtifactType]] = {}
-    for one in named:
-        types.setdefault(one.name, set()).add(one.type)
-    told = [one if len(types[one.name]) == 1 else attrs.evolve(one, type=ArtifactType.CUSTOM) for one in named]
     # Versions that were registered in one instant are in the order of their numbers.
     return sorted(told, key=lambda one: (one.name, one.created_at, one.version.zfill(20), one.address))

@@ -5,6 +5,7 @@ MLflow knows their sizes, and no checksums.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 from mlflow.entities import FileInfo
 from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.request_utils import augmented_raise_for_status
 from mlflow.utils.rest_utils import http_request
 
@@ -20,6 +22,7 @@ from tracelet.plugin import ForeignFile, redact
 from tracelet_mlflow.errors import is_missing
 from tracelet_mlflow.left_out import LeftOut
 from tracelet_mlflow.readback import Readable, is_served
+from tracelet_mlflow.runs import is_local
 
 __all__ = ["ForeignFiles", "locator_of", "named_files", "stored_at"]
 
@@ -28,18 +31,21 @@ _SERVED = "/mlflow-artifacts/artifacts"
 
 
 class ForeignFiles:
-    """The files below one address."""
+    """The files below one address.
+
+    MLflow's client refuses names that its users' files have, such as `C#.txt`, or takes them for others. So a folder of this
+    machine is read as it is, and a server is asked without its client.
+    """
 
     def __init__(self, repository: Readable) -> None:
         self._repository = repository
+        self._is_served = is_served(repository.artifact_uri)
 
     def entries(self, folder: str) -> list[FileInfo]:
         """Return what is in a folder; an empty text is the top."""
-        found = self._repository.list_artifacts(folder or None)
-        if not found and folder and is_served(self._repository.artifact_uri):
-            found = self._asked(folder)
+        found = self._asked(folder) if self._is_served else self._repository.list_artifacts(folder or None)
         above = f"{folder}/" if folder else ""
-        # What is elsewhere is no entry of this folder, whatever a server says; some stores give the folder itself, too.
+        # What is elsewhere is no entry of this folder, whatever a store says; some give the folder itself, too.
         return [info for info in found if info.path.startswith(above) and info.path.strip("/") != folder]
 
     def walk(self, folder: str, passed_over: Callable[[str], bool] = lambda folder: False) -> Iterator[FileInfo]:
@@ -54,10 +60,12 @@ class ForeignFiles:
 
     def fetch(self, path: str, target: Path) -> None:
         """Write a file to ``target``; raises :class:`~tracelet.ArtifactNotFound` where it is gone."""
-        # A server takes `%`, `#` and `?` in a name for parts of the address.
-        name = quote(path) if is_served(self._repository.artifact_uri) else path
         try:
-            self._repository._download_file(name, str(target))
+            if is_local(self._repository.artifact_uri):
+                shutil.copyfile(self._on_disk(path), target)
+            else:
+                # A server takes `%`, `#` and `?` in a name for parts of the address.
+                self._repository._download_file(quote(path) if self._is_served else path, str(target))
         except Exception as error:
             if is_missing(error):
                 raise ArtifactNotFound(
@@ -65,20 +73,23 @@ class ForeignFiles:
                 ) from error
             raise
 
+    def _on_disk(self, path: str) -> Path:
+        root = Path(str(local_file_uri_to_path(self._repository.artifact_uri)))  # type: ignore[no-untyped-call]
+        place = (root / path).resolve()
+        if not place.is_relative_to(root.resolve()):
+            raise UnsafePath(f"{path!r}: a link in {root} leads out of it, to {place}. Put the file itself there.")
+        return place
+
     def _asked(self, folder: str) -> list[FileInfo]:
-        """Ask the server itself: its client takes a folder's only file for the folder, where both have one name."""
         server, _, top = self._repository.artifact_uri.partition(_SERVED)
-        path = f"{top.strip('/')}/{folder}".lstrip("/")
+        path = "/".join(filter(None, (top.strip("/"), folder)))
         # MLflow's own ways with credentials and certificates, which have no types.
         credentials = get_default_host_creds(server)  # type: ignore[no-untyped-call]
         answer = http_request(credentials, _SERVED, "GET", params={"path": path})  # type: ignore[no-untyped-call]
         augmented_raise_for_status(answer)  # type: ignore[no-untyped-call]
+        above = f"{folder}/" if folder else ""
         return [
-            FileInfo(
-                f"{folder}/{file['path']}",
-                file.get("is_dir", False),
-                int(file["file_size"]) if "file_size" in file else None,
-            )
+            FileInfo(f"{above}{file['path']}", file.get("is_dir", False), int(file.get("file_size", 0)))
             for file in answer.json().get("files", [])
         ]
 

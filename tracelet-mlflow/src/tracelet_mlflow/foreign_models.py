@@ -87,10 +87,6 @@ class ForeignModels:
         what = _called_model(model)
         if not self._is_whole(what, model.status):
             return []
-        files = self._files(model.artifact_location, what)
-        if not files:
-            self._left_out.note_empty(what)
-            return []
         run = self._asked.run(model.source_run_id)
         found = ForeignArtifact(
             address=self._lineage.of_model(model.model_id),
@@ -102,7 +98,7 @@ class ForeignModels:
             metadata={**_of(run), **of_logged_model(model)},
             created_at=model.creation_timestamp / 1000,
             run=None if run is None else run_of(run),
-            files=files,
+            files=self._files(model.artifact_location, what),
             inputs=self._lineage.inputs(model.source_run_id, own=False),
             locator=locator_of(model.artifact_location),
         )
@@ -118,9 +114,6 @@ class ForeignModels:
             files = self._files(where.uri, what)
         else:
             references = (ArtifactReference(redact(where.uri), description="where MLflow says that the model is"),)
-        if not files and not references:
-            self._left_out.note_empty(what)
-            return []
         run = self._asked.run(version.run_id)
         home = run.info.experiment_id if run else where.model.experiment_id if where.model else None
         logged = {"logged_model": of_logged_model(where.model)} if where.model else {}
