@@ -174,6 +174,16 @@ def log_file(project: str, name: str, kind: str, *paths: str) -> None:
         run.log_artifact(artifact).wait()
 
 
+def log_held(project: str, name: str, path: str, file: str) -> None:
+    """Log an artifact whose only file another version holds."""
+    import wandb
+
+    with wandb.init(project=project, reinit="create_new") as run:
+        artifact = wandb.Artifact(name, "model")
+        artifact.add_reference(wandb.Api().artifact(path).get_entry(file), file)
+        run.log_artifact(artifact).wait()
+
+
 def log_as_w_and_b_does(project: str) -> None:
     """Log what W&B makes of a run by itself, and an artifact of the type that it gives to a table that grows."""
     import wandb

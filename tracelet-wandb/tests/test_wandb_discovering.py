@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from servers import programs
 from servers import wandb_user as user
 from servers.wandb_lab import Lab
 from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError
@@ -201,6 +202,38 @@ def test_what_tracelet_stored_is_left_out(
     assert [one.name for one in reading.discover(experiment)] == ["native"]
 
 
+#: The user's own run is in W&B's shared mode, so what Tracelet shows is on it.
+SHARED = """
+import json
+from pathlib import Path
+import wandb
+from tracelet import ArtifactType, Experiment
+
+mine = wandb.init(project={experiment!r}, mode="shared", settings=wandb.Settings(x_disable_stats=True))
+for name in ("r.csv", "s.csv"):
+    Path(name).write_text("a,b\\n1,2\\n")
+with Experiment({experiment!r}, backend="wandb", artifacts=True) as exp:
+    for name, paths in {{"rows": ["r.csv"], "several": ["r.csv", "s.csv"]}}.items():
+        made = exp.create_artifact(name, ArtifactType.SAMPLE)
+        for path in paths:
+            made.add_file(path)
+        assert exp.log_artifact(made).ok
+mine.log({{"rows2": wandb.Table(columns=["a"], data=[[1]])}})
+mine.finish()
+print(json.dumps(mine.id))
+"""
+
+
+def test_tables_that_tracelet_showed_on_the_users_run_are_left_out_and_the_users_own_is_not(
+    lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path
+) -> None:
+    environ = {**lab.server.environ(tmp_path / "home"), "TRACELET_DIR": str(tmp_path / "tracelet")}
+    run = programs.run(SHARED.format(experiment=experiment), tmp_path / "program", environ)
+    kinds = [one["type"] for one in lab.server.project(experiment)["collections"].values()]
+    assert kinds.count("run_table") == 4
+    assert [one.name for one in reading.discover(experiment)] == [f"run-{run}-rows2"]
+
+
 def test_a_link_is_listed_where_it_is_asked_for(
     lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path
 ) -> None:
@@ -326,6 +359,18 @@ def test_bytes_that_are_gone_are_named(lab: Lab, reading: BackendProcess, experi
     blob.unlink()
     with pytest.raises(ArtifactNotFound, match=r"'native.bin' of 'net' v0"):
         reading.foreign_content(found, tmp_path / "gone")
+
+
+def test_a_version_that_holds_files_of_another_and_is_gone_is_told(
+    lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path
+) -> None:
+    lab.user.call(user.log_natively, experiment, "held", "dataset", b"native")
+    lab.user.call(user.log_held, experiment, "net", f"somebody/{experiment}/held:v0", "native.bin")
+    (net,) = reading.discover(f"somebody/{experiment}/net")
+    assert reading.foreign_content(net, tmp_path / "whole") == {"native.bin": b"native"}
+    lab.user.call(user.delete, f"somebody/{experiment}/held:v0")
+    with pytest.raises(ArtifactNotFound, match="or a version that holds files of it is"):
+        reading.foreign_content(net, tmp_path / "gone")
 
 
 def test_a_server_that_is_away_during_a_fetch_says_so(

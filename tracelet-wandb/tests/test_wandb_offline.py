@@ -13,6 +13,8 @@ import pytest
 
 from servers import programs
 from servers.wandb_server import WandbServer, wandb_server
+from tracelet.exceptions import BackendError
+from tracelet.plugin import ArtifactType, ForeignArtifact
 from tracelet.testing.backend_process import BackendProcess
 from tracelet.testing.driver import Driver
 from tracelet.testing.samples import Samples
@@ -254,3 +256,15 @@ def test_what_is_deleted_while_it_waits_is_not_sent_and_leaves_no_copies(
     states = {name: [one["state"] for one in known["versions"]] for name, known in collections.items()}
     # W&B's client begins the other one, and cannot complete it without its files.
     assert states == {"kept": ["COMMITTED"], "gone": ["PENDING"]}
+
+
+def test_what_was_logged_without_tracelet_is_asked_of_the_server_alone(environ: dict[str, str], tmp_path: Path) -> None:
+    """Who is offline is told so."""
+    driver = Driver(tmp_path / "program", {**environ, "WANDB_MODE": "offline"}, SPEC.environ)
+    opened = BackendProcess(driver, "one", "wandb", "quiet", Path(environ["TRACELET_DIR"]))
+    found = ForeignArtifact(address="wandb://x", name="x", type=ArtifactType.MODEL, kind="model", created_at=0)
+    with pytest.raises(BackendError, match=r"W&B is offline here.*unset WANDB_MODE"):
+        opened.discover("somebody/study")
+    with pytest.raises(BackendError, match="W&B is offline here"):
+        opened.foreign_content(found, tmp_path / "found")
+    driver.close()
