@@ -251,6 +251,41 @@ def test_a_link_is_listed_where_it_is_asked_for(
     assert reading.foreign_content(far, tmp_path / "far") == {"native.bin": b"native"}
 
 
+#: Import a project twice, and say what became of it and what there is then.
+IMPORT = """
+import json
+import tracelet
+from tracelet import Experiment
+
+outcomes = []
+for _ in range(2):
+    done = tracelet.import_from("wandb", "somebody/study", to_backend="local")
+    outcomes.append(sorted([one.name, one.version, one.outcome] for one in done.versions))
+exp = Experiment("study", backend="local", artifacts=True)
+listed = [
+    [one.name, one.number, one.type.value, sorted(one.aliases), one.run_id, one.metadata["imported_from"]]
+    for one in exp.list_artifacts()
+]
+net = exp.get_artifact("net", "best")
+print(json.dumps([outcomes, sorted(listed), sorted(net.metadata["run"]["metrics"]), net.open("again.csv").read().decode()]))
+"""
+
+
+def test_an_import_stores_every_version_once(lab: Lab, study: Study, reading: BackendProcess, tmp_path: Path) -> None:
+    known = by_version(reading.discover("study"))
+    environ = {**lab.server.environ(tmp_path / "home"), "TRACELET_DIR": str(tmp_path / "tracelet")}
+    outcomes, listed, metrics, again = programs.run(IMPORT, tmp_path / "program", environ)
+    assert [sorted({one[2] for one in each}) for each in outcomes] == [["copied"], ["skipped"]]
+    assert sorted(address for *_, address in listed) == sorted(one.address for one in known.values())
+    assert [one[:5] for one in listed if one[0] in {"data", "net"}] == [
+        ["data", 0, "dataset", ["first", "old"], study.runs["data"]],
+        ["data", 1, "dataset", ["golden"], study.runs["data"]],
+        ["net", 0, "model", ["best"], study.runs["model"]],
+    ]
+    assert metrics == ["acc", "loss", "word"]
+    assert again == "train.csv\n1,2\n"
+
+
 def test_requests_are_few_and_no_file_is_fetched(lab: Lab, reading: BackendProcess, experiment: str) -> None:
     """One for the types, one for the names of each, one for each hundred versions, one for each twenty runs, and the manifests."""
     for number in range(5):
@@ -274,38 +309,49 @@ def test_every_page_is_read(lab: Lab, study: Study, reading: BackendProcess) -> 
     assert reading.discover("study") == whole
 
 
-def test_a_version_whose_list_of_files_is_gone_is_told_and_the_others_come(
-    lab: Lab, study: Study, reading: BackendProcess
+def test_a_version_whose_list_of_files_is_gone_is_told_by_the_fetch_and_the_others_come(
+    lab: Lab, study: Study, reading: BackendProcess, tmp_path: Path
 ) -> None:
+    """So that an import counts it as one that failed; who asked for it alone hears of it, too."""
     whole = reading.discover("somebody/study/data")
     lab.server.fault("GET storage", "status:404", 1)
-    lab.reader.call(user.listen)
-    (left,) = reading.discover("somebody/study/data")
-    (lost,) = [one for one in whole if one != left]
-    (told,) = lab.reader.call(user.heard)
-    assert f"somebody/study/data:{lost.version}" in told
-    assert "left out" in told
+    found = reading.discover("somebody/study/data")
+    assert [one.address for one in found] == [one.address for one in whole]
+    ((lost, _),) = [pair for pair in zip(found, whole, strict=True) if pair[0] != pair[1]]
+    assert (lost.kind, lost.files_known) == ("dataset that cannot be read", False)
+    with pytest.raises(ArtifactNotFound, match=rf"'data' {lost.version} .*lost the list of its files"):
+        reading.foreign_content(lost, tmp_path / "lost")
+    lab.server.fault("GET storage", "status:404", 1)
+    (asked,) = reading.discover("somebody/study/data:v0")
+    assert not asked.files_known
 
 
-def test_a_version_whose_list_of_files_is_damaged_is_told_and_not_fetched(
-    lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path
+@pytest.mark.parametrize("damage", [b"[]", b'{"contents": []}', b'{"contents": {"a": 1}}', b"{"])
+def test_a_version_whose_list_of_files_is_damaged_is_told_by_the_fetch(
+    lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path, damage: bytes
 ) -> None:
     lab.user.call(user.log_natively, experiment, "net", "model", experiment.encode())
     (found,) = reading.discover(experiment)
     manifest = max((lab.server.folder / "blobs").glob("manifest-*"), key=lambda one: one.stat().st_mtime_ns)
     whole = manifest.read_bytes()
-    lab.reader.call(user.listen)
-    for damaged in (b"[]", b'{"contents": []}', b"{"):
-        manifest.write_bytes(damaged)
-        assert not reading.discover(experiment)
-        with pytest.raises(BackendError):
-            reading.foreign_content(found, tmp_path / damaged.hex())
-    assert len(lab.reader.call(user.heard)) == 3
+    manifest.write_bytes(damage)
+    (lost,) = reading.discover(experiment)
+    assert (lost.address, lost.name, lost.files_known) == (found.address, "net", False)
+    with pytest.raises(ArtifactNotFound, match=r"'net' v0 .*could not be read"):
+        reading.foreign_content(lost, tmp_path / "lost")
+    with pytest.raises((BackendError, ArtifactNotFound)):
+        reading.foreign_content(found, tmp_path / "found")
     manifest.write_bytes(whole)
+    assert reading.foreign_content(found, tmp_path / "whole") == {"native.bin": experiment.encode()}
+
+
+def test_a_list_of_files_that_goes_between_the_listing_and_the_fetch_is_told(
+    lab: Lab, study: Study, reading: BackendProcess, tmp_path: Path
+) -> None:
+    (found,) = reading.discover("somebody/study/net")
     lab.server.fault("GET storage", "status:404", 1)
     with pytest.raises(ArtifactNotFound, match="lost the list"):
         reading.foreign_content(found, tmp_path / "lost")
-    assert reading.foreign_content(found, tmp_path / "whole") == {"native.bin": experiment.encode()}
 
 
 def test_a_run_that_is_not_told_takes_nothing_with_it(lab: Lab, study: Study, reading: BackendProcess) -> None:
@@ -396,13 +442,19 @@ def test_what_w_and_b_makes_by_itself_is_left_out_but_no_table(
 def test_a_type_that_is_w_and_bs_users_own_is_told_by_the_files(
     lab: Lab, reading: BackendProcess, experiment: str
 ) -> None:
+    """By those of all versions of a name, for these have one type."""
     lab.user.call(user.log_file, experiment, "curves", "my things", "a.png")
+    lab.user.call(user.log_file, experiment, "curves", "my things", "a.png", "b.png")
+    lab.user.call(user.log_file, experiment, "both", "my things", "a.png")
+    lab.user.call(user.log_file, experiment, "both", "my things", "a.csv")
     lab.user.call(user.log_file, experiment, "words", "Training Data", "a.png")
-    found = {one.name: (one.kind, one.type) for one in reading.discover(experiment)}
-    assert found == {
-        "curves": ("my things", ArtifactType.IMAGE),
-        "words": ("Training Data", ArtifactType.DATASET),
-    }
+    assert sorted((one.name, one.version, one.kind, one.type.value) for one in reading.discover(experiment)) == [
+        ("both", "v0", "my things", "custom"),
+        ("both", "v1", "my things", "custom"),
+        ("curves", "v0", "my things", "image"),
+        ("curves", "v1", "my things", "image"),
+        ("words", "v0", "Training Data", "dataset"),
+    ]
 
 
 def test_a_path_that_no_artifact_can_hold_is_told_and_the_rest_comes(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 from wandb.sdk.artifacts._internal_artifact import sanitize_artifact_name
 
-from tracelet.plugin import ForeignArtifact
+from tracelet.plugin import ArtifactType, ForeignArtifact, ForeignFile
 from tracelet_wandb.connection import Place
 from tracelet_wandb.foreign_manifests import MANIFESTS_AT_ONCE, Manifests
 from tracelet_wandb.foreign_places import names_at, no_version, wanted_at
@@ -51,12 +51,21 @@ def discover(place: Place, text: str) -> Iterator[ForeignArtifact]:
     if wanted.ref is not None and wanted.ref not in listing.known:
         raise no_version(wanted, listing.known)
     runs = _runs(there, listed)
+    types = _types(listed)
     own_tables = {name for version in listing.own for name in _table_names(*version)}
     for one in listed:
         run = None if one.run is None else runs.get(one.run)
         # A table that Tracelet has shown on a run of its own, or on the user's.
         if one.kind != _RUN_TABLE or not (one.name in own_tables or (run is not None and run.is_own)):
-            yield _artifact(there, one, run)
+            yield _artifact(there, one, types[one.kind, one.name], run)
+
+
+def _types(listed: list[Listed]) -> dict[tuple[str, str], ArtifactType]:
+    """Return the type of each name: all versions of a name have one."""
+    paths: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for one in listed:
+        paths[one.kind, one.name].update(file.path for file in one.files)
+    return {(kind, name): becomes(kind, some) for (kind, name), some in paths.items()}
 
 
 def _runs(place: Place, listed: list[Listed]) -> dict[tuple[str, str, str], ToldRun]:
@@ -78,22 +87,30 @@ def _table_names(run: str, name: str, paths: tuple[str, ...]) -> Iterator[str]:
         yield sanitize_artifact_name(f"run-{run}-{table_name(key, run)}")
 
 
-def _artifact(place: Place, one: Listed, told: ToldRun | None) -> ForeignArtifact:
-    inputs = () if told is None else told.inputs
-    return ForeignArtifact(
+def _artifact(place: Place, one: Listed, kind: ArtifactType, told: ToldRun | None) -> ForeignArtifact:
+    made = ForeignArtifact(
         address=address_of(place, one.node.id),
         name=one.name,
-        type=becomes(one.kind, [file.path for file in one.files]),
+        type=kind,
         kind=one.kind,
         version=one.node.version,
         experiment=place.project,
+        created_at=one.node.created_at,
+        locator={"id": one.node.id, "lost": one.lost},
+    )
+    if one.lost is not None:
+        # The fetch tells the reason, so that the import counts it as one that failed.
+        return attrs.evolve(
+            made, kind=f"{one.kind} that cannot be read", files=(ForeignFile("unknown"),), files_known=False
+        )
+    inputs = () if told is None else told.inputs
+    return attrs.evolve(
+        made,
         description=one.node.told["description"] or None,
         metadata=one.metadata,
         aliases=one.node.own_aliases,
-        created_at=one.created_at,
         run=None if told is None else told.run,
         files=one.files,
         references=one.references,
         inputs=tuple(address_of(place, used) for used in dict.fromkeys((*inputs, *one.holders)) if used != one.node.id),
-        locator={"id": one.node.id},
     )

@@ -51,6 +51,10 @@ def fetch(place: Place, found: ForeignArtifact, dest: Path) -> None:
 
     They do not go through the SDK's cache, which would keep a copy of each.
     """
+    if (reason := found.locator["lost"]) is not None:
+        raise ArtifactNotFound(
+            f"{found.name!r} {found.version} ({found.address}) could not be read when it was looked for: {reason} Look for it again."
+        )
     with (
         Manifests(place.server) as manifests,
         tempfile.TemporaryDirectory(dir=dest, prefix=".tracelet-wandb-") as scratch,

@@ -70,6 +70,8 @@ class Node:
     aliases: tuple[str, ...]
     #: Whether this is a link to a version of another name in the same project.
     is_linked_here: bool
+    #: Seconds since the epoch.
+    created_at: float
     told: dict[str, Any]
 
     @property
@@ -90,18 +92,19 @@ class Listed:
     kind: str
     name: str
     node: Node
-    metadata: dict[str, Any]
-    created_at: float
-    files: tuple[ForeignFile, ...]
-    references: tuple[ArtifactReference, ...]
+    metadata: dict[str, Any] = attrs.field(factory=dict)
+    files: tuple[ForeignFile, ...] = ()
+    references: tuple[ArtifactReference, ...] = ()
     #: Ids of versions that hold files of it.
-    holders: tuple[str, ...]
+    holders: tuple[str, ...] = ()
     #: Entity, project and id of the run that logged it.
-    run: tuple[str, str, str] | None
+    run: tuple[str, str, str] | None = None
+    #: Why it cannot be read, where that is so.
+    lost: str | None = None
 
 
 class Listing:
-    """Reads versions of one project. A version that cannot be read is told by a warning."""
+    """Reads versions of one project. A version that cannot be read is among them, with the reason."""
 
     def __init__(
         self, place: Place, manifests: Manifests, pool: ThreadPoolExecutor, is_wanted: Callable[[Node], bool]
@@ -122,7 +125,7 @@ class Listing:
         for page in self._pages(kind, name):
             # Each id once: a version that is committed between two pages moves another one to the next page.
             fresh = [node for node in page if node.id not in found]
-            read = self._pool.map(lambda node: self._or_warned(kind, name, node), fresh)
+            read = self._pool.map(lambda node: self._or_lost(kind, name, node), fresh)
             found |= {node.id: one for node, one in zip(fresh, read, strict=True)}
         listed = [one for one in found.values() if one is not None]
         return sorted(listed, key=lambda one: int(one.node.version[1:]))
@@ -141,15 +144,13 @@ class Listing:
             yield [node for node in nodes if node.told["state"] == _STORED and self._is_wanted(node)]
             unfinished, variables["cursor"] = page["pageInfo"]["hasNextPage"], page["pageInfo"]["endCursor"]
 
-    def _or_warned(self, kind: str, name: str, node: Node) -> Listed | None:
+    def _or_lost(self, kind: str, name: str, node: Node) -> Listed | None:
         try:
             return self._listed(kind, name, node)
         except BackendUnavailable:
             raise
         except (BackendError, *_BROKEN) as error:
-            path = self._place.path(name, node.version)
-            _LOG.warning("%s on W&B at %s cannot be read, and is left out: %s", path, self._place.server, error)
-            return None
+            return Listed(kind=kind, name=name, node=node, lost=str(error) or type(error).__name__)
 
     def _listed(self, kind: str, name: str, node: Node) -> Listed | None:
         """Return a version; None for one of Tracelet's own."""
@@ -185,7 +186,6 @@ class Listing:
             name=name,
             node=node,
             metadata={**metadata, **({"wandb_tags": tags} if tags else {})},
-            created_at=_seconds(told["createdAt"]),
             files=tuple(files),
             references=tuple(references),
             holders=tuple(dict.fromkeys(holders)),
@@ -208,6 +208,7 @@ def _node(edge: dict[str, Any], collection: str, project: str) -> Node:
         version=edge["version"],
         aliases=tuple(aliases),
         is_linked_here=sequence["id"] != collection and (sequence["project"] or {}).get("id") == project,
+        created_at=_seconds(told["createdAt"]),
         told=told,
     )
 
