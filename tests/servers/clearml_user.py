@@ -121,6 +121,16 @@ def delete_task(key: str) -> None:
     _client().tasks.delete(task=key, force=True)
 
 
+def publish_model(key: str) -> None:
+    """Publish a model, as its page does."""
+    _client().models.edit(model=key, ready=True)
+
+
+def begin_model(project: str, name: str, uri: str) -> None:
+    """Make a model whose file is not there yet, as the SDK does before it uploads it."""
+    _client().models.create(name=name, uri=uri, project=_project(project), ready=False)
+
+
 def tags_to_choose(project: str) -> dict[str, list[str]]:
     """The tags that the web application gives people to choose from: in a project, and everywhere; and those for machines."""
     client, key = _client(), _project(project)

@@ -321,6 +321,19 @@ def test_a_dataset_that_is_not_finished_is_left_out_and_named(
     hands.user.call(clearml_user.delete_task, key)
 
 
+def test_a_model_outlives_its_task_and_one_without_a_file_is_named(
+    hands: Hands, plain: Driver, experiment: str, opened: BackendProcess
+) -> None:
+    run = plain.call(clearml_plain.train, experiment, "run", 1)
+    hands.user.call(clearml_user.publish_model, run["net"])
+    hands.user.call(clearml_user.delete_task, run["task"])
+    hands.user.call(clearml_user.begin_model, experiment, "begun", f"{hands.server.files_url}/uploading_file")
+    (net,) = opened.discover(experiment)
+    assert (net.name, net.run) == ("net", None)
+    assert opened.foreign_content(net, hands.new_folder()) == {"net.pt": run["weights"]}
+    assert "the model 'begun' is left out: the upload of its file was not finished" in hands.said("importer")
+
+
 # -- addresses
 
 
@@ -345,10 +358,19 @@ def test_an_input_and_an_output_of_one_key_are_two_things(
 ) -> None:
     running = hands.open(experiment).put(hands.samples.seal("ours", {"x": b"1"})).locator["place"]["task"]
     for mode in ("input", "output"):
-        entry = {"key": "both", "type": "custom", "mode": mode, "uri": "s3://bucket/x", "timestamp": 2_000_000_000}
+        entry: dict[str, Any] = {
+            "key": "both",
+            "type": "custom",
+            "mode": mode,
+            "uri": "s3://bucket/x",
+            "timestamp": 2_000_000_000,
+        }
+        entry["type_data"] = {"preview": "a\0b"}
         hands.user.call(clearml_user.add_artifact, running, entry)
     host = urlsplit(hands.server.api_url).netloc
-    assert {one.address: one.metadata["clearml"]["mode"] for one in opened.discover(experiment)} == {
+    found = opened.discover(experiment)
+    assert [one.metadata["clearml"]["preview"] for one in found] == ["ab"] * 2, "no artifact can hold such a character"
+    assert {one.address: one.metadata["clearml"]["mode"] for one in found} == {
         f"clearml://{host}/tasks/{running}/inputs/both#2000000000": "input",
         f"clearml://{host}/tasks/{running}/artifacts/both#2000000000": "output",
     }

@@ -20,6 +20,7 @@ from tracelet.plugin import ArtifactReference, ArtifactType, ForeignArtifact, Fo
 from tracelet_clearml.addresses import Addresses, last_part
 from tracelet_clearml.api import PAGE, Api
 from tracelet_clearml.blobs import scratch_folder
+from tracelet_clearml.display import shown_text
 from tracelet_clearml.foreign_datasets import STATE, DatasetState, fetch_dataset, is_data, is_dataset, is_finished
 from tracelet_clearml.foreign_files import HeldFile, is_held, size_of
 from tracelet_clearml.foreign_places import documents, look
@@ -42,6 +43,10 @@ _SHORT = 16
 _CLEARML = "clearml"
 #: Characters of a preview that are kept.
 _LONGEST_PREVIEW = 1000
+#: What the SDK says as the end of a model's address while its file is on its way, and after that has failed.
+_NO_FILE = frozenset({"uploading_file", "failed_uploading"})
+#: What the server puts before the id of a task that was deleted (``deleted_prefix`` in its ``apiserver/bll/task/utils.py``).
+_DELETED = "__DELETED__"
 _ARCHIVE, _PACKAGE, _ZIP = "archive", "package", ".zip"
 #: What reading something raises that is not as ClearML's SDK writes it.
 _ODD = (ArtifactNotFound, IntegrityError, AttributeError, LookupError, TypeError, ValueError)
@@ -146,7 +151,7 @@ class Discovery:
             "artifact_type": kind,
             "mode": entry.get("mode"),
             "content_type": shown.get("content_type"),
-            "preview": str(shown.get("preview") or "")[:_LONGEST_PREVIEW],
+            "preview": shown_text(shown.get("preview"), _LONGEST_PREVIEW),
             "task_tags": list(maker.tags),
         }
         file = last_part(held.uri)
@@ -169,8 +174,10 @@ class Discovery:
         users = {str(one["key"]): one.get("value") for one in items.values()}
         if _is_own(users.items()):
             return None
-        held = HeldFile.of(model)
-        maker = self._makers.get(str(model.get("task") or ""))
+        held, task = HeldFile.of(model), str(model.get("task") or "").removeprefix(_DELETED)
+        if last_part(held.uri) in _NO_FILE:
+            raise ValueError("the upload of its file was not finished")
+        maker = self._makers.get(task)
         address = self._addresses.model(str(model["id"]), held.uri)
         above = str(model.get("parent") or "")
         inputs = [self._addresses.model(above, self._models[above])] if above in self._models else []
@@ -183,7 +190,7 @@ class Discovery:
             "published": bool(model.get("ready")),
         }
         file = last_part(held.uri)
-        is_ours = is_held(held.uri, str(model.get("task") or ""), self._file_server)
+        is_ours = is_held(held.uri, task, self._file_server)
         return ForeignArtifact(
             address=address,
             name=str(model["name"]),
