@@ -377,11 +377,19 @@ def test_a_run_that_was_deleted_is_missing_alone(lab: Lab, reading: BackendProce
     assert (found.name, found.run) == ("net", None)
 
 
-@pytest.mark.parametrize("match", ["TraceletForeignTypes", "TraceletForeignVersions", "TraceletForeignRuns"])
+@pytest.mark.parametrize(
+    "match", ["TraceletForeignTypes", "TraceletForeignVersions", "TraceletForeignRuns", "GET storage"]
+)
 def test_a_server_that_is_away_loses_nothing(lab: Lab, study: Study, reading: BackendProcess, match: str) -> None:
     lab.server.fault(match, "status:503")
     with pytest.raises(BackendUnavailable):
         reading.discover("study")
+
+
+def test_a_store_that_is_busy_for_a_moment_loses_nothing(lab: Lab, study: Study, reading: BackendProcess) -> None:
+    whole = reading.discover("study")
+    lab.server.fault("GET storage", "status:503", 2)
+    assert reading.discover("study") == whole
 
 
 def test_a_changed_byte_is_noticed(lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path) -> None:

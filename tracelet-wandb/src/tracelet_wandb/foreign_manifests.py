@@ -10,6 +10,7 @@ from typing import Any, Self
 import requests
 import wandb
 from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 from wandb.sdk.lib.hashutil import md5_file_b64, xxh128_file_b64
 
 from tracelet.exceptions import ArtifactNotFound, BackendError
@@ -23,6 +24,8 @@ MANIFESTS_AT_ONCE = 16
 GONE = frozenset({404, 410})
 #: Seconds in which their store must begin to answer.
 _ANSWER = 60
+#: A store that is busy for a moment would end the listing of thousands of versions.
+_AGAIN = Retry(3, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
 #: How an entry names a file of another version.
 _HELD_BY = "wandb-artifact://"
 
@@ -37,7 +40,7 @@ class Manifests:
     def __enter__(self) -> Self:
         self._session.headers.update(wandb.setup().settings.x_extra_http_headers or {})
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MANIFESTS_AT_ONCE, max_retries=3))
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MANIFESTS_AT_ONCE, max_retries=_AGAIN))
         return self
 
     def __exit__(
