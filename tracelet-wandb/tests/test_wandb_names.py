@@ -8,6 +8,7 @@ from hypothesis import given
 from wandb.sdk.artifacts._internal_artifact import InternalArtifact
 
 from tracelet.plugin import ArtifactFile, ArtifactReference, ArtifactType, Manifest
+from tracelet_wandb.foreign_versions import address_of
 from tracelet_wandb.names import file_name, file_names, project_name, reference_names, table_name
 
 EXPERIMENTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=200)
@@ -92,3 +93,8 @@ def test_different_tables_have_different_names_that_fit_the_artifacts_that_the_c
     tables = [table_name(name, run) for name in names]
     assert len(set(tables)) == len(names)
     assert all(len(InternalArtifact(f"run-{run}-{table}", "run_table").name) <= 128 for table in tables)
+
+
+@pytest.mark.parametrize("server", ["https://w.example/b", "https://w.example/b/", "https://me:***@w.example/b"])
+def test_what_was_logged_without_us_has_one_address_however_its_server_is_written(server: str) -> None:
+    assert address_of(server, "QQ==") == "wandb://w.example/b/artifact/QQ%3D%3D"

@@ -89,7 +89,7 @@ def _table_names(run: str, name: str, paths: tuple[str, ...]) -> Iterator[str]:
 
 def _artifact(place: Place, one: Listed, kind: ArtifactType, told: ToldRun | None) -> ForeignArtifact:
     made = ForeignArtifact(
-        address=address_of(place, one.node.id),
+        address=address_of(place.server, one.node.id),
         name=one.name,
         type=kind,
         kind=one.kind,
@@ -112,5 +112,7 @@ def _artifact(place: Place, one: Listed, kind: ArtifactType, told: ToldRun | Non
         run=None if told is None else told.run,
         files=one.files,
         references=one.references,
-        inputs=tuple(address_of(place, used) for used in dict.fromkeys((*inputs, *one.holders)) if used != one.node.id),
+        inputs=tuple(
+            address_of(place.server, used) for used in dict.fromkeys((*inputs, *one.holders)) if used != one.node.id
+        ),
     )

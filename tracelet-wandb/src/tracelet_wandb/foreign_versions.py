@@ -193,10 +193,10 @@ class Listing:
         )
 
 
-def address_of(place: Place, id: str) -> str:
-    """Return the address of a version: its server, and W&B's id, which it keeps when names change."""
-    server = urlsplit(place.server)
-    return f"wandb://{server.netloc}{server.path.rstrip('/')}/artifact/{quote(id, safe='')}"
+def address_of(server: str, id: str) -> str:
+    """Return the address of a version: its server without credentials, and W&B's id, which it keeps when names change."""
+    parts = urlsplit(server)
+    return f"wandb://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/artifact/{quote(id, safe='')}"
 
 
 def _node(edge: dict[str, Any], collection: str, project: str) -> Node:
