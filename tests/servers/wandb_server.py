@@ -404,6 +404,10 @@ class WandbServer(ServerProcess):
         """Do what somebody does on the web page: the run is gone, and its id is not given again for days."""
         self._tell("deleted_run", {"project_name": project, "name": run})
 
+    def delete_project(self, project: str) -> None:
+        """Do what somebody does on the web page."""
+        self._tell("deleted_project", {"name": project})
+
     def wait_for(self, name: str, count: int = 1) -> None:
         """Wait until so many requests of a name have come since the server began."""
         until = time.monotonic() + _HANG

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -249,6 +250,18 @@ def test_a_link_is_listed_where_it_is_asked_for(
     assert {net.address} == {linked.address, far.address}
     assert far.run == net.run
     assert reading.foreign_content(far, tmp_path / "far") == {"native.bin": b"native"}
+
+
+def test_what_is_deleted_during_a_listing_is_not_in_it(lab: Lab, reading: BackendProcess, experiment: str) -> None:
+    lab.user.call(user.log_natively, experiment, "net", "model", b"native")
+    lab.server.fault("TraceletForeignVersions", "hold")
+    before = lab.asked().count("TraceletForeignVersions")
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(reading.discover, experiment)
+        lab.server.wait_for("TraceletForeignVersions", before + 1)
+        lab.server.delete_project(experiment)
+        lab.server.fault()
+        assert not coming.result()
 
 
 #: Import a project twice, and say what became of it and what there is then.

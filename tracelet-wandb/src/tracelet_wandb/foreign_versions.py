@@ -136,8 +136,11 @@ class Listing:
         variables["filters"] = json.dumps({"state": _STORED})
         unfinished = True
         while unfinished:
-            project = place.ask(_VERSIONS, variables)["project"]
-            collection = project["artifactType"]["artifactCollection"]
+            project = place.ask(_VERSIONS, variables)["project"] or {}
+            collection = (project.get("artifactType") or {}).get("artifactCollection")
+            if collection is None:
+                # Somebody has deleted it since it was listed.
+                return
             page = collection["artifacts"]
             nodes = [_node(edge, collection["id"], project["id"]) for edge in page["edges"]]
             self.known.update(ref for node in nodes for ref in node.refs)
