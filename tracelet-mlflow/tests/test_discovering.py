@@ -69,7 +69,7 @@ with mlflow.start_run(run_name="first") as run:
     mlflow.log_metric("loss", 0.9, step=0)
     mlflow.log_metric("loss", 0.4, step=1)
     mlflow.set_tags({"team": "blue", "mlflow.note.content": "what it is about"})
-    written("one", {"a.csv": "1,2", "deep/er/b.csv": "3,4", "50% of it.csv": "5", "größe.csv": "6"})
+    written("one", {"a.csv": "1,2", "deep/er/b.csv": "3,4", "50% of it.csv": "5", "empty.csv": "", "größe.csv": "6"})
     told["data of first"] = hashed("one")
     mlflow.log_artifacts("one", "data")
     mlflow.log_text("to do", "notes.txt")

@@ -89,7 +89,12 @@ class ForeignFiles:
         augmented_raise_for_status(answer)  # type: ignore[no-untyped-call]
         above = f"{folder}/" if folder else ""
         return [
-            FileInfo(f"{above}{file['path']}", file.get("is_dir", False), int(file.get("file_size", 0)))
+            # The size is left out where it is 0, and where the store does not say it.
+            FileInfo(
+                f"{above}{file['path']}",
+                file.get("is_dir", False),
+                int(file["file_size"]) if "file_size" in file else None,
+            )
             for file in answer.json().get("files", [])
         ]
 

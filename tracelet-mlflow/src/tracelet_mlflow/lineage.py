@@ -16,6 +16,8 @@ class Lineage:
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self._registered_as: dict[str, str] = {}
+        #: By run: the ids of the models that it used.
+        self._used: dict[str, list[str]] = {}
 
     def list_as(self, model_id: str, version: ModelVersion) -> None:
         """Note that a logged model is listed as a registered version; the first one stays."""
@@ -35,8 +37,13 @@ class Lineage:
 
         A model is not made from the models of its own run: a run evaluates what it has logged.
         """
-        run = self._asked.whole_run(run_id) if run_id else None
-        used = [one.model_id for one in run.inputs.model_inputs or ()] if run and run.inputs else []
-        models = [self._asked.model(model_id) for model_id in dict.fromkeys(used)]
+        models = [self._asked.model(model_id) for model_id in self._used_by(run_id)] if run_id else []
         theirs = [model for model in models if model is not None and PUT not in model.tags]
         return tuple(self.of_model(model.model_id) for model in theirs if own or model.source_run_id != run_id)
+
+    def _used_by(self, run_id: str) -> list[str]:
+        if run_id not in self._used:
+            run = self._asked.whole_run(run_id)
+            found = run.inputs.model_inputs or () if run is not None and run.inputs else ()
+            self._used[run_id] = list(dict.fromkeys(str(one.model_id) for one in found))
+        return self._used[run_id]
