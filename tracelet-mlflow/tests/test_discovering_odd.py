@@ -208,11 +208,14 @@ def test_a_version_is_what_mlflow_says_where_its_files_are_elsewhere(
         client.create_model_version("net", source, run.info.run_id)
     opened = look(uri)
     found = {one.version or one.name: one for one in opened.discover(experiment.name)}
-    assert set(found) == {"1", "3", "4", "notes.txt"}
+    assert set(found) == {"1", "2", "3", "4", "notes.txt"}
     assert [reference.uri for reference in found["1"].references] == ["hub://team/net"]
     assert content(opened, found["3"], tmp_path) == {"weights.txt": b"1"}
     assert (found["4"].files, found["4"].references) == ((), ())
     assert "version 2 of the registered model 'net'" in words(elsewhere)
+    assert found["2"].kind == "registered model that cannot be read"
+    with pytest.raises(ArtifactNotFound, match="version 2 of the registered model 'net' could not be read"):
+        content(opened, found["2"], tmp_path)
     with pytest.raises(BackendError):
         opened.discover("models:/net/2")
 
@@ -268,9 +271,9 @@ def test_what_went_or_changed_since_it_was_listed_is_an_error(
 
 
 def test_a_folder_that_cannot_be_read_costs_no_other_run(
-    uri: str, client: MlflowClient, experiment: Any, elsewhere: Path, look: Open
+    tmp_path: Path, uri: str, client: MlflowClient, experiment: Any, elsewhere: Path, look: Open
 ) -> None:
-    """It is told; where there is nothing else, it is the error."""
+    """It is listed as what cannot be read; where there is nothing else, it is the error."""
     broken = logged(client, experiment, data__a="1")
     opened = look(uri)
     (folder_of(broken) / "data" / "around").symlink_to(folder_of(broken) / "data")
@@ -278,10 +281,50 @@ def test_a_folder_that_cannot_be_read_costs_no_other_run(
     with pytest.raises(BackendError):
         opened.discover(experiment.name)
     whole = logged(client, experiment, data__a="2")
-    (found,) = opened.discover(experiment.name)
+    lost, found = sorted(opened.discover(experiment.name), key=lambda one: one.name == "data")
     assert found.run is not None
     assert found.run.id == whole.info.run_id
+    assert (lost.name, lost.kind) == (broken.info.run_name, "run that cannot be read")
+    with pytest.raises(ArtifactNotFound, match=broken.info.run_id):
+        content(opened, lost, tmp_path)
     assert broken.info.run_id in words(elsewhere)
+
+
+# -- imported
+
+IMPORT = """
+import json, tracelet
+from tracelet import Experiment
+
+def moved(place):
+    done = tracelet.import_from("mlflow", place, to_backend="local", experiment="moved", from_set={"tracking_uri": URI})
+    return sorted([one.name, one.outcome, one.error and str(one.error)] for one in done.versions)
+
+first, second = moved(NAME), moved(NAME)
+kept = Experiment("moved", backend="local", artifacts=True)
+net = kept.get_artifact("imported-net", "Best")
+data = kept.get_artifact("data", "v1")
+print(json.dumps([first, second, net.metadata, (net.download("net") / "weights.txt").read_text(),
+                  (data.download("data") / "a.txt").read_text(), data.metadata["run"]["parameters"]]))
+"""
+
+
+def test_it_is_imported_once(tmp_path: Path, uri: str, client: MlflowClient, experiment: Any) -> None:
+    """With its order, its aliases, and the run that made it; a second import finds it all there."""
+    first = logged(client, experiment, data__a="1", model__weights="2")
+    second = logged(client, experiment, data__a="3")
+    client.log_param(second.info.run_id, "lr", 0.5)
+    client.create_registered_model("imported-net")
+    client.create_model_version("imported-net", f"{first.info.artifact_uri}/model", first.info.run_id)
+    client.set_registered_model_alias("imported-net", "Best", 1)
+    code = IMPORT.replace("URI", repr(uri)).replace("NAME", repr(experiment.name))
+    once, again, metadata, weights, data, parameters = programs.run(code, tmp_path / "program", {})
+    names_of = ["data", "data", "imported-net"]
+    assert once == [[name, "copied", None] for name in names_of]
+    assert again == [[name, "skipped", None] for name in names_of]
+    assert metadata["imported_from"].startswith(f"{uri}#models:/imported-net/1?created=")
+    assert metadata["run"]["id"] == first.info.run_id
+    assert (weights, data, parameters) == ("2", "3", {"lr": "0.5"})
 
 
 # -- many, and a server that is away

@@ -28,7 +28,7 @@ from tracelet_mlflow.foreign_files import stored_at
 from tracelet_mlflow.foreign_models import ForeignModels, versions_from
 from tracelet_mlflow.foreign_runs import ForeignRuns, is_ours
 from tracelet_mlflow.index import ROOT
-from tracelet_mlflow.left_out import LeftOut
+from tracelet_mlflow.left_out import LeftOut, check_read
 from tracelet_mlflow.lineage import Lineage
 from tracelet_mlflow.pages import logged_models, model_versions, registered_models, runs
 from tracelet_mlflow.places import ExperimentPlace, LoggedModelPlace, ModelPlace, RunPlace, no_such_place, parse_place
@@ -45,17 +45,17 @@ _NEAR = 1000
 def discover(connection: Connection, place: str) -> list[ForeignArtifact]:
     """Return what is at a place, those of one name oldest first; see :class:`~tracelet.plugin.Discovers`.
 
-    What cannot be read is told, and the rest is found. Where nothing can be read, that error is raised.
+    What cannot be read is among it, and its fetch says why. Where nothing can be read, that error is raised.
     """
     left_out = LeftOut(connection.shown)
     found = _arranged(_Look(connection, left_out).at(place))
-    if not found:
-        left_out.raise_first()
+    left_out.raise_first()
     return found
 
 
 def fetch(connection: Connection, found: ForeignArtifact, dest: Path) -> None:
     """Write the files of what was discovered; see :class:`~tracelet.plugin.Discovers`."""
+    check_read(found)
     artifact_uri, folder = stored_at(found.locator)
     store = connection.foreign_files(artifact_uri)
 
@@ -177,7 +177,7 @@ class _Look:
             )
         if wanted and all(PUT in one.tags for one in wanted):
             raise _ours(text)
-        return [one.artifact for one in self._models.registered(wanted, {place.name: registered})]
+        return self._models.registered(wanted, {place.name: registered})[0]
 
     def _logged(self, text: str, models: list[LoggedModel]) -> list[ForeignArtifact]:
         if all(PUT in model.tags for model in models):
@@ -186,12 +186,10 @@ class _Look:
 
     def _all(self, every: list[Run], models: list[LoggedModel], versions: list[ModelVersion]) -> list[ForeignArtifact]:
         names = {one.name: one for one in registered_models(self._client)} if versions else {}
-        registered = self._models.registered(versions, names)
-        listed = {one.model_id for one in registered}
-        logged = self._models.logged([model for model in models if model.model_id not in listed])
+        registered, held = self._models.registered(versions, names)
+        logged = self._models.logged([model for model in models if model.model_id not in held.model_ids])
         standing = [run for run in every if run.info.lifecycle_stage == _ACTIVE]
-        files = self._runs.found(standing, {one.run_path for one in registered})
-        return [*(one.artifact for one in registered), *logged, *files]
+        return [*registered, *logged, *self._runs.found(standing, held.run_paths)]
 
 
 def _chosen(place: ModelPlace, versions: list[ModelVersion], registered: RegisteredModel) -> list[ModelVersion]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 from mlflow.entities import LoggedModel, Run
@@ -18,7 +18,7 @@ from tracelet_mlflow.left_out import LeftOut
 from tracelet_mlflow.lineage import Lineage
 from tracelet_mlflow.registry import PUT
 
-__all__ = ["ForeignModels", "Registered", "versions_from"]
+__all__ = ["ForeignModels", "Held", "versions_from"]
 
 _MODELS, _RUNS = "models:/", "runs:/"
 _READY = "READY"
@@ -38,13 +38,12 @@ class _Bytes:
 
 
 @attrs.frozen
-class Registered:
-    """A version of a registered model, and what its files are in MLflow besides."""
+class Held:
+    """What the files of registered versions are in MLflow besides."""
 
-    artifact: ForeignArtifact
-    model_id: str
-    #: A run, and a path among its artifacts.
-    run_path: tuple[str, str]
+    model_ids: set[str] = attrs.Factory(set)
+    #: Runs, and paths among their artifacts.
+    run_paths: set[tuple[str, str]] = attrs.Factory(set)
 
 
 class ForeignModels:
@@ -60,28 +59,52 @@ class ForeignModels:
         """Return an artifact for each logged model that is whole and has files."""
 
         def attempt(model: LoggedModel) -> list[ForeignArtifact]:
-            return self._left_out.attempt(_called_model(model), lambda: self._logged(model))
+            what = _called_model(model)
+            return self._left_out.attempt(what, lambda: self._logged(model), lambda: self._unread_model(model))
 
         return [one for some in at_once(attempt, [one for one in models if PUT not in one.tags]) for one in some]
 
-    def registered(self, versions: list[ModelVersion], names: Mapping[str, RegisteredModel]) -> list[Registered]:
-        """Return an artifact for each version of registered models that is whole. ``names`` has the aliases."""
+    def registered(
+        self, versions: list[ModelVersion], names: Mapping[str, RegisteredModel]
+    ) -> tuple[list[ForeignArtifact], Held]:
+        """Return an artifact for each version of registered models that is whole, and what their files are besides.
 
-        def place(version: ModelVersion) -> list[tuple[ModelVersion, _Bytes]]:
-            return self._left_out.attempt(_called(version), lambda: [(version, self._bytes(version))])
+        ``names`` has the aliases.
+        """
+        places: dict[tuple[str, str], _Bytes] = {}
+        held = Held()
 
-        def read(placed: tuple[ModelVersion, _Bytes]) -> list[Registered]:
-            version, where = placed
-            return self._left_out.attempt(
-                _called(version), lambda: self._registered(version, where, names.get(version.name))
-            )
+        def place(version: ModelVersion) -> list[ForeignArtifact]:
+            places[version.name, str(version.version)] = self._bytes(version)
+            return []
+
+        def read(version: ModelVersion) -> list[ForeignArtifact]:
+            where = places[version.name, str(version.version)]
+            found = self._registered(version, where, names.get(version.name))
+            if found and where.model is not None:
+                held.model_ids.add(where.model.model_id)
+            if found:
+                held.run_paths.add((where.run_id, where.path))
+            return found
+
+        def attempt(
+            step: Callable[[ModelVersion], list[ForeignArtifact]], some: list[ModelVersion]
+        ) -> list[ForeignArtifact]:
+            def one(version: ModelVersion) -> list[ForeignArtifact]:
+                return self._left_out.attempt(
+                    _called(version), lambda: step(version), lambda: self._unread_version(version)
+                )
+
+            return [found for several in at_once(one, some) for found in several]
 
         theirs = [version for version in versions if PUT not in version.tags]
-        placed = [one for some in at_once(place, theirs) for one in some]
-        for version, where in sorted(placed, key=lambda one: one[0].creation_timestamp):
-            if where.model is not None:
-                self._lineage.list_as(where.model.model_id, version)
-        return [one for some in at_once(read, placed) for one in some]
+        lost = attempt(place, theirs)
+        placed = [version for version in theirs if (version.name, str(version.version)) in places]
+        for version in sorted(placed, key=lambda one: int(one.creation_timestamp)):
+            model = places[version.name, str(version.version)].model
+            if model is not None:
+                self._lineage.list_as(model.model_id, version)
+        return [*lost, *attempt(read, placed)], held
 
     def _logged(self, model: LoggedModel) -> list[ForeignArtifact]:
         what = _called_model(model)
@@ -104,7 +127,9 @@ class ForeignModels:
         )
         return [found]
 
-    def _registered(self, version: ModelVersion, where: _Bytes, registered: RegisteredModel | None) -> list[Registered]:
+    def _registered(
+        self, version: ModelVersion, where: _Bytes, registered: RegisteredModel | None
+    ) -> list[ForeignArtifact]:
         what = _called(version)
         if not self._is_whole(what, version.status):
             return []
@@ -134,7 +159,29 @@ class ForeignModels:
             inputs=self._lineage.inputs(version.run_id, own=False),
             locator=locator_of(where.uri),
         )
-        return [Registered(found, where.model.model_id if where.model else "", (where.run_id, where.path))]
+        return [found]
+
+    def _unread_model(self, model: LoggedModel) -> ForeignArtifact:
+        return ForeignArtifact(
+            address=self._lineage.of_model(model.model_id),
+            name=model.name,
+            type=ArtifactType.MODEL,
+            kind="logged model",
+            experiment=self._asked.experiment_name(model.experiment_id),
+            created_at=model.creation_timestamp / 1000,
+        )
+
+    def _unread_version(self, version: ModelVersion) -> ForeignArtifact:
+        run = self._asked.run(version.run_id)
+        return ForeignArtifact(
+            address=self._lineage.of_version(version),
+            name=version.name,
+            type=ArtifactType.MODEL,
+            kind="registered model",
+            version=str(version.version),
+            experiment=self._asked.experiment_name(run.info.experiment_id) if run else "",
+            created_at=version.creation_timestamp / 1000,
+        )
 
     def _files(self, artifact_uri: str, what: str) -> tuple[ForeignFile, ...]:
         return named_files(self._connection.foreign_files(artifact_uri).walk(""), "", what, self._left_out)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from mlflow.entities import FileInfo, Run
 
-from tracelet.plugin import MANIFEST_NAME, ForeignArtifact, tell_type_by_names
+from tracelet.plugin import MANIFEST_NAME, ArtifactType, ForeignArtifact, tell_type_by_names
 from tracelet_mlflow.asking import Asked
 from tracelet_mlflow.connection import Connection
 from tracelet_mlflow.describing import of_run, run_of
@@ -40,7 +40,7 @@ class ForeignRuns:
             return self.at(run, store, [top for top in store.entries("") if (run.info.run_id, top.path) not in without])
 
         def attempt(run: Run) -> list[ForeignArtifact]:
-            return self._left_out.attempt(_called(run), lambda: read(run))
+            return self._left_out.attempt(_called(run), lambda: read(run), lambda: self._unread(run))
 
         return [one for some in at_once(attempt, runs) for one in some]
 
@@ -60,7 +60,7 @@ class ForeignRuns:
                     kind="folder of a run" if entry.is_dir else "file of a run",
                     experiment=self._asked.experiment_name(run.info.experiment_id),
                     metadata=of_run(run),
-                    created_at=(run.info.end_time or run.info.start_time or 0) / 1000,
+                    created_at=_moment(run),
                     run=run_of(run),
                     files=files,
                     inputs=self._lineage.inputs(run.info.run_id, own=True),
@@ -68,6 +68,16 @@ class ForeignRuns:
                 )
                 found.append(one)
         return found
+
+    def _unread(self, run: Run) -> ForeignArtifact:
+        return ForeignArtifact(
+            address=f"{self._asked.server}#runs:/{run.info.run_id}",
+            name=run.info.run_name or run.info.run_id,
+            type=ArtifactType.CUSTOM,
+            kind="run",
+            experiment=self._asked.experiment_name(run.info.experiment_id),
+            created_at=_moment(run),
+        )
 
 
 def is_ours(run: Run, store: ForeignFiles) -> Callable[[str], bool]:
@@ -83,3 +93,7 @@ def is_ours(run: Run, store: ForeignFiles) -> Callable[[str], bool]:
 
 def _called(run: Run) -> str:
     return f"the run {run.info.run_name or ''} ({run.info.run_id})"
+
+
+def _moment(run: Run) -> float:
+    return float(run.info.end_time or run.info.start_time or 0) / 1000

@@ -24,8 +24,8 @@ class Lineage:
         self._registered_as.setdefault(model_id, self.of_version(version))
 
     def of_model(self, model_id: str) -> str:
-        """Return the address of a logged model, or of the registered version that it is listed as."""
-        return self._registered_as.get(model_id) or f"{self._asked.server}#models:/{model_id}"
+        """Return the address of a logged model."""
+        return f"{self._asked.server}#models:/{model_id}"
 
     def of_version(self, version: ModelVersion) -> str:
         """Return the address of a registered version. A name that is deleted and made again counts from 1 again."""
@@ -39,7 +39,8 @@ class Lineage:
         """
         models = [self._asked.model(model_id) for model_id in self._used_by(run_id)] if run_id else []
         theirs = [model for model in models if model is not None and PUT not in model.tags]
-        return tuple(self.of_model(model.model_id) for model in theirs if own or model.source_run_id != run_id)
+        wanted = [model.model_id for model in theirs if own or model.source_run_id != run_id]
+        return tuple(self._registered_as.get(model_id) or self.of_model(model_id) for model_id in wanted)
 
     def _used_by(self, run_id: str) -> list[str]:
         if run_id not in self._used:
