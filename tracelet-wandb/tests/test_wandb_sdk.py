@@ -26,8 +26,6 @@ NAMES = {
     "wandb.sdk.artifacts.staging:get_staging_dir": "staging.py",
     "wandb.sdk.lib.paths:LogicalPath": "uploads.py",
     "wandb.sdk.artifacts._internal_artifact:sanitize_artifact_name": "discovering.py",
-    "wandb.sdk.lib.hashutil:md5_file_b64": "foreign_manifests.py",
-    "wandb.sdk.lib.hashutil:xxh128_file_b64": "foreign_manifests.py",
     "wandb.apis.public:File": "foreign_files.py",
     "wandb.apis.public:Projects": "connection.py",
     "wandb.apis.public.runs:RunNotFoundError": "runs.py",

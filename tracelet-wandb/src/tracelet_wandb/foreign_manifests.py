@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import functools
+import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import requests
 import wandb
+import xxhash
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
-from wandb.sdk.lib.hashutil import md5_file_b64, xxh128_file_b64
 
 from tracelet.exceptions import ArtifactNotFound, BackendError
 from tracelet_wandb.errors import status_of, translated
@@ -26,6 +28,8 @@ GONE = frozenset({404, 410})
 _ANSWER = 60
 #: A store that is busy for a moment would end the listing of thousands of versions.
 _AGAIN = Retry(3, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+#: A checksum that protects nothing may be an old one, also on machines that forbid it.
+_MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
 #: How an entry names a file of another version.
 _HELD_BY = "wandb-artifact://"
 
@@ -78,5 +82,8 @@ def held_by(entry: dict[str, Any]) -> tuple[str, str]:
 
 def is_whole(entry: dict[str, Any], path: Path) -> bool:
     """Tell whether a file has the checksum of its entry."""
-    hashed = xxh128_file_b64 if (entry.get("extra") or {}).get("alg") == "XXH128" else md5_file_b64
-    return bool(hashed(path) == entry["digest"])
+    is_xxh128 = (entry.get("extra") or {}).get("alg") == "XXH128"
+    with path.open("rb") as stream:
+        # In pieces: the client's own functions map a whole file into memory.
+        hashed = hashlib.file_digest(stream, xxhash.xxh128 if is_xxh128 else _MD5)
+    return bool(base64.b64encode(hashed.digest()).decode() == entry["digest"])
