@@ -254,6 +254,11 @@ def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path: Path) -> None:
         make_folder(write(tmp_path / "file"))
 
 
+def test_a_place_that_takes_no_folders_is_an_error() -> None:
+    with pytest.raises(OSError, match="/proc/none"):
+        make_folder(Path("/proc/none/folder"))
+
+
 @pytest.fixture
 def without_modes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A filesystem, such as those of memory sticks, that keeps no modes and says so."""

@@ -285,14 +285,15 @@ class TestClearing:
         assert staged_by(living) == current()
         dead = directory / "staging" / "bb~999999999~1~here"
         nameless = directory / "staging" / "cc"
+        odd = directory / "staging" / "ee~\u00b2~1~here"
         young = directory / "staging" / "dd"
-        for folder in (living, dead, nameless, young):
+        for folder in (living, dead, nameless, odd, young):
             put(folder / "files" / "0")
-        for folder in (living, dead, nameless):
+        for folder in (living, dead, nameless, odd):
             age(folder.parent / folder.name)
             os.utime(folder, (OLD, OLD))
         assert staged_by(nameless) is None
-        assert swept(directory) == {"staging folders": (2, 10)}
+        assert swept(directory) == {"staging folders": (3, 15)}
         assert sorted((directory / "staging").iterdir()) == sorted([living, young])
 
     def test_partial_files_go_when_they_are_old(self, directory: Path) -> None:

@@ -33,7 +33,8 @@ def staged_by(folder: Path) -> ProcessId | None:
     """Return the process that made a folder of :func:`staging_folder`; None where its name does not say."""
     _, _, owner = folder.name.partition("~")
     pid, started, host = (*owner.split("~"), "", "")[:3]
-    return ProcessId(unquote(host), int(pid), started) if pid.isdigit() else None
+    is_number = pid.isascii() and pid.isdigit()
+    return ProcessId(unquote(host), int(pid), started) if is_number else None
 
 
 def parcels_of(path: Path, found: DraftFile, manifest: Manifest) -> Iterator[Parcel]:

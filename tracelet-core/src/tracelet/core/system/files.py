@@ -225,6 +225,8 @@ def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
             raise
         return []
     except FileNotFoundError:
+        if folder.parent.is_dir():
+            raise  # a place that takes no folders
         return [*make_folder(folder.parent), *make_folder(folder, shared=shared)]
     mode = _mode_if_shared(folder.parent) if shared else 0
     if mode:
