@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pytest
 from commanding import begin, run, run_both, run_json
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from making import NOBODY, full_disk, write
 from pacing import at_this_pace
@@ -33,6 +35,7 @@ from tracelet import (
     LoggedArtifact,
     UnknownPlugin,
 )
+from tracelet.core.artifacts.copied import CopiedVersion
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.versions import Labels, StoredArtifact
 from tracelet.core.transfer.plan import matched
@@ -141,6 +144,18 @@ def test_a_label_that_was_given_later_comes_over(source: Experiment) -> None:
     assert there().get_artifact("state", "final").number == 3
 
 
+def test_an_alias_that_is_a_label_there_stays_that_and_is_told(source: Experiment) -> None:
+    with there(name="other").start() as exp:
+        log(exp, "state", "theirs", "checkpoint", version="best")
+    for outcome in ("copied", "skipped"):
+        results = copy(to_experiment="other")
+        assert results.ok
+        assert (results.versions[0].outcome, results.versions[0].target) == (outcome, "v1")
+        assert "it is not 'best' there" in results.versions[0].why
+    assert there(name="other").get_artifact("state", "best").load_object("o") == "theirs"
+    assert there(name="other").get_artifact("state", "last").number == 4
+
+
 def test_another_label_there_stays_and_is_told(source: Experiment) -> None:
     copy(to_experiment="other")
     finder = there(name="other")._artifact_manager.finder
@@ -215,6 +230,7 @@ def _version(number: int, content: str, put: str) -> StoredArtifact:
     return StoredArtifact(manifest, number, "x")
 
 
+@example(["a", "b"], [("b", True), ("a", False)])
 @given(_DIGESTS, st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=6))
 def test_what_is_there_keeps_the_order_and_counts_once(ours: list[str], theirs: list[tuple[str, bool]]) -> None:
     source = [_version(number, content, f"p{number}") for number, content in enumerate(ours)]
@@ -412,6 +428,61 @@ def test_a_target_directory_that_is_a_file_is_told(source: Experiment) -> None:
     assert isinstance(results.versions[0].error, ArtifactError)
 
 
+def test_a_place_that_takes_no_folders_is_told(source: Experiment) -> None:
+    results = copy(to_backend="local", to_dir="/proc/none")
+    assert "cannot be made" in results.versions[0].why
+
+
+def test_a_blob_that_is_no_file_is_named_and_the_target_is_not_blamed(source: Experiment) -> None:
+    (reference,) = source.get_artifact("net", "0.0").references
+    blob = Path(".tracelet", "objects", "sha256", str(reference.sha256)[:2], str(reference.sha256))
+    blob.unlink()
+    os.mkfifo(blob)
+    failed = copy(to_backend="local", to_dir="other").versions[2]
+    assert f"{blob.name} cannot be read: it is not a regular file" in failed.why
+
+
+# -- a source that is not to be trusted
+
+
+def changed(number: int, **fields: Any) -> None:
+    """Have a version of `state` say something else of itself."""
+    path = Path(f".tracelet/local/trials/versions/state/v{number}.json")
+    path.write_text(attrs.evolve(Manifest.from_json(path.read_text()), **fields).to_json())
+
+
+def test_other_content_that_claims_to_be_of_the_same_put_is_not_taken_for_it(source: Experiment) -> None:
+    first, second = (source.get_artifact("state", f"v{number}").manifest for number in range(2))
+    changed(1, put_id=first.put_id)
+    for _ in range(2):
+        results = copy(to_set={})
+        row = results.versions[1]
+        assert (row.version, row.outcome) == ("v1", "failed")
+        assert "has the id of the same put" in row.why
+    assert [one.digest for one in in_order(there()) if one.name == "state"].count(second.digest) == 0
+    assert len(there().list_artifacts()) == 6
+
+
+def test_equal_content_of_one_put_is_there_once(source: Experiment) -> None:
+    first = source.get_artifact("state", "v0").manifest
+    changed(1, **{field: getattr(first, field) for field in ("put_id", "objects", "metadata")})
+    assert [one.target for one in copy().versions[:2]] == ["v0", "v0"]
+    assert copy().ok
+
+
+def test_what_names_in_the_staging_folder_say_of_processes_is_not_believed(source: Experiment, tmp_path: Path) -> None:
+    put_id = source.get_artifact("state", "v0").manifest.put_id
+    for owner in (
+        "\u00b2~1~here",
+        f"{os.getpid()}~~{socket.gethostname()}",
+        "",
+        "~~",
+        f"{'9' * 50}~1~{socket.gethostname()}",
+    ):
+        Path("other", "staging", f"{put_id}~{owner}").mkdir(parents=True)
+    assert copy(to_backend="local", to_dir="other").ok
+
+
 # -- interrupted
 
 
@@ -450,6 +521,38 @@ def test_an_interrupted_copy_says_so_and_goes_on_later(source: Experiment, scrip
     scripted.told()
     assert copy().ok
     assert told_of(there()) == told_of(source)
+
+
+def test_an_interruption_ends_what_is_being_fetched(source: Experiment, scripted: Scripted) -> None:
+    copy()
+    scripted.told(fetch="held")
+    process = begin("copy", "trials", "--from", "scripted", "--to", "local", "--to-dir", "other")
+    while not scripted.calls("fetch"):
+        assert process.poll() is None
+    ended(process, signal.SIGINT)
+    assert process.returncode == 130
+    assert list(Path("other", "staging").iterdir()) == []
+
+
+def test_two_copies_of_one_process_store_nothing_twice(source: Experiment, scripted: Scripted) -> None:
+    rows = []
+
+    def told(done: CopiedVersion, count: int) -> None:
+        if not rows:
+            rows.extend(copy().versions)
+
+    assert copy(told=told).ok
+    assert "this process is storing it" in rows[1].why
+    assert told_of(there()) == told_of(source)
+
+
+def test_what_was_brought_and_not_stored_goes_with_an_interruption(source: Experiment) -> None:
+    def told(done: CopiedVersion, count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy(to_backend="local", to_dir="other", told=told)
+    assert list(Path("other", "staging").iterdir()) == []
 
 
 def test_two_copies_at_once_store_nothing_twice(source: Experiment, scripted: Scripted) -> None:
@@ -587,6 +690,24 @@ def test_one_place_is_not_both_sides(source: Experiment) -> None:
     with pytest.raises(ConfigError, match="both source and target"):
         copy(from_backend="scripted", to_set={})
     assert copy(to_backend="local", to_experiment="other").ok
+
+
+@pytest.mark.parametrize("place", ["objects", "local", "staging/new", "../link/downloads"])
+def test_a_target_inside_of_the_source_is_refused(source: Experiment, place: str) -> None:
+    Path("link").symlink_to(".tracelet")
+    with pytest.raises(ConfigError, match="give a place outside of it"):
+        copy(to_backend="local", to_dir=Path(".tracelet", place))
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 129])
+def test_an_experiment_has_a_name_that_can_be_asked_for(source: Experiment, name: str) -> None:
+    with pytest.raises(ConfigError, match="1 to 128 printable characters"):
+        copy(to_backend="local", to_experiment=name)
+
+
+def test_an_empty_path_is_no_directory(source: Experiment) -> None:
+    with pytest.raises(ArtifactError, match="is no path"):
+        copy(to_backend="local", to_dir="")
 
 
 def test_a_setting_that_is_none_names_the_nearest(source: Experiment) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.exceptions import ArtifactError, UnsafePath
+from tracelet.exceptions import ArtifactError, ConfigError, UnsafePath
 from tracelet.settings import can_be_path
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "MOST_ENTRIES",
     "check_apart",
     "check_count",
+    "check_experiment",
     "check_name",
     "check_new_text",
     "check_path",
@@ -77,6 +78,13 @@ def check_name(name: object, what: str = "name") -> str:
     else:
         wrong = f"{what} {_shown(name)} is not text"
     raise UnsafePath(f"{wrong}: use 1 to 128 of A-Z a-z 0-9 _ . - there, and more than a dot or two.")
+
+
+def check_experiment(name: object) -> str:
+    """Return the name of an experiment if it is one. Raises :class:`~tracelet.ConfigError` otherwise."""
+    if not isinstance(name, str) or not name.strip() or len(name) > 128 or not name.isprintable():
+        raise ConfigError(f"an experiment's name is 1 to 128 printable characters; this is {name!r}.")
+    return name
 
 
 def check_place(place: object) -> str:

@@ -21,6 +21,7 @@ import attrs
 
 from tracelet.core.artifacts.artifact_list import ArtifactList
 from tracelet.core.artifacts.builder import TraceletArtifact
+from tracelet.core.artifacts.checks import check_experiment
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.pruned import PruneResults
@@ -213,7 +214,7 @@ class Experiment:
         given = locals()
         fields = {field.name: given[field.name] for field in attrs.fields(ExperimentConfig)}
         check_platform()
-        self.name = _checked_name(name)
+        self.name = check_experiment(name)
         _check_kind("config", config, ExperimentConfig)
         _check_kind("settings", settings, TraceletSettings)
         self.settings = _resolve(
@@ -692,12 +693,6 @@ class Experiment:
             return importlib.util.find_spec(name) is not None
         except (ImportError, ValueError):
             return False
-
-
-def _checked_name(name: object) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > 128 or not name.isprintable():
-        raise ConfigError(f"an experiment's name is 1 to 128 printable characters; this is {name!r}.")
-    return name
 
 
 def _check_kind(what: str, value: object, kind: type) -> None:

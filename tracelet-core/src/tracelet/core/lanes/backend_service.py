@@ -120,6 +120,11 @@ class BackendService:
         """Store a version that another backend holds, once: as a version of its own, whatever the newest one here has."""
         manifest = sealed.manifest
         stored = self._readable(manifest.name, f"put:{manifest.put_id}")
+        if stored is not None and stored.manifest.digest != manifest.digest:
+            raise VersionConflict(
+                f"{manifest.name!r} {stored.version} has the id of the same put, {manifest.put_id}, and other content: one "
+                "of the two was changed. Verify both, and log what is right again."
+            )
         if stored is None and labels.version:
             stored = self._labelled(manifest, labels.version)
         if stored is not None:

@@ -33,7 +33,7 @@ from tracelet.core.system.files import (
 from tracelet.core.system.links import check_way, entries
 from tracelet.core.system.redaction import redact
 from tracelet.core.system.uris import etag_of, filesystem, reaching
-from tracelet.exceptions import ArtifactNotFound, BackendUnavailable, ConfigError
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendUnavailable, ConfigError
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]
 
@@ -153,6 +153,12 @@ class LocalStore:
             copy_file(check_way(self.root, self.path(sha256)), dest, durable=False)
         except FileNotFoundError as error:
             raise ArtifactNotFound(f"the store at {self.root} has no blob {sha256}.") from error
+        except OSError as error:
+            if str(error.filename) != str(self.path(sha256)):
+                raise
+            raise ArtifactError(
+                f"{error.filename} cannot be read: {error.strerror}. Mend that, or delete it."
+            ) from error
 
     def record(self, sha256: str, put_id: str) -> None:
         """See :class:`Store`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ _MOST, _MOST_BYTES = 8, 256_000_000
 
 def fetched_ahead(
     jobs: Iterable[J], size_of: Callable[[J], int], fetch: Callable[[int, J], T]
-) -> Iterator[tuple[J, Future[T]]]:
+) -> Generator[tuple[J, Future[T]], None, None]:
     """Yield each job with what was fetched for it, in their order.
 
     ``fetch`` is called on several threads, with the number of its lane; ``size_of`` says how many bytes it brings. Whoever stops

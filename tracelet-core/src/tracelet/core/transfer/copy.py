@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from tracelet.core.artifacts.copied import CopyResults
 from tracelet.core.transfer.copying import Told, copy_versions
-from tracelet.core.transfer.side import open_side
-from tracelet.settings import TraceletSettings
+from tracelet.core.transfer.side import directories, open_side
 
 __all__ = ["copy"]
 
@@ -54,7 +52,7 @@ def copy(
         What became of each version. A version that cannot be read, or not be stored, does not stop the others.
 
     Raises:
-        ConfigError: A setting cannot be used, or both sides are the same place.
+        ConfigError: A setting cannot be used, both sides are the same place, or one directory is in the other.
         UnknownPlugin: A backend is not installed.
         ArtifactNotFound: An artifact that is named is not there.
         BackendError: A backend is away.
@@ -69,8 +67,13 @@ def copy(
         >>> tracelet.copy("digits", from_backend="local", to_backend="local", to_dir="elsewhere")
         <CopyResults 0 versions copied (0 B); 1 skipped>
     """
-    here = Path(os.path.abspath(TraceletSettings().dir if dir is None else dir))
-    there = here if to_dir is None else Path(os.path.abspath(to_dir))
+    here, there = directories(dir, to_dir)
     source = open_side(experiment, from_backend, here, from_set or {})
-    target = open_side(to_experiment or experiment, to_backend, there, to_set or {}, own_store=to_dir is not None)
+    target = open_side(
+        experiment if to_experiment is None else to_experiment,
+        to_backend,
+        there,
+        to_set or {},
+        own_store=to_dir is not None,
+    )
     return copy_versions(source, target, artifacts, trust=trust, dry_run=dry_run, told=told)

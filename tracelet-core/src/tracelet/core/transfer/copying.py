@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
@@ -171,8 +170,17 @@ class _Copying:
 
     def copied(self, steps: Sequence[Step]) -> Iterator[CopiedVersion]:
         """Copy what is not there yet; yield what became of each version."""
-        for step, fetched in fetched_ahead(steps, _size_of, self._fetched):
-            yield self._settled(step, fetched)
+        ahead = fetched_ahead(steps, _size_of, self._fetched)
+        try:
+            for step, fetched in ahead:
+                yield self._settled(step, fetched)
+        except BaseException:
+            # First of all: the end of what is fetched ahead is waited for.
+            for finder in self._finders:
+                finder.kill()
+            raise
+        finally:
+            ahead.close()
 
     def _fetched(self, lane: int, step: Step) -> _Fetched | None:
         """Bring the files that the target needs into a folder of this version's own; None for what is there already."""
@@ -189,7 +197,7 @@ class _Copying:
             tried(lambda: artifact.download(folder / "files", paths), self._source.settings.deadline)
             rendered = self._rendered(lane, step.stored, folder / "given")
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._into.clear(folder)
             raise
         return _Fetched(artifact, wanted, folder, rendered)
 
@@ -214,7 +222,7 @@ class _Copying:
                 return self._named(step)
             held_up = self._held_up.reason(name)
             if held_up is not None:
-                shutil.rmtree(fetched.folder, ignore_errors=True)
+                self._into.clear(fetched.folder)
                 return _row(step, "failed", error=held_up)
             row = self._put(step, fetched)
         except TraceletError as error:
@@ -232,33 +240,31 @@ class _Copying:
             if rendered is None and self._into.side.spec.render is not None:
                 scratch = fetched.folder / "rendered"
                 rendered, why = rendered_for(self._into.side, fetched.artifact, files, scratch, self._trust)
-            made = self._into.put(
-                attrs.evolve(sealed, rendered=rendered), _labels(step.stored), self._runs[manifest.run_id]
-            )
+            aliases, lost = self._into.fitting(manifest.name, step.stored.aliases)
+            labels = Labels(step.stored.label, aliases)
+            made = self._into.put(attrs.evolve(sealed, rendered=rendered), labels, self._runs[manifest.run_id])
         finally:
-            shutil.rmtree(fetched.folder, ignore_errors=True)
+            self._into.clear(fetched.folder)
         late = "it is behind later versions, for it was not there when they were copied" if step.is_late else ""
-        row = _row(step, "copied", target=made, why="; ".join(filter(None, (why, late))))
+        row = _row(step, "copied", target=made, why="; ".join(filter(None, (why, late, *lost))))
         return attrs.evolve(row, moved_bytes=fetched.needed.size_bytes)
 
     def _named(self, step: Step) -> CopiedVersion:
         """Give what is there the names that it has in the source."""
         assert step.there is not None
-        there, labels = step.there, _labels(step.stored)
-        label = labels.version if there.label is None else None
-        missing = tuple(alias for alias in labels.aliases if alias not in there.aliases)
+        there, wanted = step.there, step.stored.label
+        label = wanted if there.label is None else None
+        aliases, why = self._into.fitting(there.manifest.name, step.stored.aliases)
+        missing = tuple(alias for alias in aliases if alias not in there.aliases)
         if label or missing:
             there = self._into.name(there, Labels(label, missing))
-        why = f"its label there is {there.label}" if labels.version not in {None, there.label} else ""
-        return _row(step, "skipped", target=there, why=why)
+        if wanted not in {None, there.label}:
+            why.append(f"its label there is {there.label}")
+        return _row(step, "skipped", target=there, why="; ".join(why))
 
 
 def _size_of(step: Step) -> int:
     return 0 if step.there is not None else step.stored.manifest.size_bytes
-
-
-def _labels(stored: StoredArtifact) -> Labels:
-    return Labels(stored.label, stored.aliases)
 
 
 def _row(

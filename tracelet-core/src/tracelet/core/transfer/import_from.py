@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from tracelet.core.artifacts.copied import CopyResults
 from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.transfer.copying import Told
 from tracelet.core.transfer.importing import import_versions, in_order
-from tracelet.core.transfer.side import open_side
+from tracelet.core.transfer.side import directories, open_side
 from tracelet.core.transfer.sources import opened_source
 from tracelet.exceptions import ConfigError
-from tracelet.settings import TraceletSettings
 
 __all__ = ["discover", "import_from"]
 
@@ -50,7 +48,7 @@ def discover(
         >>> [(one.name, one.size_bytes) for one in tracelet.discover("dir", "results")]
         [('weights.pt', 7)]
     """
-    with opened_source(source, _directory(dir), from_set or {}) as opened:
+    with opened_source(source, directories(dir, None)[0], from_set or {}) as opened:
         return in_order(opened.discover(os.fspath(place)))
 
 
@@ -103,8 +101,7 @@ def import_from(
         >>> tracelet.import_from("dir", "results", to_backend="local", experiment="digits")
         <CopyResults 0 versions copied (0 B); 1 skipped>
     """
-    here = _directory(dir)
-    there = here if to_dir is None else Path(os.path.abspath(to_dir))
+    here, there = directories(dir, to_dir)
     # Before the source is looked at, which may take long.
     if experiment is not None:
         open_side(experiment, to_backend, there, to_set or {})
@@ -115,10 +112,6 @@ def import_from(
         name = _common(found) if experiment is None else experiment
         target = open_side(name, to_backend, there, to_set or {}, own_store=to_dir is not None)
         return import_versions(found, opened, target, dry_run=dry_run, told=told)
-
-
-def _directory(dir: str | os.PathLike[str] | None) -> Path:
-    return Path(os.path.abspath(TraceletSettings().dir if dir is None else dir))
 
 
 def _common(found: list[ForeignArtifact]) -> str:

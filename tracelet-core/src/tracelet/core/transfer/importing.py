@@ -132,7 +132,7 @@ class _Importing:
                 folder, tried(lambda: self._files(one, folder / "files"), self._into.side.settings.deadline)
             )
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._into.clear(folder)
             raise
 
     def _files(self, one: ForeignArtifact, folder: Path) -> tuple[ArtifactFile, ...]:
@@ -150,7 +150,7 @@ class _Importing:
                 return self._known(one)
             held_up = self._held_up.reason(name)
             if held_up is not None:
-                shutil.rmtree(fetched.folder, ignore_errors=True)
+                self._into.clear(fetched.folder)
                 return self._row(one, "failed", error=held_up)
             row = self._put(one, fetched)
         except TraceletError as error:
@@ -164,15 +164,17 @@ class _Importing:
         there = self._there.get(put_id_of(one))
         if there is None:
             return self._row(one, "skipped", why="it has no files")
-        missing = tuple(alias for alias in aliases_of(one)[0] if alias not in there.aliases)
+        aliases, why = self._into.fitting(there.manifest.name, aliases_of(one)[0])
+        missing = tuple(alias for alias in aliases if alias not in there.aliases)
         if missing:
             there = self._into.name(there, Labels(None, missing))
-        return self._row(one, "skipped", target=there)
+        return self._row(one, "skipped", target=there, why="; ".join(why))
 
     def _put(self, one: ForeignArtifact, fetched: _Fetched) -> CopiedVersion:
-        aliases, lost = aliases_of(one)
+        named, lost = aliases_of(one)
+        aliases, why = self._into.fitting(self._name_of(one), named)
         inputs = {address: self._by_address.get(address) for address in one.inputs}
-        why = [f"the alias {alias!r} cannot be one here" for alias in lost]
+        why += [f"the alias {alias!r} cannot be one here" for alias in lost]
         why += [f"{address}, from which it was made, is not there" for address, used in inputs.items() if used is None]
         try:
             manifest = Manifest(
@@ -190,7 +192,7 @@ class _Importing:
             sealed = sealed_for(self._into.side, manifest, needed(manifest, self._into.side), fetched.folder / "files")
             made = self._into.put(sealed, Labels(None, aliases), self._runs[_run_of(one)])
         finally:
-            shutil.rmtree(fetched.folder, ignore_errors=True)
+            self._into.clear(fetched.folder)
         self._there[manifest.put_id] = self._by_address[one.address] = made
         return self._row(
             one, "copied", target=made, moved_bytes=sum(file.size_bytes for file in fetched.files), why="; ".join(why)

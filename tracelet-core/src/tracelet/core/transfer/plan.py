@@ -26,7 +26,7 @@ def matched(source: Iterable[StoredArtifact], target: Iterable[StoredArtifact]) 
     """Return a step for each version of a source, in the order given.
 
     A version is there already where the target has one of the same put, or one with the same digest in that place of the
-    order: after what is there of the versions before it.
+    order: after what is there of the versions before it, and before what is there of those after it.
     """
     steps: dict[int, Step] = {}
     by_name: dict[str, list[tuple[int, StoredArtifact]]] = {}
@@ -46,18 +46,29 @@ def matched(source: Iterable[StoredArtifact], target: Iterable[StoredArtifact]) 
 
 def _matched(source: Sequence[StoredArtifact], target: Sequence[StoredArtifact]) -> list[StoredArtifact | None]:
     """Return for each version of one name, in their order, the same one in the target; None where there is none."""
-    by_put = {one.manifest.put_id: place for place, one in enumerate(target)}
+    by_put = {_identity(one): place for place, one in enumerate(target)}
     puts = {one.manifest.put_id for one in source}
     by_digest: dict[str, list[int]] = {}
     for place, one in enumerate(target):
         # What another version of the source has become is that one.
         if one.manifest.put_id not in puts:
             by_digest.setdefault(one.manifest.digest, []).append(place)
+    places = [by_put.get(_identity(stored)) for stored in source]
+    # Before what is there of the versions after it.
+    ends = [len(target)]
+    for place in places[:0:-1]:
+        ends.append(min(ends[-1], len(target) if place is None else place))
     found: list[StoredArtifact | None] = []
     begin = 0
-    for stored in source:
-        same = by_digest.get(stored.manifest.digest, [])
-        place = by_put.get(stored.manifest.put_id, next(iter(same[bisect_left(same, begin) :]), -1))
-        found.append(target[place] if place >= 0 else None)
-        begin = max(begin, place + 1)
+    for stored, place, end in zip(source, places, reversed(ends), strict=True):
+        if place is None:
+            same = by_digest.get(stored.manifest.digest, [])
+            place = next((one for one in same[bisect_left(same, begin) :][:1] if one < end), None)
+        found.append(None if place is None else target[place])
+        begin = begin if place is None else max(begin, place + 1)
     return found
+
+
+def _identity(stored: StoredArtifact) -> tuple[str, str]:
+    """A put has one content: a source that says otherwise is not believed."""
+    return stored.manifest.put_id, stored.manifest.digest

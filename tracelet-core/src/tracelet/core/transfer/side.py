@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.checks import check_experiment, check_place
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.management.stored_manager import StoredManager
@@ -23,7 +25,7 @@ from tracelet.core.system.links import check_directory
 from tracelet.exceptions import ArtifactNotFound, ConfigError
 from tracelet.settings import TraceletSettings, environment, load_plugin
 
-__all__ = ["Side", "open_side"]
+__all__ = ["Side", "directories", "open_side"]
 
 #: Of Tracelet's own settings, those that can be given for one side. The others are arguments of their own, or about runs.
 _OWN = ("store", "large_file_mb", "on_large", "deadline", "min_rate", "open_timeout", "stop_timeout")
@@ -100,9 +102,10 @@ def open_side(
             capitals, variables for its SDK.
         own_store: Whether the bytes of large files go into the directory, whatever ``TRACELET_STORE`` says.
 
-    Raises :class:`~tracelet.ConfigError` for a setting that cannot be used, and :class:`~tracelet.UnknownPlugin` for a backend
+    Raises :class:`~tracelet.ConfigError` for a name or a setting that cannot be used, and :class:`~tracelet.UnknownPlugin` for a backend
     that is not installed.
     """
+    check_experiment(experiment)
     spec = registry().backends.get(backend)
     plugin = {field.alias or field.name for field in attrs.fields(spec.settings)}
     environ = {key: text for key, text in given.items() if key.isupper()}
@@ -130,6 +133,20 @@ def open_side(
         environ,
         DeadlineStore(found, settings) if isinstance(found, RemoteStore) else found,
     )
+
+
+def directories(dir: str | os.PathLike[str] | None, to_dir: str | os.PathLike[str] | None) -> tuple[Path, Path]:
+    """Return the tracelet directories of a source and of a target, absolute, as callers give them.
+
+    Raises :class:`~tracelet.ConfigError` where the target's is in the source's: what one clears there would be the other's.
+    """
+    here = Path(check_place(TraceletSettings().dir if dir is None else dir))
+    there = here if to_dir is None else Path(check_place(to_dir))
+    if here.resolve() in there.resolve().parents:
+        raise ConfigError(
+            f"{str(there)!r} is inside of {str(here)!r}, a tracelet directory: give a place outside of it."
+        )
+    return here, there
 
 
 def _unknown(key: str, spec: BackendSpec, plugin: set[str]) -> str:

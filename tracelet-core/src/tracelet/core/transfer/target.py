@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Lock
 
 from tracelet.core.delivery.drafts import staged_by, staging_folder
 from tracelet.core.plugins.backend import Capability
@@ -37,6 +39,11 @@ class Target:
         self._reader = side.reader()
         #: What it holds, by digest.
         self._by_digest: dict[str, StoredArtifact] = {}
+        #: The labels it has, by name.
+        self._labels: dict[str, set[str]] = {}
+        #: The folders of what is on its way.
+        self._folders: set[Path] = set()
+        self._making = Lock()
         #: Which run was noted to use which digest.
         self._noted: set[tuple[str, str]] = set()
 
@@ -47,26 +54,59 @@ class Target:
             found = self._reader.request("list", name=None, type=None)
         except (IntegrityError, UnsafePath, NewerFormat) as error:
             found = error.answers
-        self._by_digest.update({one.manifest.digest: one for one in found})
+        for one in found:
+            self._note(one)
         return list(found)
 
-    def scratch(self, put_id: str) -> Path:
-        """Make the folder for what is brought of one put, of this process alone.
+    def _note(self, stored: StoredArtifact) -> None:
+        self._by_digest[stored.manifest.digest] = stored
+        if stored.label is not None:
+            self._labels.setdefault(stored.manifest.name, set()).add(stored.label)
 
-        Raises :class:`~tracelet.BackendUnavailable` where another living process is at the same one. What a dead process has
+    def fitting(self, name: str, aliases: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+        """Return the aliases that a version can get here, and say why it gets none of the others: a label never moves."""
+        labels = self._labels.get(name, set())
+        taken = [alias for alias in aliases if alias in labels]
+        return tuple(alias for alias in aliases if alias not in labels), [
+            f"it is not {alias!r} there, for that is a label of {name!r} there" for alias in taken
+        ]
+
+    def scratch(self, put_id: str) -> Path:
+        """Make the folder for what is brought of one put, for one caller alone; :meth:`clear` is for its end.
+
+        Raises :class:`~tracelet.BackendUnavailable` where a living process is at the same one. What a dead process has
         left at work for it is ended: else it could store the version once more, later.
         """
         directory = self.side.directory
         folder = staging_folder(directory, put_id)
+        with self._making:
+            while folder in self._folders:  # one that says that it is of the same put
+                folder = folder.with_name(f"{folder.name}~")
+            try:
+                make_folder(directory, shared=False)
+                made = make_folder(folder)
+            except OSError as error:
+                raise ArtifactError(
+                    f"{str(folder)!r} cannot be made: {sentence(error)} {advice_of(error) or 'Files go there on their way'}."
+                ) from error
+            if not made:
+                raise BackendUnavailable("this process is storing it in this moment: copy again when it is done.")
+            self._folders.add(folder)
         try:
-            make_folder(directory, shared=False)
-            make_folder(folder)
-        except OSError as error:
-            raise ArtifactError(
-                f"{str(folder)!r} cannot be made: {sentence(error)} {advice_of(error) or 'Files go there on their way'}."
-            ) from error
-        for other in entries(folder.parent):
-            if other == folder or not other.name.startswith(f"{put_id}~"):
+            self._check_others(folder.parent, put_id)
+        except BaseException:
+            self.clear(folder)
+            raise
+        return folder
+
+    def clear(self, folder: Path) -> None:
+        """Delete the folder of what is brought of one put."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self._folders.discard(folder)
+
+    def _check_others(self, staging: Path, put_id: str) -> None:
+        for other in entries(staging):
+            if other in self._folders or not other.name.startswith(f"{put_id}~"):
                 continue
             owner = staged_by(other)
             if owner is None or owner.host != current().host:
@@ -78,7 +118,6 @@ class Target:
             for pid in owned_by(owner):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        return folder
 
     def put(self, sealed: SealedArtifact, labels: Labels, run: RunInfo) -> StoredArtifact:
         """Store a version once; where the tracker shows what a run used, that is noted first."""
@@ -92,7 +131,7 @@ class Target:
             return made
 
         made = tried(store, self.side.settings.deadline)
-        self._by_digest[made.manifest.digest] = made
+        self._note(made)
         return made
 
     def _note_input(self, digest: str, run: RunInfo) -> None:
@@ -104,6 +143,7 @@ class Target:
     def name(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """Give a version that is there a label, and move aliases to it."""
         named: StoredArtifact = self._reader.request("relabel", stored=stored, labels=labels)
+        self._note(named)
         return named
 
     def kill(self) -> None:
@@ -111,5 +151,7 @@ class Target:
         self._reader.lane.kill()
 
     def close(self) -> None:
-        """End the runs and the lane."""
+        """End the runs and the lane. What was brought and is not stored goes."""
+        for folder in [*self._folders]:
+            self.clear(folder)
         self._reader.close(time.monotonic() + self.side.settings.stop_timeout)
