@@ -230,15 +230,21 @@ def _version(number: int, content: str, put: str) -> StoredArtifact:
     return StoredArtifact(manifest, number, "x")
 
 
-@example(["a", "b"], [("b", True), ("a", False)])
-@given(_DIGESTS, st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=6))
-def test_what_is_there_keeps_the_order_and_counts_once(ours: list[str], theirs: list[tuple[str, bool]]) -> None:
+def _of_both(ours: list[str], theirs: list[tuple[str, bool]]) -> tuple[list[StoredArtifact], list[StoredArtifact]]:
+    """Versions of a source, and those of a target, some of which are copies of them."""
     source = [_version(number, content, f"p{number}") for number, content in enumerate(ours)]
     puts = iter(source)
     target = []
     for number, (content, copied) in enumerate(theirs):
         same = next((one for one in puts if one.manifest.description == content), None) if copied else None
         target.append(_version(number, content, same.manifest.put_id if same else f"q{number}"))
+    return source, target
+
+
+@example(["a", "b"], [("b", True), ("a", False)])
+@given(_DIGESTS, st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=6))
+def test_what_is_there_keeps_the_order_and_counts_once(ours: list[str], theirs: list[tuple[str, bool]]) -> None:
+    source, target = _of_both(ours, theirs)
     steps = matched(source, target)
     assert [step.stored for step in steps] == source
     found = [step.there for step in steps if step.there is not None]
@@ -246,6 +252,21 @@ def test_what_is_there_keeps_the_order_and_counts_once(ours: list[str], theirs: 
     assert all(step.there.manifest.digest == step.stored.manifest.digest for step in steps if step.there is not None)
     copied_before = {one.manifest.put_id for one in source} & {one.manifest.put_id for one in target}
     assert {step.stored.manifest.put_id for step in steps if step.there is not None} >= copied_before
+
+
+@given(_DIGESTS, st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=6))
+def test_what_was_there_is_the_same_next_time_and_all_else_is_there_by_then(
+    ours: list[str], theirs: list[tuple[str, bool]]
+) -> None:
+    source, target = _of_both(ours, theirs)
+    steps = matched(source, target)
+    for step in steps:
+        if step.there is None:
+            manifest = step.stored.manifest
+            target.append(_version(len(target), str(manifest.description), manifest.put_id))
+    again = matched(source, target)
+    assert all(step.there is not None for step in again)
+    assert all(step.there in (None, later.there) for step, later in zip(steps, again, strict=True))
 
 
 # -- lineage, models

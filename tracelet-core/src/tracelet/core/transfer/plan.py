@@ -60,12 +60,15 @@ def _matched(source: Sequence[StoredArtifact], target: Sequence[StoredArtifact])
         ends.append(min(ends[-1], len(target) if place is None else place))
     found: list[StoredArtifact | None] = []
     begin = 0
+    # What is missing goes to the end: what only looks like a version after it is before it then.
+    complete = True
     for stored, place, end in zip(source, places, reversed(ends), strict=True):
-        if place is None:
+        if place is None and complete:
             same = by_digest.get(stored.manifest.digest, [])
             place = next((one for one in same[bisect_left(same, begin) :][:1] if one < end), None)
         found.append(None if place is None else target[place])
         begin = begin if place is None else max(begin, place + 1)
+        complete = complete and place is not None
     return found
 
 

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock
 
 from tracelet.core.delivery.drafts import staged_by, staging_folder
 from tracelet.core.plugins.backend import Capability
@@ -41,9 +40,8 @@ class Target:
         self._by_digest: dict[str, StoredArtifact] = {}
         #: The labels it has, by name.
         self._labels: dict[str, set[str]] = {}
-        #: The folders of what is on its way.
-        self._folders: set[Path] = set()
-        self._making = Lock()
+        #: The folders of what is on its way, and what is whoever's it is.
+        self._folders: dict[Path, object] = {}
         #: Which run was noted to use which digest.
         self._noted: set[tuple[str, str]] = set()
 
@@ -78,20 +76,19 @@ class Target:
         left at work for it is ended: else it could store the version once more, later.
         """
         directory = self.side.directory
-        folder = staging_folder(directory, put_id)
-        with self._making:
-            while folder in self._folders:  # one that says that it is of the same put
-                folder = folder.with_name(f"{folder.name}~")
-            try:
-                make_folder(directory, shared=False)
-                made = make_folder(folder)
-            except OSError as error:
-                raise ArtifactError(
-                    f"{str(folder)!r} cannot be made: {sentence(error)} {advice_of(error) or 'Files go there on their way'}."
-                ) from error
-            if not made:
-                raise BackendUnavailable("this process is storing it in this moment: copy again when it is done.")
-            self._folders.add(folder)
+        folder, mine = staging_folder(directory, put_id), object()
+        while self._folders.setdefault(folder, mine) is not mine:  # another one says that it is of the same put
+            folder = folder.with_name(f"{folder.name}~")
+        try:
+            make_folder(directory, shared=False)
+            made = make_folder(folder)
+        except OSError as error:
+            raise ArtifactError(
+                f"{str(folder)!r} cannot be made: {sentence(error)} {advice_of(error) or 'Files go there on their way'}."
+            ) from error
+        if not made:
+            del self._folders[folder]
+            raise BackendUnavailable("this process is storing it in this moment: copy again when it is done.")
         try:
             self._check_others(folder.parent, put_id)
         except BaseException:
@@ -102,7 +99,7 @@ class Target:
     def clear(self, folder: Path) -> None:
         """Delete the folder of what is brought of one put."""
         shutil.rmtree(folder, ignore_errors=True)
-        self._folders.discard(folder)
+        self._folders.pop(folder, None)
 
     def _check_others(self, staging: Path, put_id: str) -> None:
         for other in entries(staging):
