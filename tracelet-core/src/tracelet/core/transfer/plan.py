@@ -53,22 +53,23 @@ def _matched(source: Sequence[StoredArtifact], target: Sequence[StoredArtifact])
         # What another version of the source has become is that one.
         if one.manifest.put_id not in puts:
             by_digest.setdefault(one.manifest.digest, []).append(place)
-    places = [by_put.get(_identity(stored)) for stored in source]
+    put = [by_put.get(_identity(stored)) for stored in source]
     # Before what is there of the versions after it.
     ends = [len(target)]
-    for place in places[:0:-1]:
-        ends.append(min(ends[-1], len(target) if place is None else place))
+    for known in put[:0:-1]:
+        ends.append(min(ends[-1], len(target) if known is None else known))
     found: list[StoredArtifact | None] = []
     begin = 0
     # What is missing goes to the end: what only looks like a version after it is before it then.
     complete = True
-    for stored, place, end in zip(source, places, reversed(ends), strict=True):
-        if place is None and complete:
+    for stored, known, end in zip(source, put, reversed(ends), strict=True):
+        if known is None and complete:
             same = by_digest.get(stored.manifest.digest, [])
-            place = next((one for one in same[bisect_left(same, begin) :][:1] if one < end), None)
-        found.append(None if place is None else target[place])
-        begin = begin if place is None else max(begin, place + 1)
-        complete = complete and place is not None
+            nearest = bisect_left(same, begin)
+            known = same[nearest] if nearest < len(same) and same[nearest] < end else None
+        found.append(None if known is None else target[known])
+        begin = begin if known is None else max(begin, known + 1)
+        complete = complete and known is not None
     return found
 
 
