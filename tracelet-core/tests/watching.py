@@ -30,7 +30,9 @@ class Scripted:
 
     def told(self, **misdeeds: str) -> None:
         """Misbehave so from now on, method by method."""
-        (self.place / "script").write_text(json.dumps(misdeeds))
+        aside = self.place / "script.new"
+        aside.write_text(json.dumps(misdeeds))
+        aside.replace(self.place / "script")  # whoever waits reads it meanwhile
 
     def calls(self, method: str) -> list[int]:
         """The processes in which a method was called."""
