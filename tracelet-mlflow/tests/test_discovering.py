@@ -98,7 +98,7 @@ mlflow.register_model(f"runs:/{run.info.run_id}/old", NAME + "-veterans", tags={
 
 with mlflow.start_run(run_name="uses") as run:
     told["runs"]["uses"] = run.info.run_id
-    client.log_inputs(run.info.run_id, models=[mlflow.entities.LoggedModelInput(told["models"]["third"])])
+    client.log_inputs(run.info.run_id, models=[mlflow.entities.LoggedModelInput(told["models"][name]) for name in ("third", "first")])
     mlflow.log_text("<html></html>", "report.html")
     mlflow.log_text("to be done", "notes.txt")
 
@@ -274,7 +274,7 @@ def test_what_is_known_of_it_comes_with_it(place: Place) -> None:
     model = found["model", "second"]
     assert {"model_type": "line", "params": {"depth": "7"}, "metrics": {"r2": 0.75}}.items() <= model.metadata.items()
     assert model.address == f"{place.uri}#models:/{told['models']['third']}"
-    assert found["report.html", "uses"].inputs == (model.address,)
+    assert set(found["report.html", "uses"].inputs) == {model.address, found["plain-lines", "first"].address}
     lines = found["plain-lines", "second"]
     assert lines.description == "the better one"
     assert lines.metadata["registered_model"]["description"] == "straight ones"

@@ -220,6 +220,20 @@ def test_a_version_is_what_mlflow_says_where_its_files_are_elsewhere(
         opened.discover("models:/net/2")
 
 
+def test_a_version_that_was_not_finished_is_told_and_its_files_come_by_their_own_name(
+    uri: str, client: MlflowClient, experiment: Any, elsewhere: Path, look: Open
+) -> None:
+    """It may not be whole: what the run has is all that is sure."""
+    run = logged(client, experiment, model__weights="1")
+    client.create_registered_model("waiting")
+    client.create_model_version("waiting", f"{run.info.artifact_uri}/model", run.info.run_id)
+    with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE model_versions SET status = 'PENDING_REGISTRATION' WHERE name = 'waiting'")
+    database.close()
+    assert names(look(uri).discover(experiment.name)) == ["model"]
+    assert "version 1 of the registered model 'waiting' is left out" in words(elsewhere)
+
+
 # -- files
 
 
