@@ -428,6 +428,16 @@ def test_bytes_that_are_gone_are_named(lab: Lab, reading: BackendProcess, experi
         reading.foreign_content(found, tmp_path / "gone")
 
 
+def test_a_large_file_is_never_in_memory(lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path) -> None:
+    """Neither while it comes, nor while it is compared."""
+    lab.user.call(user.log_natively, experiment, "net", "model", bytes(128 << 20))
+    (found,) = reading.discover(experiment)
+    before = lab.reader.call(user.peak)
+    content = reading.foreign_content(found, tmp_path / "large")
+    assert content == {"native.bin": bytes(128 << 20)}
+    assert lab.reader.call(user.peak) - before < 32 << 20
+
+
 def test_a_version_that_holds_files_of_another_and_is_gone_is_told(
     lab: Lab, reading: BackendProcess, experiment: str, tmp_path: Path
 ) -> None:
