@@ -7,7 +7,9 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -257,6 +259,19 @@ def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path: Path) -> None:
 def test_a_place_that_takes_no_folders_is_an_error() -> None:
     with pytest.raises(OSError, match="/proc/none"):
         make_folder(Path("/proc/none/folder"))
+
+
+def test_a_folder_that_several_make_at_once_is_there_for_each(tmp_path: Path) -> None:
+    for lot in range(200):
+        together = Barrier(2)
+
+        def make(number: int, lot: int = lot, together: Barrier = together) -> None:
+            together.wait()
+            make_folder(tmp_path / str(lot) / "deep" / str(number))
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(make, range(2)))
+        assert len(list((tmp_path / str(lot) / "deep").iterdir())) == 2
 
 
 @pytest.fixture

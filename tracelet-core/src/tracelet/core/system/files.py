@@ -49,6 +49,8 @@ _LOG = logging.getLogger("tracelet.artifacts")
 _CHUNK = 1 << 20
 #: What writing says where there is no room, or none for this user, whatever is written.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+#: How often a folder is made in one that others may be making or deleting.
+_TRIES = 20
 #: ioctl request FICLONE of linux/fs.h: share the blocks of one file with another.
 _FICLONE = 0x40049409
 #: A file younger than this when it was hashed may change again within one tick of its clock, and
@@ -218,21 +220,25 @@ def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
     They are this user's alone, or whose the folder is that they are made in, where a group shares that. Where ``shared``
     is False, the last one is this user's alone wherever it is.
     """
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-        return []
-    except FileNotFoundError:
-        if folder.parent.is_dir():
-            raise  # a place that takes no folders
-        return [*make_folder(folder.parent), *make_folder(folder, shared=shared)]
+    grown: list[Path] = []
+    for _ in range(_TRIES):
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            return grown
+        except FileNotFoundError:
+            grown += make_folder(folder.parent)
+        else:
+            break
+    else:
+        raise FileNotFoundError(errno.ENOENT, "its folder is there, and takes none", str(folder))
     mode = _mode_if_shared(folder.parent) if shared else 0
     if mode:
         with contextlib.suppress(PermissionError):  # a filesystem without modes
             folder.chmod(mode)
-    return [folder.parent]
+    return [*grown, folder.parent]
 
 
 def _mode_if_shared(folder: Path) -> int:
