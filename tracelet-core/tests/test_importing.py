@@ -343,6 +343,16 @@ def test_a_folder_comes_into_the_experiment_of_its_name_and_what_changed_as_a_ne
     assert (got / "weights.pt").read_bytes() == b"weights"
 
 
+@pytest.mark.parametrize("directory", [".", "kept", "below/kept"])
+def test_a_folder_is_not_imported_into_itself(home: Path, directory: str) -> None:
+    write(home / "a.bin")
+    with pytest.raises(ConfigError, match="give a tracelet directory outside of it"):
+        tracelet.import_from("dir", home, to_backend="local", experiment="results", to_dir=home / directory)
+    for _ in range(2):
+        results = tracelet.import_from("dir", home, to_backend="local", experiment="results")
+        assert [one.name for one in results.versions] == ["a.bin"]
+
+
 def test_a_folder_has_no_settings(home: Path) -> None:
     with pytest.raises(ConfigError, match="'dir' has no settings: leave out place"):
         tracelet.discover("dir", ".", from_set={"place": "x"})

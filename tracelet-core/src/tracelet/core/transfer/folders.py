@@ -19,9 +19,9 @@ from tracelet.core.storage.paths import target_path
 from tracelet.core.system.files import FileChanged
 from tracelet.core.transfer.copied_file import copied_here
 from tracelet.core.transfer.unfit import check_fit, moment, readable_name, unfit
-from tracelet.exceptions import ArtifactError, ArtifactNotFound
+from tracelet.exceptions import ArtifactError, ArtifactNotFound, ConfigError
 
-__all__ = ["Folders"]
+__all__ = ["Folders", "check_outside"]
 
 
 @attrs.frozen
@@ -58,6 +58,18 @@ class Folders:
             copied = copied_here(Path(source), target)
             if (copied.size_bytes, copied.mtime_ns) != (size, mtime):
                 raise FileChanged(f"{source!r} changed since it was listed: import again when nobody writes to it.")
+
+
+def check_outside(place: str | os.PathLike[str], directory: Path) -> None:
+    """Raise :class:`~tracelet.ConfigError` where a tracelet directory is in a folder that is imported into it.
+
+    It would have all that was imported before in it, each time; one with its usual name is left out.
+    """
+    root, own = Path(check_place(place)).resolve(), directory.resolve()
+    if own.is_relative_to(root) and OWN_FOLDER not in own.relative_to(root).parts:
+        raise ConfigError(
+            f"{str(directory)!r} is in {str(root)!r}, which is to be imported into it: give a tracelet directory outside of it."
+        )
 
 
 def _is_own(entry: Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tracelet.core.artifacts.copied import CopyResults
 from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.transfer.copying import Told
+from tracelet.core.transfer.folders import check_outside
 from tracelet.core.transfer.importing import import_versions, in_order
 from tracelet.core.transfer.side import directories, open_side
 from tracelet.core.transfer.sources import opened_source
@@ -88,7 +89,8 @@ def import_from(
     Raises:
         ArtifactNotFound: There is no such place.
         BackendError: A backend is away, or cannot say what was logged.
-        ConfigError: A setting cannot be used, or the tracker has several experiments there and none was named.
+        ConfigError: A setting cannot be used, the tracker has several experiments there and none was named, or the target's
+            directory is in the folder that is imported.
         UnknownPlugin: A backend is not installed.
 
     Example:
@@ -102,6 +104,8 @@ def import_from(
         <CopyResults 0 versions copied (0 B); 1 skipped>
     """
     here, there = directories(dir, to_dir)
+    if source == "dir":
+        check_outside(place, there)
     # Before the source is looked at, which may take long.
     if experiment is not None:
         open_side(experiment, to_backend, there, to_set or {})
