@@ -377,6 +377,21 @@ def test_a_target_that_is_away_keeps_the_order_of_each_name(source: Experiment, 
     assert told_of(there()) == told_of(source)
 
 
+@pytest.mark.parametrize("method", ["record_input", "relabel"])
+def test_what_else_is_asked_of_a_target_is_asked_again_while_it_is_away(
+    source: Experiment, scripted: Scripted, method: str
+) -> None:
+    if method == "relabel":
+        copy()
+        source.get_artifact("net", "0.0").add_alias("later")
+    scripted.told(**{method: "away"})
+    assert not copy().ok
+    assert len(scripted.calls(method)) > 1
+    scripted.told()
+    assert copy().ok
+    assert told_of(there()) == told_of(source)
+
+
 def test_a_target_that_stays_away_is_not_asked_for_each_name(scripted: Scripted) -> None:
     with Experiment("trials", artifacts=True) as exp:
         for name in "abcdef":

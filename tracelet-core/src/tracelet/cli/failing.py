@@ -8,7 +8,7 @@ import click
 
 from tracelet.exceptions import ArtifactError, ConfigError, TraceletError, UnknownPlugin
 
-__all__ = ["INTERRUPTED", "code_of", "plain", "words", "words_of"]
+__all__ = ["INTERRUPTED", "code_of", "in_options", "plain", "words", "words_of"]
 
 _USAGE = 2
 INTERRUPTED = 130
@@ -53,7 +53,11 @@ def words(error: Exception) -> str:
         return error.format_message()
     if not isinstance(error, TraceletError):
         return f"{error}. Mend that, or name another place."
-    text = " ".join([str(error), *getattr(error, "__notes__", ())])
+    return in_options(" ".join([str(error), *getattr(error, "__notes__", ())]))
+
+
+def in_options(text: str) -> str:
+    """Return what is said to people who write Python as it fits the command."""
     for theirs, ours in _HERE:
         text = theirs.sub(ours, text)
     return text

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tracelet.cli.failing import plain, words, words_of
+from tracelet.cli.failing import in_options, plain, words, words_of
 from tracelet.cli.options import no_stream
 from tracelet.cli.pairs import pairs_of
 from tracelet.cli.screen import fail, line, size, table, tell_json
@@ -74,7 +74,9 @@ def tell_results(what: dict[str, str], results: CopyResults, as_json: bool) -> i
     """Tell what became of each version of ``what`` was asked for, and return the exit code."""
     if as_json:
         failed = {one: plain(error) for one, error in results.failed.items()}
-        tell_json({**what, **results.to_dict(), "failed": failed})
+        told = results.to_dict()
+        versions = [{**one, "why": in_options(one["why"])} for one in told["versions"]]
+        tell_json({**what, **told, "versions": versions, "failed": failed})
     elif results.versions:
         rows = [
             (
@@ -83,7 +85,7 @@ def tell_results(what: dict[str, str], results: CopyResults, as_json: bool) -> i
                 one.version,
                 one.target or "",
                 size(one.size_bytes),
-                one.why if not one.error else "",
+                in_options(one.why) if not one.error else "",
             )
             for one in results.versions
         ]

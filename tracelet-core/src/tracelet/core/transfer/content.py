@@ -115,7 +115,8 @@ def rendered_for(
             made |= _render(target, artifact, model, files, scratch, trust)
         except UnsafeContent:
             why = (
-                f"the model {model.name!r} is there as files: with trust it is loaded, and made {target.backend}'s own"
+                f"the model {model.name!r} is there as files: with trust it is loaded, and made {target.backend}'s own "
+                "(what is there is skipped: delete it there first)"
             )
         except TraceletError as error:
             why = f"the model {model.name!r} is there as files, for it cannot be loaded here: {error}"

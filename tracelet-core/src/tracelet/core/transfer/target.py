@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tracelet.core.delivery.drafts import staged_by, staging_folder
 from tracelet.core.plugins.backend import Capability
@@ -122,26 +123,25 @@ class Target:
             for digest in sealed.manifest.inputs:
                 self._note_input(digest, run)
         size_bytes = sealed.manifest.held_bytes
-
-        def store() -> StoredArtifact:
-            made: StoredArtifact = self._reader.request("store_copy", size_bytes, sealed=sealed, labels=labels, run=run)
-            return made
-
-        made = tried(store, self.side.settings.deadline)
+        made: StoredArtifact = self._asked("store_copy", size_bytes, sealed=sealed, labels=labels, run=run)
         self._note(made)
         return made
 
     def _note_input(self, digest: str, run: RunInfo) -> None:
         used = self._by_digest.get(digest)
         if used is not None and (run.id, digest) not in self._noted:
-            self._reader.request("record_input", stored=used, run=run)
+            self._asked("record_input", stored=used, run=run)
             self._noted.add((run.id, digest))
 
     def name(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """Give a version that is there a label, and move aliases to it."""
-        named: StoredArtifact = self._reader.request("relabel", stored=stored, labels=labels)
+        named: StoredArtifact = self._asked("relabel", stored=stored, labels=labels)
         self._note(named)
         return named
+
+    def _asked(self, what: str, size_bytes: int = 0, **arguments: Any) -> Any:
+        """Make a request, which may be made again: each of them leaves the same, however often it is made."""
+        return tried(lambda: self._reader.request(what, size_bytes, **arguments), self.side.settings.deadline)
 
     def kill(self) -> None:
         """End what is being done, from any thread."""
