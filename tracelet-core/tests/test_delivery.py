@@ -904,8 +904,8 @@ def test_only_rank_0_writes(rank: int, home: Path) -> None:
 def test_a_submission_that_another_process_delivers_is_told_of(
     scripted: Scripted, experiment: Make, home: Path
 ) -> None:
-    scripted.told(put="sleep 1")
-    exp = experiment()
+    scripted.told(put="shut")
+    exp = experiment(deadline=60.0)
     busy = exp.submit_artifact(artifact("busy", name="busy"))
     future = exp.submit_artifact(artifact())
     while len(waiting(scripted, home)) < 2 or not scripted.calls("put"):
@@ -915,6 +915,7 @@ def test_a_submission_that_another_process_delivers_is_told_of(
         "from tracelet import Experiment\nwith Experiment('trials', backend='scripted', artifacts=True) as exp:\n    "
     )
     subprocess.run([sys.executable, "-c", f"{program}exp.flush(5)"], check=True)
+    (scripted.place / "open").touch()
     assert busy.result(60).ok
     assert future.result(60)["scripted"].version == "v0"
     assert contents(exp) == ["content"]
@@ -928,8 +929,8 @@ def test_a_submission_that_another_process_delivers_is_told_of(
 def test_a_submission_that_was_settled_elsewhere_is_asked_after(
     scripted: Scripted, experiment: Make, home: Path, script: dict[str, str], told: str
 ) -> None:
-    scripted.told(put="sleep 1")
-    exp = experiment()
+    scripted.told(put="shut")
+    exp = experiment(deadline=60.0)
     exp.submit_artifact(artifact("busy", name="busy"))
     future = exp.submit_artifact(artifact())
     while len(waiting(scripted, home)) < 2 or not scripted.calls("put"):
@@ -937,6 +938,7 @@ def test_a_submission_that_was_settled_elsewhere_is_asked_after(
     scripted.told(**script)
     for file in (home / ".tracelet" / "outbox" / "trials" / "scripted").glob("*~thing.json"):
         file.unlink()  # as another process does that has delivered it, or had it refused
+    (scripted.place / "open").touch()
     assert told in str(future.result(60).failed["scripted"])
 
 

@@ -52,6 +52,10 @@ class ScriptedBackend(BlobBackend):
                 # Until the test lets go, by the script that it writes.
                 while script.read_text().count("held"):
                     time.sleep(0.01)
+            case "shut":
+                # Whatever the script says by then.
+                while not (self._place / "open").exists():
+                    time.sleep(0.01)
             case "crash":
                 print("its last words", file=sys.stderr, flush=True)
                 os._exit(3)
