@@ -367,3 +367,19 @@ def test_an_interrupted_source_is_ended(attic: Attic) -> None:
     with pytest.raises(KeyboardInterrupt):
         bring(told=interrupt)
     assert bring().ok
+
+
+def test_an_interruption_ends_what_is_being_fetched(attic: Attic) -> None:
+    attic.keep("raw")
+    attic.keep("raw", "2", metadata={"misdeed": "held"})
+
+    def interrupt(done: Any, count: int) -> None:
+        while not (attic.place / "held").exists():
+            pass
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tracelet.import_from(
+            "attic-apart", "all", to_backend="local", from_set={"place": str(attic.place)}, told=interrupt
+        )
+    assert list(Path(".tracelet", "staging").iterdir()) == []

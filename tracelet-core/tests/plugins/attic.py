@@ -6,6 +6,7 @@ each are in the folder that its locator names.
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import attrs
@@ -53,6 +54,9 @@ class AtticBackend(FolderBackend):
                 raise IntegrityError("the attic has another checksum of it.")
             case "away":
                 raise BackendUnavailable("the attic is closed")
+            case "held":
+                (self._place / "held").touch()
+                time.sleep(1000)
             case "link":
                 (dest / "a").symlink_to("/etc/hostname")
                 return
@@ -64,10 +68,11 @@ def tracelet_backends():
     able = frozenset({Capability.DELETE, Capability.ALIASES, Capability.USERS, Capability.COLLECT})
     return [
         BackendSpec(
-            name="attic",
+            name=name,
             open=lambda experiment, settings, context: AtticBackend(Path(settings.place), experiment),
             settings=Settings,
-            in_process=True,
+            in_process=name == "attic",
             capabilities=able | {Capability.EXPERIMENTS, Capability.DISCOVERS},
         )
+        for name in ("attic", "attic-apart")
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,12 +19,12 @@ _MOST, _MOST_BYTES = 8, 256_000_000
 
 
 def fetched_ahead(
-    jobs: Iterable[J], size_of: Callable[[J], int], fetch: Callable[[int, J], T]
-) -> Generator[tuple[J, Future[T]], None, None]:
+    jobs: Iterable[J], size_of: Callable[[J], int], fetch: Callable[[int, J], T], stop: Callable[[], None]
+) -> Iterator[tuple[J, Future[T]]]:
     """Yield each job with what was fetched for it, in their order.
 
     ``fetch`` is called on several threads, with the number of its lane; ``size_of`` says how many bytes it brings. Whoever stops
-    early has nothing fetched any more that was not begun.
+    early has nothing fetched any more that was not begun; ``stop`` is called then, and is to end what was.
     """
     with ThreadPoolExecutor(LANES) as pool:
         waiting: deque[tuple[J, Future[T], int]] = deque()
@@ -36,5 +36,7 @@ def fetched_ahead(
                 waiting.append((job, pool.submit(fetch, number % LANES, job), size_bytes))
             while waiting:
                 yield waiting.popleft()[:2]
-        finally:
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            stop()
+            raise

@@ -170,17 +170,13 @@ class _Copying:
 
     def copied(self, steps: Sequence[Step]) -> Iterator[CopiedVersion]:
         """Copy what is not there yet; yield what became of each version."""
-        ahead = fetched_ahead(steps, _size_of, self._fetched)
-        try:
-            for step, fetched in ahead:
-                yield self._settled(step, fetched)
-        except BaseException:
-            # First of all: the end of what is fetched ahead is waited for.
-            for finder in self._finders:
-                finder.kill()
-            raise
-        finally:
-            ahead.close()
+        for step, fetched in fetched_ahead(steps, _size_of, self._fetched, self._stop_fetching):
+            yield self._settled(step, fetched)
+
+    def _stop_fetching(self) -> None:
+        self._held_up.end()
+        for finder in self._finders:
+            finder.kill()
 
     def _fetched(self, lane: int, step: Step) -> _Fetched | None:
         """Bring the files that the target needs into a folder of this version's own; None for what is there already."""
@@ -194,7 +190,11 @@ class _Copying:
         folder = self._into.scratch(manifest.put_id)
         try:
             paths = [file.artifact_path for file in wanted.files]
-            tried(lambda: artifact.download(folder / "files", paths), self._source.settings.deadline)
+            tried(
+                lambda: artifact.download(folder / "files", paths),
+                self._source.settings.deadline,
+                self._held_up.is_over,
+            )
             rendered = self._rendered(lane, step.stored, folder / "given")
         except BaseException:
             self._into.clear(folder)

@@ -49,7 +49,7 @@ def discover(
         >>> [(one.name, one.size_bytes) for one in tracelet.discover("dir", "results")]
         [('weights.pt', 7)]
     """
-    with opened_source(source, directories(dir, None)[0], from_set or {}) as opened:
+    with opened_source(source, directories(dir, None)[0], from_set or {}) as (opened, _):
         return in_order(opened.discover(os.fspath(place)))
 
 
@@ -109,13 +109,13 @@ def import_from(
     # Before the source is looked at, which may take long.
     if experiment is not None:
         open_side(experiment, to_backend, there, to_set or {})
-    with opened_source(source, here, from_set or {}) as opened:
+    with opened_source(source, here, from_set or {}) as (opened, stop):
         found = list(opened.discover(os.fspath(place)))
         if not found:
             return CopyResults((), dry_run=dry_run)
         name = _common(found) if experiment is None else experiment
         target = open_side(name, to_backend, there, to_set or {}, own_store=to_dir is not None)
-        return import_versions(found, opened, target, dry_run=dry_run, told=told)
+        return import_versions(found, opened, stop, target, dry_run=dry_run, told=told)
 
 
 def _common(found: list[ForeignArtifact]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def in_order(found: Iterable[ForeignArtifact]) -> list[ForeignArtifact]:
 def import_versions(
     found: Sequence[ForeignArtifact],
     source: Discovers,
+    stop: Callable[[], None],
     target: Side,
     *,
     dry_run: bool = False,
@@ -58,13 +59,14 @@ def import_versions(
     Args:
         found: What is to be imported.
         source: What gives the files. Two threads use it at once.
+        stop: Ends what the source gives in this moment.
         target: Where it goes.
         dry_run: Only say what would be imported.
         told: It is told of each version that is done.
     """
     into = Target(target)
     try:
-        importing = _Importing(in_order(found), source, into)
+        importing = _Importing(in_order(found), source, stop, into)
         done: list[CopiedVersion] = []
         for one in importing.foreseen() if dry_run else importing.imported():
             done.append(one)
@@ -86,9 +88,12 @@ class _Fetched:
 class _Importing:
     """Brings what was found to a target, one after the other, while the next ones are fetched."""
 
-    def __init__(self, found: Sequence[ForeignArtifact], source: Discovers, into: Target) -> None:
+    def __init__(
+        self, found: Sequence[ForeignArtifact], source: Discovers, stop: Callable[[], None], into: Target
+    ) -> None:
         self._found = found
         self._source = source
+        self._stop = stop
         self._into = into
         held = into.versions()
         #: What the target has, by the id of the put that brought it.
@@ -110,8 +115,12 @@ class _Importing:
 
     def imported(self) -> Iterator[CopiedVersion]:
         """Import what is not there yet; yield what became of each version."""
-        for one, fetching in fetched_ahead(self._found, self._bytes_of, self._fetched):
+        for one, fetching in fetched_ahead(self._found, self._bytes_of, self._fetched, self._stop_fetching):
             yield self._settled(one, fetching)
+
+    def _stop_fetching(self) -> None:
+        self._held_up.end()
+        self._stop()
 
     def _bytes_of(self, one: ForeignArtifact) -> int:
         return 0 if put_id_of(one) in self._there else one.size_bytes
@@ -128,9 +137,9 @@ class _Importing:
             raise held_up
         folder = self._into.scratch(put_id)
         try:
-            return _Fetched(
-                folder, tried(lambda: self._files(one, folder / "files"), self._into.side.settings.deadline)
-            )
+            deadline = self._into.side.settings.deadline
+            files = tried(lambda: self._files(one, folder / "files"), deadline, self._held_up.is_over)
+            return _Fetched(folder, files)
         except BaseException:
             self._into.clear(folder)
             raise

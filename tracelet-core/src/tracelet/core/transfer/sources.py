@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,8 +42,10 @@ class _Tracker:
 
 
 @contextmanager
-def opened_source(kind: str, directory: Path, given: Mapping[str, str]) -> Iterator[Discovers]:
-    """Give what says what was logged without Tracelet. An interruption ends it at once.
+def opened_source(
+    kind: str, directory: Path, given: Mapping[str, str]
+) -> Iterator[tuple[Discovers, Callable[[], None]]]:
+    """Give what says what was logged without Tracelet, and what ends it at once, as an interruption does.
 
     Args:
         kind: The name of a backend, ``"dir"`` or ``"dvc"``.
@@ -55,12 +57,12 @@ def opened_source(kind: str, directory: Path, given: Mapping[str, str]) -> Itera
     if kind in _ON_DISK:
         if given:
             raise ConfigError(f"{kind!r} has no settings: leave out {', '.join(given)}.")
-        yield _ON_DISK[kind]()
+        yield _ON_DISK[kind](), lambda: None
         return
     side = open_side(_ANY, kind, directory, given)
     reader = side.reader()
     try:
-        yield _Tracker(reader)
+        yield _Tracker(reader), reader.lane.kill
     except BaseException:
         reader.lane.kill()
         raise

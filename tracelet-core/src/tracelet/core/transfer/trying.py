@@ -14,14 +14,17 @@ T = TypeVar("T")
 
 #: Seconds before a request is made again for the first time; each time after it is twice as long.
 _FIRST_PAUSE = 0.5
+#: Seconds after which it is looked whether all is over.
+_GLANCE = 0.1
 #: Versions in a row for which a backend was away, after which the others are not tried.
 _MOST_MISSES = 3
 
 
-def tried(call: Callable[[], T], seconds: float) -> T:
+def tried(call: Callable[[], T], seconds: float, is_over: Callable[[], bool] = lambda: False) -> T:
     """Make a request, again and again for so many seconds as long as the backend is away, and return its answer.
 
-    A backend that says for how long it is to be left alone is left alone for as long. Raises what the last one raised.
+    A backend that says for how long it is to be left alone is left alone for as long, but not once ``is_over``.
+    Raises what the last one raised.
     """
     until = time.monotonic() + seconds
     pause = _FIRST_PAUSE
@@ -33,7 +36,11 @@ def tried(call: Callable[[], T], seconds: float) -> T:
             if time.monotonic() + wait > until:
                 raise
             pause *= 2
-        time.sleep(wait)
+            again = time.monotonic() + wait
+            while (left := again - time.monotonic()) > 0 and not is_over():
+                time.sleep(min(left, _GLANCE))
+            if is_over():
+                raise
 
 
 class HeldUp:
@@ -43,6 +50,15 @@ class HeldUp:
         self._by_name: dict[str, TraceletError] = {}
         self._misses = 0
         self._all: TraceletError | None = None
+        self._is_over = False
+
+    def end(self) -> None:
+        """Have nothing tried again: all was interrupted."""
+        self._is_over = True
+
+    def is_over(self) -> bool:
+        """Tell whether all was interrupted."""
+        return self._is_over
 
     def reason(self, name: str) -> TraceletError | None:
         """Return why versions of a name have to wait; None where they need not."""
