@@ -157,7 +157,7 @@ class LocalStore:
             if str(error.filename) != str(self.path(sha256)):
                 raise
             raise ArtifactError(
-                f"{error.filename} cannot be read: {error.strerror}. Mend that, or delete it."
+                f"{error.filename} cannot be read: {error.strerror}. Mend that, then do it again."
             ) from error
 
     def record(self, sha256: str, put_id: str) -> None:
