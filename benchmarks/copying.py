@@ -1,6 +1,6 @@
 """Copying versions from the embedded backend to another directory, and to a real MLflow server: how fast, and in how much memory.
 
-    python benchmarks/copying.py [--versions 50] [--mb 4]
+    python benchmarks/copying.py [--versions 50] [--mb 4] [--to local mlflow]
 
 Copies so many versions, and ten times as many, and prints one JSON object: for each the rates, and the peak of resident memory of
 the command and of its largest lane; and how long 5,000 versions and 20 GB take at the rates of the larger one.
@@ -87,6 +87,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--versions", type=int, default=50)
     options.add_argument("--mb", type=float, default=4.0)
+    options.add_argument("--to", nargs="+", default=["local", "mlflow"], choices=["local", "mlflow"])
     chosen = options.parse_args()
     size = int(chosen.mb * 1e6)
     told: dict[str, Any] = {}
@@ -99,7 +100,7 @@ def main() -> None:
             log(f"copied-{versions}", directory, versions, size)
         with MlflowServer(folder / "server") as server:
             os.environ["MLFLOW_TRACKING_URI"] = server.url
-            for target in ("local", "mlflow"):
+            for target in chosen.to:
                 told[target] = [
                     measured(folder, target, versions, size) for versions in (chosen.versions, 10 * chosen.versions)
                 ]
