@@ -581,7 +581,7 @@ class TestReading:
 
             @hookimpl
             def tracelet_backends():
-                every = frozenset(Capability)
+                every = frozenset(Capability) - {Capability.DISCOVERS}
                 return [BackendSpec(name="offline", open=open_offline, in_process=True, capabilities=every)]
             """,
         )
