@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 import pytest
 from test_contract_finds_out import PLUGINS, run
 
+from tracelet.plugin import SerializerSpec
 from tracelet.testing import SerializerContract, installed
+from tracelet.testing.driver import Driver
 from tracelet.testing.guard import contract_tests
 
 pytestmark = pytest.mark.kit
@@ -204,10 +206,19 @@ class TestSklearn(Models):
         return [linear.LogisticRegression().fit(rows, targets), linear.LinearRegression().fit(rows, targets)]
 
 
-class TestXgboost(Models):
+class OfCpp(Models):
+    """The library reads its files itself. Over which of them its process ends depends on what lies in its memory."""
+
+    @pytest.mark.xfail(reason=NATIVE, strict=False)
+    def test_what_is_damaged_is_refused_in_words_that_core_knows(
+        self, spec: SerializerSpec, stored: list[Path], folder: Path, victim: Driver
+    ) -> None:
+        super().test_what_is_damaged_is_refused_in_words_that_core_knows(spec, stored, folder, victim)
+
+
+class TestXgboost(OfCpp):
     gaps: ClassVar[Mapping[str, str]] = {
         "test_equal_values_have_equal_bytes": "a model that was loaded knows no more what it was fitted with",
-        "test_what_is_damaged_is_refused_in_words_that_core_knows": NATIVE,
     }
 
     @pytest.fixture
@@ -220,9 +231,7 @@ class TestXgboost(Models):
         return [xgboost.XGBClassifier(n_estimators=2).fit(rows, [number % 2 for number in range(20)])]
 
 
-class TestLightgbm(Models):
-    gaps: ClassVar[Mapping[str, str]] = {"test_what_is_damaged_is_refused_in_words_that_core_knows": NATIVE}
-
+class TestLightgbm(OfCpp):
     @pytest.fixture
     def serializer(self) -> str:
         return "lightgbm"
