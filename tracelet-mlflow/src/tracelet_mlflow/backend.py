@@ -30,6 +30,7 @@ from tracelet.plugin import (
     FileChanged,
     FindsUsers,
     ForeignArtifact,
+    GivesRendered,
     Heals,
     Labels,
     ListsExperiments,
@@ -56,6 +57,7 @@ from tracelet_mlflow.experiments import experiments_in
 from tracelet_mlflow.files import PackRule, RunFiles, at_once
 from tracelet_mlflow.folders import Folders
 from tracelet_mlflow.garbage import Garbage
+from tracelet_mlflow.giving import give
 from tracelet_mlflow.index import Entry, Index, inputs_of, key
 from tracelet_mlflow.notes import Notes, note_dataset, note_models
 from tracelet_mlflow.places import no_such_place
@@ -370,6 +372,11 @@ class MlflowBackend:
         with translated(self._connection.shown):
             fetch(self._connection, found, dest)
 
+    def fetch_rendered(self, stored: StoredArtifact, dest: Path) -> bool:
+        """See :class:`~tracelet.plugin.GivesRendered`: what MLflow holds of the logged models."""
+        with translated(self._connection.shown):
+            return give(self._connection, Record.from_text(stored.locator), stored, dest)
+
     def record_input(self, stored: StoredArtifact) -> None:
         """See :class:`~tracelet.plugin.RecordsInputs`: an input of the MLflow run, a model or a dataset."""
         assert self._run is not None
@@ -516,5 +523,19 @@ if TYPE_CHECKING:
         RecordsInputs,
         Heals,
         Discovers,
+        GivesRendered,
     ]:
-        return backend, backend, backend, backend, backend, backend, backend, backend, backend, backend, backend
+        return (
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+            backend,
+        )
