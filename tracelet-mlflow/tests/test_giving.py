@@ -224,10 +224,8 @@ def test_where_mlflows_form_is_lost_or_was_not_wanted_the_version_comes_over_wit
 ) -> None:
     """They are registered, and a line says how the model becomes MLflow's own."""
     outcome, why = copied[name]
-    assert (outcome, why) == (
-        "copied",
-        "the model 'model' is there as files: with trust it is loaded, and made mlflow's own",
-    )
+    assert outcome == "copied"
+    assert why.startswith("the model 'model' is there as files: with trust it is loaded, and made mlflow's own")
     version = MlflowClient(tracking_uri=new.url).get_model_version_by_alias(name, "best")
     assert version.tags["tracelet.model"] == ""
 

@@ -127,7 +127,8 @@ def _size_of(folder: Path) -> int:
 
 def _signature(folder: Path, recipe: Recipe) -> ModelSignature | None:
     if recipe.signature is not None:
-        return ModelSignature.from_dict(recipe.signature)
+        known: ModelSignature = ModelSignature.from_dict(recipe.signature)
+        return known
     if recipe.example is None:
         return None
     values = {name: _arranged(folder / EXAMPLE / f"{name}.npz", shape) for name, shape in recipe.example.items()}
