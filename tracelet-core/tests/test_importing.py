@@ -324,7 +324,9 @@ def test_the_command_wants_to_know_where_to(attic: Attic) -> None:
 
 def test_an_empty_listing_says_so(attic: Attic) -> None:
     write(attic.place / "index.json", "[]")
-    assert run("import", "attic", "all", "--list") == "0 versions (0 B)\n"
+    out, err = run_both("import", "attic", "all", "--list")
+    assert out == "0 versions (0 B)\n"
+    assert "nothing was logged at 'all' of attic without Tracelet; `tracelet copy` takes" in err
 
 
 # -- from a folder

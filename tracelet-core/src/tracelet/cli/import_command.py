@@ -79,7 +79,7 @@ def import_command(
             told=told,
         )
     if not results.versions:
-        note(f"nothing was logged at {place!r} of {source} without Tracelet")
+        note(_nothing(source, place))
     return tell_results({"source": source, "place": place}, results, as_json)
 
 
@@ -96,4 +96,10 @@ def _list(source: str, place: str, directory: Path, given: dict[str, str], as_js
             for one in found
         ]
         table(rows, ("NAME", "VERSION", "TYPE", "WHAT IT IS", "SIZE", "CREATED", "ADDRESS"))
+    else:
+        note(_nothing(source, place))
     line(f"{many(len(found), 'version', 'versions')} ({size(sum(one.size_bytes for one in found))})")
+
+
+def _nothing(source: str, place: str) -> str:
+    return f"nothing was logged at {place!r} of {source} without Tracelet; `tracelet copy` takes what Tracelet stored"
