@@ -581,8 +581,8 @@ def test_a_directory_whose_listing_is_gone_is_told_by_the_working_copy(
 @pytest.mark.parametrize("name", ["config", "config.local"])
 @pytest.mark.parametrize("absolute", [False, True])
 def test_a_cache_elsewhere_is_read(name: str, absolute: bool, repository: Repository, tmp_path: Path) -> None:
-    place = tmp_path / "cache # 1" if absolute else tmp_path / "shared"
-    said = str(place) if absolute else "../../shared"
+    place = tmp_path / "cache # 1" if absolute else tmp_path / "caches"
+    said = str(place) if absolute else "../../caches"
     value = f'"{said}"' if absolute else f"{said} # a comment"
     write(repository.root / ".dvc" / "config", "[cache]\n    dir = ../nowhere\n")
     write(repository.root / ".dvc" / name, f"# dir = no\n[core]\n    analytics = false\n[cache]\n    dir = {value}\n")

@@ -14,12 +14,10 @@ from tracelet.exceptions import ArtifactError
 
 __all__ = ["FROM", "aliases_of", "by_address", "names_for", "put_id_of"]
 
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
-_LONGEST = 128
-
-
 #: The key of the metadata that says where a version comes from.
 FROM = "imported_from"
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+_LONGEST = 128
 
 
 def put_id_of(found: ForeignArtifact) -> str:
