@@ -12,6 +12,7 @@ import pytest
 from servers import programs
 from servers.aim_elsewhere import Elsewhere
 from servers.aim_server import AimServer
+from servers.faulty_proxy import FaultyProxy
 from servers.processes import free_port
 from servers.s3_server import S3Server
 from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError, UnsafePath
@@ -414,29 +415,27 @@ print(json.dumps([made.hash]))
     key = f"plain/{tmp_path.name}/{made}"
     client.delete_object(Bucket=bucket.bucket, Key=f"{key}/gone.png")
     client.put_object(Bucket=bucket.bucket, Key=f"{key}/data/c", Body=b"another")
-    backend = opened(**bucket.environ)
-    found = {one.address.partition(f"/{made}/")[2]: one for one in backend.discover("digits")}
-    assert {key: one.name for key, one in found.items()} == {
-        "data": "data",
-        "data/": "data",
-        "data/a": "data/a",
-        "gone.png": "gone.png",
-        "never.txt": "never.txt",
-    }
-    assert [contents(backend, found[one], tmp_path) for one in ("data", "data/", "data/a")] == [
-        {"data": "in the way"},
-        {"a/b": "2", "c": "another"},
-        {"a": "1"},
-    ]
-    for gone in ("gone.png", "never.txt"):
-        with pytest.raises(ArtifactNotFound, match=f"'{gone}' are not at s3://.*/{made}/{gone}"):
-            contents(backend, found[gone], tmp_path)
-    bucket.process.kill()
-    try:
+    with FaultyProxy(bucket.process.port) as door:
+        backend = opened(**{**bucket.environ, "AWS_ENDPOINT_URL": door.url})
+        found = {one.address.partition(f"/{made}/")[2]: one for one in backend.discover("digits")}
+        assert {key: one.name for key, one in found.items()} == {
+            "data": "data",
+            "data/": "data",
+            "data/a": "data/a",
+            "gone.png": "gone.png",
+            "never.txt": "never.txt",
+        }
+        assert [contents(backend, found[one], tmp_path) for one in ("data", "data/", "data/a")] == [
+            {"data": "in the way"},
+            {"a/b": "2", "c": "another"},
+            {"a": "1"},
+        ]
+        for gone in ("gone.png", "never.txt"):
+            with pytest.raises(ArtifactNotFound, match=f"'{gone}' are not at s3://.*/{made}/{gone}"):
+                contents(backend, found[gone], tmp_path)
+        door.set("refused")
         with pytest.raises(BackendUnavailable):
             contents(backend, found["data"], tmp_path)
-    finally:
-        bucket.process.start()
 
 
 def test_imported_runs_are_versions_once_also_of_runs_that_were_killed_or_go_on(lab: Lab, tmp_path: Path) -> None:

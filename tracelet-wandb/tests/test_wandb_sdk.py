@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +25,9 @@ NAMES = {
     "wandb.sdk.mailbox.mailbox_handle:HandleAbandonedError": "errors.py",
     "wandb.sdk.artifacts.exceptions:WaitTimeoutError": "errors.py",
     "wandb.sdk.artifacts.artifact_manifest_entry:ArtifactManifestEntry": "uploads.py",
+    "wandb.sdk.artifacts.artifact_instance_cache:artifact_instance_cache": "memory.py",
+    "wandb.sdk.artifacts.artifact_instance_cache:artifact_instance_cache_by_client_id": "memory.py",
+    "wandb.sdk.lib.capped_dict:CappedDict": "memory.py",
     "wandb.sdk.artifacts.staging:get_staging_dir": "staging.py",
     "wandb.sdk.lib.paths:LogicalPath": "uploads.py",
     "wandb.sdk.artifacts._internal_artifact:sanitize_artifact_name": "discovering.py",
@@ -231,3 +236,23 @@ def test_an_error_of_the_clients_says_what_was_behind_it() -> None:
 
     inner = ValueError("artifact membership 'x' not found in 'y'")
     assert CommError("message", inner).exc is inner, "errors.is_absent needs it"
+
+
+def test_threads_may_make_artifacts_at_once(tmp_path: Path) -> None:
+    """The SDK remembers the last hundred in each of two places, which fail on their own where threads meet there."""
+    code = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from wandb.sdk.artifacts import artifact_instance_cache as memories
+from tracelet_wandb.connection import set_up
+set_up({})
+sys.setswitchinterval(1e-6)
+for memory in memories.artifact_instance_cache, memories.artifact_instance_cache_by_client_id:
+    def remember(thread):
+        for number in range(2000):
+            memory[f"{thread}-{number}"] = None
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(remember, range(8)))
+    assert len(memory) == 100, len(memory)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)

@@ -14,6 +14,7 @@ from wandb.sdk.lib.service import service_token
 from tracelet.exceptions import BackendError
 from tracelet.plugin import redact
 from tracelet_wandb.errors import translated
+from tracelet_wandb.memory import make_fit_for_threads
 
 __all__ = ["Place", "connect", "is_offline", "run_settings", "set_up"]
 
@@ -59,6 +60,7 @@ def set_up(sdk: dict[str, Any]) -> wandb.Settings:
     # The user's own SDK leaves the address of its service in the environment. That service would wait for our run when the
     # user's program ends, and would keep it when this lane is killed.
     service_token.clear_service_in_env()
+    make_fit_for_threads()
     own: dict[str, Any] = {"silent": True}
     if sdk.get("base_url"):
         own["base_url"] = sdk["base_url"]
