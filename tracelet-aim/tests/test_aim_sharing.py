@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,41 @@ for attempt in range(2):
     running = [program.begin(code) for _ in range(3)]
     outputs = [process.communicate(timeout=600) for process in running]
     assert [process.returncode for process in running] == [0] * 3, outputs
+
+
+def test_a_repo_whose_version_is_being_written_is_waited_for(repo: Path, program: Any) -> None:
+    """Aim empties the file before it writes it."""
+    program(f"import aim\naim.Repo.from_path({str(repo)!r}, init=True)")
+    version = repo / ".aim" / "VERSION"
+    program(
+        f"""
+from tracelet_aim.disk import DiskPlace
+version = {str(version)!r}
+told = open(version).read()
+open(version, "w").close()
+readings = []
+def write_at_the_third(event, arguments):
+    if event == "open" and arguments[:2] == (version, "r"):
+        readings.append(arguments)
+        if len(readings) == 3:
+            with open(version, "w") as stream:
+                stream.write(told)
+sys.addaudithook(write_at_the_third)
+assert DiskPlace({str(repo)!r}).repo().list_all_runs() == []
+assert len(readings) >= 3
+"""
+    )
+
+
+def test_a_repo_that_was_left_without_a_version_is_told_of(repo: Path, program: Any) -> None:
+    """Its maker is gone: nobody will write it."""
+    program(f"import aim\naim.Repo.from_path({str(repo)!r}, init=True)")
+    version = repo / ".aim" / "VERSION"
+    version.write_text("")
+    os.utime(version, (0, 0))
+    (kind, text), *_ = program(LOG_ONE, TRACELET_AIM_REPO=str(repo))
+    assert kind == "BackendError"
+    assert f"has no version in {version}" in text
 
 
 def test_the_users_own_run_goes_on_beside_ours(repo: Path, program: Any, ask: Ask) -> None:

@@ -160,7 +160,7 @@ class DiskPlace:
         if self._repo is None:
             self._make()
             with translated(self.shown):
-                self._repo = Repo.from_path(str(self._root))
+                self._repo = self._when_versioned(lambda: Repo.from_path(str(self._root)))
         return self._repo
 
     @contextlib.contextmanager
@@ -241,11 +241,26 @@ class DiskPlace:
         # The version is written last.
         while not (self._folder / "VERSION").exists() and _is_young(self._folder) and time.monotonic() < until:
             time.sleep(0.05)
-        if Repo.check_repo_status(str(self._root)) is RepoStatus.UPDATE_REQUIRED:
+        status = self._when_versioned(lambda: Repo.check_repo_status(str(self._root)))
+        if status is RepoStatus.UPDATE_REQUIRED:
             raise BackendError(
                 f"Aim's repo {self.shown} is of an Aim from before 3.0, or was left unfinished: set TRACELET_AIM_REPO to another "
                 "folder, or move its .aim away."
             )
+
+    def _when_versioned(self, ask: Callable[[], T]) -> T:
+        """Ask Aim what it reads the version of the repo for: whoever makes a repo empties that file before writing it."""
+        version, until = self._folder / "VERSION", time.monotonic() + _MAKING
+        while True:
+            try:
+                return ask()
+            except ValueError as error:
+                if time.monotonic() > until or not _is_young(version):
+                    raise BackendError(
+                        f"Aim's repo {self.shown} has no version in {version} ({error}): write there the version that other "
+                        "repos of your Aim have, or move the .aim away."
+                    ) from error
+            time.sleep(0.01)
 
     def _make_aside(self) -> None:
         aside = self._root / f".{uuid.uuid4().hex}.tracelet"
@@ -264,8 +279,8 @@ class DiskPlace:
                 shutil.rmtree(aside, ignore_errors=True)
 
 
-def _is_young(folder: Path) -> bool:
-    return time.time() - folder.stat().st_mtime < _MAKING
+def _is_young(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime < _MAKING
 
 
 def _plain(tree: Any, *path: Key) -> Any:
