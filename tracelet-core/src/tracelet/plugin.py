@@ -55,7 +55,7 @@ from tracelet.core.system.files import (
 from tracelet.core.system.messages import causes
 from tracelet.core.system.parquet import parquet_columns
 from tracelet.core.system.redaction import redact
-from tracelet.core.system.saves import announce_save, saving, share, unshare
+from tracelet.core.system.saves import Claim, announce_save, saving, share, unshare
 from tracelet.core.system.schemas import check_schema
 from tracelet.core.system.yaml_text import load_yaml
 from tracelet.settings import NoSettings, WatchedDirectory
@@ -74,6 +74,7 @@ __all__ = [
     "BackendSpec",
     "BlobBackend",
     "Capability",
+    "Claim",
     "Collects",
     "Damage",
     "Deletes",

@@ -9,7 +9,14 @@ switch             what it watches                                              
 ``safetensors``    ``safetensors.torch.save_file`` and ``save_model``              WEIGHTS
 ``distributed``    ``torch.distributed.checkpoint.save`` and ``async_save``        CHECKPOINT, a folder
 ``transformers``   ``save_pretrained`` of Hugging Face's models, and of the        MODEL, a folder
-                   tokenizers and processors that are saved beside a model
+                   tokenizers and processors that are saved beside a model;
+                   ``save`` of sentence-transformers
+                   ``save_pretrained`` of PEFT                                     WEIGHTS, a folder
+                   the checkpoints of ``Trainer.train``                            CHECKPOINT, a folder
+``diffusers``      ``save_pretrained`` of pipelines and of their models            MODEL, a folder
+``accelerate``     ``Accelerator.save_state``                                      CHECKPOINT, a folder
+``deepspeed``      ``DeepSpeedEngine.save_checkpoint``                             CHECKPOINT, a folder
+``spacy``          ``Language.to_disk``                                            MODEL, a folder
 =================  ==============================================================  ==========================
 
 Each is on unless ``TRACELET_TORCH_<SWITCH>`` says false. What ``torch.save`` was given tells the type: a module is a
@@ -41,6 +48,10 @@ class TorchSettings:
     safetensors: bool = True
     distributed: bool = True
     transformers: bool = True
+    diffusers: bool = True
+    accelerate: bool = True
+    deepspeed: bool = True
+    spacy: bool = True
 
 
 def _create(settings: TorchSettings, context: DetectorContext) -> Detector:

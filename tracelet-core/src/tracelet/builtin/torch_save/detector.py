@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 from tracelet.builtin.torch_save import TorchSettings
 from tracelet.builtin.torch_save.destinations import Destination
 from tracelet.builtin.torch_save.saves import SAVES
+from tracelet.builtin.torch_save.training import TRAININGS
 from tracelet.builtin.torch_save.watching import unwatch, watch
-from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, make_folder
+from tracelet.builtin.torch_save.what import What
+from tracelet.plugin import Detection, DetectorContext, Emit, make_folder
 
 __all__ = ["TorchDetector"]
 
@@ -18,7 +19,7 @@ class TorchDetector:
     """Emits what goes through ``torch.save`` and its relatives between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, settings: TorchSettings, context: DetectorContext) -> None:
-        self._saves = [save for save in SAVES if getattr(settings, save.switch)]
+        self._functions = [one for one in (*SAVES, *TRAININGS) if getattr(settings, one.switch)]
         self._workspace = context.workspace
         self._room = context.room
         self._emit: Emit | None = None
@@ -27,14 +28,14 @@ class TorchDetector:
         """Begin to listen; functions that are not imported yet are watched from their import on."""
         self.stop()
         self._emit = emit
-        watch(self._saves, self)
+        watch(self._functions, self)
 
     def stop(self) -> None:
         """Listen no more; a second call does nothing."""
         unwatch(self)
         self._emit = None
 
-    def saved(self, destination: Destination, kind: ArtifactType, metadata: dict[str, Any]) -> None:
+    def saved(self, destination: Destination, what: What) -> None:
         """Emit a save; what is no file or folder by itself is put together in the workspace and given away.
 
         Raises ``OSError`` where that cannot be written, and what ``emit`` raises.
@@ -52,8 +53,10 @@ class TorchDetector:
         emit(
             Detection(
                 path=path,
-                type=kind,
-                metadata=metadata,
+                type=what.type,
+                name=what.name,
+                metadata=what.metadata,
+                aliases=what.aliases,
                 artifact_path=destination.artifact_path,
                 place=destination.final,
                 snapshot="take" if made else "copy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,8 +15,11 @@ from tracelet.builtin.torch_save.destinations import (
     logger,
     shared_folder_destination,
 )
+from tracelet.builtin.torch_save.naming import checkpoint_name, progress_in
 from tracelet.builtin.torch_save.reading import progress_of, read
-from tracelet.plugin import ArtifactType
+from tracelet.builtin.torch_save.watching import Tell, guarded
+from tracelet.builtin.torch_save.what import What
+from tracelet.plugin import ArtifactType, saving
 
 __all__ = ["SAVES", "Save"]
 
@@ -36,10 +40,28 @@ class Save:
     #: Where a call saves to; None where that cannot be captured.
     destination: Callable[[_Args, _Kwargs], Destination | None]
     #: What a call saves, once it is saved; None where it is not to be captured.
-    what: Callable[[_Args, _Kwargs, Destination], tuple[ArtifactType, dict[str, Any]] | None]
+    what: Callable[[_Args, _Kwargs, Destination], What | None]
 
     def __str__(self) -> str:
         return f"{self.module}.{self.function}"
+
+    def around(self, original: Callable[..., Any], args: _Args, kwargs: _Kwargs, tell: Tell) -> Any:
+        """Save, and tell of it. What the function raises passes through, and then there is nothing to tell."""
+        destination: Destination | None = guarded(self, self.destination, args, kwargs)
+        if destination is None:
+            return original(*args, **kwargs)
+        with saving(*destination.saved_paths) as outermost:
+            result = original(*args, **kwargs)
+            if outermost:
+                guarded(destination.path, self._tell, destination, args, kwargs, tell)
+            else:
+                logger.debug("%s is not captured by %s: it is a part of another save.", destination.path, self)
+        return result
+
+    def _tell(self, destination: Destination, args: _Args, kwargs: _Kwargs, tell: Tell) -> None:
+        what = self.what(args, kwargs, destination) if destination.complete() else None
+        if what is not None:
+            tell(destination, what)
 
 
 def _argument(args: _Args, kwargs: _Kwargs, position: int, name: str) -> Any:
@@ -62,27 +84,54 @@ def _pretrained(args: _Args, kwargs: _Kwargs) -> Destination | None:
     return shared_folder_destination(_argument(args, kwargs, 1, "save_directory"))
 
 
-def _always(kind: ArtifactType) -> Callable[[_Args, _Kwargs, Destination], tuple[ArtifactType, dict[str, Any]]]:
-    return lambda args, kwargs, destination: (kind, {})
+def _folder(position: int, name: str) -> Callable[[_Args, _Kwargs], Destination | None]:
+    return lambda args, kwargs: folder_destination(_argument(args, kwargs, position, name))
 
 
-def _object(args: _Args, kwargs: _Kwargs, destination: Destination) -> tuple[ArtifactType, dict[str, Any]]:
-    return read(_argument(args, kwargs, 0, "obj"))
+def _accelerate(args: _Args, kwargs: _Kwargs) -> Destination | None:
+    """The folder is named, or numbered by the accelerator."""
+    accelerator, place = args[0], _argument(args, kwargs, 1, "output_dir")
+    if accelerator.project_configuration.automatic_checkpoint_naming:
+        place = Path(accelerator.project_dir, "checkpoints", f"checkpoint_{accelerator.save_iteration}")
+    return folder_destination(place)
 
 
-def _sharded(args: _Args, kwargs: _Kwargs, destination: Destination) -> tuple[ArtifactType, dict[str, Any]]:
-    return ArtifactType.CHECKPOINT, progress_of(_argument(args, kwargs, 0, "state_dict"))
+def _deepspeed(args: _Args, kwargs: _Kwargs) -> Destination | None:
+    """A folder of the tag, or of the step, in the folder that is named."""
+    place, tag = _argument(args, kwargs, 1, "save_dir"), _argument(args, kwargs, 2, "tag")
+    return folder_destination(Path(place, tag or f"global_step{args[0].global_steps}"))
 
 
-def _beside_a_model(
-    args: _Args, kwargs: _Kwargs, destination: Destination
-) -> tuple[ArtifactType, dict[str, Any]] | None:
+def _always(kind: ArtifactType) -> Callable[[_Args, _Kwargs, Destination], What]:
+    return lambda args, kwargs, destination: What(kind)
+
+
+def _object(args: _Args, kwargs: _Kwargs, destination: Destination) -> What:
+    return What(*read(_argument(args, kwargs, 0, "obj")))
+
+
+def _sharded(args: _Args, kwargs: _Kwargs, destination: Destination) -> What:
+    progress = progress_of(_argument(args, kwargs, 0, "state_dict"))
+    path = destination.path
+    return What(ArtifactType.CHECKPOINT, {**progress_in(path), **progress}, checkpoint_name(path))
+
+
+def _state_of(library: str) -> Callable[[_Args, _Kwargs, Destination], What]:
+    """The state of a training by a library: folders that differ in a number are versions of one name."""
+    return lambda args, kwargs, destination: What(
+        ArtifactType.CHECKPOINT,
+        {**progress_in(destination.path), "framework": library},
+        checkpoint_name(destination.path, library),
+    )
+
+
+def _beside_a_model(args: _Args, kwargs: _Kwargs, destination: Destination) -> What | None:
     """A tokenizer makes the folder of a model complete; without a model there, the model's own save is still to come."""
     if destination.before is not None:
         logger.debug("%s is not captured: it holds more than a model.", destination.path)
         return None
     if any(destination.path.glob("*.safetensors")) or any(destination.path.glob("pytorch_model*.bin")):
-        return ArtifactType.MODEL, {}
+        return What(ArtifactType.MODEL)
     logger.debug("%s is not captured: there is no model in it yet.", destination.path)
     return None
 
@@ -100,6 +149,21 @@ SAVES = (
     Save("distributed", "torch.distributed.checkpoint.state_dict_saver", "save", _distributed, _sharded),
     Save("transformers", "transformers.modeling_utils", "PreTrainedModel.save_pretrained", _pretrained, _MODEL),
     Save("transformers", "huggingface_hub.hub_mixin", "ModelHubMixin.save_pretrained", _pretrained, _MODEL),
+    Save("transformers", "peft.peft_model", "PeftModel.save_pretrained", _pretrained, _always(ArtifactType.WEIGHTS)),
+    Save("transformers", "sentence_transformers.base.model", "BaseModel.save", _folder(1, "path"), _MODEL),
+    Save(
+        "diffusers",
+        "diffusers.pipelines.pipeline_utils",
+        "DiffusionPipeline.save_pretrained",
+        _folder(1, "save_directory"),
+        _MODEL,
+    ),
+    Save("diffusers", "diffusers.models.modeling_utils", "ModelMixin.save_pretrained", _pretrained, _MODEL),
+    Save("spacy", "spacy.language", "Language.to_disk", _folder(1, "path"), _MODEL),
+    Save("accelerate", "accelerate.accelerator", "Accelerator.save_state", _accelerate, _state_of("accelerate")),
+    Save(
+        "deepspeed", "deepspeed.runtime.engine", "DeepSpeedEngine.save_checkpoint", _deepspeed, _state_of("deepspeed")
+    ),
     Save(
         "transformers",
         "transformers.tokenization_utils_base",

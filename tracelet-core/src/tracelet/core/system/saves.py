@@ -23,9 +23,24 @@ from tracelet.core.system.processes import ProcessId, alive, current
 from tracelet.core.system.schemas import SCHEMA, check_schema
 from tracelet.exceptions import NewerFormat
 
-__all__ = ["announce_save", "being_saved", "saving", "share", "unshare"]
+__all__ = ["Claim", "announce_save", "being_saved", "saving", "share", "unshare"]
 
 _SUFFIX = ".save"
+
+
+class Claim:
+    """A folder whose saves are parts of a larger one, for somebody who sees when that is complete, but not its code.
+
+    Until the claim is released, no save of a path in the folder is an outermost one, and what detectors see there waits.
+    """
+
+    def take(self, folder: str | os.PathLike[str]) -> None:
+        """Claim this folder, which need not be there; an earlier one is released."""
+        _CLAIMS[self] = os.path.abspath(folder)
+
+    def release(self) -> None:
+        """Claim nothing any more; a second call does nothing."""
+        _CLAIMS.pop(self, None)
 
 
 @attrs.frozen(eq=False)
@@ -38,6 +53,8 @@ class _Save:
 _RANKS = itertools.count()
 #: Files and folders that are being saved in this process. Single operations on a dict need no lock.
 _SAVES: dict[_Save, None] = {}
+#: Folders that are claimed in this process.
+_CLAIMS: dict[Claim, str] = {}
 #: The saves that this thread (or task) is inside of.
 _OWN: contextvars.ContextVar[tuple[_Save, ...]] = contextvars.ContextVar("tracelet_saving", default=())
 #: Folders where children note their saves, and the process that captures.
@@ -48,7 +65,7 @@ _SHARED: dict[Path, int] = {}
 def saving(*paths: str | os.PathLike[str]) -> Iterator[bool]:
     """Say that the block saves these files or folders, and emits them before it ends.
 
-    Gives True where this is the outermost save of the thread: only then is it the caller's to emit. What another
+    Gives True where this is the outermost save of the thread, and nobody claims the place: only then is it the caller's to emit. What another
     detector sees of these paths meanwhile waits for the end of the block, and is captured then if it is news.
     """
     own = _OWN.get()
@@ -57,7 +74,7 @@ def saving(*paths: str | os.PathLike[str]) -> Iterator[bool]:
     _SAVES[save] = None
     noted = _note(save) if _SHARED else []
     try:
-        yield not own
+        yield not own and not any(map(_claimed, save.paths))
     finally:
         del _SAVES[save]
         _OWN.reset(token)
@@ -70,6 +87,8 @@ def being_saved(path: str | os.PathLike[str]) -> bool:
 
     A thread that saves it itself waits only for those who began before: a framework that had it saved by another thread.
     """
+    if _claimed(path):
+        return True
     if not _SAVES and not _SHARED:
         return False
     own = _OWN.get()
@@ -82,6 +101,13 @@ def being_saved(path: str | os.PathLike[str]) -> bool:
     if any(save.paths & places and (not mine or save.rank < mine[0]) for save in others):
         return True
     return not mine and any(paths & places for paths in _noted())
+
+
+def _claimed(path: str | os.PathLike[str]) -> bool:
+    if not _CLAIMS:
+        return False
+    place = Path(os.path.abspath(path))
+    return not {str(place), *map(str, place.parents)}.isdisjoint(list(_CLAIMS.values()))
 
 
 # -- between a process that captures, and its children that train
