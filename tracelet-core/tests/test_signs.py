@@ -16,7 +16,7 @@ import pytest
 from commanding import begin, begin_program, environment
 from watching import Scripted
 
-from tracelet.core.system.signs import sign_of_life, without_signs
+from tracelet.core.system.signs import notebook_shell, sign_of_life, without_signs
 
 
 class Terminal:
@@ -168,6 +168,14 @@ def test_a_notebook_shows_it_as_an_output_that_is_emptied(notebook: Publisher) -
     with sign_of_life("blinking"):
         pass
     assert list(notebook.outputs.values()) == [""]
+
+
+def test_an_ipython_that_another_thread_is_importing_is_no_notebook_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module is there before anything is in it. Some trackers import it in a thread of their own."""
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    with sign_of_life("listing"):
+        pass
+    assert notebook_shell() is None
 
 
 #: What a program waits for, what the backend is told, and what a person reads meanwhile.

@@ -57,8 +57,8 @@ def _predict_torch(model: Any, example: Any) -> Any:
 
 def _write(value: Any, path: Path) -> dict[str, Any]:
     numpy = importlib.import_module("numpy")
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(value, pandas.DataFrame):
+    frame = getattr(sys.modules.get("pandas"), "DataFrame", None)
+    if frame is not None and isinstance(value, frame):
         kind, columns = "frame", {str(name): value[name].to_numpy() for name in value.columns}
     elif isinstance(value, Mapping):
         kind, columns = "mapping", {str(name): _array(numpy, item) for name, item in value.items()}

@@ -38,7 +38,7 @@ from tracelet.core.plugins.forms import InstalledForms
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system.processes import check_platform
-from tracelet.core.system.signs import sign_of_life
+from tracelet.core.system.signs import notebook_shell, sign_of_life
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank
 
@@ -727,7 +727,6 @@ def _labels(version: str | None, aliases: Iterable[str]) -> Labels:
 def _end_earlier(name: str) -> None:
     """In a notebook, stop the run that the same cell started when it was run before."""
     earlier = _ACTIVE.get(name)
-    shell = sys.modules.get("IPython")
-    if earlier is not None and shell is not None and shell.get_ipython() is not None:
+    if earlier is not None and notebook_shell() is not None:
         _LOG.warning("experiment %r is started again: its earlier run ends.", name)
         earlier.stop()

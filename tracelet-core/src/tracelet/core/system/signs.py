@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
-__all__ = ["sign_of_life", "without_signs"]
+__all__ = ["notebook_shell", "sign_of_life", "without_signs"]
 
 #: Seconds until the first sign, and from one to the next.
 _EVERY = 1.0
@@ -74,10 +74,16 @@ class _Cell:
             self.show("")
 
 
+def notebook_shell() -> Any:
+    """Return the IPython in which this program runs; None where it runs in none."""
+    # Another thread may be importing IPython at this moment: then the module is there, and the function is not.
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython() if get_ipython is not None else None
+
+
 def _watched() -> _Place | None:
     """Return where a person is watching, or None where nobody is."""
-    notebook = sys.modules.get("IPython")
-    shell: Any = notebook.get_ipython() if notebook is not None else None
+    shell = notebook_shell()
     if hasattr(shell, "kernel"):
         return _Cell(shell.display_pub)
     with contextlib.suppress(AttributeError, ValueError):  # there is no stderr, or it is closed
