@@ -3,10 +3,9 @@
 Its modules, from the top down; each uses only modules below its own line:
 
     detector                      starts and stops a capture session
-    patches                       wraps `fit` and `save_checkpoint` of Trainers while a session is active
-    fits                          gives a Trainer the callback for one `fit`
-    lightning_callback, pytorch_lightning_callback   the callback for each of the two packages
-    callback                      the hooks of the callback
+    patches                       wraps `fit`, `save_checkpoint` and the calls of callbacks while a session is active
+    fits                          gives a Trainer our hooks for one `fit`
+    hooks                         the hooks
     validation, final_model, checkpoints             what is captured, and when
     sample_files                  samples as CSV and PNG files
     samples                       the samples of one validation batch
@@ -51,8 +50,7 @@ def tracelet_detectors() -> Iterable[DetectorSpec]:
 def callbacks_factory() -> list[Any]:
     """Return no callbacks; wrap the Trainers of a package that was imported since the last detector started.
 
-    Both packages call this function, by an entry point, whenever a Trainer is made. Lightning would announce a callback
-    on the user's screen, so that a Trainer gets ours only for the time of a ``fit``. Raises nothing: an error would break
+    Both packages call this function, by an entry point, whenever a Trainer is made. Raises nothing: an error would break
     the user's Trainer.
     """
     patches = sys.modules.get("tracelet_lightning.patches")

@@ -1,51 +1,52 @@
-"""One ``fit``: it has a callback of ours for its time, and leaves a model."""
+"""One ``fit``: our hooks are called for its time, and it leaves a model."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any
 
 from tracelet_lightning import sessions
-from tracelet_lightning.callback import CaptureHooks
 from tracelet_lightning.failures import LOG, log_failure
+from tracelet_lightning.hooks import CaptureHooks
 
-__all__ = ["FitCapture", "begin"]
+__all__ = ["FitCapture", "begin", "hooks_of"]
 
 #: Seconds between two looks for detections that children left.
 _POLL_INTERVAL = 1.0
-_CALLBACKS = {
-    "lightning": "tracelet_lightning.lightning_callback",
-    "pytorch_lightning": "tracelet_lightning.pytorch_lightning_callback",
-}
+#: The attribute of a Trainer with our hooks: it goes with the Trainer into the processes that a strategy spawns.
+_HOOKS = "_tracelet_hooks"
+
+
+def hooks_of(trainer: Any) -> CaptureHooks | None:
+    """Return our hooks of a Trainer, which it has for the time of a ``fit``."""
+    return trainer.__dict__.get(_HOOKS)  # type: ignore[no-any-return]
 
 
 def begin(trainer: Any, attach: Callable[[], None]) -> FitCapture | None:
-    """Give the Trainer our callback; return None where nothing is to be captured, or it has one. Raises nothing.
+    """Give the Trainer our hooks; return None where nothing is to be captured, or it has them. Raises nothing.
 
-    ``attach`` begins to capture in a process that is spawned for this ``fit``; it is pickled by its name.
+    ``attach`` begins to call the hooks in a process that is spawned for this ``fit``; it is pickled by its name.
     """
     with log_failure("this fit"):
+        earlier = hooks_of(trainer)
         if trainer.fast_dev_run:
             LOG.debug("nothing is captured of a fast_dev_run.")
-        elif not any(isinstance(one, CaptureHooks) for one in trainer.callbacks):
-            packages = (cls.__module__.partition(".")[0] for cls in type(trainer).__mro__)
-            module = next(_CALLBACKS[package] for package in packages if package in _CALLBACKS)
-            callback = import_module(module).TraceletCapture(attach)
-            trainer.callbacks.insert(0, callback)
-            return FitCapture(trainer, callback)
+        elif earlier is None or earlier.is_copy:
+            hooks = CaptureHooks(attach)
+            trainer.__dict__[_HOOKS] = hooks
+            return FitCapture(trainer, hooks)
     return None
 
 
 class FitCapture:
     """The capture of a ``fit`` that runs."""
 
-    def __init__(self, trainer: Any, callback: CaptureHooks) -> None:
-        """``callback`` is one of the Trainer's."""
+    def __init__(self, trainer: Any, hooks: CaptureHooks) -> None:
+        """``hooks`` are the Trainer's."""
         self._trainer = trainer
-        self._callback = callback
+        self._hooks = hooks
         self._ended = threading.Event()
         self._poller: threading.Thread | None = None
         if hasattr(trainer.strategy.launcher, "_start_method"):
@@ -59,7 +60,7 @@ class FitCapture:
                 session.collect()
 
     def end(self, *, completed: bool) -> None:
-        """Take the callback away, and report what is complete now. Raises nothing."""
+        """Take the hooks away, and report what is complete now. Raises nothing."""
         with log_failure("the end of this fit"):
             for session in sessions.active():
                 if session.outcome is not None:
@@ -67,14 +68,14 @@ class FitCapture:
             self._ended.set()
             if self._poller is not None:
                 self._poller.join()
-            self._trainer.callbacks[:] = [one for one in self._trainer.callbacks if one is not self._callback]
-            self._callback.release()
+            self._trainer.__dict__.pop(_HOOKS, None)
+            self._hooks.release()
             module = self._trainer.lightning_module
             with _without_trainer(module, self._trainer):
                 for session in sessions.active():
                     session.collect(module)
-                    if self._callback.final is not None and session.settings.final_model:
-                        session.report(self._callback.final(module))
+                    if self._hooks.final is not None and session.settings.final_model:
+                        session.report(self._hooks.final(module))
 
 
 @contextlib.contextmanager

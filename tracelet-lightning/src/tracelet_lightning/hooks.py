@@ -1,8 +1,8 @@
-"""The callback that a Trainer has for the time of a ``fit``: it sees the validations, and the end of the training."""
+"""The hooks that are called for the time of a ``fit``: they see the validations, and the end of the training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tracelet.plugin import Detection
@@ -15,18 +15,23 @@ __all__ = ["CaptureHooks"]
 
 
 class CaptureHooks:
-    """The hooks of the callback, for either package. None of them raises.
+    """Hooks with the names and arguments of Lightning's own, for either package. None of them raises.
 
-    The callback has no state in checkpoints. A strategy that spawns processes pickles it for them, with the active
-    sessions, so that those processes capture too.
+    They are no callback, so that the user's list of callbacks, and what is stored of it in checkpoints, are as without
+    them. A strategy that spawns processes pickles them with the Trainer, and with the active sessions, so that those
+    processes capture too.
     """
 
     def __init__(self, attach: Callable[[], None]) -> None:
-        """``attach`` begins to capture in the process that calls it; a spawned process imports it by its name."""
+        """``attach`` begins to call the hooks in the process that calls it; a spawned process imports it by its name."""
         self._attach = attach
+        #: Whether the Trainer calls its callbacks now.
+        self.calling = False
         #: Makes the detection of the final model; None until ``fit`` has completed in this process.
         self.final: Callable[[Any], Detection] | None = None
-        #: The sessions of the process that pickled the callback.
+        #: Whether these were pickled or copied, and no ``fit`` has begun with them since.
+        self.is_copy = False
+        #: The sessions of the process that pickled them.
         self._inherited: tuple[CaptureSession, ...] = ()
         self._validation = ValidationCapture()
 
@@ -36,15 +41,22 @@ class CaptureHooks:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         CaptureHooks.__init__(self, state["attach"])
-        self._inherited = tuple(state["sessions"])
+        self._inherited, self.is_copy = tuple(state["sessions"]), True
+        with log_failure("what this process trains"):
+            self._attach()
 
-    def setup(self, trainer: Any, module: Any, stage: str) -> None:
+    def call(self, name: str, trainer: Any, arguments: Iterable[Any]) -> None:
+        """Call the hook of this name, if there is one."""
+        hook = getattr(self, name, None)
+        if hook is not None:
+            hook(trainer, trainer.lightning_module, *arguments)
+
+    def setup(self, trainer: Any, module: Any) -> None:
         """In a process that was spawned for this ``fit``, continue the sessions of the process that spawned it."""
-        inherited, self._inherited = self._inherited, ()
+        inherited, self._inherited, self.is_copy = self._inherited, (), False
         if inherited:
             with log_failure("what this process trains"):
                 sessions.adopt(inherited)
-                self._attach()
 
     def on_validation_batch_start(
         self, trainer: Any, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
