@@ -1,9 +1,8 @@
-"""Wrappers around the methods ``fit`` and ``save_checkpoint`` of Trainers, and around the function that calls their
-callbacks, while a session is active.
+"""Wrappers around what Trainers do, while a session is active.
 
-They are put on the class and the module, so that Trainers which were made before are captured too. The user's list of
-callbacks stays as it is. Another library may have wrapped our wrapper in turn: then it cannot be taken off, stays, and
-does nothing.
+They are around the methods ``fit`` and ``save_checkpoint``, and the function that calls callbacks: on the class and the
+module, so that Trainers which were made before are captured too. The user's list of callbacks stays as it is. Another
+library may have wrapped our wrapper in turn: then it cannot be taken off, stays, and does nothing.
 """
 
 from __future__ import annotations
