@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import shutil
@@ -289,6 +291,40 @@ def test_patterns_say_what_is_captured(run: Run, hand: ModuleType, home: Path) -
     exp.stop()
     assert sorted(one.files[0].artifact_path for one in exp.list_artifacts()) == ["a.bin", "a.txt"]
     assert counts(exp) == {"captured": 2, "filtered": 2}
+
+
+def test_a_run_ends_with_a_line_of_what_was_captured_how_often_and_where_it_is(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tracelet.automagic")
+    run("nothing").stop()
+    assert not caplog.records
+    exp = run("it's mine")
+    for content in ("1", "22"):
+        hand.show(Detection(path=write(home / "x.bin", content), type=ArtifactType.CUSTOM))
+    for number in range(6):
+        hand.show(Detection(path=write(home / f"y{number}.bin", str(number)), type=ArtifactType.CUSTOM))
+    exp.stop()
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "captured 7 artifacts: x-custom (2 times), y0-custom, y1-custom, y2-custom, y3-custom, and 2 more. "
+        f"""`tracelet ls 'it'"'"'s mine'` shows what is stored (local; {home / ".tracelet"})."""
+    ]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_without_logging_a_person_at_a_terminal_sees_that_line_and_a_pipe_gets_nothing(
+    run: Run, hand: ModuleType, home: Path, watched: bool
+) -> None:
+    exp = run("digits")
+    hand.show(Detection(path=write(home / "x.bin", "1"), type=ArtifactType.CUSTOM))
+    stderr = io.StringIO()
+    stderr.isatty = lambda: watched  # type: ignore[method-assign]
+    with contextlib.redirect_stderr(stderr):
+        exp.stop()
+    line = "tracelet: captured 1 artifact: x-custom. `tracelet ls digits` shows what is stored (local; "
+    assert (line in stderr.getvalue()) is watched
+    assert bool(stderr.getvalue()) is watched
 
 
 @pytest.mark.parametrize("limit", [{"capture_min_interval": 60.0}, {"capture_max_per_minute": 1}], ids=str)

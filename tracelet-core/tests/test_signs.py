@@ -16,7 +16,7 @@ import pytest
 from commanding import begin, begin_program, environment
 from watching import Scripted
 
-from tracelet.core.system.signs import notebook_shell, sign_of_life, without_signs
+from tracelet.core.system.signs import note, notebook_shell, sign_of_life, without_signs
 
 
 class Terminal:
@@ -74,6 +74,18 @@ def test_a_terminal_shows_what_is_done_and_for_how_long_and_nothing_of_it_stays(
         terminal.look_for(">")
         assert terminal.line == ">"
         assert terminal.seen.replace("\r\n", "\n").split("\r")[-1] == "then\n>"
+
+
+def test_a_note_stays_in_the_place_of_the_sign_that_is_shown() -> None:
+    with watched() as terminal:
+        with sign_of_life("ending the run of 'digits'"):
+            terminal.look_for("tracelet: ending the run")
+            note("captured 2 artifacts\x1b[2J")
+        write(">")
+        terminal.look_for(">")
+        shown = terminal.seen.replace("\r\n", "\n").split("\n")
+        assert shown[-2].split("\r")[-1].rstrip() == "tracelet: captured 2 artifacts\N{REPLACEMENT CHARACTER}[2J"
+        assert terminal.line == ">"
 
 
 def test_what_is_over_at_once_shows_nothing() -> None:

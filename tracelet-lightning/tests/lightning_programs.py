@@ -107,8 +107,11 @@ def with_all_detectors(package: str, on: str) -> None:
     losses: list[float] = []
     model = net(package)()
     model.on_train_batch_end = lambda outputs, batch, batch_idx: losses.append(outputs["loss"].item())
-    saver = checkpoints(package, "c", monitor="val_loss", save_top_k=1, save_last=True, filename="{epoch}")
-    run = trainer(package, ".", max_epochs=3, callbacks=[saver])
+    savers = [
+        checkpoints(package, "c/deep", monitor="val_loss", save_last=True, filename="{epoch}-{step}-{val/gap:.2f}"),
+        checkpoints(package, "c", monitor="val/gap", save_top_k=-1, filename="same"),
+    ]
+    run = trainer(package, ".", max_epochs=3, callbacks=savers)
     with Experiment("all", artifacts=True, automagic_artifacts=on == "on", config=config):
         run.fit(model, torch.utils.data.DataLoader(data().dataset, batch_size=4, shuffle=True), data())
         run.save_checkpoint("c/mine.ckpt")

@@ -98,8 +98,24 @@ def test_with_every_detector_each_thing_is_captured_once_and_the_training_is_the
     assert trained[0] == trained[1]
     assert not stored(tmp_path / "off", "all")
     found = stored(tmp_path / "on", "all")
-    assert count(found) == {"checkpoint": 7, "samples": 3, "model": 1}
+    assert count(found) == {"checkpoint": 10, "samples": 3, "model": 1}
     files = Counter(one["files"][0] for one in found if one["name"].endswith("-checkpoint"))
-    assert files == {"epoch=0.ckpt": 1, "epoch=1.ckpt": 1, "epoch=2.ckpt": 1, "last.ckpt": 3, "mine.ckpt": 1}
+    # A slash in the name of a metric makes Lightning write a folder. Where a name is taken, it counts.
+    assert files == {
+        "epoch=0-step=6-val/gap=0.00.ckpt": 1,
+        "epoch=1-step=12-val/gap=-1.00.ckpt": 1,
+        "epoch=2-step=18-val/gap=-2.00.ckpt": 1,
+        "last.ckpt": 3,
+        "same.ckpt": 1,
+        "same-v1.ckpt": 1,
+        "same-v2.ckpt": 1,
+        "mine.ckpt": 1,
+    }
     said = {alias: one["files"][0] for one in found for alias in one["aliases"] if one["files"]}
-    assert said == {"best": "epoch=2.ckpt", "last": "last.ckpt", "manual": "mine.ckpt"}
+    assert said == {
+        "best": "epoch=2-step=18-val/gap=-2.00.ckpt",
+        "best-val_loss": "epoch=2-step=18-val/gap=-2.00.ckpt",
+        "best-val-gap": "same-v2.ckpt",
+        "last": "last.ckpt",
+        "manual": "mine.ckpt",
+    }

@@ -6,7 +6,6 @@ import copy
 import importlib
 import inspect
 import logging
-import pickle
 import random
 import subprocess
 import sys
@@ -184,7 +183,8 @@ def test_a_subclass_of_the_trainer_is_captured(package: str, tmp_path: Path, wat
 
 def test_the_last_stop_takes_the_wrappers_off(package: str, tmp_path: Path, watching: Any) -> None:
     kind = importlib.import_module(package).Trainer
-    before = kind.fit, kind.save_checkpoint
+    call = importlib.import_module(f"{package}.trainer.call")
+    before = kind.fit, kind.save_checkpoint, call._call_callback_hooks
     one, two = watching(), watching()
     assert kind.fit is not before[0]
     assert inspect.signature(kind.fit) == inspect.signature(before[0])
@@ -193,8 +193,8 @@ def test_the_last_stop_takes_the_wrappers_off(package: str, tmp_path: Path, watc
     run = trainer(package, tmp_path, max_epochs=1)
     run.fit(net(package)(), data(), data())
     two.detector.stop()
-    assert (kind.fit, kind.save_checkpoint) == before
-    assert "fit" not in vars(run)
+    assert (kind.fit, kind.save_checkpoint, call._call_callback_hooks) == before
+    assert not [name for name in vars(run) if "tracelet" in name]
     assert [len(one.all), len(two.all)] == [0, 3]
     run.save_checkpoint(tmp_path / "mine.ckpt")
     assert len(two.all) == 3
@@ -286,21 +286,90 @@ def test_an_error_in_capture_is_one_warning_and_the_training_goes_on(
     assert [record.getMessage() for record in warnings] == ["the final model is not captured: LookupError: not now"]
 
 
-def test_the_callback_can_be_copied_and_pickled_while_it_fits(package: str, tmp_path: Path, watching: Any) -> None:
+def test_the_callbacks_are_what_the_user_made_them_while_it_fits(package: str, tmp_path: Path, watching: Any) -> None:
     watching()
+    seen: list[list[Any]] = []
+
+    class Looking(importlib.import_module(package).Callback):
+        def setup(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+            seen.append(list(trainer.callbacks))
+
+        on_train_batch_end = on_validation_end = on_save_checkpoint = on_fit_end = setup
+
+    run = trainer(package, tmp_path, max_epochs=1, callbacks=[checkpoints(package, tmp_path), Looking()])
+    before = list(run.callbacks)
+    assert type(before[0]) is Looking
+    run.fit(net(package)(), data(), data())
+    assert len(seen) > 5
+    assert all(one == before for one in [*seen, run.callbacks])
+    assert "Capture" not in repr(vars(run))
+
+
+def test_a_trainer_that_is_copied_while_it_fits_is_captured_once_for_each_fit(
+    package: str, tmp_path: Path, watching: Any
+) -> None:
+    seen = watching()
     copies: list[Any] = []
-    model = net(package)()
-    run = trainer(package, tmp_path, max_epochs=1)
-    model.on_train_start = lambda: copies.extend(
-        [pickle.loads(pickle.dumps(run.callbacks[0])), copy.deepcopy(run.callbacks[0])]
-    )
-    run.fit(model, data())
-    assert len({type(one) for one in copies}) == 1
-    assert type(copies[0]).__name__ == "TraceletCapture"
+
+    class Copying(importlib.import_module(package).Callback):
+        def setup(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+            if not copies:
+                copies.append(copy.deepcopy(trainer))
+
+    run = trainer(package, tmp_path, max_epochs=1, enable_checkpointing=False, callbacks=[Copying()])
+    run.fit(net(package)(), data(), data())
+    copies[0].fit(net(package)(), data(), data())
+    assert [one.kind for one in seen.all] == ["sample", "model"] * 2
+    assert seen.ends == [True, True]
 
 
-def test_a_checkpoint_holds_nothing_of_the_callback(package: str, tmp_path: Path, watching: Any) -> None:
+def test_a_validation_that_a_callback_runs_in_a_fit_is_not_captured(
+    package: str, tmp_path: Path, watching: Any
+) -> None:
+    seen = watching()
+
+    class Validating(importlib.import_module(package).Callback):
+        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            trainer.fit_loop.epoch_loop.val_loop.run()
+
+    run = trainer(package, tmp_path, max_epochs=2, enable_checkpointing=False, callbacks=[Validating()])
+    run.fit(net(package)(), data(), data())
+    assert [one.said["global_step"] for one in seen.of("sample")] == [3, 6]
+
+
+def test_a_step_costs_one_small_call_of_ours_for_each_call_of_the_callbacks(
+    package: str, tmp_path: Path, watching: Any
+) -> None:
+    def calls(steps: int) -> tuple[int, int]:
+        """Count the calls of our functions, and of the function that calls the callbacks."""
+        found = [0, 0]
+
+        def count(frame: Any, event: str, argument: Any) -> None:
+            if event == "call":
+                found[0] += "tracelet" in str(frame.f_globals.get("__name__"))
+                found[1] += frame.f_code.co_name == "_call_callback_hooks"
+
+        run = trainer(package, tmp_path, max_epochs=1, enable_checkpointing=False)
+        model, batches = net(package)(), data(8 * steps)
+        sys.setprofile(count)
+        try:
+            run.fit(model, batches)
+        finally:
+            sys.setprofile(None)
+        return found[0], found[1]
+
+    watching()
+    few, many = calls(3), calls(5)
+    ours, theirs = many[0] - few[0], many[1] - few[1]
+    assert 0 < ours <= 3 * theirs
+
+
+def test_a_checkpoint_holds_nothing_of_ours(package: str, tmp_path: Path, watching: Any) -> None:
+    without = trainer(package, tmp_path / "without", max_epochs=1)
+    without.fit(net(package)(), data())
+    expected = torch.load(without.checkpoint_callback.best_model_path, weights_only=False)
     seen = watching()
     trainer(package, tmp_path, max_epochs=1).fit(net(package)(), data())
     state = torch.load(seen.of("checkpoint")[0].path, weights_only=False)
-    assert not [key for key in state["callbacks"] if "Tracelet" in key]
+    assert state.keys() == expected.keys()
+    assert state["callbacks"].keys() == expected["callbacks"].keys()

@@ -65,11 +65,17 @@ def _detection(trainer: Any, path: Path, callback: Any) -> Detection:
         path=path,
         type=ArtifactType.CHECKPOINT,
         name=artifact_name(module, "checkpoint"),
-        artifact_path=file_name(path.name),
+        artifact_path=file_name(_own_name(path, callback)),
         description=f"Checkpoint of {type(module).__name__}, epoch {trainer.current_epoch}, step {trainer.global_step}",
         metadata=metadata.of_checkpoint(trainer, callback),
         aliases=aliases(trainer, path, callback),
     )
+
+
+def _own_name(path: Path, callback: Any) -> str:
+    """Return the name that the callback gave the checkpoint: a metric such as ``val/acc`` puts a slash into it."""
+    folder = _local(getattr(callback, "dirpath", None))
+    return path.relative_to(folder).as_posix() if folder in path.parents else path.name
 
 
 def _report(path: Path, detection: Detection) -> None:

@@ -19,8 +19,11 @@ def artifact_name(module: Any, kind: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """Return the file's own name where an artifact can hold it, else a name made of its harmless characters."""
+    """Return the file's own name where an artifact can hold it, else a name made of its harmless characters.
+
+    A name with a slash, such as ``epoch=0-val/acc=0.50.ckpt``, keeps it.
+    """
     try:
         return check_path(name)
     except TraceletError:
-        return f"checkpoint-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name)[:200]}"
+        return f"checkpoint-{re.sub(r'[^A-Za-z0-9_.=/-]+', '-', name)[:200].rstrip('/')}"

@@ -63,6 +63,7 @@ class Capture:
         detector that ``may_refuse`` cannot work with.
         """
         self._pid = os.getpid()
+        self._run, self._settings, self._directory, self._resumed = run, settings, directory, leftover is not None
         folder = staging_folder(directory, uuid.uuid4().hex)
         head = Head(owner=current(), run=run, backends=settings.backend, routing=settings.routing, folder=folder)
         if leftover is None:
@@ -162,6 +163,8 @@ class Capture:
         else:
             self._thread.join()
         self._pool.close(finished=finished)
+        if not self._resumed:
+            self._report.tell_captures(self._run.experiment, self._settings.backend, self._directory)
         self._report.tell_losses()
 
     @property

@@ -1,6 +1,7 @@
 """Signs of life: what a call is doing, if it takes longer than a second and a person is watching.
 
-A person watches a terminal or a notebook. Nothing is written into a pipe or a file, and nothing stays when the call ends.
+A person watches a terminal or a notebook. Nothing is written into a pipe or a file, and nothing stays when the call ends,
+except for a note.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
-__all__ = ["notebook_shell", "sign_of_life", "without_signs"]
+__all__ = ["note", "notebook_shell", "sign_of_life", "without_signs"]
 
 #: Seconds until the first sign, and from one to the next.
 _EVERY = 1.0
@@ -33,6 +34,10 @@ class _Place(Protocol):
         """Leave nothing of it."""
         ...
 
+    def leave(self, text: str) -> None:
+        """Show a text that stays."""
+        ...
+
 
 class _Terminal:
     """The line of a terminal that the cursor is on."""
@@ -49,6 +54,10 @@ class _Terminal:
     def clear(self) -> None:
         if self._length:
             self._write(f"\r{'':{self._length}}\r")
+
+    def leave(self, text: str) -> None:
+        # A sign may be on the line.
+        self._write(f"\r{text:{shutil.get_terminal_size().columns - 1}}\n")
 
     def _write(self, text: str) -> None:
         # A terminal that is gone, or has no such character, is no reason for a call to fail.
@@ -73,6 +82,9 @@ class _Cell:
         if self._shown:
             self.show("")
 
+    def leave(self, text: str) -> None:
+        self.show(text)
+
 
 def notebook_shell() -> Any:
     """Return the IPython in which this program runs; None where it runs in none."""
@@ -92,12 +104,16 @@ def _watched() -> _Place | None:
     return None
 
 
+def _harmless(text: str) -> str:
+    """Return a text that cannot control the terminal: a tracker may have named what is done."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 class _Sign:
     """Says from time to time what is being done and for how long, on a thread of its own."""
 
     def __init__(self, doing: str, place: _Place) -> None:
-        # What is done may be named by a tracker, and must not control the terminal.
-        self._doing = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in doing)
+        self._doing = _harmless(doing)
         self._place = place
         self._began = time.monotonic()
         self._change = threading.Condition()
@@ -133,6 +149,13 @@ def sign_of_life(doing: str) -> Iterator[None]:
             yield
         finally:
             sign.end()
+
+
+def note(text: str) -> None:
+    """Show a line that stays, such as ``"captured 2 artifacts: …"``."""
+    place = _watched()
+    if place is not None:
+        place.leave(f"tracelet: {_harmless(text)}")
 
 
 @contextlib.contextmanager
