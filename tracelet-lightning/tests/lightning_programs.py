@@ -80,6 +80,65 @@ def in_parallel(package: str, strategy: str) -> None:
         print("WEIGHT", run.lightning_module.net[1].weight[0, 0].item(), flush=True)
 
 
+def in_shards(package: str, on: str) -> None:
+    """Two processes that have half of each parameter, and write each checkpoint as one folder."""
+    from torch.distributed import checkpoint as shards
+    from torch.distributed.fsdp import fully_shard
+
+    class Sharding(importlib.import_module(f"{package}.strategies").DDPStrategy):
+        """FSDP on the CPU: Lightning's own strategy wants GPUs."""
+
+        def _setup_model(self, model: Any) -> Any:
+            return fully_shard(model)
+
+        def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+            shards.save({"state_dict": checkpoint["state_dict"]}, checkpoint_id=filepath)
+
+    torch.manual_seed(5)
+    model = net(package)()
+    model.on_train_batch_end = lambda outputs, batch, batch_idx: losses.append(outputs["loss"].item())
+    losses: list[float] = []
+    saver = checkpoints(package, "c", save_top_k=-1, filename="{epoch}-{val/gap:.2f}", every_n_epochs=1)
+    with Experiment("sharded", artifacts=True, automagic_artifacts=on == "on"):
+        run = trainer(package, ".", strategy=Sharding(process_group_backend="gloo"), devices=2, callbacks=[saver])
+        run.fit(model, data(), data())
+    if run.is_global_zero:
+        print(json.dumps({"losses": losses}))
+
+
+def beside_loggers() -> None:
+    """Train without capture and with it, with loggers that upload checkpoints."""
+    import mlflow
+
+    package = "lightning.pytorch"
+    loggers = importlib.import_module(f"{package}.loggers")
+    client = mlflow.MlflowClient("sqlite:///mlflow.db")
+    for on in (False, True):
+        place = {"tracking_uri": "sqlite:///mlflow.db", "artifact_location": f"file:{os.getcwd()}/uploads"}
+        mlflows = {f"mlflow {option}": loggers.MLFlowLogger("e", log_model=option, **place) for option in (True, "all")}
+        wandb = loggers.WandbLogger(log_model="all")
+        torch.manual_seed(5)
+        losses: list[float] = []
+        model = net(package)()
+        model.on_train_batch_end = lambda outputs, batch, batch_idx, to=losses: to.append(outputs["loss"].item())
+        saver = checkpoints(package, f"c{on}", monitor="val/gap", save_top_k=2, save_last=True, filename="{epoch}")
+        used = [*mlflows.values(), wandb, loggers.TensorBoardLogger("tensorboard")]
+        with Experiment("beside", artifacts=True, automagic_artifacts=on):
+            trainer(package, ".", callbacks=[saver], logger=used).fit(model, data(), data())
+        uploads = {
+            name: sorted(
+                os.path.basename(file.path)
+                for folder in client.list_artifacts(one.run_id)
+                for file in client.list_artifacts(one.run_id, folder.path)
+                if file.path.endswith(".ckpt")
+            )
+            for name, one in mlflows.items()
+        }
+        uploads["wandb all"] = sorted(map(os.path.basename, wandb._logged_model_time))
+        wandb.experiment.finish()
+        print(json.dumps({"losses": losses, "uploads": uploads}))
+
+
 def broken_off(package: str, how: str) -> None:
     """A training that ends in its second epoch, by an exception, Ctrl-C or a kill."""
 

@@ -41,6 +41,7 @@ def stored(folder: Path, experiment: str) -> list[dict[str, Any]]:
     return [
         {
             "name": one.name,
+            "type": one.type.value,
             "aliases": sorted(one.aliases),
             "files": sorted(file.artifact_path for file in one.files),
             "said": one.metadata,
@@ -81,6 +82,36 @@ def test_one_of_two_processes_logs_each_thing_once(package: str, tmp_path: Path,
     ]
     assert {one["said"]["world_size"] for one in found} == {2}
     assert [one["files"] for one in found if one["aliases"] == ["last"]] == [["last.ckpt"]]
+
+
+def test_a_checkpoint_of_two_processes_that_have_half_of_the_model_each_is_one_folder(
+    package: str, tmp_path: Path
+) -> None:
+    lines = run(tmp_path, "in_shards", package, "on")
+    assert lines[-1] == run(tmp_path / "off", "in_shards", package, "off")[-1]
+    assert not stored(tmp_path / "off", "sharded")
+    found = stored(tmp_path, "sharded")
+    assert [(one["name"], one["files"]) for one in found if not one["name"].endswith("samples")] == [
+        (
+            f"lit-{'unified' if '.' in package else 'classic'}-checkpoint",
+            [f"{folder}/{file}" for file in (".metadata", "__0_0.distcp", "__1_0.distcp")],
+        )
+        for folder in ("epoch=0-val/gap=0.00.ckpt", "epoch=1-val/gap=-1.00.ckpt")
+    ]
+    assert {one["type"] for one in found} == {"checkpoint", "sample"}
+
+
+def test_what_loggers_upload_is_the_same_with_capture_and_captured_once(tmp_path: Path) -> None:
+    lines = run(tmp_path, "beside_loggers", WANDB_MODE="offline", WANDB_SILENT="true", HOME=str(tmp_path))
+    told = [json.loads(line) for line in lines if line.startswith('{"losses"')]
+    assert told[0] == told[1]
+    assert told[0]["uploads"] == {
+        "mlflow True": ["epoch=1.ckpt", "last.ckpt"],
+        "mlflow all": ["epoch=0.ckpt", "epoch=1.ckpt", "last.ckpt"],
+        "wandb all": ["epoch=0.ckpt", "epoch=1.ckpt", "last.ckpt"],
+    }
+    found = stored(tmp_path, "beside")
+    assert count(found) == {"checkpoint": 4, "samples": 2, "model": 1}
 
 
 @pytest.mark.parametrize("how", ["exception", "interrupt", "kill"])

@@ -13,7 +13,7 @@ from tracelet.plugin import ArtifactType, Detection, saving
 from tracelet_lightning import async_checkpoints, metadata, sessions
 from tracelet_lightning.aliases import aliases
 from tracelet_lightning.failures import LOG, log_failure
-from tracelet_lightning.names import artifact_name, file_name
+from tracelet_lightning.names import artifact_name, class_of, file_name
 from tracelet_lightning.savers import TUNER, saver
 
 __all__ = ["capture_save"]
@@ -66,7 +66,7 @@ def _detection(trainer: Any, path: Path, callback: Any) -> Detection:
         type=ArtifactType.CHECKPOINT,
         name=artifact_name(module, "checkpoint"),
         artifact_path=file_name(_own_name(path, callback)),
-        description=f"Checkpoint of {type(module).__name__}, epoch {trainer.current_epoch}, step {trainer.global_step}",
+        description=f"Checkpoint of {class_of(module).__name__}, epoch {trainer.current_epoch}, step {trainer.global_step}",
         metadata=metadata.of_checkpoint(trainer, callback),
         aliases=aliases(trainer, path, callback),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,9 +23,8 @@ def detection_of(trainer: Any, module: Any) -> Callable[[Any], Detection] | None
 
     The state of the training is that of now. The model comes later: where children train, it is the parent's.
     """
-    strategy = {cls.__name__ for cls in type(trainer.strategy).__mro__} & _SHARDED
-    if strategy:
-        LOG.debug("the final model is not captured: with %s no process has all of it.", ", ".join(sorted(strategy)))
+    if _SHARDED.intersection(cls.__name__ for cls in type(trainer.strategy).__mro__) or _has_shards(module):
+        LOG.debug("the final model is not captured: no process has all of it.")
         return None
     make = partial(
         Detection,
@@ -35,3 +35,8 @@ def detection_of(trainer: Any, module: Any) -> Callable[[Any], Detection] | None
         aliases=("final",),
     )
     return lambda model: make(model=model)
+
+
+def _has_shards(module: Any) -> bool:
+    tensors = sys.modules.get("torch.distributed.tensor")
+    return tensors is not None and any(isinstance(one, tensors.DTensor) for one in module.parameters())

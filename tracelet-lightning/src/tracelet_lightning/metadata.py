@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from tracelet_lightning.names import class_of
 from tracelet_lightning.plain import plain
 
 __all__ = ["of_checkpoint", "of_training"]
@@ -13,7 +14,7 @@ __all__ = ["of_checkpoint", "of_training"]
 def of_training(trainer: Any) -> dict[str, Any]:
     """Return the state of the training."""
     module, datamodule = trainer.lightning_module, trainer.datamodule
-    kind = type(module)
+    kind = class_of(module)
     return {
         "epoch": int(trainer.current_epoch),
         "global_step": int(trainer.global_step),

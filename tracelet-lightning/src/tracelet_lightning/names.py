@@ -8,12 +8,18 @@ from typing import Any
 from tracelet.exceptions import TraceletError
 from tracelet.plugin import check_path
 
-__all__ = ["artifact_name", "file_name"]
+__all__ = ["artifact_name", "class_of", "file_name"]
+
+
+def class_of(module: Any) -> type:
+    """Return the class of a module that the user wrote; ``fully_shard`` of torch gives the module a subclass of it."""
+    kind = type(module)
+    return kind.__bases__[-1] if "FSDPModule" in {base.__name__ for base in kind.__bases__} else kind
 
 
 def artifact_name(module: Any, kind: str) -> str:
     """Name an artifact by the class of its module: a ``LitDigits`` has a ``lit-digits-checkpoint``."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(module).__name__)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", class_of(module).__name__)
     stem = re.sub(r"[^a-z0-9_.-]+", "-", words.lower()).strip("-") or "module"
     return f"{stem[: 127 - len(kind)]}-{kind}"
 
