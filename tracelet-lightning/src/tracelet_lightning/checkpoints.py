@@ -75,7 +75,7 @@ def _detection(trainer: Any, path: Path, callback: Any) -> Detection:
 def _own_name(path: Path, callback: Any) -> str:
     """Return the name that the callback gave the checkpoint: a metric such as ``val/acc`` puts a slash into it."""
     folder = _local(getattr(callback, "dirpath", None))
-    return path.relative_to(folder).as_posix() if folder in path.parents else path.name
+    return path.relative_to(folder).as_posix() if folder and folder in path.parents else path.name
 
 
 def _report(path: Path, detection: Detection) -> None:
