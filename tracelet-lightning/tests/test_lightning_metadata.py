@@ -42,7 +42,7 @@ def test_a_long_name_is_cut() -> None:
 def test_a_file_keeps_its_name_where_it_can() -> None:
     assert names.file_name("epoch=0-val loss=0.5.ckpt") == "epoch=0-val loss=0.5.ckpt"
     assert names.file_name("a:b.ckpt") == "checkpoint-a-b.ckpt"
-    assert names.file_name("val:x/a=1:2.ckpt") == "checkpoint-val-x/a=1-2.ckpt"
+    assert names.file_name("a:x/b:1.ckpt") == "checkpoint-a-x/b-1.ckpt"
     assert names.file_name("tracelet.json") == "checkpoint-tracelet.json"
 
 
