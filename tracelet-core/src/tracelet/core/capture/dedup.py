@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from tracelet.core.capture.journal import Captured
 from tracelet.core.capture.snapshots import Look, artifact_name
 from tracelet.core.plugins.detector import Detection
 
-__all__ = ["CaptureDedup"]
+__all__ = ["CaptureDedup", "places_of"]
 
 Content = tuple[tuple[str, str], ...]
 #: Whether it is something new, or a version that was captured under one alias more, or nothing new.
@@ -101,7 +101,7 @@ def _real(key: str) -> str:
     return os.path.realpath(key) if Path(key).is_absolute() else key
 
 
-def covers(places: Iterable[str], key: str) -> bool:
-    """Tell whether a key is one of these paths, or of a file in one of these folders."""
+def places_of(key: str) -> list[str]:
+    """Return the real path that a key is, and those of the folders around it."""
     own = Path(_real(key))
-    return not {str(own), *map(str, own.parents)}.isdisjoint(map(_real, places))
+    return [str(own), *map(str, own.parents)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 
-from tracelet.core.capture.dedup import covers
+from tracelet.core.capture.dedup import places_of
 from tracelet.core.capture.item import Item
 from tracelet.core.capture.report import CaptureReport
 from tracelet.core.capture.snapshot_pool import SnapshotPool
@@ -17,7 +18,10 @@ _MINUTE = 60.0
 
 
 class CaptureQueue:
-    """Items that wait until they are due, and the one that is being processed."""
+    """Items that wait until they are due, and the one that is being processed.
+
+    An answer takes as long however many other things wait.
+    """
 
     def __init__(
         self, pool: SnapshotPool, report: CaptureReport, waiting: Iterable[Item] = (), *, latest_wins: bool
@@ -27,11 +31,16 @@ class CaptureQueue:
         self._report = report
         self._latest_wins = latest_wins
         self._wake = threading.Condition()
-        self._items = list(waiting)
+        #: In the order in which they came, each with its real path.
+        self._items: OrderedDict[Item, str] = OrderedDict()
+        #: By real path.
+        self._at: dict[str, list[Item]] = {}
         self._busy: Item | None = None
         #: Whether no more items come; then a snapshot waits for nothing.
         self.ending = False
         self._over = False
+        for item in waiting:
+            self._put(item)
 
     def __len__(self) -> int:
         return len(self._items) + (self._busy is not None)
@@ -41,14 +50,29 @@ class CaptureQueue:
         with self._wake:
             if item.kept is not None and self._latest_wins:
                 self._supersede(item)
-            self._items.append(item)
+            self._put(item)
             self._wake.notify_all()
+
+    def _put(self, item: Item) -> None:
+        place = places_of(item.key)[0]
+        self._items[item] = place
+        self._at.setdefault(place, []).append(item)
+
+    def _take(self, item: Item) -> None:
+        place = self._items.pop(item)
+        self._at[place].remove(item)
+        if not self._at[place]:
+            del self._at[place]
+
+    def _like(self, item: Item) -> list[Item]:
+        """Return the snapshots that wait and are of the same thing."""
+        return [one for one in self._at.get(places_of(item.key)[0], ()) if one.key == item.key and one.kept is not None]
 
     def _supersede(self, item: Item) -> None:
         """Drop the older snapshots of the same thing. One that looks the same may be of the same save, seen by another detector."""
-        for old in [one for one in self._items if one.key == item.key and one.kept is not None]:
+        for old in self._like(item):
             if item.look is None or old.look != item.look:
-                self._items.remove(old)
+                self._take(old)
                 self._pool.forget(old)
                 self._report.drop("superseded", old.detection.path, "a newer version of it waits")
 
@@ -61,7 +85,7 @@ class CaptureQueue:
                 now = time.monotonic()
                 item = None if self._over else self._ready(now)
                 if item is not None:
-                    self._items.remove(item)
+                    self._take(item)
                     self._busy = item
                     return item
                 if self._over or (self.ending and not self._items):
@@ -70,22 +94,32 @@ class CaptureQueue:
 
     def _ready(self, now: float) -> Item | None:
         """Return an item that is due. Of those that saw the same, the one whose detector knew most comes first."""
-        ready = [one for one in self._items if one.due <= now or (self.ending and one.kept is not None)]
-        if not ready:
-            return None
-        same = [one for one in ready if one.key == ready[0].key and one.look == ready[0].look and one.kept is not None]
-        return max(same, key=lambda one: one.knowledge) if ready[0].look is not None and same else ready[0]
+        first = next((one for one in self._items if self._is_due(one, now)), None)
+        if first is None or first.look is None:
+            return first
+        same = [one for one in self._like(first) if one.look == first.look and self._is_due(one, now)]
+        return max(same, key=lambda one: one.knowledge, default=first)
+
+    def _is_due(self, item: Item, now: float) -> bool:
+        return item.due <= now or (self.ending and item.kept is not None)
 
     def folder_waits(self, item: Item) -> bool:
         """Tell whether a folder that an item is in was emitted before it, and comes first."""
-        folders = [one.key for one in [*self._items, *([self._busy] if self._busy else ())] if one.folder]
-        return bool(folders) and covers(folders, item.key)
+        with self._wake:
+            busy = self._busy
+            if busy is not None and busy.folder and places_of(busy.key)[0] in places_of(item.key):
+                return True
+            return any(one.folder for one in self._around(item))
 
     def has_snapshot_of(self, item: Item) -> bool:
         """Tell whether a snapshot of the same thing, or of a folder that it is in, waits: its detector knows more."""
         with self._wake:
-            keys = [one.key for one in self._items if one.kept is not None]
-        return covers(keys, item.key)
+            return any(one.kept is not None for one in self._around(item))
+
+    def _around(self, item: Item) -> Iterator[Item]:
+        """Yield what waits and is of the same thing, or of a folder that it is in."""
+        for place in places_of(item.key):
+            yield from self._at.get(place, ())
 
     def settle(self, until: float) -> bool:
         """Wait until nothing waits, or until then (monotonic); say which."""
