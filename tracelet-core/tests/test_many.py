@@ -7,18 +7,26 @@ import statistics
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import attrs
 import pytest
 from commanding import begin_program, program, run_json, wait_until
 from making import elsewhere
 from watching import Scripted
 
 from tracelet import ArtifactType, Experiment, TraceletArtifact
+from tracelet.core.capture.item import Item
+from tracelet.core.capture.queue import CaptureQueue
+from tracelet.core.capture.report import CaptureReport
 from tracelet.core.delivery.name_queue import NameQueue
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.system.processes import current
 from tracelet.exceptions import BackendUnavailable
+from tracelet.plugin import Detection
+
+if TYPE_CHECKING:
+    from tracelet.core.capture.snapshot_pool import SnapshotPool
 
 Make = Callable[..., Experiment]
 
@@ -213,6 +221,109 @@ def test_each_delivery_of_sync_asks_the_same_of_the_disk_however_many_wait(tmp_p
         assert {one.get(event, 0) for one in few[1:]} == {one.get(event, 0) for one in many[1:]}, event
     for event in ("open", "os.remove", "os.rename", "os.link"):
         assert statistics.median(one[event] for one in few) == statistics.median(one[event] for one in many), event
+
+
+#: Leaves so many captures unsubmitted and sends them; tells what one of them asked of the disk and of the parser, on all threads.
+CAPTURES = """
+import json
+from tracelet.core.capture.processor import CaptureProcessor
+from tracelet.core.maintenance.sync import sync
+from tracelet.core.plugins.registry import registry
+from tracelet.plugin import Detection
+from tracelet.settings import TraceletSettings
+
+class Everybody:
+    def __contains__(self, thread):
+        return True
+
+def counted(module, name):
+    honest = getattr(module, name)
+    def call(*arguments, **more):
+        asked[name] += 1
+        return honest(*arguments, **more)
+    setattr(module, name, call)
+
+if not os.fork():
+    CaptureProcessor.process = lambda self, item: time.sleep(1)
+    exp = Experiment("trials", artifacts=True, automagic_artifacts=True).start()
+    for number in range({number}):
+        path = Path(f"{{number:03}}.json").absolute()
+        path.write_text(str(number))
+        exp._artifact_manager._captures.own.emit(Detection(path=path))
+    os._exit(0)
+os.wait()
+of = Everybody()
+counted(os, "fsync")
+counted(json, "loads")
+asked.clear()
+report = sync(Path(".tracelet").absolute(), TraceletSettings(), registry(), lambda step: None)
+assert len(report.delivered) == {number} and report.complete
+answer({{what: count / {number} for what, count in asked.items()}})
+"""
+
+
+def test_each_capture_that_sync_delivers_asks_the_same_of_the_disk_however_many_wait(tmp_path: Path) -> None:
+    few, many = (told(CAPTURES.format(number=number), tmp_path / str(number)) for number in (20, 100))
+    assert many.keys() == few.keys() >= {"open", "fsync", "loads"}
+    assert {what: count for what, count in many.items() if count > few[what]} == {}
+
+
+#: Lets a dead process leave two drafts. Each is hashed only once the other one is in hand, too.
+TOGETHER = """
+if not os.fork():
+    exp = Experiment("trials", artifacts=True).start()
+    exp._artifact_manager._process.sealer.add = lambda path: None
+    for number in range(2):
+        exp.submit_artifact(made(number))
+    os._exit(0)
+os.wait()
+from tracelet.core.delivery import drafts
+from tracelet.core.maintenance.sync import sync
+from tracelet.core.plugins.registry import registry
+from tracelet.settings import TraceletSettings
+
+both, honest = threading.Barrier(2), drafts.finish
+
+def finish(draft, **options):
+    both.wait(60)
+    return honest(draft, **options)
+
+drafts.finish = finish
+answer([one.version for one in sync(Path(".tracelet").absolute(), TraceletSettings(), registry(), print).delivered])
+"""
+
+
+def test_sync_hashes_several_drafts_at_the_same_time_and_delivers_them_in_their_order(tmp_path: Path) -> None:
+    assert told(TOGETHER, tmp_path) == ["v0", "v1"]
+
+
+@attrs.define(eq=False)
+class Watched(Item):
+    """An item that counts how often somebody looks at one."""
+
+    looks: ClassVar[int] = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        Watched.looks += 1
+        return super().__getattribute__(name)
+
+
+def test_who_saves_a_file_does_not_look_through_all_that_waits_for_capture() -> None:
+    looks = []
+    for number in (20, 200):
+        waiting = [
+            Watched(Detection(path=Path(f"/{one}")), f"/{one}", 0.0, look=(0, one, 0, 0), kept=Path("kept"))
+            for one in range(number + 1)
+        ]
+        report = CaptureReport()
+        queue = CaptureQueue(cast("SnapshotPool", None), report, waiting[:-1], latest_wins=True)
+        Watched.looks = 0
+        assert not queue.folder_waits(waiting[-1])
+        assert not queue.has_snapshot_of(waiting[-1])
+        queue.add(waiting[-1])
+        assert queue.next() is waiting[0]
+        looks.append(Watched.looks)
+    assert looks[0] == looks[1]
 
 
 def test_each_delivery_of_a_run_asks_the_same_of_the_disk_however_many_wait(tmp_path: Path, scripted: Scripted) -> None:
