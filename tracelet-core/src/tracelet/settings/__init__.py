@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from tracelet.settings.from_variables import NoSettings, environment, load, load_plugin, variables
 from tracelet.settings.process import child_environment, own_variable, state_folder
-from tracelet.settings.tracelet_settings import TraceletSettings, global_rank, is_set, unknown_variables
+from tracelet.settings.tracelet_settings import (
+    TraceletSettings,
+    global_rank,
+    is_set,
+    launched_by_ray,
+    unknown_variables,
+)
 from tracelet.settings.values import WatchedDirectory, can_be_path
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "environment",
     "global_rank",
     "is_set",
+    "launched_by_ray",
     "load",
     "load_plugin",
     "own_variable",

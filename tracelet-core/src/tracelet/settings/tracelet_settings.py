@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.system.ranks import launched_rank
+from tracelet.core.system.ranks import launched_rank, ray_rank
 from tracelet.settings.from_variables import environment, prefix_of, variables
 from tracelet.settings.values import (
     WatchedDirectory,
@@ -30,7 +30,7 @@ from tracelet.settings.values import (
     to_place,
 )
 
-__all__ = ["TraceletSettings", "global_rank", "is_set", "unknown_variables"]
+__all__ = ["TraceletSettings", "global_rank", "is_set", "launched_by_ray", "unknown_variables"]
 
 
 @attrs.frozen(kw_only=True, init=False)
@@ -106,7 +106,16 @@ def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = 
     """Return this process's rank among those of one job; 0 where there is only one process."""
     if settings.rank is not None:
         return settings.rank
-    return launched_rank(os.environ if environ is None else environ)
+    if environ is None:
+        # Ray comes first: its nodes may be processes of another launcher, whose variables its workers inherit.
+        of_ray = ray_rank(os.environ)
+        return launched_rank(os.environ) if of_ray is None else of_ray
+    return launched_rank(environ)
+
+
+def launched_by_ray() -> bool:
+    """Tell whether this process is a worker of Ray Train."""
+    return ray_rank(os.environ) is not None
 
 
 def unknown_variables(

@@ -40,7 +40,7 @@ from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system.processes import check_platform
 from tracelet.core.system.signs import notebook_shell, sign_of_life
 from tracelet.exceptions import ConfigError
-from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank
+from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank, launched_by_ray
 
 __all__ = ["Experiment", "ExperimentConfig"]
 
@@ -292,6 +292,11 @@ class Experiment:
             _LOG.info(
                 "this process is rank %d of its job, not rank 0: it reads, and writes nothing. TRACELET_RANK=0 lets it write.",
                 self._rank,
+            )
+        elif not Path(self.settings.dir).is_absolute() and launched_by_ray():
+            _LOG.warning(
+                "this worker of Ray Train is in a folder that Ray may delete, and logs to %s: set TRACELET_DIR to an absolute path.",
+                Path(self.settings.dir).absolute(),
             )
         try:
             self._artifact_manager.begin(run)

@@ -168,7 +168,7 @@ class ArtifactManager:
             close_all(process.couriers.values(), until, failed=failed)
             process.finder.close(until)
             self._submissions.abandon()
-            left = self.waiting()
+            left = self.waiting() if self._writes else 0  # the rank that writes tells of them
             self._resources.detach()
             # After an interrupt too: the user must know what waits.
             refused = sum(courier.backlog.redelivery.refused[run.id] for courier in process.couriers.values())

@@ -1,11 +1,12 @@
-"""Which rank a process has among those of one job: read off what launchers leave in the environment."""
+"""Which rank a process has among those of one job: read off what launchers leave in the environment, or told by Ray Train."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 
-__all__ = ["launched_rank"]
+__all__ = ["launched_rank", "ray_rank"]
 
 #: Ranks over all processes of a job. The first that is set decides: what is started inside something else comes before it,
 #: as torchrun does in a step of Slurm, whose processes inherit the variables of both.
@@ -28,6 +29,8 @@ _SLURM = "SLURM_PROCID"
 _TOGETHER = ("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_STEP_NUM_TASKS", "WORLD_SIZE")
 #: Ranks on one machine, and of machines: where there is nothing better, the first on the first is the first of all.
 _LOCAL = ("LOCAL_RANK", "NODE_RANK", "MPI_LOCALRANKID")
+#: Ray sets it in each of its workers. Elsewhere its library is not asked, for that loads more of it.
+_RAY = "RAY_RAYLET_PID"
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -47,6 +50,20 @@ def launched_rank(environ: Mapping[str, str]) -> int:
         if number:
             return number
     return 0
+
+
+def ray_rank(environ: Mapping[str, str]) -> int | None:
+    """Return the rank of a worker of Ray Train; None in any other process.
+
+    Only its trainer for torch sets variables. The workers of the others have those of whatever started their node.
+    """
+    train = sys.modules.get("ray.train")
+    if train is None or _RAY not in environ:
+        return None
+    try:
+        return int(train.get_context().get_world_rank())
+    except Exception:  # noqa: BLE001 - a worker that trains nothing: each release of Ray says so by another error
+        return None
 
 
 def _number(environ: Mapping[str, str], variable: str) -> int | None:
