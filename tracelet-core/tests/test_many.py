@@ -187,6 +187,19 @@ def test_what_waits_for_a_backend_that_is_away_is_warned_of_once(
     assert said[-1].startswith("20 deliveries wait in")
 
 
+def test_what_waits_is_told_by_the_rank_that_writes_alone(
+    scripted: Scripted, experiment: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted.told(put="away")
+    exp = experiment("scripted-inline")
+    Path("file.txt").write_text("content")
+    exp.log_artifact(TraceletArtifact("thing", ArtifactType.CONFIG).add_file("file.txt"))
+    experiment("scripted-inline", name="trials", rank=1).stop()
+    assert "delivery waits in" not in caplog.text
+    exp.stop()
+    assert "delivery waits in" in caplog.text
+
+
 #: Lets a dead process leave so many drafts, and sends them; gives what each delivery asked of the disk.
 SYNC = """
 if not os.fork():

@@ -223,3 +223,84 @@ def test_training_goes_bit_for_bit_as_without_capture(home: Path) -> None:
     assert len(with_it[0]) == 20
     assert with_it[2] == ["last-checkpoint", "model-weights"]
     assert without[2] == []
+
+
+#: One of two processes of a job: each saves to a path of its own and to one that both save to, when the other one is there too.
+RANKED = """
+import os, time
+from pathlib import Path
+import torch
+from tracelet import Experiment, ExperimentConfig
+
+rank, config = os.environ["RANK"], ExperimentConfig(watch_filesystem=True, artifact_watch_dirs=["saved"])
+exp = Experiment("job", artifacts=True, automagic_artifacts=True, config=config).start()
+Path(f"up-{rank}").touch()
+while len(list(Path(".").glob("up-*"))) < 2:
+    time.sleep(0.01)
+for epoch in range(2):
+    torch.save({"epoch": epoch, "model": {"w": torch.ones(2)}}, f"rank-{rank}.pt")
+    torch.save({"epoch": epoch, "model": {"w": torch.ones(2)}}, "both.pt")
+torch.save({"epoch": 7, "model": {"w": torch.full((2,), float(rank))}}, f"saved/shard-{rank}.pt")
+Path(f"saved-{rank}").touch()
+while len(list(Path(".").glob("saved-*"))) < 2:
+    time.sleep(0.01)
+exp.stop()
+"""
+
+
+def test_of_a_jobs_processes_the_first_captures_what_it_saves_and_what_all_write_where_it_watches(home: Path) -> None:
+    (home / "saved").mkdir()
+    job = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANKED],
+            env={**os.environ, "RANK": rank, "WORLD_SIZE": "2"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    said = [one.communicate(timeout=300)[1] for one in job]
+    assert [one.returncode for one in job] == [0, 0], said
+    stored = Experiment("job", artifacts=True).list_artifacts()
+    assert sorted((one.name, one.metadata["epoch"]) for one in stored if "epoch" in one.metadata) == [
+        ("both-checkpoint", 0),
+        ("both-checkpoint", 1),
+        ("rank-0-checkpoint", 0),
+        ("rank-0-checkpoint", 1),
+        ("shard-0-checkpoint", 7),
+    ]
+    assert [one.name for one in stored if "epoch" not in one.metadata] == ["shard-1-checkpoint"]
+    assert len({one.manifest.run_id for one in stored}) == 1
+
+
+#: Loads data with workers of each kind while a run captures, and saves in them, too.
+LOADING = """
+import torch
+from tracelet import Experiment
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        torch.save({"w": torch.ones(2)}, f"worker-{index}.pt")
+        return torch.full((1,), float(index))
+
+if __name__ == "__main__":
+    exp = Experiment("job", artifacts=True, automagic_artifacts=True).start()
+    for kind in ("fork", "spawn", "forkserver"):
+        loaded = list(torch.utils.data.DataLoader(Rows(), num_workers=1, multiprocessing_context=kind))
+        assert [one.item() for one in loaded] == [0.0, 1.0]
+        torch.save({"w": torch.ones(2)}, f"{kind}.pt")
+    exp.stop()
+"""
+
+
+def test_workers_that_load_data_capture_nothing_and_hold_nothing_up(home: Path) -> None:
+    (home / "program.py").write_text(LOADING)
+    done = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("this process was forked from the one that captures") <= 1, done.stderr
+    stored = Experiment("job", artifacts=True).list_artifacts()
+    assert sorted(one.name for one in stored) == ["fork-weights", "forkserver-weights", "spawn-weights"]
+    assert len({one.manifest.run_id for one in stored}) == 1
