@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.system.ranks import launched_rank, ray_rank
+from tracelet.core.system.ranks import group_rank, launched_rank, ray_rank
 from tracelet.settings.from_variables import environment, prefix_of, variables
 from tracelet.settings.values import (
     WatchedDirectory,
@@ -107,10 +107,11 @@ def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = 
     if settings.rank is not None:
         return settings.rank
     if environ is None:
-        # Ray comes first: its nodes may be processes of another launcher, whose variables its workers inherit.
-        of_ray = ray_rank(os.environ)
-        return launched_rank(os.environ) if of_ray is None else of_ray
-    return launched_rank(environ)
+        # What started the process last knows it best: it inherits the variables of what that was started by.
+        for told in (ray_rank(os.environ), group_rank()):
+            if told is not None:
+                return told
+    return launched_rank(os.environ if environ is None else environ)
 
 
 def launched_by_ray() -> bool:

@@ -1,4 +1,4 @@
-"""Which rank a process has among those of one job: read off what launchers leave in the environment, or told by Ray Train."""
+"""Which rank a process has among those of one job: read off what launchers leave in the environment, or told by Ray or torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 
-__all__ = ["launched_rank", "ray_rank"]
+__all__ = ["group_rank", "launched_rank", "ray_rank"]
 
 #: Ranks over all processes of a job. The first that is set decides: what is started inside something else comes before it,
 #: as torchrun does in a step of Slurm, whose processes inherit the variables of both.
@@ -64,6 +64,17 @@ def ray_rank(environ: Mapping[str, str]) -> int | None:
         return int(train.get_context().get_world_rank())
     except Exception:  # noqa: BLE001 - a worker that trains nothing: each release of Ray says so by another error
         return None
+
+
+def group_rank() -> int | None:
+    """Return the rank in torch's process group; None where there is none, or no other process in it.
+
+    Who starts processes with ``torch.multiprocessing`` gives each its rank as an argument, and sets no variable.
+    """
+    torch = sys.modules.get("torch.distributed")
+    if torch is None or not (torch.is_available() and torch.is_initialized()) or torch.get_world_size() < 2:
+        return None
+    return int(torch.get_rank())
 
 
 def _number(environ: Mapping[str, str], variable: str) -> int | None:
