@@ -109,9 +109,9 @@ def passes(session: nox.Session, *command: str) -> bool:
 
 @nox.session
 def launchers(session: nox.Session) -> None:
-    """Start jobs by real launchers: torchrun, Open MPI, MPICH and Slurm; what is not installed is said, and fails."""
-    (torch,) = (line for line in group("frameworks") if line.startswith("torch=="))
-    session.install(torch, "numpy", "-e", "./tracelet-core", *group("test"))
+    """Start jobs by real launchers: torchrun, accelerate, Ray, Open MPI, MPICH and Slurm; what is not installed is said, and fails."""
+    ours = [line for line in group("frameworks") if line.startswith(("torch==", "accelerate"))]
+    session.install(*ours, "ray[train]>=2.51", "-e", "./tracelet-core", *group("test"))
     session.run("pytest", "tests/launchers", *session.posargs)
 
 
