@@ -13,10 +13,13 @@ switch             what it watches                                              
                    ``save`` of sentence-transformers
                    ``save_pretrained`` of PEFT                                     WEIGHTS, a folder
                    the checkpoints of ``Trainer.train``                            CHECKPOINT, a folder
+                   ``Trainer.save_model``                                          MODEL, or WEIGHTS of an adapter
 ``diffusers``      ``save_pretrained`` of pipelines and of their models            MODEL, a folder
 ``accelerate``     ``Accelerator.save_state``                                      CHECKPOINT, a folder
+                   ``Accelerator.save_model``                                      WEIGHTS, a folder
 ``deepspeed``      ``DeepSpeedEngine.save_checkpoint``                             CHECKPOINT, a folder
 ``spacy``          ``Language.to_disk``                                            MODEL, a folder
+``orbax``          each checkpoint when Orbax commits it                           CHECKPOINT, a folder
 =================  ==============================================================  ==========================
 
 Each is on unless ``TRACELET_TORCH_<SWITCH>`` says false. What ``torch.save`` was given tells the type: a module is a
@@ -52,6 +55,7 @@ class TorchSettings:
     accelerate: bool = True
     deepspeed: bool = True
     spacy: bool = True
+    orbax: bool = True
 
 
 def _create(settings: TorchSettings, context: DetectorContext) -> Detector:

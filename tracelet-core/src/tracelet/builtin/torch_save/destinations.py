@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ _UNFINISHED = (".tmp", ".temp", ".part", ".partial")
 #: Files whose bytes are on their way to the disk once they are flushed. What packs or buffers on top of them is
 #: complete only when it is closed.
 _REAL_FILES = (io.BufferedWriter, io.BufferedRandom, io.FileIO)
+#: Files of a folder that are looked at before and after a save, which takes a hundredth of a second.
+_MOST_FILES = 2000
 
 
 @attrs.frozen
@@ -77,6 +80,7 @@ class Destination:
             return
         make_folder(path)
         for name in self._changed(self.before):
+            make_folder((path / name).parent)
             shutil.copy(self.path / name, path / name)
 
     def complete(self) -> bool:
@@ -136,9 +140,17 @@ def real_file(stream: Any) -> Any:
 
 
 def _looks(folder: Path) -> dict[str, object]:
-    with os.scandir(folder) as entries:
-        files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
-    return {name: (status.st_size, status.st_mtime_ns, status.st_ino) for name, status in files}
+    """Return how each file looks; where there are too many for a moment, only those that are in no folder of the folder."""
+    files = list(itertools.islice(_files(folder), _MOST_FILES + 1))
+    if len(files) > _MOST_FILES:
+        files = [file for file in folder.iterdir() if file.is_file()]
+    looks = {str(file.relative_to(folder)): file.stat() for file in files}
+    return {name: (status.st_size, status.st_mtime_ns, status.st_ino) for name, status in looks.items()}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for where, _, names in os.walk(folder):
+        yield from (file for file in (Path(where, name) for name in names) if file.is_file())
 
 
 def folder_destination(place: Any) -> Destination | None:

@@ -6,6 +6,7 @@ import uuid
 
 from tracelet.builtin.torch_save import TorchSettings
 from tracelet.builtin.torch_save.destinations import Destination
+from tracelet.builtin.torch_save.orbax import COMMITS
 from tracelet.builtin.torch_save.saves import SAVES
 from tracelet.builtin.torch_save.training import TRAININGS
 from tracelet.builtin.torch_save.watching import unwatch, watch
@@ -19,7 +20,7 @@ class TorchDetector:
     """Emits what goes through ``torch.save`` and its relatives between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, settings: TorchSettings, context: DetectorContext) -> None:
-        self._functions = [one for one in (*SAVES, *TRAININGS) if getattr(settings, one.switch)]
+        self._functions = [one for one in (*SAVES, *TRAININGS, *COMMITS) if getattr(settings, one.switch)]
         self._workspace = context.workspace
         self._room = context.room
         self._emit: Emit | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["checkpoint_name", "class_name", "progress_in"]
+__all__ = ["checkpoint_name", "class_name", "numbered", "progress_in"]
 
 _NUMBER = re.compile(r"[-_.=]?\d+$")
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -15,6 +15,8 @@ _PROGRESS = re.compile(r"(epoch|steps?|iter)[-_=]?(\d+)$", re.IGNORECASE)
 #: Characters of a name without its ending.
 _LONGEST = 100
 _ENDING = "checkpoint"
+#: What libraries call any checkpoint.
+_ANY = {"", "checkpoint", "checkpoints", "ckpt", "ckpts", "global_step"}
 
 
 def checkpoint_name(folder: Path, library: str | None = None) -> str | None:
@@ -27,9 +29,15 @@ def checkpoint_name(folder: Path, library: str | None = None) -> str | None:
     if stem == folder.name and library is None:
         return None
     stem = _NO_NAME.sub("-", stem).strip("-_.")
-    if library is not None and stem.lower() in {"", "checkpoint", "ckpt"}:
+    if library is not None and stem.lower() in _ANY:
         stem = library
     return stem if stem.endswith(_ENDING) else f"{stem[:_LONGEST]}-{_ENDING}".lstrip("-")
+
+
+def numbered(folder: Path) -> int | None:
+    """Return the number that the name of a folder ends with: of ``ckpt_0020`` it is 20."""
+    found = _NUMBER.search(folder.name)
+    return int(found[0].lstrip("-_.=")) if found else None
 
 
 def class_name(cls: type) -> str:

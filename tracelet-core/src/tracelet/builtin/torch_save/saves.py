@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,14 @@ def _distributed(args: _Args, kwargs: _Kwargs) -> Destination | None:
     )
 
 
-def _pretrained(args: _Args, kwargs: _Kwargs) -> Destination | None:
-    return shared_folder_destination(_argument(args, kwargs, 1, "save_directory"))
+def _trained(args: _Args, kwargs: _Kwargs) -> Destination | None:
+    """The folder is named, or the one that the trainer has its checkpoints in."""
+    place = _argument(args, kwargs, 1, "output_dir")
+    return shared_folder_destination(args[0].args.output_dir if place is None else place)
+
+
+def _shared_folder(position: int, name: str) -> Callable[[_Args, _Kwargs], Destination | None]:
+    return lambda args, kwargs: shared_folder_destination(_argument(args, kwargs, position, name))
 
 
 def _folder(position: int, name: str) -> Callable[[_Args, _Kwargs], Destination | None]:
@@ -120,9 +127,14 @@ def _state_of(library: str) -> Callable[[_Args, _Kwargs, Destination], What]:
     """The state of a training by a library: folders that differ in a number are versions of one name."""
     return lambda args, kwargs, destination: What(
         ArtifactType.CHECKPOINT,
-        {**progress_in(destination.path), "framework": library},
+        {**progress_in(destination.path), "framework": f"{library} {sys.modules[library].__version__}"},
         checkpoint_name(destination.path, library),
     )
+
+
+def _model_or_adapter(args: _Args, kwargs: _Kwargs, destination: Destination) -> What:
+    adapter = (destination.path / "adapter_config.json").exists()
+    return What(ArtifactType.WEIGHTS if adapter else ArtifactType.MODEL)
 
 
 def _beside_a_model(args: _Args, kwargs: _Kwargs, destination: Destination) -> What | None:
@@ -137,6 +149,7 @@ def _beside_a_model(args: _Args, kwargs: _Kwargs, destination: Destination) -> W
 
 
 _MODEL = _always(ArtifactType.MODEL)
+_pretrained = _shared_folder(1, "save_directory")
 
 SAVES = (
     Save("save", "torch.serialization", "save", _to_file(1, "f"), _object),
@@ -150,7 +163,8 @@ SAVES = (
     Save("transformers", "transformers.modeling_utils", "PreTrainedModel.save_pretrained", _pretrained, _MODEL),
     Save("transformers", "huggingface_hub.hub_mixin", "ModelHubMixin.save_pretrained", _pretrained, _MODEL),
     Save("transformers", "peft.peft_model", "PeftModel.save_pretrained", _pretrained, _always(ArtifactType.WEIGHTS)),
-    Save("transformers", "sentence_transformers.base.model", "BaseModel.save", _folder(1, "path"), _MODEL),
+    Save("transformers", "transformers.trainer", "Trainer.save_model", _trained, _model_or_adapter),
+    Save("transformers", "sentence_transformers.base.model", "BaseModel.save", _shared_folder(1, "path"), _MODEL),
     Save(
         "diffusers",
         "diffusers.pipelines.pipeline_utils",
@@ -161,6 +175,13 @@ SAVES = (
     Save("diffusers", "diffusers.models.modeling_utils", "ModelMixin.save_pretrained", _pretrained, _MODEL),
     Save("spacy", "spacy.language", "Language.to_disk", _folder(1, "path"), _MODEL),
     Save("accelerate", "accelerate.accelerator", "Accelerator.save_state", _accelerate, _state_of("accelerate")),
+    Save(
+        "accelerate",
+        "accelerate.accelerator",
+        "Accelerator.save_model",
+        _shared_folder(2, "save_directory"),
+        _always(ArtifactType.WEIGHTS),
+    ),
     Save(
         "deepspeed", "deepspeed.runtime.engine", "DeepSpeedEngine.save_checkpoint", _deepspeed, _state_of("deepspeed")
     ),

@@ -67,7 +67,7 @@ def _callback(checkpoints: _Checkpoints) -> Any:
     hooks: dict[str, Callable[[Any, Any], None]] = {
         "on_step_begin": lambda state, metrics: checkpoints.release(),
         "on_step_end": lambda state, metrics: checkpoints.claim(state),
-        "on_evaluate": lambda state, metrics: checkpoints.note(metrics),
+        "on_evaluate": lambda state, metrics: checkpoints.note(state, metrics),
         "on_save": lambda state, metrics: checkpoints.tell(state),
     }
     base = import_module("transformers.trainer_callback").TrainerCallback
@@ -93,6 +93,7 @@ class _Checkpoints:
         self._tell = tell
         self._claim = Claim()
         self._metrics: dict[str, Any] = {}
+        self._evaluated = -1
 
     def _folder(self, state: Any) -> Path:
         # A search for hyperparameters has a folder for each trial, which nothing public names.
@@ -107,8 +108,10 @@ class _Checkpoints:
     def release(self) -> None:
         self._claim.release()
 
-    def note(self, metrics: Any) -> None:
-        self._metrics = dict(metrics or {})
+    def note(self, state: Any, metrics: Any) -> None:
+        # Each of several data sets of an evaluation is told of by itself.
+        before = self._metrics if self._evaluated == state.global_step else {}
+        self._metrics, self._evaluated = {**before, **(metrics or {})}, state.global_step
 
     def tell(self, state: Any) -> None:
         destination = folder_destination(self._folder(state))
@@ -124,14 +127,15 @@ class _Checkpoints:
         metadata = {
             "global_step": state.global_step,
             "epoch": state.epoch,
-            "metrics": self._metrics,
+            "metrics": self._metrics or None,
             "best_metric": state.best_metric,
             "framework": f"transformers {import_module('transformers').__version__}",
         }
         return What(
             ArtifactType.CHECKPOINT,
             {key: plain_data(value) for key, value in metadata.items() if value is not None},
-            class_name(type(self._trainer.model)),
+            # What `torch.compile` makes of a model has the class of all that it makes.
+            class_name(type(getattr(self._trainer.model, "_orig_mod", self._trainer.model))),
             ("best", "last") if is_best else ("last",),
         )
 
