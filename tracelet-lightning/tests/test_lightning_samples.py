@@ -12,7 +12,7 @@ from lightning_nets import data, net, trainer
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from tracelet_lightning import sample_files, samples
+from tracelet_lightning import roles, sample_files, samples
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -20,7 +20,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def look(batch: Any, outputs: Any = None, module: Any = None, count: int = 16) -> samples.Samples | None:
+def look(batch: Any, outputs: Any = None, module: Any = None, count: int = 16) -> samples.Samples:
     module = module or torch.nn.Identity()
     view = samples.BatchObserver(module, batch, count)
     if isinstance(batch, (tuple, list)):
@@ -79,14 +79,11 @@ def test_without_a_validation_there_are_no_samples(package: str, tmp_path: Path,
 def test_predictions_of_the_step_go_before_those_of_forward() -> None:
     x, y = torch.rand(4, 2), torch.tensor([0, 1, 0, 1])
     by_name = look((x, y), {"loss": torch.tensor(1.0), "preds": torch.ones(4)})
-    assert by_name is not None
-    assert (by_name.source, by_name.predictions.values.tolist()) == ("validation_step", [[1.0]] * 4)
-    as_tensor = look((x, y), torch.zeros(4, 3))
-    assert as_tensor is not None
-    assert (as_tensor.source, as_tensor.predictions.values.shape) == ("validation_step", (4, 3))
+    assert (by_name.source, by_name.groups["prediction"].values.tolist()) == ("validation_step", [[1.0]] * 4)
+    as_tensor = look((x, y), x.softmax(1))
+    assert (as_tensor.source, as_tensor.groups["prediction"].values.shape) == ("validation_step", (4, 2))
     neither = look((x, y), {"loss": torch.tensor(1.0)})
-    assert neither is not None
-    assert (neither.source, neither.predictions.values.tolist()) == ("forward", x.tolist())
+    assert (neither.source, neither.groups["prediction"].values.tolist()) == ("forward", x.tolist())
 
 
 def test_where_forward_is_not_called_the_last_child_gives_the_predictions() -> None:
@@ -101,9 +98,8 @@ def test_where_forward_is_not_called_the_last_child_gives_the_predictions() -> N
     module.cost(scores, torch.rand(4, 3))
     view.close()
     found = view.samples(None)
-    assert found is not None
     assert found.source == "head"
-    assert torch.equal(found.predictions.values, scores[:2])
+    assert torch.equal(found.groups["prediction"].values, scores[:2])
     assert not any(part._forward_hooks for part in module.modules())
 
 
@@ -111,7 +107,6 @@ def test_batches_may_have_names_and_text(tmp_path: Path) -> None:
     found = look(
         {"text": ["one", "two\n=2"], "label": torch.tensor([1, 0])}, {"logits": torch.tensor([[1.0, 2], [4, 3]])}
     )
-    assert found is not None
     said = sample_files.write(tmp_path / "s", found, 16)
     assert rows(tmp_path / "s") == [
         {
@@ -138,7 +133,6 @@ def test_the_most_likely_class_is_shown_even_if_its_column_is_not(tmp_path: Path
     scores = torch.zeros(3, 1000)
     scores[[0, 1, 2], [900, 3, 256]] = 1.0
     found = look((torch.rand(3, 2), torch.tensor([900, 4, 5])), {"logits": scores})
-    assert found is not None
     said = sample_files.write(tmp_path / "s", found, 16)
     assert [row["predicted_class"] for row in rows(tmp_path / "s")] == ["900", "3", "256"]
     assert "prediction_255" in rows(tmp_path / "s")[0]
@@ -149,7 +143,6 @@ def test_the_most_likely_class_is_shown_even_if_its_column_is_not(tmp_path: Path
 def test_masks_and_scores_of_pixels_are_images_too(tmp_path: Path) -> None:
     x, mask, scores = torch.rand(3, 3, 6, 5), torch.randint(0, 4, (3, 6, 5)), torch.rand(3, 7, 6, 5)
     found = look((x, mask), {"logits": scores})
-    assert found is not None
     said = sample_files.write(tmp_path / "s", found, 2)
     assert (said["inputs"], said["targets"], said["predictions"]) == ("images of 6 x 5",) * 3
     assert len(rows(tmp_path / "s")) == 2
@@ -166,7 +159,6 @@ def test_masks_and_scores_of_pixels_are_images_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float64, torch.bfloat16, torch.bool, torch.int64])
 def test_images_of_every_kind_of_number(tmp_path: Path, kind: torch.dtype) -> None:
     found = look((torch.arange(32).reshape(2, 1, 4, 4).to(kind), torch.zeros(2)))
-    assert found is not None
     sample_files.write(tmp_path / "s", found, 2)
     pixels = Image.open(tmp_path / "s" / "inputs" / "0001.png").tobytes()
     assert max(pixels) == (31 if kind is torch.uint8 else 255)
@@ -175,18 +167,18 @@ def test_images_of_every_kind_of_number(tmp_path: Path, kind: torch.dtype) -> No
 def test_sizes_are_bounded(tmp_path: Path) -> None:
     large = torch.randn(16, 3, 1100, 700)
     large[0, 0, 0, 0] = torch.nan
-    found = look((large, torch.rand(16, 5000)), torch.rand(16, 300, 2))
-    assert found is not None
+    found = look((large, torch.rand(16, 5000)), {"preds": torch.rand(16, 300, 2)})
     said = sample_files.write(tmp_path / "s", found, 16)
     assert max(Image.open(tmp_path / "s" / "inputs" / "0000.png").size) <= 256
-    assert len(rows(tmp_path / "s")[0]) == 2 + 256 + 256
+    assert len(rows(tmp_path / "s")[0]) == 2 + 256 + 1 + 256 + 1
     assert said["targets"] == "5000 columns, of which 256 are here"
     assert sum(path.stat().st_size for path in (tmp_path / "s").rglob("*.*")) < 5_000_000
 
 
 @pytest.mark.parametrize("batch", [None, 3, [], {}, {"other": 1}, torch.tensor(1.0), object(), [torch.tensor(2.0)]])
 def test_a_batch_that_has_no_samples_gives_none(batch: Any) -> None:
-    assert samples.BatchObserver(torch.nn.Identity(), batch, 4).samples(None) is None
+    with pytest.raises(roles.UnclearBatchError):
+        samples.BatchObserver(torch.nn.Identity(), batch, 4)
 
 
 def test_no_hook_is_left_when_a_validation_fails(package: str, tmp_path: Path, watching: Any) -> None:

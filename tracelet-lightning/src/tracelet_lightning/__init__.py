@@ -8,9 +8,13 @@ Its modules, from the top down; each uses only modules below its own line:
     hooks                         the hooks
     validation, final_model, checkpoints             what is captured, and when
     sample_files                  samples as CSV and PNG files
+    drawing                       masks and boxes over images
+    own_samples                   samples that the user's module makes
     samples                       the samples of one validation batch
-    sample_values, compiled       parts of a sample; modules that take no hook
-    png                           the image format
+    roles, axes, evidence         which parts are inputs and targets; where the samples are; what a prediction is
+    graphs, texts, compiled       batches of graphs; ids of tokens; modules that take no hook
+    sample_values                 the values of some samples
+    rows, png                     the rows of any value; the image format
     savers, aliases               who saves a checkpoint, and its aliases
     async_checkpoints             checkpoints that a thread writes
     sessions                      the active capture sessions

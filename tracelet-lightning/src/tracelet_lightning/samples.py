@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import attrs
 
+from tracelet_lightning.axes import expected_length, is_recurrent, may_be_time_first, time_first
 from tracelet_lightning.compiled import hookable
+from tracelet_lightning.evidence import is_derived, may_be_loss, sees_target
 from tracelet_lightning.failures import log_failure
-from tracelet_lightning.sample_values import SampleValues, take
+from tracelet_lightning.roles import BatchRows, UnclearBatchError, split
+from tracelet_lightning.rows import as_rows, is_tensor, lengths, plain_tensor
+from tracelet_lightning.sample_values import Columns, Images, SampleValues, on_cpu, take
+from tracelet_lightning.texts import Decoder, TokenIds, decoder_of, take_ids
 
-__all__ = ["BatchObserver", "Samples"]
+__all__ = ["BatchObserver", "Samples", "values_of"]
 
-_INPUTS = ("input", "inputs", "image", "images", "img", "x", "pixel_values", "features", "data", "input_ids", "text")
-_TARGETS = ("target", "targets", "label", "labels", "y", "mask", "masks")
-_PREDICTIONS = ("prediction", "predictions", "pred", "preds", "y_hat", "y_pred", "logits", "probs", "output", "outputs")
+_PREDICTIONS = (
+    "prediction",
+    "predictions",
+    "predicted",
+    "pred",
+    "preds",
+    "y_hat",
+    "y_pred",
+    "logits",
+    "probs",
+    "reconstruction",
+    "x_hat",
+    "output",
+    "outputs",
+)
 
 
 @attrs.frozen(eq=False)
 class Samples:
-    """Samples of one batch, on the CPU. Each role has the same number of samples, or is None where nothing was found."""
+    """Samples of one batch, on the CPU. Each group of columns has the same number of samples."""
 
-    inputs: SampleValues | None
-    targets: SampleValues | None
-    predictions: SampleValues | None
+    #: Values by the name of their columns: ``input``, ``target``, ``prediction`` and others.
+    groups: dict[str, SampleValues]
     #: What gave the predictions: ``validation_step``, ``forward``, or the name of a child; empty without predictions.
     source: str
 
@@ -34,56 +51,65 @@ class Samples:
 class BatchObserver:
     """Takes the samples of one batch, with hooks on the module while the step runs.
 
-    The predictions are what ``validation_step`` returns, under a usual name or as a tensor; else what the module's
-    ``forward`` returned; else what the child returned that was called last. The observer draws no random number and
-    changes nothing.
+    The predictions are what ``validation_step`` returns under a usual name, or as a tensor that the model put out; else
+    what the module's ``forward`` returned; else what the child returned that was called last, unless the step returned
+    other values of each sample. The observer draws no random number and changes nothing.
     """
 
-    def __init__(self, module: Any, batch: Any, count: int) -> None:
-        """Take the first ``count`` inputs and targets of ``batch``, and put hooks on ``module``. Raises what torch raises."""
+    def __init__(
+        self, module: Any, batch: Any, count: int, inputs: Sequence[str] = (), targets: Sequence[str] = ()
+    ) -> None:
+        """Take the first ``count`` inputs and targets of ``batch``, and put hooks on ``module``.
+
+        ``inputs`` and ``targets`` are paths of parts that the user named. Raises :class:`UnclearBatchError` where a row
+        would not be a sample, and what torch raises.
+        """
         torch = import_module("torch")
-        self._tensor, self._strided = torch.Tensor, torch.strided
         # Releases of torch before 2.1 do not have it.
         self._compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)
         self._count = count
-        inputs, targets = self._split(batch)
-        self._length = self._length_of(inputs)
-        self._inputs = self._taken(inputs)
-        self._targets = self._taken(targets, self._inputs.size if self._inputs else None)
+        self._batch = batch
+        self._rows = _checked(split(batch, count, inputs, targets), module)
+        self._recurrent = is_recurrent(module)
+        self._decoder = decoder_of(module)
+        self._taken = _take_groups(self._rows.groups, self._decoder)
         #: The last output of the module and of its children, by name, in the order in which they were called.
-        self._outputs: dict[str, SampleValues] = {}
+        self._outputs: dict[str, SampleValues | TokenIds] = {}
         self._hooks: list[Any] = []
+        # Releases of torch before 2.0 do not give named arguments to hooks.
+        named = "with_kwargs" in inspect.signature(torch.nn.Module.register_forward_hook).parameters
         try:
-            for name, one in hookable(module) if self._length else ():
+            for name, one in hookable(module):
                 # A module that TorchScript compiled takes no hooks. The others give samples nevertheless.
                 with log_failure(f"the output of {name}", logging.DEBUG):
-                    self._hooks.append(one.register_forward_hook(_Hook(self, name)))
+                    options = {"with_kwargs": True} if named else {}
+                    self._hooks.append(one.register_forward_hook(_Hook(self, name), **options))
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Take the hooks off."""
+        """Take the hooks off, and let go of the batch."""
         hooks, self._hooks = self._hooks, []
         for hook in hooks:
             hook.remove()
+        self._batch = None
 
-    def samples(self, outputs: Any) -> Samples | None:
-        """Return the samples, or None where the batch has no rows; ``outputs`` is what ``validation_step`` returned."""
-        if not self._length:
-            return None
+    def samples(self, outputs: Any) -> Samples:
+        """Return the samples; ``outputs`` is what ``validation_step`` returned."""
         source, predictions = self._predicted(outputs)
-        inputs, targets, shown = (values and values.on_cpu() for values in (self._inputs, self._targets, predictions))
-        return Samples(inputs, targets, shown, source)
+        found = {**self._taken, **({"prediction": predictions} if predictions is not None else {})}
+        return Samples(_decoded(found, self._decoder, self._outputs.values()), source)
 
-    def keep(self, name: str, output: Any) -> None:
+    def keep(self, name: str, module: Any, arguments: Any, output: Any) -> None:
         """Keep the samples of the output of ``name``. Raises nothing."""
         # torch is compiling the user's graph: the lines below would become a part of it, or could not be compiled.
         if self._compiling():
             return
         kept = False
         with log_failure(f"what {name} put out, for a sample of the validation,"):
-            found = self._find(output, _PREDICTIONS)
+            shown = sees_target(module, arguments, self._batch, self._rows.targets)
+            found = self._find(output, shown)
             if found is not None:
                 self._outputs.pop(name, None)
                 self._outputs[name] = self._prediction(found)
@@ -92,59 +118,127 @@ class BatchObserver:
             # Memory may be short, for example: another try would take it from the training.
             self.close()
 
-    def _predicted(self, outputs: Any) -> tuple[str, SampleValues | None]:
-        found = self._find(outputs, _PREDICTIONS, other=False)
-        if found is not None:
-            return "validation_step", self._prediction(found)
+    def _predicted(self, outputs: Any) -> tuple[str, SampleValues | TokenIds | None]:
+        named = next((one for one in _named(outputs) if self._fits(one)), None)
+        if named is not None:
+            return "validation_step", self._prediction(named)
+        unknown = self._fits(outputs)
+        if unknown:
+            found = self._prediction(outputs)
+            listed = isinstance(outputs, (tuple, list)) and all(isinstance(one, (str, Mapping)) for one in outputs)
+            # What else a step returns may be a loss of each sample, unless the model put it out.
+            if listed or any(is_derived(found, one) for one in self._outputs.values()):
+                return "validation_step", found
         if "forward" in self._outputs:
             return "forward", self._outputs["forward"]
-        return next(reversed(self._outputs.items()), ("", None))
+        # What the step made of a child's output may be the prediction, or a loss of it: the output itself is neither.
+        return ("", None) if unknown else next(reversed(self._outputs.items()), ("", None))
 
-    def _split(self, batch: Any) -> tuple[Any, Any]:
-        if isinstance(batch, Mapping):
-            return tuple(next((batch[key] for key in keys if key in batch), None) for keys in (_INPUTS, _TARGETS))  # type: ignore[return-value]
-        if isinstance(batch, (tuple, list)) and batch:
-            first, second = batch[0], batch[1] if len(batch) > 1 else None
-            return (self._first(first), self._first(second))
-        return batch, None
-
-    def _first(self, value: Any) -> Any:
-        """Return the first of several inputs."""
-        if isinstance(value, (tuple, list)) and value and isinstance(value[0], self._tensor) and value[0].dim():
-            return value[0]
-        return next(iter(value.values()), None) if isinstance(value, Mapping) else value
-
-    def _find(self, value: Any, names: Sequence[str], other: bool = True) -> Any:
-        """Return the value that has a row for each sample; ``other`` allows values under none of the names."""
-        if isinstance(value, self._tensor):
-            return value if self._length_of(value) == self._length else None
-        if isinstance(value, Mapping):
-            named = [value[name] for name in names if name in value]
-            candidates = named + (list(value.values()) if other else [])
-        elif isinstance(value, (tuple, list)) and other:
-            candidates = list(value)
+    def _find(self, output: Any, shown: bool) -> Any:
+        """Return what in an output of a module has a row for each sample; ``shown`` says that the module saw the targets."""
+        if is_tensor(output) or (lengths(output) and self._fits(output)):
+            candidates = [output]
+        elif isinstance(output, Mapping):
+            candidates = [*_named(output), *(one for key, one in output.items() if "loss" not in str(key).lower())]
         else:
-            candidates = [_attribute(value, name) for name in names]
-        return next((one for one in candidates if self._length_of(one) == self._length), None)
+            candidates = list(output) if isinstance(output, (tuple, list)) else list(_named(output))
+        credible = (one for one in candidates if not (shown and may_be_loss(one, self._rows.targets)))
+        return next((one for one in credible if self._fits(one)), None)
 
-    def _length_of(self, value: Any) -> int:
-        """Return the number of rows; 0 for a value without rows."""
-        if isinstance(value, self._tensor):
-            plain = value.layout is self._strided and not value.is_nested
-            # Only this process would ask for rows of a distributed tensor, and would wait for the others for ever.
-            return int(value.shape[0]) if plain and value.dim() and not hasattr(value, "device_mesh") else 0
-        if isinstance(value, (tuple, list)) and all(isinstance(one, (str, int, float)) for one in value):
-            return len(value)
-        return 0
+    def _fits(self, value: Any) -> bool:
+        """Whether a value has a row for each sample of the batch, and no other reading."""
+        if self._by_node(value):
+            return True
+        if lengths(value) != {self._rows.length}:
+            return False
+        # Steps of time, or layers, may be as many as the samples by chance.
+        return not (self._recurrent and may_be_time_first(value))
 
-    def _taken(self, value: Any, size: tuple[int, int] | None = None) -> SampleValues | None:
-        """Return samples of the inputs or the targets, if they have a row for each sample."""
-        return take(value, self._count, size) if self._length and self._length_of(value) == self._length else None
+    def _by_node(self, value: Any) -> bool:
+        dense = plain_tensor(value) if self._rows.sizes else None
+        return dense is not None and dense.dim() > 0 and dense.shape[0] == sum(self._rows.sizes) != self._rows.length
 
-    def _prediction(self, value: Any) -> SampleValues:
-        sizes = [values.size for values in (self._inputs, self._targets) if values and values.size]
-        scores = self._targets is not None and self._targets.may_be_classes
-        return take(value, self._count, sizes[0] if sizes else None, scores=scores)
+    def _prediction(self, value: Any) -> SampleValues | TokenIds:
+        if self._by_node(value):
+            rows: Any = list(plain_tensor(value).split(self._rows.sizes))[: self._count]
+        else:
+            rows = as_rows(value, self._count)
+        ids = take_ids(rows, self._decoder) if self._decoder is not None else None
+        if ids is not None:
+            return ids
+        target = self._taken.get("target")
+        scores = isinstance(target, Columns) and target.may_be_classes
+        return take(rows, _size(self._taken), scores=scores)
+
+
+def values_of(groups: Mapping[str, Any]) -> dict[str, SampleValues]:
+    """Return the values of rows by the name of their columns, on the CPU. Raises what torch raises."""
+    return _decoded(_take_groups(groups, None), None, ())
+
+
+def _checked(rows: BatchRows, module: Any) -> BatchRows:
+    """Return the rows, unless the samples may be in another dimension. Raises :class:`UnclearBatchError`."""
+    name = time_first(rows.groups, rows.length, expected_length(module), module)
+    if name is not None:
+        raise UnclearBatchError(f"the first dimension of its {name} may be time, and the second the samples")
+    return rows
+
+
+def _take_groups(groups: Mapping[str, Any], decoder: Decoder | None) -> dict[str, SampleValues | TokenIds]:
+    taken: dict[str, SampleValues | TokenIds] = {}
+    for name, rows in groups.items():
+        ids = take_ids(rows, decoder) if decoder is not None else None
+        taken[name] = ids or take(rows, _size(taken), scores=name == "prediction" and _classes_in(taken))
+    return taken
+
+
+def _classes_in(taken: Mapping[str, SampleValues | TokenIds]) -> bool:
+    target = taken.get("target")
+    return isinstance(target, Columns) and target.may_be_classes
+
+
+def _size(taken: Mapping[str, SampleValues | TokenIds]) -> tuple[int, int] | None:
+    """Return the height and width of the first images of one size."""
+    images = (one for one in taken.values() if isinstance(one, Images))
+    return next((one.sizes[0] for one in images if len(set(one.sizes)) == 1), None)
+
+
+def _decoded(
+    groups: Mapping[str, SampleValues | TokenIds], decoder: Decoder | None, outputs: Iterable[Any]
+) -> dict[str, SampleValues]:
+    """Return the values on the CPU, and texts instead of ids where those are certainly ids of tokens."""
+    scored = any(isinstance(one, TokenIds) and one.scored for one in outputs)
+    done: dict[str, SampleValues] = {}
+    for name, value in groups.items():
+        if not isinstance(value, TokenIds):
+            done[name] = on_cpu(value)
+            continue
+        ids = TokenIds([row.to("cpu") for row in value.rows], value.scored)
+        # A class for each token looks like ids of tokens: only a model that scores all tokens has those as its targets.
+        certain = scored or value.scored or name.startswith("input")
+        texts: SampleValues | None = None
+        if decoder is not None and certain and decoder.knows(ids):
+            with log_failure("the text of the validation's samples"):
+                texts = Columns(decoder.texts(ids))
+        done[name] = texts or take(ids.rows)
+    return done
+
+
+def _named(value: Any) -> Iterable[Any]:
+    """Yield what a mapping or an object has under the usual names of predictions."""
+    if is_tensor(value) or value is None:
+        return
+    for name in _PREDICTIONS:
+        found = value.get(name) if isinstance(value, Mapping) else _attribute(value, name)
+        if found is not None:
+            yield found
+
+
+def _attribute(value: Any, name: str) -> Any:
+    # A property runs the user's code.
+    with log_failure(f"{name} of a {type(value).__name__}", logging.DEBUG):
+        return getattr(value, name, None)
+    return None
 
 
 class _Hook:
@@ -154,17 +248,12 @@ class _Hook:
         self._observer = observer
         self._name = name
 
-    def __call__(self, _module: Any, _arguments: Any, output: Any) -> None:
+    def __call__(self, module: Any, arguments: Any, *rest: Any) -> None:
+        # The named arguments, where torch gives them, and the output.
+        *named, output = rest
         if self._observer is not None:
-            self._observer.keep(self._name, output)
+            self._observer.keep(self._name, module, (*arguments, *named), output)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The user's step may copy or pickle its module.
         return _Hook, (None, self._name)
-
-
-def _attribute(value: Any, name: str) -> Any:
-    # A property runs the user's code.
-    with log_failure(f"{name} of a {type(value).__name__}", logging.DEBUG):
-        return getattr(value, name, None)
-    return None

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tracelet.plugin import ArtifactType, Detection
 from tracelet_lightning import metadata, sample_files, sessions
 from tracelet_lightning.failures import LOG, log_failure
 from tracelet_lightning.names import artifact_name
+from tracelet_lightning.own_samples import OwnSamples, method_of
+from tracelet_lightning.roles import UnclearBatchError
 from tracelet_lightning.samples import BatchObserver, Samples
 from tracelet_lightning.sessions import CaptureSession
 
 __all__ = ["ValidationCapture"]
 
 _WHAT = "a sample of the validation"
+_UNCLEAR = (
+    "no samples of the validation are captured: of its batch it is not clear what a sample is: %s. Name its parts with "
+    "TRACELET_LIGHTNING_INPUT and TRACELET_LIGHTNING_TARGET, or give the module a method tracelet_sample(batch, outputs)."
+)
+_NO_PREDICTIONS = (
+    "the samples of the validation have no predictions: return them from validation_step by name, as "
+    "{'preds': ...}, with a row for each sample."
+)
 
 
 class ValidationCapture:
@@ -23,7 +35,9 @@ class ValidationCapture:
 
     def __init__(self) -> None:
         #: Observes the batch that is being validated.
-        self._observer: BatchObserver | None = None
+        self._observer: BatchObserver | OwnSamples | None = None
+        #: What was said of this ``fit``'s samples: each thing is said once.
+        self._told: set[int] = set()
         #: The samples of the last validation, the state of the training then, and the sessions that have them.
         self._samples: Samples | None = None
         self._metadata: dict[str, Any] = {}
@@ -31,22 +45,42 @@ class ValidationCapture:
 
     def observe(self, module: Any, batch: Any) -> None:
         """Begin to observe a batch, if a session wants samples."""
-        with log_failure(_WHAT):
+        with log_failure(_WHAT), self._explaining():
             self.release()
-            counts = [one.settings.samples_count for one in sessions.active() if one.settings.samples_every_n_epochs]
-            if counts:
-                self._observer = BatchObserver(module, batch, max(counts))
+            wanting = [one.settings for one in sessions.active() if one.settings.samples_every_n_epochs]
+            if wanting:
+                count, method = max(one.samples_count for one in wanting), method_of(module)
+                if method is not None:
+                    self._observer = OwnSamples(method, batch, count)
+                else:
+                    # Two experiments see one batch: what the first names counts for both.
+                    inputs, targets = wanting[0].input, wanting[0].target
+                    self._observer = BatchObserver(module, batch, count, inputs, targets)
 
     def take(self, outputs: Any) -> None:
         """Take the samples of the batch that is observed; ``outputs`` is what ``validation_step`` returned."""
         observer = self._observer
         if observer is None:
             return
-        with log_failure(_WHAT):
+        with log_failure(_WHAT), self._explaining():
             self.release()
-            self._samples, self._reported = observer.samples(outputs), set()
-            if self._samples is None:
-                LOG.debug("samples are not captured: nothing in the validation's batches has one value for each.")
+            self._samples, self._reported = None, set()
+            self._samples = observer.samples(outputs)
+            if self._samples is not None and not self._samples.source:
+                self._tell(logging.INFO, _NO_PREDICTIONS)
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say once why a batch gives no samples."""
+        try:
+            yield
+        except UnclearBatchError as reason:
+            self._tell(logging.WARNING, _UNCLEAR, reason)
+
+    def _tell(self, level: int, message: str, *values: object) -> None:
+        if level not in self._told:
+            self._told.add(level)
+            LOG.log(level, message, *values)
 
     def describe(self, trainer: Any) -> None:
         """Note the state of the training, with the metrics of the whole validation."""

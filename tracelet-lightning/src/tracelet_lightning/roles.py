@@ -1,0 +1,292 @@
+"""Which parts of a batch are the inputs, and which the targets: said by names, positions or settings, never guessed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from tracelet_lightning.graphs import graph_parts
+from tracelet_lightning.rows import as_rows, is_scalar, is_tensor, lengths, on_rows, plain_tensor
+
+__all__ = ["BatchRows", "UnclearBatchError", "split"]
+
+_INPUTS = frozenset(
+    [
+        "input",
+        "inputs",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "x",
+        "pixel_values",
+        "features",
+        "data",
+        "input_ids",
+        "text",
+        "texts",
+        "sequence",
+        "audio",
+        "video",
+    ]
+)
+_TARGETS = frozenset(
+    ["target", "targets", "label", "labels", "y", "class", "classes", "category", "ground_truth", "gt", "annotations"]
+)
+#: Targets where no other part has one of the names above.
+_MASKS = frozenset(["mask", "masks", "segmentation"])
+#: Mappings in mappings, and columns of one batch.
+_MAX_DEPTH = 4
+_MAX_PARTS = 64
+
+
+class UnclearBatchError(Exception):
+    """The batch does not say which of its parts are what. The message is the reason."""
+
+
+@attrs.frozen(eq=False)
+class Part:
+    """A part of a batch, and its path: keys, attributes and positions."""
+
+    path: tuple[str, ...]
+    value: Any
+
+
+@attrs.frozen(eq=False)
+class BatchRows:
+    """The first rows of a batch: each value has the same number of them."""
+
+    #: How many samples the whole batch has.
+    length: int
+    #: Rows by the name of their columns: ``input``, ``target``, or ``input_<key>`` where there are several.
+    groups: dict[str, Any]
+    #: The targets as the batch has them.
+    targets: tuple[Any, ...] = ()
+    #: Rows of each sample in a value that has the rows of all samples one after the other, as graphs have nodes.
+    sizes: tuple[int, ...] = ()
+
+
+def split(batch: Any, count: int, inputs: Sequence[str] = (), targets: Sequence[str] = ()) -> BatchRows:
+    """Return the first ``count`` samples of a batch.
+
+    ``inputs`` and ``targets`` are paths that the user named. Raises :class:`UnclearBatchError`.
+    """
+    graphs = graph_parts(batch, count)
+    batch, listed = (graphs.parts, len(graphs.parts["nodes"])) if graphs is not None else _transposed(batch)
+    parts = list(_parts(batch))
+    if not parts:
+        raise UnclearBatchError("nothing in it has rows")
+    by_role = _named(parts, inputs, targets) if inputs or targets else _roles(batch, parts)
+    chosen = [part for role in ("input", "target") for part in by_role[role]]
+    if not chosen:
+        raise UnclearBatchError("nothing in it has rows")
+    length = listed or _common_length(chosen)
+    groups: dict[str, Any] = {}
+    for role in ("input", "target"):
+        whole = by_role[role] if listed else [one for part in by_role[role] for one in _unfolded(part, length, chosen)]
+        for number, part in enumerate(whole):
+            name = role if len(whole) == 1 else f"{role}_{_label(part, whole, number)}"
+            groups[name] = as_rows(part.value, count)
+    for part in by_role["other"]:
+        if lengths(part.value) == {length} and _one_value_a_row(part.value):
+            groups.setdefault(".".join(part.path), as_rows(part.value, count))
+    taken = tuple(part.value for part in by_role["target"])
+    if graphs is None:
+        return BatchRows(length, groups, taken)
+    return BatchRows(graphs.length, groups, taken, graphs.nodes)
+
+
+def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[Part]:
+    """Yield what has rows, and what is one number: a target that is one number belongs to one sample, not to a batch."""
+    if value is None:
+        return
+    if lengths(value) and not (_is_batch(value) and not path):
+        yield Part(path, value)
+        return
+    if is_scalar(value) or len(path) == _MAX_DEPTH:
+        yield Part(path, value)
+        return
+    for number, (key, one) in enumerate(_members(value)):
+        if number < _MAX_PARTS:
+            yield from _parts(one, (*path, key))
+
+
+def _transposed(batch: Any) -> tuple[Any, int]:
+    """Return a list of samples that nobody collated as lists of their parts, with their number; 0 for any other batch."""
+    if isinstance(batch, (tuple, list)) and batch:
+        if all(isinstance(one, Mapping) for one in batch):
+            keys = [key for key in batch[0] if all(key in one for one in batch)]
+            return {key: [one[key] for one in batch] for key in keys}, len(batch)
+        # A sample holds one number at least, which a part of a batch does not.
+        if all(type(one) in (tuple, list) and not lengths(one) for one in batch) and len({*map(len, batch)}) == 1:
+            return tuple(list(values) for values in zip(*batch, strict=True)), len(batch)
+    return batch, 0
+
+
+def _is_batch(value: Any) -> bool:
+    """Whether a list is the batch's parts, one after the other, and not rows."""
+    return isinstance(value, (tuple, list)) and any(lengths(one) or is_tensor(one) for one in value)
+
+
+def _members(value: Any) -> list[tuple[str, Any]]:
+    """Return the members of a mapping, of a tuple with names, of a list, or of an object with attributes."""
+    if isinstance(value, Mapping):
+        return [(str(key), one) for key, one in value.items()]
+    names = getattr(type(value), "_fields", None)
+    if isinstance(value, tuple) and isinstance(names, tuple):
+        return list(zip(names, value, strict=True))
+    if isinstance(value, (tuple, list)):
+        return [(str(number), one) for number, one in enumerate(value)]
+    if isinstance(value, type) or callable(value) or is_tensor(value):
+        return []
+    if attrs.has(type(value)) or hasattr(type(value), "__slots__"):
+        slots = [name for kind in type(value).__mro__ for name in vars(kind).get("__slots__", ())]
+        own = [(name, getattr(value, name)) for name in slots if name[:1] != "_" and hasattr(value, name)]
+        if own:
+            return own
+    return [(key, one) for key, one in getattr(value, "__dict__", {}).items() if not key.startswith("_")]
+
+
+def _role(path: tuple[str, ...], targets: frozenset[str]) -> str:
+    """Return the role that the outermost known name of a path says."""
+    for key in path:
+        name = key.lower()
+        if name in targets:
+            return "target"
+        if name in _INPUTS:
+            return "input"
+    return ""
+
+
+def _roles(batch: Any, parts: list[Part]) -> dict[str, list[Part]]:
+    """Sort the parts of a batch into inputs, targets and others. Raises :class:`UnclearBatchError`."""
+    if all(part.path[:1] and part.path[0].isdecimal() for part in parts) and not isinstance(batch, Mapping):
+        return _by_position(parts)
+    names = {key.lower() for part in parts for key in part.path}
+    targets = _TARGETS if names & _TARGETS else _MASKS
+    found: dict[str, list[Part]] = {"input": [], "target": [], "other": []}
+    for part in parts:
+        role = _role(part.path, targets)
+        if role == "target" or not is_scalar(part.value):
+            found[role or "other"].append(part)
+    if not found["input"]:
+        others = found["other"]
+        if len(others) > 1 and not found["target"]:
+            raise UnclearBatchError(f"it has {_listed(others)}, and no name says which of them is the target")
+        found["input"], found["other"] = others, []
+    return found
+
+
+def _by_position(parts: list[Part]) -> dict[str, list[Part]]:
+    """Sort ``(input, target)``, or ``(input, input, …, target)`` where the last can be nothing but a target."""
+    positions = list(dict.fromkeys(part.path[0] for part in parts))
+    last = [part for part in parts if part.path[0] == positions[-1]]
+    if len(positions) == 1:
+        return {"input": parts, "target": [], "other": []}
+    if len(positions) > 2 and not all(_certain_target(part.value) for part in last):
+        raise UnclearBatchError(
+            f"it has {len(positions)} parts, and the last may be something else than the target, such as a weight or an index"
+        )
+    return {"input": [part for part in parts if part not in last], "target": last, "other": []}
+
+
+def _certain_target(value: Any) -> bool:
+    """Whether the last of three or more parts can be no weight, index, mask of padding or name of a file."""
+    if isinstance(value, (tuple, list)):
+        if all(isinstance(one, Mapping) for one in value):
+            return True
+        if not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
+            return False
+        numbers = list(value)
+    else:
+        dense = plain_tensor(value)
+        if dense is None or "bool" in str(dense.dtype):
+            return False
+        if dense.dim() != 1:
+            return bool(dense.dim() > 1)
+        if dense.is_floating_point() or dense.is_complex():
+            return False
+        numbers = dense.tolist()
+    # An index of samples goes up evenly, from the rank of the process on.
+    step = numbers[1] - numbers[0] if len(numbers) > 1 else 0
+    even = all(after - before == step for before, after in itertools.pairwise(numbers))
+    return not (even and 0 <= numbers[0] < step)
+
+
+def _named(parts: list[Part], inputs: Sequence[str], targets: Sequence[str]) -> dict[str, list[Part]]:
+    """Sort the parts by the paths that the user named. Raises :class:`UnclearBatchError`."""
+    given = {"input": _below(parts, inputs, "INPUT"), "target": _below(parts, targets, "TARGET")}
+    rest = [part for part in parts if part not in given["input"] + given["target"]]
+    by_names = [(part, _role(part.path, _TARGETS)) for part in rest if not is_scalar(part.value)]
+    if not inputs:
+        named = [part for part, role in by_names if role == "input"]
+        given["input"] = named or [part for part, role in by_names if role != "target"]
+    if not targets:
+        given["target"] = [part for part, role in by_names if role == "target"]
+    return {**given, "other": [part for part in rest if part not in given["input"] + given["target"]]}
+
+
+def _below(parts: list[Part], paths: Sequence[str], variable: str) -> list[Part]:
+    found: list[Part] = []
+    for path in paths:
+        keys = tuple(path.split("."))
+        below = [part for part in parts if part.path[: len(keys)] == keys]
+        # A key of the user's may have dots of its own.
+        below = below or [part for part in parts if ".".join(part.path) == path]
+        if not below:
+            raise UnclearBatchError(f"TRACELET_LIGHTNING_{variable} names {path!r}, and the batch has {_listed(parts)}")
+        found += below
+    return found
+
+
+def _common_length(parts: list[Part]) -> int:
+    """Return the number of samples: the only number of rows that every part may have. Raises :class:`UnclearBatchError`."""
+    common = set.intersection(*(lengths(part.value) for part in parts))
+    if len(common) == 1:
+        return common.pop()
+    if common:
+        raise UnclearBatchError(f"its lists may be samples or parts: {_listed(parts)}")
+    said = ", ".join(f"{'.'.join(part.path) or 'batch'}: {_rows_said(part.value)}" for part in parts[:8])
+    raise UnclearBatchError(f"its parts have different numbers of rows ({said})")
+
+
+def _rows_said(value: Any) -> str:
+    return " or ".join(str(one) for one in sorted(lengths(value))) or "no rows"
+
+
+def _unfolded(part: Part, length: int, parts: list[Part]) -> list[Part]:
+    """Return a part as it is, or the parts that its list holds. Raises :class:`UnclearBatchError`."""
+    value = part.value
+    if on_rows(value) is not None or not all(plain_tensor(one) is not None for one in value):
+        return [part]
+    as_parts = all(on_rows(one) == length for one in value)
+    if len(value) != length:
+        return [Part((*part.path, str(number)), one) for number, one in enumerate(value)]
+    if as_parts and not any(_is_listed(other.value) for other in parts):
+        raise UnclearBatchError(f"its lists may be samples or parts: {_listed([part])}")
+    return [part]
+
+
+def _is_listed(value: Any) -> bool:
+    """Whether a value is a list that can be nothing but rows: then the batch was collated into lists."""
+    return isinstance(value, (tuple, list)) and len(lengths(value)) == 1 and plain_tensor(value[0]) is None
+
+
+def _label(part: Part, parts: list[Part], number: int) -> str:
+    """Return what tells a part from the others of its role."""
+    same = 0
+    while all(len(one.path) > same + 1 and one.path[same] == part.path[same] for one in parts):
+        same += 1
+    return "_".join(part.path[same:]) or str(number)
+
+
+def _one_value_a_row(value: Any) -> bool:
+    dense = plain_tensor(value)
+    return dense.dim() == 1 if dense is not None else isinstance(value, (tuple, list)) and is_scalar(value[0])
+
+
+def _listed(parts: list[Part]) -> str:
+    return ", ".join(".".join(part.path) or "one value" for part in parts[:16])
