@@ -62,7 +62,12 @@ def ray_rank(environ: Mapping[str, str]) -> int | None:
         return None
     try:
         return int(train.get_context().get_world_rank())
-    except Exception:  # noqa: BLE001 - a worker that trains nothing: each release of Ray says so by another error
+    except (
+        AttributeError,
+        DeprecationWarning,
+        RuntimeError,
+        TypeError,
+    ):  # a worker that trains nothing, or one of Tune
         return None
 
 
