@@ -145,6 +145,33 @@ def test_what_a_detector_made_itself_is_taken_from_its_workspace(run: Run, hand:
     assert {str(path.relative_to(back)) for path in back.rglob("*") if path.is_file()} == {"one.txt", "two/two.txt"}
 
 
+def test_a_file_and_what_is_beside_it_are_one_artifact(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    model = write(home / "run" / "m.onnx", "model")
+    data = (write(home / "run" / "m.data", "1"), write(home / "run" / "more" / "m.data", "2"))
+    write(home / "run" / "other.txt", "another thing")
+    for content in ("1", "1", "new"):
+        data[0].write_text(content)
+        hand.show(Detection(path=model, beside=data, type=ArtifactType.MODEL, artifact_path="run/m.onnx"))
+        assert exp.flush(20.0) == 0
+    exp.stop()
+    found = {one.version: one.download() / "run" for one in exp.list_artifacts()}
+    assert {version: (folder / "m.data").read_text() for version, folder in found.items()} == {"v0": "1", "v1": "new"}
+    inside = {str(path.relative_to(found["v1"])) for path in found["v1"].rglob("*") if path.is_file()}
+    assert inside == {"m.onnx", "m.data", "more/m.data"}
+
+
+@pytest.mark.parametrize("beside", ["../m.data", "m.onnx", "/elsewhere/m.data"])
+def test_files_that_no_artifact_could_hold_beside_one_are_refused(home: Path, beside: str) -> None:
+    with pytest.raises(ArtifactError, match="is not in the folder of"):
+        Detection(path=home / "m.onnx", beside=(home / beside,))
+
+
+def test_a_model_or_a_file_that_is_taken_has_nothing_beside_it(home: Path) -> None:
+    with pytest.raises(ArtifactError, match="beside a file that is copied or linked"):
+        Detection(path=home / "m.onnx", beside=(home / "m.data",), snapshot="take")
+
+
 def test_a_folder_is_one_artifact_without_what_its_links_lead_out_to(run: Run, hand: ModuleType, home: Path) -> None:
     write(home / "secret.txt", "secret")
     folder = write(home / "sharded" / "a.bin", "a").parent

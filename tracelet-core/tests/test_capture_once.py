@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -125,6 +126,34 @@ def test_a_line_that_cannot_be_read_costs_itself_only(
     (left,) = leftovers(tmp_path, "x")
     assert [kept.number for kept in left.waiting] == waiting
     assert caplog.text.count("unreadable: what is told there is not delivered") == warned
+
+
+def test_a_journal_says_what_is_beside_a_file_and_an_older_one_that_says_nothing_of_it_is_read(tmp_path: Path) -> None:
+    beside = [str(tmp_path / "m.data")]
+    journal(tmp_path, ["head", note(0), {**note(1), "path": str(tmp_path / "m.onnx"), "beside": beside}])
+    (left,) = leftovers(tmp_path, "x")
+    assert [kept.detection.beside for kept in left.waiting] == [(), (tmp_path / "m.data",)]
+    again = Journal(tmp_path / "again" / f"{1:020d}~b.jsonl", left.head)
+    again.open()
+    again.kept(left.waiting[1])
+    again.let_go()
+    assert json.loads((tmp_path / "again" / f"{1:020d}~b.jsonl").read_text().splitlines()[-1])["beside"] == beside
+
+
+def test_a_folder_of_which_each_file_was_captured_is_not_captured_again(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    folder = home / "step"
+    for name in ("a.bin", "b.bin"):
+        hand.show(Detection(path=write(folder / name, name), type=ArtifactType.CUSTOM))
+    assert exp.flush(20.0) == 0
+    hand.show(Detection(path=folder, type=ArtifactType.CHECKPOINT))
+    assert exp.flush(20.0) == 0
+    write(folder / "c.bin", "c")
+    hand.show(Detection(path=folder, type=ArtifactType.CHECKPOINT))
+    exp.stop()
+    assert [(one.name, len(one.files)) for one in exp.list_artifacts() if "step" in one.name] == [
+        ("step-checkpoint", 3)
+    ]
 
 
 def test_a_journal_that_says_nothing_of_its_run_is_told_and_passed_over(
@@ -392,6 +421,84 @@ def test_a_file_that_gets_its_name_when_it_is_complete_is_one_thing(run: Run, ha
     exp.stop()
     found = sorted((one.name, one.version, one.metadata["epoch"]) for one in exp.list_artifacts())
     assert found == [("last-checkpoint", "v0", 1), ("last-checkpoint", "v1", 2)]
+
+
+def by_name(exp: Experiment) -> list[tuple[str, str, list[str], object]]:
+    """Name, version, paths and the number of the save of all that was captured."""
+    found = exp.list_artifacts()
+    return sorted(
+        (one.name, one.version, [file.artifact_path for file in one.files], one.metadata.get("n")) for one in found
+    )
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["alone", "beside a watcher"])
+def test_saves_under_temporary_names_are_versions_of_the_name_that_they_get(
+    run: Run, hand: ModuleType, home: Path, watched: bool
+) -> None:
+    exp = run()
+    final = home / "last.ckpt"
+    for number in range(3):
+        part = write(home / f"tmp{number}abcdefg", f"state {number}")
+        hand.show(Detection(path=part, type=ArtifactType.CHECKPOINT, metadata={"n": number}))
+        part.replace(final)
+        if watched:
+            hand.show(Detection(path=final))
+    exp.stop()
+    assert by_name(exp) == [("last-checkpoint", f"v{number}", ["last.ckpt"], number) for number in range(3)]
+
+
+def test_a_save_under_a_temporary_name_is_called_as_its_folder_says_where_it_was_linked(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    part = write(home / "tmpabcdefgh", "state")
+    hand.show(Detection(path=part, type=ArtifactType.CHECKPOINT))
+    os.link(part, home / "linked.ckpt")
+    part.unlink()
+    exp.stop()
+    assert by_name(exp) == [("linked-checkpoint", "v0", ["linked.ckpt"], None)]
+
+
+def test_saves_that_keep_their_temporary_names_are_versions_of_their_type(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    for number in range(2):
+        part = write(home / f"tmp{number}abcdefg.pt", f"state {number}")
+        hand.show(Detection(path=part, type=ArtifactType.WEIGHTS, metadata={"n": number}))
+        part.unlink()
+    held = {os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")}
+    assert any("abcdefg.pt" in one for one in held)
+    exp.stop()
+    assert by_name(exp) == [("weights", f"v{number}", ["weights.pt"], number) for number in range(2)]
+    held = {os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")}
+    assert not any("abcdefg.pt" in one for one in held)
+
+
+def test_a_save_that_was_moved_to_another_disk_is_not_captured_again_under_its_type(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    part = write(home / "tmpabcdefgh.pt", "state")
+    hand.show(Detection(path=part, type=ArtifactType.WEIGHTS))
+    hand.show(Detection(path=write(home / "model.pt", "state"), type=ArtifactType.WEIGHTS))
+    part.unlink()
+    assert exp.flush(60.0) == 0
+    exp.stop()
+    assert [name for name, *_ in by_name(exp)] == ["model-weights"]
+
+
+def test_a_folder_that_is_renamed_when_it_is_complete_has_its_last_name(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    for number, name in enumerate(["tmpabcdefgh", "model.tmp"]):
+        part = home / name
+        write(part / "a.bin", f"state {number}")
+        hand.show(Detection(path=part, type=ArtifactType.MODEL, metadata={"n": number}))
+        if (home / "model").exists():
+            shutil.rmtree(home / "model")
+        part.rename(home / "model")
+    exp.stop()
+    assert by_name(exp) == [("model", "v0", ["a.bin"], 0), ("model", "v1", ["a.bin"], 1)]
 
 
 def test_a_file_that_was_named_and_moved_is_the_same_thing_under_its_name(

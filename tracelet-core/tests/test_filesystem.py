@@ -372,7 +372,7 @@ def test_a_directory_may_be_a_link(watch: Make, tmp_path: Path) -> None:
 
 NO_ARTIFACTS = [
     ".hidden", ".git/config", "a.tmp", "A.TMP", "a.bin.part", "a.partial", "a.bin~", "~$report.docx", "#a#", "a.lock", ".a.swp",
-    "tmpx1_yz3ab", "tmpabcdefgh.pt", "a.crdownload", "a.incomplete", "step.tmp/a.bin", "__pycache__/a.cpython-311.pyc",
+    "tmpx1_yz3ab", "tmpabcdefgh.pt", "tmp.aB3dE5fG7h", "a.inprogress", "a.crdownload", "a.incomplete", "step.tmp/a.bin", "__pycache__/a.cpython-311.pyc",
     "1.orbax-checkpoint-tmp-17/a",
 ]  # fmt: skip
 
@@ -391,7 +391,7 @@ def test_the_page_lists_what_is_passed_over() -> None:
     """Each name between backquotes in its paragraph, with something in the place of each star."""
     page = (Path(__file__).parents[2] / "docs" / "capture.md").read_text()
     paragraph = page.partition("**What is passed over:**")[2].partition("; the tracelet")[0]
-    shown = [name for name in re.findall(r"`([^`]+)`", paragraph) if name not in ("tempfile", "tmp")]
+    shown = [name for name in re.findall(r"`([^`]+)`", paragraph) if name not in ("tempfile", "tmp", "mktemp")]
     assert [name for name in shown if ignored(name.replace("*", "x")) is None] == []
     unseen = [why for pattern, why in IGNORED if not any(re.fullmatch(pattern, one.replace("*", "x")) for one in shown)]
     assert unseen == ["it is named as Python's tempfile names files"]
@@ -399,7 +399,19 @@ def test_the_page_lists_what_is_passed_over() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["model.pt", "tmp_model.pt", "tmp_metrics.json", "temp.bin", "a.b.c", "part", "tmp", "lock", "x.py", "ü.bin"],
+    [
+        "model.pt",
+        "tmp_model.pt",
+        "tmp_metrics.json",
+        "temp.bin",
+        "a.b.c",
+        "part",
+        "tmp",
+        "tmp.checkpoint",
+        "lock",
+        "x.py",
+        "ü.bin",
+    ],
 )
 def test_other_names_are_not(name: str) -> None:
     assert not ignored(name)

@@ -9,8 +9,10 @@ from tracelet.core.artifacts.checks import MANIFEST_NAME, check_name, check_path
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_values import plain_data
-from tracelet.core.capture.sniffing import tell_type
+from tracelet.core.capture.snapshots import artifact_name
+from tracelet.core.capture.sniffing import tell_type, tell_whole
 from tracelet.core.capture.sniffing.names import tell_type_by_names
+from tracelet.core.capture.temporary_names import TEMPORARY, final_name
 from tracelet.core.plugins.backend import (
     Backend,
     Capability,
@@ -63,6 +65,7 @@ from tracelet.settings import NoSettings, WatchedDirectory
 __all__ = [
     "MANIFEST_NAME",
     "MEDIA_FAULTS",
+    "TEMPORARY",
     "ArtifactFile",
     "ArtifactModel",
     "ArtifactObject",
@@ -113,6 +116,7 @@ __all__ = [
     "TakesBack",
     "WatchedDirectory",
     "announce_save",
+    "artifact_name",
     "atomic_write",
     "causes",
     "check_name",
@@ -120,6 +124,7 @@ __all__ = [
     "check_schema",
     "copy_blob",
     "discard",
+    "final_name",
     "hash_blob",
     "hookimpl",
     "label_conflict",
@@ -141,5 +146,6 @@ __all__ = [
     "target_path",
     "tell_type",
     "tell_type_by_names",
+    "tell_whole",
     "unshare",
 ]

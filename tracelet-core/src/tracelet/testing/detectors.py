@@ -118,6 +118,7 @@ class DetectorContract(Contract):
             assert isinstance(detection, Detection)
             assert detection.path is not None
             assert detection.path.is_file()
+            assert all(one.is_file() for one in detection.beside)
             assert path.read_bytes() == content
 
     def test_nothing_is_detected_before_the_start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from tracelet import plugin
 from tracelet.builtin.filesystem import FilesystemSettings
+from tracelet.builtin.filesystem.groups import Kind
 from tracelet.builtin.filesystem.passing import PassedOver
 from tracelet.builtin.filesystem.places import Place, places
 from tracelet.builtin.filesystem.settling import Settling
 from tracelet.builtin.filesystem.stamps import Stamp, scan, stamp_of
+from tracelet.builtin.filesystem.wholes import Told, Wholes
+from tracelet.builtin.torch_save.naming import progress_in
 from tracelet.exceptions import ConfigError
-from tracelet.plugin import Detection, DetectorContext, Emit
+from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, artifact_name, tell_type
 
 if TYPE_CHECKING:
     from tracelet.builtin.filesystem.observing import News, Observing
@@ -37,6 +41,10 @@ _AFTER_OVERFLOW = (0.0, 5.0)
 _LATEST = 0.02
 #: Seconds that the last news may be on their way.
 _LAST_NEWS = 0.02
+#: Seconds between two looks at a file, for which the waits for files that belong together are made.
+_INTERVAL = 0.5
+#: The number at the end of the name of a checkpoint's folder.
+_NUMBER = re.compile(r"(?<=\w)[-_.=]\d+$|(?<=[^\W\d])\d+$")
 #: Files that a warning names.
 _NAMED = 3
 
@@ -100,6 +108,8 @@ class _Run:
         self._known: dict[str, Stamp] = {}
         self._rescans: list[float] = []
         self._directories = 0.0
+        self._wholes = Wholes({}, self._settling.waits)
+        self._pace = settings.interval / _INTERVAL
         self._thread = threading.Thread(target=self._work, name="tracelet-filesystem", daemon=True)
 
     def start(self) -> None:
@@ -118,6 +128,7 @@ class _Run:
             # What came between the look above and the watches is found by a second look.
             for place, told in self._watches.look():
                 self._find(place, told=told)
+            self._wholes = Wholes(self._known, self._settling.waits, self._pace)
             self._rescans = [time.monotonic() + _RESCAN]
             self._thread.start()
         except BaseException:
@@ -145,7 +156,7 @@ class _Run:
     def _next(self) -> News | None:
         """Wait for news, and look after what is due meanwhile; None is the end."""
         while True:
-            late = time.monotonic() - min(self._directories, self._settling.due, *self._rescans)
+            late = time.monotonic() - min(self._directories, self._settling.due, self._wholes.due, *self._rescans)
             # The end of a file may stand behind its beginning in the queue: news go before looks.
             if late > (0.0 if self._news.empty() else _LATEST):
                 self._guard(self._look)
@@ -177,7 +188,9 @@ class _Run:
 
     def _look(self) -> None:
         for complete in self._settling.complete():
-            self._guard(self._tell, *complete)
+            self._guard(self._wait_or_tell, *complete)
+        for whole in self._wholes.complete():
+            self._guard(self._tell, whole)
         now = time.monotonic()
         if now >= self._directories:
             self._directories = now + _DIRECTORIES
@@ -204,7 +217,59 @@ class _Run:
                     self._settling.add(place, path, stamp, told=False)
         self._known = {path: stamp for path, stamp in self._known.items() if path in there}
 
-    def _tell(self, place: Place, path: str, stamp: Stamp) -> None:
+    def _wait_or_tell(self, place: Place, path: str, stamp: Stamp) -> None:
+        self._known[path] = stamp
+        if not self._wholes.hold(place, path, stamp):
+            self._tell_file(place, path, stamp)
+
+    def _tell(self, told: Told) -> None:
+        if told.stamp is not None:
+            self._tell_file(told.place, told.path, told.stamp)
+        elif told.kind is not None:
+            self._tell_group(told, told.kind)
+        else:
+            self._tell_folder(told)
+
+    def _tell_folder(self, told: Told) -> None:
+        place, kind = told.place, told.place.type or told.type
+        assert kind is not None
+        named = place.artifact_path(told.path)
+        metadata: dict[str, object] = {"directory": place.given}
+        if kind is ArtifactType.CHECKPOINT:
+            # The checkpoints of one training are versions of one name.
+            named = _NUMBER.sub("", named)
+            metadata |= progress_in(Path(told.path))
+        self._emit(
+            Detection(
+                path=Path(told.path),
+                type=kind,
+                name=place.name(told.path, kind) or artifact_name(named, kind),
+                metadata=metadata,
+            )
+        )
+
+    def _tell_group(self, told: Told, kind: Kind) -> None:
+        place, inside = told.place, told.place.artifact_path(told.path)
+        stamp = stamp_of(place, told.path)
+        if stamp is None:
+            return
+        for path in (told.path, *map(str, told.beside)):
+            if (look := stamp_of(place, path)) is not None:
+                self._known[path] = look
+        type_ = place.type or kind.type or tell_type(Path(told.path))
+        self._emit(
+            Detection(
+                path=Path(told.path),
+                beside=told.beside,
+                type=type_,
+                name=place.name(told.path, type_) or artifact_name(kind.called(inside), type_),
+                artifact_path=inside,
+                metadata={"directory": place.given},
+                stamp=plugin.Stamp(stamp.size, stamp.mtime_ns, stamp.inode, 0),
+            )
+        )
+
+    def _tell_file(self, place: Place, path: str, stamp: Stamp) -> None:
         now = stamp_of(place, path)
         if now != stamp:
             # It is written again since it was looked at, or gone.
@@ -234,11 +299,13 @@ class _Run:
         until = time.monotonic() + self._max_wait
         while True:
             for complete in self._settling.complete():
-                self._guard(self._tell, *complete)
+                self._guard(self._wait_or_tell, *complete)
             if self._settling.only_busy or time.monotonic() >= until:
                 break
             time.sleep(max(0.0, min(self._settling.due, until) - time.monotonic()))
             self._drain()
+        for whole in self._wholes.complete(ending=True):
+            self._guard(self._tell, whole)
         left = self._settling.left()
         if left:
             more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""

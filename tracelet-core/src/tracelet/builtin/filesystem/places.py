@@ -12,18 +12,14 @@ from pathlib import Path
 import attrs
 
 from tracelet.exceptions import ConfigError, UnsafePath
-from tracelet.plugin import ArtifactType, DetectorContext, WatchedDirectory, check_path, tell_type
+from tracelet.plugin import TEMPORARY, ArtifactType, DetectorContext, WatchedDirectory, check_path, tell_type
 
 __all__ = ["IGNORED", "Place", "ignored", "places"]
 
 #: Names of files and folders that are passed over, as patterns of regular expressions, and why.
 IGNORED: tuple[tuple[str, str], ...] = (
     (r"\..*", "it is hidden"),
-    (r".*~|~\$.*|#.*#", "it is an editor's copy"),
-    (r".*\.(?:tmp|temp|part|partial|incomplete|crdownload|download|aria2)", "it is partial by its suffix"),
-    (r".*\.(?:swp|swo|swx|lock|lck)", "it is a lock or a swap file"),
-    (r"tmp(?!_[a-z]{7})[a-z0-9_]{8}(?:\..*)?", "it is named as Python's tempfile names files"),
-    (r".*\.orbax-checkpoint-tmp.*|.*\.tempstate.*", "it is a checkpoint that is being written"),
+    *TEMPORARY,
     (r"__pycache__|.*\.pyc", "it is compiled by Python"),
 )
 # A group for each pattern: its number tells why.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -75,6 +76,10 @@ class Settling:
         file = self._files.setdefault(path, _File(place, stamp, True, now, now, self._settings.interval))
         file.closed, file.due = True, now
         self._due = min(self._due, now)
+
+    def waits(self, path: str) -> bool:
+        """Tell whether a file waits, or one in a folder."""
+        return path in self._files or any(one.startswith(path + os.sep) for one in self._files)
 
     def touch(self, path: str) -> bool:
         """Say that a file changes; False where it does not wait."""

@@ -14,14 +14,12 @@ from typing import Any
 
 import attrs
 
-from tracelet.plugin import make_folder
+from tracelet.plugin import final_name, make_folder
 
 __all__ = ["Destination", "file_destination", "folder_destination", "logger", "shared_folder_destination"]
 
 logger = logging.getLogger("tracelet.automagic")
 
-#: Endings of files that are renamed when they are complete, and are called what they will be called then.
-_UNFINISHED = (".tmp", ".temp", ".part", ".partial")
 #: Files whose bytes are on their way to the disk once they are flushed. What packs or buffers on top of them is
 #: complete only when it is closed.
 _REAL_FILES = (io.BufferedWriter, io.BufferedRandom, io.FileIO)
@@ -51,14 +49,12 @@ class Destination:
     @property
     def artifact_path(self) -> str | None:
         """What the file is called in the artifact, where that is not its own name."""
-        name = "" if self.folder else self.path.name
-        final = next((name.removesuffix(end) for end in _UNFINISHED if name.endswith(end)), "")
-        return final if final.strip(".") else None
+        return None if self.folder else final_name(self.path.name)
 
     @property
     def final(self) -> Path | None:
         """Where on disk it will be when it is complete."""
-        return None if self.memory else self.path.with_name(self.artifact_path or self.path.name)
+        return None if self.memory else self.path.with_name(final_name(self.path.name) or self.path.name)
 
     def size_bytes(self) -> int:
         """Return how many bytes :meth:`write_to` writes. Raises ``OSError`` where that cannot be told."""

@@ -44,12 +44,16 @@ class CaptureDedup:
         before = self._last.get(place)
         if before is not None and before.content == content:
             return self._again(before, found)
-        if self._in_folder(place, content):
+        if self._in_folder(place, content) or self._in_parts(place, content):
             return found, "none"
         before = self._last.get(self._looks.get(look, "")) if look is not None else None
         if before is None or before.content != content:
             return found, "new"
         return self._moved(before, found, named=said.name is not None)
+
+    def knows(self, content: Content) -> bool:
+        """Tell whether this content was captured, under whichever name."""
+        return any(one.content == content for one in self._last.values())
 
     def suspects(self, key: str, look: Look | None) -> bool:
         """Tell whether something may be known already. Its content is not read."""
@@ -86,6 +90,11 @@ class CaptureDedup:
             if whole is not None and (str(Path(place).relative_to(folder)), sha256) in whole.content:
                 return True
         return False
+
+    def _in_parts(self, place: str, content: Content) -> bool:
+        """Tell whether every file of a folder was captured by itself, as it is."""
+        parts = [(self._last.get(f"{place}{os.sep}{inside}"), sha256) for inside, sha256 in content if inside != "."]
+        return bool(parts) and all(one is not None and one.content == ((".", sha256),) for one, sha256 in parts)
 
     def note(self, key: str, look: Look | None, captured: Captured) -> str:
         """Remember a capture; return the key under which it is known."""

@@ -13,10 +13,12 @@ from tracelet.core.capture.dedup import CaptureDedup
 from tracelet.core.capture.filters import CaptureFilters
 from tracelet.core.capture.item import Item, key_of
 from tracelet.core.capture.queue import CaptureQueue
+from tracelet.core.capture.renames import Following
 from tracelet.core.capture.report import TOO_FAST, CaptureReport
 from tracelet.core.capture.snapshot_pool import SnapshotPool
 from tracelet.core.capture.snapshots import Look, look_of, weight_of
 from tracelet.core.capture.submitter import CaptureSubmitter
+from tracelet.core.capture.temporary_names import is_temporary
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.saves import being_saved
 from tracelet.exceptions import ArtifactError
@@ -58,12 +60,24 @@ class CaptureIntake:
             return
         made = detection.snapshot == "take"
         item = Item(detection, key_of(detection), time.monotonic(), None if made else look_of(detection.path))
+        if not made and detection.name is None and is_temporary((detection.place or detection.path).name):
+            item.following = Following(detection.path)
         if not made and (being_saved(detection.path) or self._queue.folder_waits(item)):
             _LOG.debug("%s waits: it is being saved.", detection.path)
             item.postpone()
-        elif not self._may(item) or not self._pool.keep(item):
+        elif not self._may_keep(item):
             return
         self._queue.add(item)
+
+    def _may_keep(self, item: Item) -> bool:
+        """Make the snapshot, if the rates and the disk let it be captured; what is not kept is not followed either."""
+        kept = False
+        try:
+            kept = self._may(item) and self._pool.keep(item)
+        finally:
+            if not kept:
+                item.call(None)
+        return kept
 
     def _take_model(self, detection: Detection) -> None:
         assert detection.name is not None

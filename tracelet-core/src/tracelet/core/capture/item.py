@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 
+from tracelet.core.capture.renames import Following
 from tracelet.core.capture.snapshots import Look
 from tracelet.core.plugins.detector import Detection
 
@@ -35,6 +36,8 @@ class Item:
     kept: Path | None = None
     size_bytes: int = 0
     folder: bool = False
+    #: Where it was saved under a temporary name: who finds out the name that it gets.
+    following: Following | None = None
 
     @property
     def knowledge(self) -> int:
@@ -45,6 +48,20 @@ class Item:
     def postpone(self) -> None:
         """Look at it again in a moment; the rates are asked then."""
         self.due, self.counted = time.monotonic() + _AGAIN, False
+
+    def wait_for_name(self) -> None:
+        """Look again in a moment whether it was renamed."""
+        self.due = time.monotonic() + _AGAIN
+
+    def call(self, place: Path | None) -> None:
+        """Take this for what users know it by, where it is known, and follow it no more."""
+        if self.following is not None:
+            self.following.close()
+            self.following = None
+        if place is not None:
+            inside = None if self.folder else place.name
+            self.detection = attrs.evolve(self.detection, place=place, artifact_path=inside)
+            self.key, self.due = key_of(self.detection), min(self.due, time.monotonic())
 
 
 def key_of(detection: Detection) -> str:

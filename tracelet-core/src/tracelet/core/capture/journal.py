@@ -134,6 +134,7 @@ class Journal:
                 "metadata": seen.metadata,
                 "aliases": seen.aliases,
                 "snapshot": seen.snapshot,
+                "beside": [str(one) for one in seen.beside],
             }
         )
 
@@ -292,4 +293,6 @@ def _detection(note: dict[str, Any]) -> Detection:
         metadata=note["metadata"],
         aliases=tuple(note["aliases"]),
         snapshot=note["snapshot"],
+        # Earlier releases did not note it.
+        beside=tuple(map(Path, note.get("beside", ()))),
     )

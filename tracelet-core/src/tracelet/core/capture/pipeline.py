@@ -132,6 +132,7 @@ class Capture:
             try:
                 self._processor.process(item)
             except Exception as error:  # noqa: BLE001 - the next one has its turn whatever this one is
+                item.call(None)
                 self._pool.forget(item)
                 self._report.fail(item.detection, error)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import PurePosixPath
 
 import attrs
 
+from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.capture.dedup import CaptureDedup
 from tracelet.core.capture.filters import CaptureFilters
 from tracelet.core.capture.item import Item
@@ -16,6 +18,8 @@ from tracelet.core.capture.snapshot_pool import SnapshotPool
 from tracelet.core.capture.snapshots import content_of, look_of
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.capture.submitter import CaptureSubmitter
+from tracelet.core.capture.temporary_names import final_name, is_temporary
+from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.files import make_folder
 from tracelet.core.system.saves import being_saved
 
@@ -50,13 +54,23 @@ class CaptureProcessor:
         if item.kept is None and not self._kept_late(item):
             return
         assert item.kept is not None
+        if item.following is not None and self._waits_for_name(item):
+            return
         named = self._pool.named(item)
         if item.kept != named:
             make_folder(named.parent)
             item.kept = item.kept.rename(named)
-        inside = item.detection.artifact_path or item.kept.name
-        said = attrs.evolve(item.detection, type=item.detection.type or tell_type(item.kept))
+        said = attrs.evolve(item.detection, type=item.detection.type or _type_of(item))
+        inside = said.artifact_path or (said.place or item.kept).name
+        inside = final_name(inside) or inside
         content = () if self.rush else content_of(item.kept)
+        nameless = said.name is None and is_temporary(inside)
+        if nameless:
+            if content and self._dedup.knows(content):
+                self._pool.forget(item)
+                self._report.drop("unchanged", item.detection.path, "it was captured under another name")
+                return
+            said, inside = _by_type(said, inside)
         found, news = self._dedup.news(item.key, item.look, said, inside, content)
         if self.rush:
             self._submitter.submit_snapshot(found.detection, found.inside, item)
@@ -67,6 +81,20 @@ class CaptureProcessor:
         elif news == "alias" or self._in_time(item):
             self._submitter.submit_snapshot(found.detection, found.inside, item)
             self._journal.done(item.number, self._dedup.note(item.key, item.look, found), found)
+
+    def _waits_for_name(self, item: Item) -> bool:
+        """Call what was saved under a temporary name as it is called now; return True where that is not to be told yet."""
+        assert item.following is not None
+        name = item.following.name()
+        if name is None and not (self.rush or self._queue.ending or item.following.over):
+            item.wait_for_name()
+            self._queue.add(item)
+            return True
+        item.call(name)
+        if name is None or not self._queue.call_earlier(item):
+            return False
+        self._queue.add(item)
+        return True
 
     def _in_time(self, item: Item) -> bool:
         """Ask the rates about news that looked like a thing that they had been asked about."""
@@ -87,6 +115,7 @@ class CaptureProcessor:
         """Make the snapshot of a file that was being written when it was emitted; return False where there is none now."""
         assert item.detection.path is not None
         if not item.detection.path.exists():
+            item.call(None)
             self._report.drop("vanished", item.detection.path, "it is not there any more")
             return False
         if not being_saved(item.detection.path) and not self._queue.has_snapshot_of(item):
@@ -94,8 +123,20 @@ class CaptureProcessor:
             if not self._pool.keep(item) or item.kept is not None:
                 return item.kept is not None
         if self.rush:
+            item.call(None)
             self._report.drop("unfinished", item.detection.path, "it was still being written at the end")
             return False
         item.postpone()
         self._queue.add(item)
         return False
+
+
+def _by_type(said: Detection, inside: str) -> tuple[Detection, str]:
+    """Name what kept a temporary name by its type, so that all that is saved so is versions of one name."""
+    assert said.type is not None
+    return attrs.evolve(said, name=said.type.value), said.type.value + PurePosixPath(inside).suffix
+
+
+def _type_of(item: Item) -> ArtifactType:
+    assert item.kept is not None
+    return tell_type(item.kept / item.kept.name if item.detection.beside else item.kept)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tracelet.core.capture.dedup import places_of
 from tracelet.core.capture.item import Item
@@ -36,6 +37,8 @@ class CaptureQueue:
         #: By real path.
         self._at: dict[str, list[Item]] = {}
         self._busy: Item | None = None
+        #: Whether anything was ever saved under a temporary name.
+        self._followed = False
         #: Whether no more items come; then a snapshot waits for nothing.
         self.ending = False
         self._over = False
@@ -50,19 +53,36 @@ class CaptureQueue:
         with self._wake:
             if item.kept is not None and self._latest_wins:
                 self._supersede(item)
+            self._call_the_same(item)
             self._put(item)
             self._wake.notify_all()
 
     def _put(self, item: Item) -> None:
+        """Put an item at the end; one that was asked for its name comes back before what was kept after it."""
+        last = next(reversed(self._items), None)
+        self._index(item)
+        if item.kept is not None and last is not None and last.number > item.number:
+            for later in [one for one in self._items if one.number > item.number]:
+                self._items.move_to_end(later)
+
+    def _index(self, item: Item) -> None:
         place = places_of(item.key)[0]
         self._items[item] = place
         self._at.setdefault(place, []).append(item)
 
     def _take(self, item: Item) -> None:
-        place = self._items.pop(item)
+        self._leave(self._items.pop(item), item)
+
+    def _leave(self, place: str, item: Item) -> None:
         self._at[place].remove(item)
         if not self._at[place]:
             del self._at[place]
+
+    def _call(self, item: Item, place: Path | None) -> None:
+        """Give a name to an item that waits, where it is; it is found under that name from now on."""
+        self._leave(self._items[item], item)
+        item.call(place)
+        self._index(item)
 
     def _like(self, item: Item) -> list[Item]:
         """Return the snapshots that wait and are of the same thing."""
@@ -73,8 +93,34 @@ class CaptureQueue:
         for old in self._like(item):
             if item.look is None or old.look != item.look:
                 self._take(old)
+                old.call(None)
                 self._pool.forget(old)
                 self._report.drop("superseded", old.detection.path, "a newer version of it waits")
+
+    def _call_the_same(self, item: Item) -> None:
+        """Have one that waits for a name, and one that looks the same and has a name, called the same."""
+        self._followed = self._followed or item.following is not None
+        if item.look is None or not self._followed:
+            return
+        for other in [one for one in self._items if one.look == item.look]:
+            if item.following is not None and other.following is None:
+                item.call(other.detection.place or other.detection.path)
+            elif item.following is None and other.following is not None:
+                self._call(other, item.detection.place or item.detection.path)
+                self._call_earlier(other)
+
+    def call_earlier(self, item: Item) -> bool:
+        """Tell whether earlier saves that waited for a name got the one of an item: as its earlier versions they come first."""
+        with self._wake:
+            return self._call_earlier(item)
+
+    def _call_earlier(self, item: Item) -> bool:
+        place = item.detection.place
+        earlier = [one for one in self._items if one.following is not None and one.number < item.number]
+        same = [one for one in earlier if one.following is not None and one.following.name() == place]
+        for one in same:
+            self._call(one, place)
+        return bool(same)
 
     def next(self) -> Item | None:
         """Wait for an item that is due, and return it; None when all is over. The one before is done by then."""
@@ -137,3 +183,6 @@ class CaptureQueue:
     def close(self) -> None:
         """Give out no more items."""
         self._over = True
+        with self._wake:
+            for item in self._items:
+                item.call(None)

@@ -88,7 +88,7 @@ class SnapshotPool:
         ``OSError`` where the file cannot be read, or the snapshot cannot be written.
         """
         assert item.detection.path is not None
-        size = size_of(item.detection.path)
+        size = sum(map(size_of, (item.detection.path, *item.detection.beside)))
         if not self.has_room(size, item.detection.path):
             return False
         try:
@@ -108,7 +108,8 @@ class SnapshotPool:
                 self._prepare()
         item.number = next(self._numbers)
         kept = self._place(item.number)
-        item.folder, item.size_bytes = item.detection.path.is_dir(), size_bytes
+        item.folder = bool(item.detection.beside) or item.detection.path.is_dir()
+        item.size_bytes = size_bytes
         self._weigh(here=size_bytes)
         try:
             snapshot(item.detection, kept)

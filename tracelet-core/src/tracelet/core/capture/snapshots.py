@@ -117,16 +117,28 @@ def snapshot(detection: Detection, target: Path) -> None:
     assert detection.path is not None
     if detection.snapshot == "take":
         shutil.move(detection.path, target)
+    elif detection.beside:
+        make_folder(target)
+        _keep_file(detection, target / detection.path.name)
+        for file in detection.beside:
+            kept = target / file.relative_to(detection.path.parent)
+            make_folder(kept.parent)
+            _keep(file, kept, linked=detection.snapshot == "link")
     elif not detection.path.is_dir():
-        seen = _keep(detection.path, target, linked=detection.snapshot == "link")
-        if detection.stamp is not None and seen != attrs.evolve(detection.stamp, taken_ns=seen.taken_ns):
-            raise Outdated
+        _keep_file(detection, target)
     else:
         make_folder(target)
         for file in _files(detection.path):
             kept = target / file.relative_to(detection.path)
             make_folder(kept.parent)
             _keep(file, kept, linked=detection.snapshot == "link")
+
+
+def _keep_file(detection: Detection, target: Path) -> None:
+    assert detection.path is not None
+    seen = _keep(detection.path, target, linked=detection.snapshot == "link")
+    if detection.stamp is not None and seen != attrs.evolve(detection.stamp, taken_ns=seen.taken_ns):
+        raise Outdated
 
 
 def _keep(source: Path, target: Path, *, linked: bool) -> Stamp:

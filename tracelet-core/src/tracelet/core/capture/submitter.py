@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
@@ -35,11 +35,12 @@ class CaptureSubmitter:
         self._report = report
 
     def submit_snapshot(self, detection: Detection, inside: str, item: Item) -> None:
-        """Submit an item's snapshot as ``detection`` says; a file is at ``inside`` in the artifact."""
+        """Submit an item's snapshot as ``detection`` says; a file is at ``inside`` in the artifact, with what is beside it."""
         assert item.kept is not None
         artifact = _described(detection)
         if item.kept.is_dir():
-            artifact.add_dir(item.kept, detection.artifact_path)
+            folder = str(PurePosixPath(inside).parent) if detection.beside else detection.artifact_path
+            artifact.add_dir(item.kept, None if folder == "." else folder)
         else:
             artifact.add_file(item.kept, inside)
         put_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{self._pool.folder.name}/{item.number}").hex

@@ -40,6 +40,9 @@ class Detection:
 
     #: A file, or a folder that is one thing, such as a sharded checkpoint.
     path: Path | None = None
+    #: Files that are one thing with a file, such as the external data of a model; they lie in its folder, or below. The
+    #: artifact has them at their paths from there.
+    beside: tuple[Path, ...] = ()
     #: In place of a path: a live model of a known framework, which is stored as ``add_model`` would.
     model: Any = None
     #: The type. None has Tracelet find it from content and name.
@@ -66,6 +69,13 @@ class Detection:
             raise ArtifactError("a detection is of a path or of a model: give one of them.")
         if self.model is not None and (self.name is None or self.type is None):
             raise ArtifactError("a detection of a model needs a name and a type: there is no file to tell them.")
+        if self.beside and (self.path is None or self.snapshot == "take"):
+            raise ArtifactError(
+                "a detection has files beside a file that is copied or linked: give its path, or no files."
+            )
+        for one in self.beside:
+            if self.path is None or one == self.path or not one.is_relative_to(self.path.parent) or ".." in one.parts:
+                raise ArtifactError(f"{one} is not in the folder of {self.path}: no artifact could hold both.")
 
 
 Emit = Callable[[Detection], None]

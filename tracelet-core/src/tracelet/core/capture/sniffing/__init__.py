@@ -10,9 +10,9 @@ from pathlib import Path
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.capture.sniffing.budget import Budget
 from tracelet.core.capture.sniffing.looking import FOLDERS_STEPS, MOST_FILES, FileLook, FolderLook
-from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
+from tracelet.core.capture.sniffing.rules import FILES, FOLDERS, WHOLES
 
-__all__ = ["tell_type"]
+__all__ = ["tell_type", "tell_whole"]
 
 
 def tell_type(path: Path, *, follow_links: bool = False) -> ArtifactType:
@@ -31,6 +31,15 @@ def tell_type(path: Path, *, follow_links: bool = False) -> ArtifactType:
     except (OSError, ValueError):
         # A path with a null character is a ValueError.
         return ArtifactType.CUSTOM
+
+
+def tell_whole(folder: Path) -> ArtifactType | None:
+    """Return the type of a folder that is one thing; None for every other folder, and for what cannot be read."""
+    try:
+        look = FolderLook.at(folder)
+    except (OSError, ValueError):
+        return None
+    return next((rule.type for rule in WHOLES if rule.told.seen(look)), None)
 
 
 def _file(look: FileLook) -> ArtifactType:

@@ -27,7 +27,7 @@ from tracelet.core.capture.sniffing.signs import (
     word,
 )
 
-__all__ = ["FILES", "FOLDERS", "Rule"]
+__all__ = ["FILES", "FOLDERS", "WHOLES", "Rule"]
 
 L = TypeVar("L")
 T = ArtifactType
@@ -241,20 +241,38 @@ _WEIGHTS = folder_with_ending(".safetensors", ".safetensors.index.json") | folde
     "pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"
 )
 
-FOLDERS: tuple[Rule[FolderLook], ...] = (
+#: Folders that are one thing.
+WHOLES: tuple[Rule[FolderLook], ...] = (
     Rule("TensorFlow SavedModel", folder_has("saved_model.pb", "saved_model.pbtxt"), T.MODEL),
     Rule("model folder of a tracker", folder_has("MLmodel"), T.MODEL),
     Rule(
         "state of a trainer beside weights",
-        folder_has("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt"),
+        folder_has(
+            *("trainer_state.json", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scheduler.bin"),
+            "random_states_0.pkl",
+        ),
         T.CHECKPOINT,
     ),
     Rule("distributed checkpoint of torch", folder_has(".metadata") & folder_with_ending(".distcp"), T.CHECKPOINT),
     Rule("DeepSpeed checkpoint", folder_has("zero_to_fp32.py"), T.CHECKPOINT),
-    Rule("TensorFlow checkpoint", folder_has("checkpoint") & folder_with_ending(".index"), T.CHECKPOINT),
     Rule("Orbax checkpoint", folder_has("_CHECKPOINT_METADATA", "_METADATA"), T.CHECKPOINT),
     Rule("pipeline of models", folder_has("model_index.json", "modules.json"), T.MODEL),
     Rule("adapter weights", folder_has("adapter_config.json"), T.WEIGHTS),
     Rule("pretrained model", folder_has("config.json") & _WEIGHTS, T.MODEL),
+    Rule("pipeline of spaCy", folder_has("meta.json") & folder_has("config.cfg"), T.MODEL),
+    Rule("Core ML package", folder_has("Manifest.json") & folder_has("Data"), T.MODEL),
+    Rule("Zarr", folder_has("zarr.json", ".zgroup", ".zarray", ".zmetadata"), T.DATASET),
+    Rule("Lance", folder_has("_versions") & folder_has("data", "_transactions"), T.DATASET),
+    Rule(
+        "Parquet data set",
+        (folder_has("_metadata", "_common_metadata", "_SUCCESS") | signs.partitioned) & signs.any_file_ends(".parquet"),
+        T.DATASET,
+    ),
+)
+
+#: Other folders whose type is more than that of their files. There may be several things in one.
+FOLDERS: tuple[Rule[FolderLook], ...] = (
+    *WHOLES,
+    Rule("TensorFlow checkpoint", folder_has("checkpoint") & folder_with_ending(".index"), T.CHECKPOINT),
     Rule("sharded weights", folder_with_ending(".safetensors.index.json", ".bin.index.json"), T.WEIGHTS),
 )

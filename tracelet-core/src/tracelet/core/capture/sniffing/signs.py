@@ -14,6 +14,7 @@ from tracelet.core.capture.sniffing.looking import FileLook, FolderLook
 
 __all__ = [
     "Sign",
+    "any_file_ends",
     "archive",
     "arrays",
     "atom",
@@ -28,6 +29,7 @@ __all__ = [
     "named_like",
     "one_object",
     "onnx",
+    "partitioned",
     "pickled",
     "safetensors",
     "starts",
@@ -273,3 +275,19 @@ def folder_has(*names: str) -> Sign[FolderLook]:
 def folder_with_ending(*endings: str) -> Sign[FolderLook]:
     """A name in the folder ends with one of these."""
     return Sign(f"has {' or '.join(f'`*{one}`' for one in endings)}", lambda look: look.any_ends(endings), endings)
+
+
+_PARTITION = re.compile(r"[^=]++=.*")
+
+partitioned: Sign[FolderLook] = Sign(
+    "has folders as `key=value`", lambda look: any(map(_PARTITION.fullmatch, look.names)), (_PARTITION,)
+)
+
+
+def any_file_ends(*endings: str) -> Sign[FolderLook]:
+    """The name of a file in it, at any depth, ends with one of these."""
+    return Sign(
+        f"has {' or '.join(f'`*{one}`' for one in endings)} at any depth",
+        lambda look: any(file.name.endswith(endings) for file in look.files),
+        endings,
+    )

@@ -1,0 +1,182 @@
+"""Files that are one thing with others in a folder that holds more than that: a table of kinds.
+
+Each kind has one file that the thing is known by, its head. A part tells by its name which head it belongs to, or the head
+names it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+
+import attrs
+
+from tracelet.builtin.filesystem.onnx_data import external_locations
+from tracelet.plugin import ArtifactType
+
+__all__ = ["KINDS", "Kind", "head_of", "kind_of"]
+
+_LOG = logging.getLogger("tracelet.automagic")
+#: Bytes of an index that is read.
+_LARGEST_INDEX = 64_000_000
+_TF_INDEX = bytes.fromhex("57fb808b247547db")
+_TF_DATA = r"\.data-\d{5}-of-(\d{5})"
+
+
+@attrs.frozen
+class Kind:
+    """How files of one kind belong together."""
+
+    what: str
+    #: The names of heads.
+    head: re.Pattern[str]
+    #: The names of parts, and, for :func:`re.sub`, what makes the name of their head of it.
+    part: re.Pattern[str]
+    heads: tuple[str, ...]
+    #: The parts that a head needs, as absolute paths.
+    needs: Callable[[Path], frozenset[Path]]
+    #: The parts that it may have.
+    may_have: Callable[[Path], frozenset[Path]]
+    type: ArtifactType | None = None
+    #: What is taken off the head's name for the name of the artifact.
+    ending: str = ""
+
+    def called(self, artifact_path: str) -> str:
+        """Return the path by which the artifact is named."""
+        return artifact_path.removesuffix(self.ending)
+
+
+def _named(name: str) -> re.Pattern[str]:
+    return re.compile(name, re.IGNORECASE | re.DOTALL)
+
+
+def _none(head: Path) -> frozenset[Path]:
+    return frozenset()
+
+
+def _inside(head: Path, names: Iterable[str]) -> frozenset[Path]:
+    """Return the paths of parts; those outside of the head's folder are refused."""
+    folder = os.path.realpath(head.parent)
+    found = set()
+    for name in names:
+        inner = PurePosixPath(name.replace("\\", "/"))
+        path = head.parent / inner
+        if "\0" in name or inner.is_absolute() or ".." in inner.parts or not inner.parts:
+            _LOG.warning("%s names %r, which is not in its folder: it is captured without that file.", head, name)
+        elif not Path(os.path.realpath(path)).is_relative_to(folder):
+            _LOG.warning("%s names %r, which leads out of its folder: it is captured without that file.", head, name)
+        elif path != head:
+            found.add(path)
+    return frozenset(found)
+
+
+def _external_data(head: Path) -> frozenset[Path]:
+    return _inside(head, external_locations(head))
+
+
+def _shards(head: Path) -> frozenset[Path]:
+    try:
+        if head.stat().st_size > _LARGEST_INDEX:
+            return frozenset()
+        index = json.loads(head.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return frozenset()
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    return (
+        _inside(head, {one for one in shards.values() if isinstance(one, str)})
+        if isinstance(shards, dict)
+        else frozenset()
+    )
+
+
+def _tensors(head: Path) -> frozenset[Path]:
+    """Return the files of a TensorFlow checkpoint; their number is in the name of each."""
+    try:
+        with head.open("rb") as stream:
+            stream.seek(-len(_TF_INDEX), os.SEEK_END)
+            if stream.read() != _TF_INDEX:
+                return frozenset()
+        names = os.listdir(head.parent)
+    except OSError:
+        return frozenset()
+    pattern = re.compile(re.escape(head.stem) + _TF_DATA)
+    count = max((int(found[1]) for name in names if (found := pattern.fullmatch(name))), default=1)
+    return frozenset(head.with_name(f"{head.stem}.data-{number:05}-of-{count:05}") for number in range(count))
+
+
+def _beside_a_picture(head: Path) -> frozenset[Path]:
+    names = [f"{head.name}{ending}" for ending in (".aux.xml", ".ovr", ".msk")]
+    names += [f"{head.stem}{ending}" for ending in (".tfw", ".tifw", ".tiffw")]
+    return frozenset(path for name in names if (path := head.with_name(name)).is_file())
+
+
+KINDS = (
+    Kind(
+        "ONNX model and its external data",
+        _named(r".*\.onnx"),
+        _named(r"(.*\.onnx)[._-](?:data|weights|bin).*"),
+        (r"\1",),
+        _external_data,
+        _none,
+        ArtifactType.MODEL,
+    ),
+    Kind(
+        "shards of safetensors and their index",
+        _named(r".*\.safetensors\.index\.json"),
+        _named(r"(.*)-\d{5}-of-\d{5}\.safetensors"),
+        (r"\1.safetensors.index.json",),
+        _shards,
+        _none,
+        ArtifactType.WEIGHTS,
+        ".index.json",
+    ),
+    Kind(
+        "shards of torch and their index",
+        _named(r".*\.bin\.index\.json"),
+        _named(r"(.*)-\d{5}-of-\d{5}\.bin"),
+        (r"\1.bin.index.json",),
+        _shards,
+        _none,
+        ArtifactType.WEIGHTS,
+        ".index.json",
+    ),
+    Kind(
+        "TensorFlow checkpoint",
+        _named(r".*\.index"),
+        _named(r"(.*)" + _TF_DATA),
+        (r"\1.index",),
+        _tensors,
+        _none,
+        ArtifactType.CHECKPOINT,
+        ".index",
+    ),
+    Kind(
+        "TIFF and the files beside it",
+        _named(r".*\.tiff?"),
+        _named(r"(.*\.tiff?)\.(?:aux\.xml|ovr|msk)|(.*)\.(?:tfw|tifw|tiffw)"),
+        (r"\1", r"\2.tif", r"\2.tiff"),
+        _none,
+        _beside_a_picture,
+    ),
+)
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the kind that a file of this name would be the head of."""
+    return next((kind for kind in KINDS if kind.head.fullmatch(name)), None)
+
+
+def head_of(path: str) -> str | None:
+    """Return the head that a part belongs to by its name; of several that may be, one that is there."""
+    folder, _, name = path.rpartition(os.sep)
+    for kind in KINDS:
+        found = kind.part.fullmatch(name)
+        if found is not None:
+            told = [found.expand(head) for head in kind.heads]
+            heads = [f"{folder}{os.sep}{one}" for one in told if kind.head.fullmatch(one) and not one.startswith(".")]
+            return next((one for one in heads if Path(one).exists()), heads[0] if heads else None)
+    return None

@@ -1,0 +1,214 @@
+"""Files that wait for others, because they are one thing with them: those of a new folder, and those of a group.
+
+A folder that is made while it is watched may turn out to be one thing, a checkpoint or a model, when its last file comes.
+So its files wait until nothing has happened in it for a while. Files elsewhere are told at once, but for the few kinds of
+:mod:`.groups`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from tracelet.builtin.filesystem.groups import Kind, head_of, kind_of
+from tracelet.builtin.filesystem.places import Place
+from tracelet.builtin.filesystem.stamps import Stamp
+from tracelet.plugin import ArtifactType, tell_whole
+
+__all__ = ["Told", "Wholes"]
+
+#: Seconds without news after which what is told to be one thing is complete.
+QUIET = 1.0
+#: The same, for a folder of which nothing tells what it is.
+UNKNOWN = 3.0
+#: The same, for what names files that are not there.
+MISSING = 30.0
+
+
+@attrs.frozen
+class Told:
+    """Something that is complete: a file, a folder that is one thing, or a head with its parts."""
+
+    place: Place
+    path: str
+    #: Of a file alone.
+    stamp: Stamp | None = None
+    #: Of a folder that is one thing.
+    type: ArtifactType | None = None
+    #: Of a head.
+    kind: Kind | None = None
+    beside: tuple[Path, ...] = ()
+
+
+@attrs.define
+class _Unit:
+    """Files that wait for the same: a new folder, or the head of a group."""
+
+    place: Place
+    path: str
+    kind: Kind | None
+    since: float
+    last: float
+    due: float
+    files: dict[str, Stamp] = attrs.field(factory=dict)
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition(os.sep)[0]
+
+
+class Wholes:
+    """The files that wait for others."""
+
+    def __init__(self, known: Mapping[str, Stamp], busy: Callable[[str], bool], pace: float = 1.0) -> None:
+        """``known`` are the files that were there before; ``busy`` tells whether a path, or what is in it, is not complete.
+
+        The waits are ``pace`` times as long.
+        """
+        self._busy = busy
+        self._pace = pace
+        self._units: dict[str, _Unit] = {}
+        #: Folders that were looked at, and are not one thing.
+        self._plain: set[str] = set()
+        #: Folders that were told as one thing.
+        self._told: set[str] = set()
+        #: By the path of a part: its head.
+        self._heads: dict[str, str] = {}
+        self._plain.update(folder for folder in set(map(_folder_of, known)) if tell_whole(Path(folder)) is None)
+
+    @property
+    def due(self) -> float:
+        """The monotonic time of the next look; infinity where nothing waits."""
+        return min((unit.due for unit in self._units.values()), default=float("inf"))
+
+    def hold(self, place: Place, path: str, stamp: Stamp) -> bool:
+        """Let a complete file wait; False where it need not."""
+        root, kind = self._new_folder(place, path), None
+        if root is None:
+            root, kind = self._head(path)
+        if root is None:
+            return False
+        now = time.monotonic()
+        unit = self._units.get(root)
+        if unit is None:
+            unit = self._units[root] = _Unit(place, root, kind, now, now, now)
+        unit.files[path] = stamp
+        unit.last, unit.due = now, now + QUIET * self._pace
+        return True
+
+    def _new_folder(self, place: Place, path: str) -> str | None:
+        """Return the outermost folder of a place in which a file is, and that is not known to be no whole."""
+        at = len(place.prefix)
+        while (at := path.find(os.sep, at)) >= 0:
+            if path[:at] not in self._plain:
+                return path[:at]
+            at += 1
+        return None
+
+    def _head(self, path: str) -> tuple[str | None, Kind | None]:
+        head = self._heads.get(path)
+        if head is None:
+            kind = kind_of(Path(path).name)
+            if kind is not None:
+                needed = kind.needs(Path(path))
+                self._heads.update((str(part), path) for part in needed)
+                # A picture may have parts, of which nothing in it tells.
+                return (path, kind) if needed or kind.type is None else (None, None)
+            head = head_of(path)
+        return head, None if head is None else kind_of(Path(head).name)
+
+    def complete(self, *, ending: bool = False) -> Iterator[Told]:
+        """Give what is complete by now. With ``ending`` nothing waits any more: what is not complete is given file by file."""
+        now = time.monotonic()
+        while due := [one for one in self._units.values() if ending or one.due <= now]:
+            yield from self._look(due, now, ending)
+
+    def _look(self, units: list[_Unit], now: float, ending: bool) -> Iterator[Told]:
+        for unit in units:
+            found = self._group(unit, now, ending) if unit.kind else self._folder(unit, now, ending)
+            if found is None:
+                unit.due = now + QUIET * self._pace / 2
+                continue
+            del self._units[unit.path]
+            yield from found
+
+    def _over(self, unit: _Unit, now: float, quiet: float) -> bool:
+        return now - unit.last >= quiet * self._pace or now - unit.since >= MISSING * self._pace
+
+    def _group(self, unit: _Unit, now: float, ending: bool) -> list[Told] | None:
+        kind, head = unit.kind, Path(unit.path)
+        assert kind is not None
+        parts = kind.needs(head) | kind.may_have(head)
+        files = [head, *parts]
+        if all(file.is_file() for file in files) and not any(self._busy(str(file)) for file in files):
+            self._heads.update((str(part), unit.path) for part in parts)
+            others = [Told(unit.place, path, stamp) for path, stamp in unit.files.items() if Path(path) not in files]
+            if not parts:
+                return (
+                    [*others, Told(unit.place, unit.path, unit.files[unit.path])] if unit.path in unit.files else others
+                )
+            for path in map(str, files):
+                self._forget(path, unit)
+            return [*others, Told(unit.place, unit.path, kind=kind, beside=tuple(sorted(parts)))]
+        if ending or self._over(unit, now, MISSING):
+            return [Told(unit.place, path, stamp) for path, stamp in unit.files.items()]
+        return None
+
+    def _forget(self, path: str, keeps: _Unit) -> None:
+        """Take a part off another unit in which it waits."""
+        for unit in self._units.values():
+            if unit is not keeps:
+                unit.files.pop(path, None)
+
+    def _folder(self, unit: _Unit, now: float, ending: bool) -> list[Told] | None:
+        if not ending and self._busy(unit.path) and now - unit.since < MISSING * self._pace:
+            return None
+        types: dict[str, ArtifactType | None] = {}
+        roots = {path: self._root(unit, path, types) for path in unit.files}
+        wholes = {root for root in roots.values() if root is not None}
+        missing = {root for root in wholes if self._misses(root)}
+        known = QUIET if None not in roots.values() else UNKNOWN
+        if not ending and not self._over(unit, now, MISSING if missing else known):
+            return None
+        whole = sorted(wholes - missing)
+        self._told.update(whole)
+        found = [Told(unit.place, root, type=types[root]) for root in whole]
+        for path, stamp in unit.files.items():
+            if roots[path] in whole:
+                continue
+            folder = _folder_of(path)
+            while folder not in self._plain and len(folder) >= len(unit.path):
+                self._plain.add(folder)
+                folder = _folder_of(folder)
+            # It may be in a group.
+            if not self.hold(unit.place, path, stamp):
+                found.append(Told(unit.place, path, stamp))
+        return found
+
+    def _root(self, unit: _Unit, path: str, types: dict[str, ArtifactType | None]) -> str | None:
+        """Return the outermost folder of a unit in which a file is and that is one thing, and not one around others."""
+        at = len(unit.path)
+        while at >= 0:
+            folder = path[:at]
+            if folder not in types:
+                around = any(one.startswith(folder + os.sep) for one in self._told)
+                types[folder] = None if around else tell_whole(Path(folder))
+            if types[folder] is not None:
+                return folder
+            at = path.find(os.sep, at + 1)
+        return None
+
+    def _misses(self, root: str) -> bool:
+        """Tell whether a folder has a file that is not complete, or is named and not there."""
+        if self._busy(root):
+            return True
+        try:
+            names = os.listdir(root)
+        except OSError:
+            return False
+        heads = [(kind, Path(root, name)) for name in names if (kind := kind_of(name)) is not None]
+        return any(not part.is_file() for kind, head in heads for part in kind.needs(head))

@@ -1,0 +1,33 @@
+"""Names under which programs write what they rename when it is complete: one list, for every detector."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["TEMPORARY", "final_name", "is_temporary"]
+
+_ENDINGS = r"tmp|temp|part|partial|incomplete|inprogress|crdownload|download|aria2"
+
+#: Names of files and folders, as patterns of regular expressions that ignore case, and why they are temporary.
+TEMPORARY: tuple[tuple[str, str], ...] = (
+    (r".*~|~\$.*|#.*#", "it is an editor's copy"),
+    (rf".*\.(?:{_ENDINGS})", "it is partial by its suffix"),
+    (r".*\.(?:swp|swo|swx|lock|lck)", "it is a lock or a swap file"),
+    (r"tmp(?!_[a-z]{7})[a-z0-9_]{8}(?:\..*)?", "it is named as Python's tempfile names files"),
+    # The random part of ten letters has a capital or a digit nearly always; `tmp.checkpoint` has none.
+    (r"(?-i:tmp\.(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{10})", "it is named as mktemp names files"),
+    (r".*\.orbax-checkpoint-tmp.*|.*\.tempstate.*", "it is a checkpoint that is being written"),
+)
+_TEMPORARY = re.compile("|".join(f"(?:{pattern})" for pattern, _ in TEMPORARY), re.IGNORECASE)
+_MARKED = re.compile(rf"(.*[^.].*?)(?:\.(?:{_ENDINGS})|~)", re.IGNORECASE | re.DOTALL)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file or a folder of this name is likely to be renamed."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def final_name(name: str) -> str | None:
+    """Return the name that is left without the mark of what is temporary; None where the name does not tell it."""
+    found = _MARKED.fullmatch(name)
+    return None if found is None or is_temporary(found[1]) else found[1]

@@ -1,0 +1,362 @@
+"""Files that are one thing are captured as one artifact, though a watched directory shows them one by one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+from making import write
+
+from tracelet import ArtifactType, Experiment
+from tracelet.builtin.filesystem import groups
+from tracelet.builtin.filesystem.onnx_data import external_locations
+from tracelet.builtin.filesystem.places import Place
+from tracelet.builtin.filesystem.stamps import scan, stamp_of
+from tracelet.builtin.filesystem.wholes import MISSING, QUIET, UNKNOWN, Told, Wholes
+from tracelet.core.experiment import ExperimentConfig
+
+pytestmark = pytest.mark.capture
+
+
+# -- how things look that belong together
+
+
+def field(number: int, value: bytes) -> bytes:
+    """One field of protocol buffers that has a length."""
+    assert len(value) < 1 << 14
+    return bytes([number << 3 | 2, len(value) & 0x7F | 0x80, len(value) >> 7]) + value
+
+
+def onnx_model(*locations: str) -> bytes:
+    """An ONNX model with a tensor in each of these files, written as onnx.proto3 says; half of them in attributes of nodes."""
+    graph = b""
+    for index, location in enumerate(locations):
+        tensor = field(8, b"w") + field(13, field(1, b"location") + field(2, location.encode())) + b"\x70\x01"
+        graph += field(1, field(5, field(5, tensor))) if index % 2 else field(5, tensor)
+    return b"\x08\x08" + field(2, b"pytorch") + field(7, graph)
+
+
+def index_of(*shards: str) -> bytes:
+    return json.dumps({"weight_map": {f"w{number}": shard for number, shard in enumerate(shards)}}).encode()
+
+
+TENSORS = struct.pack("<Q", 2) + b"{}"
+TF_INDEX = b"content" + bytes.fromhex("57fb808b247547db")
+
+GROUPS: dict[str, tuple[dict[str, bytes], str, ArtifactType]] = {
+    "onnx": (
+        {"m.onnx": onnx_model("m.onnx.data", "m.onnx_data_1"), "m.onnx.data": b"1", "m.onnx_data_1": b"2"},
+        "m-model",
+        ArtifactType.MODEL,
+    ),
+    "safetensors": (
+        {
+            "m-00001-of-00002.safetensors": TENSORS,
+            "m-00002-of-00002.safetensors": TENSORS,
+            "m.safetensors.index.json": index_of("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"),
+        },
+        "m-weights",
+        ArtifactType.WEIGHTS,
+    ),
+    "bin": (
+        {
+            "b-00001-of-00002.bin": b"1",
+            "b-00002-of-00002.bin": b"2",
+            "b.bin.index.json": index_of("b-00001-of-00002.bin", "b-00002-of-00002.bin"),
+        },
+        "b-weights",
+        ArtifactType.WEIGHTS,
+    ),
+    "tensorflow": (
+        {"ckpt.index": TF_INDEX, "ckpt.data-00000-of-00002": b"1", "ckpt.data-00001-of-00002": b"2"},
+        "ckpt-checkpoint",
+        ArtifactType.CHECKPOINT,
+    ),
+    "geotiff": (
+        {"m.tif": b"II*\0" + bytes(20), "m.tif.aux.xml": b"<PAMDataset/>", "m.tif.ovr": b"II*\0", "m.tfw": b"1.0"},
+        "m-image",
+        ArtifactType.IMAGE,
+    ),
+}
+
+FOLDERS: dict[str, tuple[dict[str, bytes], ArtifactType]] = {
+    "trainer": ({"config.json": b"{}", "rng_state.pth": b"r", "trainer_state.json": b"{}"}, ArtifactType.CHECKPOINT),
+    "accelerate": ({"model.safetensors": TENSORS, "random_states_0.pkl": b"r"}, ArtifactType.CHECKPOINT),
+    "orbax": ({"default/d/0": b"0", "default/manifest": b"o", "_CHECKPOINT_METADATA": b"{}"}, ArtifactType.CHECKPOINT),
+    "deepspeed": ({"global_step1/mp_rank_00.pt": b"m", "latest": b"l", "zero_to_fp32.py": b"#"}, ArtifactType.CHECKPOINT),
+    "distributed": ({"__0_0.distcp": b"d", ".metadata": b"m"}, ArtifactType.CHECKPOINT),
+    "diffusers": ({"unet/config.json": b"{}", "unet/d.safetensors": TENSORS, "model_index.json": b"{}"}, ArtifactType.MODEL),
+    "spacy": ({"vocab/strings.json": b"[]", "config.cfg": b"[nlp]", "meta.json": b"{}"}, ArtifactType.MODEL),
+    "mlflow": ({"data/model.pth": b"p", "conda.yaml": b"a: 1", "MLmodel": b"flavors:"}, ArtifactType.MODEL),
+    "savedmodel": ({"variables/variables.index": TF_INDEX, "saved_model.pb": b"\x08"}, ArtifactType.MODEL),
+    "coreml": ({"Data/com.apple.CoreML/model.mlmodel": b"m", "Manifest.json": b"{}"}, ArtifactType.MODEL),
+    "zarr2": ({"0.0": b"0", "0.1": b"1", ".zarray": b"{}"}, ArtifactType.DATASET),
+    "zarr3": ({"a/c/0/0": b"0", "a/zarr.json": b"{}", "zarr.json": b"{}"}, ArtifactType.DATASET),
+    "ome-zarr": ({"0/0.0": b"0", "0/.zarray": b"{}", ".zattrs": b"{}", ".zgroup": b"{}"}, ArtifactType.DATASET),
+    "lance": ({"data/0.lance": b"l", "_versions/1.manifest": b"m"}, ArtifactType.DATASET),
+    "parquet": ({"part-0.parquet": b"PAR1\0", "part-1.parquet": b"PAR1\0", "_metadata": b"PAR1\0"}, ArtifactType.DATASET),
+    "hive": ({"k=1/a.parquet": b"PAR1\0", "k=2/a.parquet": b"PAR1\0"}, ArtifactType.DATASET),
+}  # fmt: skip
+
+
+# -- what is told of a directory, at times of the test's own
+
+
+@attrs.define
+class Clock:
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Directory:
+    """A watched directory, whose complete files are told to `Wholes`, and the time."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder, self.clock = folder, clock
+        self.place = Place("out", str(folder), None, None)
+        self.busy: set[str] = set()
+        self.told: list[tuple[str, list[str]]] = []
+        self.wholes = Wholes(
+            dict(scan(self.place)), lambda path: any(one == path or one.startswith(path + "/") for one in self.busy)
+        )
+
+    def add(self, name: str, content: bytes = b"content") -> None:
+        path = str(write(self.folder / name, content))
+        stamp = stamp_of(self.place, path)
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if stamp is not None and not hidden and not self.wholes.hold(self.place, path, stamp):
+            self._take(Told(self.place, path, stamp))
+
+    def _take(self, told: Told) -> None:
+        beside = [str(one.relative_to(self.folder)) for one in told.beside]
+        self.told.append((str(Path(told.path).relative_to(self.folder)), beside))
+
+    def after(self, seconds: float) -> list[tuple[str, list[str]]]:
+        """Let time pass, and give what was told since the last call."""
+        self.clock.now += seconds
+        return self.now()
+
+    def now(self, *, ending: bool = False) -> list[tuple[str, list[str]]]:
+        for told in self.wholes.complete(ending=ending):
+            self._take(told)
+        told, self.told = self.told, []
+        return told
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Directory:
+    clock = Clock()
+    monkeypatch.setattr("tracelet.builtin.filesystem.wholes.time", clock)
+    return Directory(tmp_path / "out", clock)
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_the_files_of_a_group_are_one_in_whatever_order_they_come(directory: Directory, kind: str) -> None:
+    files, _, _ = GROUPS[kind]
+    for order in itertools.permutations(files):
+        for name in order:
+            assert directory.after(QUIET / 2) == []
+            directory.add(name, files[name])
+        ((head, beside),) = directory.after(QUIET)
+        assert {head, *beside} == set(files)
+        assert directory.after(2 * MISSING) == []
+        for name in files:
+            (directory.folder / name).unlink()
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_the_files_of_a_folder_that_is_one_thing_are_one_in_whatever_order_they_come(
+    directory: Directory, kind: str
+) -> None:
+    files, _ = FOLDERS[kind]
+    for number, order in enumerate(itertools.permutations(files)):
+        for name in order:
+            # Of hidden files there is no news.
+            assert directory.after(QUIET / 4) == []
+            directory.add(f"run{number}/{name}", files[name])
+        assert directory.after(QUIET) == [(f"run{number}", [])]
+        assert directory.after(2 * MISSING) == []
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_a_part_that_is_written_again_makes_the_group_anew(directory: Directory, kind: str) -> None:
+    files, _, _ = GROUPS[kind]
+    for name, content in files.items():
+        directory.add(name, content)
+    (first,) = directory.after(QUIET)
+    for name, content in files.items():
+        directory.add(name, content)
+        assert directory.after(QUIET) == [first]
+
+
+def test_a_part_that_is_written_again_makes_the_folder_anew(directory: Directory) -> None:
+    for name in ("config.json", "model.safetensors", "part/a.bin"):
+        directory.add(f"run/model/{name}")
+    assert directory.after(QUIET) == [("run/model", [])]
+    directory.add("run/model/part/a.bin")
+    assert directory.after(QUIET) == [("run/model", [])]
+
+
+def test_a_folder_that_was_one_thing_before_the_start_is_told_anew_as_one(directory: Directory) -> None:
+    write(directory.folder / "z" / ".zarray", b"{}")
+    write(directory.folder / "z" / "0.0", b"0")
+    again = Directory(directory.folder, directory.clock)
+    again.add("z/0.0", b"1")
+    assert again.after(QUIET) == [("z", [])]
+
+
+def test_files_that_are_nothing_together_wait_only_in_a_new_folder_and_only_at_first(directory: Directory) -> None:
+    directory.add("model.pt")
+    assert directory.now() == [("model.pt", [])]
+    directory.add("run/a/model.pt")
+    assert directory.after(UNKNOWN - 0.1) == []
+    assert directory.after(0.1 + QUIET / 2) == [("run/a/model.pt", [])]
+    directory.add("run/a/model.pt")
+    assert directory.now() == [("run/a/model.pt", [])]
+
+
+def test_a_folder_in_which_something_always_happens_does_not_wait_for_ever(directory: Directory) -> None:
+    told = []
+    for _ in range(int(MISSING) + 5):
+        directory.add("run/log.txt")
+        told += directory.after(QUIET)
+    assert ("run/log.txt", []) in told
+
+
+def test_a_file_that_is_being_written_holds_up_its_folder_and_its_group(directory: Directory) -> None:
+    directory.busy = {str(directory.folder / "run" / "model.safetensors"), str(directory.folder / "m.onnx.data")}
+    directory.add("run/config.json")
+    directory.add("m.onnx", onnx_model("m.onnx.data"))
+    write(directory.folder / "m.onnx.data")
+    assert directory.after(2 * UNKNOWN) == []
+    directory.busy = set()
+    directory.add("run/model.safetensors")
+    directory.add("m.onnx.data")
+    assert directory.after(QUIET) == [("run", []), ("m.onnx", ["m.onnx.data"])]
+
+
+def test_a_shard_that_is_missing_is_waited_for_and_at_the_end_the_others_are_told_by_themselves(
+    directory: Directory,
+) -> None:
+    for folder in ("", "run/"):
+        directory.add(f"{folder}m.bin.index.json", index_of("m-00001-of-00002.bin", "m-00002-of-00002.bin"))
+        directory.add(f"{folder}m-00001-of-00002.bin")
+    directory.add("run/config.json", b"{}")
+    directory.add("run/pytorch_model.bin.index.json", index_of("a.bin"))
+    assert directory.after(2 * UNKNOWN) == []
+    names = ["m-00001-of-00002.bin", "m.bin.index.json"]
+    more = ["run/config.json", "run/pytorch_model.bin.index.json"]
+    assert sorted(directory.now(ending=True)) == [
+        (name, []) for name in sorted([*names, *(f"run/{one}" for one in names), *more])
+    ]
+
+
+def test_parts_whose_head_never_comes_are_told_by_themselves(directory: Directory) -> None:
+    directory.add("m-00001-of-00002.bin")
+    directory.add("m.onnx.data")
+    assert directory.after(MISSING - 1) == []
+    assert sorted(directory.after(2)) == [("m-00001-of-00002.bin", []), ("m.onnx.data", [])]
+
+
+def test_the_checkpoints_of_a_training_are_not_swallowed_by_the_model_around_them(directory: Directory) -> None:
+    for step in (1, 2):
+        for name in ("model.safetensors", "trainer_state.json"):
+            directory.add(f"run/checkpoint-{step}/{name}")
+        assert directory.after(QUIET) == [(f"run/checkpoint-{step}", [])]
+    for name in ("config.json", "model.safetensors"):
+        directory.add(f"run/{name}")
+    assert sorted(directory.after(2 * UNKNOWN)) == [("run/config.json", []), ("run/model.safetensors", [])]
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", "link/secret", "..\\secret", "a\0b"])
+def test_what_a_model_names_outside_of_its_folder_is_refused(
+    directory: Directory, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    write(tmp_path / "secret", b"secret")
+    (directory.folder / "link").symlink_to(tmp_path)
+    directory.add("m.onnx", onnx_model(name))
+    directory.add("m.bin.index.json", index_of(name))
+    assert directory.now() == [("m.onnx", []), ("m.bin.index.json", [])]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x08", b"\x3a\xff\xff\xff\x7f", onnx_model("a")[:-3], b"\xff" * 100, b"\x0b" * 9]
+)
+def test_a_broken_model_names_what_was_read_of_it_and_no_more(tmp_path: Path, content: bytes) -> None:
+    assert external_locations(write(tmp_path / "m.onnx", content)) <= {"a"}
+
+
+def test_the_fields_of_a_model_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "m.onnx", onnx_model("a", *["b"] * 50))
+    assert external_locations(path) == {"a", "b"}
+    monkeypatch.setattr("tracelet.builtin.filesystem.onnx_data._MOST_FIELDS", 10)
+    assert external_locations(path) == set()
+
+
+def test_every_kind_of_group_is_tried() -> None:
+    heads = [name for files, _, _ in GROUPS.values() for name in files if groups.kind_of(name) is not None]
+    assert {kind.what for kind in groups.KINDS} == {kind.what for name in heads if (kind := groups.kind_of(name))}
+
+
+# -- what becomes of it
+
+
+def captured(home: Path, act: Callable[[Experiment], None]) -> list[tuple[str, str, ArtifactType, dict[str, bytes]]]:
+    """All that is captured of a watched directory: name, version, type, and what a download gives."""
+    config = ExperimentConfig(watch_filesystem=True, artifact_watch_dirs=["out"])
+    (home / "out").mkdir()
+    with Experiment("wholes", config=config, artifacts=True) as exp:
+        act(exp)
+    found = []
+    for one in Experiment("wholes", artifacts=True).list_artifacts():
+        back = one.download()
+        files = {file.artifact_path: (back / file.artifact_path).read_bytes() for file in one.files}
+        found.append((one.name, one.version, one.type, files))
+    return sorted(found, key=lambda one: one[:2])
+
+
+def test_everything_is_one_artifact_each_and_comes_back_as_it_was(home: Path) -> None:
+    expected = [("note-custom", "v0", ArtifactType.CUSTOM, {"note.txt": b"alone"})]
+    for folder, (files, name, kind) in itertools.product(("", "run/"), GROUPS.values()):
+        inside = {f"{folder}{file}": content for file, content in files.items()}
+        expected.append((folder.replace("/", ".") + name, "v0", kind, inside))
+    for name, (files, kind) in FOLDERS.items():
+        expected.append((f"{name}-{kind.value}", "v0", kind, files))
+
+    def act(exp: Experiment) -> None:
+        write(home / "out" / "note.txt", "alone")
+        for folder, (files, _, _) in itertools.product(("", "run/"), GROUPS.values()):
+            for name, content in files.items():
+                write(home / "out" / f"{folder}{name}", content)
+        for folder, (files, _) in FOLDERS.items():
+            for name, content in files.items():
+                write(home / "out" / folder / name, content)
+
+    assert captured(home, act) == sorted(expected, key=lambda one: one[:2])
+
+
+def test_checkpoints_that_differ_in_their_step_are_versions_of_one_name(home: Path) -> None:
+    def act(exp: Experiment) -> None:
+        for number, step in enumerate((3, 12)):
+            part = home / "out" / "run" / f"step_{step}.tmp"
+            for name in ("model.safetensors", "trainer_state.json"):
+                write(part / name, f"{step}")
+            part.rename(part.with_suffix(""))
+            while exp._artifact_manager.get_stats()["capture"].get("captured", 0) <= number:
+                time.sleep(0.01)
+
+    steps = [(name, version, files["trainer_state.json"]) for name, version, _, files in captured(home, act)]
+    assert steps == [("run.step-checkpoint", "v0", b"3"), ("run.step-checkpoint", "v1", b"12")]
+    metadata = [one.metadata["global_step"] for one in Experiment("wholes", artifacts=True).list_artifacts()]
+    assert sorted(metadata) == [3, 12]
