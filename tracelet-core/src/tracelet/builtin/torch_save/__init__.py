@@ -59,9 +59,12 @@ class TorchSettings:
 
 
 def _create(settings: TorchSettings, context: DetectorContext) -> Detector:
-    from tracelet.builtin.torch_save.detector import TorchDetector
+    from tracelet.builtin.saves.detector import SavesDetector
+    from tracelet.builtin.torch_save.orbax import COMMITS
+    from tracelet.builtin.torch_save.saves import SAVES
+    from tracelet.builtin.torch_save.training import TRAININGS
 
-    return TorchDetector(settings, context)
+    return SavesDetector([one for one in (*SAVES, *TRAININGS, *COMMITS) if getattr(settings, one.switch)], context)
 
 
 @hookimpl

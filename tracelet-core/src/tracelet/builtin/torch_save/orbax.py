@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from tracelet.builtin.torch_save.destinations import Destination, folder_destination
+from tracelet.builtin.saves.destinations import Destination, folder_destination
+from tracelet.builtin.saves.watching import Tell, guarded
+from tracelet.builtin.saves.what import What
 from tracelet.builtin.torch_save.naming import checkpoint_name, numbered
-from tracelet.builtin.torch_save.watching import Tell, guarded
-from tracelet.builtin.torch_save.what import What
 from tracelet.plugin import ArtifactType, saving
 
 __all__ = ["COMMITS", "Commit"]

@@ -1,26 +1,23 @@
-"""The detector: it listens while it runs, and emits what was saved."""
+"""The detector of saves: it listens while it runs, and emits what was saved."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
-from tracelet.builtin.torch_save import TorchSettings
-from tracelet.builtin.torch_save.destinations import Destination
-from tracelet.builtin.torch_save.orbax import COMMITS
-from tracelet.builtin.torch_save.saves import SAVES
-from tracelet.builtin.torch_save.training import TRAININGS
-from tracelet.builtin.torch_save.watching import unwatch, watch
-from tracelet.builtin.torch_save.what import What
+from tracelet.builtin.saves.destinations import Destination
+from tracelet.builtin.saves.watching import Function, unwatch, watch
+from tracelet.builtin.saves.what import What
 from tracelet.plugin import Detection, DetectorContext, Emit, make_folder
 
-__all__ = ["TorchDetector"]
+__all__ = ["SavesDetector"]
 
 
-class TorchDetector:
-    """Emits what goes through ``torch.save`` and its relatives between :meth:`start` and :meth:`stop`."""
+class SavesDetector:
+    """Emits what watched functions save between :meth:`start` and :meth:`stop`."""
 
-    def __init__(self, settings: TorchSettings, context: DetectorContext) -> None:
-        self._functions = [one for one in (*SAVES, *TRAININGS, *COMMITS) if getattr(settings, one.switch)]
+    def __init__(self, functions: Sequence[Function], context: DetectorContext) -> None:
+        self._functions = functions
         self._workspace = context.workspace
         self._room = context.room
         self._emit: Emit | None = None

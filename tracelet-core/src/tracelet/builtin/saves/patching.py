@@ -7,12 +7,13 @@ name in the module, still holds the same object, which has its own code again.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["Around", "Patch"]
+__all__ = ["Around", "Patch", "Replacement"]
 
 #: What a call goes through: it gets the function as it was, and the arguments, and returns the function's result.
 Around = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -52,6 +53,36 @@ class Patch:
         self.function.__code__ = self._original.__code__
         if self._signed:
             self.function.__dict__.pop("__signature__", None)
+
+
+class Replacement:
+    """One function written in C, which has no code to be changed: its name in a module is another function's meanwhile.
+
+    Who took the function out of the module before is not seen.
+    """
+
+    def __init__(self, module: ModuleType, function: BuiltinFunctionType, around: Around) -> None:
+        self._around: Around | None = around
+        self._module = module
+        self._original = function
+        self.function = self._standing_in(function)
+        setattr(module, function.__name__, self.function)
+
+    def _standing_in(self, function: BuiltinFunctionType) -> Callable[..., Any]:
+        def stand_in(*args: Any, **kwargs: Any) -> Any:
+            around = self._around
+            return function(*args, **kwargs) if around is None else around(function, args, kwargs)
+
+        functools.update_wrapper(stand_in, function)
+        # Where it is found by that name, so that it can be pickled itself.
+        stand_in.__module__ = self._module.__name__
+        return stand_in
+
+    def remove(self) -> None:
+        """Give the name back; a second call does nothing. Where somebody else has taken the name since, it stays theirs."""
+        self._around = None
+        if getattr(self._module, self._original.__name__) is self.function:
+            setattr(self._module, self._original.__name__, self._original)
 
 
 def _sign(function: FunctionType) -> bool:

@@ -6,13 +6,13 @@ import operator
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Protocol
 
-from tracelet.builtin.torch_save.destinations import Destination, logger
-from tracelet.builtin.torch_save.importing import ImportWatch
-from tracelet.builtin.torch_save.patching import Patch
-from tracelet.builtin.torch_save.what import What
+from tracelet.builtin.saves.destinations import Destination, logger
+from tracelet.builtin.saves.importing import ImportWatch
+from tracelet.builtin.saves.patching import Patch, Replacement
+from tracelet.builtin.saves.what import What
 
 __all__ = ["Function", "Listener", "Tell", "guarded", "unwatch", "watch"]
 
@@ -52,7 +52,7 @@ class _Watch:
     def __init__(self, watched: Function) -> None:
         self.watched = watched
         self.listeners: tuple[Listener, ...] = ()
-        self._patch: Patch | None = None
+        self._patch: Patch | Replacement | None = None
 
     def attach(self) -> None:
         """Patch the function where its module is loaded, and anew where the module was loaded anew."""
@@ -66,6 +66,8 @@ class _Watch:
         self.detach()
         if isinstance(function, FunctionType):
             self._patch = Patch(function, self._around)
+        elif isinstance(function, BuiltinFunctionType) and module is not None:
+            self._patch = Replacement(module, function, self._around)
         elif module is not None:
             logger.debug("%s is not watched: this version has no such function.", self.watched)
 

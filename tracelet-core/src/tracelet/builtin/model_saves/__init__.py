@@ -1,0 +1,65 @@
+"""Detector ``models``: models that scikit-learn, XGBoost, LightGBM, CatBoost and Keras save are captured, without torch too.
+
+==============  ====================================================================  ====================
+switch          what it watches                                                       what it emits
+==============  ====================================================================  ====================
+``pickle``      ``pickle.dump``, ``cloudpickle.dump`` and ``dill.dump`` of a model    MODEL
+``joblib``      ``joblib.dump`` of a model                                            MODEL
+``skops``       ``skops.io.dump``                                                     MODEL
+``xgboost``     ``save_model`` of a ``Booster`` and of the estimators                 MODEL
+``lightgbm``    ``Booster.save_model``                                                MODEL
+``catboost``    ``CatBoost.save_model``                                               MODEL
+``keras``       ``Model.save`` and ``Model.export``, ``keras.saving.save_model``      MODEL
+                ``Model.save_weights``                                                WEIGHTS
+                the callback ``ModelCheckpoint``                                      CHECKPOINT or WEIGHTS
+==============  ====================================================================  ====================
+
+Each is on unless ``TRACELET_MODELS_<SWITCH>`` says false. The metadata say the class, the library and its version, the
+number of features, and those parameters of an estimator that are plain values.
+
+* :mod:`.models`: which objects are models, and what is said of one
+* :mod:`.saves`: the functions that are watched
+* :mod:`.keras_saves`: those of Keras, and its callback
+* :mod:`.inner`: functions that save for a library's own use
+
+Nothing of a framework is imported here: functions are watched once the user's program has imported them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from tracelet.plugin import Detector, DetectorContext, DetectorSpec, hookimpl
+
+__all__ = ["ModelsSettings", "tracelet_detectors"]
+
+
+@attrs.frozen
+class ModelsSettings:
+    """What to watch; read from ``TRACELET_MODELS_*``."""
+
+    pickle: bool = True
+    joblib: bool = True
+    skops: bool = True
+    xgboost: bool = True
+    lightgbm: bool = True
+    catboost: bool = True
+    keras: bool = True
+
+
+def _create(settings: ModelsSettings, context: DetectorContext) -> Detector:
+    from tracelet.builtin.model_saves.inner import INNER
+    from tracelet.builtin.model_saves.keras_saves import CHECKPOINTS, KERAS_SAVES
+    from tracelet.builtin.model_saves.saves import SAVES
+    from tracelet.builtin.saves.detector import SavesDetector
+
+    wanted = [one for one in (*SAVES, *KERAS_SAVES, *CHECKPOINTS) if getattr(settings, one.switch)]
+    return SavesDetector([*INNER, *wanted], context)
+
+
+@hookimpl
+def tracelet_detectors() -> Iterable[DetectorSpec]:
+    """Provide the detector ``models``."""
+    return [DetectorSpec(name="models", create=_create, settings=ModelsSettings)]

@@ -1,0 +1,10 @@
+"""Functions of other libraries that save, seen from within: what the detectors of such saves share.
+
+* :mod:`.importing`: told once a module has been imported
+* :mod:`.patching`: calls of a function, led through our own
+* :mod:`.destinations`: where a save goes, and what of it can be kept when the save returns
+* :mod:`.what`: what a save is
+* :mod:`.watching`: who listens to which function
+* :mod:`.save`: one function that saves
+* :mod:`.detector`: emits what such functions saved
+"""
