@@ -386,6 +386,26 @@ def test_what_a_detector_made_is_gone_from_its_workspace_whether_it_is_captured_
 # -- folders and names
 
 
+def test_a_folder_that_gets_folders_which_were_captured_is_no_other_one(run: Run, hand: ModuleType, home: Path) -> None:
+    """A model with checkpoints beside it is seen once by who saves it, and then, with them, by who watches."""
+    exp = run()
+    whole, part = home / "model", home / "model" / "step-1"
+    for path in (whole / "a.bin", whole / "b.bin", part / "c.bin"):
+        write(path, path.name)
+    hand.show(Detection(path=part, type=ArtifactType.CHECKPOINT))
+    own = home / "own"
+    shutil.copytree(whole, own, ignore=shutil.ignore_patterns("step-1"))
+    hand.show(Detection(path=own, place=whole, type=ArtifactType.MODEL))
+    assert exp.flush(20.0) == 0
+    hand.show(Detection(path=whole, type=ArtifactType.MODEL))
+    assert exp.flush(20.0) == 0
+    assert counts(exp) == {"captured": 2, "unchanged": 1}
+    (whole / "b.bin").unlink()
+    hand.show(Detection(path=whole, type=ArtifactType.MODEL))
+    exp.stop()
+    assert counts(exp) == {"captured": 3, "unchanged": 1}
+
+
 def test_a_folder_and_its_files_in_a_watched_directory_are_one(run: Run, hand: ModuleType, home: Path) -> None:
     exp = run(capture_min_interval=60.0)
     folder = home / "step1"

@@ -44,7 +44,7 @@ class CaptureDedup:
         before = self._last.get(place)
         if before is not None and before.content == content:
             return self._again(before, found)
-        if self._in_folder(place, content) or self._in_parts(place, content):
+        if self._in_folder(place, content) or self._in_parts(place, before, content):
             return found, "none"
         before = self._last.get(self._looks.get(look, "")) if look is not None else None
         if before is None or before.content != content:
@@ -91,10 +91,19 @@ class CaptureDedup:
                 return True
         return False
 
-    def _in_parts(self, place: str, content: Content) -> bool:
-        """Tell whether every file of a folder was captured by itself, as it is."""
-        parts = [(self._last.get(f"{place}{os.sep}{inside}"), sha256) for inside, sha256 in content if inside != "."]
-        return bool(parts) and all(one is not None and one.content == ((".", sha256),) for one, sha256 in parts)
+    def _in_parts(self, place: str, before: Captured | None, content: Content) -> bool:
+        """Tell whether every file of a folder was captured as it is: by itself, or in a folder, such as a checkpoint in it.
+
+        A folder that has lost a file of its own capture ``before`` is another one.
+        """
+        if before is not None and not set(before.content) <= set(content):
+            return False
+        parts = [(f"{place}{os.sep}{inside}", sha256) for inside, sha256 in content if inside != "."]
+        return bool(parts) and all(self._has(path, ((".", sha256),)) for path, sha256 in parts)
+
+    def _has(self, place: str, content: Content) -> bool:
+        own = self._last.get(place)
+        return (own is not None and own.content == content) or self._in_folder(place, content)
 
     def note(self, key: str, look: Look | None, captured: Captured) -> str:
         """Remember a capture; return the key under which it is known."""
