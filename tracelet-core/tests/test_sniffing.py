@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import pickle
@@ -29,6 +30,8 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 MP4 = b"\0\0\0\x1cftypmp42\0\0\0\0mp42isom\0\0\0\x08free"
+#: One record without content, as TensorFlow's `TFRecordWriter` writes it.
+TFRECORD = bytes(8) + b"\x29\x03\x98\x07" + b"\xd8\xea\x82\xa2"
 
 #: More than what is read of a pickle.
 FACTORS = {number: number / 7 for number in range(9999)}
@@ -62,6 +65,19 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("long.pkl", pickle.dumps({"epoch": 1, "optimizer": {"state": FACTORS, "param_groups": []}}), T.CHECKPOINT),
     ("long_ones.pkl", pickle.dumps({"epoch": 1, "optimizers": [{"state": FACTORS, "x": 1}] * 2}), T.CHECKPOINT),
     ("scaler.pkl", pickle.dumps({"amp": {"growth_factor": 2.0, "backoff_factor": 0.5}}), T.CHECKPOINT),
+    ("model.xml", b"<?xml version='1.0'?>\n<PMML version='4.4'/>", T.MODEL),
+    ("tokenizer.json", b'{"version": "1.0", "model": {"type": "BPE"}}', T.MODEL),
+    ("points.ply", b"ply\nformat ascii 1.0\n", T.DATASET),
+    ("shape.glb", b"glTF\x02\0\0\0", T.DATASET),
+    ("cloud.las", b"LASF" + bytes(100), T.DATASET),
+    ("rows.csv.gz", gzip.compress(b"a,b\n1,2\n"), T.DATASET),
+    ("rows.csv.gz", b"this is not packed", T.CUSTOM),
+    ("scan", bytes(128) + b"DICM" + bytes(8), T.IMAGE),
+    ("scan.nii", bytes(344) + b"n+1\0", T.IMAGE),
+    ("scan.nii.gz", gzip.compress(bytes(344) + b"n+1\0"), T.IMAGE),
+    ("big-endian", b"RIFX\0\0\0\x04WAVE", T.AUDIO),
+    ("records", TFRECORD, T.DATASET),
+    ("no records", TFRECORD.replace(b"\x03", b"\x04", 1), T.CUSTOM),
     ("picture", PNG, T.IMAGE),
     ("picture.dat", GIF, T.IMAGE),
     ("confusion_matrix.png", PNG, T.VISUALIZATION),

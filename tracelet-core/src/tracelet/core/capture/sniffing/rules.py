@@ -125,6 +125,9 @@ FILES: tuple[Rule[FileLook], ...] = (
         T.MODEL,
     ),
     Rule("tensors in a pickle", signs.pickled("pickle of tensors of torch alone", contents.is_weights), T.WEIGHTS),
+    Rule("PMML", signs.markup(r"<pmml\b", "`<pmml`"), T.MODEL),
+    Rule("TorchServe archive", named(".mar") & archive("MANIFEST.json"), T.MODEL),
+    Rule("tokenizer", named_like(r"tokenizer\.json", "`tokenizer.json`") & signs.json_with("model"), T.MODEL),
     # Data
     Rule("samples and predictions", _RECORDS & _SAMPLES, T.SAMPLE),
     Rule("NumPy arrays", _NUMPY, T.DATASET),
@@ -135,7 +138,18 @@ FILES: tuple[Rule[FileLook], ...] = (
         signs.pickled("pickle of an object of numpy, pandas, scipy, polars or pyarrow", contents.is_table),
         T.DATASET,
     ),
-    Rule("TFRecord", named(".tfrecord", ".tfrecords"), T.DATASET),
+    Rule("MATLAB", starts(b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file") & binary, T.DATASET),
+    Rule("FITS", starts(b"SIMPLE  ="), T.DATASET),
+    Rule("NetCDF (classic)", starts(b"CDF\x01", b"CDF\x02", b"CDF\x05"), T.DATASET),
+    Rule("SQLite, DuckDB", starts(b"SQLite format 3\0") | (starts(b"DUCK", at=8) & binary), T.DATASET),
+    Rule("point cloud in LAS", starts(b"LASF") & binary, T.DATASET),
+    Rule("mesh (PLY, GLB)", starts(b"ply\n", b"ply\r\n") | (starts(b"glTF") & binary), T.DATASET),
+    Rule(
+        "packed table or records",
+        starts(b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+        & named(*(f"{kind}.{packed}" for kind in (".csv", ".tsv", ".jsonl", ".ndjson") for packed in ("gz", "zst"))),
+        T.DATASET,
+    ),
     # Media
     Rule(
         "plot as an image",
@@ -144,13 +158,21 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3)", _PICTURE, T.IMAGE),
     Rule(
+        "medical image (DICOM, NIfTI)",
+        starts(b"DICM", at=128)
+        | starts(b"n+1\0", at=344)
+        | starts(b"n+2\0\r\n\x1a\n", at=4)
+        | (named(".nii.gz") & starts(b"\x1f\x8b")),
+        T.IMAGE,
+    ),
+    Rule(
         "SVG",
         signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`"),
         T.VISUALIZATION,
     ),
     Rule(
         "audio (WAV, AIFF)",
-        (starts(b"RIFF") & starts(b"WAVE", at=8)) | (starts(b"FORM") & starts(b"AIFF", b"AIFC", at=8)),
+        (starts(b"RIFF", b"RIFX") & starts(b"WAVE", at=8)) | (starts(b"FORM") & starts(b"AIFF", b"AIFC", at=8)),
         T.AUDIO,
     ),
     Rule("audio (FLAC, AU, MIDI, M4A)", starts(b"fLaC", b".snd", b"MThd") | atom(*_AUDIO_BRANDS), T.AUDIO),
@@ -171,6 +193,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("AVI", starts(b"RIFF") & starts(b"AVI ", at=8), T.VIDEO),
     # Reports
     Rule("TensorBoard events", contains(b"brain.Event:") & binary, T.REPORT),
+    Rule("TFRecord", named(".tfrecord", ".tfrecords") | signs.tfrecord, T.DATASET),
     Rule("PDF", starts(b"%PDF-"), T.REPORT),
     Rule(
         "HTML",

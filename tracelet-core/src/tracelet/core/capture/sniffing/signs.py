@@ -35,6 +35,7 @@ __all__ = [
     "starts",
     "starts_like",
     "text",
+    "tfrecord",
     "torch",
     "word",
 ]
@@ -263,6 +264,31 @@ onnx: Sign[FileLook] = Sign(
     "fields of ONNX's ModelProto from the first byte to the graph",
     _is_onnx,
     (b"\x08\x0a", b"\x12\0", b":\xff\xff\xff\xff\x7f"),
+)
+
+
+def _crc32c(data: bytes) -> int:
+    """The checksum of Castagnoli, which the standard library does not have."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def _is_tfrecord(look: FileLook) -> bool:
+    if look.size < 16:
+        return False
+    crc = _crc32c(look.head[:8])
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return int.from_bytes(look.head[8:12], "little") == masked
+
+
+tfrecord: Sign[FileLook] = Sign(
+    "the length of a record in 8 bytes, and its masked CRC-32C after it",
+    _is_tfrecord,
+    (bytes(8) + b"\x29\x03\x98\x07",),
 )
 
 
