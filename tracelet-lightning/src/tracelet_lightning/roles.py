@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tracelet_lightning.graphs import graph_parts
-from tracelet_lightning.rows import as_rows, is_scalar, is_tensor, lengths, on_rows, plain_tensor
+from tracelet_lightning.rows import as_rows, is_numbers, is_scalar, is_tensor, lengths, on_rows, plain_tensor
 
 __all__ = ["BatchRows", "UnclearBatchError", "split"]
 
@@ -76,7 +76,7 @@ def split(batch: Any, count: int, inputs: Sequence[str] = (), targets: Sequence[
     """
     graphs = graph_parts(batch, count)
     batch, listed = (graphs.parts, len(graphs.parts["nodes"])) if graphs is not None else _transposed(batch)
-    parts = list(_parts(batch))
+    parts = list(_parts(batch)) if not listed else [Part((key,), one) for key, one in _members(batch) if lengths(one)]
     if not parts:
         raise UnclearBatchError("nothing in it has rows")
     by_role = _named(parts, inputs, targets) if inputs or targets else _roles(batch, parts)
@@ -100,7 +100,7 @@ def split(batch: Any, count: int, inputs: Sequence[str] = (), targets: Sequence[
 
 
 def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[Part]:
-    """Yield what has rows, and what is one number: a target that is one number belongs to one sample, not to a batch."""
+    """Yield what has rows, and what has none: a target that is one number belongs to one sample, not to a batch."""
     if value is None:
         return
     if lengths(value) and not (_is_batch(value) and not path):
@@ -109,17 +109,25 @@ def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[Part]:
     if is_scalar(value) or len(path) == _MAX_DEPTH:
         yield Part(path, value)
         return
-    for number, (key, one) in enumerate(_members(value)):
-        if number < _MAX_PARTS:
-            yield from _parts(one, (*path, key))
+    members = _members(value)
+    if not members and path:
+        yield Part(path, value)
+    for key, one in members[:_MAX_PARTS]:
+        yield from _parts(one, (*path, key))
 
 
 def _transposed(batch: Any) -> tuple[Any, int]:
     """Return a list of samples that nobody collated as lists of their parts, with their number; 0 for any other batch."""
-    if isinstance(batch, (tuple, list)) and batch:
+    if isinstance(batch, (tuple, list)) and batch and on_rows(batch) is None:
         if all(isinstance(one, Mapping) for one in batch):
+            if all(set.intersection(*map(lengths, one.values()), *map(lengths, one.values())) for one in batch if one):
+                raise UnclearBatchError("its mappings may be samples or parts")
             keys = [key for key in batch[0] if all(key in one for one in batch)]
             return {key: [one[key] for one in batch] for key in keys}, len(batch)
+        tensors = [plain_tensor(one) for one in batch]
+        alike = all(one is not None for one in tensors) and len({tuple(one.shape) for one in tensors}) == 1
+        if alike and on_rows(batch[0]) == len(batch) > 1:
+            raise UnclearBatchError("its tensors may be samples or parts")
         # A sample holds one number at least, which a part of a batch does not.
         if all(type(one) in (tuple, list) and not lengths(one) for one in batch) and len({*map(len, batch)}) == 1:
             return tuple(list(values) for values in zip(*batch, strict=True)), len(batch)
@@ -128,7 +136,8 @@ def _transposed(batch: Any) -> tuple[Any, int]:
 
 def _is_batch(value: Any) -> bool:
     """Whether a list is the batch's parts, one after the other, and not rows."""
-    return isinstance(value, (tuple, list)) and any(lengths(one) or is_tensor(one) for one in value)
+    listed = isinstance(value, (tuple, list)) and on_rows(value) is None
+    return listed and any(lengths(one) or is_tensor(one) for one in value)
 
 
 def _members(value: Any) -> list[tuple[str, Any]]:
@@ -173,7 +182,7 @@ def _roles(batch: Any, parts: list[Part]) -> dict[str, list[Part]]:
         if role == "target" or not is_scalar(part.value):
             found[role or "other"].append(part)
     if not found["input"]:
-        others = found["other"]
+        others = [part for part in found["other"] if lengths(part.value) or is_tensor(part.value)]
         if len(others) > 1 and not found["target"]:
             raise UnclearBatchError(f"it has {_listed(others)}, and no name says which of them is the target")
         found["input"], found["other"] = others, []
@@ -260,9 +269,9 @@ def _rows_said(value: Any) -> str:
 def _unfolded(part: Part, length: int, parts: list[Part]) -> list[Part]:
     """Return a part as it is, or the parts that its list holds. Raises :class:`UnclearBatchError`."""
     value = part.value
-    if on_rows(value) is not None or not all(plain_tensor(one) is not None for one in value):
+    if on_rows(value) is not None or not all(plain_tensor(one) is not None or is_numbers(one) for one in value):
         return [part]
-    as_parts = all(on_rows(one) == length for one in value)
+    as_parts = all((len(one) if is_numbers(one) else on_rows(one)) == length for one in value)
     if len(value) != length:
         return [Part((*part.path, str(number)), one) for number, one in enumerate(value)]
     if as_parts and not any(_is_listed(other.value) for other in parts):

@@ -7,7 +7,7 @@ from importlib import import_module
 from numbers import Number
 from typing import Any
 
-__all__ = ["as_rows", "is_scalar", "is_tensor", "lengths", "on_rows", "plain_tensor"]
+__all__ = ["as_rows", "is_numbers", "is_scalar", "is_tensor", "lengths", "on_rows", "plain_tensor"]
 
 
 def is_tensor(value: Any) -> bool:
@@ -28,19 +28,24 @@ def plain_tensor(value: Any) -> Any:
     return None
 
 
+def is_numbers(value: Any) -> bool:
+    """Whether a value is a list of numbers."""
+    return isinstance(value, (tuple, list)) and bool(value) and all(isinstance(one, Number) for one in value)
+
+
 def is_scalar(value: Any) -> bool:
     """Whether a value is one number or one text, which has no rows."""
     return isinstance(value, (Number, str, bytes)) or (getattr(value, "shape", None) == () and hasattr(value, "dtype"))
 
 
 def lengths(value: Any) -> set[int]:
-    """Return how many rows a value may have: none, one number, or two where a list of tensors may be rows or parts."""
+    """Return how many rows a value may have: none, one number, or two where a list of lists may be rows or parts."""
     found = on_rows(value)
     if found is not None:
         return {found}
     if isinstance(value, (tuple, list)) and value:
-        if all(plain_tensor(one) is not None for one in value):
-            heads = {int(one.shape[0]) if len(one.shape) else 0 for one in value}
+        if all(plain_tensor(one) is not None or is_numbers(one) for one in value):
+            heads = {on_rows(one) or (len(one) if is_numbers(one) else 0) for one in value}
             return {len(value)} | ({heads.pop()} - {0} if len(heads) == 1 else set())
         if _same_kind(value):
             return {len(value)}
@@ -71,7 +76,7 @@ def as_rows(value: Any, count: int) -> Any:
     if dense is not None:
         return dense[:count]
     some = list(value[:count])
-    tensors = [plain_tensor(one) for one in some]
+    tensors = [torch.as_tensor(one) if is_numbers(one) else plain_tensor(one) for one in some]
     if all(one is not None for one in tensors):
         alike = len({(tuple(one.shape), one.dtype, one.device) for one in tensors}) == 1
         return torch.stack(tensors) if alike else tensors
@@ -87,9 +92,7 @@ def _is_packed(value: Any) -> bool:
 
 
 def _same_kind(values: Any) -> bool:
-    """Whether the members of a list can be rows: all mappings, or all texts and numbers, or all lists of numbers."""
-    return (
-        all(isinstance(one, Mapping) for one in values)
-        or all(isinstance(one, (str, Number)) or one is None for one in values)
-        or all(isinstance(one, (tuple, list)) and all(isinstance(part, Number) for part in one) for one in values)
+    """Whether the members of a list can be nothing but rows: all mappings, or all texts and numbers."""
+    return all(isinstance(one, Mapping) for one in values) or all(
+        isinstance(one, (str, Number)) or one is None for one in values
     )

@@ -69,7 +69,7 @@ class BatchObserver:
         self._compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)
         self._count = count
         self._batch = batch
-        self._rows = _checked(split(batch, count, inputs, targets), module)
+        self._rows = _checked(split(batch, count, inputs, targets), batch, module)
         self._recurrent = is_recurrent(module)
         self._decoder = decoder_of(module)
         self._taken = _take_groups(self._rows.groups, self._decoder)
@@ -176,9 +176,12 @@ def values_of(groups: Mapping[str, Any]) -> dict[str, SampleValues]:
     return _decoded(_take_groups(groups, None), None, ())
 
 
-def _checked(rows: BatchRows, module: Any) -> BatchRows:
+def _checked(rows: BatchRows, batch: Any, module: Any) -> BatchRows:
     """Return the rows, unless the samples may be in another dimension. Raises :class:`UnclearBatchError`."""
-    name = time_first(rows.groups, rows.length, expected_length(module), module)
+    expected = expected_length(module)
+    if isinstance(batch, (tuple, list)) and len(batch) == expected != rows.length:
+        raise UnclearBatchError(f"it is a list of {expected}, as many as the dataloader's samples")
+    name = time_first(rows.groups, rows.length, expected, module)
     if name is not None:
         raise UnclearBatchError(f"the first dimension of its {name} may be time, and the second the samples")
     return rows
