@@ -137,7 +137,9 @@ def oldest(session: nox.Session) -> None:
     # They import what was since taken out of setuptools, and out of the client of Lightning's cloud.
     then = ("lightning==2.0.0", "pytorch-lightning==2.0.0", "setuptools<81", "lightning-cloud==0.5.32")
     session.install(*then, torch, "pillow", "-e", "./tracelet-core", "-e", "./tracelet-lightning", *group("test"))
-    session.run("pytest", "tracelet-lightning/tests", "-n", "2", "--dist", "loadscope", *session.posargs)
+    # Those batches are of libraries that need newer releases.
+    newer = ("--ignore", "tracelet-lightning/tests/test_lightning_batches.py")
+    session.run("pytest", "tracelet-lightning/tests", *newer, "-n", "2", "--dist", "loadscope", *session.posargs)
 
 
 @nox.session

@@ -30,7 +30,7 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 MP4 = b"\0\0\0\x1cftypmp42\0\0\0\0mp42isom\0\0\0\x08free"
-#: One record without content, as TensorFlow's `TFRecordWriter` writes it.
+#: One record without content: its length, and the masked CRC-32C of that and of nothing, as TFRecord's format has them.
 TFRECORD = bytes(8) + b"\x29\x03\x98\x07" + b"\xd8\xea\x82\xa2"
 
 #: More than what is read of a pickle.
