@@ -210,13 +210,18 @@ def _filled(form: Any, ids: list[int]) -> Any:
     }[form]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    form=_nested(2).filter(lambda form: form not in ("ragged", "numbers")),
+    # A list that is the whole batch holds its parts; a list of one list, or of one mapping, is one sample.
+    form=_nested(2).filter(
+        lambda form: (
+            form not in ("ragged", "numbers")
+            and not (isinstance(form, list) and len(form) == 1 and not isinstance(form[0], str))
+        )
+    ),
     ids=st.lists(st.integers(5, 99), min_size=1, max_size=6, unique=True),
 )
 def test_every_value_of_a_row_is_of_the_same_sample_or_there_is_no_table(form: Any, ids: list[int]) -> None:
-    # A list that is the whole batch holds its parts.
     try:
         rows = table(_filled(form, ids), {"preds": torch.tensor(ids)})
     except roles.UnclearBatchError:
