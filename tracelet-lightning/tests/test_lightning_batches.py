@@ -91,6 +91,7 @@ KNOWN: dict[str, Any] = {
     "other names": {"speed": X, "height": X[:, 0], "label": Y},
     "nested names": {"inputs": {"a": X, "b": X}, "targets": {"y": Y}, "epoch": 3},
     "names and a position": ({"a": X, "b": X}, Y),
+    "inputs with names, and targets with names": ({"a": X, "b": X}, {"y": Y}),
     "a list of inputs": ([X, X[:, :2]], Y),
     "targets with names": (list(X), [{"id": int(one), "note": "n"} for one in Y]),
     "an encoding": BatchEncoding({"input_ids": X.long(), "attention_mask": X.long() * 0 + 1, "labels": Y}),
@@ -115,6 +116,7 @@ UNCLEAR: dict[str, tuple[Any, str]] = {
     "lists as long as their members": (([torch.rand(4, 3)] * 4, Y), "may be samples or parts"),
     "images that were not collated": ([torch.rand(3, 8, 8)] * 3, "may be samples or parts"),
     "a mapping in a list": ([{"x": X, "y": Y}], "may be samples or parts"),
+    "a mapping in a list, with a constant": ([{"x": X, "y": Y, "epoch": 3}], "may be samples or parts"),
     "an object": ((object(), Y), "0: no rows"),
     "one sample without a batch": ((torch.rand(3, 8, 8), 1), "1: no rows"),
     "a sparse tensor": ((X.to_sparse(), Y), "no rows"),
@@ -212,13 +214,8 @@ def _filled(form: Any, ids: list[int]) -> Any:
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    # A list that is the whole batch holds its parts; a list of one list, or of one mapping, is one sample.
-    form=_nested(2).filter(
-        lambda form: (
-            form not in ("ragged", "numbers")
-            and not (isinstance(form, list) and len(form) == 1 and not isinstance(form[0], str))
-        )
-    ),
+    # A list that is the whole batch holds its parts.
+    form=_nested(2).filter(lambda form: form not in ("ragged", "numbers")),
     ids=st.lists(st.integers(5, 99), min_size=1, max_size=6, unique=True),
 )
 def test_every_value_of_a_row_is_of_the_same_sample_or_there_is_no_table(form: Any, ids: list[int]) -> None:

@@ -117,27 +117,40 @@ def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[Part]:
 
 
 def _transposed(batch: Any) -> tuple[Any, int]:
-    """Return a list of samples that nobody collated as lists of their parts, with their number; 0 for any other batch."""
-    if isinstance(batch, (tuple, list)) and batch and on_rows(batch) is None:
-        if all(isinstance(one, Mapping) for one in batch):
-            if all(set.intersection(*map(lengths, one.values()), *map(lengths, one.values())) for one in batch if one):
-                raise UnclearBatchError("its mappings may be samples or parts")
-            keys = [key for key in batch[0] if all(key in one for one in batch)]
-            return {key: [one[key] for one in batch] for key in keys}, len(batch)
-        tensors = [plain_tensor(one) for one in batch]
-        alike = all(one is not None for one in tensors) and len({tuple(one.shape) for one in tensors}) == 1
-        if alike and on_rows(batch[0]) == len(batch) > 1:
-            raise UnclearBatchError("its tensors may be samples or parts")
-        # A sample holds one number at least, which a part of a batch does not.
-        if all(type(one) in (tuple, list) and not lengths(one) for one in batch) and len({*map(len, batch)}) == 1:
-            return tuple(list(values) for values in zip(*batch, strict=True)), len(batch)
+    """Return a list of samples that nobody collated as lists of their parts, with their number; 0 for any other batch.
+
+    Raises :class:`UnclearBatchError` where the list may hold parts as well.
+    """
+    if not isinstance(batch, (tuple, list)) or not batch or on_rows(batch) is not None:
+        return batch, 0
+    if all(isinstance(one, Mapping) and one.keys() == batch[0].keys() for one in batch):
+        if not _are_samples([list(one.values()) for one in batch]):
+            raise UnclearBatchError("its mappings may be samples or parts")
+        return {key: [one[key] for one in batch] for key in batch[0]}, len(batch)
+    tensors = [plain_tensor(one) for one in batch]
+    alike = all(one is not None for one in tensors) and len({tuple(one.shape) for one in tensors}) == 1
+    if alike and on_rows(batch[0]) == len(batch) > 1:
+        raise UnclearBatchError("its tensors may be samples or parts")
+    listed = all(type(one) in (tuple, list) and any(map(is_scalar, one)) and not lengths(one) for one in batch)
+    if listed and len({*map(len, batch)}) == 1 and _are_samples(batch):
+        return tuple(list(values) for values in zip(*batch, strict=True)), len(batch)
     return batch, 0
+
+
+def _are_samples(members: Sequence[Sequence[Any]]) -> bool:
+    """Whether the members of a list are certainly samples: parts of a batch have as many rows as each other."""
+    values = [one for member in members for one in member]
+    rows = [found for one in values if (found := lengths(one))]
+    agree = bool(rows) and bool(set.intersection(*rows))
+    if all(any(map(is_scalar, member)) for member in members):
+        return len(members) > 1 or len(rows) < 2 or not agree
+    return len(rows) == len(values) and not agree
 
 
 def _is_batch(value: Any) -> bool:
     """Whether a list is the batch's parts, one after the other, and not rows."""
     listed = isinstance(value, (tuple, list)) and on_rows(value) is None
-    return listed and any(lengths(one) or is_tensor(one) for one in value)
+    return listed and any(lengths(one) or is_tensor(one) or isinstance(one, Mapping) for one in value)
 
 
 def _members(value: Any) -> list[tuple[str, Any]]:
@@ -280,8 +293,8 @@ def _unfolded(part: Part, length: int, parts: list[Part]) -> list[Part]:
 
 
 def _is_listed(value: Any) -> bool:
-    """Whether a value is a list that can be nothing but rows: then the batch was collated into lists."""
-    return isinstance(value, (tuple, list)) and len(lengths(value)) == 1 and plain_tensor(value[0]) is None
+    """Whether a value has a mapping for each sample: then the batch was collated into lists."""
+    return isinstance(value, (tuple, list)) and all(isinstance(one, Mapping) for one in value)
 
 
 def _label(part: Part, parts: list[Part], number: int) -> str:
