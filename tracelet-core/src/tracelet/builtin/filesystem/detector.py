@@ -20,7 +20,7 @@ from tracelet.builtin.filesystem.places import Place, places
 from tracelet.builtin.filesystem.settling import Settling
 from tracelet.builtin.filesystem.stamps import Stamp, scan, stamp_of
 from tracelet.builtin.filesystem.wholes import Told, Wholes
-from tracelet.builtin.torch_save.naming import progress_in
+from tracelet.builtin.saves.naming import progress_in
 from tracelet.exceptions import ConfigError
 from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, artifact_name, tell_type
 

@@ -4,6 +4,7 @@
 * :mod:`.patching`: calls of a function, led through our own
 * :mod:`.destinations`: where a save goes, and what of it can be kept when the save returns
 * :mod:`.what`: what a save is
+* :mod:`.naming`: the name and the progress of a checkpoint that is a folder
 * :mod:`.watching`: who listens to which function
 * :mod:`.save`: one function that saves
 * :mod:`.detector`: emits what such functions saved

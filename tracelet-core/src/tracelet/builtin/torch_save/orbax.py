@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from tracelet.builtin.saves.destinations import Destination, folder_destination
+from tracelet.builtin.saves.naming import checkpoint_name, numbered
 from tracelet.builtin.saves.watching import Tell, guarded
 from tracelet.builtin.saves.what import What
-from tracelet.builtin.torch_save.naming import checkpoint_name, numbered
 from tracelet.plugin import ArtifactType, saving
 
 __all__ = ["COMMITS", "Commit"]

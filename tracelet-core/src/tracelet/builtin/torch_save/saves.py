@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracelet.builtin.saves.destinations import Destination, folder_destination, logger, shared_folder_destination
+from tracelet.builtin.saves.naming import checkpoint_name, progress_in
 from tracelet.builtin.saves.save import Args, Kwargs, Save, always, argument, to_file, to_folder
 from tracelet.builtin.saves.what import What
-from tracelet.builtin.torch_save.naming import checkpoint_name, progress_in
 from tracelet.builtin.torch_save.reading import progress_of, read
 from tracelet.plugin import ArtifactType
 

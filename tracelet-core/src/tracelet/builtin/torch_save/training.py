@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 
 from tracelet.builtin.saves.destinations import folder_destination, logger
+from tracelet.builtin.saves.naming import class_name
 from tracelet.builtin.saves.watching import Tell, guarded
 from tracelet.builtin.saves.what import What
-from tracelet.builtin.torch_save.naming import class_name
 from tracelet.plugin import ArtifactType, Claim, plain_data, saving
 
 __all__ = ["TRAININGS", "Training"]
