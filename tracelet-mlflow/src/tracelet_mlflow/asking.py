@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -27,6 +28,8 @@ class Asked:
         #: The address for people, which all addresses begin with.
         self.server = connection.shown.rstrip("/")
         self._experiments: dict[str, str] = {}
+        # Every run of an experiment asks for its name, several at once.
+        self._naming = threading.Lock()
         self._runs: dict[str, Run | None] = {}
         self._models: dict[str, LoggedModel | None] = {}
 
@@ -66,14 +69,17 @@ class Asked:
         """Return an experiment by its name, or else by its id."""
         found = self.client.get_experiment_by_name(text)
         if found is None and text.isdecimal():
-            return _unless_absent(lambda: self.client.get_experiment(text))
+            found = _unless_absent(lambda: self.client.get_experiment(text))
+        if found is not None:
+            self._experiments[found.experiment_id] = str(found.name)
         return found
 
     def experiment_name(self, experiment_id: str) -> str:
         """Return the name of an experiment."""
-        if experiment_id not in self._experiments:
-            self._experiments[experiment_id] = str(self.client.get_experiment(experiment_id).name)
-        return self._experiments[experiment_id]
+        with self._naming:
+            if experiment_id not in self._experiments:
+                self._experiments[experiment_id] = str(self.client.get_experiment(experiment_id).name)
+            return self._experiments[experiment_id]
 
     def files_of(self, version: ModelVersion) -> str:
         """Return where MLflow says that the files of a registered version are."""
