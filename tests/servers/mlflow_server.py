@@ -13,6 +13,7 @@ from types import TracebackType
 
 from sqlalchemy import Connection, create_engine, text
 
+from servers.mlflow_database import new_database
 from servers.processes import ServerProcess, free_port
 
 
@@ -31,7 +32,7 @@ class MlflowServer:
     ) -> None:
         self.folder = folder
         #: Its database, as SQLAlchemy has it.
-        self.store = store or f"sqlite:///{folder / 'mlflow.db'}"
+        self.store = store or new_database(folder)
         self.artifacts = folder / "artifacts"
         place = artifacts or str(self.artifacts)
         where = (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from servers.mlflow_database import new_database
 from servers.mlflow_server import MlflowServer
 from servers.s3_server import S3Server
 from tracelet.plugin import BackendContext, RunInfo
@@ -40,7 +41,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory, bucket: S3Server) -> Ite
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
     """A database that no server serves."""
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return new_database(tmp_path)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from servers import programs
+from servers.mlflow_database import new_database
 from tracelet.exceptions import ArtifactNotFound
 from tracelet.plugin import ForeignArtifact
 from tracelet.testing.backend_process import BackendProcess
@@ -157,7 +158,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("plain")
     environ = {"MLFLOW_DISABLE_TELEMETRY": "true"}
     if request.param == "database":
-        uri = f"sqlite:///{folder / 'program' / 'mlflow.db'}"
+        uri = new_database(folder / "program")
     else:
         uri = request.getfixturevalue("server" if request.param == "server" else "s3_server").url
     if request.param == "bucket":

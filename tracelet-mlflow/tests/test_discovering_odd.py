@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from servers import programs
 from servers.faulty_proxy import FaultyProxy
+from servers.mlflow_database import new_database
 from servers.mlflow_server import MlflowServer
 from tracelet.exceptions import ArtifactNotFound, BackendError, BackendUnavailable, IntegrityError, UnsafePath
 from tracelet.plugin import ArtifactType, ForeignArtifact
@@ -53,7 +54,7 @@ def look(elsewhere: Path) -> Iterator[Open]:
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database that no server serves."""
-    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'mlflow.db'}"
+    return new_database(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture

@@ -132,9 +132,11 @@ print(json.dumps(times))
 
 
 @pytest.mark.parametrize("kind", ["database", "server"])
-def test_ten_thousand_versions_are_listed_by_a_few_requests(kind: str, server: MlflowServer, tmp_path: Path) -> None:
+def test_ten_thousand_versions_are_listed_by_a_few_requests(
+    kind: str, server: MlflowServer, uri: str, tmp_path: Path
+) -> None:
     """In seconds; and a name among them is found at once."""
-    uri = server.url if kind == "server" else f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = server.url if kind == "server" else uri
     times = programs.run(MANY_VERSIONS.replace("=URI", f"={uri!r}"), tmp_path / "program", {"MLFLOW_TRACKING_URI": uri})
     (everything, count), _, (one, _) = times
     assert count == 10_001
@@ -206,7 +208,6 @@ print(json.dumps(told))
 """
 
 
-def test_one_damaged_record_hides_no_other_version(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+def test_one_damaged_record_hides_no_other_version(uri: str, tmp_path: Path) -> None:
     told = programs.run(ONE_DAMAGED.replace("=URI", f"={uri!r}"), tmp_path / "program", {"MLFLOW_TRACKING_URI": uri})
     assert told == [["mlflow: 'data' v1: a", ["v2", "v0"], "IntegrityError", "v2", "v0"]] * 4

@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from servers import programs
+from servers.mlflow_database import new_database
 from servers.mlflow_server import MlflowServer
 from tracelet.exceptions import IntegrityError
 from tracelet.plugin import (
@@ -87,7 +88,7 @@ Seal = Callable[..., SealedArtifact]
 def tracking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """MLflow's address: a file, or a server without anything in it."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'mlflow.db'}"
+        yield new_database(tmp_path)
         return
     folder = tmp_path / "server"
     folder.mkdir()
