@@ -9,6 +9,7 @@ from tracelet.core.artifacts.checks import MANIFEST_NAME, check_name, check_path
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_values import plain_data
+from tracelet.core.capture.packed_names import stem_of
 from tracelet.core.capture.snapshots import artifact_name
 from tracelet.core.capture.sniffing import tell_type, tell_whole
 from tracelet.core.capture.sniffing.names import tell_type_by_names
@@ -143,6 +144,7 @@ __all__ = [
     "seconds_asked",
     "share",
     "sound",
+    "stem_of",
     "target_path",
     "tell_type",
     "tell_type_by_names",

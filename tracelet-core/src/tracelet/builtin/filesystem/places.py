@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.exceptions import ConfigError, UnsafePath
-from tracelet.plugin import TEMPORARY, ArtifactType, DetectorContext, WatchedDirectory, check_path, tell_type
+from tracelet.plugin import TEMPORARY, ArtifactType, DetectorContext, WatchedDirectory, check_path, stem_of, tell_type
 
 __all__ = ["IGNORED", "Place", "ignored", "places"]
 
@@ -94,7 +94,7 @@ class Place:
         if self.pattern is None:
             return None
         folder, _, name = self._relative(path).rpartition("/")
-        words = {"stem": Path(name).stem, "parent": folder.replace("/", "."), "type": kind.value if kind else ""}
+        words = {"stem": stem_of(name), "parent": folder.replace("/", "."), "type": kind.value if kind else ""}
         whole = _NO_NAME.sub("-", self.pattern.format(**words)).strip(".-")
         if len(whole) > _LONGEST_NAME:
             mark = hashlib.sha256(whole.encode()).hexdigest()[:8]

@@ -12,6 +12,7 @@ from tracelet.core.capture.dedup import CaptureDedup
 from tracelet.core.capture.filters import CaptureFilters
 from tracelet.core.capture.item import Item
 from tracelet.core.capture.journal import Journal
+from tracelet.core.capture.packed_names import stem_of
 from tracelet.core.capture.queue import CaptureQueue
 from tracelet.core.capture.report import TOO_FAST, CaptureReport
 from tracelet.core.capture.snapshot_pool import SnapshotPool
@@ -134,7 +135,8 @@ class CaptureProcessor:
 def _by_type(said: Detection, inside: str) -> tuple[Detection, str]:
     """Name what kept a temporary name by its type, so that all that is saved so is versions of one name."""
     assert said.type is not None
-    return attrs.evolve(said, name=said.type.value), said.type.value + PurePosixPath(inside).suffix
+    name = PurePosixPath(inside).name
+    return attrs.evolve(said, name=said.type.value), said.type.value + name[len(stem_of(name)) :]
 
 
 def _type_of(item: Item) -> ArtifactType:

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.capture.packed_names import stem_of
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.files import Stamp, copy_file, hash_blob, make_folder, stamp
 
@@ -39,10 +40,11 @@ _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 def artifact_name(artifact_path: str, kind: ArtifactType) -> str:
     """Return the name of an artifact that nobody named: its folders, its file's stem, and its type.
 
-    ``run1/model.pth`` of weights is ``run1.model-weights``; a stem that ends with the type's name says it already.
+    ``run1/model.pth`` of weights is ``run1.model-weights``, as is a packed ``run1/model.pth.gz``; a stem that ends with the
+    type's name says it already.
     """
     *folders, file = artifact_path.split("/")
-    stem = Path(file).stem if Path(file).stem.strip(".") else file
+    stem = stem_of(file) if stem_of(file).strip(".") else file
     said = re.fullmatch(rf"(.*[^A-Za-z0-9])?{kind.value}", stem, re.IGNORECASE)
     ending = "" if said else f"-{kind.value}"
     whole = _NO_NAME.sub("-", ".".join([*folders, stem])).strip(".-") or "file"

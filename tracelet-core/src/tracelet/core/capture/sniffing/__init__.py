@@ -10,6 +10,7 @@ from pathlib import Path
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.capture.sniffing.budget import Budget
 from tracelet.core.capture.sniffing.looking import FOLDERS_STEPS, MOST_FILES, FileLook, FolderLook
+from tracelet.core.capture.sniffing.names import tell_type_by_names
 from tracelet.core.capture.sniffing.rules import FILES, FOLDERS, WHOLES
 
 __all__ = ["tell_type", "tell_whole"]
@@ -20,7 +21,9 @@ def tell_type(path: Path, *, follow_links: bool = False) -> ArtifactType:
 
     Of a file the first 16 KB are read, with the directory of a zip archive and 1 MB at most of a pickle of torch in
     it, whose opcodes are read; nothing is unpickled. Entries and opcodes are counted: what is beyond the first 25,000 is
-    not seen, so that no content makes a look long. A folder that no rule knows has the type of its files, if all
+    not seen, so that no content makes a look long. Of a packed file (gzip, zlib, bzip2, xz, LZMA, zstd, LZ4) it is the
+    beginning of what is inside that is read, and the name is taken without the suffix that says so; where nothing inside
+    can be seen, that name alone decides. A folder that no rule knows has the type of its files, if all
     1,000 of them at most have the same; with ``follow_links`` also those behind its links. It raises nothing: what is unknown, gone or cannot be read is ``CUSTOM``.
     """
     try:
@@ -43,7 +46,8 @@ def tell_whole(folder: Path) -> ArtifactType | None:
 
 
 def _file(look: FileLook) -> ArtifactType:
-    return next((rule.type for rule in FILES if rule.told.seen(look)), ArtifactType.CUSTOM)
+    told = next((rule.type for rule in FILES if rule.told.seen(look)), None)
+    return told or (tell_type_by_names([look.name]) if look.unseen else ArtifactType.CUSTOM)
 
 
 def _common(folder: FolderLook) -> ArtifactType:

@@ -34,8 +34,9 @@ WEIGHTS_WORDS = ("model", "models", "net", "network", "weight", "weights", "para
 MODEL_LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost", "statsmodels", "keras")
 
 _WORDS = frozenset(WEIGHTS_WORDS)
-_TABLES = ("numpy", "pandas", "scipy", "polars", "pyarrow")
-_ARRAYS = ("numpy", "jax", "jaxlib")
+#: joblib's own objects in a pickle stand for arrays.
+_TABLES = ("numpy", "pandas", "scipy", "polars", "pyarrow", "joblib")
+_ARRAYS = ("numpy", "jax", "jaxlib", "joblib")
 _TRAINERS = ("torch.optim", "torch.amp", "torch.cuda.amp")
 #: Keys that the states of optimizers, schedulers and gradient scalers have, all of one line.
 _STATES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import re
 import stat
@@ -11,18 +12,25 @@ import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePath
+from typing import BinaryIO
 
 import attrs
 
 from tracelet.core.artifacts.local_files import OWN_FOLDER
+from tracelet.core.capture.packed_names import unpacked_name
 from tracelet.core.capture.sniffing import pickles
 from tracelet.core.capture.sniffing.budget import Budget
+from tracelet.core.capture.sniffing.unpacking import is_packed, unpack
 from tracelet.core.capture.sniffing.zips import Archive, Entry
 
 __all__ = ["FOLDERS_STEPS", "MOST_FILES", "FileLook", "FolderLook"]
 
 #: Bytes that are read from the start of a file.
 _HEAD = 16_384
+#: Bytes more that are unpacked of an archive, or a file of torch, in a packed file.
+_MORE = 49_152
+#: The size of what is not unpacked to its end: more than anything has, and less than text says that is taken for a number.
+_UNKNOWN = 1 << 40
 #: Bytes of a pickle whose opcodes are read.
 _PICKLE = 1_000_000
 #: Bytes that are read from the end of a file.
@@ -49,11 +57,20 @@ _LEGACY_TORCH = re.compile(rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j
 #: What may stand before the first element of a document, and how each of these ends.
 _PROLOG = {"<!--": "-->", "<?": "?>"}
 _PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+_ZIP = b"PK\x03\x04"
+
+
+def _wanted(head: bytes) -> int:
+    """How much more is unpacked of what begins so: the names in an archive, and a pickle of torch, lie behind."""
+    return _MORE if head.startswith(_ZIP) or head[257:262] == b"ustar" or _LEGACY_TORCH.match(head) else 0
 
 
 @attrs.frozen(slots=False)
 class FileLook:
-    """A regular file: its name in lower case, its size in bytes, how it begins and ends. The rest is read when asked for."""
+    """A regular file: its name in lower case, its size in bytes, how it begins and ends. The rest is read when asked for.
+
+    Of a packed file all of this is of what is in it, as far as that can be unpacked.
+    """
 
     path: Path
     name: str
@@ -61,6 +78,8 @@ class FileLook:
     head: bytes
     tail: bytes
     budget: Budget
+    #: What was unpacked, where it is packed.
+    unpacked: bytes | None = None
 
     @classmethod
     def at(cls, path: Path, budget: Budget | None = None) -> FileLook:
@@ -77,7 +96,28 @@ class FileLook:
             head = stream.read(_HEAD)
             stream.seek(max(0, status.st_size - _TAIL))
             tail = stream.read(_TAIL)
-            return cls(path, path.name.lower(), status.st_size, head, tail, budget or Budget(_STEPS))
+            name, budget = path.name.lower(), budget or Budget(_STEPS)
+            inside = unpack(stream, head, _wanted, _HEAD, budget)
+            if inside is None:
+                return cls(path, name, status.st_size, head, tail, budget)
+            content, size = inside.content, len(inside.content) if inside.whole else _UNKNOWN
+            tail = content[-_TAIL:] if inside.whole else b""
+            return cls(path, unpacked_name(name), size, content[:_HEAD], tail, budget, content)
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it may hold what cannot be seen: it is packed by content and name, or the directory of an archive is cut off."""
+        packed = is_packed(self.head) and unpacked_name(self.name) != self.name
+        return packed or (self._cut and self.head.startswith(_ZIP))
+
+    @property
+    def _cut(self) -> bool:
+        """Whether only the beginning of it was unpacked."""
+        return self.unpacked is not None and self.size == _UNKNOWN
+
+    def _opened(self) -> BinaryIO:
+        """Open it, or what was unpacked of it."""
+        return self.path.open("rb") if self.unpacked is None else io.BytesIO(self.unpacked)
 
     @property
     def words(self) -> frozenset[str]:
@@ -118,10 +158,12 @@ class FileLook:
     @functools.cached_property
     def archive(self) -> Archive:
         """The directory of a zip archive; an empty one where it is no zip archive, or a broken one."""
-        if not self.head.startswith(b"PK\x03\x04"):
+        if not self.head.startswith(_ZIP):
             return Archive(())
         try:
-            with self.path.open("rb") as stream:
+            with self._opened() as stream:
+                if self._cut:
+                    return Archive.begun(stream.read(), self.budget)
                 return Archive.of(stream, self.size, self.budget)
         except _BROKEN:
             return Archive(())
@@ -141,7 +183,7 @@ class FileLook:
         """The top object of a file of torch, newer (a zip archive) or older; None for every other file."""
         entry = self.entries.get("data.pkl")
         try:
-            with self.path.open("rb") as stream:
+            with self._opened() as stream:
                 if entry is not None:
                     return pickles.read(self.archive.begin(stream, entry, _PICKLE, self.budget), self.budget)
                 if _LEGACY_TORCH.match(self.head):

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from tracelet.core.artifacts.entries import ArtifactType as T
+from tracelet.core.capture.packed_names import unpacked_name
 from tracelet.core.capture.sniffing.looking import FolderLook
 from tracelet.core.capture.sniffing.rules import FOLDERS
 
@@ -17,7 +18,7 @@ _SUFFIXES = {
     T.WEIGHTS: ".safetensors",
     T.CHECKPOINT: ".ckpt",
     T.DATASET: ".csv .tsv .jsonl .ndjson .parquet .feather .arrow .orc .avro .npy .npz .h5 .hdf5 .tfrecord .tfrecords .xlsx",
-    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic",
+    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic .nii",
     T.VISUALIZATION: ".svg",
     T.AUDIO: ".wav .flac .mp3 .ogg .oga .opus .m4a .aif .aiff .mid .midi",
     T.VIDEO: ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ogv",
@@ -32,9 +33,9 @@ def tell_type_by_names(paths: Collection[str]) -> T:
     """Return what an artifact of files at these paths seems to be; nothing is read, so it is less sure than :func:`tell_type`.
 
     A folder of a model or a checkpoint is told by the names at its top. Anything else has the type that the suffixes of
-    all its files say, and is ``CUSTOM`` where they say several, or none.
+    all its files say, whether they are packed (``.csv.gz``) or not, and is ``CUSTOM`` where they say several, or none.
     """
     look = FolderLook(frozenset(path.partition("/")[0] for path in paths), ())
     known = next((rule.type for rule in FOLDERS if rule.told.seen(look)), None)
-    types = {_BY_SUFFIX.get(PurePosixPath(path).suffix.lower(), T.CUSTOM) for path in paths}
+    types = {_BY_SUFFIX.get(PurePosixPath(unpacked_name(path)).suffix.lower(), T.CUSTOM) for path in paths}
     return known or (types.pop() if len(types) == 1 else T.CUSTOM)

@@ -135,7 +135,10 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("HDF5", _HDF5, T.DATASET),
     Rule(
         "array or table in a pickle",
-        signs.pickled("pickle of an object of numpy, pandas, scipy, polars or pyarrow", contents.is_table),
+        signs.pickled(
+            "pickle of an object of numpy, pandas, scipy, polars or pyarrow, or of an array by joblib",
+            contents.is_table,
+        ),
         T.DATASET,
     ),
     Rule("MATLAB", starts(b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file") & binary, T.DATASET),
@@ -144,12 +147,6 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("SQLite, DuckDB", starts(b"SQLite format 3\0") | (starts(b"DUCK", at=8) & binary), T.DATASET),
     Rule("point cloud in LAS", starts(b"LASF") & binary, T.DATASET),
     Rule("mesh (PLY, GLB)", starts(b"ply\n", b"ply\r\n") | (starts(b"glTF") & binary), T.DATASET),
-    Rule(
-        "packed table or records",
-        starts(b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-        & named(*(f"{kind}.{packed}" for kind in (".csv", ".tsv", ".jsonl", ".ndjson") for packed in ("gz", "zst"))),
-        T.DATASET,
-    ),
     # Media
     Rule(
         "plot as an image",
@@ -159,10 +156,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3)", _PICTURE, T.IMAGE),
     Rule(
         "medical image (DICOM, NIfTI)",
-        starts(b"DICM", at=128)
-        | starts(b"n+1\0", at=344)
-        | starts(b"n+2\0\r\n\x1a\n", at=4)
-        | (named(".nii.gz") & starts(b"\x1f\x8b")),
+        starts(b"DICM", at=128) | starts(b"n+1\0", at=344) | starts(b"n+2\0\r\n\x1a\n", at=4),
         T.IMAGE,
     ),
     Rule(

@@ -1,5 +1,7 @@
 """The names in a zip archive, read off the directory at its end, as APPNOTE.TXT 6.3 describes it (4.3.12 to 4.3.16).
 
+Where its end is not to be had, they are read off the header before each content (4.3.7).
+
 ``zipfile`` reads all of a directory, however large it is said to be, before it tells of one name.
 """
 
@@ -33,7 +35,8 @@ class Entry:
 
     name: str
     method: int
-    crc: int
+    #: None where it stands behind the content.
+    crc: int | None
     packed: int
     size: int
     start: int
@@ -59,6 +62,27 @@ class Archive:
         stream.seek(min(start, size))
         return cls(tuple(_entries(stream.read(min(length, _DIRECTORY)), budget)))
 
+    @classmethod
+    def begun(cls, content: bytes, budget: Budget) -> Archive:
+        """Read the headers in the first bytes of an archive, of which the end is not to be had."""
+        found = []
+        at = 0
+        for _ in itertools.islice(budget.spend(), _ENTRIES):
+            at = content.find(b"PK\3\4", at)
+            if at < 0 or at + 30 > len(content):
+                break
+            flags, method = struct.unpack_from("<HH", content, at + 6)
+            crc, packed, size, name, extra = struct.unpack_from("<IIIHH", content, at + 14)
+            shown = _name(content[at + 30 : at + 30 + name], flags)
+            start, at = at, at + 30 + name + extra
+            if flags & 0x8 or packed == _WHOLE:
+                # It stands behind the content, or in the header's own extra part.
+                found.append(Entry(shown, method, None, len(content), len(content), start))
+            else:
+                found.append(Entry(shown, method, crc, packed, size, start))
+                at += packed
+        return cls(tuple(found))
+
     def begin(self, stream: BinaryIO, entry: Entry, most: int, budget: Budget) -> bytes:
         """Return the first bytes of an entry, so many at most; raises as :meth:`of` does, and ``zlib.error``."""
         # An entry that says of itself that it is smaller than it is gives no more than it says.
@@ -73,7 +97,7 @@ class Archive:
             content = zlib.decompressobj(-15).decompress(content, wanted)
         elif entry.method != 0:
             raise ValueError("it is packed in another way than zlib's")
-        if len(content) == entry.size and zlib.crc32(content) != entry.crc:
+        if entry.crc is not None and len(content) == entry.size and zlib.crc32(content) != entry.crc:
             raise ValueError("its content is damaged")
         return content
 
@@ -86,8 +110,11 @@ def _entries(directory: bytes, budget: Budget) -> list[Entry]:
         flags, method = struct.unpack_from("<HH", directory, at + 8)
         crc, packed, size, name, extra, comment = struct.unpack_from("<IIIHHH", directory, at + 16)
         (start,) = struct.unpack_from("<I", directory, at + 42)
-        raw = directory[at + 46 : at + 46 + name]
-        shown = raw.decode("utf-8" if flags & 0x800 else "cp437", "replace")
+        shown = _name(directory[at + 46 : at + 46 + name], flags)
         found.append(Entry(shown, method, crc, packed, size, start))
         at += 46 + name + extra + comment
     return found
+
+
+def _name(raw: bytes, flags: int) -> str:
+    return raw.decode("utf-8" if flags & 0x800 else "cp437", "replace")
