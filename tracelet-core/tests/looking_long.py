@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import itertools
+import lzma
 import pickle
+import random
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import lz4.frame
+import zstandard
 
 from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
 
@@ -114,6 +122,9 @@ def adversaries(folder: Path) -> Iterator[tuple[str, Path]]:
                     target.parent.mkdir(parents=True)
                     target.write_bytes(content[: 2 * LONG])
                     yield f"{rule.what}: {looked_for!r}", target
+            target = folder / f"{next(numbers)}.gz"
+            target.write_bytes(gzip.compress(next(contents(looked_for)), 1))
+            yield f"{rule.what}: packed {looked_for!r}", target
             if isinstance(looked_for, str):
                 target = folder / f"{next(numbers)}.zip"
                 directory_of_many(target, looked_for)
@@ -210,6 +221,79 @@ def liars(folder: Path) -> Iterator[tuple[str, Path]]:
     yield "a terabyte of nothing", folder / "sparse.pt"
 
 
+GZIP = b"\x1f\x8b\x08" + bytes(7)
+ARCHIVE = b"PK\x03\x04"
+
+
+def blocks_of_deflate() -> bytes:
+    """Eight blocks with tables as large as can be, in which nothing is."""
+    fields = [(0, 1), (2, 2), (29, 5), (0, 5), (14, 4), *((length, 3) for length in [0, 0, 1, *[0] * 14, 1])]
+    # The lengths of codes: for a byte that is 0, for the end of a block, for one distance, and zeros between them.
+    fields += [(0, 1), (1, 1), (127, 7), (1, 1), (106, 7), (0, 1), (1, 1), (18, 7), (0, 1), (1, 1)]
+    block = size = 0
+    for value, width in fields:
+        block |= value << size
+        size += width
+    return sum(block << (size * number) for number in range(8)).to_bytes(size, "little")
+
+
+def blocks_of_bzip2() -> bytes:
+    """Very many blocks of one byte each."""
+    bits = f"{int.from_bytes(bz2.compress(b'a'), 'big'):b}"
+    block = bits[31 : bits.index(f"{0x177245385090:048b}")]
+    return b"BZh9" + int(block * 8 * 4000, 2).to_bytes(len(block) * 4000, "big")
+
+
+def blocks_of_xz(dictionary: int) -> bytes:
+    """Very many blocks without content, with a dictionary of a size that is a code."""
+    header = bytes([2, 0, 0x21, 1, dictionary, 0, 0, 0])
+    block = header + struct.pack("<I", zlib.crc32(header)) + bytes(4)
+    return b"\xfd7zXZ\0\0\0" + struct.pack("<I", zlib.crc32(bytes(2))) + block * 50_000
+
+
+def bombs() -> dict[str, bytes]:
+    """What is packed and costs whoever unpacks it."""
+    much, noise = bytes(30_000_000), random.Random(0).randbytes(1_500_000)
+    lz4_header, zstd_header = lz4.frame.compress(b"")[:7], b"\x28\xb5\x2f\xfd\0"
+    begun = zlib.compressobj(wbits=-15)
+    archive = begun.compress(ARCHIVE + bytes(LONG)) + begun.flush(zlib.Z_SYNC_FLUSH)
+    return {
+        "gzip of much": gzip.compress(much),
+        "bzip2 of much": bz2.compress(much),
+        "xz of much": lzma.compress(much, preset=0),
+        "zstd of much": zstandard.compress(much),
+        "LZ4 of much": lz4.frame.compress(much, block_size=lz4.frame.BLOCKSIZE_MAX4MB),
+        "gzip in gzip": gzip.compress(gzip.compress(gzip.compress(much))),
+        "bzip2 of noise": bz2.compress(ARCHIVE + noise),
+        "bzip2 of less noise": bz2.compress(ARCHIVE + noise[:600_000]),
+        "LZ4 of noise": lz4.frame.compress(ARCHIVE + noise, block_size=lz4.frame.BLOCKSIZE_MAX4MB),
+        "bzip2 of a file of torch, and noise": bz2.compress(LEGACY + b"\x80\x02" + b"(" * LONG + noise[:500_000]),
+        "gzip of headers of entries": gzip.compress((ARCHIVE + bytes(26)) * LONG),
+        "gzip of beginnings of entries": gzip.compress(ARCHIVE * LONG),
+        "gzip of a name without an end": b"\x1f\x8b\x08\x08" + b"a" * 3_000_000,
+        "gzip of blocks without content": GZIP + b"\0\0\0\xff\xff" * 200_000,
+        "gzip of tables": GZIP + blocks_of_deflate() * 10_000,
+        "gzip of an archive, and tables": GZIP + archive + blocks_of_deflate() * 10_000,
+        "bzip2 of small blocks": blocks_of_bzip2(),
+        "xz of blocks without content": blocks_of_xz(28),
+        "xz with a dictionary of four gigabytes": blocks_of_xz(40),
+        "LZMA with a dictionary of two gigabytes": b"]\0\0\0\x80" + b"\xff" * 8 + bytes(9999),
+        "zstd with a window of two gigabytes": zstd_header + b"\xa8" + b"\3\0\0a" * 9,
+        "zstd of large blocks": zstd_header + b"\x88" + b"\2\0\x10a" * 90_000,
+        "zstd of blocks without content": zstd_header + b"\x58" + bytes(900_000),
+        "LZ4 of blocks without content": lz4_header + b"\1\0\0\0\0" * 900_000,
+        "LZ4 of blocks of one byte": lz4_header + b"\1\0\0\x80a" * 900_000,
+        **{f"gzip of a pickle of {what}": gzip.compress(b"\x80\x02" + one, 1) for what, one in PICKLES.items()},
+    }
+
+
+def packed(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Files of :func:`bombs`."""
+    for number, (what, content) in enumerate(bombs().items()):
+        (folder / str(number)).write_bytes(content)
+        yield what, folder / str(number)
+
+
 def unpacking() -> bytes:
     """An archive whose pickle says little, in a million bytes."""
     packed = io.BytesIO()
@@ -223,6 +307,8 @@ FILLINGS = {
     "space": b" " * 16_384,
     "objects of JSON": b'{"a":[' + b"1," * 8000 + b"1]}",
     "archives": unpacking(),
+    "packed files": gzip.compress(random.Random(0).randbytes(40_000)),
+    "packed blocks": bz2.compress(random.Random(0).randbytes(100_000)),
 }
 
 

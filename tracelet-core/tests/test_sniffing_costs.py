@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from looking_long import PICKLES, adversaries, faults, folders, liars, parsed, pumps
+from looking_long import PICKLES, adversaries, faults, folders, liars, packed, parsed, pumps
 
 from tracelet.core.artifacts import ArtifactType as T
 from tracelet.core.capture.sniffing import tell_type
@@ -59,7 +59,9 @@ LIMIT = 5.0
 Made = Callable[[Path], Iterator[tuple[str, Path]]]
 
 
-@pytest.mark.parametrize(("make", "limit"), [(adversaries, LIMIT), (liars, LIMIT), (folders, 4 * LIMIT)])
+@pytest.mark.parametrize(
+    ("make", "limit"), [(adversaries, LIMIT), (liars, LIMIT), (packed, LIMIT), (folders, 5 * LIMIT)]
+)
 def test_no_file_and_no_folder_takes_long_to_look_at(tmp_path: Path, make: Made, limit: float) -> None:
     made = {str(path): what for what, path in make(tmp_path)}
     paths = "".join(f"{path}\n" for path in made)

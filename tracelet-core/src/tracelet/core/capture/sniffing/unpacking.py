@@ -130,7 +130,7 @@ def _begins(pattern: bytes) -> re.Pattern[bytes]:
 _PACKINGS = (
     _Packing(_begins(rb"\x1f\x8b\x08"), _Zlib),
     _Packing(_begins(rb"\x78[\x01\x5e\x9c\xda]"), _Zlib, like_text=True),
-    _Packing(_begins(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor, silent=40),
+    _Packing(_begins(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor, silent=28),
     # Of LZMA alone there is no mark: its usual settings, a size that is unknown or possible, and the first byte of its content.
     _Packing(
         _begins(rb"\xfd7zXZ\x00|\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})\x00"),
