@@ -479,18 +479,19 @@ def test_a_save_under_a_temporary_name_is_called_as_its_folder_says_where_it_was
     assert by_name(exp) == [("linked-checkpoint", "v0", ["linked.ckpt"], None)]
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".pt.gz"])
 def test_saves_that_keep_their_temporary_names_are_versions_of_their_type(
-    run: Run, hand: ModuleType, home: Path
+    run: Run, hand: ModuleType, home: Path, suffix: str
 ) -> None:
     exp = run()
     for number in range(2):
-        part = write(home / f"tmp{number}abcdefg.pt", f"state {number}")
+        part = write(home / f"tmp{number}abcdefg{suffix}", f"state {number}")
         hand.show(Detection(path=part, type=ArtifactType.WEIGHTS, metadata={"n": number}))
         part.unlink()
     held = {os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")}
     assert any("abcdefg.pt" in one for one in held)
     exp.stop()
-    assert by_name(exp) == [("weights", f"v{number}", ["weights.pt"], number) for number in range(2)]
+    assert by_name(exp) == [("weights", f"v{number}", [f"weights{suffix}"], number) for number in range(2)]
     held = {os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")}
     assert not any("abcdefg.pt" in one for one in held)
 

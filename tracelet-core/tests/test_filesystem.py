@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import logging
 import os
 import re
@@ -523,7 +524,9 @@ def test_files_of_two_types_that_have_one_stem_are_both_named(watch: Make, tmp_p
     seen = watch(WatchedDirectory(str(tmp_path / "out"), name="run1-{stem}-{type}")).start()
     (seen.out / "metrics.json").write_text('{"a": 1}')
     (seen.out / "metrics.csv").write_text("a,b\n")
-    assert sorted(one.name or "" for one in seen.wait(2).detections) == ["run1-metrics-config", "run1-metrics-dataset"]
+    (seen.out / "packed.csv.gz").write_bytes(gzip.compress(b"a,b\n"))
+    names = {one.name for one in seen.wait(3).detections}
+    assert names == {"run1-metrics-config", "run1-metrics-dataset", "run1-packed-dataset"}
 
 
 def test_what_was_there_before_is_told_only_if_it_changes(watch: Make) -> None:

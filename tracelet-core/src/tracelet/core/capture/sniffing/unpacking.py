@@ -31,6 +31,8 @@ _ZSTD_CHUNK = 256
 _GIVEN = 50
 #: Bytes that are read at the cost of a step: a few of them may have tables of their own to be built.
 _READ = 8
+#: What decoders raise of what is damaged or asks for too much memory, or where there is none.
+_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, MemoryError, ImportError, zlib.error, lzma.LZMAError)
 #: What no text has.
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -70,12 +72,20 @@ class _Zlib:
         return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
 
 
-class _Zstandard:
-    """The decoder of the package ``zstandard``: what is too much at once waits."""
+class _Zstd:
+    """The decoder of zstd: what is too much at once waits."""
 
     def __init__(self) -> None:
-        zstandard: Any = importlib.import_module("zstandard")
-        self._decoder = zstandard.ZstdDecompressor(max_window_size=_MEMORY).decompressobj()
+        zstd: Any
+        self._decoder: Any
+        if sys.version_info >= (3, 14):
+            zstd = importlib.import_module("compression.zstd")
+            limit = {zstd.DecompressionParameter.window_log_max: _MEMORY.bit_length() - 1}
+            self._decoder = zstd.ZstdDecompressor(options=limit)
+        else:
+            zstd = importlib.import_module("zstandard")
+            self._decoder = zstd.ZstdDecompressor(max_window_size=_MEMORY).decompressobj()
+        self._error: type[Exception] = zstd.ZstdError
         self._waiting = b""
 
     @property
@@ -92,17 +102,12 @@ class _Zstandard:
         return found
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        found = self._waiting or self._decoder.decompress(data)
+        try:
+            found = self._waiting or self._decoder.decompress(data)
+        except self._error as error:
+            raise ValueError(str(error)) from error
         self._waiting = found[max_length:]
         return found[:max_length]
-
-
-def _zstd() -> _Decoder:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-
-        return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MEMORY.bit_length() - 1})
-    return _Zstandard()
 
 
 def _lz4() -> _Decoder:
@@ -136,7 +141,7 @@ _PACKINGS = (
         _begins(rb"\xfd7zXZ\x00|\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})\x00"),
         lambda: lzma.LZMADecompressor(memlimit=_MEMORY),
     ),
-    _Packing(_begins(rb"\x28\xb5\x2f\xfd"), _zstd, silent=16, chunk=_ZSTD_CHUNK),
+    _Packing(_begins(rb"\x28\xb5\x2f\xfd"), _Zstd, silent=16, chunk=_ZSTD_CHUNK),
     _Packing(_begins(rb"\x04\x22\x4d\x18"), _lz4, silent=150),
 )
 
@@ -177,7 +182,7 @@ def unpack(stream: BinaryIO, head: bytes, wanted: Callable[[bytes], int], most: 
         if whole or (content and not (packing.like_text and _NO_TEXT.search(head) is None)):
             return Unpacked(content, whole)
         return None
-    except Exception:  # noqa: BLE001 - whatever a decoder raises, there is nothing to be seen
+    except _DAMAGED:
         return None
 
 
