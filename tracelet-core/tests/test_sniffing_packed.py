@@ -201,7 +201,7 @@ def test_an_archive_whose_names_are_not_seen_is_told_by_its_own(tmp_path: Path) 
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("weights/0", random.Random(0).randbytes(200_000))
         archive.writestr("archive_format", "pt2")
-    for name, expected in (("net.pt2.gz", T.MODEL), ("net.zip.gz", T.CUSTOM)):
+    for name, expected in (("net.pt2.gz", T.MODEL), ("net.zip.gz", T.CUSTOM), ("photo.png.gz", T.CUSTOM)):
         (tmp_path / name).write_bytes(gzip.compress(file.getvalue()))
         assert tell_type(tmp_path / name) is expected
 

@@ -58,6 +58,8 @@ _LEGACY_TORCH = re.compile(rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j
 _PROLOG = {"<!--": "-->", "<?": "?>"}
 _PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _ZIP = b"PK\x03\x04"
+#: Suffixes of files that are zip archives.
+_ZIPPED = (".keras", ".skops", ".pt2", ".npz", ".mar", ".xlsx", ".docx", ".pptx")
 
 
 def _wanted(head: bytes) -> int:
@@ -106,9 +108,9 @@ class FileLook:
 
     @property
     def unseen(self) -> bool:
-        """Whether it may hold what cannot be seen: it is packed by content and name, or the directory of an archive is cut off."""
+        """Whether it holds what its name says, and that cannot be seen: it is packed, or an archive whose directory is cut off."""
         packed = is_packed(self.head) and unpacked_name(self.name) != self.name
-        return packed or (self._cut and self.head.startswith(_ZIP))
+        return packed or (self._cut and self.head.startswith(_ZIP) and self.name.endswith(_ZIPPED))
 
     @property
     def _cut(self) -> bool:
