@@ -178,6 +178,12 @@ PICKLES = {
 }  # fmt: skip
 
 
+def header_of_tar(length: int) -> bytes:
+    """A header of a file that is said to be so long."""
+    said = f"{length:011o}\0".encode() if length < 8 * 2**30 else b"\x80" + length.to_bytes(11, "big")
+    return b"a.b".ljust(124, b"\0") + said + bytes(20) + b"0" + bytes(100) + b"ustar\x0000" + bytes(247)
+
+
 def liars(folder: Path) -> Iterator[tuple[str, Path]]:
     """Files of known formats whose own numbers lie, and others that are strange as a whole."""
 
@@ -215,6 +221,10 @@ def liars(folder: Path) -> Iterator[tuple[str, Path]]:
     yield made("deep.yaml", b"- " * LONG)
     yield made("line.csv", b"a," * 5_000_000)
     yield made("text.bin", b"\xff\xfe" + b"\xd8\0" * LONG)
+    yield made("headers.tar", header_of_tar(0) * 10_000)
+    yield made("length.tar", header_of_tar(8 * 2**30 - 1) * 10)
+    yield made("long_length.tar", header_of_tar(2**88 - 1) * 10)
+    yield made("pieces.model", b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x01" * LONG)
     with (folder / "sparse.pt").open("wb") as stream:
         stream.write(b"PK\x03\x04")
         stream.truncate(1 << 40)
@@ -309,6 +319,7 @@ FILLINGS = {
     "archives": unpacking(),
     "packed files": gzip.compress(random.Random(0).randbytes(40_000)),
     "packed blocks": bz2.compress(random.Random(0).randbytes(100_000)),
+    "files of tar": header_of_tar(0) * 32,
 }
 
 

@@ -18,7 +18,7 @@ import attrs
 
 from tracelet.core.artifacts.local_files import OWN_FOLDER
 from tracelet.core.capture.packed_names import unpacked_name
-from tracelet.core.capture.sniffing import pickles
+from tracelet.core.capture.sniffing import pickles, tars
 from tracelet.core.capture.sniffing.budget import Budget
 from tracelet.core.capture.sniffing.unpacking import is_packed, unpack
 from tracelet.core.capture.sniffing.zips import Archive, Entry
@@ -64,7 +64,7 @@ _ZIPPED = (".keras", ".skops", ".pt2", ".npz", ".mar", ".xlsx", ".docx", ".pptx"
 
 def _wanted(head: bytes) -> int:
     """How much more is unpacked of what begins so: the names in an archive, and a pickle of torch, lie behind."""
-    return _MORE if head.startswith(_ZIP) or head[257:262] == b"ustar" or _LEGACY_TORCH.match(head) else 0
+    return _MORE if head.startswith(_ZIP) or tars.is_tar(head) or _LEGACY_TORCH.match(head) else 0
 
 
 @attrs.frozen(slots=False)
@@ -179,6 +179,17 @@ class FileLook:
             if name not in found or len(entry.name) < len(found[name].name):
                 found[name] = entry
         return found
+
+    @functools.cached_property
+    def members(self) -> tuple[str, ...]:
+        """The names of the first files in a tar archive; none where it is no tar archive."""
+        if not tars.is_tar(self.head):
+            return ()
+        try:
+            with self._opened() as stream:
+                return tars.names(stream, self.size, self.budget)
+        except _BROKEN:
+            return ()
 
     @functools.cached_property
     def torch(self) -> pickles.Node | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from tracelet.core.artifacts.entries import ArtifactType as T
 from tracelet.core.capture.packed_names import unpacked_name
@@ -14,11 +14,11 @@ __all__ = ["tell_type_by_names"]
 
 #: A suffix that says one type. One that several have, such as `.pkl` and `.pt`, says none.
 _SUFFIXES = {
-    T.MODEL: ".onnx .keras .skops .tflite .gguf .ubj .cbm .mlmodel .pmml .pt2",
+    T.MODEL: ".onnx .keras .skops .tflite .gguf .ubj .cbm .mlmodel .pmml .pt2 .engine .trt .nemo .mar",
     T.WEIGHTS: ".safetensors",
     T.CHECKPOINT: ".ckpt",
-    T.DATASET: ".csv .tsv .jsonl .ndjson .parquet .feather .arrow .orc .avro .npy .npz .h5 .hdf5 .tfrecord .tfrecords .xlsx",
-    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic .nii",
+    T.DATASET: ".csv .tsv .jsonl .ndjson .parquet .feather .arrow .orc .avro .npy .npz .h5 .hdf5 .tfrecord .tfrecords .xlsx .mat .fits .nc .sqlite .duckdb .lance .las .laz .pcd .ply .glb .gltf .obj .stl .off",
+    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic .dcm .nii .nrrd .mha",
     T.VISUALIZATION: ".svg",
     T.AUDIO: ".wav .flac .mp3 .ogg .oga .opus .m4a .aif .aiff .mid .midi",
     T.VIDEO: ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ogv",
@@ -35,7 +35,7 @@ def tell_type_by_names(paths: Collection[str]) -> T:
     A folder of a model or a checkpoint is told by the names at its top. Anything else has the type that the suffixes of
     all its files say, whether they are packed (``.csv.gz``) or not, and is ``CUSTOM`` where they say several, or none.
     """
-    look = FolderLook(frozenset(path.partition("/")[0] for path in paths), ())
+    look = FolderLook(frozenset(path.partition("/")[0] for path in paths), tuple(map(Path, paths)))
     known = next((rule.type for rule in FOLDERS if rule.told.seen(look)), None)
     types = {_BY_SUFFIX.get(PurePosixPath(unpacked_name(path)).suffix.lower(), T.CUSTOM) for path in paths}
     return known or (types.pop() if len(types) == 1 else T.CUSTOM)

@@ -18,6 +18,7 @@ from tracelet.core.capture.sniffing.signs import (
     atom,
     binary,
     contains,
+    ends,
     folder_has,
     folder_with_ending,
     named,
@@ -73,6 +74,17 @@ _PICTURE = (
     | (named(".cr3") & atom(b"crx "))
 )
 
+_MEDICAL = (
+    starts(b"DICM", at=128)
+    | starts(b"n+1\0", b"ni1\0", at=344)
+    | starts(b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n", at=4)
+    | starts(b"NRRD000")
+    | (named(".hdr") & starts(b"\x5c\x01\0\0", b"\0\0\x01\x5c"))
+    | (named(".mnc") & (starts(b"CDF\x01", b"CDF\x02") | _HDF5))
+    | (named(".mha", ".mhd") & contains(b"ElementDataFile"))
+    | (named(".mgh", ".mgz") & starts(b"\0\0\0\x01"))
+)
+
 FILES: tuple[Rule[FileLook], ...] = (
     # Models, weights and checkpoints
     Rule("TorchScript", archive("constants.pkl", "data.pkl"), T.MODEL),
@@ -99,10 +111,18 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("safetensors", signs.safetensors, T.WEIGHTS),
     Rule("GGUF", starts(b"GGUF") & binary, T.MODEL),
     Rule("ONNX", signs.onnx, T.MODEL),
+    Rule("Core ML", signs.core_ml, T.MODEL),
+    Rule("TensorRT engine", signs.tensorrt, T.MODEL),
+    Rule("NeMo", signs.tar("model_config.yaml") | (named(".nemo") & starts(b"ustar", at=257)), T.MODEL),
     Rule("TensorFlow Lite", starts(b"TFL3", at=4), T.MODEL),
-    Rule("TensorFlow SavedModel's graph", named_like(r"saved_model\.pb", "`saved_model.pb`"), T.MODEL),
+    Rule(
+        "TensorFlow graph",
+        named_like(r"saved_model\.pb", "`saved_model.pb`") | (named(".pb") & signs.tensorflow_graph),
+        T.MODEL,
+    ),
     Rule("Keras", archive("config.json", "metadata.json", "model.weights.h5"), T.MODEL),
-    Rule("Keras in HDF5", _HDF5 & contains(b"model_config"), T.MODEL),
+    Rule("NetCDF 4", _HDF5 & contains(b"_NCProperties"), T.DATASET),
+    Rule("Keras in HDF5", _HDF5 & contains(b"model_config") & contains(b"keras_version"), T.MODEL),
     Rule(
         "Keras weights in HDF5",
         _HDF5 & (named(".weights.h5") | contains(b"layer_names") | (contains(b"layers\0") & contains(b"vars\0"))),
@@ -127,8 +147,10 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("tensors in a pickle", signs.pickled("pickle of tensors of torch alone", contents.is_weights), T.WEIGHTS),
     Rule("PMML", signs.markup(r"<pmml\b", "`<pmml`"), T.MODEL),
     Rule("TorchServe archive", named(".mar") & archive("MANIFEST.json"), T.MODEL),
+    Rule("SentencePiece", signs.sentencepiece, T.MODEL),
     Rule("tokenizer", named_like(r"tokenizer\.json", "`tokenizer.json`") & signs.json_with("model"), T.MODEL),
     # Data
+    Rule("medical image (DICOM, NIfTI, Analyze, MINC, NRRD, MetaImage, MGH)", _MEDICAL, T.IMAGE),
     Rule("samples and predictions", _RECORDS & _SAMPLES, T.SAMPLE),
     Rule("NumPy arrays", _NUMPY, T.DATASET),
     Rule("Parquet, Arrow, Feather, ORC, Avro", _COLUMNS, T.DATASET),
@@ -141,12 +163,36 @@ FILES: tuple[Rule[FileLook], ...] = (
         ),
         T.DATASET,
     ),
-    Rule("MATLAB", starts(b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file") & binary, T.DATASET),
+    Rule(
+        "MATLAB",
+        (starts(b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file") | named(".mat")) & binary,
+        T.DATASET,
+    ),
     Rule("FITS", starts(b"SIMPLE  ="), T.DATASET),
     Rule("NetCDF (classic)", starts(b"CDF\x01", b"CDF\x02", b"CDF\x05"), T.DATASET),
+    Rule(
+        "table (ARFF, ECSV, VOTable, Excel)",
+        (named(".arff") & text)
+        | starts(b"# %ECSV ")
+        | signs.markup(r"<votable\b", "`<votable`")
+        | archive("workbook.xml"),
+        T.DATASET,
+    ),
     Rule("SQLite, DuckDB", starts(b"SQLite format 3\0") | (starts(b"DUCK", at=8) & binary), T.DATASET),
-    Rule("point cloud in LAS", starts(b"LASF") & binary, T.DATASET),
-    Rule("mesh (PLY, GLB)", starts(b"ply\n", b"ply\r\n") | (starts(b"glTF") & binary), T.DATASET),
+    Rule("Lance", ends(b"LANC") & binary, T.DATASET),
+    Rule("WebDataset", signs.webdataset, T.DATASET),
+    Rule("tensor of ONNX", named(".pb") & signs.onnx_tensor, T.DATASET),
+    Rule("point cloud (LAS, PCD)", (starts(b"LASF") & binary) | starts(b"# .PCD v"), T.DATASET),
+    Rule(
+        "mesh (PLY, glTF, STL, OBJ, OFF)",
+        starts(b"ply\n", b"ply\r\n")
+        | (starts(b"glTF") & binary)
+        | (named(".gltf") & signs.json_with("asset"))
+        | (named(".stl") & (signs.stl | signs.starts_like("solid", "`solid`")))
+        | (named(".off") & signs.starts_like("[a-z4]*off", "`OFF`"))
+        | (named(".obj", ".mtl") & text),
+        T.DATASET,
+    ),
     # Media
     Rule(
         "plot as an image",
@@ -154,11 +200,6 @@ FILES: tuple[Rule[FileLook], ...] = (
         T.VISUALIZATION,
     ),
     Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3)", _PICTURE, T.IMAGE),
-    Rule(
-        "medical image (DICOM, NIfTI)",
-        starts(b"DICM", at=128) | starts(b"n+1\0", at=344) | starts(b"n+2\0\r\n\x1a\n", at=4),
-        T.IMAGE,
-    ),
     Rule(
         "SVG",
         signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`"),
@@ -189,6 +230,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("TensorBoard events", contains(b"brain.Event:") & binary, T.REPORT),
     Rule("TFRecord", named(".tfrecord", ".tfrecords") | signs.tfrecord, T.DATASET),
     Rule("PDF", starts(b"%PDF-"), T.REPORT),
+    Rule("Word, PowerPoint", archive("document.xml") | archive("presentation.xml"), T.REPORT),
     Rule(
         "HTML",
         signs.markup(r"<!doctype html|<html\b", "`<!doctype html` or `<html`"),
@@ -243,7 +285,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     # Names that say what no content did
     Rule(
         "index of a TensorFlow checkpoint",
-        named(".index") & signs.ends(b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"),
+        named(".index") & ends(b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"),
         T.CHECKPOINT,
     ),
     Rule(
@@ -252,6 +294,8 @@ FILES: tuple[Rule[FileLook], ...] = (
         T.CHECKPOINT,
     ),
     Rule("checkpoint by name", named(".ckpt") & binary, T.CHECKPOINT),
+    Rule("TensorRT engine by name", named(".engine", ".trt") & binary, T.MODEL),
+    Rule("pixels of an image in two files", named(".img") & binary, T.IMAGE),
 )
 
 _WEIGHTS = folder_with_ending(".safetensors", ".safetensors.index.json") | folder_has(
@@ -277,7 +321,11 @@ WHOLES: tuple[Rule[FolderLook], ...] = (
     Rule("adapter weights", folder_has("adapter_config.json"), T.WEIGHTS),
     Rule("pretrained model", folder_has("config.json") & _WEIGHTS, T.MODEL),
     Rule("pipeline of spaCy", folder_has("meta.json") & folder_has("config.cfg"), T.MODEL),
-    Rule("Core ML package", folder_has("Manifest.json") & folder_has("Data"), T.MODEL),
+    Rule(
+        "Core ML package",
+        (folder_has("Manifest.json") & signs.any_file_ends(".mlmodel")) | folder_has("coremldata.bin"),
+        T.MODEL,
+    ),
     Rule("Zarr", folder_has("zarr.json", ".zgroup", ".zarray", ".zmetadata"), T.DATASET),
     Rule("Lance", folder_has("_versions") & folder_has("data", "_transactions"), T.DATASET),
     Rule(

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from tracelet.core.capture.sniffing import pickles
+from tracelet.core.capture.sniffing import pickles, protobufs
 from tracelet.core.capture.sniffing.looking import FileLook, FolderLook
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "atom",
     "binary",
     "contains",
+    "core_ml",
     "ends",
     "folder_has",
     "folder_with_ending",
@@ -29,14 +30,21 @@ __all__ = [
     "named_like",
     "one_object",
     "onnx",
+    "onnx_tensor",
     "partitioned",
     "pickled",
     "safetensors",
+    "sentencepiece",
     "starts",
     "starts_like",
+    "stl",
+    "tar",
+    "tensorflow_graph",
+    "tensorrt",
     "text",
     "tfrecord",
     "torch",
+    "webdataset",
     "word",
 ]
 
@@ -220,50 +228,30 @@ safetensors: Sign[FileLook] = Sign(
     (_HEADER, b'\x08\0\0\0\0\0\0\0{"', b"\xff" * 7 + b'\x7f{"'),
 )
 
-#: The fields of ModelProto in onnx.proto: which are numbers (wire type 0) and which have a length (wire type 2).
-_ONNX = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-_ONNX_VERSION, _ONNX_GRAPH = 1, 7
+
+def _message(words: str, is_one: Callable[[bytes, int], bool], *marks: bytes) -> Sign[FileLook]:
+    """A message of protocol buffers of one kind."""
+    return Sign(words, lambda look: is_one(look.head, look.size), marks)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of protocol buffers; raises ``IndexError`` where the data end."""
-    value = 0
-    for count in range(10):
-        byte = data[at + count]
-        value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:
-            return value, at + count + 1
-    raise IndexError("it is longer than a number can be")
-
-
-def _is_onnx(look: FileLook) -> bool:
-    """Go from field to field, as far as the beginning of the file goes, to the graph."""
-    at = 0
-    seen = set()
-    try:
-        while at < look.size:
-            key, at = _varint(look.head, at)
-            field, kind = key >> 3, key & 7
-            if _ONNX.get(field) != kind:
-                return False
-            value, at = _varint(look.head, at)
-            if field == _ONNX_VERSION and not 1 <= value <= 100:
-                return False
-            at += value if kind else 0
-            seen.add(field)
-            if at > look.size:
-                return False
-            if {_ONNX_VERSION, _ONNX_GRAPH} <= seen:
-                return True
-    except IndexError:
-        return False
-    return False
-
-
-onnx: Sign[FileLook] = Sign(
+onnx = _message(
     "fields of ONNX's ModelProto from the first byte to the graph",
-    _is_onnx,
-    (b"\x08\x0a", b"\x12\0", b":\xff\xff\xff\xff\x7f"),
+    protobufs.is_onnx,
+    *(b"\x08\x0a", b"\x12\0", b":\xff\xff\xff\xff\x7f"),
+)
+onnx_tensor = _message(
+    "fields of ONNX's TensorProto from the first byte to the content", protobufs.is_onnx_tensor, b"\x08\1", b"\x10\1J\0"
+)
+core_ml = _message(
+    "fields of Core ML's Model from the first byte to the model", protobufs.is_core_ml, b"\x08\4\x12\0", b"P\0"
+)
+tensorflow_graph = _message(
+    "a node with a name and an operation at the start", protobufs.is_tensorflow_graph, b"\n\x08\n\1x\x12\3Add"
+)
+sentencepiece = _message(
+    "three pieces with scores at the start, as in SentencePiece's ModelProto, of which one is no text",
+    protobufs.is_sentencepiece,
+    b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02",
 )
 
 
@@ -290,6 +278,60 @@ tfrecord: Sign[FileLook] = Sign(
     _is_tfrecord,
     (bytes(8) + b"\x29\x03\x98\x07",),
 )
+
+
+def _is_tensorrt(look: FileLook) -> bool:
+    """An engine; some exporters put a length and their own JSON before it."""
+    start = 4 + int.from_bytes(look.head[:4], "little") if look.head[4:5] == b"{" else 0
+    return look.head[start : start + 4] in _ENGINES
+
+
+_ENGINES = (b"ftrt", b"ptrt")
+
+tensorrt: Sign[FileLook] = Sign(
+    f"{' or '.join(map(_shown, _ENGINES))} at the start, or after a length in 4 bytes and so much JSON",
+    lambda look: look.text is None and _is_tensorrt(look),
+    (*_ENGINES, b"\x10\0\0\0{"),
+)
+
+
+#: Bytes before the triangles of an STL file, and of each of them.
+_STL, _TRIANGLE = 84, 50
+
+stl: Sign[FileLook] = Sign(
+    "a number of triangles at byte 80, which fits the file",
+    lambda look: look.size > _STL and look.size == _STL + _TRIANGLE * int.from_bytes(look.head[80:84], "little"),
+    (bytes(80) + b"\1\0\0\0" + bytes(50),),
+)
+
+
+def _is_webdataset(look: FileLook) -> bool:
+    samples: list[tuple[str, set[str]]] = []
+    for name in look.members:
+        folder, _, base = name.rpartition("/")
+        stem, _, suffix = base.partition(".")
+        key = f"{folder}/{stem}"
+        if not samples or samples[-1][0] != key:
+            samples.append((key, set()))
+        samples[-1][1].add(suffix)
+    # Of the last one not all may be seen.
+    return len(samples) > 1 and all(stem and len(suffixes) > 1 for stem, suffixes in samples[:-1])
+
+
+webdataset: Sign[FileLook] = Sign(
+    "tar archive in which files of one stem follow each other, with several suffixes each, and there are several stems",
+    _is_webdataset,
+    (b"a.b".ljust(156, b"\0") + b"0" + bytes(100) + b"ustar" + bytes(250),),
+)
+
+
+def tar(name: str) -> Sign[FileLook]:
+    """A tar archive that has a file of this name among the first, in whichever folder."""
+    return Sign(
+        f"tar archive with `{name}`",
+        lambda look: any(one.rpartition("/")[2] == name for one in look.members),
+        (name,),
+    )
 
 
 def folder_has(*names: str) -> Sign[FolderLook]:
