@@ -312,7 +312,7 @@ def unpacking() -> bytes:
     return packed.getvalue()
 
 
-#: What a thousand files of one folder may have in them.
+#: What a thousand files of one folder may have in them, by what it is and their suffix.
 FILLINGS = {
     "space": b" " * 16_384,
     "objects of JSON": b'{"a":[' + b"1," * 8000 + b"1]}",
@@ -320,6 +320,7 @@ FILLINGS = {
     "packed files": gzip.compress(random.Random(0).randbytes(40_000)),
     "packed blocks": bz2.compress(random.Random(0).randbytes(100_000)),
     "files of tar": header_of_tar(0) * 32,
+    "rows of numbers.txt": b"1 " * 8192,
 }
 
 
@@ -343,6 +344,6 @@ def folders(folder: Path) -> Iterator[tuple[str, Path]]:
         full = folder / what
         full.mkdir()
         for number in range(1000):
-            (full / str(number)).write_bytes(content)
+            (full / f"{number}{full.suffix}").write_bytes(content)
         yield f"a folder of {what}", full
     assert FOLDERS

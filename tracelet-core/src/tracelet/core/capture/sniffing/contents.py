@@ -177,5 +177,18 @@ def is_model(top: Node) -> bool:
 
 
 def is_table(top: Node) -> bool:
-    """Tell whether it is an array or a table of a library of these."""
-    return top.kind == "made" and top.of.partition(" ")[0].partition(".")[0] in _TABLES
+    """Tell whether it is an array or a table of a library of these, or a list of nothing else."""
+    if top.kind == "list":
+        return bool(top.items) and len(top.inside) == len(top.items) and all(map(_is_one_table, top.inside))
+    return _is_one_table(top)
+
+
+def _is_one_table(node: Node) -> bool:
+    module, _, name = node.of.partition(" ")
+    # A single number and a source of random ones are no tables.
+    return (
+        node.kind == "made"
+        and module.partition(".")[0] in _TABLES
+        and not module.startswith("numpy.random")
+        and name != "scalar"
+    )

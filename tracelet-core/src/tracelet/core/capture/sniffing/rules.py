@@ -52,11 +52,15 @@ _HDF5 = starts(b"\x89HDF\r\n\x1a\n")
 _SAMPLES = word("sample", "samples", "prediction", "predictions", "preds")
 _PLOTS = word("plot", "plots", "chart", "curve", "curves", "heatmap", "histogram", "confusion", "attention")
 _MATPLOTLIB = contains(b"Software\x00Matplotlib")
-_TABLE = named(".csv", ".tsv", ".jsonl", ".ndjson") & text
+_TABLE = (named(".csv", ".tsv", ".tab", ".jsonl", ".ndjson") & text) | (
+    named(".txt", ".asc", ".xyz", ".out") & signs.numbers
+)
 _LIST = named(".json") & signs.starts_like(r"\[", "`[`")
 _COLUMNS = starts(b"PAR1", b"ARROW1\0\0", b"FEA1", b"ORC", b"Obj\x01") & binary
 _NUMPY = starts(b"\x93NUMPY") | signs.arrays
-_RECORDS = (_NUMPY | _COLUMNS | _TABLE | _LIST).called("NumPy, Parquet and its kin, CSV, JSON lines or a JSON list")
+_RECORDS = (_NUMPY | _COLUMNS | _TABLE | _LIST).called(
+    "NumPy, Parquet and its kin, tables and records as text, or a JSON list"
+)
 # A brand says what a file of the ISO base media format is for, see https://mp4ra.org. One that is for more than one
 # thing is in none of these lists, such as `crx ` (Canon's raw pictures and raw films) and `dash` (parts of a stream).
 _IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")
@@ -72,6 +76,9 @@ _PICTURE = (
     | (starts(b"BM") & starts(b"\0\0\0\0", at=6))
     | atom(*_IMAGE_BRANDS)
     | (named(".cr3") & atom(b"crx "))
+    | starts(b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"8BPS", b"#?RADIANCE")
+    | (named(".ico") & starts(b"\0\0\1\0"))
+    | (named(".pbm", ".pgm", ".ppm", ".pnm") & starts(b"P"))
 )
 
 _MEDICAL = (
@@ -83,6 +90,9 @@ _MEDICAL = (
     | (named(".mnc") & (starts(b"CDF\x01", b"CDF\x02") | _HDF5))
     | (named(".mha", ".mhd") & contains(b"ElementDataFile"))
     | (named(".mgh", ".mgz") & starts(b"\0\0\0\x01"))
+    | starts(b"# === DATA DESCRIPTION FILE")
+    | (named(".head") & contains(b"= string-attribute"))
+    | (named(".dcm", ".dicom", ".rec", ".brik") & binary)
 )
 
 FILES: tuple[Rule[FileLook], ...] = (
@@ -113,7 +123,12 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("ONNX", signs.onnx, T.MODEL),
     Rule("Core ML", signs.core_ml, T.MODEL),
     Rule("TensorRT engine", signs.tensorrt, T.MODEL),
-    Rule("NeMo", signs.tar("model_config.yaml") | (named(".nemo") & starts(b"ustar", at=257)), T.MODEL),
+    Rule("OpenVINO", signs.markup(r"<net\s", "`<net `") & contains(b"<layers>"), T.MODEL),
+    Rule(
+        "NeMo",
+        signs.tar("model_config.yaml") | (named(".nemo") & starts(b"ustar", at=257)),
+        T.MODEL,
+    ),
     Rule("TensorFlow Lite", starts(b"TFL3", at=4), T.MODEL),
     Rule(
         "TensorFlow graph",
@@ -150,7 +165,8 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("SentencePiece", signs.sentencepiece, T.MODEL),
     Rule("tokenizer", named_like(r"tokenizer\.json", "`tokenizer.json`") & signs.json_with("model"), T.MODEL),
     # Data
-    Rule("medical image (DICOM, NIfTI, Analyze, MINC, NRRD, MetaImage, MGH)", _MEDICAL, T.IMAGE),
+    Rule("RecordIO", starts(b"\x0a\x23\xd7\xce"), T.DATASET),
+    Rule("medical image (DICOM, NIfTI, Analyze, MINC, NRRD, MetaImage, MGH, PAR/REC, AFNI)", _MEDICAL, T.IMAGE),
     Rule("samples and predictions", _RECORDS & _SAMPLES, T.SAMPLE),
     Rule("NumPy arrays", _NUMPY, T.DATASET),
     Rule("Parquet, Arrow, Feather, ORC, Avro", _COLUMNS, T.DATASET),
@@ -169,7 +185,12 @@ FILES: tuple[Rule[FileLook], ...] = (
         T.DATASET,
     ),
     Rule("FITS", starts(b"SIMPLE  ="), T.DATASET),
-    Rule("NetCDF (classic)", starts(b"CDF\x01", b"CDF\x02", b"CDF\x05"), T.DATASET),
+    Rule("NetCDF (classic), GRIB", starts(b"CDF\x01", b"CDF\x02", b"CDF\x05") | (starts(b"GRIB") & binary), T.DATASET),
+    Rule(
+        "IDL, SPSS, Stata, SAS",
+        starts(b"SR\0\4", b"$FL2@(#)", b"$FL3@(#)", b"<stata_dta>") | (named(".dta", ".sas7bdat") & binary),
+        T.DATASET,
+    ),
     Rule(
         "table (ARFF, ECSV, VOTable, Excel)",
         (named(".arff") & text)
@@ -182,15 +203,17 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("Lance", ends(b"LANC") & binary, T.DATASET),
     Rule("WebDataset", signs.webdataset, T.DATASET),
     Rule("tensor of ONNX", named(".pb") & signs.onnx_tensor, T.DATASET),
+    Rule("tractogram (TRK, TCK)", starts(b"TRACK\0", b"mrtrix tracks"), T.DATASET),
     Rule("point cloud (LAS, PCD)", (starts(b"LASF") & binary) | starts(b"# .PCD v"), T.DATASET),
     Rule(
-        "mesh (PLY, glTF, STL, OBJ, OFF)",
+        "mesh (PLY, glTF, STL, OBJ, OFF, GIFTI)",
         starts(b"ply\n", b"ply\r\n")
         | (starts(b"glTF") & binary)
         | (named(".gltf") & signs.json_with("asset"))
         | (named(".stl") & (signs.stl | signs.starts_like("solid", "`solid`")))
         | (named(".off") & signs.starts_like("[a-z4]*off", "`OFF`"))
-        | (named(".obj", ".mtl") & text),
+        | (named(".obj", ".mtl") & text)
+        | signs.markup(r"<!doctype gifti\b|<gifti\b", "`<gifti` or `<!doctype gifti`"),
         T.DATASET,
     ),
     # Media
@@ -199,15 +222,21 @@ FILES: tuple[Rule[FileLook], ...] = (
         _PICTURE.called("an image of a format of the next row") & (_PLOTS | _MATPLOTLIB),
         T.VISUALIZATION,
     ),
-    Rule("image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3)", _PICTURE, T.IMAGE),
     Rule(
-        "SVG",
-        signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`"),
+        "image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3, JPEG 2000, JPEG XL, PSD, HDR, ICO, PNM)",
+        _PICTURE,
+        T.IMAGE,
+    ),
+    Rule(
+        "SVG, EPS",
+        signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`")
+        | signs.starts_like(r"%!PS-Adobe-\d\.\d EPSF", "`%!PS-Adobe-3.0 EPSF`"),
         T.VISUALIZATION,
     ),
     Rule(
         "audio (WAV, AIFF)",
-        (starts(b"RIFF", b"RIFX") & starts(b"WAVE", at=8)) | (starts(b"FORM") & starts(b"AIFF", b"AIFC", at=8)),
+        (starts(b"RIFF", b"RIFX", b"RF64", b"BW64") & starts(b"WAVE", at=8))
+        | (starts(b"FORM") & starts(b"AIFF", b"AIFC", at=8)),
         T.AUDIO,
     ),
     Rule("audio (FLAC, AU, MIDI, M4A)", starts(b"fLaC", b".snd", b"MThd") | atom(*_AUDIO_BRANDS), T.AUDIO),
@@ -233,7 +262,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("Word, PowerPoint", archive("document.xml") | archive("presentation.xml"), T.REPORT),
     Rule(
         "HTML",
-        signs.markup(r"<!doctype html|<html\b", "`<!doctype html` or `<html`"),
+        signs.markup(r"<!doctype html|<html\b", "`<!doctype html` or `<html`") | (named(".html", ".htm") & text),
         T.REPORT,
     ),
     Rule("notebook", signs.json_with("cells", "nbformat") & (named(".ipynb") | signs.json_with("cell_type")), T.REPORT),
@@ -242,30 +271,10 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule(
         "source code",
         named(
-            ".py",
-            ".pyi",
-            ".pyx",
-            ".r",
-            ".jl",
-            ".sh",
-            ".bash",
-            ".c",
-            ".h",
-            ".cc",
-            ".cpp",
-            ".hpp",
-            ".cu",
-            ".cuh",
-            ".rs",
-            ".go",
-            ".java",
-            ".scala",
-            ".kt",
-            ".js",
-            ".ts",
-            ".lua",
-            ".sql",
-            ".proto",
+            *(".py", ".pyi", ".pyx", ".pxd", ".pxi", ".r", ".jl", ".m", ".lua", ".rb", ".php", ".pl", ".sql", ".proto"),
+            *(".sh", ".bash", ".zsh", ".fish", ".bat", ".ps1", ".cmake", ".f", ".for", ".f90", ".f95", ".f03", ".pyf"),
+            *(".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".cu", ".cuh", ".mm", ".metal", ".rs", ".go"),
+            *(".java", ".scala", ".kt", ".swift", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".css", ".scss"),
         )
         & text,
         T.CODE,
@@ -281,7 +290,11 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("table or records as text", _TABLE, T.DATASET),
     Rule("JSON list", _LIST, T.DATASET),
     Rule("JSON object", (named(".json") & signs.json_with()) | signs.one_object, T.CONFIG),
-    Rule("YAML, TOML, INI", named(".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf") & text, T.CONFIG),
+    Rule(
+        "YAML, TOML, INI, properties",
+        named(".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".mplstyle") & text,
+        T.CONFIG,
+    ),
     # Names that say what no content did
     Rule(
         "index of a TensorFlow checkpoint",
@@ -293,8 +306,11 @@ FILES: tuple[Rule[FileLook], ...] = (
         named_like(r".*\.data-\d{5}-of-\d{5}", "as `*.data-00000-of-00001`"),
         T.CHECKPOINT,
     ),
+    Rule("store of arrays of a checkpoint (OCDBT)", starts(b"\x0c\xdb\x3a\x2a"), T.CHECKPOINT),
+    Rule("external data of ONNX", named(".onnx.data", ".onnx_data") & binary, T.WEIGHTS),
     Rule("checkpoint by name", named(".ckpt") & binary, T.CHECKPOINT),
     Rule("TensorRT engine by name", named(".engine", ".trt") & binary, T.MODEL),
+    Rule("data by name", named(".dat", ".data"), T.DATASET),
     Rule("pixels of an image in two files", named(".img") & binary, T.IMAGE),
 )
 

@@ -28,6 +28,7 @@ __all__ = [
     "markup",
     "named",
     "named_like",
+    "numbers",
     "one_object",
     "onnx",
     "onnx_tensor",
@@ -178,6 +179,31 @@ def _is_one_object(look: FileLook) -> bool:
 
 one_object: Sign[FileLook] = Sign(
     "one JSON object of 16 KB at most is the whole text", _is_one_object, (_OBJECT, '{"a":[', '{"a":', "9")
+)
+
+
+#: Rows of a text that are read as numbers, bytes of it at the cost of a step, and how many numbers are a table at least.
+_ROWS, _READ, _FEWEST = 20, 16, 4
+_BETWEEN = re.compile(r"[\s,;]+")
+
+
+def _is_numbers(look: FileLook) -> bool:
+    # The last line may be cut off.
+    lines = (look.text or "").splitlines()[: -1 if look.size > len(look.head) else None]
+    rows = [line for line in map(str.strip, lines) if line and line[0] not in "#%"][:_ROWS]
+    if not look.budget.take(sum(map(len, rows)) // _READ):
+        return False
+    try:
+        lengths = [len(list(map(float, _BETWEEN.split(row)))) for row in rows]
+    except ValueError:
+        return False
+    return len(set(lengths)) == 1 and sum(lengths) >= _FEWEST
+
+
+numbers: Sign[FileLook] = Sign(
+    "text of rows of numbers, with as many in each row, and four at least",
+    _is_numbers,
+    (_BETWEEN, "1 ", "1\n", "9" * 59, "#\n"),
 )
 
 
