@@ -125,7 +125,8 @@ def adversaries(folder: Path) -> Iterator[tuple[str, Path]]:
             target = folder / f"{next(numbers)}.gz"
             target.write_bytes(gzip.compress(next(contents(looked_for)), 1))
             yield f"{rule.what}: packed {looked_for!r}", target
-            if isinstance(looked_for, str):
+            # An archive is asked for whole names, and not for suffixes.
+            if isinstance(looked_for, str) and not looked_for.startswith("."):
                 target = folder / f"{next(numbers)}.zip"
                 directory_of_many(target, looked_for)
                 yield f"{rule.what}: an archive of many {looked_for!r}", target

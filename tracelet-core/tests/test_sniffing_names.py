@@ -16,6 +16,9 @@ from tracelet.plugin import tell_type_by_names
         (["best.safetensors"], T.WEIGHTS),
         (["net.onnx"], T.MODEL),
         (["train.py"], T.CODE),
+        (["scan.nii"], T.IMAGE),
+        (["yolo.engine"], T.MODEL),
+        (["mesh.stl"], T.DATASET),
         (["params.yaml"], T.CONFIG),
         (["model.pkl"], T.CUSTOM),
         (["README"], T.CUSTOM),
@@ -37,4 +40,6 @@ def test_a_model_or_a_checkpoint_is_told_by_what_lies_at_its_top() -> None:
     """Whatever else is in it; deeper down it may be a part of something else."""
     assert tell_type_by_names(["MLmodel", "data/model.pth", "conda.yaml"]) is T.MODEL
     assert tell_type_by_names(["trainer_state.json", "model.safetensors"]) is T.CHECKPOINT
+    assert tell_type_by_names(["Manifest.json", "Data/com.apple.CoreML/model.mlmodel"]) is T.MODEL
+    assert tell_type_by_names(["Manifest.json", "Data/notes.txt"]) is T.CUSTOM
     assert tell_type_by_names(["out/MLmodel", "notes.txt"]) is T.CUSTOM

@@ -16,15 +16,19 @@ __all__ = ["tell_type_by_names"]
 _SUFFIXES = {
     T.MODEL: ".onnx .keras .skops .tflite .gguf .ubj .cbm .mlmodel .pmml .pt2 .engine .trt .nemo .mar",
     T.WEIGHTS: ".safetensors",
-    T.CHECKPOINT: ".ckpt",
-    T.DATASET: ".csv .tsv .jsonl .ndjson .parquet .feather .arrow .orc .avro .npy .npz .h5 .hdf5 .tfrecord .tfrecords .xlsx .mat .fits .nc .sqlite .duckdb .lance .las .laz .pcd .ply .glb .gltf .obj .stl .off",
-    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic .dcm .nii .nrrd .mha",
-    T.VISUALIZATION: ".svg",
-    T.AUDIO: ".wav .flac .mp3 .ogg .oga .opus .m4a .aif .aiff .mid .midi",
+    T.CHECKPOINT: ".ckpt .ocdbt",
+    T.DATASET: ".csv .tsv .tab .jsonl .ndjson .parquet .feather .arrow .orc .avro .npy .npz .h5 .hdf5 .tfrecord .tfrecords .xlsx"
+    " .mat .fits .nc .grib .arff .ecsv .dta .sas7bdat .sqlite .duckdb .lance .dat .data"
+    " .las .laz .pcd .ply .glb .gltf .stl .obj .off .gii .trk .tck",
+    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic .jp2 .jxl .psd .ico .ppm .pgm .pbm .dcm .nii .nrrd .mha .mnc .mgz",
+    T.VISUALIZATION: ".svg .eps",
+    T.AUDIO: ".wav .flac .mp3 .ogg .oga .opus .m4a .aif .aiff .au .mid .midi",
     T.VIDEO: ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ogv",
-    T.REPORT: ".html .htm .pdf .ipynb .md .rst .tex .docx",
-    T.CODE: ".py .pyi .pyx .r .jl .sh .bash .c .h .cc .cpp .hpp .cu .cuh .rs .go .java .scala .kt .js .ts .lua .sql .proto",
-    T.CONFIG: ".json .yaml .yml .toml .ini .cfg .conf",
+    T.REPORT: ".html .htm .pdf .ipynb .md .rst .tex .docx .pptx",
+    T.CODE: ".py .pyi .pyx .pxd .pxi .r .jl .m .lua .rb .php .pl .sql .proto .sh .bash .zsh .fish .bat .ps1 .cmake"
+    " .f .for .f90 .f95 .f03 .pyf .c .h .cc .cpp .cxx .hh .hpp .hxx .inc .cu .cuh .mm .metal .rs .go"
+    " .java .scala .kt .swift .js .mjs .cjs .jsx .ts .tsx .css .scss",
+    T.CONFIG: ".json .yaml .yml .toml .ini .cfg .conf .properties .mplstyle",
 }
 _BY_SUFFIX = {suffix: told for told, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 

@@ -92,7 +92,7 @@ _MEDICAL = (
     | (named(".mgh", ".mgz") & starts(b"\0\0\0\x01"))
     | starts(b"# === DATA DESCRIPTION FILE")
     | (named(".head") & contains(b"= string-attribute"))
-    | (named(".dcm", ".dicom", ".rec", ".brik") & binary)
+    | (named(".dcm", ".dicom", ".ima", ".rec", ".brik") & binary)
 )
 
 FILES: tuple[Rule[FileLook], ...] = (
@@ -273,7 +273,23 @@ FILES: tuple[Rule[FileLook], ...] = (
         named(
             *(".py", ".pyi", ".pyx", ".pxd", ".pxi", ".r", ".jl", ".m", ".lua", ".rb", ".php", ".pl", ".sql", ".proto"),
             *(".sh", ".bash", ".zsh", ".fish", ".bat", ".ps1", ".cmake", ".f", ".for", ".f90", ".f95", ".f03", ".pyf"),
-            *(".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".cu", ".cuh", ".mm", ".metal", ".rs", ".go"),
+            *(
+                ".c",
+                ".h",
+                ".cc",
+                ".cpp",
+                ".cxx",
+                ".hh",
+                ".hpp",
+                ".hxx",
+                ".inc",
+                ".cu",
+                ".cuh",
+                ".mm",
+                ".metal",
+                ".rs",
+                ".go",
+            ),
             *(".java", ".scala", ".kt", ".swift", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".css", ".scss"),
         )
         & text,

@@ -203,7 +203,7 @@ def _is_numbers(look: FileLook) -> bool:
 numbers: Sign[FileLook] = Sign(
     "text of rows of numbers, with as many in each row, and four at least",
     _is_numbers,
-    (_BETWEEN, "1 ", "1\n", "9" * 59, "#\n"),
+    (_BETWEEN, b"1 ", b"1\n", b"9" * 59, b"#\n"),
 )
 
 
