@@ -73,6 +73,7 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("of_an_unknown_version.engine", bytes(range(64)), T.MODEL),
     ("search.engine", b"name = fast\n", T.CUSTOM),
     ("ftrt.txt", b"ftrt is how engines begin\n", T.CUSTOM),
+    ("notebook.schema.json", b'{"cells": {"type": "array"}, "items": {"cell_type": 1}}', T.CONFIG),
     ("savetxt.txt", b"# epoch loss\n0 1.5e-01\n1 1.2e-01\n", T.DATASET),
     ("000001.txt", b"0 0.5 0.5 0.1 0.2\n", T.DATASET),
     ("predictions.txt", b"1\n0\n1\n1\n", T.SAMPLE),

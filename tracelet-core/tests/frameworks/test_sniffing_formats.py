@@ -6,6 +6,7 @@ import base64
 import io
 import sqlite3
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,32 @@ def test_models_of_sentencepiece_are_models(tmp_path: Path) -> None:
         )
         (tmp_path / kind).write_bytes(content.getvalue())
     assert set(told(tmp_path).values()) == {T.MODEL}
+
+
+def test_a_tokenizer_is_a_model_however_many_tokens_were_added(tmp_path: Path) -> None:
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.add_special_tokens([f"<|reserved_{number}|>" for number in range(300)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert (tmp_path / "tokenizer.json").stat().st_size > 50_000
+    assert tell_type(tmp_path / "tokenizer.json") is T.MODEL
+
+
+def test_records_as_tensorflow_writes_them_are_a_dataset(tmp_path: Path) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    with (tmp_path / "train").open("wb") as stream:
+        RecordWriter(stream).write(b"an example")
+    assert tell_type(tmp_path / "train") is T.DATASET
+
+
+def test_an_archive_of_torchserve_is_a_model(tmp_path: Path) -> None:
+    """As torch-model-archiver 0.12 makes it."""
+    with zipfile.ZipFile(tmp_path / "net.mar", "w") as archive:
+        archive.writestr("model.pt", bytes(16))
+        archive.writestr("MAR-INF/MANIFEST.json", '{"runtime": "python"}')
+    assert tell_type(tmp_path / "net.mar") is T.MODEL
 
 
 def test_core_ml_is_a_model_alone_and_in_a_package(tmp_path: Path) -> None:

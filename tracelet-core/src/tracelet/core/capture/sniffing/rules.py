@@ -163,7 +163,11 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("PMML", signs.markup(r"<pmml\b", "`<pmml`"), T.MODEL),
     Rule("TorchServe archive", named(".mar") & archive("MANIFEST.json"), T.MODEL),
     Rule("SentencePiece", signs.sentencepiece, T.MODEL),
-    Rule("tokenizer", named_like(r"tokenizer\.json", "`tokenizer.json`") & signs.json_with("model"), T.MODEL),
+    Rule(
+        "tokenizer",
+        named_like(r"tokenizer\.json", "`tokenizer.json`") & signs.json_with("model", "added_tokens"),
+        T.MODEL,
+    ),
     # Data
     Rule("RecordIO", starts(b"\x0a\x23\xd7\xce"), T.DATASET),
     Rule("medical image (DICOM, NIfTI, Analyze, MINC, NRRD, MetaImage, MGH, PAR/REC, AFNI)", _MEDICAL, T.IMAGE),
@@ -188,7 +192,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("NetCDF (classic), GRIB", starts(b"CDF\x01", b"CDF\x02", b"CDF\x05") | (starts(b"GRIB") & binary), T.DATASET),
     Rule(
         "IDL, SPSS, Stata, SAS",
-        starts(b"SR\0\4", b"$FL2@(#)", b"$FL3@(#)", b"<stata_dta>") | (named(".dta", ".sas7bdat") & binary),
+        starts(b"SR\0\4", b"SR\0\6", b"$FL2@(#)", b"$FL3@(#)", b"<stata_dta>") | (named(".dta", ".sas7bdat") & binary),
         T.DATASET,
     ),
     Rule(
@@ -265,14 +269,53 @@ FILES: tuple[Rule[FileLook], ...] = (
         signs.markup(r"<!doctype html|<html\b", "`<!doctype html` or `<html`") | (named(".html", ".htm") & text),
         T.REPORT,
     ),
-    Rule("notebook", signs.json_with("cells", "nbformat") & (named(".ipynb") | signs.json_with("cell_type")), T.REPORT),
+    Rule(
+        "notebook",
+        (named(".ipynb") & signs.json_with("cells", "nbformat"))
+        | signs.starts_like(
+            r'\{\s*+"cells"\s*+:\s*+\[\s*+\{\s*+"cell_type"',
+            "a list `cells` in a JSON object, and a `cell_type` in that",
+        ),
+        T.REPORT,
+    ),
     Rule("text that is a report", named(".md", ".rst", ".tex") & text, T.REPORT),
     # Code
     Rule(
         "source code",
         named(
-            *(".py", ".pyi", ".pyx", ".pxd", ".pxi", ".r", ".jl", ".m", ".lua", ".rb", ".php", ".pl", ".sql", ".proto"),
-            *(".sh", ".bash", ".zsh", ".fish", ".bat", ".ps1", ".cmake", ".f", ".for", ".f90", ".f95", ".f03", ".pyf"),
+            *(
+                ".py",
+                ".pyi",
+                ".pyx",
+                ".pxd",
+                ".pxi",
+                ".r",
+                ".jl",
+                ".m",
+                ".lua",
+                ".rb",
+                ".php",
+                ".pl",
+                ".pm",
+                ".sql",
+                ".proto",
+            ),
+            *(
+                ".sh",
+                ".bash",
+                ".zsh",
+                ".fish",
+                ".bat",
+                ".ps1",
+                ".cmake",
+                ".mk",
+                ".f",
+                ".for",
+                ".f90",
+                ".f95",
+                ".f03",
+                ".pyf",
+            ),
             *(
                 ".c",
                 ".h",
