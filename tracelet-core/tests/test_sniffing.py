@@ -94,7 +94,7 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("train.rec", b"\x0a\x23\xd7\xce" + bytes(8), T.DATASET),
     ("style.css", b"a { color: red }\n", T.CODE),
     ("shape.stl", bytes(80) + b"\1\0\0\0" + bytes(50), T.DATASET),
-    ("trust.stl", bytes(80) + b"\2\0\0\0" + bytes(50), T.CUSTOM),
+    ("trust.stl", b"a list of who is trusted\n", T.CUSTOM),
     ("compiled.obj", b"d\x86\x02\0" + bytes(40), T.CUSTOM),
     ("cloud.pcd", b"# .PCD v0.7\nVERSION 0.7\n", T.DATASET),
     ("points.ply", b"ply\nformat ascii 1.0\n", T.DATASET),

@@ -214,7 +214,7 @@ FILES: tuple[Rule[FileLook], ...] = (
         starts(b"ply\n", b"ply\r\n")
         | (starts(b"glTF") & binary)
         | (named(".gltf") & signs.json_with("asset"))
-        | (named(".stl") & (signs.stl | signs.starts_like("solid", "`solid`")))
+        | (named(".stl") & (binary | signs.starts_like("solid", "`solid`")))
         | (named(".off") & signs.starts_like("[a-z4]*off", "`OFF`"))
         | (named(".obj", ".mtl") & text)
         | signs.markup(r"<!doctype gifti\b|<gifti\b", "`<gifti` or `<!doctype gifti`"),

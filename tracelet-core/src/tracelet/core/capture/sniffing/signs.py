@@ -38,7 +38,6 @@ __all__ = [
     "sentencepiece",
     "starts",
     "starts_like",
-    "stl",
     "tar",
     "tensorflow_graph",
     "tensorrt",
@@ -318,16 +317,6 @@ tensorrt: Sign[FileLook] = Sign(
     f"{' or '.join(map(_shown, _ENGINES))} at the start, or after a length in 4 bytes and so much JSON",
     lambda look: look.text is None and _is_tensorrt(look),
     (*_ENGINES, b"\x10\0\0\0{"),
-)
-
-
-#: Bytes before the triangles of an STL file, and of each of them.
-_STL, _TRIANGLE = 84, 50
-
-stl: Sign[FileLook] = Sign(
-    "a number of triangles at byte 80, which fits the file",
-    lambda look: look.size > _STL and look.size == _STL + _TRIANGLE * int.from_bytes(look.head[80:84], "little"),
-    (bytes(80) + b"\1\0\0\0" + bytes(50),),
 )
 
 
