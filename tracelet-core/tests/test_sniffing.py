@@ -74,6 +74,7 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("search.engine", b"name = fast\n", T.CUSTOM),
     ("ftrt.txt", b"ftrt is how engines begin\n", T.CUSTOM),
     ("notebook.schema.json", b'{"cells": {"type": "array"}, "items": {"cell_type": 1}}', T.CONFIG),
+    ("old_figure.png", b"\x89PNG\r\n\x1a\n\0\0\0\x38tEXtSoftware\0matplotlib version 2.2", T.VISUALIZATION),
     ("savetxt.txt", b"# epoch loss\n0 1.5e-01\n1 1.2e-01\n", T.DATASET),
     ("000001.txt", b"0 0.5 0.5 0.1 0.2\n", T.DATASET),
     ("predictions.txt", b"1\n0\n1\n1\n", T.SAMPLE),

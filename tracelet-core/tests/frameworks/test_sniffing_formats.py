@@ -96,13 +96,14 @@ def test_medical_images_are_images_in_one_file_or_two(tmp_path: Path) -> None:
     assert found == dict.fromkeys(found, T.IMAGE)
 
 
-def test_dicom_is_an_image(tmp_path: Path) -> None:
-    from pydicom.dataset import FileMetaDataset
+def test_dicom_is_an_image_unless_it_is_a_report(tmp_path: Path) -> None:
     from pydicom.examples import ct
+    from pydicom.uid import BasicTextSRStorage
 
-    assert isinstance(ct.file_meta, FileMetaDataset)
     ct.save_as(tmp_path / "IM0001")
-    assert tell_type(tmp_path / "IM0001") is T.IMAGE
+    ct.file_meta.MediaStorageSOPClassUID = ct.SOPClassUID = BasicTextSRStorage
+    ct.save_as(tmp_path / "SR0001")
+    assert told(tmp_path) == {"IM0001": T.IMAGE, "SR0001": T.REPORT}
 
 
 def test_point_clouds_and_meshes_are_datasets(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Rule(Generic[L]):
 _HDF5 = starts(b"\x89HDF\r\n\x1a\n")
 _SAMPLES = word("sample", "samples", "prediction", "predictions", "preds")
 _PLOTS = word("plot", "plots", "chart", "curve", "curves", "heatmap", "histogram", "confusion", "attention")
-_MATPLOTLIB = contains(b"Software\x00Matplotlib")
+_MATPLOTLIB = contains(b"Software\x00Matplotlib", b"Software\x00matplotlib")
 _TABLE = (named(".csv", ".tsv", ".tab", ".jsonl", ".ndjson") & text) | (
     named(".txt", ".asc", ".xyz", ".out") & signs.numbers
 )
@@ -73,14 +73,22 @@ _VIDEO_BRANDS = (
 _PICTURE = (
     starts(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"v/1\x01")
     | (starts(b"RIFF") & starts(b"WEBP", at=8))
+    | (starts(b"RIFF") & starts(b"ACON", at=8))
     | (starts(b"BM") & starts(b"\0\0\0\0", at=6))
     | atom(*_IMAGE_BRANDS)
     | (named(".cr3") & atom(b"crx "))
     | starts(b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ", b"8BPS", b"#?RADIANCE")
     | (named(".ico") & starts(b"\0\0\1\0"))
     | (named(".pbm", ".pgm", ".ppm", ".pnm") & starts(b"P"))
+    | (named(".xbm") & starts(b"#define "))
 )
 
+_CODE = (
+    *(".py", ".pyw", ".pyi", ".pyx", ".pxd", ".pxi", ".r", ".jl", ".m", ".lua", ".rb", ".php", ".pl", ".pm", ".sql"),
+    *(".sh", ".bash", ".zsh", ".fish", ".bat", ".ps1", ".cmake", ".mk", ".f", ".for", ".f90", ".f95", ".f03", ".pyf"),
+    *(".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".inc", ".cu", ".cuh", ".mm", ".metal", ".rs", ".go"),
+    *(".java", ".scala", ".kt", ".swift", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".css", ".scss", ".proto"),
+)
 _MEDICAL = (
     starts(b"DICM", at=128)
     | starts(b"n+1\0", b"ni1\0", at=344)
@@ -170,6 +178,12 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     # Data
     Rule("RecordIO", starts(b"\x0a\x23\xd7\xce"), T.DATASET),
+    # The classes of a structured report, and of a PDF.
+    Rule(
+        "report in DICOM",
+        starts(b"DICM", at=128) & contains(b"1.2.840.10008.5.1.4.1.1.88.", b"1.2.840.10008.5.1.4.1.1.104.1\0"),
+        T.REPORT,
+    ),
     Rule("medical image (DICOM, NIfTI, Analyze, MINC, NRRD, MetaImage, MGH, PAR/REC, AFNI)", _MEDICAL, T.IMAGE),
     Rule("samples and predictions", _RECORDS & _SAMPLES, T.SAMPLE),
     Rule("NumPy arrays", _NUMPY, T.DATASET),
@@ -227,7 +241,7 @@ FILES: tuple[Rule[FileLook], ...] = (
         T.VISUALIZATION,
     ),
     Rule(
-        "image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3, JPEG 2000, JPEG XL, PSD, HDR, ICO, PNM)",
+        "image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3, JPEG 2000, JPEG XL, PSD, HDR, ICO, ANI, PNM, XBM)",
         _PICTURE,
         T.IMAGE,
     ),
@@ -282,60 +296,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     # Code
     Rule(
         "source code",
-        named(
-            *(
-                ".py",
-                ".pyi",
-                ".pyx",
-                ".pxd",
-                ".pxi",
-                ".r",
-                ".jl",
-                ".m",
-                ".lua",
-                ".rb",
-                ".php",
-                ".pl",
-                ".pm",
-                ".sql",
-                ".proto",
-            ),
-            *(
-                ".sh",
-                ".bash",
-                ".zsh",
-                ".fish",
-                ".bat",
-                ".ps1",
-                ".cmake",
-                ".mk",
-                ".f",
-                ".for",
-                ".f90",
-                ".f95",
-                ".f03",
-                ".pyf",
-            ),
-            *(
-                ".c",
-                ".h",
-                ".cc",
-                ".cpp",
-                ".cxx",
-                ".hh",
-                ".hpp",
-                ".hxx",
-                ".inc",
-                ".cu",
-                ".cuh",
-                ".mm",
-                ".metal",
-                ".rs",
-                ".go",
-            ),
-            *(".java", ".scala", ".kt", ".swift", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".css", ".scss"),
-        )
-        & text,
+        named(*_CODE) & text,
         T.CODE,
     ),
     Rule(
