@@ -218,6 +218,21 @@ def test_an_archive_of_something_else_is_custom(tmp_path: Path) -> None:
     assert tell_type(tmp_path / "code.zip") is T.CUSTOM
 
 
+@pytest.mark.parametrize(
+    ("name", "inside", "expected"),
+    [
+        ("scores.xlsx", "xl/workbook.xml", T.DATASET),
+        ("report.docx", "word/document.xml", T.REPORT),
+        ("talk.pptx", "ppt/presentation.xml", T.REPORT),
+    ],
+)
+def test_sheets_are_data_and_documents_are_reports(tmp_path: Path, name: str, inside: str, expected: T) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr(inside, "<xml/>")
+    assert tell_type(tmp_path / name) is expected
+
+
 def test_an_archive_whose_directory_or_content_is_broken_is_custom(tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     with zipfile.ZipFile(path, "w") as archive:

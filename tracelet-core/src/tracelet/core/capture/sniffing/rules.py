@@ -229,7 +229,7 @@ FILES: tuple[Rule[FileLook], ...] = (
         | (starts(b"glTF") & binary)
         | (named(".gltf") & signs.json_with("asset"))
         | (named(".stl") & (binary | signs.starts_like("solid", "`solid`")))
-        | (named(".off") & signs.starts_like("[a-z4]*off", "`OFF`"))
+        | (named(".off") & signs.starts_like("(?:st)?c?n?4?n?off", "`OFF`"))
         | (named(".obj", ".mtl") & text)
         | signs.markup(r"<!doctype gifti\b|<gifti\b", "`<gifti` or `<!doctype gifti`"),
         T.DATASET,
