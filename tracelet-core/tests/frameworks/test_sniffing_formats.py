@@ -47,6 +47,19 @@ def test_arrays_of_matlab_are_a_dataset(tmp_path: Path) -> None:
     assert told(tmp_path) == dict.fromkeys(("4.mat", "renamed", "7.3"), T.DATASET)
 
 
+def test_tables_of_stata_and_tracts_of_nerves_are_datasets(tmp_path: Path) -> None:
+    import pandas
+    from nibabel import streamlines
+
+    pandas.DataFrame({"a": [1, 2]}).to_stata(tmp_path / "table.dta")
+    pandas.DataFrame({"a": [1, 2]}).to_stata(tmp_path / "newer", version=118)
+    tracts = streamlines.Tractogram([np.zeros((3, 3), np.float32)], affine_to_rasmm=np.eye(4))
+    for suffix in ("trk", "tck"):
+        streamlines.save(tracts, str(tmp_path / f"tracts.{suffix}"))
+        (tmp_path / f"tracts.{suffix}").rename(tmp_path / suffix)
+    assert told(tmp_path) == dict.fromkeys(("table.dta", "newer", "trk", "tck"), T.DATASET)
+
+
 def test_netcdf_is_a_dataset_whatever_its_variables_are_called(tmp_path: Path) -> None:
     """Also where they have the names of what Keras has in its files."""
     import netCDF4
