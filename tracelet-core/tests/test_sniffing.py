@@ -75,6 +75,8 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("ftrt.txt", b"ftrt is how engines begin\n", T.CUSTOM),
     ("notebook.schema.json", b'{"cells": {"type": "array"}, "items": {"cell_type": 1}}', T.CONFIG),
     ("old_figure.png", b"\x89PNG\r\n\x1a\n\0\0\0\x38tEXtSoftware\0matplotlib version 2.2", T.VISUALIZATION),
+    ("too_much_description.mlmodel", b"\x08\4\x12\xa0\x8d\6" + bytes(100_000), T.MODEL),
+    ("MLmodel", b"flavors:\n  python_function: {}\n", T.CUSTOM),
     ("mobile", b"\x1c\0\0\0TFL3" + bytes(20), T.MODEL),
     ("trees", b"CBM1\x20\0\0\0" + bytes(20), T.MODEL),
     ("film.ogv", b"OggS\0\2" + bytes(22) + b"\x80theora", T.VIDEO),

@@ -129,14 +129,10 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("safetensors", signs.safetensors, T.WEIGHTS),
     Rule("GGUF", starts(b"GGUF") & binary, T.MODEL),
     Rule("ONNX", signs.onnx, T.MODEL),
-    Rule("Core ML", signs.core_ml, T.MODEL),
+    Rule("Core ML", signs.core_ml | (named(".mlmodel") & binary), T.MODEL),
     Rule("TensorRT engine", signs.tensorrt, T.MODEL),
     Rule("OpenVINO", signs.markup(r"<net\s", "`<net `") & contains(b"<layers>"), T.MODEL),
-    Rule(
-        "NeMo",
-        signs.tar("model_config.yaml") | (named(".nemo") & starts(b"ustar", at=257)),
-        T.MODEL,
-    ),
+    Rule("NeMo", signs.tar("model_config.yaml") | (named(".nemo") & starts(b"ustar", at=257)), T.MODEL),
     Rule("TensorFlow Lite", starts(b"TFL3", at=4), T.MODEL),
     Rule(
         "TensorFlow graph",
@@ -294,11 +290,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     Rule("text that is a report", named(".md", ".rst", ".tex") & text, T.REPORT),
     # Code
-    Rule(
-        "source code",
-        named(*_CODE) & text,
-        T.CODE,
-    ),
+    Rule("source code", named(*_CODE) & text, T.CODE),
     Rule(
         "build file",
         named_like(r"(?:.*\.)?(?:dockerfile|makefile)|cmakelists\.txt", "`Dockerfile`, `Makefile` or `CMakeLists.txt`")
