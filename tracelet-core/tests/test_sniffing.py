@@ -91,6 +91,8 @@ SAMPLES: list[tuple[str, bytes, T]] = [
     ("best_epoch.txt", b"12\n", T.CUSTOM),
     ("ragged.txt", b"1 2 3\n4 5\n", T.CUSTOM),
     ("spectrum.dat", bytes(64), T.DATASET),
+    ("iris.data", b"5.1,3.5,1.4,0.2,Iris-setosa\n", T.DATASET),
+    ("weights_of_a_graph.data", bytes(64), T.CUSTOM),
     ("model.onnx.data", bytes(64), T.WEIGHTS),
     ("CIFAR.pkl", pickle.dumps((np.eye(2), np.arange(3))), T.DATASET),
     ("some_arrays.pkl", pickle.dumps([np.eye(2), "and a text"]), T.CUSTOM),

@@ -322,7 +322,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("external data of ONNX", named(".onnx.data", ".onnx_data") & binary, T.WEIGHTS),
     Rule("checkpoint by name", named(".ckpt") & binary, T.CHECKPOINT),
     Rule("TensorRT engine by name", named(".engine", ".trt") & binary, T.MODEL),
-    Rule("data by name", named(".dat", ".data"), T.DATASET),
+    Rule("data by name", named(".dat") | (named(".data") & text), T.DATASET),
     Rule("pixels of an image in two files", named(".img") & binary, T.IMAGE),
 )
 
