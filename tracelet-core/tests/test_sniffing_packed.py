@@ -174,6 +174,13 @@ def test_what_is_packed_twice_is_told_by_its_name(tmp_path: Path) -> None:
         assert tell_type(path) is expected
 
 
+def test_a_block_of_bzip2_that_would_take_long_is_told_by_its_name(tmp_path: Path) -> None:
+    for name, expected in (("scan.nii", T.IMAGE), ("state.pkl", T.CUSTOM)):
+        content = bz2.compress(pickle.dumps([TRAINING, random.Random(0).randbytes(800_000)]))
+        (tmp_path / f"{name}.bz2").write_bytes(content)
+        assert tell_type(tmp_path / f"{name}.bz2") is expected
+
+
 def test_text_that_begins_as_what_is_packed_is_text(tmp_path: Path) -> None:
     """Two letters are the beginning of what zlib packed, too."""
     for begins in (b"x^2,y^2\n1,4\n", b"x^2,y^2\n1,4\n" * 9000):

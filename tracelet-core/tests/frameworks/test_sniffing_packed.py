@@ -56,7 +56,7 @@ def test_what_joblib_writes_packed_is_told_by_the_pickle_inside(tmp_path: Path, 
 
 def saved_by_torch(folder: Path) -> None:
     """Files of hundreds of kilobytes, of which the directory at the end is not unpacked, and small ones."""
-    for size in (2, 60):
+    for size in (2, 40):
         net = torch.nn.Sequential(*(torch.nn.Linear(size, size) for _ in range(20)))
         optimizer = torch.optim.Adam(net.parameters())
         net(torch.rand(2, size)).sum().backward()
