@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import lz4.frame
 import numpy as np
@@ -155,16 +156,20 @@ def test_whatever_follows_the_beginning_of_what_is_packed_raises_nothing(
     assert isinstance(tell_type(tmp_path / f"file{suffix}"), T)
 
 
-@pytest.mark.parametrize(("module", "suffix"), [("zstandard", ".zst"), ("lz4.frame", ".lz4")])
+@pytest.mark.parametrize(
+    ("module", "suffix"), [("bz2", ".bz2"), ("lzma", ".xz"), ("zstandard", ".zst"), ("lz4.frame", ".lz4")]
+)
 def test_without_a_decoder_the_name_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, suffix: str
 ) -> None:
+    """Also where a module of the user's has its name."""
     for name in ("rows.csv", "state.pkl"):
         (tmp_path / f"{name}{suffix}").write_bytes(PACKINGS[suffix](pickle.dumps(TRAINING)))
     assert {tell_type(path) for path in tmp_path.iterdir()} == {T.CHECKPOINT}
-    monkeypatch.setitem(sys.modules, module, None)
-    assert tell_type(tmp_path / f"rows.csv{suffix}") is T.DATASET
-    assert tell_type(tmp_path / f"state.pkl{suffix}") is T.CUSTOM
+    for instead in (None, ModuleType(module)):
+        monkeypatch.setitem(sys.modules, module, instead)
+        assert tell_type(tmp_path / f"rows.csv{suffix}") is T.DATASET
+        assert tell_type(tmp_path / f"state.pkl{suffix}") is T.CUSTOM
 
 
 def test_what_is_packed_twice_is_told_by_its_name(tmp_path: Path) -> None:

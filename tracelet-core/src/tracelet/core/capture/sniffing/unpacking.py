@@ -6,9 +6,7 @@ what comes of it is counted, and memory has a limit.
 
 from __future__ import annotations
 
-import bz2
 import importlib
-import lzma
 import re
 import sys
 import zlib
@@ -31,8 +29,11 @@ _ZSTD_CHUNK = 256
 _GIVEN = 50
 #: Bytes that are read at the cost of a step: a few of them may have tables of their own to be built.
 _READ = 8
-#: What decoders raise of what is damaged or asks for too much memory, or where there is none.
-_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, MemoryError, ImportError, zlib.error, lzma.LZMAError)
+#: What decoders raise of what is damaged or asks for too much memory, and what is raised where there is none, or a module
+#: of the user's has its name.
+_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, MemoryError, ImportError, AttributeError, zlib.error)
+#: Errors of their own, by the modules that have them.
+_ERRORS = {"lzma": "LZMAError", "compression.zstd": "ZstdError", "zstandard": "ZstdError"}
 #: What no text has.
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -85,7 +86,6 @@ class _Zstd:
         else:
             zstd = importlib.import_module("zstandard")
             self._decoder = zstd.ZstdDecompressor(max_window_size=_MEMORY).decompressobj()
-        self._error: type[Exception] = zstd.ZstdError
         self._waiting = b""
 
     @property
@@ -102,12 +102,24 @@ class _Zstd:
         return found
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        try:
-            found = self._waiting or self._decoder.decompress(data)
-        except self._error as error:
-            raise ValueError(str(error)) from error
+        found = self._waiting or self._decoder.decompress(data)
         self._waiting = found[max_length:]
         return found[:max_length]
+
+
+# Python may have been built without some of its modules; others are packages that need not be installed.
+
+
+def _bzip2() -> _Decoder:
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
+def _xz() -> _Decoder:
+    import lzma
+
+    return lzma.LZMADecompressor(memlimit=_MEMORY)
 
 
 def _lz4() -> _Decoder:
@@ -135,12 +147,9 @@ def _begins(pattern: bytes) -> re.Pattern[bytes]:
 _PACKINGS = (
     _Packing(_begins(rb"\x1f\x8b\x08"), _Zlib),
     _Packing(_begins(rb"\x78[\x01\x5e\x9c\xda]"), _Zlib, like_text=True),
-    _Packing(_begins(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor, silent=28),
+    _Packing(_begins(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), _bzip2, silent=28),
     # Of LZMA alone there is no mark: its usual settings, a size that is unknown or possible, and the first byte of its content.
-    _Packing(
-        _begins(rb"\xfd7zXZ\x00|\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})\x00"),
-        lambda: lzma.LZMADecompressor(memlimit=_MEMORY),
-    ),
+    _Packing(_begins(rb"\xfd7zXZ\x00|\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})\x00"), _xz),
     _Packing(_begins(rb"\x28\xb5\x2f\xfd"), _Zstd, silent=16, chunk=_ZSTD_CHUNK),
     _Packing(_begins(rb"\x04\x22\x4d\x18"), _lz4, silent=150),
 )
@@ -182,8 +191,13 @@ def unpack(stream: BinaryIO, head: bytes, wanted: Callable[[bytes], int], most: 
         if whole or (content and not (packing.like_text and _NO_TEXT.search(head) is None)):
             return Unpacked(content, whole)
         return None
-    except _DAMAGED:
+    except _damaged():
         return None
+
+
+def _damaged() -> tuple[type[Exception], ...]:
+    loaded = {name: module for name in _ERRORS if (module := sys.modules.get(name)) is not None}
+    return (*_DAMAGED, *(getattr(module, _ERRORS[name], ValueError) for name, module in loaded.items()))
 
 
 class _Reading:
