@@ -406,6 +406,30 @@ def test_a_folder_that_gets_folders_which_were_captured_is_no_other_one(run: Run
     assert counts(exp) == {"captured": 3, "unchanged": 1}
 
 
+def test_checkpoints_that_are_saved_into_one_folder_are_not_that_folder_once_more(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    """Who saves tells of the files of each checkpoint alone; who watches sees all of them in the folder."""
+    exp = run()
+    whole = home / "run"
+    for step in (1, 2):
+        write(whole / f"step{step}" / "model.pt", f"step {step}")
+        write(whole / "latest", f"step{step}")
+        own = home / f"own{step}"
+        shutil.copytree(whole, own, ignore=shutil.ignore_patterns(f"step{3 - step}"))
+        hand.show(Detection(path=own, place=whole, name="state", type=ArtifactType.CHECKPOINT, snapshot="take"))
+        assert exp.flush(20.0) == 0
+    hand.show(Detection(path=whole, type=ArtifactType.CHECKPOINT))
+    hand.show(Detection(path=whole / "step1" / "model.pt"))
+    hand.show(Detection(path=whole / "latest"))
+    assert exp.flush(20.0) == 0
+    assert counts(exp) == {"captured": 2, "unchanged": 3}
+    write(whole / "step1" / "model.pt", "other")
+    hand.show(Detection(path=whole, type=ArtifactType.CHECKPOINT))
+    exp.stop()
+    assert counts(exp) == {"captured": 3, "unchanged": 3}
+
+
 def test_a_folder_and_its_files_in_a_watched_directory_are_one(run: Run, hand: ModuleType, home: Path) -> None:
     exp = run(capture_min_interval=60.0)
     folder = home / "step1"

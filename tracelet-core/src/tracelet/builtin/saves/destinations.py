@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,14 @@ import attrs
 
 from tracelet.plugin import final_name, make_folder
 
-__all__ = ["Destination", "file_destination", "folder_destination", "logger", "shared_folder_destination"]
+__all__ = [
+    "Destination",
+    "file_destination",
+    "folder_destination",
+    "logger",
+    "parts_destination",
+    "shared_folder_destination",
+]
 
 logger = logging.getLogger("tracelet.automagic")
 
@@ -38,8 +45,8 @@ class Destination:
     #: Whether the content is in memory only, for ``stream.getvalue()`` to give.
     memory: bool = False
     folder: bool = False
-    #: How the files of a folder looked before, where it held folders already: then not all of it is what is saved.
-    before: Mapping[str, object] | None = None
+    #: Returns the names of those files of a folder that are saved, where it may hold more than what is saved.
+    chosen: Callable[[Path], list[str]] | None = None
 
     @property
     def saved_paths(self) -> tuple[Path, ...]:
@@ -58,24 +65,21 @@ class Destination:
 
     def size_bytes(self) -> int:
         """Return how many bytes :meth:`write_to` writes. Raises ``OSError`` where that cannot be told."""
-        if self.before is None:
+        if self.chosen is None:
             return len(self.stream.getvalue())
-        return sum((self.path / name).stat().st_size for name in self._changed(self.before))
-
-    def _changed(self, before: Mapping[str, object]) -> list[str]:
-        return [name for name, look in _looks(self.path).items() if before.get(name) != look]
+        return sum((self.path / name).stat().st_size for name in self.chosen(self.path))
 
     def write_to(self, path: Path) -> None:
-        """Write what is in memory, or those files of the folder that are not as they were before.
+        """Write what is in memory, or those files of the folder that are saved.
 
         Raises ``OSError`` where they cannot be written.
         """
-        if self.before is None:
+        if self.chosen is None:
             path.touch(mode=0o600)  # who else may read the user's own file is not known here
             path.write_bytes(self.stream.getvalue())
             return
         make_folder(path)
-        for name in self._changed(self.before):
+        for name in self.chosen(self.path):
             make_folder((path / name).parent)
             shutil.copy(self.path / name, path / name)
 
@@ -166,4 +170,22 @@ def shared_folder_destination(place: Any) -> Destination | None:
         or not any(place.is_dir() for place in destination.path.iterdir())
     ):
         return destination
-    return attrs.evolve(destination, before=_looks(destination.path))
+    before = _looks(destination.path)
+    return attrs.evolve(
+        destination,
+        chosen=lambda folder: [name for name, look in _looks(folder).items() if before.get(name) != look],
+    )
+
+
+def parts_destination(place: Any, *parts: str) -> Destination | None:
+    """Return the destination of a save of these files and folders in a folder."""
+    destination = folder_destination(place)
+    if destination is None:
+        return None
+
+    def chosen(folder: Path) -> list[str]:
+        files = [folder / part for part in parts if (folder / part).is_file()]
+        files += [file for part in parts for file in _files(folder / part)]
+        return [str(file.relative_to(folder)) for file in files]
+
+    return attrs.evolve(destination, chosen=chosen)

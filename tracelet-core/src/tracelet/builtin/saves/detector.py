@@ -41,7 +41,7 @@ class SavesDetector:
         emit = self._emit
         if emit is None:
             return
-        path, made = destination.path, destination.memory or destination.before is not None
+        path, made = destination.path, destination.memory or destination.chosen is not None
         if made:
             if not self._room(destination.size_bytes()):
                 return

@@ -8,7 +8,10 @@ import attrs
 
 from tracelet.plugin import ArtifactType
 
-__all__ = ["What"]
+__all__ = ["LAST", "What"]
+
+#: The aliases of a checkpoint that is saved in the course of a training.
+LAST = ("last",)
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ import attrs
 from tracelet.builtin.saves.destinations import Destination, folder_destination
 from tracelet.builtin.saves.naming import checkpoint_name, numbered
 from tracelet.builtin.saves.watching import Tell, guarded
-from tracelet.builtin.saves.what import What
+from tracelet.builtin.saves.what import LAST, What
 from tracelet.plugin import ArtifactType, saving
 
 __all__ = ["COMMITS", "Commit"]
@@ -61,6 +61,7 @@ def _what(folder: Path) -> What:
         ArtifactType.CHECKPOINT,
         {} if step is None else {"global_step": step},
         checkpoint_name(folder.parent if folder.name.isdecimal() else folder, "orbax"),
+        LAST,
     )
 
 

@@ -6,10 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tracelet.builtin.saves.destinations import Destination, folder_destination, logger, shared_folder_destination
+from tracelet.builtin.saves.destinations import (
+    Destination,
+    folder_destination,
+    logger,
+    parts_destination,
+    shared_folder_destination,
+)
 from tracelet.builtin.saves.naming import checkpoint_name, progress_in
 from tracelet.builtin.saves.save import Args, Kwargs, Save, always, argument, to_file, to_folder
-from tracelet.builtin.saves.what import What
+from tracelet.builtin.saves.what import LAST, What
 from tracelet.builtin.torch_save.reading import progress_of, read
 from tracelet.plugin import ArtifactType
 
@@ -42,10 +48,16 @@ def _accelerate(args: Args, kwargs: Kwargs) -> Destination | None:
     return folder_destination(place)
 
 
+def _deepspeed_tag(args: Args, kwargs: Kwargs) -> str:
+    tag = argument(args, kwargs, 2, "tag")
+    return f"global_step{args[0].global_steps}" if tag is None else str(tag)
+
+
 def _deepspeed(args: Args, kwargs: Kwargs) -> Destination | None:
-    """A folder of the tag, or of the step, in the folder that is named."""
-    place, tag = argument(args, kwargs, 1, "save_dir"), argument(args, kwargs, 2, "tag")
-    return folder_destination(Path(place, tag or f"global_step{args[0].global_steps}"))
+    """A folder of the tag, or of the step, and what DeepSpeed needs beside it to load from the folder that is named."""
+    scripts = ("zero_to_fp32.py", "zero_to_torch.py")
+    latest = () if kwargs.get("save_latest") is False or False in args[4:5] else ("latest",)
+    return parts_destination(argument(args, kwargs, 1, "save_dir"), _deepspeed_tag(args, kwargs), *latest, *scripts)
 
 
 def _object(args: Args, kwargs: Kwargs, destination: Destination) -> What:
@@ -55,16 +67,25 @@ def _object(args: Args, kwargs: Kwargs, destination: Destination) -> What:
 def _sharded(args: Args, kwargs: Kwargs, destination: Destination) -> What:
     progress = progress_of(argument(args, kwargs, 0, "state_dict"))
     path = destination.path
-    return What(ArtifactType.CHECKPOINT, {**progress_in(path), **progress}, checkpoint_name(path))
+    return What(ArtifactType.CHECKPOINT, {**progress_in(path), **progress}, checkpoint_name(path), LAST)
 
 
-def _state_of(library: str) -> Callable[[Args, Kwargs, Destination], What]:
+def _state(folder: Path, library: str) -> What:
     """The state of a training by a library: folders that differ in a number are versions of one name."""
-    return lambda args, kwargs, destination: What(
+    return What(
         ArtifactType.CHECKPOINT,
-        {**progress_in(destination.path), "framework": f"{library} {sys.modules[library].__version__}"},
-        checkpoint_name(destination.path, library),
+        {**progress_in(folder), "framework": f"{library} {sys.modules[library].__version__}"},
+        checkpoint_name(folder, library),
+        LAST,
     )
+
+
+def _accelerate_state(args: Args, kwargs: Kwargs, destination: Destination) -> What:
+    return _state(destination.path, "accelerate")
+
+
+def _deepspeed_state(args: Args, kwargs: Kwargs, destination: Destination) -> What:
+    return _state(destination.path / _deepspeed_tag(args, kwargs), "deepspeed")
 
 
 def _model_or_adapter(args: Args, kwargs: Kwargs, destination: Destination) -> What:
@@ -74,7 +95,7 @@ def _model_or_adapter(args: Args, kwargs: Kwargs, destination: Destination) -> W
 
 def _beside_a_model(args: Args, kwargs: Kwargs, destination: Destination) -> What | None:
     """A tokenizer makes the folder of a model complete; without a model there, the model's own save is still to come."""
-    if destination.before is not None:
+    if destination.chosen is not None:
         logger.debug("%s is not captured: it holds more than a model.", destination.path)
         return None
     if any(destination.path.glob("*.safetensors")) or any(destination.path.glob("pytorch_model*.bin")):
@@ -109,7 +130,7 @@ SAVES = (
     ),
     Save("diffusers", "diffusers.models.modeling_utils", "ModelMixin.save_pretrained", _pretrained, _MODEL),
     Save("spacy", "spacy.language", "Language.to_disk", to_folder(1, "path"), _MODEL),
-    Save("accelerate", "accelerate.accelerator", "Accelerator.save_state", _accelerate, _state_of("accelerate")),
+    Save("accelerate", "accelerate.accelerator", "Accelerator.save_state", _accelerate, _accelerate_state),
     Save(
         "accelerate",
         "accelerate.accelerator",
@@ -117,9 +138,7 @@ SAVES = (
         _shared_folder(2, "save_directory"),
         always(ArtifactType.WEIGHTS),
     ),
-    Save(
-        "deepspeed", "deepspeed.runtime.engine", "DeepSpeedEngine.save_checkpoint", _deepspeed, _state_of("deepspeed")
-    ),
+    Save("deepspeed", "deepspeed.runtime.engine", "DeepSpeedEngine.save_checkpoint", _deepspeed, _deepspeed_state),
     Save(
         "transformers",
         "transformers.tokenization_utils_base",

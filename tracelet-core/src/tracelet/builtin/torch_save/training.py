@@ -13,7 +13,7 @@ import attrs
 from tracelet.builtin.saves.destinations import folder_destination, logger
 from tracelet.builtin.saves.naming import class_name
 from tracelet.builtin.saves.watching import Tell, guarded
-from tracelet.builtin.saves.what import What
+from tracelet.builtin.saves.what import LAST, What
 from tracelet.plugin import ArtifactType, Claim, plain_data, saving
 
 __all__ = ["TRAININGS", "Training"]
@@ -136,7 +136,7 @@ class _Checkpoints:
             {key: plain_data(value) for key, value in metadata.items() if value is not None},
             # What `torch.compile` makes of a model has the class of all that it makes.
             class_name(type(getattr(self._trainer.model, "_orig_mod", self._trainer.model))),
-            ("best", "last") if is_best else ("last",),
+            ("best", *LAST) if is_best else LAST,
         )
 
 

@@ -27,6 +27,8 @@ class CaptureDedup:
         self._last = dict(last)
         #: The key of what was captured last of a file, by how that looked: it may have another path by now.
         self._looks: dict[Look, str] = {}
+        #: Paths and digests of the files of folders that were captured in parts, one after the other.
+        self._parts: set[tuple[str, str]] = set()
 
     def news(
         self, key: str, look: Look | None, said: Detection, inside: str, content: Content
@@ -85,6 +87,8 @@ class CaptureDedup:
         (inside, sha256), *others = content or (("", ""),)
         if inside != "." or others:
             return False
+        if (place, sha256) in self._parts:
+            return True
         for folder in Path(place).parents:
             whole = self._last.get(str(folder))
             if whole is not None and (str(Path(place).relative_to(folder)), sha256) in whole.content:
@@ -109,6 +113,8 @@ class CaptureDedup:
         """Remember a capture; return the key under which it is known."""
         place = _real(key)
         self._last[place] = captured
+        if captured.detection.snapshot == "take" and captured.detection.place is not None:
+            self._parts.update((f"{place}{os.sep}{inside}", sha256) for inside, sha256 in captured.content)
         if look is not None:
             self._looks[look] = place
         return place
