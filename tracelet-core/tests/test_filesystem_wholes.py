@@ -56,6 +56,15 @@ GROUPS: dict[str, tuple[dict[str, bytes], str, ArtifactType]] = {
         "m-model",
         ArtifactType.MODEL,
     ),
+    "onnx, its data under names of their own": (
+        {
+            "n.onnx": onnx_model("e6b1a9c2-cc0f-11f0-8d3e-0242ac120002", "tensors.weights"),
+            "e6b1a9c2-cc0f-11f0-8d3e-0242ac120002": b"1",
+            "tensors.weights": b"2",
+        },
+        "n-model",
+        ArtifactType.MODEL,
+    ),
     "safetensors": (
         {
             "m-00001-of-00002.safetensors": TENSORS,
@@ -77,6 +86,15 @@ GROUPS: dict[str, tuple[dict[str, bytes], str, ArtifactType]] = {
     "tensorflow": (
         {"ckpt.index": TF_INDEX, "ckpt.data-00000-of-00002": b"1", "ckpt.data-00001-of-00002": b"2"},
         "ckpt-checkpoint",
+        ArtifactType.CHECKPOINT,
+    ),
+    "tensorflow, with its list": (
+        {
+            "epoch-2.index": TF_INDEX,
+            "epoch-2.data-00000-of-00001": b"1",
+            "checkpoint": b'model_checkpoint_path: "epoch-2"\nall_model_checkpoint_paths: "epoch-2"\n',
+        },
+        "epoch-checkpoint",
         ArtifactType.CHECKPOINT,
     ),
     "geotiff": (
@@ -264,8 +282,28 @@ def test_a_shard_that_is_missing_is_waited_for_and_at_the_end_the_others_are_tol
 def test_parts_whose_head_never_comes_are_told_by_themselves(directory: Directory) -> None:
     directory.add("m-00001-of-00002.bin")
     directory.add("m.onnx.data")
-    assert directory.after(MISSING - 1) == []
+    directory.add("may be a part.weights")
+    assert directory.after(QUIET) == [("may be a part.weights", [])]
+    assert directory.after(MISSING - 1 - QUIET) == []
     assert sorted(directory.after(2)) == [("m-00001-of-00002.bin", []), ("m.onnx.data", [])]
+
+
+def test_parts_that_came_before_their_model_are_told_by_themselves_where_another_part_never_comes(
+    directory: Directory,
+) -> None:
+    directory.add("a.weights")
+    directory.add("m.onnx", onnx_model("a.weights", "b.weights"))
+    assert directory.after(MISSING - 1) == []
+    assert sorted(directory.after(2)) == [("a.weights", []), ("m.onnx", [])]
+
+
+def test_each_checkpoint_of_tensorflow_has_the_list_that_names_it_last(directory: Directory) -> None:
+    for step in (1, 2):
+        for name in (f"c-{step}.index", f"c-{step}.data-00000-of-00001"):
+            directory.add(name, TF_INDEX)
+        directory.add("checkpoint", f'model_checkpoint_path: "c-{step}"\n'.encode())
+    second = ("c-2.index", ["c-2.data-00000-of-00001", "checkpoint"])
+    assert sorted(directory.after(QUIET)) == [("c-1.index", ["c-1.data-00000-of-00001"]), second]
 
 
 def test_the_checkpoints_of_a_training_are_not_swallowed_by_the_model_around_them(directory: Directory) -> None:

@@ -43,7 +43,7 @@ _LATEST = 0.02
 _LAST_NEWS = 0.02
 #: Seconds between two looks at a file, for which the waits for files that belong together are made.
 _INTERVAL = 0.5
-#: The number at the end of the name of a checkpoint's folder.
+#: The number at the end of the name of a checkpoint.
 _NUMBER = re.compile(r"(?<=\w)[-_.=]\d+$|(?<=[^\W\d])\d+$")
 #: Files that a warning names.
 _NAMED = 3
@@ -234,17 +234,13 @@ class _Run:
         place, kind = told.place, told.place.type or told.type
         assert kind is not None
         named = place.artifact_path(told.path)
-        metadata: dict[str, object] = {"directory": place.given}
-        if kind is ArtifactType.CHECKPOINT:
-            # The checkpoints of one training are versions of one name.
-            named = _NUMBER.sub("", named)
-            metadata |= progress_in(Path(told.path))
+        named, progress = _checkpoint(named) if kind is ArtifactType.CHECKPOINT else (named, {})
         self._emit(
             Detection(
                 path=Path(told.path),
                 type=kind,
                 name=place.name(told.path, kind) or artifact_name(named, kind),
-                metadata=metadata,
+                metadata={"directory": place.given, **progress},
             )
         )
 
@@ -257,14 +253,16 @@ class _Run:
             if (look := stamp_of(place, path)) is not None:
                 self._known[path] = look
         type_ = place.type or kind.type or tell_type(Path(told.path))
+        named = kind.called(inside)
+        named, progress = _checkpoint(named) if type_ is ArtifactType.CHECKPOINT else (named, {})
         self._emit(
             Detection(
                 path=Path(told.path),
                 beside=told.beside,
                 type=type_,
-                name=place.name(told.path, type_) or artifact_name(kind.called(inside), type_),
+                name=place.name(told.path, type_) or artifact_name(named, type_),
                 artifact_path=inside,
-                metadata={"directory": place.given},
+                metadata={"directory": place.given, **progress},
                 stamp=plugin.Stamp(stamp.size, stamp.mtime_ns, stamp.inode, 0),
             )
         )
@@ -320,3 +318,8 @@ class _Run:
         self._news.put(None)
         for news in iter(self._news.get, None):
             self._guard(self._take, news)
+
+
+def _checkpoint(named: str) -> tuple[str, dict[str, int]]:
+    """Return one name for the checkpoints of one training, and how far it was when this one was saved."""
+    return _NUMBER.sub("", named), progress_in(Path(named))

@@ -18,13 +18,16 @@ import attrs
 from tracelet.builtin.filesystem.onnx_data import external_locations
 from tracelet.plugin import ArtifactType
 
-__all__ = ["KINDS", "Kind", "head_of", "kind_of"]
+__all__ = ["KINDS", "Kind", "head_of", "kind_of", "may_be_part"]
 
 _LOG = logging.getLogger("tracelet.automagic")
 #: Bytes of an index that is read.
 _LARGEST_INDEX = 64_000_000
 _TF_INDEX = bytes.fromhex("57fb808b247547db")
 _TF_DATA = r"\.data-\d{5}-of-(\d{5})"
+#: TensorFlow's list of the checkpoints in a folder; its first line names the last one.
+_TF_LIST = "checkpoint"
+_TF_LAST = re.compile(rb'model_checkpoint_path: "(?:[^"\n]*[/\\])?([^"/\\\n]+)"')
 
 
 @attrs.frozen
@@ -52,6 +55,10 @@ class Kind:
 
 def _named(name: str) -> re.Pattern[str]:
     return re.compile(name, re.IGNORECASE | re.DOTALL)
+
+
+#: Names of external data of which only a model that comes later may tell; onnx itself makes up the last one.
+_MAY_BE_PART = _named(r".*\.(?:data|weights)|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _none(head: Path) -> frozenset[Path]:
@@ -108,6 +115,22 @@ def _tensors(head: Path) -> frozenset[Path]:
     return frozenset(head.with_name(f"{head.stem}.data-{number:05}-of-{count:05}") for number in range(count))
 
 
+def _last_listed(checkpoints: Path) -> Path | None:
+    """Return the head of the checkpoint that TensorFlow's list names as the last one."""
+    try:
+        with checkpoints.open("rb") as stream:
+            found = _TF_LAST.match(stream.read(4096))
+    except OSError:
+        return None
+    return checkpoints.with_name(f"{os.fsdecode(found[1])}.index") if found else None
+
+
+def _list_of_checkpoints(head: Path) -> frozenset[Path]:
+    """Return the list beside the checkpoint that it names as the last one."""
+    checkpoints = head.with_name(_TF_LIST)
+    return frozenset({checkpoints} if _last_listed(checkpoints) == head else ())
+
+
 def _beside_a_picture(head: Path) -> frozenset[Path]:
     names = [f"{head.name}{ending}" for ending in (".aux.xml", ".ovr", ".msk")]
     names += [f"{head.stem}{ending}" for ending in (".tfw", ".tifw", ".tiffw")]
@@ -150,7 +173,7 @@ KINDS = (
         _named(r"(.*)" + _TF_DATA),
         (r"\1.index",),
         _tensors,
-        _none,
+        _list_of_checkpoints,
         ArtifactType.CHECKPOINT,
         ".index",
     ),
@@ -173,6 +196,9 @@ def kind_of(name: str) -> Kind | None:
 def head_of(path: str) -> str | None:
     """Return the head that a part belongs to by its name; of several that may be, one that is there."""
     folder, _, name = path.rpartition(os.sep)
+    if name == _TF_LIST:
+        last = _last_listed(Path(path))
+        return None if last is None else str(last)
     for kind in KINDS:
         found = kind.part.fullmatch(name)
         if found is not None:
@@ -180,3 +206,8 @@ def head_of(path: str) -> str | None:
             heads = [f"{folder}{os.sep}{one}" for one in told if kind.head.fullmatch(one) and not one.startswith(".")]
             return next((one for one in heads if Path(one).exists()), heads[0] if heads else None)
     return None
+
+
+def may_be_part(name: str) -> bool:
+    """Tell whether a file of this name may be a part of which only a head that comes later tells."""
+    return _MAY_BE_PART.fullmatch(name) is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.builtin.filesystem.groups import Kind, head_of, kind_of
+from tracelet.builtin.filesystem.groups import Kind, head_of, kind_of, may_be_part
 from tracelet.builtin.filesystem.places import Place
 from tracelet.builtin.filesystem.stamps import Stamp
 from tracelet.plugin import ArtifactType, tell_whole
@@ -46,7 +46,7 @@ class Told:
 
 @attrs.define
 class _Unit:
-    """Files that wait for the same: a new folder, or the head of a group."""
+    """Files that wait for the same: a new folder, the head of a group, or, of a file alone, a head that names it."""
 
     place: Place
     path: str
@@ -90,6 +90,8 @@ class Wholes:
         root, kind = self._new_folder(place, path), None
         if root is None:
             root, kind = self._head(path)
+        if root is None and may_be_part(Path(path).name):
+            root = path
         if root is None:
             return False
         now = time.monotonic()
@@ -98,6 +100,8 @@ class Wholes:
             unit = self._units[root] = _Unit(place, root, kind, now, now, now)
         unit.files[path] = stamp
         unit.last, unit.due = now, now + QUIET * self._pace
+        for part in [one for one in self._units if one != root and self._heads.get(one) == root]:
+            unit.files.update(self._units.pop(part).files)
         return True
 
     def _new_folder(self, place: Place, path: str) -> str | None:
@@ -129,7 +133,10 @@ class Wholes:
 
     def _look(self, units: list[_Unit], now: float, ending: bool) -> Iterator[Told]:
         for unit in units:
-            found = self._group(unit, now, ending) if unit.kind else self._folder(unit, now, ending)
+            if unit.path in unit.files and not unit.kind:
+                found = self._alone(unit, now, ending)
+            else:
+                found = self._group(unit, now, ending) if unit.kind else self._folder(unit, now, ending)
             if found is None:
                 unit.due = now + QUIET * self._pace / 2
                 continue
@@ -146,7 +153,11 @@ class Wholes:
         files = [head, *parts]
         if all(file.is_file() for file in files) and not any(self._busy(str(file)) for file in files):
             self._heads.update((str(part), unit.path) for part in parts)
-            others = [Told(unit.place, path, stamp) for path, stamp in unit.files.items() if Path(path) not in files]
+            others = [
+                Told(unit.place, path, stamp)
+                for path, stamp in unit.files.items()
+                if Path(path) not in files and not self._waits_elsewhere(path, unit)
+            ]
             if not parts:
                 return (
                     [*others, Told(unit.place, unit.path, unit.files[unit.path])] if unit.path in unit.files else others
@@ -157,6 +168,14 @@ class Wholes:
         if ending or self._over(unit, now, MISSING):
             return [Told(unit.place, path, stamp) for path, stamp in unit.files.items()]
         return None
+
+    def _alone(self, unit: _Unit, now: float, ending: bool) -> list[Told] | None:
+        if ending or self._over(unit, now, QUIET):
+            return [Told(unit.place, path, stamp) for path, stamp in unit.files.items()]
+        return None
+
+    def _waits_elsewhere(self, path: str, unit: _Unit) -> bool:
+        return any(path in one.files for one in self._units.values() if one is not unit)
 
     def _forget(self, path: str, keeps: _Unit) -> None:
         """Take a part off another unit in which it waits."""
