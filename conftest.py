@@ -10,7 +10,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what `nox -s reliability` asks for."""
+    """Add what `nox -s reliability` and `nox -s captured` ask for."""
     group = parser.getgroup("tracelet")
     group.addoption("--long", action="store_true", help="run the long forms of the tests in tests/reliability")
     group.addoption("--figures", metavar="PAGE", help="write what they measured into this page")

@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `oldest`, `newest`, `other_server`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `captured`, `oldest`, `newest`, `other_server`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -128,6 +128,14 @@ def reliability(session: nox.Session) -> None:
     session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test"))
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.run("pytest", "tests/reliability", "--long", "--figures", "docs/reliability.md", *session.posargs)
+
+
+@nox.session
+def captured(session: nox.Session) -> None:
+    """Save as users do with each library whose saves are captured; write what was captured into docs/capture.md."""
+    install_all(session)
+    session.install(*group("captured"))
+    session.run("pytest", "tests/captured", *(session.posargs or ["--figures", "docs/capture.md"]))
 
 
 @nox.session

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from tracelet.builtin.libraries import class_path
 from tracelet.builtin.saves.destinations import (
     Destination,
     folder_destination,
@@ -74,7 +76,7 @@ def _state(folder: Path, library: str) -> What:
     """The state of a training by a library: folders that differ in a number are versions of one name."""
     return What(
         ArtifactType.CHECKPOINT,
-        {**progress_in(folder), "framework": f"{library} {sys.modules[library].__version__}"},
+        {**progress_in(folder), **_framework(library)},
         checkpoint_name(folder, library),
         LAST,
     )
@@ -88,9 +90,24 @@ def _deepspeed_state(args: Args, kwargs: Kwargs, destination: Destination) -> Wh
     return _state(destination.path / _deepspeed_tag(args, kwargs), "deepspeed")
 
 
+def _framework(library: str) -> dict[str, str]:
+    return {"framework": f"{library} {getattr(sys.modules.get(library), '__version__', '')}".strip()}
+
+
+def _described(model: Any, library: str) -> dict[str, str]:
+    return {"class": class_path(type(model)), **_framework(library)}
+
+
+def _folder_of(
+    kind: ArtifactType, library: str, position: int = 0, name: str = "self"
+) -> Callable[[Args, Kwargs, Destination], What]:
+    """A model, which is this argument, or its weights, as a library saves it to a folder."""
+    return lambda args, kwargs, destination: What(kind, _described(argument(args, kwargs, position, name), library))
+
+
 def _model_or_adapter(args: Args, kwargs: Kwargs, destination: Destination) -> What:
     adapter = (destination.path / "adapter_config.json").exists()
-    return What(ArtifactType.WEIGHTS if adapter else ArtifactType.MODEL)
+    return What(ArtifactType.WEIGHTS if adapter else ArtifactType.MODEL, _described(args[0].model, "transformers"))
 
 
 def _beside_a_model(args: Args, kwargs: Kwargs, destination: Destination) -> What | None:
@@ -99,7 +116,7 @@ def _beside_a_model(args: Args, kwargs: Kwargs, destination: Destination) -> Wha
         logger.debug("%s is not captured: it holds more than a model.", destination.path)
         return None
     if any(destination.path.glob("*.safetensors")) or any(destination.path.glob("pytorch_model*.bin")):
-        return What(ArtifactType.MODEL)
+        return What(ArtifactType.MODEL, _framework("transformers"))
     logger.debug("%s is not captured: there is no model in it yet.", destination.path)
     return None
 
@@ -116,27 +133,57 @@ SAVES = (
     Save("safetensors", "safetensors.torch", "save_file", to_file(1, "filename"), always(ArtifactType.WEIGHTS)),
     # `async_save` calls it, in a thread.
     Save("distributed", "torch.distributed.checkpoint.state_dict_saver", "save", _distributed, _sharded),
-    Save("transformers", "transformers.modeling_utils", "PreTrainedModel.save_pretrained", _pretrained, _MODEL),
-    Save("transformers", "huggingface_hub.hub_mixin", "ModelHubMixin.save_pretrained", _pretrained, _MODEL),
-    Save("transformers", "peft.peft_model", "PeftModel.save_pretrained", _pretrained, always(ArtifactType.WEIGHTS)),
+    Save(
+        "transformers",
+        "transformers.modeling_utils",
+        "PreTrainedModel.save_pretrained",
+        _pretrained,
+        _folder_of(ArtifactType.MODEL, "transformers"),
+    ),
+    Save(
+        "transformers",
+        "huggingface_hub.hub_mixin",
+        "ModelHubMixin.save_pretrained",
+        _pretrained,
+        _folder_of(ArtifactType.MODEL, "huggingface_hub"),
+    ),
+    Save(
+        "transformers",
+        "peft.peft_model",
+        "PeftModel.save_pretrained",
+        _pretrained,
+        _folder_of(ArtifactType.WEIGHTS, "peft"),
+    ),
     Save("transformers", "transformers.trainer", "Trainer.save_model", _trained, _model_or_adapter),
-    Save("transformers", "sentence_transformers.base.model", "BaseModel.save", _shared_folder(1, "path"), _MODEL),
+    Save(
+        "transformers",
+        "sentence_transformers.base.model",
+        "BaseModel.save",
+        _shared_folder(1, "path"),
+        _folder_of(ArtifactType.MODEL, "sentence_transformers"),
+    ),
     Save(
         "diffusers",
         "diffusers.pipelines.pipeline_utils",
         "DiffusionPipeline.save_pretrained",
         to_folder(1, "save_directory"),
-        _MODEL,
+        _folder_of(ArtifactType.MODEL, "diffusers"),
     ),
-    Save("diffusers", "diffusers.models.modeling_utils", "ModelMixin.save_pretrained", _pretrained, _MODEL),
-    Save("spacy", "spacy.language", "Language.to_disk", to_folder(1, "path"), _MODEL),
+    Save(
+        "diffusers",
+        "diffusers.models.modeling_utils",
+        "ModelMixin.save_pretrained",
+        _pretrained,
+        _folder_of(ArtifactType.MODEL, "diffusers"),
+    ),
+    Save("spacy", "spacy.language", "Language.to_disk", to_folder(1, "path"), _folder_of(ArtifactType.MODEL, "spacy")),
     Save("accelerate", "accelerate.accelerator", "Accelerator.save_state", _accelerate, _accelerate_state),
     Save(
         "accelerate",
         "accelerate.accelerator",
         "Accelerator.save_model",
         _shared_folder(2, "save_directory"),
-        always(ArtifactType.WEIGHTS),
+        _folder_of(ArtifactType.WEIGHTS, "accelerate", 1, "model"),
     ),
     Save("deepspeed", "deepspeed.runtime.engine", "DeepSpeedEngine.save_checkpoint", _deepspeed, _deepspeed_state),
     Save(

@@ -1,0 +1,69 @@
+"""What was captured of each program, as the table in `docs/capture.md`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import attrs
+
+from captured.libraries import Program, Thing
+from captured.runs import Run, Version
+
+__all__ = ["Row", "rows_in", "rows_of", "write"]
+
+_TABLE = re.compile(r"(<!-- captured -->\n).*?(<!-- end of captured -->)", re.DOTALL)
+_HEAD = ("library and call", "name", "type", "versions", "aliases", "metadata")
+
+
+@attrs.frozen
+class Row:
+    """A row: what one thing is captured as."""
+
+    library: str
+    call: str
+    name: str
+    type: str
+    versions: int
+    #: Every alias, and the version that it is on.
+    aliases: dict[str, str]
+    #: The keys of its newest version.
+    metadata: list[str]
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells of the table."""
+        aliases = (f"`{alias}` on {version}" for alias, version in sorted(self.aliases.items()))
+        keys = (f"`{key}`" for key in self.metadata)
+        return (
+            f"{self.library}: {self.call}",
+            f"`{self.name}`",
+            f"`{self.type.upper()}`",
+            str(self.versions),
+            ", ".join(aliases),
+            ", ".join(keys),
+        )
+
+
+def rows_of(program: Program, run: Run) -> list[Row]:
+    """Return a row for each thing of a program, as it was captured."""
+    return [_row(program, thing, [one for one in run.versions if one.name == thing.name]) for thing in program.things]
+
+
+def _row(program: Program, thing: Thing, versions: list[Version]) -> Row:
+    aliases = {alias: one.version for one in versions for alias in one.aliases}
+    newest = max(versions, key=lambda one: int(one.version[1:]))
+    return Row(program.library, thing.call, thing.name, newest.type, len(versions), aliases, newest.metadata)
+
+
+def write(rows: list[Row], page: Path) -> None:
+    """Write the rows into a page, between its marks."""
+    lines = [_HEAD, ("---",) * len(_HEAD), *(row.cells() for row in rows)]
+    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    page.write_text(_TABLE.sub(lambda marks: marks[1] + table + marks[2], page.read_text()))
+
+
+def rows_in(page: Path) -> list[tuple[str, ...]]:
+    """Return the cells of each row that a page has between its marks."""
+    found = _TABLE.search(page.read_text())
+    lines = found[0].splitlines()[3:-1] if found else []
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
