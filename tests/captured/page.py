@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from captured.libraries import Program, Thing
+from captured.libraries import PROGRAMS, Program, Thing
 from captured.runs import Run, Version
 
 __all__ = ["Row", "rows_in", "rows_of", "write"]
@@ -56,9 +56,11 @@ def _row(program: Program, thing: Thing, versions: list[Version]) -> Row:
 
 
 def write(rows: list[Row], page: Path) -> None:
-    """Write the rows into a page, between its marks."""
-    lines = [_HEAD, ("---",) * len(_HEAD), *(row.cells() for row in rows)]
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    """Put the rows of a program into the table of a page; those of other programs stay."""
+    cells = {one[0]: one for one in (*rows_in(page), *(row.cells() for row in rows))}
+    calls = [f"{program.library}: {thing.call}" for program in PROGRAMS for thing in program.things]
+    lines = [_HEAD, ("---",) * len(_HEAD), *(cells[call] for call in calls if call in cells)]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     page.write_text(_TABLE.sub(lambda marks: marks[1] + table + marks[2], page.read_text()))
 
 

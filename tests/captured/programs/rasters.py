@@ -28,5 +28,5 @@ axes = [Axis(name=name, type="space", unit="micrometer") for name in "yx"]
 picture = Image.new(
     array_specs=specs, paths=["0", "1"], axes=axes, scales=[[1, 1], [2, 2]], translations=[None, None]
 ).to_zarr("out/cells.ome.zarr", path="")
-for name, size in zip("01", sizes):
+for name, size in zip("01", sizes, strict=True):
     picture[name][:] = rows[:: 64 // size, :: 64 // size]
