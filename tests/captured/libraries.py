@@ -187,7 +187,7 @@ PROGRAMS = (
         "xgboost_boosting",
         "XGBoost",
         (
-            Thing("`TrainingCheckPoint`", "boosting-model", "model", 2),
+            Thing("`TrainingCheckPoint`", "boosting-checkpoint", "checkpoint", 2),
             Thing("`Booster.save_model`", "booster-model", "model"),
             Thing("`XGBRegressor.save_model`", "regressor-model", "model"),
         ),
