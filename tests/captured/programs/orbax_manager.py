@@ -14,5 +14,5 @@ with ocp.CheckpointManager(Path("out/run").absolute(), options=ocp.CheckpointMan
         loss, gradient = step(weights)
         weights = weights - 0.1 * gradient
         losses.append(float(loss))
-        manager.save(number, args=ocp.args.StandardSave({"weights": weights}))
+        manager.save(number, args=ocp.args.StandardSave({"weights": weights}), metrics={"loss": float(loss)})
     manager.wait_until_finished()

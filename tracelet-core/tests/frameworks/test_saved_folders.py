@@ -76,8 +76,10 @@ def test_folders_of_models_are_one_artifact_that_loads(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert set(stored) == {"base-model", "pipeline-model", "run-model", "sentence-transformer-checkpoint"}
-    ((kind, files, _, _),) = stored["pipeline-model"]
+    ((kind, files, _, metadata),) = stored["pipeline-model"]
     assert kind == "model"
+    assert metadata["class"].endswith(":DDPMPipeline")
+    assert metadata["framework"].startswith("diffusers ")
     assert {"model_index.json", "scheduler/scheduler_config.json", "unet/config.json"} < set(files)
     ((kind, files, _, _),) = stored["run-model"]
     assert kind == "model"
@@ -154,6 +156,8 @@ def test_adapters_and_the_state_of_trainings_are_one_artifact_each(tmp_path: Pat
     assert {stored[name][0][0] for name in weights} == {"weights"}
     assert {"adapter_config.json", "tokenizer.json", "training_args.bin"} < set(stored["adapter-weights"][0][1])
     assert "adapter_config.json" in stored["plain-weights"][0][1]
+    assert stored["adapter-weights"][0][3]["class"] == stored["plain-weights"][0][3]["class"]
+    assert [aliases for _, _, aliases, _ in stored["accelerate-checkpoint"]] == [[], ["last"]]
     assert {"trainer_state.json", "adapter_config.json"} < set(stored["peft-model-checkpoint"][1][1])
     assert {"model.safetensors", "optimizer.bin"} < set(stored["accelerate-checkpoint"][1][1])
     assert loaded

@@ -144,6 +144,14 @@ def test_a_buffer_with_a_name_comes_back(run: Run) -> None:
     assert torch.equal(stored(exp.get_artifact("model-weights"))["layer.weight"], torch.ones(2))
 
 
+def test_a_module_says_its_class_and_the_release_of_torch(run: Run) -> None:
+    exp = run()
+    torch.save(torch.nn.Linear(2, 1), "net.pt")
+    exp.stop()
+    (one,) = exp.list_artifacts()
+    assert one.metadata == {"class": "torch.nn.modules.linear:Linear", "framework": f"torch {torch.__version__}"}
+
+
 def test_two_experiments_at_once_both_have_it(run: Run, home: Path) -> None:
     first, second = run("first", dir=home / "one"), run("second", dir=home / "two")
     torch.save({"layer.weight": torch.ones(2)}, "model.pth")

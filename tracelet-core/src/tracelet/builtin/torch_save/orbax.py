@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,13 @@ from tracelet.builtin.saves.destinations import Destination, folder_destination
 from tracelet.builtin.saves.naming import checkpoint_name, numbered
 from tracelet.builtin.saves.watching import Tell, guarded
 from tracelet.builtin.saves.what import LAST, What
-from tracelet.plugin import ArtifactType, saving
+from tracelet.plugin import ArtifactType, plain_data, saving
 
 __all__ = ["COMMITS", "Commit"]
+
+
+#: Bytes of a file of metrics that is read.
+_LARGEST_METRICS = 100_000
 
 
 @attrs.frozen(eq=False)
@@ -56,13 +62,28 @@ def _tell(destination: Destination, tell: Tell) -> None:
 
 def _what(folder: Path) -> What:
     """A folder that is called by its step alone is of the folder that it is in."""
-    step = numbered(folder)
+    metadata = {"global_step": numbered(folder), "metrics": _metrics(folder)}
     return What(
         ArtifactType.CHECKPOINT,
-        {} if step is None else {"global_step": step},
+        {
+            **{key: value for key, value in metadata.items() if value is not None},
+            "framework": f"orbax {sys.modules['orbax.checkpoint'].__version__}",
+        },
         checkpoint_name(folder.parent if folder.name.isdecimal() else folder, "orbax"),
         LAST,
     )
+
+
+def _metrics(folder: Path) -> dict[str, Any] | None:
+    """Return the metrics that a ``CheckpointManager`` was given with a checkpoint; None where it was given none."""
+    path = folder / "metrics" / "metrics"
+    try:
+        if path.stat().st_size > _LARGEST_METRICS:
+            return None
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return plain_data(found) if isinstance(found, dict) else None
 
 
 COMMITS = (Commit("orbax", "orbax.checkpoint._src.path.atomicity", "on_commit_callback"),)

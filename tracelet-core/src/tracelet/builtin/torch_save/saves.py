@@ -63,7 +63,11 @@ def _deepspeed(args: Args, kwargs: Kwargs) -> Destination | None:
 
 
 def _object(args: Args, kwargs: Kwargs, destination: Destination) -> What:
-    return What(*read(argument(args, kwargs, 0, "obj")))
+    thing = argument(args, kwargs, 0, "obj")
+    kind, metadata = read(thing)
+    if isinstance(thing, sys.modules["torch"].nn.Module):
+        metadata = _described(thing, "torch")
+    return What(kind, metadata)
 
 
 def _sharded(args: Args, kwargs: Kwargs, destination: Destination) -> What:
