@@ -22,8 +22,11 @@ from sklearn.preprocessing import StandardScaler
 
 from tracelet import Experiment
 from tracelet.builtin.model_saves.inner import INNER
-from tracelet.builtin.model_saves.keras_saves import CHECKPOINTS, KERAS_SAVES
+from tracelet.builtin.model_saves.keras_saves import KERAS_CALLBACKS, KERAS_SAVES
+from tracelet.builtin.model_saves.mlflow_saves import MLFLOW_SAVES
 from tracelet.builtin.model_saves.saves import SAVES
+from tracelet.builtin.model_saves.xgboost_saves import XGBOOST_CALLBACKS
+from tracelet.builtin.saves.trackers import TEMPORARY_PLACES
 from tracelet.core.plugins.registry import registry
 from tracelet.testing import DetectorContract
 
@@ -101,7 +104,7 @@ def test_saved_models_are_captured_and_predict_the_same_elsewhere(home: Path) ->
 
 def test_every_function_that_is_watched_is_there() -> None:
     missing = []
-    for one in (*SAVES, *KERAS_SAVES, *CHECKPOINTS, *INNER):
+    for one in (*SAVES, *KERAS_SAVES, *KERAS_CALLBACKS, *XGBOOST_CALLBACKS, *MLFLOW_SAVES, *INNER, *TEMPORARY_PLACES):
         if find_spec(one.module.partition(".")[0]) is None:
             continue
         function = attrgetter(one.function)(import_module(one.module))

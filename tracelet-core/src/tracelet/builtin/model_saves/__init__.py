@@ -7,19 +7,24 @@ switch          what it watches                                                 
 ``joblib``      ``joblib.dump`` of a model                                            MODEL
 ``skops``       ``skops.io.dump``                                                     MODEL
 ``xgboost``     ``save_model`` of a ``Booster`` and of the estimators                 MODEL
+                the callback ``TrainingCheckPoint``                                   CHECKPOINT
 ``lightgbm``    ``Booster.save_model``                                                MODEL
 ``catboost``    ``CatBoost.save_model``                                               MODEL
 ``keras``       ``Model.save`` and ``Model.export``, ``keras.saving.save_model``      MODEL
                 ``Model.save_weights``                                                WEIGHTS
                 the callback ``ModelCheckpoint``                                      CHECKPOINT or WEIGHTS
+``mlflow``      ``save_model`` of MLflow's flavors                                    MODEL, a folder
 ==============  ====================================================================  ====================
 
 Each is on unless ``TRACELET_MODELS_<SWITCH>`` says false. The metadata say the class, the library and its version, the
 number of features, and those parameters of an estimator that are plain values.
 
 * :mod:`.models`: which objects are models, and what is said of one
+* :mod:`.moments`: when in a training a callback saves
 * :mod:`.saves`: the functions that are watched
 * :mod:`.keras_saves`: those of Keras, and its callback
+* :mod:`.xgboost_saves`: XGBoost's callback
+* :mod:`.mlflow_saves`: those of MLflow
 * :mod:`.inner`: functions that save for a library's own use
 
 Nothing of a framework is imported here: functions are watched once the user's program has imported them.
@@ -47,16 +52,19 @@ class ModelsSettings:
     lightgbm: bool = True
     catboost: bool = True
     keras: bool = True
+    mlflow: bool = True
 
 
 def _create(settings: ModelsSettings, context: DetectorContext) -> Detector:
     from tracelet.builtin.model_saves.inner import INNER
-    from tracelet.builtin.model_saves.keras_saves import CHECKPOINTS, KERAS_SAVES
+    from tracelet.builtin.model_saves.keras_saves import KERAS_CALLBACKS, KERAS_SAVES
+    from tracelet.builtin.model_saves.mlflow_saves import MLFLOW_SAVES
     from tracelet.builtin.model_saves.saves import SAVES
+    from tracelet.builtin.model_saves.xgboost_saves import XGBOOST_CALLBACKS
     from tracelet.builtin.saves.detector import SavesDetector
 
-    wanted = [one for one in (*SAVES, *KERAS_SAVES, *CHECKPOINTS) if getattr(settings, one.switch)]
-    return SavesDetector([*INNER, *wanted], context)
+    functions = (*SAVES, *KERAS_SAVES, *KERAS_CALLBACKS, *XGBOOST_CALLBACKS, *MLFLOW_SAVES)
+    return SavesDetector([*INNER, *(one for one in functions if getattr(settings, one.switch))], context)
 
 
 @hookimpl

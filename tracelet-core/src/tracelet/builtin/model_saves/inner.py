@@ -1,4 +1,4 @@
-"""Functions that save models for a library's own use: caches, backups, and what a tracker uploads by itself."""
+"""Functions that save models for a library's own use: caches and backups."""
 
 from __future__ import annotations
 
@@ -36,10 +36,4 @@ INNER = (
     Inner("joblib._store_backends", "StoreBackendMixin.dump_item"),
     Inner(_BACKUP, "BackupAndRestore.on_epoch_end"),
     Inner(_BACKUP, "BackupAndRestore.on_train_batch_end"),
-    # All `log_model` functions, which autologging calls, too.
-    Inner("mlflow.models.model", "Model.log.__func__"),
-    Inner(
-        "mlflow.utils.checkpoint_utils",
-        "MlflowModelCheckpointCallbackBase.check_and_save_checkpoint_if_needed",
-    ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tracelet.builtin.model_saves.models import describe, is_fitted, is_model
+from tracelet.builtin.model_saves.moments import told
 from tracelet.builtin.saves.destinations import Destination, file_destination, logger
 from tracelet.builtin.saves.save import Args, Kwargs, Save, argument, to_file
 from tracelet.builtin.saves.what import What
@@ -31,7 +32,7 @@ def _model(thing: str) -> Callable[[Args, Kwargs, Destination], What | None]:
         if not is_fitted(model):
             logger.debug("%s is not captured: the estimator is not fitted.", destination.path)
             return None
-        return What(ArtifactType.MODEL, describe(model))
+        return told(ArtifactType.MODEL, describe(model), destination, in_training=ArtifactType.CHECKPOINT)
 
     return what
 

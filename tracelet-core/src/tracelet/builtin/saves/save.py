@@ -46,7 +46,11 @@ class Save:
             if outermost:
                 guarded(destination.path, self._tell, destination, args, kwargs, tell)
             else:
-                logger.debug("%s is not captured by %s: it is a part of another save.", destination.path, self)
+                logger.debug(
+                    "%s is not captured by %s: it is a part of another save, or a tracker's own.",
+                    destination.path,
+                    self,
+                )
         return result
 
     def _tell(self, destination: Destination, args: Args, kwargs: Kwargs, tell: Tell) -> None:

@@ -1,0 +1,75 @@
+"""Temporary places that a tracker's SDK makes for what it uploads by itself: what is saved there is no user's thing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.builtin.saves.watching import Tell, guarded
+from tracelet.plugin import Claim
+
+__all__ = ["TEMPORARY_PLACES", "TemporaryPlace"]
+
+#: Packages of trackers' SDKs.
+_SDKS = frozenset({"aim", "clearml", "mlflow", "wandb"})
+#: Where transformers calls them.
+_CALLBACKS = "transformers.integrations"
+#: Modules between the call and whoever wants the place.
+_BETWEEN = ("tempfile", "tracelet.builtin.saves")
+_LOCK = threading.Lock()
+#: Of the places that may still be there.
+_CLAIMS: dict[Path, Claim] = {}
+
+
+@attrs.frozen(eq=False)
+class TemporaryPlace:
+    """A function of the standard library that makes a temporary file or folder: a tracker's own is claimed."""
+
+    function: str
+    #: The path of what it returned.
+    path: Callable[[Any], str]
+    module: str = "tempfile"
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.function}"
+
+    def around(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tell: Tell) -> Any:
+        """Make the place, and claim it where a tracker asked for it. Raises what the function raises."""
+        made = original(*args, **kwargs)
+        guarded(self, self._claim, made)
+        return made
+
+    def _claim(self, made: Any) -> None:
+        if not _asked_by_tracker():
+            return
+        place, claim = Path(os.path.abspath(self.path(made))), Claim()
+        claim.take(place)
+        with _LOCK:
+            for gone in [place for place in _CLAIMS if not place.exists()]:
+                _CLAIMS.pop(gone).release()
+            _CLAIMS[place] = claim
+
+
+def _asked_by_tracker() -> bool:
+    """Ask whose code made the call: not who is further out, since trackers run whole trainings within theirs."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith(_BETWEEN):
+            return name.partition(".")[0] in _SDKS or name.startswith(_CALLBACKS)
+        frame = frame.f_back
+    return False
+
+
+TEMPORARY_PLACES = (
+    # `TemporaryDirectory` calls it.
+    TemporaryPlace("mkdtemp", str),
+    TemporaryPlace("mkstemp", lambda made: str(made[1])),
+    TemporaryPlace("NamedTemporaryFile", lambda made: str(made.name)),
+)
