@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import tempfile
 import warnings
 from collections import namedtuple
 from dataclasses import dataclass
@@ -16,13 +14,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning_nets import data, net, trainer
+from sample_tables import Row, rows, table
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader
 from transformers import BatchEncoding
 
 from tracelet.exceptions import ConfigError
 from tracelet.settings.from_variables import load_plugin
-from tracelet_lightning import LightningSettings, roles, sample_files, samples
+from tracelet_lightning import LightningSettings, roles
 
 with warnings.catch_warnings():
     # Its import calls what newer releases of torch deprecate.
@@ -31,8 +30,6 @@ with warnings.catch_warnings():
 
     # The older layout of nested tensors warns of itself when the first is made.
     torch.nested.nested_tensor([torch.zeros(1)])
-
-Row = dict[str, str]
 
 #: The ids of four samples: inputs are 100 and more, targets 900 and more.
 COUNT = 4
@@ -58,16 +55,6 @@ class Slotted:
 
     def __init__(self) -> None:
         self.x, self.label = X, Y
-
-
-def table(batch: Any, outputs: Any = None, module: Any = None, **named: Any) -> list[Row]:
-    """Return the rows of the table that a batch gives."""
-    view = samples.BatchObserver(module or torch.nn.Identity(), batch, 16, **named)
-    view.close()
-    with tempfile.TemporaryDirectory() as folder:
-        sample_files.write(Path(folder) / "s", view.samples(outputs), 16)
-        with (Path(folder) / "s" / "samples.csv").open(newline="") as stream:
-            return list(csv.DictReader(stream))
 
 
 def first(row: Row, role: str) -> int:
@@ -249,8 +236,7 @@ def fitted(package: str, folder: Path, watching: Any, model: Any, items: list[An
     found = seen.of("sample")
     if not found:
         return []
-    with (found[0].path / "samples.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return rows(found[0].path)
 
 
 def cost(model: Any, batch: Any) -> Any:

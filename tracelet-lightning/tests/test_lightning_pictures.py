@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from test_lightning_batches import table
+from sample_tables import table
 
 from tracelet_lightning import sample_files, samples
 

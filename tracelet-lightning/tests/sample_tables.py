@@ -1,0 +1,29 @@
+"""The table that is made of the samples of a batch."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracelet_lightning import sample_files, samples
+
+Row = dict[str, str]
+
+
+def table(batch: Any, outputs: Any = None, module: Any = None, **named: Any) -> list[Row]:
+    """Return the rows of the table that a batch gives."""
+    view = samples.BatchObserver(module or torch.nn.Identity(), batch, 16, **named)
+    view.close()
+    with tempfile.TemporaryDirectory() as folder:
+        sample_files.write(Path(folder) / "s", view.samples(outputs), 16)
+        return rows(Path(folder) / "s")
+
+
+def rows(folder: Path) -> list[Row]:
+    """Return the rows of the table in a folder of samples."""
+    with (folder / "samples.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
