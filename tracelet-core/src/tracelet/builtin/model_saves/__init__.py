@@ -59,11 +59,19 @@ def _create(settings: ModelsSettings, context: DetectorContext) -> Detector:
     from tracelet.builtin.model_saves.inner import INNER
     from tracelet.builtin.model_saves.keras_saves import KERAS_CALLBACKS, KERAS_SAVES
     from tracelet.builtin.model_saves.mlflow_saves import MLFLOW_SAVES
+    from tracelet.builtin.model_saves.moments import Checkpoints
     from tracelet.builtin.model_saves.saves import SAVES
     from tracelet.builtin.model_saves.xgboost_saves import XGBOOST_CALLBACKS
     from tracelet.builtin.saves.detector import SavesDetector
+    from tracelet.builtin.saves.save import Save
 
-    functions = (*SAVES, *KERAS_SAVES, *KERAS_CALLBACKS, *XGBOOST_CALLBACKS, *MLFLOW_SAVES)
+    functions: tuple[Save | Checkpoints, ...] = (
+        *SAVES,
+        *KERAS_SAVES,
+        *KERAS_CALLBACKS,
+        *XGBOOST_CALLBACKS,
+        *MLFLOW_SAVES,
+    )
     return SavesDetector([*INNER, *(one for one in functions if getattr(settings, one.switch))], context)
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import attrs
@@ -58,7 +59,7 @@ class TemporaryPlace:
 
 def _asked_by_tracker() -> bool:
     """Ask whose code made the call: not who is further out, since trackers run whole trainings within theirs."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if not name.startswith(_BETWEEN):
