@@ -29,7 +29,7 @@ from tracelet.builtin.model_saves.inner import INNER
 from tracelet.builtin.model_saves.keras_saves import KERAS_CALLBACKS, KERAS_SAVES
 from tracelet.builtin.model_saves.saves import SAVES
 from tracelet.builtin.model_saves.xgboost_saves import XGBOOST_CALLBACKS
-from tracelet.builtin.saves.trackers import TEMPORARY_PLACES
+from tracelet.builtin.saves.trackers import TRACKERS_FOLDERS
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.plugins.registry import registry
 from tracelet.core.system.saves import being_saved, saving
@@ -318,7 +318,7 @@ def test_threads_that_save_at_once_are_all_captured_once_and_watched_directories
 
 def test_every_function_that_is_watched_is_there() -> None:
     missing = []
-    for one in (*SAVES, *KERAS_SAVES, *KERAS_CALLBACKS, *XGBOOST_CALLBACKS, *INNER, *TEMPORARY_PLACES):
+    for one in (*SAVES, *KERAS_SAVES, *KERAS_CALLBACKS, *XGBOOST_CALLBACKS, *INNER, TRACKERS_FOLDERS):
         if find_spec(one.module.partition(".")[0]) is None:
             continue
         function = attrgetter(one.function)(import_module(one.module))

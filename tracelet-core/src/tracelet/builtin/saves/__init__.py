@@ -6,7 +6,7 @@
 * :mod:`.what`: what a save is
 * :mod:`.naming`: the name and the progress of a checkpoint that is a folder
 * :mod:`.watching`: who listens to which function
-* :mod:`.trackers`: temporary places of trackers, where nothing is captured
+* :mod:`.trackers`: temporary folders of trackers, where nothing is captured
 * :mod:`.save`: one function that saves
 * :mod:`.detector`: emits what such functions saved
 """

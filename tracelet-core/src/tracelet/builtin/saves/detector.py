@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from tracelet.builtin.saves.destinations import Destination
-from tracelet.builtin.saves.trackers import TEMPORARY_PLACES
+from tracelet.builtin.saves.trackers import TRACKERS_FOLDERS
 from tracelet.builtin.saves.watching import Function, unwatch, watch
 from tracelet.builtin.saves.what import What
 from tracelet.plugin import Detection, DetectorContext, Emit, make_folder
@@ -18,7 +18,7 @@ class SavesDetector:
     """Emits what watched functions save between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, functions: Sequence[Function], context: DetectorContext) -> None:
-        self._functions = (*TEMPORARY_PLACES, *functions)
+        self._functions = (TRACKERS_FOLDERS, *functions)
         self._workspace = context.workspace
         self._room = context.room
         self._emit: Emit | None = None

@@ -1,4 +1,4 @@
-"""Temporary places that a tracker's SDK makes for what it uploads by itself: what is saved there is no user's thing."""
+"""Temporary folders that a tracker's SDK makes for what it uploads by itself: what is saved there is no user's thing."""
 
 from __future__ import annotations
 
@@ -15,46 +15,45 @@ import attrs
 from tracelet.builtin.saves.watching import Tell, guarded
 from tracelet.plugin import Claim
 
-__all__ = ["TEMPORARY_PLACES", "TemporaryPlace"]
+__all__ = ["TRACKERS_FOLDERS", "TrackersFolders"]
 
 #: Packages of trackers' SDKs.
 _SDKS = frozenset({"aim", "clearml", "mlflow", "wandb"})
 #: Where transformers calls them.
 _CALLBACKS = "transformers.integrations"
-#: Modules between the call and whoever wants the place.
+#: Modules between the call and whoever wants the folder.
 _BETWEEN = ("tempfile", "tracelet.builtin.saves")
 _LOCK = threading.Lock()
-#: Of the places that may still be there.
+#: Of the folders that may still be there.
 _CLAIMS: dict[Path, Claim] = {}
 
 
 @attrs.frozen(eq=False)
-class TemporaryPlace:
-    """A function of the standard library that makes a temporary file or folder: a tracker's own is claimed."""
+class TrackersFolders:
+    """The function that makes temporary folders, which ``TemporaryDirectory`` calls, too: a tracker's own is claimed."""
 
-    function: str
-    #: The path of what it returned.
-    path: Callable[[Any], str]
     module: str = "tempfile"
+    function: str = "mkdtemp"
 
     def __str__(self) -> str:
         return f"{self.module}.{self.function}"
 
     def around(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tell: Tell) -> Any:
-        """Make the place, and claim it where a tracker asked for it. Raises what the function raises."""
+        """Make the folder, and claim it where a tracker asked for it. Raises what the function raises."""
         made = original(*args, **kwargs)
-        guarded(self, self._claim, made)
+        guarded("what is saved there", _claim, made)
         return made
 
-    def _claim(self, made: Any) -> None:
-        if not _asked_by_tracker():
-            return
-        place, claim = Path(os.path.abspath(self.path(made))), Claim()
-        claim.take(place)
-        with _LOCK:
-            for gone in [place for place in _CLAIMS if not place.exists()]:
-                _CLAIMS.pop(gone).release()
-            _CLAIMS[place] = claim
+
+def _claim(made: str | bytes) -> None:
+    if not _asked_by_tracker():
+        return
+    folder, claim = Path(os.path.abspath(os.fsdecode(made))), Claim()
+    claim.take(folder)
+    with _LOCK:
+        for gone in [one for one in _CLAIMS if not one.exists()]:
+            _CLAIMS.pop(gone).release()
+        _CLAIMS[folder] = claim
 
 
 def _asked_by_tracker() -> bool:
@@ -68,9 +67,4 @@ def _asked_by_tracker() -> bool:
     return False
 
 
-TEMPORARY_PLACES = (
-    # `TemporaryDirectory` calls it.
-    TemporaryPlace("mkdtemp", str),
-    TemporaryPlace("mkstemp", lambda made: str(made[1])),
-    TemporaryPlace("NamedTemporaryFile", lambda made: str(made.name)),
-)
+TRACKERS_FOLDERS = TrackersFolders()

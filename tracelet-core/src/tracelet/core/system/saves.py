@@ -29,9 +29,10 @@ _SUFFIX = ".save"
 
 
 class Claim:
-    """A folder whose saves are parts of a larger one, for somebody who sees when that is complete, but not its code.
+    """A folder whose saves are nobody's to tell of by themselves.
 
-    Until the claim is released, no save of a path in the folder is an outermost one, and what detectors see there waits.
+    They are parts of a larger one, for somebody who sees when that is complete, but not its code, or they are another
+    tool's own. Until the claim is released, no save of a path in the folder is an outermost one, and what detectors see there waits.
     """
 
     def take(self, folder: str | os.PathLike[str]) -> None:
