@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -23,9 +22,8 @@ _SDKS = frozenset({"aim", "clearml", "mlflow", "wandb"})
 _CALLBACKS = "transformers.integrations"
 #: Modules between the call and whoever wants the folder.
 _BETWEEN = ("tempfile", "tracelet.builtin.saves")
-_LOCK = threading.Lock()
-#: Of the folders that may still be there.
-_CLAIMS: dict[Path, Claim] = {}
+#: The folders that may still be there. Single operations on a dict need no lock, which a child could inherit locked.
+_CLAIMS: dict[Claim, Path] = {}
 
 
 @attrs.frozen(eq=False)
@@ -50,10 +48,11 @@ def _claim(made: str | bytes) -> None:
         return
     folder, claim = Path(os.path.abspath(os.fsdecode(made))), Claim()
     claim.take(folder)
-    with _LOCK:
-        for gone in [one for one in _CLAIMS if not one.exists()]:
-            _CLAIMS.pop(gone).release()
-        _CLAIMS[folder] = claim
+    _CLAIMS[claim] = folder
+    for old, place in list(_CLAIMS.items()):
+        if not place.exists():
+            _CLAIMS.pop(old, None)
+            old.release()
 
 
 def _asked_by_tracker() -> bool:
