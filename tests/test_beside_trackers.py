@@ -31,7 +31,7 @@ def under_capture(work):
 
 MLFLOW = """
 os.environ["MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT"] = "1"
-import lightgbm, lightning, mlflow, xgboost
+import joblib, lightgbm, lightning, mlflow, xgboost
 from sklearn.linear_model import LogisticRegression
 from xgboost.callback import TrainingCheckPoint
 
@@ -60,6 +60,9 @@ def work(name):
         mlflow.sklearn.log_model(model, name="sklearn", **needs)
         mlflow.pytorch.log_model(net, name="torch", input_example=X, **needs)
         mlflow.pytorch.log_state_dict(net.state_dict(), "state")
+        # A temporary folder that the tracker gives to the user.
+        given = mlflow.artifacts.download_artifacts(mlflow.get_artifact_uri("state"))
+    joblib.dump(model, f"{given}/tuned.joblib")
     mlflow.xgboost.autolog()
     mlflow.lightgbm.autolog()
     mlflow.pytorch.autolog(checkpoint_monitor="loss", checkpoint_save_best_only=False)
@@ -96,11 +99,12 @@ def test_models_that_mlflow_logs_stay_its_own_and_one_that_the_user_saves_is_one
     models, files = on
     assert {"sklearn", "torch"} < set(models)
     assert len(models) == 5
-    assert "state" in files
+    assert {"checkpoints", "state"} <= set(files)
     assert captured == [
         ["mine-checkpoint", "v0", "checkpoint"],
         ["on-True-own-model", "v0", "model"],
         ["on-True-own-net-model", "v0", "model"],
+        ["tuned-model", "v0", "model"],
     ]
     assert answers == [[0] * 4 + [1] * 4, [8, 1]]
 

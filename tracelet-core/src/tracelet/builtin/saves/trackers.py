@@ -56,14 +56,27 @@ def _claim(made: str | bytes) -> None:
 
 
 def _asked_by_tracker() -> bool:
-    """Ask whose code made the call: not who is further out, since trackers run whole trainings within theirs."""
+    """Ask whose code made the call: not who is further out, since trackers run whole trainings within theirs.
+
+    A folder for what a tracker downloads is for the user, who may save into it.
+    """
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith(_BETWEEN):
-            return name.partition(".")[0] in _SDKS or name.startswith(_CALLBACKS)
+    while frame is not None and _module(frame).startswith(_BETWEEN):
         frame = frame.f_back
-    return False
+    asked = False
+    while frame is not None and _is_trackers(_module(frame)):
+        if "download" in frame.f_code.co_name:
+            return False
+        asked, frame = True, frame.f_back
+    return asked
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
+
+
+def _is_trackers(module: str) -> bool:
+    return module.partition(".")[0] in _SDKS or module.startswith(_CALLBACKS)
 
 
 TRACKERS_FOLDERS = TrackersFolders()
