@@ -109,14 +109,16 @@ def test_medical_images_are_images_in_one_file_or_two(tmp_path: Path) -> None:
     assert found == dict.fromkeys(found, T.IMAGE)
 
 
-def test_dicom_is_an_image_unless_it_is_a_report(tmp_path: Path) -> None:
+def test_dicom_is_an_image_unless_its_class_is_another(tmp_path: Path) -> None:
+    from pydicom import uid
     from pydicom.examples import ct
-    from pydicom.uid import BasicTextSRStorage
 
-    ct.save_as(tmp_path / "IM0001")
-    ct.file_meta.MediaStorageSOPClassUID = ct.SOPClassUID = BasicTextSRStorage
-    ct.save_as(tmp_path / "SR0001")
-    assert told(tmp_path) == {"IM0001": T.IMAGE, "SR0001": T.REPORT}
+    classes = {"report": uid.BasicTextSRStorage, "plan": uid.RTPlanStorage, "curve": uid.TwelveLeadECGWaveformStorage}
+    ct.save_as(tmp_path / "image")
+    for name, kind in classes.items():
+        ct.file_meta.MediaStorageSOPClassUID = ct.SOPClassUID = kind
+        ct.save_as(tmp_path / name)
+    assert told(tmp_path) == {"image": T.IMAGE, "report": T.REPORT, "plan": T.DATASET, "curve": T.DATASET}
 
 
 def test_point_clouds_and_meshes_are_datasets(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ _SUFFIXES = {
     T.AUDIO: ".wav .flac .mp3 .ogg .oga .opus .m4a .aif .aiff .au .mid .midi",
     T.VIDEO: ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ogv",
     T.REPORT: ".html .htm .pdf .ipynb .md .rst .tex .docx .pptx",
-    T.CODE: ".py .pyw .pyi .pyx .pxd .pxi .r .jl .m .lua .rb .php .pl .pm .sql .proto .sh .bash .zsh .fish .bat .ps1 .cmake .mk"
+    T.CODE: ".py .pyw .pyi .pyx .pxd .pxi .r .jl .m .lua .rb .php .pl .pm .sql .proto .sh .bash .zsh .fish .bat .ps1 .cmake .mk .make"
     " .f .for .f90 .f95 .f03 .pyf .c .h .cc .cpp .cxx .hh .hpp .hxx .inc .cu .cuh .mm .metal .rs .go"
     " .java .scala .kt .swift .js .mjs .cjs .jsx .ts .tsx .css .scss",
     T.CONFIG: ".json .yaml .yml .toml .ini .cfg .conf .properties .mplstyle",

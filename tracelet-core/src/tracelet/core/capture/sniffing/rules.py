@@ -49,7 +49,8 @@ class Rule(Generic[L]):
 
 
 _HDF5 = starts(b"\x89HDF\r\n\x1a\n")
-_SAMPLES = word("sample", "samples", "prediction", "predictions", "preds")
+# Sample data are an example, and nobody's prediction.
+_SAMPLES = word("samples", "prediction", "predictions", "preds") | word("sample", without=("data", "dataset"))
 _PLOTS = word("plot", "plots", "chart", "curve", "curves", "heatmap", "histogram", "confusion", "attention")
 _MATPLOTLIB = contains(b"Software\x00Matplotlib", b"Software\x00matplotlib")
 _TABLE = (named(".csv", ".tsv", ".tab", ".jsonl", ".ndjson") & text) | (
@@ -85,7 +86,23 @@ _PICTURE = (
 
 _CODE = (
     *(".py", ".pyw", ".pyi", ".pyx", ".pxd", ".pxi", ".r", ".jl", ".m", ".lua", ".rb", ".php", ".pl", ".pm", ".sql"),
-    *(".sh", ".bash", ".zsh", ".fish", ".bat", ".ps1", ".cmake", ".mk", ".f", ".for", ".f90", ".f95", ".f03", ".pyf"),
+    *(
+        ".sh",
+        ".bash",
+        ".zsh",
+        ".fish",
+        ".bat",
+        ".ps1",
+        ".cmake",
+        ".mk",
+        ".make",
+        ".f",
+        ".for",
+        ".f90",
+        ".f95",
+        ".f03",
+        ".pyf",
+    ),
     *(".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".inc", ".cu", ".cuh", ".mm", ".metal", ".rs", ".go"),
     *(".java", ".scala", ".kt", ".swift", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".css", ".scss", ".proto"),
 )
@@ -174,11 +191,17 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     # Data
     Rule("RecordIO", starts(b"\x0a\x23\xd7\xce"), T.DATASET),
-    # The classes of a structured report, and of a PDF.
+    # The classes of what is no image, from table B.5-1 of DICOM's part 4; they stand behind what every file has.
     Rule(
-        "report in DICOM",
-        starts(b"DICM", at=128) & contains(b"1.2.840.10008.5.1.4.1.1.88.", b"1.2.840.10008.5.1.4.1.1.104.1\0"),
-        T.REPORT,
+        "report in DICOM", starts(b"1.2.840.10008.5.1.4.1.1.88.", b"1.2.840.10008.5.1.4.1.1.104.1\0", at=166), T.REPORT
+    ),
+    Rule(
+        "curves, contours or a plan in DICOM",
+        starts(
+            *(b"1.2.840.10008.5.1.4.1.1.9.", b"1.2.840.10008.5.1.4.1.1.481.3\0", b"1.2.840.10008.5.1.4.1.1.481.5\0"),
+            at=166,
+        ),
+        T.DATASET,
     ),
     Rule("medical image (DICOM, NIfTI, Analyze, MINC, NRRD, MetaImage, MGH, PAR/REC, AFNI)", _MEDICAL, T.IMAGE),
     Rule("samples and predictions", _RECORDS & _SAMPLES, T.SAMPLE),
@@ -244,6 +267,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule(
         "SVG, EPS",
         signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`")
+        | (named(".svg") & text)
         | signs.starts_like(r"%!PS-Adobe-\d\.\d EPSF", "`%!PS-Adobe-3.0 EPSF`"),
         T.VISUALIZATION,
     ),
@@ -303,8 +327,12 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule("JSON list", _LIST, T.DATASET),
     Rule("JSON object", (named(".json") & signs.json_with()) | signs.one_object, T.CONFIG),
     Rule(
-        "YAML, TOML, INI, properties",
-        named(".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".mplstyle") & text,
+        "YAML, TOML, INI, properties, requirements",
+        (
+            named(".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".mplstyle")
+            | named_like(r"requirements[\w.-]*+", "as `requirements.txt`")
+        )
+        & text,
         T.CONFIG,
     ),
     # Names that say what no content did

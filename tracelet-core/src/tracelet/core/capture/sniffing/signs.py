@@ -117,12 +117,13 @@ def named_like(pattern: str, words: str) -> Sign[FileLook]:
     return Sign(f"name is {words}", lambda look: compiled.fullmatch(look.name) is not None, (compiled,))
 
 
-def word(*words: str) -> Sign[FileLook]:
-    """The name has one of these words."""
-    wanted = frozenset(words)
-    return Sign(
-        f"name has the word {', '.join(f'`{one}`' for one in words)}", lambda look: bool(wanted & look.words), words
-    )
+def word(*words: str, without: tuple[str, ...] = ()) -> Sign[FileLook]:
+    """The name has one of these words, and none of the others."""
+    wanted, others = frozenset(words), frozenset(without)
+    shown = f"name has the word {', '.join(f'`{one}`' for one in words)}"
+    if without:
+        shown += f" and not {', '.join(f'`{one}`' for one in without)}"
+    return Sign(shown, lambda look: bool(wanted & look.words) and not others & look.words, words)
 
 
 text: Sign[FileLook] = Sign("content is text", lambda look: look.text is not None)
