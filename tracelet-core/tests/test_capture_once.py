@@ -546,6 +546,44 @@ def test_a_folder_that_is_renamed_when_it_is_complete_has_its_last_name(run: Run
     assert by_name(exp) == [("model", "v0", ["a.bin"], 0), ("model", "v1", ["a.bin"], 1)]
 
 
+def test_what_a_save_is_called_in_the_end_counts_and_not_what_its_temporary_name_says(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    for number in range(2):
+        part = write(home / "ckpt.tmp", f"state {number}")
+        hand.show(Detection(path=part, type=ArtifactType.WEIGHTS))
+        part.rename(home / f"epoch_{number}.pt")
+        folder = home / f"step_{number}.tmp"
+        write(folder / "a.bin", f"shard {number}")
+        hand.show(Detection(path=folder, type=ArtifactType.CHECKPOINT))
+        folder.rename(folder.with_suffix(""))
+    hand.show(Detection(path=write(home / "kept.pt.tmp", "kept"), type=ArtifactType.WEIGHTS))
+    write(home / "step_2.tmp" / "a.bin", "shard 2")
+    hand.show(Detection(path=home / "step_2.tmp", type=ArtifactType.CHECKPOINT))
+    exp.stop()
+    assert by_name(exp) == [
+        ("epoch_0-weights", "v0", ["epoch_0.pt"], None),
+        ("epoch_1-weights", "v0", ["epoch_1.pt"], None),
+        ("kept-weights", "v0", ["kept.pt"], None),
+        *(("step-checkpoint", f"v{number}", ["a.bin"], None) for number in range(3)),
+    ]
+    steps = [one.metadata for one in exp.list_artifacts() if one.name == "step-checkpoint"]
+    assert sorted(one["global_step"] for one in steps) == [0, 1, 2]
+
+
+def test_a_save_that_was_moved_to_another_disk_is_not_captured_again_by_the_guess_at_its_name(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    part = write(home / "ckpt.tmp", "state")
+    hand.show(Detection(path=part, type=ArtifactType.WEIGHTS))
+    hand.show(Detection(path=write(home / "best.pt", "state"), type=ArtifactType.WEIGHTS))
+    part.unlink()
+    exp.stop()
+    assert [name for name, *_ in by_name(exp)] == ["best-weights"]
+
+
 def test_a_file_that_was_named_and_moved_is_the_same_thing_under_its_name(
     run: Run,
     hand: ModuleType,

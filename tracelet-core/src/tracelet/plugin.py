@@ -9,7 +9,9 @@ from tracelet.core.artifacts.checks import MANIFEST_NAME, check_name, check_path
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_values import plain_data
+from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
 from tracelet.core.capture.packed_names import stem_of
+from tracelet.core.capture.renames import may_be_renamed
 from tracelet.core.capture.snapshots import artifact_name
 from tracelet.core.capture.sniffing import tell_type, tell_whole
 from tracelet.core.capture.sniffing.names import tell_type_by_names
@@ -123,6 +125,7 @@ __all__ = [
     "check_name",
     "check_path",
     "check_schema",
+    "checkpoint_name",
     "copy_blob",
     "discard",
     "final_name",
@@ -133,12 +136,14 @@ __all__ = [
     "look_up",
     "make_durable",
     "make_folder",
+    "may_be_renamed",
     "of_digest",
     "or_damage",
     "parquet_columns",
     "parse_ref",
     "physical_name",
     "plain_data",
+    "progress_in",
     "redact",
     "saving",
     "seconds_asked",

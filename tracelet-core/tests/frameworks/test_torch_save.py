@@ -246,11 +246,17 @@ class TestWhereASaveGoes:
         assert not catch
         assert "in place only when its transaction ends" in reasons.text
 
-    def test_a_file_that_will_be_renamed_is_called_what_it_will_be_called(self, catch: Catch, tmp_path: Path) -> None:
+    def test_a_file_that_may_be_renamed_is_called_as_it_is_now_and_a_buffer_never_is(
+        self, catch: Catch, tmp_path: Path
+    ) -> None:
+        class Named(io.BytesIO):
+            name = "buffer.pth.tmp"
+
         torch.save(linear(), tmp_path / "model.pth.tmp")
-        (tmp_path / "model.pth.tmp").replace(tmp_path / "model.pth")
-        assert catch.only.artifact_path == "model.pth"
-        assert catch.only.place == tmp_path / "model.pth"
+        torch.save(linear(), Named())
+        file, buffer = (caught.detection for caught in catch)
+        assert (file.artifact_path, file.place) == (None, tmp_path / "model.pth.tmp")
+        assert (buffer.artifact_path, buffer.place) == ("buffer.pth", None)
 
     def test_what_there_is_no_room_for_is_not_written_aside(self, tmp_path: Path) -> None:
         class Named(io.BytesIO):

@@ -20,9 +20,8 @@ from tracelet.builtin.filesystem.places import Place, places
 from tracelet.builtin.filesystem.settling import Settling
 from tracelet.builtin.filesystem.stamps import Stamp, scan, stamp_of
 from tracelet.builtin.filesystem.wholes import Told, Wholes
-from tracelet.builtin.saves.naming import progress_in
 from tracelet.exceptions import ConfigError
-from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, artifact_name, tell_type
+from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, artifact_name, progress_in, tell_type
 
 if TYPE_CHECKING:
     from tracelet.builtin.filesystem.observing import News, Observing

@@ -4,7 +4,7 @@
 * :mod:`.patching`: calls of a function, led through our own
 * :mod:`.destinations`: where a save goes, and what of it can be kept when the save returns
 * :mod:`.what`: what a save is
-* :mod:`.naming`: the name and the progress of a checkpoint that is a folder
+* :mod:`.naming`: what a checkpoint that is a folder is named by
 * :mod:`.watching`: who listens to which function
 * :mod:`.trackers`: temporary folders of trackers, where nothing is captured
 * :mod:`.save`: one function that saves

@@ -55,13 +55,13 @@ class Destination:
 
     @property
     def artifact_path(self) -> str | None:
-        """What the file is called in the artifact, where that is not its own name."""
-        return None if self.folder else final_name(self.path.name)
+        """What a buffer is called in the artifact, where that is not its own name: it is never renamed."""
+        return final_name(self.path.name) if self.memory else None
 
     @property
-    def final(self) -> Path | None:
-        """Where on disk it will be when it is complete."""
-        return None if self.memory else self.path.with_name(final_name(self.path.name) or self.path.name)
+    def place(self) -> Path | None:
+        """Where it is on disk."""
+        return None if self.memory else self.path
 
     def size_bytes(self) -> int:
         """Return how many bytes :meth:`write_to` writes. Raises ``OSError`` where that cannot be told."""

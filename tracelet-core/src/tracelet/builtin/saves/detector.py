@@ -57,7 +57,7 @@ class SavesDetector:
                 metadata=what.metadata,
                 aliases=what.aliases,
                 artifact_path=destination.artifact_path,
-                place=destination.final,
+                place=destination.place,
                 snapshot="take" if made else "copy",
             )
         )

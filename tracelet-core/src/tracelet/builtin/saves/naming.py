@@ -1,52 +1,33 @@
-"""The name and the progress of a checkpoint that is a folder: such a folder is called by the step that it was saved at."""
+"""What a detector of saves names a checkpoint by: its folder, the number of that, and the class of its model."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-__all__ = ["checkpoint_name", "class_name", "numbered", "progress_in"]
+from tracelet.plugin import checkpoint_name, may_be_renamed
 
-_NUMBER = re.compile(r"[-_.=]?\d+$")
+__all__ = ["class_name", "lasting_checkpoint_name", "numbered"]
+
+_NUMBER = re.compile(r"[-_.=]?(\d+)$")
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
-#: What a number after this word counts.
-_COUNTED = {"epoch": "epoch", "step": "global_step", "steps": "global_step", "iter": "global_step"}
-_PROGRESS = re.compile(r"(epoch|steps?|iter)[-_=]?(\d+)$", re.IGNORECASE)
 #: Characters of a name without its ending.
 _LONGEST = 100
 _ENDING = "checkpoint"
-#: What libraries call any checkpoint.
-_ANY = {"", "checkpoint", "checkpoints", "ckpt", "ckpts", "global_step"}
 
 
-def checkpoint_name(folder: Path, library: str | None = None) -> str | None:
-    """Return one name for all folders that differ in the number at their end; None where there is no number.
-
-    ``run/step_10`` and ``run/step_20`` are both ``step-checkpoint``. With a ``library`` that saves its whole state,
-    what is called a checkpoint and no more has the name of that library.
-    """
-    stem = _NUMBER.sub("", folder.name)
-    if stem == folder.name and library is None:
-        return None
-    stem = _NO_NAME.sub("-", stem).strip("-_.")
-    if library is not None and stem.lower() in _ANY:
-        stem = library
-    return stem if stem.endswith(_ENDING) else f"{stem[:_LONGEST]}-{_ENDING}".lstrip("-")
+def lasting_checkpoint_name(folder: Path, library: str | None = None) -> str | None:
+    """Name a checkpoint by its folder; None where the folder may be about to get another name, which names it then."""
+    return None if may_be_renamed(folder.name) else checkpoint_name(folder, library)
 
 
 def numbered(folder: Path) -> int | None:
     """Return the number that the name of a folder ends with: of ``ckpt_0020`` it is 20."""
     found = _NUMBER.search(folder.name)
-    return int(found[0].lstrip("-_.=")) if found else None
+    return int(found[1]) if found else None
 
 
 def class_name(cls: type) -> str:
     """Name a checkpoint by the class of its model: of a ``BertModel`` it is a ``bert-model-checkpoint``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
     return f"{_NO_NAME.sub('-', words).strip('-')[:_LONGEST] or 'model'}-{_ENDING}"
-
-
-def progress_in(folder: Path) -> dict[str, int]:
-    """Return the epoch or the step that the name of a folder ends with: of ``step_20`` it is ``{"global_step": 20}``."""
-    found = _PROGRESS.search(folder.name)
-    return {_COUNTED[found[1].lower()]: int(found[2])} if found else {}

@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 
 from tracelet.builtin.saves.destinations import Destination, folder_destination
-from tracelet.builtin.saves.naming import checkpoint_name, numbered
+from tracelet.builtin.saves.naming import numbered
 from tracelet.builtin.saves.watching import Tell, guarded
 from tracelet.builtin.saves.what import LAST, What
-from tracelet.plugin import ArtifactType, plain_data, saving
+from tracelet.plugin import ArtifactType, checkpoint_name, plain_data, saving
 
 __all__ = ["COMMITS", "Commit"]
 

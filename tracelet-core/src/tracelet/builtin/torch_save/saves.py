@@ -15,11 +15,11 @@ from tracelet.builtin.saves.destinations import (
     parts_destination,
     shared_folder_destination,
 )
-from tracelet.builtin.saves.naming import checkpoint_name, progress_in
+from tracelet.builtin.saves.naming import lasting_checkpoint_name
 from tracelet.builtin.saves.save import Args, Kwargs, Save, always, argument, to_file, to_folder
 from tracelet.builtin.saves.what import LAST, What
 from tracelet.builtin.torch_save.reading import progress_of, read
-from tracelet.plugin import ArtifactType
+from tracelet.plugin import ArtifactType, checkpoint_name, progress_in
 
 __all__ = ["SAVES"]
 
@@ -73,25 +73,26 @@ def _object(args: Args, kwargs: Kwargs, destination: Destination) -> What:
 def _sharded(args: Args, kwargs: Kwargs, destination: Destination) -> What:
     progress = progress_of(argument(args, kwargs, 0, "state_dict"))
     path = destination.path
-    return What(ArtifactType.CHECKPOINT, {**progress_in(path), **progress}, checkpoint_name(path), LAST)
+    return What(ArtifactType.CHECKPOINT, {**progress_in(path), **progress}, lasting_checkpoint_name(path), LAST)
 
 
-def _state(folder: Path, library: str) -> What:
+def _state(folder: Path, library: str, name: str | None) -> What:
     """The state of a training by a library: folders that differ in a number are versions of one name."""
     return What(
         ArtifactType.CHECKPOINT,
         {**progress_in(folder), **_framework(library)},
-        checkpoint_name(folder, library),
+        name,
         LAST,
     )
 
 
 def _accelerate_state(args: Args, kwargs: Kwargs, destination: Destination) -> What:
-    return _state(destination.path, "accelerate")
+    return _state(destination.path, "accelerate", lasting_checkpoint_name(destination.path, "accelerate"))
 
 
 def _deepspeed_state(args: Args, kwargs: Kwargs, destination: Destination) -> What:
-    return _state(destination.path / _deepspeed_tag(args, kwargs), "deepspeed")
+    folder = destination.path / _deepspeed_tag(args, kwargs)
+    return _state(folder, "deepspeed", checkpoint_name(folder, "deepspeed"))
 
 
 def _framework(library: str) -> dict[str, str]:

@@ -13,12 +13,11 @@ from tracelet.core.capture.dedup import CaptureDedup
 from tracelet.core.capture.filters import CaptureFilters
 from tracelet.core.capture.item import Item, key_of
 from tracelet.core.capture.queue import CaptureQueue
-from tracelet.core.capture.renames import Following
+from tracelet.core.capture.renames import follow
 from tracelet.core.capture.report import TOO_FAST, CaptureReport
 from tracelet.core.capture.snapshot_pool import SnapshotPool
 from tracelet.core.capture.snapshots import Look, look_of, weight_of
 from tracelet.core.capture.submitter import CaptureSubmitter
-from tracelet.core.capture.temporary_names import is_temporary
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.saves import being_saved
 from tracelet.exceptions import ArtifactError
@@ -60,8 +59,7 @@ class CaptureIntake:
             return
         made = detection.snapshot == "take"
         item = Item(detection, key_of(detection), time.monotonic(), None if made else look_of(detection.path))
-        if not made and detection.name is None and is_temporary((detection.place or detection.path).name):
-            item.following = Following(detection.path)
+        item.following = follow(detection)
         if not made and (being_saved(detection.path) or self._queue.folder_waits(item)):
             _LOG.debug("%s waits: it is being saved.", detection.path)
             item.postpone()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.core.capture.renames import Following
+from tracelet.core.capture.renames import Following, called
 from tracelet.core.capture.snapshots import Look
 from tracelet.core.plugins.detector import Detection
 
@@ -55,13 +55,14 @@ class Item:
 
     def call(self, place: Path | None) -> None:
         """Take this for what users know it by, where it is known, and follow it no more."""
-        if self.following is not None:
-            self.following.close()
-            self.following = None
+        followed, self.following = self.following, None
+        if followed is not None:
+            followed.close()
         if place is not None:
-            inside = None if self.folder else place.name
-            self.detection = attrs.evolve(self.detection, place=place, artifact_path=inside)
+            self.detection = called(self.detection, place, folder=self.folder)
             self.key, self.due = key_of(self.detection), min(self.due, time.monotonic())
+        elif followed is not None and self.folder:
+            self.detection = called(self.detection, followed.path, folder=True)
 
 
 def key_of(detection: Detection) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import attrs
 
@@ -63,15 +63,13 @@ class CaptureProcessor:
             item.kept = item.kept.rename(named)
         said = attrs.evolve(item.detection, type=item.detection.type or _type_of(item))
         inside = said.artifact_path or (said.place or item.kept).name
-        inside = final_name(inside) or inside
         content = () if self.rush else content_of(item.kept)
-        nameless = said.name is None and is_temporary(inside)
-        if nameless:
-            if content and self._dedup.knows(content):
+        if is_temporary(PurePosixPath(inside).name):
+            said, inside, is_guess = _guessed(said, inside)
+            if is_guess and content and self._dedup.knows(content):
                 self._pool.forget(item)
                 self._report.drop("unchanged", item.detection.path, "it was captured under another name")
                 return
-            said, inside = _by_type(said, inside)
         found, news = self._dedup.news(item.key, item.look, said, inside, content)
         if self.rush:
             self._submitter.submit_snapshot(found.detection, found.inside, item)
@@ -132,11 +130,19 @@ class CaptureProcessor:
         return False
 
 
-def _by_type(said: Detection, inside: str) -> tuple[Detection, str]:
-    """Name what kept a temporary name by its type, so that all that is saved so is versions of one name."""
+def _guessed(said: Detection, inside: str) -> tuple[Detection, str, bool]:
+    """Return how to call what kept a temporary name, and whether it may be known by its true one.
+
+    The marks of what is temporary are taken off. Where nothing is left, it is named by its type: all that is saved so is
+    versions of one name.
+    """
     assert said.type is not None
-    name = PurePosixPath(inside).name
-    return attrs.evolve(said, name=said.type.value), said.type.value + name[len(stem_of(name)) :]
+    place = PurePosixPath(inside)
+    guess = final_name(place.name)
+    if guess is not None or said.name is not None:
+        is_gone = said.name is None and not (said.place or said.path or Path(inside)).exists()
+        return said, str(place.with_name(guess or place.name)), is_gone
+    return attrs.evolve(said, name=said.type.value), said.type.value + place.name[len(stem_of(place.name)) :], True
 
 
 def _type_of(item: Item) -> ArtifactType:

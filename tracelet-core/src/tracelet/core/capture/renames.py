@@ -14,9 +14,14 @@ import threading
 import time
 from pathlib import Path
 
-from tracelet.core.capture.temporary_names import is_temporary
+import attrs
 
-__all__ = ["Following"]
+from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
+from tracelet.core.capture.temporary_names import final_name, is_temporary
+from tracelet.core.plugins.detector import Detection
+
+__all__ = ["Following", "called", "follow", "may_be_renamed"]
 
 #: Seconds after which what is still called as it was saved is taken to keep its name.
 _LONGEST = 10.0
@@ -25,6 +30,24 @@ _GONE = 2.0
 #: Files that are held open at most: the program has a limit on them.
 _MOST = 64
 _DELETED = " (deleted)"
+
+
+def may_be_renamed(name: str) -> bool:
+    """Tell whether what is saved under this name is followed to the name that it gets."""
+    return is_temporary(name)
+
+
+def follow(detection: Detection) -> Following | None:
+    """Follow what a detector saw, where it is likely to be renamed, and is to be named by what it is called."""
+    saved = detection.place if detection.snapshot == "take" else detection.path
+    if detection.name is not None or saved is None or detection.place not in (None, saved):
+        return None
+    if not may_be_renamed(saved.name):
+        return None
+    try:
+        return Following(saved)
+    except OSError:  # it is gone already
+        return None
 
 
 class Following:
@@ -36,7 +59,9 @@ class Following:
     def __init__(self, path: Path) -> None:
         """Raises ``OSError`` where it is not there."""
         status = path.stat()
-        self._path = Path(os.path.abspath(path))
+        #: Where it was saved.
+        self.path = Path(os.path.abspath(path))
+        self._real = Path(os.path.realpath(path))
         self._identity = (status.st_dev, status.st_ino)
         self._since = time.monotonic()
         self._descriptor = -1
@@ -49,13 +74,18 @@ class Following:
 
     def name(self) -> Path | None:
         """Return the path that it got; None as long as it has none but a temporary one."""
-        where = self._told() or self._found()
-        return None if where is None or is_temporary(where.name) else where
+        where = self._told()
+        # Of a file whose temporary name is gone there may be another link.
+        if where is None or where == self._real or is_temporary(where.name):
+            where = self._found()
+        if where is not None and where.parent == self._real.parent:
+            return self.path.with_name(where.name)
+        return where
 
     @property
     def over(self) -> bool:
         """Whether it is not to be expected to get a name any more."""
-        return time.monotonic() - self._since > (_LONGEST if self._path.exists() else _GONE)
+        return time.monotonic() - self._since > (_LONGEST if self._is_there() else _GONE)
 
     def close(self) -> None:
         """Follow it no more; a second call does nothing."""
@@ -69,19 +99,45 @@ class Following:
         if self._descriptor < 0 or sys.platform != "linux":
             return None
         try:
-            told = Path(str(Path(f"/proc/self/fd/{self._descriptor}").readlink()).removesuffix(_DELETED))
+            return Path(str(Path(f"/proc/self/fd/{self._descriptor}").readlink()).removesuffix(_DELETED))
         except OSError:  # there is no /proc
             return None
-        # Of a file whose temporary name is gone there may be another link.
-        return None if is_temporary(told.name) else told
+
+    def _is_there(self) -> bool:
+        """Tell whether it is where it was saved. There may be another file by now: the next save."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
 
     def _found(self) -> Path | None:
-        if self._path.exists():
+        if self._is_there():
             return None
-        with contextlib.suppress(OSError), os.scandir(self._path.parent) as entries:
+        with contextlib.suppress(OSError), os.scandir(self.path.parent) as entries:
             for entry in entries:
                 if entry.inode() == self._identity[1] and not is_temporary(entry.name):
                     status = entry.stat(follow_symlinks=False)
                     if (status.st_dev, status.st_ino) == self._identity:
                         return Path(entry.path)
         return None
+
+
+def called(detection: Detection, place: Path, *, folder: bool) -> Detection:
+    """Return a detection of what is called so now. A folder that is a checkpoint is named by it, without its number."""
+    if not folder:
+        return attrs.evolve(detection, place=place, artifact_path=_inside(detection, place))
+    name, metadata = detection.name, detection.metadata
+    told = final_name(place.name)
+    if name is None and detection.type is ArtifactType.CHECKPOINT and told is not None:
+        name = checkpoint_name(place.with_name(told))
+        metadata = {**progress_in(place.with_name(told)), **metadata}
+    return attrs.evolve(detection, place=place, artifact_path=None, name=name, metadata=metadata)
+
+
+def _inside(detection: Detection, place: Path) -> str:
+    """Return the path in the artifact of what was renamed, or moved, in the folder that its paths begin at; or its name."""
+    assert detection.path is not None
+    depth = (detection.artifact_path or "").count("/")
+    root = Path(os.path.abspath(detection.path)).parents[depth]
+    return place.relative_to(root).as_posix() if depth and place.is_relative_to(root) else place.name

@@ -19,6 +19,7 @@ TEMPORARY: tuple[tuple[str, str], ...] = (
     (r".*\.orbax-checkpoint-tmp.*|.*\.tempstate.*", "it is a checkpoint that is being written"),
 )
 _TEMPORARY = re.compile("|".join(f"(?:{pattern})" for pattern, _ in TEMPORARY), re.IGNORECASE)
+#: A name with the mark of what is temporary, which leaves it whole when it is taken off.
 _MARKED = re.compile(rf"(.*[^.].*?)(?:\.(?:{_ENDINGS})|~)", re.IGNORECASE | re.DOTALL)
 
 
@@ -28,6 +29,15 @@ def is_temporary(name: str) -> bool:
 
 
 def final_name(name: str) -> str | None:
-    """Return the name that is left without the mark of what is temporary; None where the name does not tell it."""
-    found = _MARKED.fullmatch(name)
-    return None if found is None or is_temporary(found[1]) else found[1]
+    """Return the name that is left without the marks of what is temporary; None where nothing is left.
+
+    It is a guess, for what keeps its temporary name.
+
+    Example:
+        >>> final_name("model.pt.tmp"), final_name("tmp7k2qx_9a.pt")
+        ('model.pt', None)
+
+    """
+    while (found := _MARKED.fullmatch(name)) is not None:
+        name = found[1]
+    return None if is_temporary(name) else name
