@@ -495,7 +495,7 @@ def test_a_save_under_a_temporary_name_is_called_as_its_folder_says_where_it_was
     run: Run, hand: ModuleType, home: Path
 ) -> None:
     exp = run()
-    part = write(home / "tmpabcdefgh", "state")
+    part = write(home / "tmpab1defgh", "state")
     hand.show(Detection(path=part, type=ArtifactType.CHECKPOINT))
     os.link(part, home / "linked.ckpt")
     part.unlink()
@@ -524,7 +524,7 @@ def test_a_save_that_was_moved_to_another_disk_is_not_captured_again_under_its_t
     run: Run, hand: ModuleType, home: Path
 ) -> None:
     exp = run()
-    part = write(home / "tmpabcdefgh.pt", "state")
+    part = write(home / "tmpab1defgh.pt", "state")
     hand.show(Detection(path=part, type=ArtifactType.WEIGHTS))
     hand.show(Detection(path=write(home / "model.pt", "state"), type=ArtifactType.WEIGHTS))
     part.unlink()
@@ -535,7 +535,7 @@ def test_a_save_that_was_moved_to_another_disk_is_not_captured_again_under_its_t
 
 def test_a_folder_that_is_renamed_when_it_is_complete_has_its_last_name(run: Run, hand: ModuleType, home: Path) -> None:
     exp = run()
-    for number, name in enumerate(["tmpabcdefgh", "model.tmp"]):
+    for number, name in enumerate(["tmpab1defgh", "model.tmp"]):
         part = home / name
         write(part / "a.bin", f"state {number}")
         hand.show(Detection(path=part, type=ArtifactType.MODEL, metadata={"n": number}))
@@ -544,6 +544,17 @@ def test_a_folder_that_is_renamed_when_it_is_complete_has_its_last_name(run: Run
         part.rename(home / "model")
     exp.stop()
     assert by_name(exp) == [("model", "v0", ["a.bin"], 0), ("model", "v1", ["a.bin"], 1)]
+
+
+def test_a_name_of_the_users_own_that_looks_temporary_is_kept_unless_it_is_renamed(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    for name in ("tmp_epoch_5.pt", "tmp_epoch_6.pt", "tmp_model.pt"):
+        hand.show(Detection(path=write(home / name, name), type=ArtifactType.WEIGHTS))
+    (home / "tmp_model.pt").rename(home / "model.pt")
+    exp.stop()
+    assert [name for name, *_ in by_name(exp)] == ["model-weights", "tmp_epoch_5-weights", "tmp_epoch_6-weights"]
 
 
 def test_what_a_save_is_called_in_the_end_counts_and_not_what_its_temporary_name_says(

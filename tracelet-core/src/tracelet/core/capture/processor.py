@@ -14,12 +14,13 @@ from tracelet.core.capture.item import Item
 from tracelet.core.capture.journal import Journal
 from tracelet.core.capture.packed_names import stem_of
 from tracelet.core.capture.queue import CaptureQueue
+from tracelet.core.capture.renames import may_be_renamed
 from tracelet.core.capture.report import TOO_FAST, CaptureReport
 from tracelet.core.capture.snapshot_pool import SnapshotPool
 from tracelet.core.capture.snapshots import content_of, look_of
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.capture.submitter import CaptureSubmitter
-from tracelet.core.capture.temporary_names import final_name, is_temporary
+from tracelet.core.capture.temporary_names import final_name
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.files import make_folder
 from tracelet.core.system.saves import being_saved
@@ -64,7 +65,7 @@ class CaptureProcessor:
         said = attrs.evolve(item.detection, type=item.detection.type or _type_of(item))
         inside = said.artifact_path or (said.place or item.kept).name
         content = () if self.rush else content_of(item.kept)
-        if is_temporary(PurePosixPath(inside).name):
+        if may_be_renamed(PurePosixPath(inside).name):
             said, inside, is_guess = _guessed(said, inside)
             if is_guess and content and self._dedup.knows(content):
                 self._pool.forget(item)

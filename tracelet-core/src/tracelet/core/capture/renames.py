@@ -18,13 +18,15 @@ import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
-from tracelet.core.capture.temporary_names import final_name, is_temporary
+from tracelet.core.capture.temporary_names import final_name, is_temporary, may_be_temporary
 from tracelet.core.plugins.detector import Detection
 
 __all__ = ["Following", "called", "follow", "may_be_renamed"]
 
 #: Seconds after which what is still called as it was saved is taken to keep its name.
 _LONGEST = 10.0
+#: The same, where the name may be the user's own.
+_MOMENT = 1.0
 #: Seconds in which what was moved to another disk, and deleted here, may be seen there by another detector.
 _GONE = 2.0
 #: Files that are held open at most: the program has a limit on them.
@@ -34,7 +36,7 @@ _DELETED = " (deleted)"
 
 def may_be_renamed(name: str) -> bool:
     """Tell whether what is saved under this name is followed to the name that it gets."""
-    return is_temporary(name)
+    return is_temporary(name) or may_be_temporary(name)
 
 
 def follow(detection: Detection) -> Following | None:
@@ -85,7 +87,8 @@ class Following:
     @property
     def over(self) -> bool:
         """Whether it is not to be expected to get a name any more."""
-        return time.monotonic() - self._since > (_LONGEST if self._is_there() else _GONE)
+        longest = _LONGEST if is_temporary(self.path.name) else _MOMENT
+        return time.monotonic() - self._since > (longest if self._is_there() else min(longest, _GONE))
 
     def close(self) -> None:
         """Follow it no more; a second call does nothing."""
