@@ -24,6 +24,7 @@ from pacing import pace
 from test_capture import contents, counts, hand, run  # noqa: F401 - fixtures
 
 from tracelet import ArtifactType, Experiment
+from tracelet.builtin.filesystem.places import ignored
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture import filters
@@ -475,14 +476,29 @@ def by_name(exp: Experiment) -> list[tuple[str, str, list[str], object]]:
     )
 
 
+TEMPORARY_NAMES = [
+    "tmp{}abcdefg",
+    "last.tmp",
+    ".last.ckpt.XyZab{}",
+    "last.ckpt.tmp.100{}",
+    "last.tmp.ckpt",
+    "best-t9{}pc5nc.ckpt",
+    "last.ckpt.k3j{}x2qa",
+    "new_last.ckpt",
+]
+
+
 @pytest.mark.parametrize("watched", [False, True], ids=["alone", "beside a watcher"])
+@pytest.mark.parametrize("name", TEMPORARY_NAMES)
 def test_saves_under_temporary_names_are_versions_of_the_name_that_they_get(
-    run: Run, hand: ModuleType, home: Path, watched: bool
+    run: Run, hand: ModuleType, home: Path, watched: bool, name: str
 ) -> None:
     exp = run()
     final = home / "last.ckpt"
     for number in range(3):
-        part = write(home / f"tmp{number}abcdefg", f"state {number}")
+        part = write(home / name.format(number), f"state {number}")
+        if watched and not ignored(part.name):
+            hand.show(Detection(path=part))
         hand.show(Detection(path=part, type=ArtifactType.CHECKPOINT, metadata={"n": number}))
         part.replace(final)
         if watched:
@@ -555,6 +571,23 @@ def test_a_name_of_the_users_own_that_looks_temporary_is_kept_unless_it_is_renam
     (home / "tmp_model.pt").rename(home / "model.pt")
     exp.stop()
     assert [name for name, *_ in by_name(exp)] == ["model-weights", "tmp_epoch_5-weights", "tmp_epoch_6-weights"]
+
+
+def test_what_a_watcher_alone_sees_renamed_is_one_thing_in_its_folder(run: Run, hand: ModuleType, home: Path) -> None:
+    exp = run()
+    for number in range(2):
+        part = write(home / "out" / "run" / f"best-t9{number}pc5nc.bin", f"state {number}")
+        hand.show(Detection(path=part, type=ArtifactType.CUSTOM, artifact_path=f"run/{part.name}"))
+        final = part.replace(part.with_name("best.bin"))
+        hand.show(Detection(path=final, type=ArtifactType.CUSTOM, artifact_path="run/best.bin"))
+    kept = write(home / "out" / "run" / "kept-t91pc5nc.bin", "kept")
+    hand.show(Detection(path=kept, type=ArtifactType.CUSTOM, artifact_path=f"run/{kept.name}"))
+    exp.stop()
+    assert by_name(exp) == [
+        ("run.best-custom", "v0", ["run/best.bin"], None),
+        ("run.best-custom", "v1", ["run/best.bin"], None),
+        ("run.kept-t91pc5nc-custom", "v0", ["run/kept-t91pc5nc.bin"], None),
+    ]
 
 
 def test_what_a_save_is_called_in_the_end_counts_and_not_what_its_temporary_name_says(
@@ -767,6 +800,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(plugins)!r})
 from tracelet import ArtifactType, Experiment
+from tracelet.builtin.filesystem.places import ignored
 from tracelet.core.capture.processor import CaptureProcessor
 from tracelet.plugin import Detection
 import threading

@@ -18,7 +18,6 @@ __all__ = ["IGNORED", "Place", "ignored", "places"]
 
 #: Names of files and folders that are passed over, as patterns of regular expressions, and why.
 IGNORED: tuple[tuple[str, str], ...] = (
-    (r"\..*", "it is hidden"),
     *TEMPORARY,
     (r"__pycache__|.*\.pyc", "it is compiled by Python"),
 )

@@ -53,6 +53,12 @@ class Item:
         """Look again in a moment whether it was renamed."""
         self.due = time.monotonic() + _AGAIN
 
+    def catch_up(self) -> None:
+        """Read it from where it is now, if it was renamed before it was copied."""
+        name = None if self.following is None else self.following.name()
+        if name is not None:
+            self.detection = attrs.evolve(self.detection, path=name)
+
     def call(self, place: Path | None) -> None:
         """Take this for what users know it by, where it is known, and follow it no more."""
         followed, self.following = self.following, None

@@ -53,8 +53,10 @@ class CaptureProcessor:
 
     def process(self, item: Item) -> None:
         """Submit an item, drop it, or put it back into the queue."""
-        if item.kept is None and not self._kept_late(item):
-            return
+        if item.kept is None:
+            item.catch_up()
+            if not self._kept_late(item):
+                return
         assert item.kept is not None
         if item.following is not None and self._waits_for_name(item):
             return

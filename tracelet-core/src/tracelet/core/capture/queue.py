@@ -110,13 +110,17 @@ class CaptureQueue:
                 self._call_earlier(other)
 
     def call_earlier(self, item: Item) -> bool:
-        """Tell whether earlier saves that waited for a name got the one of an item: as its earlier versions they come first."""
+        """Tell whether earlier saves that waited for a name got the one of an item: as its earlier versions they come first.
+
+        So does the same save, as another detector saw it that may know more.
+        """
         with self._wake:
             return self._call_earlier(item)
 
     def _call_earlier(self, item: Item) -> bool:
         place = item.detection.place
-        earlier = [one for one in self._items if one.following is not None and one.number < item.number]
+        waiting = [one for one in self._items if one.following is not None]
+        earlier = [one for one in waiting if one.number < item.number or (item.look and one.look == item.look)]
         same = [one for one in earlier if one.following is not None and one.following.name() == place]
         for one in same:
             self._call(one, place)

@@ -18,7 +18,7 @@ import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
-from tracelet.core.capture.temporary_names import final_name, is_temporary, may_be_temporary
+from tracelet.core.capture.temporary_names import final_name, is_marked, is_temporary, may_be_temporary
 from tracelet.core.plugins.detector import Detection
 
 __all__ = ["Following", "called", "follow", "may_be_renamed"]
@@ -36,7 +36,13 @@ _DELETED = " (deleted)"
 
 def may_be_renamed(name: str) -> bool:
     """Tell whether what is saved under this name is followed to the name that it gets."""
-    return is_temporary(name) or may_be_temporary(name)
+    return _patience(name) > 0
+
+
+def _patience(name: str) -> float:
+    if is_temporary(name) or is_marked(name):
+        return _LONGEST
+    return _MOMENT if may_be_temporary(name) else 0.0
 
 
 def follow(detection: Detection) -> Following | None:
@@ -87,7 +93,7 @@ class Following:
     @property
     def over(self) -> bool:
         """Whether it is not to be expected to get a name any more."""
-        longest = _LONGEST if is_temporary(self.path.name) else _MOMENT
+        longest = _patience(self.path.name)
         return time.monotonic() - self._since > (longest if self._is_there() else min(longest, _GONE))
 
     def close(self) -> None:
