@@ -306,6 +306,18 @@ def test_each_checkpoint_of_tensorflow_has_the_list_that_names_it_last(directory
     assert sorted(directory.after(QUIET)) == [("c-1.index", ["c-1.data-00000-of-00001"]), second]
 
 
+def test_what_a_model_in_a_new_folder_names_belongs_to_it_though_it_came_first(
+    directory: Directory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (directory.folder / "run").mkdir()
+    (directory.folder / "run" / "link").symlink_to(tmp_path)
+    for name in ("w0", "w1"):
+        directory.add(f"run/{name}")
+    directory.add("run/m.onnx", onnx_model("w0", "w1", "../secret", "link/secret"))
+    assert [*directory.after(UNKNOWN), *directory.after(UNKNOWN)] == [("run/m.onnx", ["run/w0", "run/w1"])]
+    assert len(caplog.records) == 2, "each name that is refused is warned of once"
+
+
 def test_the_checkpoints_of_a_training_are_not_swallowed_by_the_model_around_them(directory: Directory) -> None:
     for step in (1, 2):
         for name in ("model.safetensors", "trainer_state.json"):

@@ -6,6 +6,7 @@ names it.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -73,12 +74,18 @@ def _inside(head: Path, names: Iterable[str]) -> frozenset[Path]:
         inner = PurePosixPath(name.replace("\\", "/"))
         path = head.parent / inner
         if "\0" in name or inner.is_absolute() or ".." in inner.parts or not inner.parts:
-            _LOG.warning("%s names %r, which is not in its folder: it is captured without that file.", head, name)
+            _refuse(head, name, "is not in its folder")
         elif not Path(os.path.realpath(path)).is_relative_to(folder):
-            _LOG.warning("%s names %r, which leads out of its folder: it is captured without that file.", head, name)
+            _refuse(head, name, "leads out of its folder")
         elif path != head:
             found.add(path)
     return frozenset(found)
+
+
+@functools.lru_cache(maxsize=1000)
+def _refuse(head: Path, name: str, why: str) -> None:
+    """Warn of a name, once: a head is read several times before it is captured."""
+    _LOG.warning("%s names %r, which %s: it is captured without that file.", head, name, why)
 
 
 def _external_data(head: Path) -> frozenset[Path]:

@@ -196,7 +196,8 @@ class Wholes:
         whole = sorted(wholes - missing)
         self._told.update(whole)
         found = [Told(unit.place, root, type=types[root]) for root in whole]
-        for path, stamp in unit.files.items():
+        # Heads go first: some parts are known only by what their head says.
+        for path, stamp in sorted(unit.files.items(), key=lambda one: kind_of(Path(one[0]).name) is None):
             if roots[path] in whole:
                 continue
             folder = _folder_of(path)
