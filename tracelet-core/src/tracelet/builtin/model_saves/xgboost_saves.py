@@ -9,9 +9,9 @@ import attrs
 
 from tracelet.builtin.model_saves.moments import Checkpoints, finite
 from tracelet.builtin.saves.destinations import Destination
-from tracelet.builtin.saves.naming import checkpoint_name, numbered
+from tracelet.builtin.saves.naming import numbered
 from tracelet.builtin.saves.save import Args, Kwargs, argument
-from tracelet.plugin import ArtifactType
+from tracelet.plugin import ArtifactType, checkpoint_name
 
 __all__ = ["XGBOOST_CALLBACKS"]
 
