@@ -10,6 +10,7 @@ import lzma
 import pickle
 import random
 import sys
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -76,6 +77,18 @@ def keras(size: int) -> bytes:
     return file.getvalue()
 
 
+def shard(size: int) -> bytes:
+    """A tar archive of pictures and their classes."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for number in range(4):
+            for suffix in ("jpg", "cls"):
+                member = tarfile.TarInfo(f"{number}.{suffix}")
+                member.size = size
+                archive.addfile(member, io.BytesIO(random.Random(number).randbytes(size)))
+    return file.getvalue()
+
+
 def numbers(rows: int) -> bytes:
     some = random.Random(0)
     return b"".join(b"%d,%f\n" % (row, some.random()) for row in range(rows))
@@ -100,6 +113,7 @@ CONTENTS: dict[str, tuple[bytes, bytes]] = {
     "photo.png": (b"this is no picture", b"this is no picture " * 9000),
     "notes": (b"remember the milk", b"remember the milk " * 9000),
     "arrays.npz": (arrays(10), arrays(100_000)),
+    "shard-000000.tar": (shard(10), shard(40_000)),
     "network.keras": (keras(10), keras(100_000)),
     "last.ckpt": (b"what\0ever", random.Random(1).randbytes(90_000)),
     "state.pkl": (pickle.dumps(TRAINING), pickle.dumps({**TRAINING, "rest": random.Random(0).randbytes(200_000)})),
@@ -204,8 +218,14 @@ def test_of_several_streams_in_a_file_the_first_is_looked_at(tmp_path: Path) -> 
 
 
 def test_a_suffix_that_says_both_is_read_as_two(tmp_path: Path) -> None:
-    (tmp_path / "drawing.svgz").write_bytes(gzip.compress(b"<svg/>"))
-    assert tell_type(tmp_path / "drawing.svgz") is T.VISUALIZATION
+    contents = {
+        "drawing.svgz": (b"<svg/>", T.VISUALIZATION),
+        "shard-000000.tgz": (shard(10), T.DATASET),
+        "brain.mgz": (b"\0\0\0\x01" + bytes(400), T.IMAGE),
+    }
+    for name, (content, _) in contents.items():
+        (tmp_path / name).write_bytes(gzip.compress(content))
+    assert {name: tell_type(tmp_path / name) for name in contents} == {name: one for name, (_, one) in contents.items()}
 
 
 def test_an_archive_whose_names_are_not_seen_is_told_by_its_own(tmp_path: Path) -> None:

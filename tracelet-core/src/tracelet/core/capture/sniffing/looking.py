@@ -20,15 +20,15 @@ from tracelet.core.artifacts.local_files import OWN_FOLDER
 from tracelet.core.capture.packed_names import unpacked_name
 from tracelet.core.capture.sniffing import pickles, tars
 from tracelet.core.capture.sniffing.budget import Budget
-from tracelet.core.capture.sniffing.unpacking import is_packed, unpack
+from tracelet.core.capture.sniffing.unpacking import NO_TEXT, is_packed, unpack
 from tracelet.core.capture.sniffing.zips import Archive, Entry
 
 __all__ = ["FOLDERS_STEPS", "MOST_FILES", "FileLook", "FolderLook"]
 
 #: Bytes that are read from the start of a file.
 _HEAD = 16_384
-#: Bytes more that are unpacked of an archive, or a file of torch, in a packed file.
-_MORE = 49_152
+#: Bytes more that are unpacked of a zip archive or a file of torch, and of a tar archive, whose names lie between contents.
+_MORE, _MEMBERS = 49_152, 114_688
 #: The size of what is not unpacked to its end: more than anything has, and less than text says that is taken for a number.
 _UNKNOWN = 1 << 40
 #: Bytes of a pickle whose opcodes are read.
@@ -45,8 +45,8 @@ _LISTING = 5
 _STEPS = 25_000
 FOLDERS_STEPS = 4 * _STEPS
 
-#: Control characters that no text has; tab, the ends of lines and pages, and escape are for text too.
-_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+#: ``NO_TEXT`` of characters, for UTF-16.
+_NO_UTF_16 = re.compile(NO_TEXT.pattern.decode("latin-1"))
 _WORDS = re.compile(r"[a-z]+")
 _NO_SPACE = re.compile(r"\S")
 #: What reading a broken archive raises.
@@ -64,7 +64,9 @@ _ZIPPED = (".keras", ".skops", ".pt2", ".npz", ".mar", ".xlsx", ".docx", ".pptx"
 
 def _wanted(head: bytes) -> int:
     """How much more is unpacked of what begins so: the names in an archive, and a pickle of torch, lie behind."""
-    return _MORE if head.startswith(_ZIP) or tars.is_tar(head) or _LEGACY_TORCH.match(head) else 0
+    if tars.is_tar(head):
+        return _MEMBERS
+    return _MORE if head.startswith(_ZIP) or _LEGACY_TORCH.match(head) else 0
 
 
 @attrs.frozen(slots=False)
@@ -129,15 +131,20 @@ class FileLook:
     @functools.cached_property
     def text(self) -> str | None:
         """How it begins, as text; None where it is no text."""
-        encoding = "utf-16" if self.head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-        try:
-            # The last character may be cut off.
-            text = self.head.decode(encoding, "ignore" if self.size > len(self.head) else "strict")
-        except UnicodeDecodeError:
-            if encoding == "utf-16":
+        # The last character may be cut off.
+        errors = "ignore" if self.size > len(self.head) else "strict"
+        if self.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            try:
+                text = self.head.decode("utf-16", errors)
+            except UnicodeDecodeError:
                 return None
-            text = self.head.decode("latin-1")
-        return None if _NO_TEXT.search(text) else text
+            return None if _NO_UTF_16.search(text) else text
+        if NO_TEXT.search(self.head):
+            return None
+        try:
+            return self.head.decode("utf-8-sig", errors)
+        except UnicodeDecodeError:
+            return self.head.decode("latin-1")
 
     @functools.cached_property
     def after_space(self) -> str:

@@ -17,7 +17,7 @@ import attrs
 
 from tracelet.core.capture.sniffing.budget import Budget
 
-__all__ = ["Unpacked", "is_packed", "unpack"]
+__all__ = ["NO_TEXT", "Unpacked", "is_packed", "unpack"]
 
 #: Bytes of memory for what a stream may refer back to: as much as the strongest presets of xz and zstd ask for.
 _MEMORY = 1 << 27
@@ -34,8 +34,8 @@ _READ = 8
 _DAMAGED = (OSError, ValueError, EOFError, RuntimeError, MemoryError, ImportError, AttributeError, zlib.error)
 #: Errors of their own, by the modules that have them.
 _ERRORS = {"lzma": "LZMAError", "compression.zstd": "ZstdError", "zstandard": "ZstdError"}
-#: What no text has.
-_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+#: Control characters that no text has; tab, the ends of lines and pages, and escape are for text too.
+NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 class _Decoder(Protocol):
@@ -147,7 +147,7 @@ def _begins(pattern: bytes) -> re.Pattern[bytes]:
 _PACKINGS = (
     _Packing(_begins(rb"\x1f\x8b\x08"), _Zlib),
     _Packing(_begins(rb"\x78[\x01\x5e\x9c\xda]"), _Zlib, like_text=True),
-    _Packing(_begins(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), _bzip2, silent=28),
+    _Packing(_begins(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), _bzip2, silent=20),
     # Of LZMA alone there is no mark: its usual settings, a size that is unknown or possible, and the first byte of its content.
     _Packing(_begins(rb"\xfd7zXZ\x00|\x5d\x00\x00..(?:\xff{8}|.{5}\x00{3})\x00"), _xz),
     _Packing(_begins(rb"\x28\xb5\x2f\xfd"), _Zstd, silent=16, chunk=_ZSTD_CHUNK),
@@ -188,7 +188,7 @@ def unpack(stream: BinaryIO, head: bytes, wanted: Callable[[bytes], int], most: 
         content += reading.read(wanted(content))
         whole = reading.is_over()
         # Something comes of text, too, when it is taken for packed; at its end a checksum would be wrong.
-        if whole or (content and not (packing.like_text and _NO_TEXT.search(head) is None)):
+        if whole or (content and not (packing.like_text and NO_TEXT.search(head) is None)):
             return Unpacked(content, whole)
         return None
     except _damaged():
