@@ -200,6 +200,28 @@ def test_a_block_of_bzip2_that_would_take_long_is_told_by_its_name(tmp_path: Pat
         assert tell_type(tmp_path / f"{name}.bz2") is expected
 
 
+def lzma_with_dictionary(size: int) -> bytes:
+    content = lzma_alone(pickle.dumps(TRAINING))
+    return content[:1] + size.to_bytes(4, "little") + content[5:]
+
+
+def zstd_with_window(power: int) -> bytes:
+    content = pickle.dumps(TRAINING)
+    return b"\x28\xb5\x2f\xfd\0" + bytes([power - 10 << 3]) + (len(content) << 3 | 1).to_bytes(3, "little") + content
+
+
+def test_what_asks_for_gigabytes_of_memory_is_told_by_its_name(tmp_path: Path) -> None:
+    asking = {
+        "state.pkl.lzma": (lzma_with_dictionary(1 << 26), lzma_with_dictionary(1 << 31)),
+        "state.pkl.zst": (zstd_with_window(26), zstd_with_window(31)),
+    }
+    for name, (some, much) in asking.items():
+        (tmp_path / name).write_bytes(some)
+        assert tell_type(tmp_path / name) is T.CHECKPOINT
+        (tmp_path / name).write_bytes(much)
+        assert tell_type(tmp_path / name) is T.CUSTOM
+
+
 def test_text_that_begins_as_what_is_packed_is_text(tmp_path: Path) -> None:
     """Two letters are the beginning of what zlib packed, too."""
     for begins in (b"x^2,y^2\n1,4\n", b"x^2,y^2\n1,4\n" * 9000):

@@ -18,8 +18,6 @@ __all__ = ["Node", "read", "told_once"]
 
 _DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "builtins dict", "__builtin__ dict"})
 _TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
-#: joblib puts an array's bytes behind what is built of this, in the middle of the pickle.
-_BEFORE_BYTES = "joblib.numpy_pickle NumpyArrayWrapper"
 _NOTHING = object()
 #: Bytes of a name or a key that are kept: no name that a rule knows is as long.
 _LONGEST_TEXT = 1000
@@ -328,11 +326,9 @@ def _reduce(machine: _Machine, argument: None) -> None:
 
 
 def _build(machine: _Machine, argument: None) -> None:
-    state, target = machine.pop(), machine.stack[-1]
-    if isinstance(target, Node):
-        target.state = state
-        if target.of == _BEFORE_BYTES:
-            raise ValueError("what follows are no opcodes")
+    state = machine.pop()
+    if isinstance(machine.stack[-1], Node):
+        machine.stack[-1].state = state
 
 
 def _tuple_of(count: int) -> Callable[[_Machine, None], None]:
