@@ -89,7 +89,7 @@ def starts(*beginnings: bytes, at: int = 0) -> Sign[FileLook]:
     where = f"at byte {at}" if at else "at the start"
     return Sign(
         f"{' or '.join(map(_shown, beginnings))} {where}",
-        lambda look: any(look.head[at : at + len(one)] == one for one in beginnings),
+        lambda look: look.head.startswith(beginnings, at),
         tuple(bytes(at) + one for one in beginnings),
     )
 
