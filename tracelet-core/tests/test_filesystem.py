@@ -375,7 +375,7 @@ def test_a_directory_may_be_a_link(watch: Make, tmp_path: Path) -> None:
 NO_ARTIFACTS = [
     ".hidden", ".git/config", "a.tmp", "A.TMP", "a.bin.part", "a.partial", "a.bin~", "~$report.docx", "#a#", "a.lock", ".a.swp",
     "tmpx1_yz3ab", "a.pt.tmp.1234", "a.tmp-x7k2qa9b", "tmpab1defgh.pt", "tmp.aB3dE5fG7h", "a.inprogress", "a.crdownload", "a.incomplete", "step.tmp/a.bin", "__pycache__/a.cpython-311.pyc",
-    "1.orbax-checkpoint-tmp-17/a",
+    "1.orbax-checkpoint-tmp-17/a", "models--me--net/blobs/0a1b",
 ]  # fmt: skip
 
 
@@ -414,6 +414,7 @@ def test_the_page_lists_what_is_passed_over() -> None:
         "tmp_epoch_5.npy",
         "a.tmp.safetensors",
         "a.tmp.pt",
+        "models--v2",
         "train.part.1",
         "best-t91pc5nc.pt",
         "tmp_run_042.csv",

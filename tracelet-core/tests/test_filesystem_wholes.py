@@ -149,7 +149,12 @@ class Directory:
         )
 
     def add(self, name: str, content: bytes = b"content") -> None:
-        path = str(write(self.folder / name, content))
+        write(self.folder / name, content)
+        self.hold(name)
+
+    def hold(self, name: str) -> None:
+        """Tell of a file that is there."""
+        path = str(self.folder / name)
         stamp = stamp_of(self.place, path)
         hidden = any(part.startswith(".") for part in Path(name).parts)
         if stamp is not None and not hidden and not self.wholes.hold(self.place, path, stamp):
@@ -316,6 +321,16 @@ def test_what_a_model_in_a_new_folder_names_belongs_to_it_though_it_came_first(
     directory.add("run/m.onnx", onnx_model("w0", "w1", "../secret", "link/secret"))
     assert [*directory.after(UNKNOWN), *directory.after(UNKNOWN)] == [("run/m.onnx", ["run/w0", "run/w1"])]
     assert len(caplog.records) == 2, "each name that is refused is warned of once"
+
+
+def test_a_link_out_of_a_folder_is_told_by_itself(directory: Directory) -> None:
+    """Its content would not be in the folder, and a folder of such links alone would be empty."""
+    write(directory.folder / "elsewhere" / "a", b"{}")
+    for name in ("config.json", "model.safetensors"):
+        (directory.folder / "run").mkdir(exist_ok=True)
+        (directory.folder / "run" / name).symlink_to("../elsewhere/a")
+        directory.hold(f"run/{name}")
+    assert sorted(directory.after(UNKNOWN)) == [("run/config.json", []), ("run/model.safetensors", [])]
 
 
 def test_the_checkpoints_of_a_training_are_not_swallowed_by_the_model_around_them(directory: Directory) -> None:

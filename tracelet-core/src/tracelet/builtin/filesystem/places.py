@@ -19,6 +19,7 @@ __all__ = ["IGNORED", "Place", "ignored", "places"]
 #: Names of files and folders that are passed over, as patterns of regular expressions, and why.
 IGNORED: tuple[tuple[str, str], ...] = (
     *TEMPORARY,
+    (r"(?:models|datasets|spaces)--[^-].*--.+", "it was downloaded by huggingface_hub"),
     (r"__pycache__|.*\.pyc", "it is compiled by Python"),
 )
 # A group for each pattern: its number tells why.

@@ -211,13 +211,15 @@ class Wholes:
 
     def _root(self, unit: _Unit, path: str, types: dict[str, ArtifactType | None]) -> str | None:
         """Return the outermost folder of a unit in which a file is and that is one thing, and not one around others."""
+        # What a link out of a folder leads to is no part of it.
+        target = Path(os.path.realpath(path)) if Path(path).is_symlink() else None
         at = len(unit.path)
         while at >= 0:
             folder = path[:at]
             if folder not in types:
                 around = any(one.startswith(folder + os.sep) for one in self._told)
                 types[folder] = None if around else tell_whole(Path(folder))
-            if types[folder] is not None:
+            if types[folder] is not None and (target is None or target.is_relative_to(os.path.realpath(folder))):
                 return folder
             at = path.find(os.sep, at + 1)
         return None
