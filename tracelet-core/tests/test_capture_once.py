@@ -27,7 +27,7 @@ from tracelet import ArtifactType, Experiment
 from tracelet.builtin.filesystem.places import ignored
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
-from tracelet.core.capture import filters
+from tracelet.core.capture import filters, renames
 from tracelet.core.capture.journal import Head, Journal, Kept, leftovers
 from tracelet.core.capture.pipeline import Capture
 from tracelet.core.plugins.versions import Labels, RunInfo
@@ -571,6 +571,18 @@ def test_a_name_of_the_users_own_that_looks_temporary_is_kept_unless_it_is_renam
     (home / "tmp_model.pt").rename(home / "model.pt")
     exp.stop()
     assert [name for name, *_ in by_name(exp)] == ["model-weights", "tmp_epoch_5-weights", "tmp_epoch_6-weights"]
+
+
+def test_of_any_number_of_random_names_only_so_many_wait_to_be_renamed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renames, "_MOST", 1)
+    names = ["a-t91pc5nc.bin", "b-t91pc5nc.bin", "tmpx7k2qa9b.bin"]
+    found = [renames.follow(Detection(path=write(home / name, name))) for name in names]
+    assert [one is not None for one in found] == [True, False, True]
+    for one in found:
+        if one is not None:
+            one.close()
 
 
 def test_what_a_watcher_alone_sees_renamed_is_one_thing_in_its_folder(run: Run, hand: ModuleType, home: Path) -> None:

@@ -50,7 +50,9 @@ def follow(detection: Detection) -> Following | None:
     saved = detection.place if detection.snapshot == "take" else detection.path
     if detection.name is not None or saved is None or detection.place not in (None, saved):
         return None
-    if not may_be_renamed(saved.name):
+    patience = _patience(saved.name)
+    # Of any number of names that may be the user's own, only so many wait.
+    if not patience or (patience < _LONGEST and not Following.has_room()):
         return None
     try:
         return Following(saved)
@@ -75,10 +77,15 @@ class Following:
         self._descriptor = -1
         with self._lock:
             # An open file cannot be renamed on Windows.
-            if sys.platform == "win32" or Following._open >= _MOST:
+            if sys.platform == "win32" or not self.has_room():
                 return
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             Following._open += 1
+
+    @classmethod
+    def has_room(cls) -> bool:
+        """Tell whether one more can be held open."""
+        return cls._open < _MOST
 
     def name(self) -> Path | None:
         """Return the path that it got; None as long as it has none but a temporary one."""
