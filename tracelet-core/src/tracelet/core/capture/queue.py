@@ -12,6 +12,7 @@ from tracelet.core.capture.dedup import places_of
 from tracelet.core.capture.item import Item
 from tracelet.core.capture.report import CaptureReport
 from tracelet.core.capture.snapshot_pool import SnapshotPool
+from tracelet.core.capture.snapshots import Look
 
 __all__ = ["CaptureQueue"]
 
@@ -37,13 +38,15 @@ class CaptureQueue:
         #: By real path.
         self._at: dict[str, list[Item]] = {}
         self._busy: Item | None = None
-        #: Whether anything was ever saved under a temporary name.
-        self._followed = False
+        #: By how they look.
+        self._looks: dict[Look, list[Item]] = {}
+        #: Those that wait for a name.
+        self._followed: dict[Item, None] = {}
         #: Whether no more items come; then a snapshot waits for nothing.
         self.ending = False
         self._over = False
         for item in waiting:
-            self._put(item)
+            self._index(item)
 
     def __len__(self) -> int:
         return len(self._items) + (self._busy is not None)
@@ -54,21 +57,17 @@ class CaptureQueue:
             if item.kept is not None and self._latest_wins:
                 self._supersede(item)
             self._call_the_same(item)
-            self._put(item)
+            self._index(item)
             self._wake.notify_all()
-
-    def _put(self, item: Item) -> None:
-        """Put an item at the end; one that was asked for its name comes back before what was kept after it."""
-        last = next(reversed(self._items), None)
-        self._index(item)
-        if item.kept is not None and last is not None and last.number > item.number:
-            for later in [one for one in self._items if one.number > item.number]:
-                self._items.move_to_end(later)
 
     def _index(self, item: Item) -> None:
         place = places_of(item.key)[0]
         self._items[item] = place
         self._at.setdefault(place, []).append(item)
+        if item.look is not None:
+            self._looks.setdefault(item.look, []).append(item)
+        if item.following is not None:
+            self._followed[item] = None
 
     def _take(self, item: Item) -> None:
         self._leave(self._items.pop(item), item)
@@ -77,6 +76,11 @@ class CaptureQueue:
         self._at[place].remove(item)
         if not self._at[place]:
             del self._at[place]
+        if item.look is not None:
+            self._looks[item.look].remove(item)
+            if not self._looks[item.look]:
+                del self._looks[item.look]
+        self._followed.pop(item, None)
 
     def _call(self, item: Item, place: Path | None) -> None:
         """Give a name to an item that waits, where it is; it is found under that name from now on."""
@@ -99,10 +103,9 @@ class CaptureQueue:
 
     def _call_the_same(self, item: Item) -> None:
         """Have one that waits for a name, and one that looks the same and has a name, called the same."""
-        self._followed = self._followed or item.following is not None
-        if item.look is None or not self._followed:
+        if item.look is None:
             return
-        for other in [one for one in self._items if one.look == item.look]:
+        for other in list(self._looks.get(item.look, ())):
             if item.following is not None and other.following is None:
                 item.call(other.detection.place or other.detection.path)
             elif item.following is None and other.following is not None:
@@ -119,8 +122,7 @@ class CaptureQueue:
 
     def _call_earlier(self, item: Item) -> bool:
         place = item.detection.place
-        waiting = [one for one in self._items if one.following is not None]
-        earlier = [one for one in waiting if one.number < item.number or (item.look and one.look == item.look)]
+        earlier = [one for one in self._followed if one.number < item.number or (item.look and one.look == item.look)]
         same = [one for one in earlier if one.following is not None and one.following.name() == place]
         for one in same:
             self._call(one, place)
@@ -143,12 +145,18 @@ class CaptureQueue:
                 self._wake.wait(min((item.due for item in self._items), default=now + _MINUTE) - now)
 
     def _ready(self, now: float) -> Item | None:
-        """Return an item that is due. Of those that saw the same, the one whose detector knew most comes first."""
+        """Return an item that is due.
+
+        Of snapshots of the same thing, the oldest comes first, though it may have come back from being asked for its
+        name. Of those that saw the same, it is the one whose detector knew most.
+        """
         first = next((one for one in self._items if self._is_due(one, now)), None)
-        if first is None or first.look is None:
+        if first is None or first.kept is None:
             return first
-        same = [one for one in self._like(first) if one.look == first.look and self._is_due(one, now)]
-        return max(same, key=lambda one: one.knowledge, default=first)
+        like = [one for one in self._like(first) if self._is_due(one, now)]
+        oldest = min(like, key=lambda one: one.number, default=first)
+        same = [one for one in like if one.look == oldest.look and one.look is not None]
+        return max(same, key=lambda one: one.knowledge, default=oldest)
 
     def _is_due(self, item: Item, now: float) -> bool:
         return item.due <= now or (self.ending and item.kept is not None)
