@@ -88,8 +88,13 @@ class CaptureProcessor:
         """Call what was saved under a temporary name as it is called now; return True where that is not to be told yet."""
         assert item.following is not None
         name = item.following.name()
-        if name is None and not (self.rush or self._queue.ending or item.following.over):
+        ending = self.rush or self._queue.ending
+        if name is None and not ending and not item.following.over:
             item.wait_for_name()
+            self._queue.add(item)
+            return True
+        # The end may have come while this one was asked, and before those that were saved earlier.
+        if name is None and ending and self._queue.asks_earlier(item):
             self._queue.add(item)
             return True
         item.call(name)

@@ -113,12 +113,17 @@ class CaptureQueue:
                 self._call_earlier(other)
 
     def call_earlier(self, item: Item) -> bool:
-        """Tell whether earlier saves that waited for a name got the one of an item: as its earlier versions they come first.
+        """Give an item's name to earlier saves that waited for it; tell whether any wait: as its earlier versions they come first.
 
         So does the same save, as another detector saw it that may know more.
         """
         with self._wake:
             return self._call_earlier(item)
+
+    def asks_earlier(self, item: Item) -> bool:
+        """Tell whether an earlier save waits for a name."""
+        with self._wake:
+            return any(one.number < item.number for one in self._followed)
 
     def _call_earlier(self, item: Item) -> bool:
         place = item.detection.place
@@ -126,7 +131,7 @@ class CaptureQueue:
         same = [one for one in earlier if one.following is not None and one.following.name() == place]
         for one in same:
             self._call(one, place)
-        return bool(same)
+        return any(one.number < item.number or one in same for one in self._like(item))
 
     def next(self) -> Item | None:
         """Wait for an item that is due, and return it; None when all is over. The one before is done by then."""
@@ -150,7 +155,10 @@ class CaptureQueue:
         Of snapshots of the same thing, the oldest comes first, though it may have come back from being asked for its
         name. Of those that saw the same, it is the one whose detector knew most.
         """
-        first = next((one for one in self._items if self._is_due(one, now)), None)
+        named = (one for one in self._items if one not in self._followed and self._is_due(one, now))
+        asked = (one for one in self._followed if self._is_due(one, now))
+        candidates = [next(named, None), min(asked, key=lambda one: one.number, default=None)]
+        first = min((one for one in candidates if one is not None), key=lambda one: one.number, default=None)
         if first is None or first.kept is None:
             return first
         like = [one for one in self._like(first) if self._is_due(one, now)]
