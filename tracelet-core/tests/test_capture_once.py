@@ -27,11 +27,12 @@ from tracelet import ArtifactType, Experiment
 from tracelet.builtin.filesystem.places import ignored
 from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.results import LogResults
-from tracelet.core.capture import filters, renames
+from tracelet.core.capture import filters, processor, renames
 from tracelet.core.capture.journal import Head, Journal, Kept, leftovers
 from tracelet.core.capture.pipeline import Capture
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system import saves
+from tracelet.core.system.files import stamp
 from tracelet.core.system.processes import ProcessId, current
 from tracelet.plugin import Detection, announce_save, saving, share, unshare
 from tracelet.settings import TraceletSettings
@@ -445,6 +446,77 @@ def test_a_folder_and_its_files_in_a_watched_directory_are_one(run: Run, hand: M
     exp.stop()
     assert {one.name for one in exp.list_artifacts()} == {"step1-checkpoint", "new-custom"}
     assert counts(exp) == {"captured": 2, "unchanged": 4}
+
+
+@pytest.fixture
+def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """What is captured waits in the queue until this is set, or half a minute."""
+    go_on, honest = threading.Event(), processor.content_of
+
+    def wait(path: Path) -> Any:
+        go_on.wait(30.0)
+        return honest(path)
+
+    monkeypatch.setattr(processor, "content_of", wait)
+    yield go_on
+    go_on.set()
+
+
+def test_a_folder_that_is_saved_again_or_deleted_while_it_waits_loses_no_version(
+    run: Run, hand: ModuleType, home: Path, held_up: threading.Event
+) -> None:
+    exp = run()
+    folder = home / "best"
+    for number in range(4):
+        with saving(folder):
+            write(folder / "a.bin", str(number))
+            hand.show(Detection(path=folder, type=ArtifactType.MODEL))
+    for number in range(2):
+        with saving(folder / "head.bin"):
+            write(folder / "head.bin", f"head {number}")
+            hand.show(Detection(path=folder / "head.bin", type=ArtifactType.WEIGHTS))
+    shutil.rmtree(folder)
+    held_up.set()
+    exp.stop()
+    assert contents(exp, "best-model") == [b"0", b"1", b"2", b"3"]
+    assert contents(exp, "head-weights") == [b"head 0", b"head 1"]
+    assert counts(exp) == {"captured": 6}
+
+
+def test_a_watched_file_of_a_folder_that_waits_is_copied_again_only_if_it_is_another_one(
+    run: Run, hand: ModuleType, home: Path, held_up: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run()
+    folder = home / "best"
+    same, other = write(folder / "same.bin", "same"), write(folder / "other.bin", "other")
+    hand.show(Detection(path=folder, type=ArtifactType.MODEL))
+    write(other, "another one")
+    for path in (same, other):
+        hand.show(Detection(path=path, type=ArtifactType.WEIGHTS, stamp=stamp(path.stat())))
+    shutil.rmtree(folder)
+    held_up.set()
+    exp.stop()
+    assert contents(exp, "other-weights") == [b"another one"]
+    assert counts(exp) == {"captured": 2, "unchanged": 1}
+    assert "not everything" not in caplog.text
+
+
+def test_a_file_that_a_save_deletes_is_no_loss_if_the_save_is_captured_and_told_otherwise(
+    run: Run, hand: ModuleType, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exp = run()
+    with ThreadPoolExecutor(1) as watcher:
+        for name in ("told", "silent"):
+            with saving(home / name):
+                path = write(home / name / "part.bin")
+                watcher.submit(hand.show, Detection(path=path, type=ArtifactType.WEIGHTS)).result()
+                write(home / name / "whole.bin")
+                path.unlink()
+                if name == "told":
+                    hand.show(Detection(path=home / name, type=ArtifactType.MODEL))
+    exp.stop()
+    assert counts(exp) == {"captured": 1, "unchanged": 1, "vanished": 1}
+    assert "not everything was captured: 1 vanished" in caplog.text
 
 
 def test_a_file_that_gets_its_name_when_it_is_complete_is_one_thing(run: Run, hand: ModuleType, home: Path) -> None:

@@ -331,7 +331,7 @@ def test_who_saves_a_file_does_not_look_through_all_that_waits_for_capture() -> 
         report = CaptureReport()
         queue = CaptureQueue(cast("SnapshotPool", None), report, waiting[:-1], latest_wins=True)
         Watched.looks = 0
-        assert not queue.folder_waits(waiting[-1])
+        assert not queue.folders_around(waiting[-1])
         assert not queue.has_snapshot_of(waiting[-1])
         queue.add(waiting[-1])
         assert queue.next() is waiting[0]

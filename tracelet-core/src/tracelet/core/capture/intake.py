@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tracelet.core.capture.queue import CaptureQueue
 from tracelet.core.capture.renames import follow
 from tracelet.core.capture.report import TOO_FAST, CaptureReport
 from tracelet.core.capture.snapshot_pool import SnapshotPool
-from tracelet.core.capture.snapshots import Look, look_of, weight_of
+from tracelet.core.capture.snapshots import Look, look_of, same_look, weight_of
 from tracelet.core.capture.submitter import CaptureSubmitter
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.saves import being_saved
@@ -60,11 +61,17 @@ class CaptureIntake:
         made = detection.snapshot == "take"
         item = Item(detection, key_of(detection), time.monotonic(), None if made else look_of(detection.path))
         item.following = follow(detection)
-        if not made and (being_saved(detection.path) or self._queue.folder_waits(item)):
-            _LOG.debug("%s waits: it is being saved.", detection.path)
+        around = [] if made else self._queue.folders_around(item)
+        item.held = any(_holds(folder, detection) for folder in around)
+        if not made and (item.held or being_saved(detection.path)):
+            why = "a folder that it is in was captured as it is" if item.held else "it is being saved"
+            _LOG.debug("%s waits: %s.", detection.path, why)
             item.postpone()
-        elif not self._may_keep(item):
-            return
+        else:
+            # What is in a folder that was captured may be no news.
+            item.counted = all(folder.key == item.key for folder in around)
+            if not self._may_keep(item):
+                return
         self._queue.add(item)
 
     def _may_keep(self, item: Item) -> bool:
@@ -89,7 +96,7 @@ class CaptureIntake:
 
     def _may(self, item: Item) -> bool:
         """Ask the rates. What looks as it did when they were asked last is the same thing, and is not counted again."""
-        if not self._filters.rates:
+        if not self._filters.rates or not item.counted:
             return True
         if self._dedup.suspects(item.key, item.look):
             item.counted = False
@@ -107,6 +114,14 @@ class CaptureIntake:
         if due is not None:
             item.due = due
         return due is not None
+
+
+def _holds(folder: Item, detection: Detection) -> bool:
+    """Tell whether a snapshot of a folder has a file as a detector found it complete. Of another file that is not known."""
+    if detection.stamp is None or detection.path is None or detection.beside:
+        return False
+    seen = folder.stamps.get(os.path.realpath(detection.path))
+    return seen is not None and same_look(seen, detection.stamp)
 
 
 def _with_plain_metadata(detection: Detection) -> Detection:

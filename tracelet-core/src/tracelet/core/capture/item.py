@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -11,6 +12,7 @@ import attrs
 from tracelet.core.capture.renames import Following, called
 from tracelet.core.capture.snapshots import Look
 from tracelet.core.plugins.detector import Detection
+from tracelet.core.system.files import Stamp
 
 __all__ = ["Item", "key_of"]
 
@@ -35,7 +37,13 @@ class Item:
     #: The snapshot; None where the file is still being written.
     kept: Path | None = None
     size_bytes: int = 0
+    #: How the files looked that were copied, by their real paths.
+    stamps: Mapping[str, Stamp] = attrs.field(factory=dict)
     folder: bool = False
+    #: Whether a snapshot of a folder that it is in has it as it looked when it was seen.
+    held: bool = False
+    #: Monotonic time at which it was seen.
+    seen: float = attrs.field(init=False, default=attrs.Factory(lambda item: item.due, takes_self=True))
     #: Where it was saved under a temporary name: who finds out the name that it gets.
     following: Following | None = None
 

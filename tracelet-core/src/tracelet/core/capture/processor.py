@@ -121,11 +121,15 @@ class CaptureProcessor:
     def _kept_late(self, item: Item) -> bool:
         """Make the snapshot of a file that was being written when it was emitted; return False where there is none now."""
         assert item.detection.path is not None
-        if not item.detection.path.exists():
+        busy = being_saved(item.detection.path)
+        if not item.detection.path.exists() and not (busy and not self.rush):
             item.call(None)
-            self._report.drop("vanished", item.detection.path, "it is not there any more")
+            if item.held or self._queue.kept_since(item):
+                self._report.drop("unchanged", item.detection.path, "it was captured by who saved it")
+            else:
+                self._report.drop("vanished", item.detection.path, "it is not there any more")
             return False
-        if not being_saved(item.detection.path) and not self._queue.has_snapshot_of(item):
+        if not busy and not self._queue.has_snapshot_of(item):
             item.look = look_of(item.detection.path)
             if not self._pool.keep(item) or item.kept is not None:
                 return item.kept is not None

@@ -37,6 +37,8 @@ class CaptureQueue:
         self._items: OrderedDict[Item, str] = OrderedDict()
         #: By real path.
         self._at: dict[str, list[Item]] = {}
+        #: By real path: when that was seen of which there was a snapshot last.
+        self._kept: dict[str, float] = {}
         self._busy: Item | None = None
         #: By how they look.
         self._looks: dict[Look, list[Item]] = {}
@@ -68,6 +70,8 @@ class CaptureQueue:
             self._looks.setdefault(item.look, []).append(item)
         if item.following is not None:
             self._followed[item] = None
+        if item.kept is not None:
+            self._kept[place] = max(item.seen, self._kept.get(place, item.seen))
 
     def _take(self, item: Item) -> None:
         self._leave(self._items.pop(item), item)
@@ -169,13 +173,19 @@ class CaptureQueue:
     def _is_due(self, item: Item, now: float) -> bool:
         return item.due <= now or (self.ending and item.kept is not None)
 
-    def folder_waits(self, item: Item) -> bool:
-        """Tell whether a folder that an item is in was emitted before it, and comes first."""
+    def folders_around(self, item: Item) -> list[Item]:
+        """Return the snapshots of folders that an item is in, or is, and that come before it."""
         with self._wake:
+            found = [one for one in self._around(item) if one.folder and one.kept is not None]
             busy = self._busy
             if busy is not None and busy.folder and places_of(busy.key)[0] in places_of(item.key):
-                return True
-            return any(one.folder for one in self._around(item))
+                found.append(busy)
+            return found
+
+    def kept_since(self, item: Item) -> bool:
+        """Tell whether there was a snapshot of the same thing, or of a folder that it is in, after it was seen."""
+        with self._wake:
+            return any(self._kept.get(place, -1.0) >= item.seen for place in places_of(item.key))
 
     def has_snapshot_of(self, item: Item) -> bool:
         """Tell whether a snapshot of the same thing, or of a folder that it is in, waits: its detector knows more."""

@@ -19,7 +19,7 @@ _LOG = logging.getLogger("tracelet.automagic")
 #: Why the rates leave something out.
 TOO_FAST = "capture_min_interval or capture_max_per_minute leaves it out"
 #: What the user misses at the end of a run.
-_LOSSES = ("failed", "over_cap", "throttled", "unfinished")
+_LOSSES = ("failed", "over_cap", "throttled", "unfinished", "vanished")
 #: How many artifacts are named at the end of a run.
 _NAMED = 5
 

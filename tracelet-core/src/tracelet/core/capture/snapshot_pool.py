@@ -112,7 +112,7 @@ class SnapshotPool:
         item.size_bytes = size_bytes
         self._weigh(here=size_bytes)
         try:
-            snapshot(item.detection, kept)
+            item.stamps = snapshot(item.detection, kept)
             self._journal.kept(Kept(item.number, item.key, item.detection))
         except BaseException:
             self._weigh(here=-size_bytes)

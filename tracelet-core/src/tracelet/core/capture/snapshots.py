@@ -25,6 +25,7 @@ __all__ = [
     "content_of",
     "delete_taken",
     "look_of",
+    "same_look",
     "size_of",
     "snapshot",
     "weight_of",
@@ -110,40 +111,44 @@ class Outdated(Exception):
     """A file has changed since its detector found it complete."""
 
 
-def snapshot(detection: Detection, target: Path) -> None:
+def snapshot(detection: Detection, target: Path) -> dict[str, Stamp]:
     """Make a snapshot of a detection's file or folder at ``target``, which does not exist yet.
 
-    Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.system.files.FileChanged` where it changes meanwhile, and
+    Returns how each file looked, by its real path; of what is moved it returns nothing. Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.system.files.FileChanged` where it changes meanwhile, and
     :class:`Outdated` where it has changed since it was found complete.
     """
     assert detection.path is not None
     if detection.snapshot == "take":
         shutil.move(detection.path, target)
-    elif detection.beside:
-        make_folder(target)
-        _keep_file(detection, target / detection.path.name)
-        for file in detection.beside:
-            kept = target / file.relative_to(detection.path.parent)
-            make_folder(kept.parent)
-            _keep(file, kept, linked=detection.snapshot == "link")
-    elif not detection.path.is_dir():
-        _keep_file(detection, target)
+        return {}
+    if detection.beside:
+        files, folder = iter((detection.path, *detection.beside)), detection.path.parent
+    elif detection.path.is_dir():
+        files, folder = _files(detection.path), detection.path
     else:
-        make_folder(target)
-        for file in _files(detection.path):
-            kept = target / file.relative_to(detection.path)
-            make_folder(kept.parent)
-            _keep(file, kept, linked=detection.snapshot == "link")
+        return {os.path.realpath(detection.path): _keep(detection, detection.path, target)}
+    make_folder(target)
+    looks = {}
+    for file in files:
+        kept = target / file.relative_to(folder)
+        make_folder(kept.parent)
+        looks[os.path.realpath(file)] = _keep(detection, file, kept)
+    return looks
 
 
-def _keep_file(detection: Detection, target: Path) -> None:
-    assert detection.path is not None
-    seen = _keep(detection.path, target, linked=detection.snapshot == "link")
-    if detection.stamp is not None and seen != attrs.evolve(detection.stamp, taken_ns=seen.taken_ns):
+def _keep(detection: Detection, file: Path, target: Path) -> Stamp:
+    seen = _kept(file, target, linked=detection.snapshot == "link")
+    if file == detection.path and detection.stamp is not None and not same_look(seen, detection.stamp):
         raise Outdated
+    return seen
 
 
-def _keep(source: Path, target: Path, *, linked: bool) -> Stamp:
+def same_look(one: Stamp, other: Stamp) -> bool:
+    """Tell whether two looks at a file, whenever they were, saw the same."""
+    return attrs.evolve(one, taken_ns=0) == attrs.evolve(other, taken_ns=0)
+
+
+def _kept(source: Path, target: Path, *, linked: bool) -> Stamp:
     if linked:
         with contextlib.suppress(OSError):  # another filesystem, or one without links
             os.link(os.path.realpath(source), target)
