@@ -167,6 +167,12 @@ def test_files_that_no_artifact_could_hold_beside_one_are_refused(home: Path, be
         Detection(path=home / "m.onnx", beside=(home / beside,))
 
 
+def test_stamps_are_of_what_is_captured(home: Path) -> None:
+    for path in (home / "b.bin", home / "a" / ".." / "b.bin"):
+        with pytest.raises(ArtifactError, match="give stamps of what is captured"):
+            Detection(path=home / "a", stamps={path: stamp(home.stat())})
+
+
 def test_a_model_or_a_file_that_is_taken_has_nothing_beside_it(home: Path) -> None:
     with pytest.raises(ArtifactError, match="beside a file that is copied or linked"):
         Detection(path=home / "m.onnx", beside=(home / "m.data",), snapshot="take")
@@ -883,6 +889,33 @@ def test_a_file_that_is_written_again_since_it_was_found_complete_is_not_capture
     exp.stop()
     assert contents(exp, "x-custom") == [b"whole again"]
     assert counts(exp) == {"captured": 1, "outdated": 1, "unchanged": 1}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_files_of_which_one_is_written_again_since_they_were_found_complete_are_not_captured_half(
+    run: Run, hand: ModuleType, home: Path, beside: bool
+) -> None:
+    exp = run()
+    head, part = write(home / "whole" / "a.bin", "head"), write(home / "whole" / "b.bin", "part")
+    what = {"path": head, "beside": (part,)} if beside else {"path": head.parent}
+
+    def show() -> None:
+        write(head.parent / "c.bin", "begun since")
+        hand.show(Detection(type=ArtifactType.CUSTOM, name="whole", stamps=found, **what))
+
+    found = {path: stamp(path.stat()) for path in ((part,) if beside else (head, part))}
+    write(part, "hal")
+    show()
+    write(part, "whole again")
+    found[part] = stamp(part.stat())
+    show()
+    exp.stop()
+    (one,) = exp.list_artifacts()
+    assert {file.artifact_path: (one.download() / file.artifact_path).read_text() for file in one.files} == {
+        "a.bin": "head",
+        "b.bin": "whole again",
+    }
+    assert counts(exp) == {"captured": 1, "outdated": 1}
 
 
 def test_a_snapshot_that_somebody_deleted_costs_the_others_nothing(home: Path) -> None:

@@ -268,6 +268,18 @@ def test_a_file_that_is_being_written_holds_up_its_folder_and_its_group(director
     assert directory.after(QUIET) == [("run", []), ("m.onnx", ["m.onnx.data"])]
 
 
+def test_what_somebody_writes_when_it_would_be_complete_is_waited_for_though_there_was_no_news_of_it(
+    directory: Directory,
+) -> None:
+    directory.add("run/config.json")
+    directory.add("m.onnx", onnx_model("m.onnx.data"))
+    directory.add("m.onnx.data")
+    directory.add("run/model.safetensors")
+    with (directory.folder / "run" / "model.safetensors").open("wb"), (directory.folder / "m.onnx.data").open("wb"):
+        assert directory.after(2 * UNKNOWN) == []
+    assert sorted(directory.after(QUIET)) == [("m.onnx", ["m.onnx.data"]), ("run", [])]
+
+
 def test_a_shard_that_is_missing_is_waited_for_and_at_the_end_the_others_are_told_by_themselves(
     directory: Directory,
 ) -> None:

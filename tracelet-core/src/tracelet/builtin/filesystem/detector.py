@@ -18,7 +18,7 @@ from tracelet.builtin.filesystem.groups import Kind
 from tracelet.builtin.filesystem.passing import PassedOver
 from tracelet.builtin.filesystem.places import Place, places
 from tracelet.builtin.filesystem.settling import Settling
-from tracelet.builtin.filesystem.stamps import Stamp, scan, stamp_of
+from tracelet.builtin.filesystem.stamps import Stamp, looks_in, scan, stamp_of
 from tracelet.builtin.filesystem.wholes import Told, Wholes
 from tracelet.exceptions import ConfigError
 from tracelet.plugin import ArtifactType, Detection, DetectorContext, Emit, artifact_name, progress_in, tell_type
@@ -240,17 +240,17 @@ class _Run:
                 type=kind,
                 name=place.name(told.path, kind) or artifact_name(named, kind),
                 metadata={"directory": place.given, **progress},
+                stamps={Path(path): _stamp(look) for path, look in told.looks.items()},
             )
         )
+        # Of what is passed over there is no news.
+        silent = [path for path, look in looks_in(place, told.path).items() if told.looks.get(path) != look]
+        if any(place.passes_over(path) is not None for path in silent):
+            self._wholes.again(told)
 
     def _tell_group(self, told: Told, kind: Kind) -> None:
         place, inside = told.place, told.place.artifact_path(told.path)
-        stamp = stamp_of(place, told.path)
-        if stamp is None:
-            return
-        for path in (told.path, *map(str, told.beside)):
-            if (look := stamp_of(place, path)) is not None:
-                self._known[path] = look
+        self._known.update(told.looks)
         type_ = place.type or kind.type or tell_type(Path(told.path))
         named = kind.called(inside)
         named, progress = _checkpoint(named) if type_ is ArtifactType.CHECKPOINT else (named, {})
@@ -262,7 +262,8 @@ class _Run:
                 name=place.name(told.path, type_) or artifact_name(named, type_),
                 artifact_path=inside,
                 metadata={"directory": place.given, **progress},
-                stamp=plugin.Stamp(stamp.size, stamp.mtime_ns, stamp.inode, 0),
+                stamp=_stamp(told.looks[told.path]),
+                stamps={one: _stamp(told.looks[str(one)]) for one in told.beside},
             )
         )
 
@@ -282,7 +283,7 @@ class _Run:
                 name=place.name(path, kind),
                 artifact_path=place.artifact_path(path),
                 metadata={"directory": place.given},
-                stamp=plugin.Stamp(stamp.size, stamp.mtime_ns, stamp.inode, 0),
+                stamp=_stamp(stamp),
             )
         )
 
@@ -322,3 +323,7 @@ class _Run:
 def _checkpoint(named: str) -> tuple[str, dict[str, int]]:
     """Return one name for the checkpoints of one training, and how far it was when this one was saved."""
     return _NUMBER.sub("", named), progress_in(Path(named))
+
+
+def _stamp(look: Stamp) -> plugin.Stamp:
+    return plugin.Stamp(look.size, look.mtime_ns, look.inode, 0)

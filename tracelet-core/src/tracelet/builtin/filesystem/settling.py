@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import attrs
 
 from tracelet.builtin.filesystem import FilesystemSettings
 from tracelet.builtin.filesystem.places import Place
 from tracelet.builtin.filesystem.stamps import Stamp, stamp_of
-from tracelet.builtin.filesystem.writers import being_written, visible
+from tracelet.builtin.filesystem.writers import Writers, being_written, visible
 
 __all__ = ["Settling"]
 
@@ -20,7 +20,6 @@ _LOG = logging.getLogger("tracelet.automagic")
 #: Seconds that the news of a file's end may need to come after that of its beginning.
 _GRACE = 0.01
 _SHARE = 4
-Writers = Callable[[set[tuple[int, int]]], set[tuple[int, int]] | None]
 
 
 @attrs.define

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import attrs
 
 from tracelet.builtin.filesystem.passing import PassedOver
 from tracelet.builtin.filesystem.places import Place
 
-__all__ = ["Stamp", "scan", "stamp_of"]
+__all__ = ["Stamp", "looks_in", "scan", "stamp_of"]
 
 
 @attrs.frozen
@@ -38,6 +39,14 @@ def stamp_of(place: Place, path: str) -> Stamp | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_uid)
+
+
+def looks_in(place: Place, folder: str) -> dict[str, Stamp]:
+    """Return how each file of a folder looks, also a hidden one, but none behind a link that leads out of the folder."""
+    real = os.path.realpath(folder)
+    paths = [os.path.join(where, name) for where, _, names in os.walk(folder) for name in names]  # noqa: PTH118 - see Place
+    inside = [path for path in paths if Path(os.path.realpath(path)).is_relative_to(real)]
+    return {path: stamp for path in inside if (stamp := stamp_of(place, path)) is not None}
 
 
 def scan(place: Place, folder: str | None = None, passed: PassedOver | None = None) -> Iterator[tuple[str, Stamp]]:

@@ -16,7 +16,8 @@ import attrs
 
 from tracelet.builtin.filesystem.groups import Kind, head_of, kind_of, may_be_part
 from tracelet.builtin.filesystem.places import Place
-from tracelet.builtin.filesystem.stamps import Stamp
+from tracelet.builtin.filesystem.stamps import Stamp, looks_in, stamp_of
+from tracelet.builtin.filesystem.writers import Writers, being_written
 from tracelet.plugin import ArtifactType, tell_whole
 
 __all__ = ["Told", "Wholes"]
@@ -39,6 +40,8 @@ class Told:
     stamp: Stamp | None = None
     #: Of a folder that is one thing.
     type: ArtifactType | None = None
+    #: How all its files looked when it was complete.
+    looks: Mapping[str, Stamp] = attrs.field(factory=dict)
     #: Of a head.
     kind: Kind | None = None
     beside: tuple[Path, ...] = ()
@@ -64,13 +67,20 @@ def _folder_of(path: str) -> str:
 class Wholes:
     """The files that wait for others."""
 
-    def __init__(self, known: Mapping[str, Stamp], busy: Callable[[str], bool], pace: float = 1.0) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, Stamp],
+        busy: Callable[[str], bool],
+        pace: float = 1.0,
+        writers: Writers = being_written,
+    ) -> None:
         """``known`` are the files that were there before; ``busy`` tells whether a path, or what is in it, is not complete.
 
-        The waits are ``pace`` times as long.
+        ``writers`` tells which files are being written: the news of that may be on their way. The waits are ``pace`` times as long.
         """
         self._busy = busy
         self._pace = pace
+        self._writers = writers
         self._units: dict[str, _Unit] = {}
         #: Folders that were looked at, and are not one thing.
         self._plain: set[str] = set()
@@ -151,7 +161,8 @@ class Wholes:
         assert kind is not None
         parts = kind.needs(head) | kind.may_have(head)
         files = [head, *parts]
-        if all(file.is_file() for file in files) and not any(self._busy(str(file)) for file in files):
+        looks = {path: stamp for path in map(str, files) if (stamp := stamp_of(unit.place, path)) is not None}
+        if len(looks) == len(files) and not any(map(self._busy, looks)) and not self._written(unit.place, looks):
             self._heads.update((str(part), unit.path) for part in parts)
             others = [
                 Told(unit.place, path, stamp)
@@ -164,7 +175,7 @@ class Wholes:
                 )
             for path in map(str, files):
                 self._forget(path, unit)
-            return [*others, Told(unit.place, unit.path, kind=kind, beside=tuple(sorted(parts)))]
+            return [*others, Told(unit.place, unit.path, looks=looks, kind=kind, beside=tuple(sorted(parts)))]
         if ending or self._over(unit, now, MISSING):
             return [Told(unit.place, path, stamp) for path, stamp in unit.files.items()]
         return None
@@ -189,13 +200,15 @@ class Wholes:
         types: dict[str, ArtifactType | None] = {}
         roots = {path: self._root(unit, path, types) for path in unit.files}
         wholes = {root for root in roots.values() if root is not None}
-        missing = {root for root in wholes if self._misses(root)}
-        known = QUIET if None not in roots.values() else UNKNOWN
-        if not ending and not self._over(unit, now, MISSING if missing else known):
+        if not ending and not self._over(unit, now, QUIET if None not in roots.values() else UNKNOWN):
+            return None
+        looks = {root: looks_in(unit.place, root) for root in wholes}
+        missing = {root for root in wholes if self._misses(root) or self._written(unit.place, looks[root])}
+        if missing and not ending and not self._over(unit, now, MISSING):
             return None
         whole = sorted(wholes - missing)
         self._told.update(whole)
-        found = [Told(unit.place, root, type=types[root]) for root in whole]
+        found = [Told(unit.place, root, type=types[root], looks=looks[root]) for root in whole]
         # Heads go first: some parts are known only by what their head says.
         for path, stamp in sorted(unit.files.items(), key=lambda one: kind_of(Path(one[0]).name) is None):
             if roots[path] in whole:
@@ -223,6 +236,17 @@ class Wholes:
                 return folder
             at = path.find(os.sep, at + 1)
         return None
+
+    def _written(self, place: Place, looks: Mapping[str, Stamp]) -> bool:
+        """Tell whether somebody is seen to write one of these files. What is temporary or hidden may be open for ever."""
+        files = {(look.device, look.inode) for path, look in looks.items() if place.passes_over(path) is None}
+        return bool(files and self._writers(files))
+
+    def again(self, told: Told) -> None:
+        """Look again at a folder that was told: what is in it has changed meanwhile."""
+        for path, stamp in told.looks.items():
+            if told.place.passes_over(path) is None:
+                self.hold(told.place, path, stamp)
 
     def _misses(self, root: str) -> bool:
         """Tell whether a folder has a file that is not complete, or is named and not there."""

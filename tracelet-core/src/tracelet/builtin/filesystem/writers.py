@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-__all__ = ["being_written", "visible"]
+__all__ = ["Writers", "being_written", "visible"]
+
+#: Tells which of these files, by device and inode, are being written; None where the system does not say it.
+Writers = Callable[[set[tuple[int, int]]], set[tuple[int, int]] | None]
 
 _FLAGS = re.compile(rb"^flags:\s*([0-7]+)$", re.MULTILINE)
 _INODE = re.compile(rb"^ino:\s*(\d+)$", re.MULTILINE)

@@ -117,11 +117,12 @@ class CaptureIntake:
 
 
 def _holds(folder: Item, detection: Detection) -> bool:
-    """Tell whether a snapshot of a folder has a file as a detector found it complete. Of another file that is not known."""
-    if detection.stamp is None or detection.path is None or detection.beside:
-        return False
-    seen = folder.stamps.get(os.path.realpath(detection.path))
-    return seen is not None and same_look(seen, detection.stamp)
+    """Tell whether a snapshot of a folder has all files as a detector found them complete; False where it does not say how."""
+    found = dict(detection.stamps)
+    if detection.path is not None and detection.stamp is not None:
+        found[detection.path] = detection.stamp
+    seen = [(folder.stamps.get(os.path.realpath(path)), stamp) for path, stamp in found.items()]
+    return bool(seen) and all(one is not None and same_look(one, stamp) for one, stamp in seen)
 
 
 def _with_plain_metadata(detection: Detection) -> Detection:

@@ -94,7 +94,7 @@ class SnapshotPool:
         try:
             self._make(item, size)
         except (FileChanged, Outdated):
-            if item.detection.stamp is not None:
+            if item.detection.stamp is not None or item.detection.stamps:
                 why = "it is written again, and what comes of that is told anew"
                 self._report.drop("outdated", item.detection.path, why)
                 return False

@@ -124,7 +124,7 @@ def snapshot(detection: Detection, target: Path) -> dict[str, Stamp]:
     if detection.beside:
         files, folder = iter((detection.path, *detection.beside)), detection.path.parent
     elif detection.path.is_dir():
-        files, folder = _files(detection.path), detection.path
+        files, folder = iter(detection.stamps) if detection.stamps else _files(detection.path), detection.path
     else:
         return {os.path.realpath(detection.path): _keep(detection, detection.path, target)}
     make_folder(target)
@@ -138,7 +138,8 @@ def snapshot(detection: Detection, target: Path) -> dict[str, Stamp]:
 
 def _keep(detection: Detection, file: Path, target: Path) -> Stamp:
     seen = _kept(file, target, linked=detection.snapshot == "link")
-    if file == detection.path and detection.stamp is not None and not same_look(seen, detection.stamp):
+    told = detection.stamp if file == detection.path else detection.stamps.get(file)
+    if told is not None and not same_look(seen, told):
         raise Outdated
     return seen
 

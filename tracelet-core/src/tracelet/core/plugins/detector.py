@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -63,6 +63,8 @@ class Detection:
     #: How the file looked when it was complete. If it looks different when it is copied, it is being written again, and
     #: nothing is captured: the detector emits it when it is complete again. None captures the file as it is.
     stamp: Stamp | None = None
+    #: The same of the files of a folder, or of those beside a file, by their paths. Of a folder no other files are captured.
+    stamps: Mapping[Path, Stamp] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if (self.path is None) == (self.model is None):
@@ -76,6 +78,9 @@ class Detection:
         for one in self.beside:
             if self.path is None or one == self.path or not one.is_relative_to(self.path.parent) or ".." in one.parts:
                 raise ArtifactError(f"{one} is not in the folder of {self.path}: no artifact could hold both.")
+        for one in self.stamps:
+            if one not in self.beside and (self.path is None or self.path not in one.parents or ".." in one.parts):
+                raise ArtifactError(f"{one} is not in {self.path}: give stamps of what is captured.")
 
 
 Emit = Callable[[Detection], None]
