@@ -519,6 +519,22 @@ def test_a_file_that_a_save_deletes_is_no_loss_if_the_save_is_captured_and_told_
     assert "not everything was captured: 1 vanished" in caplog.text
 
 
+def test_a_watched_folder_around_one_that_was_captured_is_not_one_thing(run: Run, hand: ModuleType, home: Path) -> None:
+    """A training ends: its checkpoints were captured by who saved them, and beside them a model and its state are saved."""
+    exp = run(watch_filesystem=True, artifact_watch_dirs=["out"])
+    out, part = home / "out" / "run", home / "out" / "run" / "checkpoint-3"
+    with saving(part):
+        for name in ("model.safetensors", "trainer_state.json"):
+            write(part / name, f"checkpoint {name}")
+        hand.show(Detection(path=part, type=ArtifactType.CHECKPOINT, name="net"))
+    for name in ("config.json", "model.safetensors", "trainer_state.json"):
+        write(out / name, f"final {name}")
+    exp.stop()
+    found = {one.name: sorted(file.artifact_path for file in one.files) for one in exp.list_artifacts()}
+    assert found.pop("net") == ["model.safetensors", "trainer_state.json"]
+    assert sorted(found.values()) == [["run/config.json"], ["run/model.safetensors"], ["run/trainer_state.json"]]
+
+
 def test_a_file_that_gets_its_name_when_it_is_complete_is_one_thing(run: Run, hand: ModuleType, home: Path) -> None:
     exp = run()
     final = home / "last.pth"

@@ -73,7 +73,7 @@ class FilesystemDetector:
         news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
         passed = PassedOver()
         watches = observing.Observing(found, news.put, passed, polling=self._settings.polling)
-        run = _Run(found, self._settings, emit, news, watches, passed)
+        run = _Run(found, self._settings, emit, news, watches, passed, self._context.holds_captured)
         run.start()
         self._run = run
 
@@ -95,6 +95,7 @@ class _Run:
         news: queue.SimpleQueue[News | None],
         watches: Observing,
         passed: PassedOver,
+        holds_captured: Callable[[Path], bool],
     ) -> None:
         self._places = found
         self._max_wait = settings.max_wait
@@ -102,6 +103,7 @@ class _Run:
         self._news = news
         self._watches = watches
         self._passed = passed
+        self._holds_captured = holds_captured
         self._settling = Settling(settings)
         #: How each file looked when it was emitted, or found at the start.
         self._known: dict[str, Stamp] = {}
@@ -127,7 +129,7 @@ class _Run:
             # What came between the look above and the watches is found by a second look.
             for place, told in self._watches.look():
                 self._find(place, told=told)
-            self._wholes = Wholes(self._known, self._settling.waits, self._pace)
+            self._wholes = Wholes(self._known, self._settling.waits, self._pace, holds_captured=self._holds_captured)
             self._rescans = [time.monotonic() + _RESCAN]
             self._thread.start()
         except BaseException:

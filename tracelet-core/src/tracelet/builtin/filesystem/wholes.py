@@ -73,14 +73,17 @@ class Wholes:
         busy: Callable[[str], bool],
         pace: float = 1.0,
         writers: Writers = being_written,
+        holds_captured: Callable[[Path], bool] = lambda folder: False,
     ) -> None:
         """``known`` are the files that were there before; ``busy`` tells whether a path, or what is in it, is not complete.
 
-        ``writers`` tells which files are being written: the news of that may be on their way. The waits are ``pace`` times as long.
+        ``writers`` tells which files are being written: the news of that may be on their way. ``holds_captured`` tells
+        whether a folder in a folder was captured, by whichever detector. The waits are ``pace`` times as long.
         """
         self._busy = busy
         self._pace = pace
         self._writers = writers
+        self._holds_captured = holds_captured
         self._units: dict[str, _Unit] = {}
         #: Folders that were looked at, and are not one thing.
         self._plain: set[str] = set()
@@ -230,12 +233,16 @@ class Wholes:
         while at >= 0:
             folder = path[:at]
             if folder not in types:
-                around = any(one.startswith(folder + os.sep) for one in self._told)
-                types[folder] = None if around else tell_whole(Path(folder))
+                told = tell_whole(Path(folder))
+                types[folder] = None if told is None or self._is_around_others(folder) else told
             if types[folder] is not None and (target is None or target.is_relative_to(os.path.realpath(folder))):
                 return folder
             at = path.find(os.sep, at + 1)
         return None
+
+    def _is_around_others(self, folder: str) -> bool:
+        told = any(one.startswith(folder + os.sep) for one in self._told)
+        return told or self._holds_captured(Path(folder))
 
     def _written(self, place: Place, looks: Mapping[str, Stamp]) -> bool:
         """Tell whether somebody is seen to write one of these files. What is temporary or hidden may be open for ever."""

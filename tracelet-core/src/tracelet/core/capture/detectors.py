@@ -34,10 +34,13 @@ class Detectors:
         directory: Path,
         workspace: Path,
         room: Callable[[int], bool],
+        holds_captured: Callable[[Path], bool],
         *,
         may_refuse: Collection[str],
     ) -> None:
         """``room`` tells whether so many bytes can be captured; detectors write their own files into ``workspace``.
+
+        ``holds_captured`` tells whether a folder in a folder was captured.
 
         Raises :class:`~tracelet.ConfigError` for what a detector that ``may_refuse`` cannot work with. A failure of any
         other detector is a warning, for the user did not name it.
@@ -53,6 +56,7 @@ class Detectors:
             ),
             outcome=self._note_outcome,
             room=room,
+            holds_captured=holds_captured,
         )
         #: Whether the last training that a detector watched came to its end.
         self.completed = True

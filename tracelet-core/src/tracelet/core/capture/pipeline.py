@@ -85,7 +85,14 @@ class Capture:
         self._processor = CaptureProcessor(filters, dedup, pool, queue, self._submitter, self._journal, report)
         self._thread = threading.Thread(target=self._work, name="tracelet-capture", daemon=True)
         self._detectors = Detectors(
-            specs, run.experiment, settings, directory, self._workspace, pool.has_room, may_refuse=may_refuse
+            specs,
+            run.experiment,
+            settings,
+            directory,
+            self._workspace,
+            pool.has_room,
+            queue.had_folder_in,
+            may_refuse=may_refuse,
         )
 
     @property

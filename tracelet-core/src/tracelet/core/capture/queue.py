@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -39,6 +40,8 @@ class CaptureQueue:
         self._at: dict[str, list[Item]] = {}
         #: By real path: when that was seen of which there was a snapshot last.
         self._kept: dict[str, float] = {}
+        #: The real paths of folders of which there was one.
+        self._folders: set[str] = set()
         self._busy: Item | None = None
         #: By how they look.
         self._looks: dict[Look, list[Item]] = {}
@@ -72,6 +75,8 @@ class CaptureQueue:
             self._followed[item] = None
         if item.kept is not None:
             self._kept[place] = max(item.seen, self._kept.get(place, item.seen))
+            if item.folder and not item.detection.beside:
+                self._folders.add(place)
 
     def _take(self, item: Item) -> None:
         self._leave(self._items.pop(item), item)
@@ -186,6 +191,12 @@ class CaptureQueue:
         """Tell whether there was a snapshot of the same thing, or of a folder that it is in, after it was seen."""
         with self._wake:
             return any(self._kept.get(place, -1.0) >= item.seen for place in places_of(item.key))
+
+    def had_folder_in(self, folder: Path) -> bool:
+        """Tell whether there was a snapshot of a folder in a folder."""
+        inside = os.path.realpath(folder) + os.sep
+        with self._wake:
+            return any(one.startswith(inside) for one in self._folders)
 
     def has_snapshot_of(self, item: Item) -> bool:
         """Tell whether a snapshot of the same thing, or of a folder that it is in, waits: its detector knows more."""

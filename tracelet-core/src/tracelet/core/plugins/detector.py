@@ -133,6 +133,10 @@ def _always(size_bytes: int) -> bool:
     return True
 
 
+def _never(folder: Path) -> bool:
+    return False
+
+
 @attrs.frozen(kw_only=True)
 class DetectorContext:
     """What a detector is told about the experiment that it works for."""
@@ -150,6 +154,8 @@ class DetectorContext:
     #: Returns whether this number of bytes can be captured now. A detector asks before it writes them to its workspace.
     #: False is counted as a dropped capture, and the detector emits nothing.
     room: Callable[[int], bool] = _always
+    #: Returns whether a folder in this one was captured, by whichever detector: then this one is more than one thing.
+    holds_captured: Callable[[Path], bool] = _never
 
 
 @attrs.frozen(kw_only=True)
