@@ -535,6 +535,51 @@ def test_a_watched_folder_around_one_that_was_captured_is_not_one_thing(run: Run
     assert sorted(found.values()) == [["run/config.json"], ["run/model.safetensors"], ["run/trainer_state.json"]]
 
 
+def test_what_comes_later_into_a_folder_that_was_captured_makes_a_version_that_is_described_like_it(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    """Another process writes its part late, and an evaluation its results, after a watched checkpoint was captured."""
+    exp = run(watch_filesystem=True, artifact_watch_dirs=["out"])
+    late = {1: "metrics.json", 2: "rng_state_1.pth"}
+    folders = {step: home / "out" / "run" / f"checkpoint-{step}" for step in late}
+    for step, folder in folders.items():
+        write(folder / "trainer_state.json", f"{step}")
+        said = {"metadata": {"global_step": step}, "aliases": ("last",), "description": f"step {step}"}
+        hand.show(Detection(path=folder, type=ArtifactType.CHECKPOINT, name="net", **said))
+    assert exp.flush(20.0) == 0
+    for step, folder in folders.items():
+        write(folder / late[step], "late")
+    exp.stop()
+    found = sorted(exp.list_artifacts(), key=lambda one: one.version)
+    assert {one.name for one in found} == {"net"}
+    assert [(one.metadata["global_step"], one.description, len(one.files), sorted(one.aliases)) for one in found] == [
+        (1, "step 1", 1, []),
+        (2, "step 2", 1, []),
+        (1, "step 1", 2, []),
+        (2, "step 2", 2, ["last"]),
+    ]
+
+
+def test_what_is_written_over_a_captured_folder_or_file_is_a_version_that_is_not_described_like_the_one_before(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run(watch_filesystem=True, artifact_watch_dirs=["out"])
+    folder, file = home / "out" / "run" / "best", home / "out" / "run" / "w.bin"
+    for path, inside in ((folder, folder / "trainer_state.json"), (file, file)):
+        write(inside, "first")
+        said = {"name": f"net-{path.stem}", "metadata": {"epoch": 1}, "aliases": ("best",)}
+        hand.show(Detection(path=path, type=ArtifactType.CUSTOM, artifact_path=path.name, **said))
+    assert exp.flush(20.0) == 0
+    for path in (folder / "trainer_state.json", file):
+        write(path, "second")
+    exp.stop()
+    found = {(one.name, one.version): one for one in exp.list_artifacts()}
+    assert set(found) == {(name, version) for name in ("net-best", "net-w") for version in ("v0", "v1")}
+    for (_, version), one in found.items():
+        assert ("epoch" in one.metadata, one.aliases == ("best",)) == (version == "v0", version == "v0")
+    assert [file.artifact_path for file in found["net-w", "v1"].files] == ["w.bin"]
+
+
 def test_a_file_that_gets_its_name_when_it_is_complete_is_one_thing(run: Run, hand: ModuleType, home: Path) -> None:
     exp = run()
     final = home / "last.pth"

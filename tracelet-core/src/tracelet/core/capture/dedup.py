@@ -29,6 +29,10 @@ class CaptureDedup:
         self._looks: dict[Look, str] = {}
         #: Paths and digests of the files of folders that were captured in parts, one after the other.
         self._parts: set[tuple[str, str]] = set()
+        #: By the name of an artifact and an alias: the key of what got that alias last.
+        self._aliases: dict[tuple[str | None, str], str] = {}
+        for place, captured in self._last.items():
+            self._note_aliases(place, captured)
 
     def news(
         self, key: str, look: Look | None, said: Detection, inside: str, content: Content
@@ -48,10 +52,12 @@ class CaptureDedup:
             return self._again(before, found)
         if self._in_folder(place, content) or self._in_parts(place, before, content):
             return found, "none"
-        before = self._last.get(self._looks.get(look, "")) if look is not None else None
-        if before is None or before.content != content:
-            return found, "new"
-        return self._moved(before, found, named=said.name is not None)
+        moved = self._last.get(self._looks.get(look, "")) if look is not None else None
+        if moved is not None and moved.content == content:
+            return self._moved(moved, found, named=said.name is not None)
+        if before is not None and (said.stamp is not None or said.stamps):
+            found = self._later(place, before, found)
+        return found, "new"
 
     def knows(self, content: Content) -> bool:
         """Tell whether this content was captured, under whichever name."""
@@ -81,6 +87,25 @@ class CaptureDedup:
             return self._again(before, found)
         told = attrs.evolve(new, type=old.type, description=old.description, metadata={**new.metadata, **old.metadata})
         return attrs.evolve(found, detection=told), "new"
+
+    def _later(self, place: str, before: Captured, found: Captured) -> Captured:
+        """Call what a watcher sees as its saver called it. A folder that only got more files is as it was described, too."""
+        old, new = before.detection, found.detection
+        files = [_is_file(before.content), _is_file(found.content)]
+        if (all(files) and old.type is not new.type) or any(files) != all(files):
+            return found
+        told = attrs.evolve(new, name=old.name, type=old.type)
+        if not any(files) and set(before.content) <= set(found.content):
+            # Another checkpoint may be the last one by now.
+            left = [alias for alias in sorted(before.aliases) if self._aliases.get((old.name, alias)) == place]
+            told = attrs.evolve(
+                told,
+                description=old.description,
+                metadata={**new.metadata, **old.metadata},
+                aliases=tuple(dict.fromkeys((*left, *new.aliases))),
+            )
+        inside = before.inside if all(files) else found.inside
+        return attrs.evolve(found, detection=told, inside=inside, aliases=frozenset(told.aliases))
 
     def _in_folder(self, place: str, content: Content) -> bool:
         """Tell whether a file is part of a folder that was captured as one thing."""
@@ -115,9 +140,17 @@ class CaptureDedup:
         self._last[place] = captured
         if captured.detection.snapshot == "take" and captured.detection.place is not None:
             self._parts.update((f"{place}{os.sep}{inside}", sha256) for inside, sha256 in captured.content)
+        self._note_aliases(place, captured)
         if look is not None:
             self._looks[look] = place
         return place
+
+    def _note_aliases(self, place: str, captured: Captured) -> None:
+        self._aliases.update(((captured.detection.name, alias), place) for alias in captured.detection.aliases)
+
+
+def _is_file(content: Content) -> bool:
+    return [inside for inside, _ in content] == ["."]
 
 
 def _real(key: str) -> str:

@@ -277,6 +277,8 @@ class _Reading:
         if kept is not None and "content" in note:
             said = attrs.evolve(kept.detection, name=note["name"], type=ArtifactType(note["type"]))
             content = tuple((file, sha256) for file, sha256 in note["content"])
+            # The one that was captured last comes last.
+            self.last.pop(note["key"], None)
             self.last[note["key"]] = Captured(content, said, note["inside"], frozenset(note["aliases"]))
 
 
