@@ -519,6 +519,22 @@ def test_a_file_that_a_save_deletes_is_no_loss_if_the_save_is_captured_and_told_
     assert "not everything was captured: 1 vanished" in caplog.text
 
 
+def test_a_group_in_a_folder_that_was_captured_is_captured_again_only_if_one_file_is_another(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    exp = run()
+    head, part = write(home / "whole" / "m.index.json"), write(home / "whole" / "m-1.bin")
+    group = Detection(path=head, beside=(part,), type=ArtifactType.WEIGHTS, name="group")
+    hand.show(Detection(path=head.parent, type=ArtifactType.WEIGHTS, name="whole"))
+    hand.show(group)
+    assert exp.flush(20.0) == 0
+    assert counts(exp) == {"captured": 1, "unchanged": 1}
+    write(part, "another")
+    hand.show(group)
+    exp.stop()
+    assert {one.name for one in exp.list_artifacts()} == {"whole", "group"}
+
+
 def test_a_watched_folder_around_one_that_was_captured_is_not_one_thing(run: Run, hand: ModuleType, home: Path) -> None:
     """A training ends: its checkpoints were captured by who saved them, and beside them a model and its state are saved."""
     exp = run(watch_filesystem=True, artifact_watch_dirs=["out"])

@@ -496,7 +496,7 @@ HUGGING = """
     tokenizer.save_pretrained("shared")
 
     from torch import nn
-    from huggingface_hub import PyTorchModelHubMixin
+    from huggingface_hub import PyTorchModelHubMixin, save_torch_model
 
     class Mine(nn.Module, PyTorchModelHubMixin):
         def __init__(self):
@@ -504,6 +504,8 @@ HUGGING = """
             self.layer = nn.Linear(2, 2)
 
     Mine().save_pretrained("hub")
+    Path("shards").mkdir()
+    save_torch_model(nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9)), "shards", max_shard_size=400)
 """
 
 
@@ -517,12 +519,16 @@ def test_pretrained_models_are_folders_and_what_else_is_there_is_left_alone(tmp_
         ("plain", "model"),
         ("shared", "model"),
         ("hub", "model"),
+        ("shards", "weights"),
     ]
-    early, plain, complete, shared, hub = (set(one["files"]) for one in saved)
+    early, plain, complete, shared, hub, shards = (set(one["files"]) for one in saved)
     assert early == complete == weights | words
     assert plain == shared == weights
     assert hub >= {"model.safetensors"}
-    assert [one["snapshot"] for one in saved] == ["copy", "copy", "copy", "take", "copy"]
+    assert shards == {f"model-0000{number}-of-00002.safetensors" for number in (1, 2)} | {
+        "model.safetensors.index.json"
+    }
+    assert [one["snapshot"] for one in saved] == ["copy", "copy", "copy", "take", "copy", "copy"]
 
 
 def things() -> dict[str, tuple[Any, ArtifactType]]:

@@ -11,6 +11,7 @@ switch             what it watches                                              
 ``transformers``   ``save_pretrained`` of Hugging Face's models, and of the        MODEL, a folder
                    tokenizers and processors that are saved beside a model;
                    ``save`` of sentence-transformers
+                   ``save_torch_model`` of huggingface_hub                         WEIGHTS, a folder
                    ``save_pretrained`` of PEFT                                     WEIGHTS, a folder
                    the checkpoints of ``Trainer.train``                            CHECKPOINT, a folder
                    ``Trainer.save_model``                                          MODEL, or WEIGHTS of an adapter

@@ -152,6 +152,14 @@ SAVES = (
         _pretrained,
         _folder_of(ArtifactType.MODEL, "huggingface_hub"),
     ),
+    # `save_torch_model` calls it.
+    Save(
+        "transformers",
+        "huggingface_hub.serialization._torch",
+        "save_torch_state_dict",
+        _shared_folder(1, "save_directory"),
+        always(ArtifactType.WEIGHTS),
+    ),
     Save(
         "transformers",
         "peft.peft_model",

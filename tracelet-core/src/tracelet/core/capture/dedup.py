@@ -50,7 +50,7 @@ class CaptureDedup:
         before = self._last.get(place)
         if before is not None and before.content == content:
             return self._again(before, found)
-        if self._in_folder(place, content) or self._in_parts(place, before, content):
+        if self._in_folder(place, content) or self._in_parts(place, before, found):
             return found, "none"
         moved = self._last.get(self._looks.get(look, "")) if look is not None else None
         if moved is not None and moved.content == content:
@@ -120,14 +120,16 @@ class CaptureDedup:
                 return True
         return False
 
-    def _in_parts(self, place: str, before: Captured | None, content: Content) -> bool:
-        """Tell whether every file of a folder was captured as it is: by itself, or in a folder, such as a checkpoint in it.
+    def _in_parts(self, place: str, before: Captured | None, found: Captured) -> bool:
+        """Tell whether every file of a folder or group was captured as it is: by itself, or in a folder, such as a checkpoint in it.
 
-        A folder that has lost a file of its own capture ``before`` is another one.
+        One that has lost a file of its own capture ``before`` is another one.
         """
-        if before is not None and not set(before.content) <= set(content):
+        content = found.content
+        if before is not None and not _is_file(before.content) and not set(before.content) <= set(content):
             return False
-        parts = [(f"{place}{os.sep}{inside}", sha256) for inside, sha256 in content if inside != "."]
+        folder = Path(place).parent if found.detection.beside else place
+        parts = [(f"{folder}{os.sep}{inside}", sha256) for inside, sha256 in content if inside != "."]
         return bool(parts) and all(self._has(path, ((".", sha256),)) for path, sha256 in parts)
 
     def _has(self, place: str, content: Content) -> bool:
