@@ -296,6 +296,34 @@ def test_a_shard_that_is_missing_is_waited_for_and_at_the_end_the_others_are_tol
     ]
 
 
+def test_a_model_that_is_copied_slowly_is_told_when_all_shards_are_there_of_which_one_says_how_many(
+    directory: Directory,
+) -> None:
+    directory.add("run/config.json")
+    for number in (1, 2, 3):
+        name = f"run/model-0000{number}-of-00003.safetensors"
+        directory.busy = {str(directory.folder / name)}
+        assert directory.after(MISSING / 2) == []
+        directory.busy = set()
+        directory.add(name)
+        if number < 3:
+            assert directory.after(2 * UNKNOWN) == []
+    assert directory.after(QUIET) == [("run", [])]
+
+
+@pytest.mark.parametrize("what", ["busy", "missing"])
+def test_a_model_that_never_becomes_complete_is_told_file_by_file_when_nothing_has_come_for_long(
+    directory: Directory, what: str
+) -> None:
+    names = ["run/config.json", f"run/model-00001-of-0000{1 if what == 'busy' else 2}.safetensors"]
+    directory.busy = {str(directory.folder / "run" / "log.txt")} if what == "busy" else set()
+    for name in names:
+        directory.add(name)
+    assert directory.after(MISSING - 1) == []
+    # A shard waits once more then, for an index.
+    assert sorted(directory.after(2) + directory.after(MISSING + 1)) == [(name, []) for name in names]
+
+
 def test_parts_whose_head_never_comes_are_told_by_themselves(directory: Directory) -> None:
     directory.add("m-00001-of-00002.bin")
     directory.add("m.onnx.data")

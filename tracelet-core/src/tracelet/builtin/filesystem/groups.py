@@ -19,11 +19,13 @@ import attrs
 from tracelet.builtin.filesystem.onnx_data import external_locations
 from tracelet.plugin import ArtifactType
 
-__all__ = ["KINDS", "Kind", "head_of", "kind_of", "may_be_part"]
+__all__ = ["KINDS", "Kind", "head_of", "kind_of", "may_be_part", "other_shards"]
 
 _LOG = logging.getLogger("tracelet.automagic")
 #: Bytes of an index that is read.
 _LARGEST_INDEX = 64_000_000
+#: Shards that are looked for.
+_MOST_SHARDS = 1000
 _TF_INDEX = bytes.fromhex("57fb808b247547db")
 _TF_DATA = r"\.data-\d{5}-of-(\d{5})"
 #: TensorFlow's list of the checkpoints in a folder; its first line names the last one.
@@ -193,6 +195,21 @@ KINDS = (
         _beside_a_picture,
     ),
 )
+
+
+_SHARD = _named(r"(.*-)(\d{5})-of-(\d{5})(\.[^.]+)")
+
+
+def other_shards(name: str) -> list[str]:
+    """Return the names of the shards of which a shard says by its own name that there are so many."""
+    found = _SHARD.fullmatch(name)
+    if found is None:
+        return []
+    before, own, count, ending = found.groups()
+    # They are counted from one or from zero.
+    first = 0 if own == "00000" else 1
+    numbers = range(first, first + min(int(count), _MOST_SHARDS))
+    return [f"{before}{number:05}-of-{count}{ending}" for number in numbers]
 
 
 def kind_of(name: str) -> Kind | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.builtin.filesystem.groups import Kind, head_of, kind_of, may_be_part
+from tracelet.builtin.filesystem.groups import Kind, head_of, kind_of, may_be_part, other_shards
 from tracelet.builtin.filesystem.places import Place
 from tracelet.builtin.filesystem.stamps import Stamp, looks_in, stamp_of
 from tracelet.builtin.filesystem.writers import Writers, being_written
@@ -58,6 +58,8 @@ class _Unit:
     last: float
     due: float
     files: dict[str, Stamp] = attrs.field(factory=dict)
+    #: When a file came last that was not there before.
+    grown: float = attrs.field(init=False, default=attrs.Factory(lambda unit: unit.since, takes_self=True))
 
 
 def _folder_of(path: str) -> str:
@@ -111,6 +113,8 @@ class Wholes:
         unit = self._units.get(root)
         if unit is None:
             unit = self._units[root] = _Unit(place, root, kind, now, now, now)
+        if path not in unit.files:
+            unit.grown = now
         unit.files[path] = stamp
         unit.last, unit.due = now, now + QUIET * self._pace
         for part in [one for one in self._units if one != root and self._heads.get(one) == root]:
@@ -207,7 +211,8 @@ class Wholes:
             return None
         looks = {root: looks_in(unit.place, root) for root in wholes}
         missing = {root for root in wholes if self._misses(root) or self._written(unit.place, looks[root])}
-        if missing and not ending and not self._over(unit, now, MISSING):
+        # Who copies slowly may take long for all files, but not for each.
+        if missing and not ending and now - unit.grown < MISSING * self._pace:
             return None
         whole = sorted(wholes - missing)
         self._told.update(whole)
@@ -264,4 +269,6 @@ class Wholes:
         except OSError:
             return False
         heads = [(kind, Path(root, name)) for name in names if (kind := kind_of(name)) is not None]
-        return any(not part.is_file() for kind, head in heads for part in kind.needs(head))
+        if any(not part.is_file() for kind, head in heads for part in kind.needs(head)):
+            return True
+        return not {shard for name in names for shard in other_shards(name)} <= set(names)
