@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import namedtuple
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lightning.pytorch.utilities import CombinedLoader
 from lightning_nets import data, net, trainer
 from sample_tables import Row, rows, table
 from torch.nn.utils.rnn import pack_sequence
@@ -141,6 +143,96 @@ def test_the_user_names_keys_attributes_and_positions(batch: Any, named: Any, ex
     rows = table(batch, **named)
     assert len(rows) == COUNT
     assert expected <= set(rows[0])
+
+
+TWO = torch.arange(2 * 64, dtype=torch.float).reshape(2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("batch", "named", "expected"),
+    [
+        ((TWO, TWO + 1), {"inputs": ["0"], "targets": ["1"]}, {"input": 2, "target": 2}),
+        (([X[:, :1]] * 4, Y), {"inputs": ["0.0", "0.3"], "targets": ["1"]}, {"input_0": 4, "input_3": 4, "target": 4}),
+        (([torch.rand(4, 1)] * 4, Y), {"inputs": ["0"], "targets": ["1"]}, {"input_3": 4, "target": 4}),
+        ([{"x": X, "y": Y}], {"inputs": ["0.x"], "targets": ["0.y"]}, {"input_2": 4, "target": 4}),
+        ([{"x": X[0, :1], "y": X[1, :1]}], {"inputs": ["x"], "targets": ["y"]}, {"input": 1, "target": 1}),
+    ],
+)
+def test_what_the_user_names_decides_what_a_list_holds(batch: Any, named: Any, expected: dict[str, int]) -> None:
+    with pytest.raises(roles.UnclearBatchError):
+        table(batch)
+    rows = table(batch, **named)
+    assert {key: len(rows) for key in expected if key in rows[0]} == expected
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        (torch.zeros(2, 3), torch.ones(2, 3)),
+        [[0.0, 1.0], [1.0, 0.0]],
+        [{"scores": torch.zeros(2, 3)}, {"scores": torch.ones(2, 3)}],
+    ],
+    ids=["tensors", "numbers", "mappings"],
+)
+def test_as_many_heads_as_samples_are_no_predictions_of_the_samples(output: Any) -> None:
+    class Heads(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return output
+
+    module, batch = Heads(), (X[:2], Y[:2])
+    view = samples.BatchObserver(module, batch, 16)
+    module(batch[0])
+    view.close()
+    for returned in (None, {"preds": output}, output):
+        assert view.samples(returned).source == ""
+
+
+class Steps:
+    """An iterable of the user's, as older libraries of text have them."""
+
+    def __iter__(self) -> Any:
+        yield torch.rand(35, 16), torch.zeros(35)
+
+
+class Points(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: int) -> Any:
+        return torch.rand(30, 16), torch.randint(0, 3, (30,))
+
+
+@pytest.mark.parametrize(
+    ("loader", "reason"),
+    [
+        (lambda: DataLoader(Points(), batch_size=None), "makes no batches"),
+        (lambda: DataLoader(Points(), batch_size=1, collate_fn=lambda items: items[0]), "30 rows.* gives 1 sample"),
+        (Steps, "makes no batches"),
+        (lambda: CombinedLoader([data(8), data(8)], "min_size"), "several dataloaders"),
+    ],
+    ids=["no batches", "one item a batch", "no dataloader", "several dataloaders"],
+)
+def test_rows_that_the_dataloader_does_not_call_samples_are_none(
+    tmp_path: Path, watching: Any, caplog: pytest.LogCaptureFixture, loader: Any, reason: str
+) -> None:
+    seen = watching(final_model=False)
+    model = linear("lightning.pytorch", lambda model, batch: None)
+    run = trainer("lightning.pytorch", tmp_path, max_epochs=1, num_sanity_val_steps=0, enable_checkpointing=False)
+    run.fit(model, data(8), loader())
+    assert not seen.all
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "tracelet.automagic"]
+    assert re.search(reason, line)
+    # The line advises what helps: names of parts do not say what a row is.
+    assert ("TRACELET_LIGHTNING_INPUT" in line) is ("several" in reason)
+    assert "tracelet_sample(batch, outputs)" in line
+
+
+def test_a_batch_of_two_pairs_of_one_shape_is_clear_where_torch_has_made_it(tmp_path: Path, watching: Any) -> None:
+    items = [(torch.full((2,), float(one)), torch.full((2,), 10.0 + one)) for one in range(2)]
+    rows = fitted(
+        "lightning.pytorch", tmp_path, watching, linear("lightning.pytorch", lambda model, batch: None), items
+    )
+    assert [(row["input_0"], row["target_1"]) for row in rows] == [("0", "10"), ("1", "11")]
 
 
 def test_a_part_that_is_named_and_not_there_is_told_with_those_that_are() -> None:

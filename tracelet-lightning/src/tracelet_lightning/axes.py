@@ -7,23 +7,57 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+import attrs
+
 from tracelet_lightning.failures import log_failure
 from tracelet_lightning.rows import plain_tensor
 
-__all__ = ["expected_length", "is_recurrent", "may_be_time_first", "time_first"]
+__all__ = ["Loading", "is_recurrent", "loading_of", "may_be_time_first", "time_first"]
 
 
-def expected_length(module: Any) -> int | None:
-    """Return how many samples the first batch of the validation has by its dataloader; None where that does not say it."""
-    with log_failure("the size of the validation's batches", logging.DEBUG):
-        if getattr(module, "_trainer", None) is None:
-            return None
-        loaders = module.trainer.val_dataloaders
-        while isinstance(loaders, (list, tuple, dict)) and loaders:
-            loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders))
-        size = getattr(loaders, "batch_size", None)
-        return min(size, len(loaders.sampler)) if isinstance(size, int) else None
-    return None
+@attrs.frozen
+class Loading:
+    """What the dataloader of the validation says of its batches."""
+
+    #: How many samples the first batch has; None where the dataloader does not say it.
+    expected: int | None = None
+    #: Whether torch's own function makes the batches of samples: then no batch is a list of samples.
+    collated: bool = False
+    #: Whether the dataloader passes on what its dataset gives, be that batches or single samples.
+    unbatched: bool = False
+    #: Whether a batch has samples of several dataloaders, one beside the other.
+    joined: bool = False
+
+
+def loading_of(module: Any) -> Loading:
+    """Return what the dataloader of the module's validation says of its batches."""
+    with log_failure("how the validation's batches are made", logging.DEBUG):
+        if getattr(module, "_trainer", None) is not None:
+            loop = module.trainer.fit_loop.epoch_loop.val_loop
+            mode = getattr(getattr(loop, "_combined_loader", None), "_mode", "sequential")
+            return _loading(module.trainer.val_dataloaders, joined=mode != "sequential")
+    return Loading()
+
+
+def _loading(loaders: Any, *, joined: bool) -> Loading:
+    """Return what the first of some dataloaders says; ``joined`` says that Lightning takes a batch of each at once."""
+    data = import_module("torch").utils.data
+    joined = joined and isinstance(loaders, (list, tuple, dict)) and len(loaders) > 1
+    while isinstance(loaders, (list, tuple, dict)) and loaders:
+        loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders))
+    size = getattr(loaders, "batch_size", None)
+    sized = isinstance(size, int)
+    if not isinstance(loaders, data.DataLoader):
+        return Loading(expected=size if sized else None, unbatched=not sized, joined=joined)
+    batched = loaders.batch_sampler is not None
+    if sized and not isinstance(loaders.dataset, data.IterableDataset):
+        size = min(size, len(loaders.sampler))
+    return Loading(
+        expected=size if sized else None,
+        collated=batched and loaders.collate_fn is data.default_collate,
+        unbatched=not batched,
+        joined=joined,
+    )
 
 
 def is_recurrent(module: Any) -> bool:

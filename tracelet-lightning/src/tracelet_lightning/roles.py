@@ -9,9 +9,18 @@ from typing import Any
 import attrs
 
 from tracelet_lightning.graphs import graph_parts
-from tracelet_lightning.rows import as_rows, is_numbers, is_scalar, is_tensor, lengths, on_rows, plain_tensor
+from tracelet_lightning.rows import (
+    as_rows,
+    has_two_readings,
+    is_numbers,
+    is_scalar,
+    is_tensor,
+    lengths,
+    on_rows,
+    plain_tensor,
+)
 
-__all__ = ["BatchRows", "UnclearBatchError", "split"]
+__all__ = ["BatchRows", "UnclearBatchError", "UnclearRowsError", "split"]
 
 _INPUTS = frozenset(
     [
@@ -46,6 +55,15 @@ _MAX_PARTS = 64
 class UnclearBatchError(Exception):
     """The batch does not say which of its parts are what. The message is the reason."""
 
+    #: Whether it helps to name the parts of the batch.
+    names_help = True
+
+
+class UnclearRowsError(UnclearBatchError):
+    """The batch does not say in which dimension its samples are: names of its parts would not say it either."""
+
+    names_help = False
+
 
 @attrs.frozen(eq=False)
 class Part:
@@ -53,6 +71,8 @@ class Part:
 
     path: tuple[str, ...]
     value: Any
+    #: Whether the user named this very part: a list is then a list of samples.
+    named: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -67,19 +87,31 @@ class BatchRows:
     targets: tuple[Any, ...] = ()
     #: Rows of each sample in a value that has the rows of all samples one after the other, as graphs have nodes.
     sizes: tuple[int, ...] = ()
+    #: Whether a member of a list is a sample, so that no row of a tensor is taken for one.
+    whole_samples: bool = False
 
 
-def split(batch: Any, count: int, inputs: Sequence[str] = (), targets: Sequence[str] = ()) -> BatchRows:
+def split(
+    batch: Any, count: int, inputs: Sequence[str] = (), targets: Sequence[str] = (), *, collated: bool = False
+) -> BatchRows:
     """Return the first ``count`` samples of a batch.
 
-    ``inputs`` and ``targets`` are paths that the user named. Raises :class:`UnclearBatchError`.
+    ``inputs`` and ``targets`` are paths that the user named. ``collated`` says that the batch holds no list of samples.
+    Raises :class:`UnclearBatchError`.
     """
     graphs = graph_parts(batch, count)
-    batch, listed = (graphs.parts, len(graphs.parts["nodes"])) if graphs is not None else _transposed(batch)
-    parts = list(_parts(batch)) if not listed else [Part((key,), one) for key, one in _members(batch) if lengths(one)]
+    if graphs is not None:
+        batch, listed = graphs.parts, len(graphs.parts["nodes"])
+    else:
+        batch, listed = (batch, 0) if collated else _transposed(batch, [*inputs, *targets])
+    parts = (
+        list(_parts(batch, (), collated))
+        if not listed
+        else [Part((key,), one) for key, one in _members(batch) if lengths(one)]
+    )
     if not parts:
         raise UnclearBatchError("nothing in it has rows")
-    by_role = _named(parts, inputs, targets) if inputs or targets else _roles(batch, parts)
+    by_role = _named(batch, parts, inputs, targets) if inputs or targets else _roles(batch, parts)
     chosen = [part for role in ("input", "target") for part in by_role[role]]
     if not chosen:
         raise UnclearBatchError("nothing in it has rows")
@@ -95,15 +127,18 @@ def split(batch: Any, count: int, inputs: Sequence[str] = (), targets: Sequence[
             groups.setdefault(".".join(part.path), as_rows(part.value, count))
     taken = tuple(part.value for part in by_role["target"])
     if graphs is None:
-        return BatchRows(length, groups, taken)
-    return BatchRows(graphs.length, groups, taken, graphs.nodes)
+        return BatchRows(length, groups, taken, whole_samples=bool(listed))
+    return BatchRows(graphs.length, groups, taken, graphs.nodes, whole_samples=True)
 
 
-def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[Part]:
-    """Yield what has rows, and what has none: a target that is one number belongs to one sample, not to a batch."""
+def _parts(value: Any, path: tuple[str, ...], collated: bool) -> Iterator[Part]:
+    """Yield what has rows, and what has none: a target that is one number belongs to one sample, not to a batch.
+
+    A list of a ``collated`` batch holds parts.
+    """
     if value is None:
         return
-    if lengths(value) and not (_is_batch(value) and not path):
+    if lengths(value) and not (_is_batch(value) and (collated or not path)):
         yield Part(path, value)
         return
     if is_scalar(value) or len(path) == _MAX_DEPTH:
@@ -113,23 +148,26 @@ def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[Part]:
     if not members and path:
         yield Part(path, value)
     for key, one in members[:_MAX_PARTS]:
-        yield from _parts(one, (*path, key))
+        yield from _parts(one, (*path, key), collated)
 
 
-def _transposed(batch: Any) -> tuple[Any, int]:
+def _transposed(batch: Any, named: Sequence[str]) -> tuple[Any, int]:
     """Return a list of samples that nobody collated as lists of their parts, with their number; 0 for any other batch.
 
-    Raises :class:`UnclearBatchError` where the list may hold parts as well.
+    A path that begins with a position is of a list of parts, one that begins with a key is of each of the samples. Raises
+    :class:`UnclearBatchError` where the list may hold parts as well, and no path says it.
     """
     if not isinstance(batch, (tuple, list)) or not batch or on_rows(batch) is not None:
         return batch, 0
     if all(isinstance(one, Mapping) and one.keys() == batch[0].keys() for one in batch):
-        if not _are_samples([list(one.values()) for one in batch]):
+        if any(path.partition(".")[0].isdecimal() for path in named):
+            return batch, 0
+        if not named and not _are_samples([list(one.values()) for one in batch]):
             raise UnclearBatchError("its mappings may be samples or parts")
         return {key: [one[key] for one in batch] for key in batch[0]}, len(batch)
     tensors = [plain_tensor(one) for one in batch]
     alike = all(one is not None for one in tensors) and len({tuple(one.shape) for one in tensors}) == 1
-    if alike and on_rows(batch[0]) == len(batch) > 1:
+    if alike and not named and on_rows(batch[0]) == len(batch) > 1:
         raise UnclearBatchError("its tensors may be samples or parts")
     listed = all(type(one) in (tuple, list) and any(map(is_scalar, one)) and not lengths(one) for one in batch)
     if listed and len({*map(len, batch)}) == 1 and _are_samples(batch):
@@ -238,10 +276,12 @@ def _certain_target(value: Any) -> bool:
     return not (even and 0 <= numbers[0] < step)
 
 
-def _named(parts: list[Part], inputs: Sequence[str], targets: Sequence[str]) -> dict[str, list[Part]]:
+def _named(batch: Any, parts: list[Part], inputs: Sequence[str], targets: Sequence[str]) -> dict[str, list[Part]]:
     """Sort the parts by the paths that the user named. Raises :class:`UnclearBatchError`."""
-    given = {"input": _below(parts, inputs, "INPUT"), "target": _below(parts, targets, "TARGET")}
-    rest = [part for part in parts if part not in given["input"] + given["target"]]
+    given = {"input": _below(batch, parts, inputs, "INPUT"), "target": _below(batch, parts, targets, "TARGET")}
+    taken = [part.path for part in given["input"] + given["target"]]
+    # A part is taken too where the user named what is in it.
+    rest = [part for part in parts if not any(path[: len(part.path)] == part.path for path in taken)]
     by_names = [(part, _role(part.path, _TARGETS)) for part in rest if not is_scalar(part.value)]
     if not inputs:
         named = [part for part, role in by_names if role == "input"]
@@ -251,22 +291,33 @@ def _named(parts: list[Part], inputs: Sequence[str], targets: Sequence[str]) -> 
     return {**given, "other": [part for part in rest if part not in given["input"] + given["target"]]}
 
 
-def _below(parts: list[Part], paths: Sequence[str], variable: str) -> list[Part]:
+def _below(batch: Any, parts: list[Part], paths: Sequence[str], variable: str) -> list[Part]:
     found: list[Part] = []
     for path in paths:
         keys = tuple(path.split("."))
         below = [part for part in parts if part.path[: len(keys)] == keys]
         # A key of the user's may have dots of its own.
         below = below or [part for part in parts if ".".join(part.path) == path]
+        below = below or _member(batch, keys)
         if not below:
             raise UnclearBatchError(f"TRACELET_LIGHTNING_{variable} names {path!r}, and the batch has {_listed(parts)}")
-        found += below
+        found += [attrs.evolve(part, named=part.path == keys) for part in below]
     return found
+
+
+def _member(batch: Any, keys: tuple[str, ...]) -> list[Part]:
+    """Return what a path leads to in the batch, inside of lists too."""
+    value = batch
+    for key in keys:
+        value = dict(_members(value)).get(key)
+    return list(_parts(value, keys, collated=False)) if value is not None else []
 
 
 def _common_length(parts: list[Part]) -> int:
     """Return the number of samples: the only number of rows that every part may have. Raises :class:`UnclearBatchError`."""
     common = set.intersection(*(lengths(part.value) for part in parts))
+    if len(common) > 1 and all(part.named for part in parts):
+        common &= {len(part.value) for part in parts}
     if len(common) == 1:
         return common.pop()
     if common:
@@ -284,10 +335,9 @@ def _unfolded(part: Part, length: int, parts: list[Part]) -> list[Part]:
     value = part.value
     if on_rows(value) is not None or not all(plain_tensor(one) is not None or is_numbers(one) for one in value):
         return [part]
-    as_parts = all((len(one) if is_numbers(one) else on_rows(one)) == length for one in value)
     if len(value) != length:
         return [Part((*part.path, str(number)), one) for number, one in enumerate(value)]
-    if as_parts and not any(_is_listed(other.value) for other in parts):
+    if has_two_readings(value) and not part.named and not any(_is_listed(other.value) for other in parts):
         raise UnclearBatchError(f"its lists may be samples or parts: {_listed([part])}")
     return [part]
 

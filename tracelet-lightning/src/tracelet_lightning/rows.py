@@ -7,7 +7,7 @@ from importlib import import_module
 from numbers import Number
 from typing import Any
 
-__all__ = ["as_rows", "is_numbers", "is_scalar", "is_tensor", "lengths", "on_rows", "plain_tensor"]
+__all__ = ["as_rows", "has_two_readings", "is_numbers", "is_scalar", "is_tensor", "lengths", "on_rows", "plain_tensor"]
 
 
 def is_tensor(value: Any) -> bool:
@@ -50,6 +50,16 @@ def lengths(value: Any) -> set[int]:
         if _same_kind(value):
             return {len(value)}
     return set()
+
+
+def has_two_readings(value: Any) -> bool:
+    """Whether a list has as many members as each of them has rows: it may hold samples, or parts of all samples."""
+    if not isinstance(value, (tuple, list)) or len(value) < 2 or on_rows(value) is not None:
+        return False
+    if all(isinstance(one, Mapping) for one in value):
+        rows = {on_rows(one) for mapping in value for one in mapping.values() if not is_scalar(one)}
+        return rows == {len(value)}
+    return all((len(one) if is_numbers(one) else on_rows(one)) == len(value) for one in value)
 
 
 def on_rows(value: Any) -> int | None:

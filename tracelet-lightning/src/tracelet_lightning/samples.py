@@ -10,12 +10,12 @@ from typing import Any
 
 import attrs
 
-from tracelet_lightning.axes import expected_length, is_recurrent, may_be_time_first, time_first
+from tracelet_lightning.axes import Loading, is_recurrent, loading_of, may_be_time_first, time_first
 from tracelet_lightning.compiled import hookable
 from tracelet_lightning.evidence import is_derived, may_be_loss, sees_target
 from tracelet_lightning.failures import log_failure
-from tracelet_lightning.roles import BatchRows, UnclearBatchError, split
-from tracelet_lightning.rows import as_rows, is_tensor, lengths, plain_tensor
+from tracelet_lightning.roles import BatchRows, UnclearBatchError, UnclearRowsError, split
+from tracelet_lightning.rows import as_rows, has_two_readings, is_tensor, lengths, plain_tensor
 from tracelet_lightning.sample_values import Columns, Images, SampleValues, on_cpu, take
 from tracelet_lightning.texts import Decoder, TokenIds, decoder_of, take_ids
 
@@ -69,12 +69,16 @@ class BatchObserver:
         self._compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)
         self._count = count
         self._batch = batch
-        self._rows = _checked(split(batch, count, inputs, targets), batch, module)
+        loading = loading_of(module)
+        rows = split(batch, count, inputs, targets, collated=loading.collated)
+        self._rows = _checked(rows, batch, module, loading, named=bool(inputs or targets))
         self._recurrent = is_recurrent(module)
         self._decoder = decoder_of(module)
         self._taken = _take_groups(self._rows.groups, self._decoder)
         #: The last output of the module and of its children, by name, in the order in which they were called.
         self._outputs: dict[str, SampleValues | TokenIds] = {}
+        #: Whether the module's own ``forward`` was called: what its children put out is then a part of its work.
+        self._called = False
         self._hooks: list[Any] = []
         # Releases of torch before 2.0 do not give named arguments to hooks.
         named = "with_kwargs" in inspect.signature(torch.nn.Module.register_forward_hook).parameters
@@ -107,6 +111,7 @@ class BatchObserver:
         if self._compiling():
             return
         kept = False
+        self._called = self._called or name == "forward"
         with log_failure(f"what {name} put out, for a sample of the validation,"):
             shown = sees_target(module, arguments, self._batch, self._rows.targets)
             found = self._find(output, shown)
@@ -132,7 +137,7 @@ class BatchObserver:
         if "forward" in self._outputs:
             return "forward", self._outputs["forward"]
         # What the step made of a child's output may be the prediction, or a loss of it: the output itself is neither.
-        return ("", None) if unknown else next(reversed(self._outputs.items()), ("", None))
+        return ("", None) if unknown or self._called else next(reversed(self._outputs.items()), ("", None))
 
     def _find(self, output: Any, shown: bool) -> Any:
         """Return what in an output of a module has a row for each sample; ``shown`` says that the module saw the targets."""
@@ -140,6 +145,8 @@ class BatchObserver:
             candidates = [output]
         elif isinstance(output, Mapping):
             candidates = [*_named(output), *(one for key, one in output.items() if "loss" not in str(key).lower())]
+        elif has_two_readings(output):
+            return None
         else:
             candidates = list(output) if isinstance(output, (tuple, list)) else list(_named(output))
         credible = (one for one in candidates if not (shown and may_be_loss(one, self._rows.targets)))
@@ -149,7 +156,7 @@ class BatchObserver:
         """Whether a value has a row for each sample of the batch, and no other reading."""
         if self._by_node(value):
             return True
-        if lengths(value) != {self._rows.length}:
+        if lengths(value) != {self._rows.length} or has_two_readings(value):
             return False
         # Steps of time, or layers, may be as many as the samples by chance.
         return not (self._recurrent and may_be_time_first(value))
@@ -176,14 +183,24 @@ def values_of(groups: Mapping[str, Any]) -> dict[str, SampleValues]:
     return _decoded(_take_groups(groups, None), None, ())
 
 
-def _checked(rows: BatchRows, batch: Any, module: Any) -> BatchRows:
-    """Return the rows, unless the samples may be in another dimension. Raises :class:`UnclearBatchError`."""
-    expected = expected_length(module)
-    if isinstance(batch, (tuple, list)) and len(batch) == expected != rows.length:
+def _checked(rows: BatchRows, batch: Any, module: Any, loading: Loading, *, named: bool) -> BatchRows:
+    """Return the rows, unless they may be something else than samples. Raises :class:`UnclearBatchError`."""
+    expected = loading.expected
+    if not named and isinstance(batch, (tuple, list)) and len(batch) == expected != rows.length:
         raise UnclearBatchError(f"it is a list of {expected}, as many as the dataloader's samples")
+    if loading.joined and not named:
+        raise UnclearBatchError("it joins the batches of several dataloaders")
+    if rows.whole_samples:
+        return rows
     name = time_first(rows.groups, rows.length, expected, module)
     if name is not None:
-        raise UnclearBatchError(f"the first dimension of its {name} may be time, and the second the samples")
+        raise UnclearRowsError(f"the first dimension of its {name} may be time, and the second the samples")
+    if loading.unbatched:
+        raise UnclearRowsError(
+            "its dataloader makes no batches, so its rows may be steps of time, or points of one sample"
+        )
+    if expected is not None and rows.length > expected:
+        raise UnclearRowsError(f"it has {rows.length} rows, and its dataloader gives {expected} samples")
     return rows
 
 

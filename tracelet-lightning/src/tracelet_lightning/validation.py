@@ -20,10 +20,12 @@ from tracelet_lightning.sessions import CaptureSession
 __all__ = ["ValidationCapture"]
 
 _WHAT = "a sample of the validation"
-_UNCLEAR = (
-    "no samples of the validation are captured: of its batch it is not clear what a sample is: %s. Name its parts with "
-    "TRACELET_LIGHTNING_INPUT and TRACELET_LIGHTNING_TARGET, or give the module a method tracelet_sample(batch, outputs)."
+_UNCLEAR = "no samples of the validation are captured: of its batch it is not clear what a sample is: %s. %s"
+_NAME_PARTS = (
+    "Name its parts with TRACELET_LIGHTNING_INPUT and TRACELET_LIGHTNING_TARGET, or give the module a method "
+    "tracelet_sample(batch, outputs)."
 )
+_GIVE_ROWS = "Give the module a method tracelet_sample(batch, outputs)."
 _NO_PREDICTIONS = (
     "the samples of the validation have no predictions: return them from validation_step by name, as "
     "{'preds': ...}, with a row for each sample."
@@ -75,7 +77,7 @@ class ValidationCapture:
         try:
             yield
         except UnclearBatchError as reason:
-            self._tell(logging.WARNING, _UNCLEAR, reason)
+            self._tell(logging.WARNING, _UNCLEAR, reason, _NAME_PARTS if reason.names_help else _GIVE_ROWS)
 
     def _tell(self, level: int, message: str, *values: object) -> None:
         if level not in self._told:
