@@ -14,10 +14,14 @@ from tracelet_lightning import sample_files, samples
 Row = dict[str, str]
 
 
-def table(batch: Any, outputs: Any = None, module: Any = None, **named: Any) -> list[Row]:
-    """Return the rows of the table that a batch gives."""
-    view = samples.BatchObserver(module or torch.nn.Identity(), batch, 16, **named)
-    view.close()
+def table(batch: Any, outputs: Any = None, module: Any = None, step: Any = None, **named: Any) -> list[Row]:
+    """Return the rows of the table that a batch gives; ``step`` is what is done with the module and the batch."""
+    module = module or torch.nn.Identity()
+    view = samples.BatchObserver(module, batch, 16, **named)
+    try:
+        outputs = outputs if step is None else step(module, batch)
+    finally:
+        view.close()
     with tempfile.TemporaryDirectory() as folder:
         sample_files.write(Path(folder) / "s", view.samples(outputs), 16)
         return rows(Path(folder) / "s")

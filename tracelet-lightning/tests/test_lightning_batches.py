@@ -74,15 +74,12 @@ KNOWN: dict[str, Any] = {
     "a packed sequence": (pack_sequence(RAGGED, enforce_sorted=False), Y),
     "a nested tensor": (torch.nested.nested_tensor(RAGGED), Y),
     "a jagged tensor": (torch.nested.nested_tensor(RAGGED, layout=torch.jagged), Y),
-    "two inputs": (X, X[:, :1], Y),
-    "an input, lengths and targets": (X, torch.tensor([2, 3, 1, 2]), Y),
     "usual names": {"x": X, "y": Y},
     "other names": {"speed": X, "height": X[:, 0], "label": Y},
     "nested names": {"inputs": {"a": X, "b": X}, "targets": {"y": Y}, "epoch": 3},
     "names and a position": ({"a": X, "b": X}, Y),
     "inputs with names, and targets with names": ({"a": X, "b": X}, {"y": Y}),
-    "a list of inputs": ([X, X[:, :2]], Y),
-    "targets with names": (list(X), [{"id": int(one), "note": "n"} for one in Y]),
+    "targets with names": (list(X), [{"label": int(one), "note": "n"} for one in Y]),
     "an encoding": BatchEncoding({"input_ids": X.long(), "attention_mask": X.long() * 0 + 1, "labels": Y}),
     "a named tuple": Pair(X, Y),
     "a dataclass": Batched(X, Y),
@@ -97,11 +94,13 @@ KNOWN: dict[str, Any] = {
 UNCLEAR: dict[str, tuple[Any, str]] = {
     "time first": ((torch.rand(7, 4, 3), Y), "different numbers of rows (0: 7, 1: 4)"),
     "no target by name": ({"speed": X, "height": Y}, "no name says which of them is the target"),
-    "a weight last": ((X, Y, torch.rand(4)), "a weight or an index"),
-    "an index last": ((X, Y, torch.arange(4)), "a weight or an index"),
-    "an index of the second process last": ((X, Y, torch.arange(1, 12, 3)), "a weight or an index"),
-    "the names of files last": ((X, Y, ["a", "b", "c", "d"]), "a weight or an index"),
-    "a mask of padding last": ((X, Y, torch.ones(4, 3, dtype=torch.bool)), "a weight or an index"),
+    "three parts": ((X, Y, torch.tensor([7, 5, 5, 2])), "none is certainly the target"),
+    "records of what is no target": ((X, Y, [{"name": "a"}] * 4), "none is certainly the target"),
+    "a pair, and unlabelled inputs": (((X, Y), X + 50), "none is certainly the target"),
+    "pairs of two dataloaders": (((X, Y), (X + 50, Y)), "may be samples or parts"),
+    "targets and weights": ((X, (Y, X)), "none is certainly the target"),
+    "something with other names": ((X, {"id": Y}), "none is certainly the target"),
+    "views": ([torch.rand(8, 3, 6, 6) for _ in range(4)], "none is certainly the target"),
     "lists as long as their members": (([torch.rand(4, 3)] * 4, Y), "may be samples or parts"),
     "images that were not collated": ([torch.rand(3, 8, 8)] * 3, "may be samples or parts"),
     "a mapping in a list": ([{"x": X, "y": Y}], "may be samples or parts"),
@@ -228,10 +227,9 @@ def test_rows_that_the_dataloader_does_not_call_samples_are_none(
 
 
 def test_a_batch_of_two_pairs_of_one_shape_is_clear_where_torch_has_made_it(tmp_path: Path, watching: Any) -> None:
-    items = [(torch.full((2,), float(one)), torch.full((2,), 10.0 + one)) for one in range(2)]
-    rows = fitted(
-        "lightning.pytorch", tmp_path, watching, linear("lightning.pytorch", lambda model, batch: None), items
-    )
+    items = [(torch.full((16,), float(one)), torch.full((16,), 10.0 + one)) for one in range(2)]
+    model = linear("lightning.pytorch", lambda model, batch: model(batch[0]))
+    rows = fitted("lightning.pytorch", tmp_path, watching, model, items)
     assert [(row["input_0"], row["target_1"]) for row in rows] == [("0", "10"), ("1", "11")]
 
 
@@ -352,10 +350,11 @@ PAIRS = [(torch.full((16,), float(number)), number % 3) for number in range(6)]
         (lambda model, batch: model.net(batch[0]).argmax(1), True),
         (lambda model, batch: model.net(batch[0]).softmax(1), True),
         (lambda model, batch: {"loss": cost(model, batch), "preds": model.net(batch[0])}, True),
-        (cost, False),
-        (lambda model, batch: torch.nn.functional.one_hot(batch[1], 3) * cost(model, batch)[:, None], False),
+        # What a loss of torch was given beside the targets is the prediction; what it returned is none.
+        (cost, True),
+        (lambda model, batch: torch.nn.functional.one_hot(batch[1], 3) * cost(model, batch)[:, None], True),
         (lambda model, batch: model.own(model.net(batch[0]), batch[1]), False),
-        (lambda model, batch: model.torchs(model.net(batch[0]), batch[1]), False),
+        (lambda model, batch: model.torchs(model.net(batch[0]), batch[1]), True),
     ],
     ids=["scores", "classes", "shares", "a name", "a loss", "losses of classes", "the user's loss", "torch's loss"],
 )
@@ -366,6 +365,10 @@ def test_what_the_model_put_out_is_a_prediction_and_a_loss_of_each_sample_is_non
     rows = fitted("lightning.pytorch", tmp_path, watching, model, PAIRS)
     assert [first(row, "input") for row in rows] == list(range(6))
     assert any(key.startswith("prediction") for key in rows[0]) is source
+    if "prediction_2" in rows[0]:
+        scores = torch.tensor([[float(row[f"prediction_{place}"]) for place in range(3)] for row in rows])
+        put_out = model.net(torch.stack([x for x, _ in PAIRS]))
+        assert torch.allclose(scores, put_out, rtol=1e-4) or torch.allclose(scores, put_out.softmax(1), rtol=1e-4)
 
 
 def test_a_loss_that_a_child_put_out_last_is_passed_over(tmp_path: Path, watching: Any) -> None:

@@ -93,8 +93,9 @@ def test_where_forward_is_not_called_the_last_child_gives_the_predictions() -> N
             self.body, self.head, self.cost = torch.nn.Linear(2, 5), torch.nn.Linear(5, 3), torch.nn.MSELoss()
 
     module = Parts()
-    view = samples.BatchObserver(module, [torch.rand(4, 2), torch.rand(4, 3)], 2)
-    scores = module.head(module.body(torch.rand(4, 2)))
+    batch = [torch.rand(4, 2), torch.rand(4, 3)]
+    view = samples.BatchObserver(module, batch, 2)
+    scores = module.head(module.body(batch[0]))
     module.cost(scores, torch.rand(4, 3))
     view.close()
     found = view.samples(None)

@@ -11,7 +11,9 @@ Its modules, from the top down; each uses only modules below its own line:
     drawing                       masks and boxes over images
     own_samples                   samples that the user's module makes
     samples                       the samples of one validation batch
-    roles, axes, evidence         which parts are inputs and targets; where the samples are; what a prediction is
+    evidence                      what the step shows: the roles of unclear parts, and what a prediction is
+    roles, axes                   which parts are inputs and targets by their names and places; where the samples are
+    losses, matching              what losses of torch are given; whether two values hold the same samples
     graphs, texts, compiled       batches of graphs; ids of tokens; modules that take no hook
     sample_values                 the values of some samples
     rows, png                     the rows of any value; the image format

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from types import FunctionType
 from typing import Any
 
-__all__ = ["hookable"]
+__all__ = ["has_compiled", "hookable"]
+
+
+def has_compiled(module: Any) -> bool:
+    """Whether anything in a module is compiled: what it calls may have become a part of a graph."""
+    parts = list(module.modules())
+    holders = [*map(vars, parts), *(vars(kind) for kind in {kind for part in parts for kind in type(part).__mro__})]
+    return any(_is_compiled(part) or hasattr(part, "_orig_mod") for part in parts) or bool(_compiled_names(holders))
 
 
 def hookable(module: Any) -> list[tuple[str, Any]]:
@@ -13,17 +21,21 @@ def hookable(module: Any) -> list[tuple[str, Any]]:
     if _is_compiled(module):
         return []
     holders = [vars(module), *map(vars, type(module).__mro__)]
-    # A compiled function is here, be it made by torch.compile, by its decorator, or by Lightning of a compiled module.
-    compiled = {
+    compiled = _compiled_names(holders)
+    if "validation_step" in compiled:
+        return []
+    children = [] if compiled else [(name, one) for name, one in module.named_children() if not _is_compiled(one)]
+    return [("forward", module), *children]
+
+
+def _compiled_names(holders: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the names of functions that were compiled, be it by torch.compile, by its decorator, or by Lightning."""
+    return {
         name
         for holder in holders
         for name, value in holder.items()
         if isinstance(value, FunctionType) and "_torchdynamo_orig_callable" in vars(value)
     }
-    if "validation_step" in compiled:
-        return []
-    children = [] if compiled else [(name, one) for name, one in module.named_children() if not _is_compiled(one)]
-    return [("forward", module), *children]
 
 
 def _is_compiled(module: Any) -> bool:

@@ -1,46 +1,169 @@
-"""What shows that values are predictions of the model, and no losses of the samples."""
+"""What the step shows: which parts of the batch the model and its losses were given, and whose predictions an output has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import attrs
+
+from tracelet_lightning.matching import is_reordered, is_same, is_view, numbers_agree
+from tracelet_lightning.roles import BatchRows, Column, UnclearBatchError
 from tracelet_lightning.rows import is_tensor, plain_tensor
 from tracelet_lightning.sample_values import MAX_COLUMNS, Columns, Images
 from tracelet_lightning.texts import TokenIds
 
-__all__ = ["is_derived", "may_be_loss", "sees_target"]
+__all__ = ["Given", "given_to", "is_derived", "is_layer", "is_loss", "may_be_loss", "part_of", "roles_of"]
 
 _MAX_DEPTH = 3
+#: Samples of an evenly rising index; fewer may be classes.
+_MIN_INDEX = 4
 
 
-def sees_target(module: Any, arguments: Any, batch: Any, targets: tuple[Any, ...]) -> bool:
-    """Whether a module was given the targets, so that it may have put out losses."""
-    torch = import_module("torch")
-    metric = all(callable(getattr(module, name, None)) for name in ("update", "compute", "reset"))
-    if metric or isinstance(module, torch.nn.modules.loss._Loss):
-        return True
-    given = list(_flat(arguments))
-    tensors = [one for one in given if plain_tensor(one) is not None]
-    wanted = [one for one in map(plain_tensor, targets) if one is not None]
-    if any(one is batch or any(one is target for target in targets) for one in given):
-        return True
-    places = {_place(target) for target in wanted}
-    counts = {target.numel() for target in wanted}
-    # A step may convert its targets before it hands them to a loss, with the predictions.
-    return any(_place(one) in places for one in tensors) or (
-        len(tensors) > 1 and any(one.numel() in counts for one in tensors[1:])
+@attrs.frozen(eq=False)
+class Given:
+    """What a module was given."""
+
+    #: The parts of the batch, by their number among its columns.
+    parts: frozenset[int]
+    #: Whether it was given the whole batch, so that this says of no part what it is for.
+    whole: bool
+    #: Whether it was given what the model had put out of these samples.
+    outputs: bool
+    #: Whether it was given samples in another order, or others of the same form, such as noise or negatives.
+    strange: bool
+    #: The shapes of the tensors that have a row for each sample, and are no parts of the batch.
+    shapes: tuple[tuple[int, ...], ...]
+
+
+def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: Sequence[Any]) -> Given:
+    """Return what is known of the arguments of a module; ``outputs`` are tensors that the model put out before."""
+    parts: set[int] = set()
+    shapes: list[tuple[int, ...]] = []
+    chained = strange = False
+    values = list(_flat(arguments))
+    for value in values:
+        found = part_of(value, rows.columns, count)
+        parts |= found
+        dense = None if found else plain_tensor(value)
+        if dense is None or not dense.dim() or len(dense) % rows.length:
+            continue
+        if any(value is one or is_view(value, one) for one in outputs):
+            chained = True
+        elif len(dense) == rows.length and "bool" not in str(dense.dtype):
+            strange = strange or _is_strange(value, rows.columns)
+        elif len(dense) > rows.length and not rows.sizes:
+            # Parts that were put one after the other.
+            joined = {one for piece in dense.split(rows.length) for one in part_of(piece, rows.columns, count)}
+            parts |= joined
+            strange = strange or bool(joined)
+        if len(dense) == rows.length:
+            shapes.append(tuple(dense.shape))
+    whole = any(one is batch for one in values) and all(one.value is not batch for one in rows.columns)
+    return Given(frozenset(parts), whole, chained, strange, tuple(shapes))
+
+
+def part_of(value: Any, columns: Sequence[Column], count: int) -> set[int]:
+    """Return the numbers of the columns that a value is: the same, or else one alone that has the same numbers."""
+    same = {number for number, one in enumerate(columns) if is_same(value, one.value)}
+    if same or not is_tensor(value):
+        return same
+    alike = {number for number, one in enumerate(columns) if numbers_agree(value, one.rows, count)}
+    return alike if len(alike) == 1 else set()
+
+
+def _is_strange(value: Any, columns: Sequence[Column]) -> bool:
+    """Whether a tensor that is no part of the batch has the form of one."""
+    forms = [plain_tensor(one.value) for one in columns]
+    return any(one is not None and one.shape == value.shape for one in forms) or any(
+        is_reordered(value, one.value) for one in columns
     )
 
 
-def may_be_loss(value: Any, targets: tuple[Any, ...]) -> bool:
-    """Whether numbers have the form of losses: one for each sample, or one for each number of the targets."""
+def roles_of(rows: BatchRows, given: set[int], wanted: set[int]) -> list[str]:
+    """Return the roles of the columns: ``given`` were given to the model, and ``wanted`` to a loss as what is wanted.
+
+    Raises :class:`UnclearBatchError` where no part is certainly an input.
+    """
+    roles = [column.role for column in rows.columns]
+    inputs = {number for number, role in enumerate(roles) if role == "input"}
+    if rows.said_by == "user":
+        return roles
+    if rows.said_by == "names":
+        targets = wanted - inputs
+        # A name may say something else than its usual meaning, such as y beside x on a map.
+        named = ["" if role == "target" and targets else role for role in roles]
+        return ["target" if number in targets else role for number, role in enumerate(named)]
+    if rows.said_by == "pair":
+        return _of_pair(rows, roles, given, wanted)
+    # An autoencoder's input is what its loss wants.
+    targets = wanted if given - wanted else wanted - given
+    inputs = given - targets
+    if not inputs:
+        raise UnclearBatchError(rows.unclear)
+    return ["target" if number in targets else "input" if number in inputs else "" for number in range(len(roles))]
+
+
+def _of_pair(rows: BatchRows, roles: list[str], given: set[int], wanted: set[int]) -> list[str]:
+    (number,) = (number for number, role in enumerate(roles) if role == "target")
+    second, first = rows.columns[number], rows.columns[0]
+    if number in wanted:
+        return roles
+    # The other of two views, lengths, or an index of the samples stand there too.
+    twins = len(roles) == 2 and _form(first) == _form(second) is not None and 0 not in given
+    if wanted or number in given or twins or _is_index(second.value):
+        roles[number] = ""
+    return roles
+
+
+def _form(column: Column) -> Any:
+    """Return the shape of a block of floating numbers; None of any other value."""
+    dense = plain_tensor(column.value)
+    return None if dense is None or not dense.is_floating_point() or dense.dim() < 2 else dense.shape
+
+
+def _is_index(value: Any) -> bool:
+    """Whether whole numbers rise evenly, from the rank of a process on."""
     dense = plain_tensor(value)
-    if dense is None or not dense.is_floating_point() or not dense.dim():
+    if dense is None or dense.dim() != 1 or dense.is_floating_point() or len(dense) < _MIN_INDEX:
         return False
-    shapes = {tuple(target.shape) for target in map(plain_tensor, targets) if target is not None}
-    return dense.numel() == dense.shape[0] or tuple(dense.shape) in shapes
+    steps = {*dense.long().diff().tolist()}
+    return len(steps) == 1 and 0 <= int(dense[0]) < min(steps)
+
+
+def is_loss(module: Any) -> bool:
+    """Whether a module is a loss of torch, or a metric."""
+    metric = all(callable(getattr(module, name, None)) for name in ("update", "compute", "reset"))
+    return metric or isinstance(module, import_module("torch").nn.modules.loss._Loss)
+
+
+def is_layer(module: Any) -> bool:
+    """Whether a module is made of layers of torch alone, so that nothing in it computes a loss."""
+    return all(type(one).__module__.startswith("torch.nn.modules.") and not is_loss(one) for one in module.modules())
+
+
+def may_be_loss(shape: tuple[int, ...], given: Given, rows: BatchRows, roles: Sequence[str]) -> bool:
+    """Whether floating numbers that a module put out have the form of losses, and may be some by what it was given."""
+    targets = {number for number, role in enumerate(roles) if role == "target"}
+    compared = (
+        given.whole or bool(given.parts & targets) or bool(given.shapes and len(given.shapes) + len(given.parts) > 1)
+    )
+    single = all(side == 1 for side in shape[1:])
+    if single:
+        return compared or not targets
+    if not compared:
+        return False
+    parts = targets or range(len(roles))
+    values = (plain_tensor(rows.columns[number].value) for number in parts)
+    forms = [*given.shapes, *(tuple(value.shape) for value in values if value is not None)]
+    return any(_is_within(shape, form) for form in forms)
+
+
+def _is_within(shape: tuple[int, ...], form: tuple[int, ...]) -> bool:
+    """Whether a shape is a form, or what is left of it without some of its dimensions."""
+    sides = iter(form)
+    return all(any(side == other for other in sides) for side in shape)
 
 
 def is_derived(found: Any, output: Any) -> bool:
@@ -80,14 +203,6 @@ def _equal(one: Any, other: Any) -> bool:
         return False
     first, second = (value.to("cpu", import_module("torch").float32) for value in (one, other))
     return bool(first.allclose(second, rtol=1e-3, atol=1e-6, equal_nan=True))
-
-
-def _place(tensor: Any) -> int:
-    """Return where the numbers of a tensor are. Tensors in a transformation of functions have no place."""
-    try:
-        return int(tensor.data_ptr())
-    except RuntimeError:
-        return id(tensor)
 
 
 def _flat(value: Any, depth: int = _MAX_DEPTH) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from tracelet_lightning.rows import (
     plain_tensor,
 )
 
-__all__ = ["BatchRows", "UnclearBatchError", "UnclearRowsError", "split"]
+__all__ = ["BatchRows", "Column", "UnclearBatchError", "UnclearRowsError", "names_of", "split"]
 
 _INPUTS = frozenset(
     [
@@ -47,6 +46,9 @@ _TARGETS = frozenset(
 )
 #: Targets where no other part has one of the names above.
 _MASKS = frozenset(["mask", "masks", "segmentation"])
+_PICTURES = frozenset(["image", "images", "img", "imgs", "pixel_values"])
+#: Keys of one sample's targets, beside those names.
+_PARTS_OF_TARGETS = frozenset(["boxes", "bbox", "bboxes", "keypoints", "class_labels", "category_id"])
 #: Mappings in mappings, and columns of one batch.
 _MAX_DEPTH = 4
 _MAX_PARTS = 64
@@ -76,19 +78,43 @@ class Part:
 
 
 @attrs.frozen(eq=False)
+class Column:
+    """A part of a batch with a row for each sample."""
+
+    path: tuple[str, ...]
+    #: ``input``, ``target``, or empty where neither a name nor a position says it.
+    role: str
+    #: The part as the batch has it, and its first rows; None when the batch is let go of.
+    value: Any
+    rows: Any
+
+
+@attrs.frozen(eq=False)
 class BatchRows:
-    """The first rows of a batch: each value has the same number of them."""
+    """The first rows of a batch: each column has the same number of them."""
 
     #: How many samples the whole batch has.
     length: int
-    #: Rows by the name of their columns: ``input``, ``target``, or ``input_<key>`` where there are several.
-    groups: dict[str, Any]
-    #: The targets as the batch has them.
-    targets: tuple[Any, ...] = ()
+    columns: tuple[Column, ...]
+    #: What says the roles: ``user``, ``names``, ``pair`` for ``(input, target)``, or ``nothing``.
+    said_by: str
+    #: Why the roles are not clear, where nothing says them.
+    unclear: str = ""
     #: Rows of each sample in a value that has the rows of all samples one after the other, as graphs have nodes.
     sizes: tuple[int, ...] = ()
     #: Whether a member of a list is a sample, so that no row of a tensor is taken for one.
     whole_samples: bool = False
+
+
+@attrs.frozen(eq=False)
+class Sorted:
+    """The parts of a batch by their roles; ``other`` are those of which nothing says it."""
+
+    input: list[Part]
+    target: list[Part]
+    other: list[Part]
+    said_by: str
+    unclear: str = ""
 
 
 def split(
@@ -100,6 +126,7 @@ def split(
     Raises :class:`UnclearBatchError`.
     """
     graphs = graph_parts(batch, count)
+    whole = batch
     if graphs is not None:
         batch, listed = graphs.parts, len(graphs.parts["nodes"])
     else:
@@ -111,24 +138,34 @@ def split(
     )
     if not parts:
         raise UnclearBatchError("nothing in it has rows")
-    by_role = _named(batch, parts, inputs, targets) if inputs or targets else _roles(batch, parts)
-    chosen = [part for role in ("input", "target") for part in by_role[role]]
+    found = _named(batch, parts, inputs, targets) if inputs or targets else _roles(batch, parts)
+    chosen = found.input + found.target or found.other
     if not chosen:
         raise UnclearBatchError("nothing in it has rows")
     length = listed or _common_length(chosen)
-    groups: dict[str, Any] = {}
-    for role in ("input", "target"):
-        whole = by_role[role] if listed else [one for part in by_role[role] for one in _unfolded(part, length, chosen)]
-        for number, part in enumerate(whole):
-            name = role if len(whole) == 1 else f"{role}_{_label(part, whole, number)}"
-            groups[name] = as_rows(part.value, count)
-    for part in by_role["other"]:
-        if lengths(part.value) == {length} and _one_value_a_row(part.value):
-            groups.setdefault(".".join(part.path), as_rows(part.value, count))
-    taken = tuple(part.value for part in by_role["target"])
+    columns: list[Column] = []
+    for role, members in (("input", found.input), ("target", found.target), ("", found.other)):
+        for part in members:
+            if not role and not (length in lengths(part.value) and _may_be_shown(part.value, found)):
+                continue
+            for one in [part] if listed else _unfolded(part, length, chosen):
+                value = whole[part.path[0]] if graphs is not None and part.path[0] in whole else one.value
+                columns.append(Column(one.path, role, value, as_rows(one.value, count)))
     if graphs is None:
-        return BatchRows(length, groups, taken, whole_samples=bool(listed))
-    return BatchRows(graphs.length, groups, taken, graphs.nodes, whole_samples=True)
+        return BatchRows(length, tuple(columns), found.said_by, found.unclear, whole_samples=bool(listed))
+    return BatchRows(graphs.length, tuple(columns), found.said_by, found.unclear, graphs.nodes, whole_samples=True)
+
+
+def names_of(columns: Sequence[Column], roles: Sequence[str]) -> list[str]:
+    """Return the names of columns in the table: ``input``, ``target``, ``input_<key>`` where there are several, or the path."""
+    names: list[str] = []
+    for column, role in zip(columns, roles, strict=True):
+        same = [one.path for one, other in zip(columns, roles, strict=True) if role == other]
+        if not role:
+            names.append(".".join(column.path))
+        else:
+            names.append(role if len(same) == 1 else f"{role}_{_label(column.path, same, same.index(column.path))}")
+    return names
 
 
 def _parts(value: Any, path: tuple[str, ...], collated: bool) -> Iterator[Part]:
@@ -221,62 +258,102 @@ def _role(path: tuple[str, ...], targets: frozenset[str]) -> str:
     return ""
 
 
-def _roles(batch: Any, parts: list[Part]) -> dict[str, list[Part]]:
+def _roles(batch: Any, parts: list[Part]) -> Sorted:
     """Sort the parts of a batch into inputs, targets and others. Raises :class:`UnclearBatchError`."""
     if all(part.path[:1] and part.path[0].isdecimal() for part in parts) and not isinstance(batch, Mapping):
         return _by_position(parts)
     names = {key.lower() for part in parts for key in part.path}
-    targets = _TARGETS if names & _TARGETS else _MASKS
-    found: dict[str, list[Part]] = {"input": [], "target": [], "other": []}
+    targets = _TARGETS if names & _TARGETS or not _has_picture(parts) else _MASKS
+    found: dict[str, list[Part]] = {"input": [], "target": [], "": []}
     for part in parts:
         role = _role(part.path, targets)
         if role == "target" or not is_scalar(part.value):
-            found[role or "other"].append(part)
+            found[role].append(part)
     if not found["input"]:
-        others = [part for part in found["other"] if lengths(part.value) or is_tensor(part.value)]
+        others = [part for part in found[""] if lengths(part.value) or is_tensor(part.value)]
         if len(others) > 1 and not found["target"]:
-            raise UnclearBatchError(f"it has {_listed(others)}, and no name says which of them is the target")
-        found["input"], found["other"] = others, []
-    return found
+            reason = f"it has {_listed(others)}, and no name says which of them is the target"
+            return Sorted([], [], others, "nothing", reason)
+        found["input"], found[""] = others, []
+    return Sorted(found["input"], found["target"], found[""], "names")
 
 
-def _by_position(parts: list[Part]) -> dict[str, list[Part]]:
-    """Sort ``(input, target)``, or ``(input, input, …, target)`` where the last can be nothing but a target."""
+def _has_picture(parts: list[Part]) -> bool:
+    """Whether a mask has the sides of a picture beside it, and may be the target; else it is one of padding."""
+    masks = [part for part in parts if _role(part.path, _MASKS) == "target"]
+    pictures = [part for part in parts if part not in masks and (_dimensions(part) > 3 or _PICTURES & {*part.path})]
+    return any(_sides(mask) & _sides(picture) for mask in masks for picture in pictures)
+
+
+def _dimensions(part: Part) -> int:
+    dense = plain_tensor(part.value)
+    return 0 if dense is None else int(dense.dim())
+
+
+def _sides(part: Part) -> set[tuple[int, ...]]:
+    """Return what may be the sides of the pictures in a part, whose channels are first, last, or left out."""
+    value = part.value
+    one = value[0] if isinstance(value, (tuple, list)) else value
+    dense = plain_tensor(one)
+    shape = () if dense is None else tuple(dense.shape)
+    shape = shape if one is not value else shape[1:]
+    return {sides for sides in (shape, shape[1:], shape[:-1]) if len(sides) > 1}
+
+
+def _by_position(parts: list[Part]) -> Sorted:
+    """Sort the parts of ``(input, target)``. Of any other tuple, only what the step does with them can say it."""
     positions = list(dict.fromkeys(part.path[0] for part in parts))
     last = [part for part in parts if part.path[0] == positions[-1]]
+    first = [part for part in parts if part not in last]
     if len(positions) == 1:
-        return {"input": parts, "target": [], "other": []}
-    if len(positions) > 2 and not all(_certain_target(part.value) for part in last):
-        raise UnclearBatchError(
-            f"it has {len(positions)} parts, and the last may be something else than the target, such as a weight or an index"
-        )
-    return {"input": [part for part in parts if part not in last], "target": last, "other": []}
+        return Sorted(parts, [], [], "names")
+    inner = {role for part in parts if (role := _role(part.path[1:], _TARGETS)) or _is_of_targets(part.value)}
+    if len(positions) == 2 and inner:
+        found = {
+            role: [part for part in parts if (_role(part.path[1:], _TARGETS) or _by_place(part, last)) == role]
+            for role in ("input", "target", "other")
+        }
+        return Sorted(found["input"], found["target"], found["other"], "names")
+    named = all(len(part.path) > 1 and not part.path[1].isdecimal() for part in first)
+    alone = named or (len(first) == 1 and not _holds_parts(first[0].value, last[0].value))
+    if (
+        len(positions) == 2
+        and alone
+        and len(last) == 1
+        and len(last[0].path) == 1
+        and not _holds_parts(last[0].value, first[0].value)
+    ):
+        if not _is_listed(last[0].value):
+            return Sorted(first, last, [], "pair")
+        return Sorted(first, [], last, "names")
+    reason = (
+        f"it has {len(parts)} parts, and none is certainly the target: the last may be a weight, an index or a mask"
+    )
+    return Sorted([], [], [part for part in parts if not is_scalar(part.value)], "nothing", reason)
 
 
-def _certain_target(value: Any) -> bool:
-    """Whether the last of three or more parts can be no weight, index, mask of padding or name of a file."""
-    if isinstance(value, (tuple, list)):
-        if all(isinstance(one, Mapping) for one in value):
-            return True
-        if not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
-            return False
-        numbers = list(value)
-    else:
-        dense = plain_tensor(value)
-        if dense is None or "bool" in str(dense.dtype):
-            return False
-        if dense.dim() != 1:
-            return bool(dense.dim() > 1)
-        if dense.is_floating_point() or dense.is_complex():
-            return False
-        numbers = dense.tolist()
-    # An index of samples goes up evenly, from the rank of the process on.
-    step = numbers[1] - numbers[0] if len(numbers) > 1 else 0
-    even = all(after - before == step for before, after in itertools.pairwise(numbers))
-    return not (even and 0 <= numbers[0] < step)
+def _holds_parts(value: Any, other: Any) -> bool:
+    """Whether a list of a pair holds several parts, as ``((x, y), z)`` does: its members are not as many as the samples."""
+    listed = isinstance(value, (tuple, list)) and on_rows(value) is None
+    return listed and all(is_tensor(one) for one in value) and len(value) not in lengths(other)
 
 
-def _named(batch: Any, parts: list[Part], inputs: Sequence[str], targets: Sequence[str]) -> dict[str, list[Part]]:
+def _by_place(part: Part, last: list[Part]) -> str:
+    """Return the role of a part of a pair whose parts have names, where its own names say none."""
+    if part in last:
+        return "target" if _is_of_targets(part.value) else "other"
+    return "input"
+
+
+def _is_of_targets(value: Any) -> bool:
+    """Whether a value has a mapping for each sample, with a target's name."""
+    if not _is_listed(value):
+        return False
+    keys = {str(key).lower() for one in value for key in one}
+    return bool(keys & (_TARGETS | _MASKS | _PARTS_OF_TARGETS))
+
+
+def _named(batch: Any, parts: list[Part], inputs: Sequence[str], targets: Sequence[str]) -> Sorted:
     """Sort the parts by the paths that the user named. Raises :class:`UnclearBatchError`."""
     given = {"input": _below(batch, parts, inputs, "INPUT"), "target": _below(batch, parts, targets, "TARGET")}
     taken = [part.path for part in given["input"] + given["target"]]
@@ -288,7 +365,8 @@ def _named(batch: Any, parts: list[Part], inputs: Sequence[str], targets: Sequen
         given["input"] = named or [part for part, role in by_names if role != "target"]
     if not targets:
         given["target"] = [part for part, role in by_names if role == "target"]
-    return {**given, "other": [part for part in rest if part not in given["input"] + given["target"]]}
+    others = [part for part in rest if part not in given["input"] + given["target"]]
+    return Sorted(given["input"], given["target"], others, "user")
 
 
 def _below(batch: Any, parts: list[Part], paths: Sequence[str], variable: str) -> list[Part]:
@@ -347,15 +425,18 @@ def _is_listed(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and all(isinstance(one, Mapping) for one in value)
 
 
-def _label(part: Part, parts: list[Part], number: int) -> str:
-    """Return what tells a part from the others of its role."""
+def _label(path: tuple[str, ...], paths: list[tuple[str, ...]], number: int) -> str:
+    """Return what tells a path from the others of its role."""
     same = 0
-    while all(len(one.path) > same + 1 and one.path[same] == part.path[same] for one in parts):
+    while all(len(one) > same + 1 and one[same] == path[same] for one in paths):
         same += 1
-    return "_".join(part.path[same:]) or str(number)
+    return "_".join(path[same:]) or str(number)
 
 
-def _one_value_a_row(value: Any) -> bool:
+def _may_be_shown(value: Any, found: Sorted) -> bool:
+    """Whether a part of which nothing says the role is shown: what is beside inputs is, where it has one value a row."""
+    if found.said_by == "nothing" or (_is_listed(value) and found.said_by != "user"):
+        return True
     dense = plain_tensor(value)
     return dense.dim() == 1 if dense is not None else isinstance(value, (tuple, list)) and is_scalar(value[0])
 

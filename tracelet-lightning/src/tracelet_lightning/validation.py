@@ -30,6 +30,10 @@ _NO_PREDICTIONS = (
     "the samples of the validation have no predictions: return them from validation_step by name, as "
     "{'preds': ...}, with a row for each sample."
 )
+_NO_TARGET = (
+    "of the samples of the validation it is not clear which column is the target: %s. Name it with "
+    "TRACELET_LIGHTNING_TARGET, by its key or position in the batch."
+)
 
 
 class ValidationCapture:
@@ -39,7 +43,7 @@ class ValidationCapture:
         #: Observes the batch that is being validated.
         self._observer: BatchObserver | OwnSamples | None = None
         #: What was said of this ``fit``'s samples: each thing is said once.
-        self._told: set[int] = set()
+        self._told: set[str] = set()
         #: The samples of the last validation, the state of the training then, and the sessions that have them.
         self._samples: Samples | None = None
         self._metadata: dict[str, Any] = {}
@@ -70,6 +74,8 @@ class ValidationCapture:
             self._samples = observer.samples(outputs)
             if self._samples is not None and not self._samples.source:
                 self._tell(logging.INFO, _NO_PREDICTIONS)
+            if self._samples is not None and self._samples.unclear:
+                self._tell(logging.INFO, _NO_TARGET, self._samples.unclear)
 
     @contextlib.contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -80,8 +86,8 @@ class ValidationCapture:
             self._tell(logging.WARNING, _UNCLEAR, reason, _NAME_PARTS if reason.names_help else _GIVE_ROWS)
 
     def _tell(self, level: int, message: str, *values: object) -> None:
-        if level not in self._told:
-            self._told.add(level)
+        if message not in self._told:
+            self._told.add(message)
             LOG.log(level, message, *values)
 
     def describe(self, trainer: Any) -> None:

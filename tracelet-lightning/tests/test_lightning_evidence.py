@@ -1,0 +1,286 @@
+"""What the step shows of a batch: which part is the target, and whose predictions an output has; else nothing is claimed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from sample_tables import Row, table
+from test_lightning_batches import first
+
+from tracelet_lightning import losses, roles, samples
+
+F = torch.nn.functional
+B = 4
+X = torch.tensor([[3.0, 1, 4], [1, 5, 9], [2, 6, 5], [3, 5, 8]])
+Y = torch.tensor([2, 0, 1, 1])
+ORDER = torch.tensor([2, 0, 3, 1])
+
+
+class Net(torch.nn.Module):
+    """A module with a layer, and with a loss where one is given."""
+
+    def __init__(self, loss: Any = None) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.net, self.loss = torch.nn.Linear(3, 3), loss
+
+    def forward(self, x: Any, *rest: Any) -> Any:
+        return self.net(x + rest[0] if rest and rest[0].shape == x.shape else x)
+
+
+class Own(torch.nn.Module):
+    """A loss of the user's own."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
+class Model(torch.nn.Module):
+    """A model whose ``forward`` is the function given."""
+
+    def __init__(self, function: Any, width: int = 3) -> None:
+        super().__init__()
+        self.net, self.function = torch.nn.Linear(3, width), function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(self.net, *arguments)
+
+
+def predicted(rows: list[Row]) -> torch.Tensor | None:
+    """Return the predictions of a table, or None without one."""
+    keys = [key for key in rows[0] if key.startswith("prediction")]
+    return torch.tensor([[float(row[key]) for key in keys] for row in rows]) if keys else None
+
+
+def shows(rows: list[Row], expected: torch.Tensor) -> bool:
+    found = predicted(rows)
+    return found is not None and found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4)
+
+
+LAST: dict[str, Any] = {
+    "lengths": torch.tensor([7, 5, 5, 2]),
+    "an index": torch.tensor([17, 3, 42, 8]),
+    "groups": torch.tensor([0, 0, 1, 1]),
+    "a mask of whole numbers": torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0]]),
+    "a mask of floating numbers": torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0.0]]),
+    "weights": torch.rand(B, 1),
+    "names": ["a", "b", "c", "d"],
+    "records": [{"name": "a"}] * B,
+    "a mapping": {"id": torch.tensor([5, 9, 2, 7])},
+}
+
+
+@pytest.mark.parametrize("kind", LAST)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda scores, wanted: F.cross_entropy(scores, wanted),
+        lambda scores, wanted: torch.nn.BCEWithLogitsLoss()(scores, F.one_hot(wanted, 3).float()),
+        lambda scores, wanted: F.nll_loss(scores.log_softmax(1), target=wanted),
+    ],
+    ids=["a function", "a module, of a converted target", "by name"],
+)
+def test_what_a_loss_was_given_is_the_target_whatever_stands_last(kind: str, loss: Any) -> None:
+    module = Net()
+    rows = table((X, Y, LAST[kind]), module=module, step=lambda module, batch: loss(module(batch[0]), batch[1]))
+    assert [first(row, "target") for row in rows] == Y.tolist()
+    assert [first(row, "input") for row in rows] == X[:, 0].int().tolist()
+    assert shows(rows, module.net(X))
+
+
+@pytest.mark.parametrize("kind", LAST)
+def test_without_a_loss_of_torch_the_inputs_are_shown_and_nothing_is_called_the_target(kind: str) -> None:
+    rows = table((X, Y, LAST[kind]), module=Net(), step=lambda module, batch: (module(batch[0]), None)[1])
+    assert [first(row, "input") for row in rows] == X[:, 0].int().tolist()
+    assert [row["1"] for row in rows] == [str(int(one)) for one in Y]
+    assert not any(key.startswith(("target", "input_1_", "predicted")) for key in rows[0])
+
+
+@pytest.mark.parametrize(
+    ("batch", "step", "names"),
+    [
+        ((X, X[:, :1], Y), lambda m, b: F.cross_entropy(m(b[0], b[1]), b[2]), {"input_0_0", "input_1", "target"}),
+        (([X, X + 1], Y), lambda m, b: F.cross_entropy(m(*b[0]), b[1]), {"input_0_0", "input_1_0", "target"}),
+        ((LAST["an index"], X, Y), lambda m, b: F.cross_entropy(m(b[1]), b[2]), {"input_0", "0", "target"}),
+        (((X, Y), X + 50), lambda m, b: F.cross_entropy(m(b[0][0]), b[0][1]), {"input_0", "target", "1_0"}),
+        ((X, (Y, X[:, 0])), lambda m, b: F.cross_entropy(m(b[0]), b[1][0]), {"input_0", "target", "1.1"}),
+        ({"a": X, "b": Y}, lambda m, b: F.cross_entropy(m(b["a"]), b["b"]), {"input_0", "target"}),
+        (
+            {"x": X[:, 0], "y": X[:, 1], "kind": Y},
+            lambda m, b: F.cross_entropy(m(X.clone()), b["kind"]),
+            {"input", "target"},
+        ),
+    ],
+    ids=["two inputs", "a list", "an index first", "unlabelled", "weights", "names", "a map"],
+)
+def test_the_step_says_which_parts_are_inputs_and_which_the_target(batch: Any, step: Any, names: set[str]) -> None:
+    rows = table(batch, module=Net(), step=step)
+    assert names <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("batch", "step"),
+    [
+        ((X, X + 1), lambda m, b: (m(b[0]), m(b[1]))),
+        ((X, X + 1), lambda m, b: m(torch.cat(b))),
+        ((X, X + 1), lambda m, b: None),
+        ((X, Y), lambda m, b: m(b[0], b[1])),
+        ((X, torch.arange(4)), lambda m, b: None),
+        ((X, Y), lambda m, b: F.mse_loss(m(b[0]), b[0])),
+        ({"features": X, "mask": X > 0, "price": Y}, lambda m, b: None),
+    ],
+    ids=["two views", "two views in one", "unknown pair", "given", "an index", "an autoencoder", "a mask of padding"],
+)
+def test_the_second_of_a_pair_is_no_target_where_the_step_says_otherwise(batch: Any, step: Any) -> None:
+    rows = table(batch, module=Net(), step=lambda module, batch: (step(module, batch), None)[1])
+    assert len(rows) == B
+    assert not any(key.startswith("target") for key in rows[0])
+
+
+def _and_back(m: Any, b: Any) -> None:
+    scores = m(b[0][ORDER])
+    F.cross_entropy(scores[ORDER.argsort()], b[1])
+
+
+STEPS: dict[str, tuple[Any, bool]] = {
+    "the batch": (lambda m, b: m(b[0]), True),
+    "a view": (lambda m, b: m(b[0].view(B, 1, 3).squeeze(1)), True),
+    "a copy": (lambda m, b: m(b[0].double().float()), True),
+    "by name": (lambda m, b: m(x=b[0]), True),
+    "a later call with another order": (lambda m, b: (m(b[0]), m(b[0][ORDER])), True),
+    "sorted, and back, with a loss": (_and_back, True),
+    "scaled, with a loss": (lambda m, b: F.cross_entropy(m(b[0] * 1.0 + 0.0), b[1]), True),
+    "sorted": (lambda m, b: m(b[0][ORDER]), False),
+    "sorted, with a loss": (lambda m, b: F.cross_entropy(m(b[0][ORDER]), b[1][ORDER]), False),
+    "sorted by a child": (lambda m, b: m.net(b[0][ORDER]), False),
+    "turned": (lambda m, b: m(b[0].flip(0)), False),
+    "noise": (lambda m, b: m(torch.randn(B, 3)), False),
+    "noise, with a loss of its own": (lambda m, b: F.mse_loss(m(torch.randn(B, 3)), torch.ones(B, 3)), False),
+    "mixed": (lambda m, b: m((b[0] + b[0][ORDER]) / 2), False),
+    "beside another order": (lambda m, b: m(b[0], b[0][ORDER]), False),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+@pytest.mark.parametrize("returning", [False, True])
+def test_a_prediction_is_of_its_own_sample(kind: str, returning: bool) -> None:
+    step, shown = STEPS[kind]
+    module = Net()
+
+    def run(module: Any, batch: Any) -> Any:
+        found = step(module, batch)
+        return found if returning and torch.is_tensor(found) and found.dim() else None
+
+    rows = table((X, Y), module=module, step=run)
+    assert [first(row, "target") for row in rows] == Y.tolist()
+    assert shows(rows, module.net(X)) if shown else predicted(rows) is None
+
+
+def test_a_prediction_that_is_returned_by_name_for_another_order_is_refused() -> None:
+    def step(module: Any, batch: Any) -> Any:
+        scores = module(batch[0][ORDER])
+        F.cross_entropy(scores, batch[1][ORDER])
+        return {"preds": scores}
+
+    assert predicted(table((X, Y), module=Net(), step=step)) is None
+
+
+ENCODED = torch.tensor([[0, 0, 1.0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+LOSSES: dict[str, tuple[Any, Any, Any]] = {
+    "an autoencoder's": ([X], torch.nn.MSELoss(reduction="none"), lambda m, b: m.loss(m.net(b[0]), b[0])),
+    "of one-hots": ((X, Y), torch.nn.BCEWithLogitsLoss(reduction="none"), lambda m, b: m.loss(m.net(b[0]), ENCODED)),
+    "to a teacher": (
+        (X, Y),
+        torch.nn.KLDivLoss(reduction="none"),
+        lambda m, b: m.loss(m.net(b[0]).log_softmax(1), b[0].softmax(1)),
+    ),
+    "own, of one-hots": (
+        (X, Y),
+        Own(lambda p, t: -(t * p.log_softmax(1)).sum(1)),
+        lambda m, b: m.loss(m.net(b[0]), ENCODED),
+    ),
+    "own, the target first": (
+        (X, Y),
+        Own(lambda t, p: (t - p.sum(1)) ** 2),
+        lambda m, b: m.loss(b[1].float(), m.net(b[0])),
+    ),
+    "own, of numbers": ([X], Own(lambda p, t: (p - t) ** 2), lambda m, b: m.loss(m.net(b[0]), b[0])),
+    "own, the input first": ([X], Own(lambda t, p: (p - t).abs()), lambda m, b: m.loss(b[0], m.net(b[0]))),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_loss_of_each_sample_is_never_a_prediction(kind: str) -> None:
+    batch, loss, step = LOSSES[kind]
+    module = Net(loss)
+    rows = table(batch, module=module, step=lambda module, batch: (step(module, batch), None)[1])
+    assert shows(rows, module.net(X))
+
+
+@pytest.mark.parametrize(
+    ("function", "shown"),
+    [
+        (lambda net, x: ((net(x) - x) ** 2).sum(1), False),
+        (lambda net, x: (net(x) - x) ** 2, False),
+        (lambda net, x: F.mse_loss(net(x), x, reduction="none"), True),
+        (lambda net, x: (((net(x) - x) ** 2).sum(1), net(x)), True),
+        (lambda net, x: {"kl": net(x).sum(1), "nll": net(x).mean(1, keepdim=True), "x_rec": net(x)}, True),
+        (lambda net, x: (net(x), net(x) * 2), False),
+        (lambda net, x: net(x), True),
+    ],
+    ids=["losses", "losses of numbers", "torch's losses", "a tuple", "a mapping", "two outputs", "the picture"],
+)
+def test_an_autoencoder_that_returns_its_losses_shows_no_loss(function: Any, shown: bool) -> None:
+    module = Model(function)
+    rows = table([X], module=module, step=lambda module, batch: (module(batch[0]), None)[1])
+    assert shows(rows, module.net(X)) if shown else predicted(rows) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "shown"),
+    [
+        (lambda net, x, y: F.cross_entropy(net(x), y, reduction="none"), True),
+        (lambda net, x, y: ((net(x) - F.one_hot(y, 3)) ** 2).sum(1), False),
+        (lambda net, x, y: {"loss": net(x).sum(), "logits": net(x)}, True),
+    ],
+    ids=["torch's losses", "own losses", "scores by name"],
+)
+def test_a_model_that_is_given_the_targets_shows_no_loss(function: Any, shown: bool) -> None:
+    module = Model(function)
+    rows = table((X, Y), module=module, step=lambda module, batch: (module(*batch), None)[1])
+    assert shows(rows, module.net(X)) if shown else predicted(rows) is None
+
+
+def test_of_several_outputs_the_one_that_the_loss_was_given_is_the_prediction() -> None:
+    module = Model(lambda net, x: (x * 2, net(x)))
+    batch = (X, Y)
+    silent = table(batch, module=module, step=lambda module, batch: (module(batch[0]), None)[1])
+    told = table(batch, module=module, step=lambda module, batch: F.cross_entropy(module(batch[0])[1], batch[1]))
+    assert predicted(silent) is None
+    assert shows(told, module.net(X))
+
+
+def test_the_parts_of_a_sample_have_no_prediction_of_one_of_them() -> None:
+    rows = table(([X, X + 1], Y), module=Net(), step=lambda m, b: (m.net(b[0][0]), m.net(b[0][1]), None)[2])
+    assert predicted(rows) is None
+
+
+def test_torch_is_as_it_was_when_the_step_has_ended() -> None:
+    before = {name: getattr(F, name) for name in losses._NAMES}
+    one = samples.BatchObserver(Net(), (X, Y), 4)
+    other = samples.BatchObserver(Net(), (X, Y), 4)
+    assert F.cross_entropy is not before["cross_entropy"]
+    one.close()
+    assert torch.equal(F.cross_entropy(X, Y), before["cross_entropy"](X, Y))
+    other.close()
+    assert {name: getattr(F, name) for name in losses._NAMES} == before
+    unclear = (X, Y, Y + 1)
+    with pytest.raises(roles.UnclearBatchError):
+        table(unclear)
+    assert F.cross_entropy is before["cross_entropy"]
