@@ -27,6 +27,8 @@ class Net(torch.nn.Module):
         self.net, self.loss = torch.nn.Linear(3, 3), loss
 
     def forward(self, x: Any, *rest: Any) -> Any:
+        if rest and rest[0] is ORDER:
+            return self.net(x[ORDER])
         return self.net(x + rest[0] if rest and rest[0].shape == x.shape else x)
 
 
@@ -159,6 +161,7 @@ STEPS: dict[str, tuple[Any, bool]] = {
     "sorted": (lambda m, b: m(b[0][ORDER]), False),
     "sorted, with a loss": (lambda m, b: F.cross_entropy(m(b[0][ORDER]), b[1][ORDER]), False),
     "sorted by a child": (lambda m, b: m.net(b[0][ORDER]), False),
+    "sorted inside": (lambda m, b: m(b[0], ORDER), False),
     "turned": (lambda m, b: m(b[0].flip(0)), False),
     "noise": (lambda m, b: m(torch.randn(B, 3)), False),
     "noise, with a loss of its own": (lambda m, b: F.mse_loss(m(torch.randn(B, 3)), torch.ones(B, 3)), False),
@@ -183,12 +186,17 @@ def test_a_prediction_is_of_its_own_sample(kind: str, returning: bool) -> None:
 
 
 def test_a_prediction_that_is_returned_by_name_for_another_order_is_refused() -> None:
-    def step(module: Any, batch: Any) -> Any:
-        scores = module(batch[0][ORDER])
-        F.cross_entropy(scores, batch[1][ORDER])
-        return {"preds": scores}
+    rows = table((X, Y), module=Net(), step=lambda module, batch: {"preds": module(batch[0][ORDER])})
+    assert predicted(rows) is None
 
-    assert predicted(table((X, Y), module=Net(), step=step)) is None
+
+def test_a_mask_beside_the_ids_of_tokens_is_no_other_sample() -> None:
+    ids = torch.tensor([[3, 1, 4], [1, 5, 9], [2, 6, 5], [3, 5, 8]])
+    batch = {"input_ids": ids, "attention_mask": torch.ones(B, 3).long(), "labels": Y}
+    module = Model(lambda net, ids, mask: net((ids * mask).float()))
+    rows = table(batch, module=module, step=lambda m, b: (m(b["input_ids"], b["attention_mask"]), None)[1])
+    assert shows(rows, module.net(ids.float()))
+    assert not any("mask" in key for key in rows[0])
 
 
 ENCODED = torch.tensor([[0, 0, 1.0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
@@ -264,6 +272,22 @@ def test_of_several_outputs_the_one_that_the_loss_was_given_is_the_prediction() 
     told = table(batch, module=module, step=lambda module, batch: F.cross_entropy(module(batch[0])[1], batch[1]))
     assert predicted(silent) is None
     assert shows(told, module.net(X))
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        (lambda m, b: m.head(m.net(b[0])), True),
+        (lambda m, b: (m.net(b[0]), m.head(b[0])), False),
+        (lambda m, b: [m.head(one) for one in [m.net(b[0])]] + [m.other(b[0])], False),
+    ],
+    ids=["one after the other", "two models", "two branches"],
+)
+def test_only_the_last_of_a_chain_of_children_is_the_prediction(step: Any, shown: bool) -> None:
+    module = Net()
+    module.head, module.other = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    rows = table((X, Y), module=module, step=lambda module, batch: (step(module, batch), None)[1])
+    assert shows(rows, module.head(module.net(X))) if shown else predicted(rows) is None
 
 
 def test_the_parts_of_a_sample_have_no_prediction_of_one_of_them() -> None:

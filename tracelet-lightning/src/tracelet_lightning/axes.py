@@ -46,14 +46,14 @@ def _loading(loaders: Any, *, joined: bool) -> Loading:
     while isinstance(loaders, (list, tuple, dict)) and loaders:
         loaders = next(iter(loaders.values() if isinstance(loaders, dict) else loaders))
     size = getattr(loaders, "batch_size", None)
-    sized = isinstance(size, int)
+    size = size if isinstance(size, int) else None
     if not isinstance(loaders, data.DataLoader):
-        return Loading(expected=size if sized else None, unbatched=not sized, joined=joined)
+        return Loading(expected=size, unbatched=size is None, joined=joined)
     batched = loaders.batch_sampler is not None
-    if sized and not isinstance(loaders.dataset, data.IterableDataset):
+    if size is not None and not isinstance(loaders.dataset, data.IterableDataset):
         size = min(size, len(loaders.sampler))
     return Loading(
-        expected=size if sized else None,
+        expected=size,
         collated=batched and loaders.collate_fn is data.default_collate,
         unbatched=not batched,
         joined=joined,

@@ -29,19 +29,25 @@ class Given:
     parts: frozenset[int]
     #: Whether it was given the whole batch, so that this says of no part what it is for.
     whole: bool
-    #: Whether it was given what the model had put out of these samples.
-    outputs: bool
+    #: The modules whose outputs of these samples it was given, by name.
+    outputs: frozenset[str]
     #: Whether it was given samples in another order, or others of the same form, such as noise or negatives.
     strange: bool
+    #: Whether it was certainly given the samples in another order.
+    reordered: bool
     #: The shapes of the tensors that have a row for each sample, and are no parts of the batch.
     shapes: tuple[tuple[int, ...], ...]
 
 
-def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: Sequence[Any]) -> Given:
-    """Return what is known of the arguments of a module; ``outputs`` are tensors that the model put out before."""
+def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: Sequence[tuple[str, Any]]) -> Given:
+    """Return what is known of the arguments of a module.
+
+    ``outputs`` are tensors that the model put out before, with the names of the modules that did.
+    """
     parts: set[int] = set()
     shapes: list[tuple[int, ...]] = []
-    chained = strange = False
+    sources: set[str] = set()
+    strange = reordered = False
     values = list(_flat(arguments))
     for value in values:
         found = part_of(value, rows.columns, count)
@@ -49,11 +55,13 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
         dense = None if found else plain_tensor(value)
         if dense is None or not dense.dim() or len(dense) % rows.length:
             continue
-        if any(value is one or is_view(value, one) for one in outputs):
-            chained = True
-        elif len(dense) == rows.length and "bool" not in str(dense.dtype):
-            strange = strange or _is_strange(value, rows.columns)
-        elif len(dense) > rows.length and not rows.sizes:
+        named = {name for name, one in outputs if value is one or is_view(value, one)}
+        sources |= named
+        if not named and len(dense) == rows.length and "bool" not in str(dense.dtype):
+            forms = [plain_tensor(one.value) for one in rows.columns]
+            reordered = reordered or any(is_reordered(value, one.value) for one in rows.columns)
+            strange = strange or reordered or any(one is not None and one.shape == value.shape for one in forms)
+        elif not named and len(dense) > rows.length and not rows.sizes:
             # Parts that were put one after the other.
             joined = {one for piece in dense.split(rows.length) for one in part_of(piece, rows.columns, count)}
             parts |= joined
@@ -61,7 +69,7 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
         if len(dense) == rows.length:
             shapes.append(tuple(dense.shape))
     whole = any(one is batch for one in values) and all(one.value is not batch for one in rows.columns)
-    return Given(frozenset(parts), whole, chained, strange, tuple(shapes))
+    return Given(frozenset(parts), whole, frozenset(sources), strange, reordered, tuple(shapes))
 
 
 def part_of(value: Any, columns: Sequence[Column], count: int) -> set[int]:
@@ -71,14 +79,6 @@ def part_of(value: Any, columns: Sequence[Column], count: int) -> set[int]:
         return same
     alike = {number for number, one in enumerate(columns) if numbers_agree(value, one.rows, count)}
     return alike if len(alike) == 1 else set()
-
-
-def _is_strange(value: Any, columns: Sequence[Column]) -> bool:
-    """Whether a tensor that is no part of the batch has the form of one."""
-    forms = [plain_tensor(one.value) for one in columns]
-    return any(one is not None and one.shape == value.shape for one in forms) or any(
-        is_reordered(value, one.value) for one in columns
-    )
 
 
 def roles_of(rows: BatchRows, given: set[int], wanted: set[int]) -> list[str]:

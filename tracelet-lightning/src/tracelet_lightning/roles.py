@@ -87,6 +87,8 @@ class Column:
     #: The part as the batch has it, and its first rows; None when the batch is let go of.
     value: Any
     rows: Any
+    #: Whether it is shown without a role.
+    shown: bool = True
 
 
 @attrs.frozen(eq=False)
@@ -146,11 +148,12 @@ def split(
     columns: list[Column] = []
     for role, members in (("input", found.input), ("target", found.target), ("", found.other)):
         for part in members:
-            if not role and not (length in lengths(part.value) and _may_be_shown(part.value, found)):
+            if not role and length not in lengths(part.value):
                 continue
+            shown = bool(role) or _may_be_shown(part.value, found)
             for one in [part] if listed else _unfolded(part, length, chosen):
                 value = whole[part.path[0]] if graphs is not None and part.path[0] in whole else one.value
-                columns.append(Column(one.path, role, value, as_rows(one.value, count)))
+                columns.append(Column(one.path, role, value, as_rows(one.value, count), shown))
     if graphs is None:
         return BatchRows(length, tuple(columns), found.said_by, found.unclear, whole_samples=bool(listed))
     return BatchRows(graphs.length, tuple(columns), found.said_by, found.unclear, graphs.nodes, whole_samples=True)

@@ -116,7 +116,7 @@ class BatchObserver:
         #: Whether the module's own ``forward`` was called: what its children put out is then a part of its work.
         self._called = False
         #: What the model put out, as long as the step has it, and whether a layer did.
-        self._put_out: deque[tuple[weakref.ref[Any], bool]] = deque(maxlen=_MAX_OUTPUTS)
+        self._put_out: deque[tuple[str, weakref.ref[Any], bool]] = deque(maxlen=_MAX_OUTPUTS)
         #: The columns that the model was given, and those that a loss was given as what is wanted.
         self._given: set[int] = set()
         self._wanted: set[int] = set()
@@ -156,7 +156,7 @@ class BatchObserver:
         source, predictions = self._predicted(outputs, roles)
         names = names_of(self._rows.columns, roles)
         order = sorted(range(len(roles)), key=lambda number: ("input", "target", "").index(roles[number]))
-        found = {names[number]: self._taken[number] for number in order}
+        found = {names[one]: self._taken[one] for one in order if roles[one] or self._rows.columns[one].shown}
         if predictions is not None:
             if isinstance(predictions, Columns) and not _may_be_classes(found.get("target")):
                 predictions = attrs.evolve(predictions, classes=None)
@@ -183,22 +183,22 @@ class BatchObserver:
             self.close()
 
     def _keep(self, name: str, module: Any, arguments: Any, output: Any) -> None:
-        put_out = [(one, layered) for reference, layered in self._put_out if (one := reference()) is not None]
-        given = given_to(arguments, self._batch, self._rows, self._count, [one for one, _ in put_out])
+        alive = [(source, one, layered) for source, ref, layered in self._put_out if (one := ref()) is not None]
+        given = given_to(arguments, self._batch, self._rows, self._count, [(source, one) for source, one, _ in alive])
         if not given.whole and (not given.shapes or name == "forward"):
             self._given |= given.parts
         certain = bool(given.parts or given.whole or given.outputs) and not given.strange
-        alone = is_layer(module) or (given.outputs and not given.parts and not given.whole)
+        alone = is_layer(module) or bool(given.outputs and not given.parts and not given.whole)
+        by_layers = {id(one) for _, one, layered in alive if layered}
         found = [
-            _Output(
-                self._prediction(one), _floating_shape(one), named, alone or any(one is x and y for x, y in put_out)
-            )
+            _Output(self._prediction(one), _floating_shape(one), named, alone or id(one) in by_layers)
             for one, named in self._find(output)
         ]
         if certain:
             tensors = [one for one in (output, *_members(output)) if is_tensor(one)]
-            layered = {id(one): alone or any(one is x and y for x, y in put_out) for one in tensors}
-            self._put_out.extend((weakref.ref(one), layered[id(one)]) for one in tensors)
+            self._put_out.extend((name, weakref.ref(one), alone or id(one) in by_layers) for one in tensors)
+        if given.reordered:
+            self._reordered.extend(one.values for one in found)
         earlier = self._calls.get(name)
         if name == "forward":
             self._called = True
@@ -215,8 +215,8 @@ class BatchObserver:
         with log_failure("what a loss was given, for a sample of the validation,", logging.DEBUG):
             if self._fits(output):
                 self._losses.append(self._prediction(output))
-            given = named.get("input", named.get("log_probs", next(iter(arguments), None)))
-            wanted = named.get("target", named.get("targets", next(iter(arguments[1:]), None)))
+            given: Any = named.get("input", named.get("log_probs", next(iter(arguments), None)))
+            wanted: Any = named.get("target", named.get("targets", next(iter(arguments[1:]), None)))
             if self._is_part(given) and not self._is_part(wanted):
                 given, wanted = wanted, given
             columns, count = self._rows.columns, self._count
@@ -255,8 +255,11 @@ class BatchObserver:
             return (known, calls[known]) if known is not None else ("loss", paired)
         if self._called:
             return ("forward", calls["forward"]) if "forward" in calls else ("", None)
-        # What the step made of a child's output may be the prediction, or a loss of it: the output itself is neither.
-        return ("", None) if unknown else next(reversed(calls.items()), ("", None))
+        # What the step made of a child's output may be the prediction, or a loss of it: the output itself is neither. Nor
+        # is one of several that no other child was given.
+        used = {source for name in calls for source in self._calls[name].given.outputs}
+        last = [name for name in calls if name not in used]
+        return (last[0], calls[last[0]]) if len(last) == 1 and not unknown else ("", None)
 
     def _certain_calls(self, roles: Sequence[str]) -> dict[str, SampleValues | TokenIds]:
         """Return the outputs that are certainly of the samples and no losses, by name, after the last that is not."""
