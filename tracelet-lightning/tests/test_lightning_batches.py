@@ -23,7 +23,7 @@ from transformers import BatchEncoding
 
 from tracelet.exceptions import ConfigError
 from tracelet.settings.from_variables import load_plugin
-from tracelet_lightning import LightningSettings, roles
+from tracelet_lightning import LightningSettings, roles, samples
 
 with warnings.catch_warnings():
     # Its import calls what newer releases of torch deprecate.
