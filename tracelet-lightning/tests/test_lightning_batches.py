@@ -350,11 +350,10 @@ PAIRS = [(torch.full((16,), float(number)), number % 3) for number in range(6)]
         (lambda model, batch: model.net(batch[0]).argmax(1), True),
         (lambda model, batch: model.net(batch[0]).softmax(1), True),
         (lambda model, batch: {"loss": cost(model, batch), "preds": model.net(batch[0])}, True),
-        # What a loss of torch was given beside the targets is the prediction; what it returned is none.
-        (cost, True),
-        (lambda model, batch: torch.nn.functional.one_hot(batch[1], 3) * cost(model, batch)[:, None], True),
+        (cost, False),
+        (lambda model, batch: torch.nn.functional.one_hot(batch[1], 3) * cost(model, batch)[:, None], False),
         (lambda model, batch: model.own(model.net(batch[0]), batch[1]), False),
-        (lambda model, batch: model.torchs(model.net(batch[0]), batch[1]), True),
+        (lambda model, batch: model.torchs(model.net(batch[0]), batch[1]), False),
     ],
     ids=["scores", "classes", "shares", "a name", "a loss", "losses of classes", "the user's loss", "torch's loss"],
 )

@@ -153,8 +153,10 @@ class BatchObserver:
     def samples(self, outputs: Any) -> Samples:
         """Return the samples; ``outputs`` is what ``validation_step`` returned. Raises :class:`UnclearBatchError`."""
         roles = roles_of(self._rows, self._given, self._wanted)
-        source, predictions = self._predicted(outputs, roles)
         names = names_of(self._rows.columns, roles)
+        if "target" not in roles and self._rows.said_by == "nothing":
+            raise UnclearBatchError(self._rows.unclear or f"none of {', '.join(names)} is certainly the target")
+        source, predictions = self._predicted(outputs, roles)
         order = sorted(range(len(roles)), key=lambda number: ("input", "target", "").index(roles[number]))
         found = {names[one]: self._taken[one] for one in order if roles[one] or self._rows.columns[one].shown}
         if predictions is not None:
@@ -249,7 +251,8 @@ class BatchObserver:
             # What else a step returns may be a loss of each sample, unless the model put it out.
             if listed or any(is_derived(found, one) for one in (*calls.values(), paired) if one is not None):
                 return "validation_step", found
-        if paired is not None:
+        # Without a call of `forward`, what a step returns for each sample stands for what it makes of the model's output.
+        if paired is not None and (self._called or not unknown):
             # The module's own output comes after those of its children, which may be the same.
             known = next((name for name, one in reversed(calls.items()) if is_derived(paired, one)), None)
             return (known, calls[known]) if known is not None else ("loss", paired)
