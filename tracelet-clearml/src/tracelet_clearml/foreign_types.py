@@ -15,10 +15,8 @@ _KINDS = {
     "dict": ArtifactType.CONFIG,
     "JSON": ArtifactType.CONFIG,
 }
-#: What is around a file and says nothing of it.
-_PACKED = ".gz"
 
 
 def type_of(kind: str, path: str) -> ArtifactType:
     """Return the type for ClearML's own word for an artifact, or else for the name of its file."""
-    return _KINDS.get(kind) or tell_type_by_names([path.removesuffix(_PACKED)])
+    return _KINDS.get(kind) or tell_type_by_names([path])
