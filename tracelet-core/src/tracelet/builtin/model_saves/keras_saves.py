@@ -12,7 +12,7 @@ from tracelet.builtin.model_saves.models import describe
 from tracelet.builtin.model_saves.moments import Checkpoints, finite, told
 from tracelet.builtin.saves.destinations import Destination, file_destination, logger
 from tracelet.builtin.saves.save import Args, Kwargs, Save, argument, to_file
-from tracelet.builtin.saves.what import What
+from tracelet.builtin.saves.what import LAST, What
 from tracelet.plugin import ArtifactType
 
 __all__ = ["KERAS_CALLBACKS", "KERAS_SAVES"]
@@ -34,7 +34,7 @@ class _Moment:
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        return ("best", "last") if self.callback.save_best_only else ("last",)
+        return ("best", *LAST) if self.callback.save_best_only else LAST
 
     def metadata(self, destination: Destination) -> dict[str, Any]:
         """Epoch and batch count from 1, as in the names that Keras gives to files."""

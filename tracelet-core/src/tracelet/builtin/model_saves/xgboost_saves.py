@@ -11,6 +11,7 @@ from tracelet.builtin.model_saves.moments import Checkpoints, finite
 from tracelet.builtin.saves.destinations import Destination
 from tracelet.builtin.saves.naming import numbered
 from tracelet.builtin.saves.save import Args, Kwargs, argument
+from tracelet.builtin.saves.what import LAST
 from tracelet.plugin import ArtifactType, checkpoint_name
 
 __all__ = ["XGBOOST_CALLBACKS"]
@@ -24,7 +25,7 @@ class _Moment:
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        return ("last",)
+        return LAST
 
     def metadata(self, destination: Destination) -> dict[str, Any]:
         """The iteration is the number at the end of the file's name, which counts those of an earlier training, too."""
