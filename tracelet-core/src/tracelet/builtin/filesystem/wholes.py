@@ -117,8 +117,10 @@ class Wholes:
             unit.grown = now
         unit.files[path] = stamp
         unit.last, unit.due = now, now + QUIET * self._pace
-        for part in [one for one in self._units if one != root and self._heads.get(one) == root]:
-            unit.files.update(self._units.pop(part).files)
+        if kind is not None:
+            # Parts that came before their head waited by themselves.
+            for part in [one for one in self._units if one != root and self._heads.get(one) == root]:
+                unit.files.update(self._units.pop(part).files)
         return True
 
     def _new_folder(self, place: Place, path: str) -> str | None:
@@ -150,10 +152,12 @@ class Wholes:
 
     def _look(self, units: list[_Unit], now: float, ending: bool) -> Iterator[Told]:
         for unit in units:
-            if unit.path in unit.files and not unit.kind:
+            if unit.kind:
+                found = self._group(unit, now, ending)
+            elif unit.path in unit.files:
                 found = self._alone(unit, now, ending)
             else:
-                found = self._group(unit, now, ending) if unit.kind else self._folder(unit, now, ending)
+                found = self._folder(unit, now, ending)
             if found is None:
                 unit.due = now + QUIET * self._pace / 2
                 continue
