@@ -49,6 +49,7 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
     sources: set[str] = set()
     strange = reordered = False
     values = list(_flat(arguments))
+    forms = {tuple(one.shape) for column in rows.columns if (one := plain_tensor(column.value)) is not None}
     for value in values:
         found = part_of(value, rows.columns, count)
         parts |= found
@@ -58,9 +59,8 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
         named = {name for name, one in outputs if value is one or is_view(value, one)}
         sources |= named
         if not named and len(dense) == rows.length and "bool" not in str(dense.dtype):
-            forms = [plain_tensor(one.value) for one in rows.columns]
             reordered = reordered or any(is_reordered(value, one.value) for one in rows.columns)
-            strange = strange or reordered or any(one is not None and one.shape == value.shape for one in forms)
+            strange = strange or reordered or tuple(value.shape) in forms
         elif not named and len(dense) > rows.length and not rows.sizes:
             # Parts that were put one after the other.
             joined = {one for piece in dense.split(rows.length) for one in part_of(piece, rows.columns, count)}
