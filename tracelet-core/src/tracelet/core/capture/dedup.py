@@ -109,9 +109,9 @@ class CaptureDedup:
 
     def _in_folder(self, place: str, content: Content) -> bool:
         """Tell whether a file is part of a folder that was captured as one thing."""
-        (inside, sha256), *others = content or (("", ""),)
-        if inside != "." or others:
+        if not _is_file(content):
             return False
+        ((_, sha256),) = content
         if (place, sha256) in self._parts:
             return True
         for folder in Path(place).parents:

@@ -122,7 +122,7 @@ class CaptureProcessor:
         """Make the snapshot of a file that was being written when it was emitted; return False where there is none now."""
         assert item.detection.path is not None
         busy = being_saved(item.detection.path)
-        if not item.detection.path.exists() and not (busy and not self.rush):
+        if not item.detection.path.exists() and (self.rush or not busy):
             item.call(None)
             if item.held or self._queue.kept_since(item):
                 self._report.drop("unchanged", item.detection.path, "it was captured by who saved it")

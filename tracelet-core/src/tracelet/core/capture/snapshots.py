@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +114,19 @@ class Outdated(Exception):
 def snapshot(detection: Detection, target: Path) -> dict[str, Stamp]:
     """Make a snapshot of a detection's file or folder at ``target``, which does not exist yet.
 
-    Returns how each file looked, by its real path; of what is moved it returns nothing. Raises ``OSError`` where it cannot be read, :class:`~tracelet.core.system.files.FileChanged` where it changes meanwhile, and
-    :class:`Outdated` where it has changed since it was found complete.
+    Returns how each file looked, by its real path; of what is moved it returns nothing. Raises ``OSError`` where it cannot
+    be read, :class:`~tracelet.core.system.files.FileChanged` where it changes meanwhile, and :class:`Outdated` where it has
+    changed since it was found complete.
     """
     assert detection.path is not None
     if detection.snapshot == "take":
         shutil.move(detection.path, target)
         return {}
+    files: Iterable[Path]
     if detection.beside:
-        files, folder = iter((detection.path, *detection.beside)), detection.path.parent
+        files, folder = (detection.path, *detection.beside), detection.path.parent
     elif detection.path.is_dir():
-        files, folder = iter(detection.stamps) if detection.stamps else _files(detection.path), detection.path
+        files, folder = detection.stamps or _files(detection.path), detection.path
     else:
         return {os.path.realpath(detection.path): _keep(detection, detection.path, target)}
     make_folder(target)
