@@ -151,6 +151,63 @@ def test_files_that_wandb_is_given_or_makes_to_upload_are_not_captured(tmp_path:
     assert captured == [["mine-weights", "v0", "weights"], ["model", "v0", "model"]]
 
 
+AIM = """
+import lightning
+from aim import Run
+from aim.pytorch_lightning import AimLogger
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+os.environ.update(TRACELET_LIGHTNING_FINAL_MODEL="false", TRACELET_LIGHTNING_SAMPLES="false", TRACELET_ARTIFACT_WATCH_DIRS=os.getcwd())
+
+class Net(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 1)
+    def training_step(self, batch):
+        loss = self.layer(batch[0]).square().mean()
+        self.log("loss", loss)
+        return loss
+    def on_train_end(self):
+        run = self.logger.experiment
+        self.values = [metric.values.values_list() for metric in run.metrics() if metric.name == "loss"]
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+def work(name):
+    torch.manual_seed(0)
+    net = Net()
+    logger = AimLogger(repo=os.getcwd(), experiment=name, system_tracking_interval=None, log_system_params=False, capture_terminal_logs=False)
+    data = torch.utils.data.TensorDataset(torch.tensor(X))
+    lightning.Trainer(
+        max_epochs=2, logger=logger, callbacks=[ModelCheckpoint(name, "net")], log_every_n_steps=1,
+        enable_progress_bar=False, accelerator="cpu",
+    ).fit(net, torch.utils.data.DataLoader(data, batch_size=4))
+    run = Run(repo=os.getcwd(), log_system_params=False, system_tracking_interval=None)
+    run.set_artifacts_uri(f"file://{os.getcwd()}/.stored/{name}")
+    torch.save(torch.nn.Linear(3, 1).state_dict(), f"{name}.pt")
+    run.log_artifact(f"{name}.pt", name="given")
+    given = sorted(run.artifacts)
+    run.close()
+    return [net.values, given]
+
+print(json.dumps(under_capture(work)))
+"""
+
+
+def test_what_aim_writes_and_stores_is_not_captured_and_its_metrics_stay_the_same(tmp_path: Path) -> None:
+    off, on, captured = programs.run(HEAD + AIM, tmp_path, {})
+    """The folder that is watched holds Aim's own, and what Aim stores for the user."""
+    off, on, captured = programs.run(HEAD + AIM, tmp_path, {})
+    assert on == off
+    assert [len(values) for values in on[0]] == [4]
+    assert on[1] == ["given"]
+    assert captured == [
+        ["net-checkpoint", "v0", "checkpoint"],
+        ["net-checkpoint", "v1", "checkpoint"],
+        ["on-True-weights", "v0", "weights"],
+    ]
+
+
 def test_the_functions_of_mlflow_that_are_watched_have_their_path_where_it_is_looked_for() -> None:
     """They are not imported for that: each flavor imports much."""
     package = find_spec("mlflow")
