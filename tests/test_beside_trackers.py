@@ -195,7 +195,6 @@ print(json.dumps(under_capture(work)))
 
 
 def test_what_aim_writes_and_stores_is_not_captured_and_its_metrics_stay_the_same(tmp_path: Path) -> None:
-    off, on, captured = programs.run(HEAD + AIM, tmp_path, {})
     """The folder that is watched holds Aim's own, and what Aim stores for the user."""
     off, on, captured = programs.run(HEAD + AIM, tmp_path, {})
     assert on == off
