@@ -114,7 +114,12 @@ def test_the_example_of_a_function_runs_as_printed(function: Callable[..., Any],
 
 @pytest.mark.parametrize("cls", OF_PLUGINS)
 def test_the_example_of_what_a_plugin_has_runs_where_its_module_is_imported(cls: type, space: dict[str, Any]) -> None:
-    own = {**vars(plugin), "attrs": attrs, "Path": Path, "ArtifactNotFound": ArtifactNotFound}
+    own = {
+        **{name: getattr(plugin, name) for name in plugin.__all__},
+        "attrs": attrs,
+        "Path": Path,
+        "ArtifactNotFound": ArtifactNotFound,
+    }
     run(inspect.getdoc(cls) or "", cls.__name__, space | own)
 
 

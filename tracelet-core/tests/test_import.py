@@ -6,11 +6,13 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import tracelet
 import tracelet.core
+import tracelet.plugin
 
 HEAVY = [
     "cattrs", "pluggy", "fsspec", "yaml", "click", "rich", "watchdog", "numpy", "torch", "sklearn", "mlflow", "wandb",
@@ -30,7 +32,7 @@ def loaded_after(statement: str) -> set[str]:
         ("import tracelet", set()),
         ("from tracelet import TraceletArtifact, ArtifactType, TraceletError, TraceletSettings", set()),
         ("from tracelet import ConfigError; import tracelet.settings", set()),
-        ("from tracelet import Experiment, ExperimentConfig", {"pluggy"}),
+        ("from tracelet import Experiment, ExperimentConfig", set()),
         ("import tracelet; dir(tracelet); tracelet.__version__", set()),
     ],
 )
@@ -38,8 +40,55 @@ def test_an_import_loads_nothing_heavy(statement: str, allowed: set[str]) -> Non
     assert loaded_after(statement) & set(HEAVY) <= allowed
 
 
-def test_importing_tracelet_alone_loads_not_even_attrs() -> None:
-    assert "attr" not in loaded_after("import tracelet")
+@pytest.mark.parametrize("statement", ["import tracelet", "from tracelet import Experiment"])
+def test_an_import_loads_not_even_attrs(statement: str) -> None:
+    assert "attr" not in loaded_after(statement)
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules of Tracelet that a statement loads."""
+    script = f"import sys\n{statement}\nprint(*(name for name in sys.modules if name.split('.')[0] == 'tracelet'))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_experiment_loads_its_own_module_and_the_errors() -> None:
+    assert modules_after("from tracelet import Experiment") == {
+        "tracelet",
+        "tracelet.lazy_names",
+        "tracelet.exceptions",
+        "tracelet.core",
+        "tracelet.core.experiment",
+        "tracelet.core.experiment.experiment",
+    }
+
+
+def test_what_only_a_run_needs_is_loaded_when_a_run_begins() -> None:
+    made = "from tracelet import Experiment; exp = Experiment('x', artifacts=True)"
+    rooms = {f"tracelet.core.{room}" for room in ("delivery", "lanes", "sealing", "reading", "management", "display")}
+    assert not modules_after(made) & rooms
+
+
+def test_storing_one_file_loads_nothing_that_manages_captures_or_shows(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    stored = f"""
+from tracelet import Experiment
+with Experiment('x', artifacts=True, dir={str(tmp_path / "own")!r}) as exp:
+    assert exp.log_artifact(exp.create_artifact('a', 'report').add_file({str(tmp_path / "a.txt")!r})).ok
+"""
+    unneeded = {
+        "tracelet.core.capture.sniffing",
+        "tracelet.core.display.pictures",
+        "tracelet.core.management.changes",
+        "tracelet.core.management.retention",
+        "tracelet.core.management.usage",
+    }
+    assert not modules_after(stored) & unneeded
+
+
+def test_a_plugins_author_imports_what_the_plugin_names() -> None:
+    assert not {name for name in modules_after("from tracelet.plugin import hookimpl") if "storage" in name}
+    assert tracelet.plugin.__all__ == sorted(tracelet.plugin.__all__, key=lambda name: (not name.isupper(), name))
 
 
 def test_an_experiment_on_the_local_backend_loads_no_tracker_and_no_framework() -> None:
@@ -53,10 +102,8 @@ def test_what_is_listed_is_there_and_what_is_there_is_listed() -> None:
     assert dir(importlib.import_module("tracelet.testing")) == tracelet.testing.__all__
     for name in tracelet.__all__:
         assert getattr(tracelet, name) is not None
-    modules = {name for names in tracelet._MODULES.values() for name in names}
-    errors = set(importlib.import_module("tracelet.exceptions").__all__)
-    assert modules <= set(tracelet.__all__)
-    assert set(tracelet.__all__) - modules - {"__version__"} <= errors
+    for name in tracelet.plugin.__all__:
+        assert getattr(tracelet.plugin, name) is not None
 
 
 def test_everything_can_be_imported_at_once() -> None:

@@ -5,8 +5,9 @@ What is listed here is loaded when it is first used, so that ``import tracelet``
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from tracelet.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tracelet.core.artifacts import ArtifactType
@@ -100,7 +101,8 @@ _MODULES = {
     "tracelet.core.artifacts.diff": ("ArtifactDiff",),
     "tracelet.core.artifacts.lineage": ("Lineage",),
     "tracelet.core.artifacts.logged": ("LoggedArtifact",),
-    "tracelet.core.experiment.experiment": ("Experiment", "ExperimentConfig"),
+    "tracelet.core.experiment.experiment": ("Experiment",),
+    "tracelet.core.experiment.experiment_config": ("ExperimentConfig",),
     "tracelet.core.experiment.overview": ("experiments",),
     "tracelet.core.artifacts.results": ("LogResult", "LogResults"),
     "tracelet.core.management.usage": ("DiskUsage",),
@@ -110,7 +112,27 @@ _MODULES = {
     "tracelet.core.artifacts.copied": ("CopyResults",),
     "tracelet.core.artifacts.verified": ("Verification",),
     "tracelet.settings": ("TraceletSettings",),
+    "tracelet.exceptions": (
+        "AmbiguousVersion",
+        "ArtifactError",
+        "ArtifactNotFound",
+        "BackendAuthError",
+        "BackendError",
+        "BackendUnavailable",
+        "ConfigError",
+        "IntegrityError",
+        "NewerFormat",
+        "PluginError",
+        "PluginLoadError",
+        "ProtectedVersion",
+        "TraceletError",
+        "UnknownPlugin",
+        "UnsafeContent",
+        "UnsafePath",
+        "VersionConflict",
+    ),
 }
+_get = lazy_names(__name__, _MODULES)
 
 
 def __getattr__(name: str) -> Any:
@@ -118,12 +140,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("tracelet-core")
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(importlib.import_module(module), name)
-    if name in __all__:
-        return getattr(importlib.import_module("tracelet.exceptions"), name)
-    raise AttributeError(f"module 'tracelet' has no attribute {name!r}")
+    return _get(name)
 
 
 def __dir__() -> list[str]:

@@ -5,65 +5,76 @@
 
 from __future__ import annotations
 
-from tracelet.core.artifacts.checks import MANIFEST_NAME, check_name, check_path
-from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
-from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.artifacts.plain_values import plain_data
-from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
-from tracelet.core.capture.packed_names import stem_of
-from tracelet.core.capture.renames import may_be_renamed
-from tracelet.core.capture.snapshots import artifact_name
-from tracelet.core.capture.sniffing import tell_type, tell_whole
-from tracelet.core.capture.sniffing.names import tell_type_by_names
-from tracelet.core.capture.temporary_names import TEMPORARY, final_name
-from tracelet.core.plugins.backend import (
-    Backend,
-    Capability,
-    Collects,
-    Deletes,
-    DeletesMany,
-    Discovers,
-    FindsUsers,
-    GivesRendered,
-    Heals,
-    ListsExperiments,
-    MovesAliases,
-    Recalls,
-    RecordsInputs,
-    RemovesAliases,
-    TakesBack,
-)
-from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec, ModelInfo
-from tracelet.core.plugins.damage import Damage, or_damage, sound
-from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
-from tracelet.core.plugins.foreign import ForeignArtifact, ForeignFile, ForeignRun
-from tracelet.core.plugins.hookspecs import hookimpl
-from tracelet.core.plugins.media import MEDIA_FAULTS
-from tracelet.core.plugins.retry_after import seconds_asked
-from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
-from tracelet.core.plugins.serializers import SerializerSpec
-from tracelet.core.plugins.version_refs import Ref, label_conflict, look_up, of_digest, parse_ref
-from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
-from tracelet.core.storage.blob_backend import BlobBackend
-from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
-from tracelet.core.storage.paths import physical_name, target_path
-from tracelet.core.system.files import (
-    FileChanged,
-    Stamp,
-    atomic_write,
-    copy_blob,
-    discard,
-    hash_blob,
-    make_durable,
-    make_folder,
-)
-from tracelet.core.system.messages import causes
-from tracelet.core.system.parquet import parquet_columns
-from tracelet.core.system.redaction import redact
-from tracelet.core.system.saves import Claim, announce_save, saving, share, unshare
-from tracelet.core.system.schemas import check_schema
-from tracelet.core.system.yaml_text import load_yaml
-from tracelet.settings import NoSettings, WatchedDirectory
+from typing import TYPE_CHECKING
+
+from tracelet.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from tracelet.core.artifacts.checks import MANIFEST_NAME, check_name, check_path
+    from tracelet.core.artifacts.entries import (
+        ArtifactFile,
+        ArtifactModel,
+        ArtifactObject,
+        ArtifactReference,
+        ArtifactType,
+    )
+    from tracelet.core.artifacts.manifest import Manifest
+    from tracelet.core.artifacts.plain_values import plain_data
+    from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
+    from tracelet.core.capture.packed_names import stem_of
+    from tracelet.core.capture.renames import may_be_renamed
+    from tracelet.core.capture.snapshots import artifact_name
+    from tracelet.core.capture.sniffing import tell_type, tell_whole
+    from tracelet.core.capture.sniffing.names import tell_type_by_names
+    from tracelet.core.capture.temporary_names import TEMPORARY, final_name
+    from tracelet.core.plugins.backend import (
+        Backend,
+        Capability,
+        Collects,
+        Deletes,
+        DeletesMany,
+        Discovers,
+        FindsUsers,
+        GivesRendered,
+        Heals,
+        ListsExperiments,
+        MovesAliases,
+        Recalls,
+        RecordsInputs,
+        RemovesAliases,
+        TakesBack,
+    )
+    from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec, ModelInfo
+    from tracelet.core.plugins.damage import Damage, or_damage, sound
+    from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
+    from tracelet.core.plugins.foreign import ForeignArtifact, ForeignFile, ForeignRun
+    from tracelet.core.plugins.hookspecs import hookimpl
+    from tracelet.core.plugins.media import MEDIA_FAULTS
+    from tracelet.core.plugins.retry_after import seconds_asked
+    from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
+    from tracelet.core.plugins.serializers import SerializerSpec
+    from tracelet.core.plugins.version_refs import Ref, label_conflict, look_up, of_digest, parse_ref
+    from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
+    from tracelet.core.storage.blob_backend import BlobBackend
+    from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
+    from tracelet.core.storage.paths import physical_name, target_path
+    from tracelet.core.system.files import (
+        FileChanged,
+        Stamp,
+        atomic_write,
+        copy_blob,
+        discard,
+        hash_blob,
+        make_durable,
+        make_folder,
+    )
+    from tracelet.core.system.messages import causes
+    from tracelet.core.system.parquet import parquet_columns
+    from tracelet.core.system.redaction import redact
+    from tracelet.core.system.saves import Claim, announce_save, saving, share, unshare
+    from tracelet.core.system.schemas import check_schema
+    from tracelet.core.system.yaml_text import load_yaml
+    from tracelet.settings import NoSettings, WatchedDirectory
 
 __all__ = [
     "MANIFEST_NAME",
@@ -156,3 +167,135 @@ __all__ = [
     "tell_whole",
     "unshare",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "tracelet.core.artifacts.checks": (
+                "MANIFEST_NAME",
+                "check_name",
+                "check_path",
+            ),
+            "tracelet.core.artifacts.entries": (
+                "ArtifactFile",
+                "ArtifactModel",
+                "ArtifactObject",
+                "ArtifactReference",
+                "ArtifactType",
+            ),
+            "tracelet.core.artifacts.manifest": ("Manifest",),
+            "tracelet.core.artifacts.plain_values": ("plain_data",),
+            "tracelet.core.capture.checkpoint_names": (
+                "checkpoint_name",
+                "progress_in",
+            ),
+            "tracelet.core.capture.packed_names": ("stem_of",),
+            "tracelet.core.capture.renames": ("may_be_renamed",),
+            "tracelet.core.capture.snapshots": ("artifact_name",),
+            "tracelet.core.capture.sniffing": (
+                "tell_type",
+                "tell_whole",
+            ),
+            "tracelet.core.capture.sniffing.names": ("tell_type_by_names",),
+            "tracelet.core.capture.temporary_names": (
+                "TEMPORARY",
+                "final_name",
+            ),
+            "tracelet.core.plugins.backend": (
+                "Backend",
+                "Capability",
+                "Collects",
+                "Deletes",
+                "DeletesMany",
+                "Discovers",
+                "FindsUsers",
+                "GivesRendered",
+                "Heals",
+                "ListsExperiments",
+                "MovesAliases",
+                "Recalls",
+                "RecordsInputs",
+                "RemovesAliases",
+                "TakesBack",
+            ),
+            "tracelet.core.plugins.backend_spec": (
+                "BackendContext",
+                "BackendSpec",
+                "ModelInfo",
+            ),
+            "tracelet.core.plugins.damage": (
+                "Damage",
+                "or_damage",
+                "sound",
+            ),
+            "tracelet.core.plugins.detector": (
+                "Detection",
+                "Detector",
+                "DetectorContext",
+                "DetectorSpec",
+                "Emit",
+            ),
+            "tracelet.core.plugins.foreign": (
+                "ForeignArtifact",
+                "ForeignFile",
+                "ForeignRun",
+            ),
+            "tracelet.core.plugins.hookspecs": ("hookimpl",),
+            "tracelet.core.plugins.media": ("MEDIA_FAULTS",),
+            "tracelet.core.plugins.retry_after": ("seconds_asked",),
+            "tracelet.core.plugins.routing": (
+                "ArtifactSummary",
+                "RoutingSpec",
+            ),
+            "tracelet.core.plugins.serializers": ("SerializerSpec",),
+            "tracelet.core.plugins.version_refs": (
+                "Ref",
+                "label_conflict",
+                "look_up",
+                "of_digest",
+                "parse_ref",
+            ),
+            "tracelet.core.plugins.versions": (
+                "Labels",
+                "RunInfo",
+                "SealedArtifact",
+                "StoredArtifact",
+            ),
+            "tracelet.core.storage.blob_backend": ("BlobBackend",),
+            "tracelet.core.storage.folder_backend": (
+                "FolderBackend",
+                "PendingCatalogue",
+            ),
+            "tracelet.core.storage.paths": (
+                "physical_name",
+                "target_path",
+            ),
+            "tracelet.core.system.files": (
+                "FileChanged",
+                "Stamp",
+                "atomic_write",
+                "copy_blob",
+                "discard",
+                "hash_blob",
+                "make_durable",
+                "make_folder",
+            ),
+            "tracelet.core.system.messages": ("causes",),
+            "tracelet.core.system.parquet": ("parquet_columns",),
+            "tracelet.core.system.redaction": ("redact",),
+            "tracelet.core.system.saves": (
+                "Claim",
+                "announce_save",
+                "saving",
+                "share",
+                "unshare",
+            ),
+            "tracelet.core.system.schemas": ("check_schema",),
+            "tracelet.core.system.yaml_text": ("load_yaml",),
+            "tracelet.settings": (
+                "NoSettings",
+                "WatchedDirectory",
+            ),
+        },
+    )

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.artifacts.plain_artifact import AnyArtifact
 from tracelet.core.artifacts.plain_values import leaves, plain_metadata
-from tracelet.core.display.cards import card, copyable, facts, gallery, note, number, section
-from tracelet.core.display.html import Html, table
-from tracelet.core.display.previews import MOST_BYTES, Preview, promise
+from tracelet.core.display.cards import card, copyable, facts, note, number, section
+from tracelet.core.display.html import Html, element, table
+from tracelet.core.display.previews import MOST_BYTES, Kind, Preview, preview_html, promise
 from tracelet.core.display.words import brief, size
 from tracelet.core.system.messages import many
 from tracelet.exceptions import ArtifactError
@@ -34,7 +34,7 @@ def artifact_card(
     parts = [note(artifact.description)] if artifact.description else []
     parts += [facts(known), *_metadata(artifact), *_contents(artifact)]
     if previews:
-        parts.append(section("Previews", gallery(previews)))
+        parts.append(section("Previews", _gallery(previews)))
     return card(kind, artifact.name, *parts, *map(note, remarks))
 
 
@@ -95,3 +95,13 @@ def _contents(artifact: AnyArtifact) -> list[Html]:
 
 def _sum(files: tuple[ArtifactFile, ...]) -> int | None:
     return sum(file.size_bytes for file in files) if files else None
+
+
+def _gallery(shown: Iterable[tuple[str, Preview]]) -> Html:
+    return element("div", *(_figure(name, preview) for name, preview in shown), class_="tl-gallery")
+
+
+def _figure(name: str, preview: Preview) -> Html:
+    left_out = preview.left_out if preview.kind is not Kind.NOTHING else ""
+    caption = f"{name} ({left_out})" if left_out else name
+    return element("figure", preview_html(preview, name), element("figcaption", caption))

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import attrs
 
-from tracelet.core.artifacts.artifact_card import artifact_card, worth_showing
 from tracelet.core.artifacts.checks import (
     MOST_ENTRIES,
     check_count,
@@ -31,7 +30,6 @@ from tracelet.core.artifacts.entries import (
 )
 from tracelet.core.artifacts.local_files import file_entry, files_under
 from tracelet.core.artifacts.plain_artifact import plain_artifact
-from tracelet.core.display.previews import preview_of
 from tracelet.core.display.words import size
 from tracelet.core.system.uris import check_uri, stat_uri
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendError
@@ -133,6 +131,9 @@ class TraceletArtifact:
 
     def _repr_html_(self) -> str:
         """Show it in a notebook, with what is in a few small files."""
+        from tracelet.core.artifacts.artifact_card import artifact_card, worth_showing
+        from tracelet.core.display.previews import preview_of
+
         paths, remarks = worth_showing(self.files)
         shown = [(path, preview_of(self._sources[path][1], path)) for path in paths]
         known = [("size", size(self.size_bytes))]

@@ -6,11 +6,10 @@ import copy
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import attrs
 
-from tracelet.core.artifacts.artifact_card import artifact_card, worth_showing
 from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.checks import check_place
 from tracelet.core.artifacts.diff import ArtifactDiff, DiffSide, diff_of
@@ -19,12 +18,13 @@ from tracelet.core.artifacts.lineage import Lineage
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.artifacts.plain_artifact import plain_artifact
 from tracelet.core.artifacts.verified import Verification
-from tracelet.core.display.cards import copyable, marked
-from tracelet.core.display.html import Html, element
-from tracelet.core.display.previews import Preview, preview_of
 from tracelet.core.display.words import moment, size
 from tracelet.core.system.signs import sign_of_life
 from tracelet.exceptions import ArtifactNotFound, ConfigError, TraceletError
+
+if TYPE_CHECKING:
+    from tracelet.core.display.html import Html
+    from tracelet.core.display.previews import Preview
 
 __all__ = ["ContentSource", "LoggedArtifact", "Manager"]
 
@@ -122,6 +122,10 @@ class LoggedArtifact:
 
     def _repr_html_(self) -> str:
         """Show it in a notebook, with what is in a few small files as far as they are here within seconds."""
+        from tracelet.core.artifacts.artifact_card import artifact_card
+        from tracelet.core.display.cards import copyable, marked
+        from tracelet.core.display.html import element
+
         shown, remarks = self._previews()
         known: list[tuple[str, Html | str]] = [
             ("version", f"{self.label} (v{self.number})" if self.label else self.version),
@@ -138,6 +142,9 @@ class LoggedArtifact:
 
     def _previews(self) -> tuple[list[tuple[str, Preview]], list[str]]:
         """What a few small files show, by path, and why nothing is shown of them."""
+        from tracelet.core.artifacts.artifact_card import worth_showing
+        from tracelet.core.display.previews import preview_of
+
         paths, remarks = worth_showing(self.manifest.payload)
         if not paths:
             return [], remarks

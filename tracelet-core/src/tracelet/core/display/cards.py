@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tracelet.core.display.html import Html, element
-from tracelet.core.display.previews import Kind, Preview, preview_html
 
-__all__ = ["badge", "card", "copyable", "facts", "gallery", "marked", "note", "number", "section"]
+__all__ = ["badge", "card", "copyable", "facts", "marked", "note", "number", "section"]
 
 # Grey that lets the page shine through is seen on light and on dark ones. Notebooks have styles of their own for tables,
 # which these outweigh.
@@ -88,14 +87,3 @@ def copyable(text: str, *, short: bool = False) -> Html:
 def number(text: str) -> Html:
     """Return a number for the right edge of its column."""
     return element("span", text, class_="tl-number")
-
-
-def gallery(shown: Iterable[tuple[str, Preview]]) -> Html:
-    """Return previews of files with their names."""
-    return element("div", *(_figure(name, preview) for name, preview in shown), class_="tl-gallery")
-
-
-def _figure(name: str, preview: Preview) -> Html:
-    left_out = preview.left_out if preview.kind is not Kind.NOTHING else ""
-    caption = f"{name} ({left_out})" if left_out else name
-    return element("figure", preview_html(preview, name), element("figcaption", caption))

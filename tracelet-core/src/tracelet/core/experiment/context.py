@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.experiment.configured import ConfiguredBackends
 from tracelet.core.plugins.specs import Registry
 from tracelet.settings import TraceletSettings
 
@@ -16,10 +17,11 @@ __all__ = ["ExperimentContext"]
 
 @attrs.frozen(eq=False)
 class ExperimentContext:
-    """The name of an experiment, its settings, its directory and its outbox."""
+    """The name of an experiment, its settings, its backends, its directory and its outbox."""
 
     experiment: str
     settings: TraceletSettings
+    backends: ConfiguredBackends
     #: The tracelet directory, absolute.
     directory: Path
     #: Looks the plugins up; the first time that takes a while.

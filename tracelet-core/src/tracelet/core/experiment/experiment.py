@@ -1,8 +1,9 @@
-"""Experiments: their configuration, their life, and the calls of the public API."""
+"""Experiments: their life, and the calls of the public API."""
 
 from __future__ import annotations
 
 import atexit
+import functools
 import importlib.util
 import logging
 import os
@@ -11,38 +12,30 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from tracelet.core.artifacts.artifact_list import ArtifactList
-from tracelet.core.artifacts.builder import TraceletArtifact
-from tracelet.core.artifacts.checks import check_experiment
-from tracelet.core.artifacts.entries import ArtifactType
-from tracelet.core.artifacts.logged import LoggedArtifact
-from tracelet.core.artifacts.pruned import PruneResults
-from tracelet.core.artifacts.results import LogResults
-from tracelet.core.display.cards import card, copyable, facts, note, number, section
-from tracelet.core.display.html import element, table
-from tracelet.core.display.words import moment
-from tracelet.core.experiment.from_paths import artifact_of
-from tracelet.core.experiment.manager import ArtifactManager
-from tracelet.core.management.filters import query_of
-from tracelet.core.management.retention import prune, rules_of
-from tracelet.core.management.usage import DiskUsage
-from tracelet.core.plugins.forms import InstalledForms
-from tracelet.core.plugins.registry import registry
-from tracelet.core.plugins.versions import Labels, RunInfo
-from tracelet.core.system.processes import check_platform
-from tracelet.core.system.signs import notebook_shell, sign_of_life
 from tracelet.exceptions import ConfigError
-from tracelet.settings import TraceletSettings, WatchedDirectory, global_rank, launched_by_ray
 
-__all__ = ["Experiment", "ExperimentConfig"]
+if TYPE_CHECKING:
+    # What needs the rest of Tracelet imports it when it is called.
+    from concurrent.futures import Future
+    from datetime import timedelta
+
+    from tracelet.core.artifacts.artifact_list import ArtifactList
+    from tracelet.core.artifacts.builder import TraceletArtifact
+    from tracelet.core.artifacts.entries import ArtifactType
+    from tracelet.core.artifacts.logged import LoggedArtifact
+    from tracelet.core.artifacts.pruned import PruneResults
+    from tracelet.core.artifacts.results import LogResults
+    from tracelet.core.experiment.experiment_config import ExperimentConfig
+    from tracelet.core.experiment.manager import ArtifactManager
+    from tracelet.core.management.usage import DiskUsage
+    from tracelet.core.plugins.versions import RunInfo
+    from tracelet.settings import TraceletSettings, WatchedDirectory
+
+__all__ = ["Experiment"]
 
 _LOG = logging.getLogger("tracelet.experiment")
 #: Experiments with a run, for a notebook in which a cell is run again.
@@ -53,73 +46,6 @@ _ACTIVE: weakref.WeakValueDictionary[str, Experiment] = weakref.WeakValueDiction
 _LONGEST_WAIT = 1_000_000_000
 #: Exceptions that end a block without being a failure.
 _NO_FAILURES = (GeneratorExit, StopIteration, StopAsyncIteration)
-
-
-@attrs.frozen(kw_only=True)
-class ExperimentConfig:
-    """The configuration of one experiment.
-
-    A field that is None is taken from the settings, and so from its ``TRACELET_*`` variable or its default. The fields
-    are those of :class:`~tracelet.TraceletSettings`.
-
-    Args:
-        enable_artifacts: Whether artifacts are on; by default they are off.
-        automagic_artifacts: Whether models and files that the program saves are captured; by default they are not.
-        watch_filesystem: Whether the files of ``artifact_watch_dirs`` are captured; by default they are not.
-        artifact_watch_dirs: The directories to watch: paths, or :class:`~tracelet.settings.WatchedDirectory` to give a
-            type or a name to their files.
-        capture_min_interval: Seconds from one capture of a path to the next; 0, the default, captures each save.
-        capture_max_per_minute: Captures a minute, of all detectors; 0, the default, is no limit.
-        capture_include: Shell patterns of the paths and file names to capture; by default all.
-        capture_exclude: Shell patterns of the paths and file names not to capture; by default none.
-        capture_latest_wins: Whether only the newest of the waiting versions of a path is kept; by default all are.
-        capture_disk_share: The share of the free disk that captured bytes may take while they wait; 0.5 by default.
-        backend: The backend or backends that store the artifacts, such as ``"mlflow"`` or ``["mlflow", "wandb"]``; by
-            default ``"local"``, which is the tracelet directory.
-        routing: The policy that chooses the backends for an artifact; ``"by-type"`` by default.
-        dir: The tracelet directory, for waiting deliveries and the backend ``local``; ``.tracelet`` by default.
-        store: Where the bytes of large files go: a directory or a URL such as ``s3://bucket``. Inside ``dir`` by
-            default.
-        large_file_mb: The size in megabytes (1,000,000 bytes) above which a file is large; 100 by default.
-        on_large: What becomes of a large file: ``"reference"``, the default, keeps it in the store; ``"upload"`` sends
-            it to each backend.
-        deadline: Seconds that a delivery to one backend may take, beside the time for its bytes; 30 by default.
-        min_rate: The least speed of a delivery, in megabytes a second, which gives the time for its bytes; 1 by
-            default.
-        open_timeout: Seconds that a backend may take to import its SDK and to connect; 120 by default.
-        stop_timeout: Seconds that ``stop()`` may take; 30 by default.
-        strict: Whether ``log_artifact`` raises the errors of backends; by default they are in the results.
-        rank: The rank of this process; only rank 0 writes. By default it is the rank that the launcher gave.
-
-    Example:
-        >>> from tracelet import Experiment, ExperimentConfig
-        >>> config = ExperimentConfig(enable_artifacts=True, backend=["local"], stop_timeout=60)
-        >>> Experiment("digits", config=config)
-        <Experiment 'digits' on local, no run>
-    """
-
-    enable_artifacts: bool | None = None
-    automagic_artifacts: bool | None = None
-    watch_filesystem: bool | None = None
-    artifact_watch_dirs: Sequence[str | os.PathLike[str] | WatchedDirectory] | None = None
-    capture_min_interval: float | None = None
-    capture_max_per_minute: int | None = None
-    capture_include: list[str] | None = None
-    capture_exclude: list[str] | None = None
-    capture_latest_wins: bool | None = None
-    capture_disk_share: float | None = None
-    backend: str | list[str] | None = None
-    routing: str | None = None
-    dir: str | os.PathLike[str] | None = None
-    store: str | os.PathLike[str] | None = None
-    large_file_mb: float | None = None
-    on_large: str | None = None
-    deadline: float | None = None
-    min_rate: float | None = None
-    open_timeout: float | None = None
-    stop_timeout: float | None = None
-    strict: bool | None = None
-    rank: int | None = None
 
 
 class Experiment:
@@ -210,30 +136,28 @@ class Experiment:
         rank: int | None = None,
     ) -> None:
         """Check the arguments, and connect to nothing yet."""
-        # Each field is an argument of the same name: they are listed above, for editors and type checkers, and not again.
-        given = locals()
-        fields = {field.name: given[field.name] for field in attrs.fields(ExperimentConfig)}
-        check_platform()
-        self.name = check_experiment(name)
-        _check_kind("config", config, ExperimentConfig)
-        _check_kind("settings", settings, TraceletSettings)
-        self.settings = _resolve(
-            settings or TraceletSettings(),
-            config or ExperimentConfig(),
-            **fields | {"enable_artifacts": _either(artifacts, enable_artifacts)},
-        )
-        self._rank = global_rank(self.settings)
-        self._artifact_manager = ArtifactManager(
-            self.name,
-            self.settings,
-            Path(os.path.abspath(self.settings.dir)),
-            registry,
-            writes=self._rank == 0,
-        )
+        # Each field of the configuration is an argument of the same name: they are listed above, for editors and type
+        # checkers, and not again.
+        given = {key: value for key, value in locals().items() if key != "self"}
+        from tracelet.core.experiment.configured import configured
+
+        self._configured = configured(**given)
+        self.name, self.settings = self._configured.name, self._configured.settings
         self._run: RunInfo | None = None
         #: The process that the run is of, and the id of the exception that was being handled when it began.
         self._pid = os.getpid()
         self._handled: int | None = None
+
+    @functools.cached_property
+    def _artifact_manager(self) -> ArtifactManager:
+        """Made when a run begins or somebody reads: its import takes longer than all before it."""
+        from tracelet.core.experiment.manager import ArtifactManager
+        from tracelet.core.plugins.registry import registry
+
+        known = self._configured
+        return ArtifactManager(
+            known.name, known.settings, known.backends, known.directory, registry, writes=known.rank == 0
+        )
 
     def __repr__(self) -> str:
         state = f"run {self._run.id}" if self._run is not None else "no run"
@@ -241,16 +165,9 @@ class Experiment:
 
     def _repr_html_(self) -> str:
         """Show it in a notebook. No backend is asked."""
-        stats = self.stats()
-        run = [copyable(self._run.id), f" since {moment(self._run.started_at)}"] if self._run is not None else ["none"]
-        rows = [
-            (name, state["state"], number(str(state["waiting"])), number(str(state["delivered"])), state["reason"])
-            for name, state in stats["backends"].items()
-        ]
-        known = [("run", element("span", *run)), ("directory", copyable(stats["directory"]))]
-        backends = table(("backend", "state", "waiting", "delivered", "why"), rows)
-        off = [] if self.settings.enable_artifacts else [note("Artifacts are off: say artifacts=True.")]
-        return card("experiment", self.name, facts(known), section("Backends", backends), *off)
+        from tracelet.core.experiment.experiment_card import experiment_card
+
+        return experiment_card(self.name, self._run, self.stats())
 
     @property
     def run_id(self) -> str | None:
@@ -274,6 +191,8 @@ class Experiment:
         """
         if self._run is not None:
             return self
+        from tracelet.core.plugins.versions import RunInfo
+
         _end_earlier(self.name)
         run = RunInfo(uuid.uuid4().hex, self.name, time.time())
         if self.settings.enable_artifacts:
@@ -288,10 +207,12 @@ class Experiment:
         return self
 
     def _begin(self, run: RunInfo) -> None:
-        if self._rank:
+        from tracelet.settings import launched_by_ray
+
+        if self._configured.rank:
             _LOG.info(
                 "this process is rank %d of its job, not rank 0: it reads, and writes nothing. TRACELET_RANK=0 lets it write.",
-                self._rank,
+                self._configured.rank,
             )
         elif not Path(self.settings.dir).is_absolute() and launched_by_ray():
             _LOG.warning(
@@ -333,8 +254,7 @@ class Experiment:
         if self._pid != os.getpid():
             self._artifact_manager.disown()
         else:
-            with sign_of_life(f"ending the run of {self.name!r}, and making the deliveries that wait"):
-                self._artifact_manager.end(failed=self._failed() if failed is None else failed)
+            self._artifact_manager.end(failed=self._failed() if failed is None else failed)
 
     def _failed(self) -> bool:
         error = sys.exc_info()[1]
@@ -377,7 +297,7 @@ class Experiment:
             >>> exp.create_artifact("images", ArtifactType.DATASET, "Digits of 8 x 8 pixels").add_dir("data")
             <TraceletArtifact 'images' dataset, 2 entries>
         """
-        return TraceletArtifact(name, artifact_type, description, forms=InstalledForms(self._artifacts().serializers))
+        return self._artifacts().create(name, artifact_type, description)
 
     def log_artifact(
         self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
@@ -406,7 +326,7 @@ class Experiment:
             >>> exp.log_artifact(report, version="1.0", aliases=["best"])
             <LogResults local: 1.0>
         """
-        return self._artifacts().log(artifact, _labels(version, aliases))
+        return self._artifacts().log(artifact, version, aliases)
 
     def log_path(
         self,
@@ -449,12 +369,13 @@ class Experiment:
             >>> exp.log_path("data", "digits", "dataset", metadata={"pixels": 64})
             <LogResults local: v0>
         """
-        self._artifacts()
-        labels = _labels(version, aliases)
+        manager = self._artifacts()
+        from tracelet.core.experiment.from_paths import artifact_of
+
         artifact = artifact_of(
             [path], name, type, description=description, metadata=metadata, follow_links=follow_links
         )
-        return self._artifacts().log(artifact, labels)
+        return manager.log(artifact, version, aliases)
 
     def submit_artifact(
         self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
@@ -482,7 +403,7 @@ class Experiment:
             >>> future.result(timeout=60)
             <LogResults local: v0>
         """
-        return self._artifacts().submit(artifact, _labels(version, aliases))
+        return self._artifacts().submit(artifact, version, aliases)
 
     def flush(self, timeout: float | None = None) -> int:
         """Make the deliveries that wait.
@@ -503,8 +424,7 @@ class Experiment:
         seconds = self.settings.stop_timeout if timeout is None else timeout
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds <= _LONGEST_WAIT:
             raise ConfigError(f"timeout={seconds!r} is not a number of seconds: give one up to {_LONGEST_WAIT}.")
-        with sign_of_life("making the deliveries that wait"):
-            return self._artifacts().flush(seconds)
+        return self._artifacts().flush(seconds)
 
     def get_artifact(self, name: str, version: str = "latest", backend: str | None = None) -> LoggedArtifact:
         """Get a stored version of an artifact. This needs no run.
@@ -568,6 +488,8 @@ class Experiment:
             >>> exp.list_artifacts(where="metrics.val_loss < 0.3", sort="metrics.val_loss", limit=1)
             []
         """
+        from tracelet.core.management.filters import query_of
+
         query = query_of(where, sort, limit)
         found = self._artifacts().finder.find_all(type_filter, backend, name, query.select)
         if not found and not query.where:
@@ -617,6 +539,8 @@ class Experiment:
             >>> [one.version for one in exp.prune("checkpoint", keep_last=1).goes]
             ['v1', 'v0']
         """
+        from tracelet.core.management.retention import prune, rules_of
+
         return prune(
             self._artifacts().finder, rules_of(keep_last, keep_best, older_than), name, backend, dry_run=dry_run
         )
@@ -700,38 +624,13 @@ class Experiment:
             return False
 
 
-def _check_kind(what: str, value: object, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise ConfigError(
-            f"{what}={value!r} is no {kind.__name__}: make one, as {kind.__name__}(enable_artifacts=True)."
-        )
-
-
-def _either(artifacts: bool | None, enable_artifacts: bool | None) -> bool | None:
-    """Return what one argument says that has two names."""
-    if artifacts is not None and enable_artifacts is not None:
-        raise ConfigError("artifacts= and enable_artifacts= are two names of one argument: give one of them.")
-    return enable_artifacts if artifacts is None else artifacts
-
-
-def _resolve(settings: TraceletSettings, config: ExperimentConfig, **arguments: Any) -> TraceletSettings:
-    """Put the layers on top of one another: what is None in one is left to the one below."""
-    fields = attrs.asdict(config, recurse=False)
-    given = {key: value for layer in (fields, arguments) for key, value in layer.items() if value is not None}
-    return TraceletSettings(**{**attrs.asdict(settings, recurse=False), **given})
-
-
-def _labels(version: str | None, aliases: Iterable[str]) -> Labels:
-    if isinstance(aliases, str):
-        raise ConfigError(f"aliases={aliases!r}: give a list, such as [{aliases!r}].")
-    if isinstance(aliases, bytes) or not isinstance(aliases, Iterable):
-        raise ConfigError(f"aliases={aliases!r}: give a list of names, such as ['best'].")
-    return Labels(version, aliases)
-
-
 def _end_earlier(name: str) -> None:
     """In a notebook, stop the run that the same cell started when it was run before."""
     earlier = _ACTIVE.get(name)
-    if earlier is not None and notebook_shell() is not None:
+    if earlier is None:
+        return
+    from tracelet.core.system.signs import notebook_shell
+
+    if notebook_shell() is not None:
         _LOG.warning("experiment %r is started again: its earlier run ends.", name)
         earlier.stop()

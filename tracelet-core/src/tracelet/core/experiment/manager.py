@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracelet.core.artifacts.builder import TraceletArtifact
+from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture.journal import Leftover
 from tracelet.core.delivery.courier import Courier, close_all
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.experiment.capture_recovery import CaptureRecovery
+from tracelet.core.experiment.configured import ConfiguredBackends
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.experiment.direct_put import DirectPut
 from tracelet.core.experiment.preparation import Preparation
@@ -25,18 +27,18 @@ from tracelet.core.experiment.report import ResultReport, skipped
 from tracelet.core.experiment.resources import ExperimentResources, ProcessResources
 from tracelet.core.experiment.run_inputs import RunInputs
 from tracelet.core.experiment.submissions import Submissions
-from tracelet.core.management.experiments import warn_of_nothing
-from tracelet.core.management.usage import DiskUsage, count_usage
-from tracelet.core.plugins.serializers import SerializerSpec
-from tracelet.core.plugins.specs import Registry, SpecSet
+from tracelet.core.plugins.forms import InstalledForms
+from tracelet.core.plugins.specs import Registry
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.files import make_folder
-from tracelet.core.system.links import check_directory
 from tracelet.core.system.signs import sign_of_life
 from tracelet.core.system.threads import Promise
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings
+
+if TYPE_CHECKING:
+    from tracelet.core.management.usage import DiskUsage
 
 __all__ = ["ArtifactManager"]
 
@@ -55,14 +57,14 @@ class ArtifactManager:
         self,
         experiment: str,
         settings: TraceletSettings,
+        backends: ConfiguredBackends,
         directory: Path,
         plugins: Callable[[], Registry],
         *,
         writes: bool,
     ) -> None:
         """``directory`` is the absolute path of the tracelet directory. ``writes`` is True on rank 0 alone."""
-        check_directory(directory)
-        self._context = ExperimentContext(experiment, settings, directory, plugins, Outbox(directory))
+        self._context = ExperimentContext(experiment, settings, backends, directory, plugins, Outbox(directory))
         self._writes = writes
         self._run: RunInfo | None = None
         self._resources = ExperimentResources(self._context, self._finish)
@@ -85,13 +87,10 @@ class ArtifactManager:
 
     def disk_usage(self) -> DiskUsage:
         """Count the bytes of the experiment's versions, and of the tracelet directory. It needs no run."""
+        from tracelet.core.management.usage import count_usage
+
         context = self._context
         return count_usage(context.directory, context.settings, context.plugins(), context.experiment)
-
-    @property
-    def serializers(self) -> SpecSet[SerializerSpec]:
-        """The serializers for objects and models."""
-        return self._context.plugins().serializers
 
     # -- the life of a run
 
@@ -130,6 +129,10 @@ class ArtifactManager:
 
     def flush(self, timeout: float) -> int:
         """Make the deliveries that wait, for ``timeout`` seconds at most; return how many are left."""
+        with sign_of_life("making the deliveries that wait"):
+            return self._flush(timeout)
+
+    def _flush(self, timeout: float) -> int:
         if not self._writes:
             return 0
         until = time.monotonic() + timeout
@@ -156,11 +159,15 @@ class ArtifactManager:
 
     def end(self, *, failed: bool) -> None:
         """End the run: deliver for ``stop_timeout`` seconds at most, end every lane, and log what is left."""
+        with sign_of_life(f"ending the run of {self._context.experiment!r}, and making the deliveries that wait"):
+            self._end(failed)
+
+    def _end(self, failed: bool) -> None:
         until, run = time.monotonic() + self._context.settings.stop_timeout, self._running()
         try:
             last = until - self._context.settings.stop_timeout * _RESERVE
             self._captures.stop(self._context.settings.stop_timeout * _CAPTURE, last)
-            self.flush(last - time.monotonic())
+            self._flush(last - time.monotonic())
         finally:
             process, self._run = self._process, None
             process.sealer.close()
@@ -199,9 +206,15 @@ class ArtifactManager:
 
     # -- calls of a run
 
-    def log(self, artifact: TraceletArtifact, labels: Labels) -> LogResults:
+    def create(self, name: str, artifact_type: ArtifactType | str, description: str | None) -> TraceletArtifact:
+        """Return an empty artifact, which knows what the installed serializers can store."""
+        return TraceletArtifact(
+            name, artifact_type, description, forms=InstalledForms(self._context.plugins().serializers)
+        )
+
+    def log(self, artifact: TraceletArtifact, version: str | None, aliases: Iterable[str]) -> LogResults:
         """Seal an artifact, deliver it, and return the results. Only misuse raises."""
-        run = self._running()
+        labels, run = _labels(version, aliases), self._running()
         targets = self._preparation.route(artifact)
         if not self._writes:
             return skipped(target.name for target in targets)
@@ -218,9 +231,9 @@ class ArtifactManager:
             results.raise_for_errors()
         return results
 
-    def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
+    def submit(self, artifact: TraceletArtifact, version: str | None, aliases: Iterable[str]) -> Future[LogResults]:
         """Snapshot an artifact into the outbox, and return a future of the results."""
-        run = self._running()
+        labels, run = _labels(version, aliases), self._running()
         promise: Future[LogResults] = Future()
         if self._writes:
             with sign_of_life("copying the files of an artifact"):
@@ -239,6 +252,8 @@ class ArtifactManager:
 
     def warn_of_nothing(self, backend: str | None) -> None:
         """Warn that a backend, or all of them, had nothing, where this machine knows why that may be."""
+        from tracelet.core.management.experiments import warn_of_nothing
+
         asked = self._context.settings.backend if backend is None else [backend]
         warn_of_nothing(self._context.directory, self._context.experiment, asked)
 
@@ -269,6 +284,14 @@ class ArtifactManager:
             "capture": self._captures.stats(),
             "outbox": {"waiting": self.waiting(), "refused": len(list(self._context.outbox.refused()))},
         }
+
+
+def _labels(version: str | None, aliases: Iterable[str]) -> Labels:
+    if isinstance(aliases, str):
+        raise ConfigError(f"aliases={aliases!r}: give a list, such as [{aliases!r}].")
+    if isinstance(aliases, bytes) or not isinstance(aliases, Iterable):
+        raise ConfigError(f"aliases={aliases!r}: give a list of names, such as ['best'].")
+    return Labels(version, aliases)
 
 
 def _with_warnings(promise: Future[LogResults], warnings: Collection[str]) -> Future[LogResults]:

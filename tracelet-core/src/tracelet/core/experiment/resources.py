@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.logged import Manager
 from tracelet.core.delivery.addresses import Addresses
 from tracelet.core.delivery.courier import Courier
 from tracelet.core.delivery.parcel import Parcel
@@ -15,16 +16,13 @@ from tracelet.core.delivery.records import without_secrets
 from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.lanes.lane import Lane, open_lane
-from tracelet.core.management.stored_manager import StoredManager
-from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
+from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.reading.finder import Finder
 from tracelet.core.reading.reader import Reader
 from tracelet.core.storage.blob_store import RemoteStore, Store, open_store
 from tracelet.core.storage.deadline_store import DeadlineStore
 from tracelet.core.system.processes import ProcessId, current
-from tracelet.exceptions import ConfigError
-from tracelet.settings import load_plugin
 
 __all__ = ["ExperimentResources", "ProcessResources"]
 
@@ -44,36 +42,13 @@ class ExperimentResources:
     """The backends of one experiment, its store, and the lanes to them."""
 
     def __init__(self, context: ExperimentContext, finish: Callable[[Path, Mapping[str, Courier]], None]) -> None:
-        """``finish`` finishes a draft or an interrupted put. Raises :class:`~tracelet.ConfigError` for settings that cannot be used."""
+        """``finish`` finishes a draft or an interrupted put."""
         self._context = context
         self._finish = finish
-        self.specs = self._configured()
-        self._plugin_settings = self._load_settings()
+        self.specs = context.backends.specs
         #: By process.
         self._by_process: dict[ProcessId, ProcessResources] = {}
         self._store: Store | None = None
-
-    def _configured(self) -> dict[str, BackendSpec]:
-        if not self._context.settings.backend:
-            raise ConfigError("no backend is configured: name at least one, such as backend='local'.")
-        twice = {name for name in self._context.settings.backend if self._context.settings.backend.count(name) > 1}
-        if twice:
-            raise ConfigError(f"backend {sorted(twice)[0]!r} is named twice.")
-        self._context.plugins().routing.get(self._context.settings.routing)
-        return {name: self._context.plugins().backends.get(name) for name in self._context.settings.backend}
-
-    def _load_settings(self) -> dict[str, Any]:
-        """Read the variables of every plugin. One error names all bad ones."""
-        found: dict[str, Any] = {}
-        bad: list[str] = []
-        for name, spec in self.specs.items():
-            try:
-                found[name] = load_plugin(spec.settings, name)
-            except ConfigError as error:
-                bad.append(str(error))
-        if bad:
-            raise ConfigError(" ".join(bad))
-        return found
 
     @property
     def of_process(self) -> ProcessResources:
@@ -113,7 +88,7 @@ class ExperimentResources:
 
     def _lane(self, name: str, sdk: dict[str, Any]) -> Lane:
         context = BackendContext(self._context.directory, sdk)
-        return open_lane(self.specs[name], self._context.experiment, self._plugin_settings[name], context)
+        return open_lane(self.specs[name], self._context.experiment, self._context.backends.settings[name], context)
 
     def _finder(self, sdk: dict[str, dict[str, Any]]) -> Finder:
         return Finder(
@@ -124,12 +99,12 @@ class ExperimentResources:
             plugins=self._context.plugins,
             store=lambda: self.store,
             downloads=self._context.directory / "downloads",
-            manager=StoredManager,
+            manager=_manager,
         )
 
     def _courier(self, name: str, sdk: dict[str, Any]) -> Courier:
         own = without_secrets(sdk)
-        addresses = Addresses(sdk, self._plugin_settings[name])
+        addresses = Addresses(sdk, self._context.backends.settings[name])
         addresses.note()
 
         def elsewhere(parcel: Parcel) -> Lane | None:
@@ -145,3 +120,10 @@ class ExperimentResources:
             elsewhere,
             addresses.check,
         )
+
+
+def _manager(finder: Finder) -> Manager:
+    """Imported when a version is found: what only logs needs none of it."""
+    from tracelet.core.management.stored_manager import StoredManager
+
+    return StoredManager(finder)

@@ -14,6 +14,7 @@ from tracelet.core.delivery.drafts import seal_draft
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import interrupted_puts
+from tracelet.core.experiment.configured import configured_backends
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.plugins.specs import Registry
 from tracelet.core.storage.blob_store import open_store
@@ -37,7 +38,10 @@ def queue_captures(directory: Path, settings: TraceletSettings, plugins: Registr
         own = {"backend": left.head.backends, "routing": left.head.routing, "dir": directory}
         theirs = TraceletSettings(**{**attrs.asdict(settings, recurse=False), **own})
         try:
-            manager = ArtifactManager(left.head.run.experiment, theirs, directory, lambda: plugins, writes=True)
+            backends = configured_backends(theirs, plugins)
+            manager = ArtifactManager(
+                left.head.run.experiment, theirs, backends, directory, lambda: plugins, writes=True
+            )
             manager.draft_captures(left)
         except (TraceletError, OSError) as error:
             failures[left.path] = _reason(error, left.path)

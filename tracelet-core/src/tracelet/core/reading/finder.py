@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -58,7 +59,7 @@ class Finder:
         self._plugins = plugins
         self._store = store
         self.downloads = downloads
-        self._manager = manager(self)
+        self._make_manager = manager
         #: What backends said whose lanes broke, while they are not to be asked again; None where they are.
         self._broken: dict[str, TraceletError] | None = None
 
@@ -77,6 +78,10 @@ class Finder:
         """Make one request of several backends at once, with the arguments for each; return answers and errors by backend."""
         with sign_of_life(f"asking {', '.join(arguments)}"):
             return all_at_once({one: partial(self._ask_one, one, what, **given) for one, given in arguments.items()})
+
+    @functools.cached_property
+    def _manager(self) -> Manager:
+        return self._make_manager(self)
 
     @contextmanager
     def asking_the_broken_once(self) -> Iterator[None]:
