@@ -20,7 +20,7 @@ from making import elsewhere, write
 from watching import Scripted
 
 from tracelet import Experiment, ExperimentConfig, LogResults, TraceletArtifact, TraceletSettings
-from tracelet.core.experiment import experiment as module
+from tracelet.core.experiment import configured
 from tracelet.exceptions import (
     ArtifactError,
     BackendUnavailable,
@@ -149,7 +149,7 @@ def test_the_nearest_layer_wins(
 ) -> None:
     def resolved(**layers: Any) -> Any:
         settings, config = layers.pop("settings", TraceletSettings()), layers.pop("config", ExperimentConfig())
-        return getattr(module._resolve(settings, config, **layers), field)
+        return getattr(configured._resolve(settings, config, layers), field)
 
     default = getattr(TraceletSettings(), field)
     assert resolved() == default

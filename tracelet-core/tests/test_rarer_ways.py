@@ -86,7 +86,7 @@ def test_what_a_pickle_raises_that_is_our_own_comes_out_as_it_is(home: Path) -> 
     with Experiment("rare", artifacts=True) as exp:
         exp.log_artifact(exp.create_artifact("thing", ArtifactType.CUSTOM).add_object([1], "it", serializer="pickle"))
     stored = exp.get_artifact("thing")
-    load = exp._artifact_manager.serializers.get("pickle").load
+    load = registry().serializers.get("pickle").load
     assert stored.load_object("it", trust=True) == [1]
     with pytest.raises(UnsafePath):
         load(home / "bad.pkl", True)
