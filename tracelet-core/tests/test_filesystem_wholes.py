@@ -311,6 +311,61 @@ def test_a_model_that_is_copied_slowly_is_told_when_all_shards_are_there_of_whic
     assert directory.after(QUIET) == [("run", [])]
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", ".model.safetensors.a7Bx2K", "model.safetensors.partial"])
+@pytest.mark.parametrize("before", ["config.json", "tokenizer.json"])
+def test_a_folder_waits_for_as_long_as_a_file_of_it_grows_under_whichever_name(
+    directory: Directory, name: str, before: str
+) -> None:
+    directory.add(f"run/{before}")
+    if not directory.place.passes_over(str(directory.folder / "run" / name)):
+        directory.busy = {str(directory.folder / "run" / name)}
+    for size in range(int(3 * MISSING / QUIET)):
+        write(directory.folder / "run" / name, bytes(size))
+        assert directory.after(QUIET) == []
+    directory.busy = set()
+    (directory.folder / "run" / name).rename(directory.folder / "run" / "model.safetensors")
+    directory.hold("run/model.safetensors")
+    directory.add("run/config.json")
+    assert directory.after(QUIET) == [("run", [])]
+
+
+def test_a_group_waits_for_as_long_as_a_part_of_it_grows_or_another_shard_comes(directory: Directory) -> None:
+    shards = [f"m-0000{number}-of-00003.bin" for number in (1, 2, 3)]
+    for shard in shards:
+        directory.busy = {str(directory.folder / shard)}
+        for size in range(int(2 * MISSING / QUIET) if shard != shards[0] else 1):
+            write(directory.folder / shard, bytes(size))
+            assert directory.after(QUIET) == []
+        directory.busy = set()
+        directory.add(shard)
+    directory.add("m.bin.index.json", index_of(*shards))
+    assert directory.after(QUIET) == [("m.bin.index.json", shards)]
+
+
+def test_files_of_a_new_folder_wait_for_no_log_and_for_no_file_that_was_begun_late(directory: Directory) -> None:
+    told: list[tuple[str, list[str]]] = []
+    directory.busy = {str(directory.folder / "run" / "train.log")}
+    directory.add("run/plot.png")
+    for size in range(int((MISSING + 10) / QUIET)):
+        for name in ("train.log", ".state"):
+            write(directory.folder / "run" / name, bytes(size))
+        write(directory.folder / "run" / f"{size // 9}.tar", bytes(size))
+        directory.hold(f"run/{size // 9 - 1}.tar")
+        told += directory.after(QUIET)
+    assert ("run/plot.png", []) in told
+
+
+def test_a_model_in_which_files_are_written_again_does_not_wait_for_the_end_of_that(directory: Directory) -> None:
+    told = []
+    directory.add("run/config.json")
+    for size in range(int((MISSING + 5) / QUIET)):
+        directory.add("run/model.safetensors", bytes(size))
+        told += directory.after(QUIET / 2)
+        directory.add("run/more.safetensors", bytes(size))
+        told += directory.after(QUIET / 2)
+    assert ("run", []) in told
+
+
 @pytest.mark.parametrize("what", ["busy", "missing"])
 def test_a_model_that_never_becomes_complete_is_told_file_by_file_when_nothing_has_come_for_long(
     directory: Directory, what: str

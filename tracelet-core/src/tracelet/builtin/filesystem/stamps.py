@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import attrs
 
 from tracelet.builtin.filesystem.passing import PassedOver
 from tracelet.builtin.filesystem.places import Place
+from tracelet.plugin import final_name
 
-__all__ = ["Stamp", "looks_in", "scan", "stamp_of"]
+__all__ = ["Stamp", "growing_in", "looks_in", "scan", "stamp_of"]
 
 
 @attrs.frozen
@@ -47,6 +49,30 @@ def looks_in(place: Place, folder: str) -> dict[str, Stamp]:
     paths = [os.path.join(where, name) for where, _, names in os.walk(folder) for name in names]  # noqa: PTH118 - see Place
     inside = [path for path in paths if Path(os.path.realpath(path)).is_relative_to(real)]
     return {path: stamp for path in inside if (stamp := stamp_of(place, path)) is not None}
+
+
+#: Files that a program adds to for as long as it runs: that they grow does not say that a folder is being copied.
+_ADDED_TO = re.compile(
+    r".*\.(?:log|out|err|txt|md|csv|tsv|jsonl|ndjson|h5|hdf5|db|sqlite3?)(?:-wal|-journal)?|(?:.*\.)?tfevents\..*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def growing_in(place: Place, folder: str, complete: Container[str]) -> dict[str, Stamp]:
+    """Return how those files of a folder look that are not complete, under temporary names too.
+
+    Logs and their kin are left out, and what is hidden for good.
+    """
+    found = {}
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = f"{where}{os.sep}{name}"
+            last = final_name(name) or ""
+            if path in complete or last.startswith(".") or _ADDED_TO.fullmatch(last):
+                continue
+            if (stamp := stamp_of(place, path)) is not None:
+                found[path] = stamp
+    return found
 
 
 def scan(place: Place, folder: str | None = None, passed: PassedOver | None = None) -> Iterator[tuple[str, Stamp]]:

@@ -16,7 +16,7 @@ import attrs
 
 from tracelet.builtin.filesystem.groups import Kind, head_of, kind_of, may_be_part, other_shards
 from tracelet.builtin.filesystem.places import Place
-from tracelet.builtin.filesystem.stamps import Stamp, looks_in, stamp_of
+from tracelet.builtin.filesystem.stamps import Stamp, growing_in, looks_in, stamp_of
 from tracelet.builtin.filesystem.writers import Writers, being_written
 from tracelet.plugin import ArtifactType, tell_whole
 
@@ -26,8 +26,9 @@ __all__ = ["Told", "Wholes"]
 QUIET = 1.0
 #: The same, for a folder of which nothing tells what it is.
 UNKNOWN = 3.0
-#: The same, for what names files that are not there.
+#: The same, for what names files that are not there; and the silence after which a file is not waited for that was growing.
 MISSING = 30.0
+_SHARE, _SHARE_OF_COMING = 4, 20
 
 
 @attrs.frozen
@@ -47,6 +48,17 @@ class Told:
     beside: tuple[Path, ...] = ()
 
 
+@attrs.frozen
+class _Growing:
+    """A file that is not complete."""
+
+    stamp: Stamp
+    #: When it was seen first.
+    since: float
+    #: When it was seen to have changed.
+    changed: float = float("-inf")
+
+
 @attrs.define
 class _Unit:
     """Files that wait for the same: a new folder, the head of a group, or, of a file alone, a head that names it."""
@@ -57,13 +69,41 @@ class _Unit:
     since: float
     last: float
     due: float
+    #: When it is looked at though files come.
+    latest: float
     files: dict[str, Stamp] = attrs.field(factory=dict)
     #: When a file came last that was not there before.
     grown: float = attrs.field(init=False, default=attrs.Factory(lambda unit: unit.since, takes_self=True))
+    #: Whether a file that had come came again. Who copies writes each file once.
+    rewritten: bool = False
+    growing: dict[str, _Growing] = attrs.field(factory=dict)
+
+    def see(self, looks: Mapping[str, Stamp], now: float) -> None:
+        """Look at the files that are not complete."""
+        self.growing = {path: self._seen(path, stamp, now) for path, stamp in looks.items()}
+
+    def _seen(self, path: str, stamp: Stamp, now: float) -> _Growing:
+        before = self.growing.get(path)
+        if before is None:
+            return _Growing(stamp, now)
+        return before if before.stamp == stamp else attrs.evolve(before, stamp=stamp, changed=now)
+
+    def grows(self, now: float, silence: float, root: str = "", begun: float = float("inf")) -> bool:
+        """Tell whether a file below a folder has changed since such a silence, of those that were seen first before a time."""
+        return any(
+            now - file.changed < silence and file.since < begun
+            for path, file in self.growing.items()
+            if path.startswith(root)
+        )
 
 
 def _folder_of(path: str) -> str:
     return path.rpartition(os.sep)[0]
+
+
+def _shards_beside(path: str) -> list[str]:
+    folder, _, name = path.rpartition(os.sep)
+    return [f"{folder}{os.sep}{shard}" for shard in other_shards(name)]
 
 
 class Wholes:
@@ -112,11 +152,13 @@ class Wholes:
         now = time.monotonic()
         unit = self._units.get(root)
         if unit is None:
-            unit = self._units[root] = _Unit(place, root, kind, now, now, now)
+            unit = self._units[root] = _Unit(place, root, kind, now, now, now, now + UNKNOWN * self._pace)
         if path not in unit.files:
             unit.grown = now
+        elif unit.files[path] != stamp:
+            unit.rewritten = True
         unit.files[path] = stamp
-        unit.last, unit.due = now, now + QUIET * self._pace
+        unit.last, unit.due = now, min(now + QUIET * self._pace, unit.latest)
         if kind is not None:
             # Parts that came before their head waited by themselves.
             for part in [one for one in self._units if one != root and self._heads.get(one) == root]:
@@ -159,13 +201,19 @@ class Wholes:
             else:
                 found = self._folder(unit, now, ending)
             if found is None:
-                unit.due = now + QUIET * self._pace / 2
+                # However many files there are, looking at them takes a quarter of the time at most, and less while they come.
+                taken = time.monotonic() - now
+                unit.due = now + max(QUIET * self._pace / 2, _SHARE * taken)
+                unit.latest = now + max(UNKNOWN * self._pace, _SHARE_OF_COMING * taken)
                 continue
             del self._units[unit.path]
             yield from found
 
-    def _over(self, unit: _Unit, now: float, quiet: float) -> bool:
-        return now - unit.last >= quiet * self._pace or now - unit.since >= MISSING * self._pace
+    def _is_quiet(self, unit: _Unit, now: float, *, known: bool) -> bool:
+        """Tell whether nothing comes into a folder any more, or it is one in which a program lives."""
+        if now - unit.last >= (QUIET if known else UNKNOWN) * self._pace:
+            return True
+        return (unit.rewritten or not known) and now - unit.since >= MISSING * self._pace
 
     def _group(self, unit: _Unit, now: float, ending: bool) -> list[Told] | None:
         kind, head = unit.kind, Path(unit.path)
@@ -187,12 +235,14 @@ class Wholes:
             for path in map(str, files):
                 self._forget(path, unit)
             return [*others, Told(unit.place, unit.path, looks=looks, kind=kind, beside=tuple(sorted(parts)))]
-        if ending or self._over(unit, now, MISSING):
+        coming = {str(path) for path in parts}.union(*map(_shards_beside, unit.files)) - unit.files.keys()
+        unit.see({path: stamp for path in coming if (stamp := stamp_of(unit.place, path)) is not None}, now)
+        if ending or (now - unit.grown >= MISSING * self._pace and not unit.grows(now, MISSING * self._pace)):
             return [Told(unit.place, path, stamp) for path, stamp in unit.files.items()]
         return None
 
     def _alone(self, unit: _Unit, now: float, ending: bool) -> list[Told] | None:
-        if ending or self._over(unit, now, QUIET):
+        if ending or now - unit.last >= QUIET * self._pace:
             return [Told(unit.place, path, stamp) for path, stamp in unit.files.items()]
         return None
 
@@ -206,17 +256,25 @@ class Wholes:
                 unit.files.pop(path, None)
 
     def _folder(self, unit: _Unit, now: float, ending: bool) -> list[Told] | None:
-        if not ending and self._busy(unit.path) and now - unit.since < MISSING * self._pace:
-            return None
+        longest = MISSING * self._pace
+        if not ending:
+            unit.see(growing_in(unit.place, unit.path, unit.files), now)
+            # What is nothing yet may be a model when a file is copied whose copy has begun by now.
+            if self._busy(unit.path) and now - unit.since < longest:
+                return None
+            if unit.grows(now, longest, begun=unit.since + longest):
+                return None
         types: dict[str, ArtifactType | None] = {}
         roots = {path: self._root(unit, path, types) for path in unit.files}
         wholes = {root for root in roots.values() if root is not None}
-        if not ending and not self._over(unit, now, QUIET if None not in roots.values() else UNKNOWN):
+        if not ending and not self._is_quiet(unit, now, known=None not in roots.values()):
             return None
         looks = {root: looks_in(unit.place, root) for root in wholes}
         missing = {root for root in wholes if self._misses(root) or self._written(unit.place, looks[root])}
-        # Who copies slowly may take long for all files, but not for each.
-        if missing and not ending and now - unit.grown < MISSING * self._pace:
+        # Who copies slowly may take long for all files, and for each.
+        if not ending and any(
+            now - unit.grown < longest or unit.grows(now, longest, root + os.sep) for root in missing
+        ):
             return None
         whole = sorted(wholes - missing)
         self._told.update(whole)
