@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import logging
@@ -102,6 +103,71 @@ GROUPS: dict[str, tuple[dict[str, bytes], str, ArtifactType]] = {
         "m-image",
         ArtifactType.IMAGE,
     ),
+    "openvino": (
+        {"o.xml": b'<?xml version="1.0"?><net name="o"><layers></layers></net>', "o.bin": b"1"},
+        "o-model",
+        ArtifactType.MODEL,
+    ),
+    "gensim": (
+        {"words.model": b"\x80", "words.model.wv.vectors.npy": b"1", "words.model.syn1neg.npy": b"2"},
+        "words-model",
+        ArtifactType.MODEL,
+    ),
+    "analyze": ({"a.hdr": b"\x5c\x01\0\0".ljust(348, b"\0"), "a.img": b"1"}, "a-image", ArtifactType.IMAGE),
+    "nifti, packed": (
+        {"p.hdr.gz": gzip.compress(b"\0\0\x01\x5c".ljust(344, b"\0") + b"ni1\0"), "p.img.gz": b"1"},
+        "p-image",
+        ArtifactType.IMAGE,
+    ),
+    "envi": ({"e.hdr": b"ENVI\nsamples = 1\n", "e.bsq": b"1"}, "e-image", ArtifactType.IMAGE),
+    "envi, as GDAL calls it": ({"g.dat.hdr": b"ENVI\n", "g.dat": b"1"}, "g.dat-image", ArtifactType.IMAGE),
+    "esri": (
+        {"s.hdr": b"NROWS 1\nNCOLS 1\n", "s.flt": b"1", "s.prj": b"GEOGCS[]", "s.flt.aux.xml": b"<PAMDataset/>"},
+        "s-image",
+        ArtifactType.IMAGE,
+    ),
+    "metaimage": ({"i.mhd": b"NDims = 3\nElementDataFile = i.zraw\n", "i.zraw": b"1"}, "i-image", ArtifactType.IMAGE),
+    "metaimage, in slices": (
+        {"j.mhd": b"ElementDataFile = j%02d.raw 1 2 1\n", "j01.raw": b"1", "j02.raw": b"2"},
+        "j-image",
+        ArtifactType.IMAGE,
+    ),
+    "nrrd": ({"n.nhdr": b"NRRD0004\ndata file: n.raw.gz\n", "n.raw.gz": b"1"}, "n-image", ArtifactType.IMAGE),
+    "nrrd, in slices": (
+        {"l.nhdr": b"NRRD0004\r\nDATA FILE: LIST\r\nl 1.raw\r\nl 2.raw\r\n", "l 1.raw": b"1", "l 2.raw": b"2"},
+        "l-image",
+        ArtifactType.IMAGE,
+    ),
+    "gltf": (
+        {
+            "t.gltf": json.dumps(
+                {
+                    "asset": {"version": "2.0"},
+                    "buffers": [{"uri": "t%200.bin"}, {"uri": "data:;base64,AA=="}],
+                    "images": [{"uri": "t_baseColor.png"}, {"uri": "https://example.org/a.png"}, {"bufferView": 0}],
+                }
+            ).encode(),
+            "t 0.bin": b"1",
+            "t_baseColor.png": b"\x89PNG",
+        },
+        "t-dataset",
+        ArtifactType.DATASET,
+    ),
+    "obj": (
+        {
+            "w.obj": b"# a mesh\nmtllib w.mtl\nv 0 0 0\n",
+            "w.mtl": b"newmtl a\nmap_Kd -s 1 1 1 -clamp on material_0.png\nbump -bm 0.5 normal.jpg\n",
+            "material_0.png": b"\x89PNG",
+            "normal.jpg": b"\xff\xd8\xff",
+        },
+        "w-dataset",
+        ArtifactType.DATASET,
+    ),
+    "shapefile": (
+        {"h.shp": b"\0\0\x27\x0a", "h.shx": b"\0\0\x27\x0a", "h.dbf": b"\x03", "h.prj": b"GEOGCS[]"},
+        "h-dataset",
+        ArtifactType.DATASET,
+    ),
 }
 
 FOLDERS: dict[str, tuple[dict[str, bytes], ArtifactType]] = {
@@ -195,6 +261,36 @@ def test_the_files_of_a_group_are_one_in_whatever_order_they_come(directory: Dir
         assert directory.after(2 * MISSING) == []
         for name in files:
             (directory.folder / name).unlink()
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_parts_that_came_just_before_their_head_are_in_its_group(directory: Directory, kind: str) -> None:
+    files, _, _ = GROUPS[kind]
+    head = next(name for name in files if groups.kind_of(name) is not None)
+    parts = sorted(files.keys() - {head})
+    for name in reversed(parts):
+        directory.add(name, files[name])
+        directory.clock.now += QUIET / 10
+    directory.add(head, files[head])
+    assert directory.after(QUIET) == [(head, parts)]
+    assert directory.after(2 * MISSING) == []
+
+
+def test_files_of_one_stem_are_one_thing_only_where_the_head_or_its_format_says_so(directory: Directory) -> None:
+    files = {
+        "cat.obj": b"v 0 0 0\n",
+        "cat.bin": b"1",
+        "cat.xml": b"<annotation/>",
+        "cat.gltf": b'{"asset": {}}',
+        "dog.mhd": b"ElementDataFile = LOCAL\n\0",
+        "dog.raw": b"1",
+        "sky.hdr": b"#?RADIANCE\n",
+        "sky.img": b"1",
+        "disk.img": b"1",
+    }
+    for name, content in files.items():
+        directory.add(name, content)
+    assert sorted(directory.after(QUIET)) == sorted((name, []) for name in files)
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
@@ -448,6 +544,37 @@ def test_what_a_model_names_outside_of_its_folder_is_refused(
     directory.add("m.bin.index.json", index_of(name))
     assert directory.now() == [("m.onnx", []), ("m.bin.index.json", [])]
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+
+
+@pytest.mark.parametrize("name", ["../secret", "link/secret"])
+def test_what_a_header_names_outside_of_its_folder_is_refused_and_what_is_named_there_is_not_read(
+    directory: Directory, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    write(tmp_path / "secret", b"map_Kd stolen.png\n")
+    (directory.folder / "link").symlink_to(tmp_path)
+    headers = {
+        "a.mhd": f"ElementDataFile = {name}",
+        "b.nhdr": f"NRRD0004\ndata file: {name}",
+        "c.gltf": json.dumps({"asset": {}, "buffers": [{"uri": name.replace("s", "%73")}]}),
+        "d.obj": f"mtllib {name}",
+    }
+    for head, content in headers.items():
+        directory.add(head, content.encode())
+    assert directory.now() == [(head, []) for head in headers]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * len(headers)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b'{"asset": 1, "buffers": [1, {"uri": 2}], "images": 3}', b"[" * 9999, b"\xff"]
+)
+@pytest.mark.parametrize(
+    "before", [b"", b"NRRD0004\n", b"ElementDataFile = a%99d.raw 0 9999999999 0\n", b"mtllib \0.mtl\n"]
+)
+def test_a_broken_header_raises_nothing(directory: Directory, content: bytes, before: bytes) -> None:
+    names = ["a.mhd", "a.nhdr", "a.gltf", "a.obj", "a.hdr", "a.hdr.gz", "a.xml"]
+    for name in names:
+        directory.add(name, before + content)
+    assert {name for name, _ in directory.now(ending=True)} == set(names)
 
 
 @pytest.mark.parametrize(

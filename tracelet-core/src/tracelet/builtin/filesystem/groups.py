@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import attrs
 
+from tracelet.builtin.filesystem import headers
 from tracelet.builtin.filesystem.onnx_data import external_locations
 from tracelet.plugin import ArtifactType
 
@@ -50,6 +51,12 @@ class Kind:
     type: ArtifactType | None = None
     #: What is taken off the head's name for the name of the artifact.
     ending: str = ""
+    #: Whether a part may be a thing of its own as well: then it waits no longer than others that a head may name.
+    alone: bool = False
+    #: Whether nothing in a head tells of its parts: it waits for them.
+    waits: bool = False
+    #: Whether parts name others.
+    nested: bool = False
 
     def called(self, artifact_path: str) -> str:
         """Return the path by which the artifact is named."""
@@ -60,8 +67,12 @@ def _named(name: str) -> re.Pattern[str]:
     return re.compile(name, re.IGNORECASE | re.DOTALL)
 
 
-#: Names of external data of which only a model that comes later may tell; onnx itself makes up the last one.
-_MAY_BE_PART = _named(r".*\.(?:data|weights)|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: Names of parts of which only a head that comes later may tell: external data, of which onnx itself makes up the second
+#: one, and textures, as programs call them.
+_MAY_BE_PART = _named(
+    r".*\.(?:data|weights)|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|(?:.*[\W_])?(?:material|texture|base_?color|albedo|diffuse|normal|roughness|metallic)[\W_]?\d*\.(?:png|jpe?g)"
+)
 
 
 def _none(head: Path) -> frozenset[Path]:
@@ -88,6 +99,11 @@ def _inside(head: Path, names: Iterable[str]) -> frozenset[Path]:
 def _refuse(head: Path, name: str, why: str) -> None:
     """Warn of a name, once: a head is read several times before it is captured."""
     _LOG.warning("%s names %r, which %s: it is captured without that file.", head, name, why)
+
+
+def _by(names: Callable[[Path], Iterable[str]]) -> Callable[[Path], frozenset[Path]]:
+    """Return what finds the parts of which a header tells the names."""
+    return lambda head: _inside(head, names(head))
 
 
 def _external_data(head: Path) -> frozenset[Path]:
@@ -146,6 +162,41 @@ def _beside_a_picture(head: Path) -> frozenset[Path]:
     return frozenset(path for name in names if (path := head.with_name(name)).is_file())
 
 
+def _sibling(head: Path, ending: str) -> Path:
+    """Return the file of a stem with another ending, in capitals where the head's own is."""
+    return head.with_name(head.stem + (ending.upper() if head.suffix.isupper() else ending))
+
+
+def _beside_a_raster(head: Path) -> frozenset[Path]:
+    data = _inside(head, headers.image_names(head))
+    paths = [_sibling(head, ending) for ending in (".prj", ".stx", ".clr")]
+    paths += [path.with_name(f"{path.name}.aux.xml") for path in data]
+    return frozenset(path for path in paths if data and path.is_file())
+
+
+def _index_of_shapes(head: Path) -> frozenset[Path]:
+    return frozenset({_sibling(head, ".shx")})
+
+
+_BESIDE_SHAPES = (".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qpj", ".qmd", ".shp.xml")
+
+
+def _beside_shapes(head: Path) -> frozenset[Path]:
+    return frozenset(path for ending in _BESIDE_SHAPES if (path := _sibling(head, ending)).is_file())
+
+
+#: Arrays that gensim stores beside a model if they are large, by their attributes.
+_ARRAYS = (
+    *("vectors", "vectors_vocab", "vectors_ngrams", "vectors_lockf", "wv.vectors", "wv.vectors_vocab", "dv.vectors"),
+    *("wv.vectors_ngrams", "wv.vectors_lockf", "syn0", "syn1", "syn1neg", "expElogbeta", "projection.u"),
+)
+
+
+def _arrays(head: Path) -> frozenset[Path]:
+    paths = [head.with_name(f"{head.name}.{array}.npy") for array in _ARRAYS]
+    return frozenset(path for path in paths if path.is_file())
+
+
 KINDS = (
     Kind(
         "ONNX model and its external data",
@@ -193,6 +244,91 @@ KINDS = (
         (r"\1", r"\2.tif", r"\2.tiff"),
         _none,
         _beside_a_picture,
+        waits=True,
+    ),
+    Kind(
+        "OpenVINO model and its weights",
+        _named(r".*\.xml"),
+        _named(r"(.*)\.bin"),
+        (r"\1.xml",),
+        _by(headers.openvino_names),
+        _none,
+        ArtifactType.MODEL,
+        alone=True,
+    ),
+    Kind(
+        "gensim model and its arrays",
+        _named(
+            r".*\.(?:model|kv|w2v|d2v|wordvectors|gensim)"
+            r"|(?:.*[\W_])?(?:model|(?:word|doc)2vec|w2v|d2v|fasttext|lda|lsi|(?:word_?)?vectors|embeddings)[\W_]?\d*"
+        ),
+        _named(rf"(.*?)\.(?:{'|'.join(map(re.escape, _ARRAYS))})\.npy"),
+        (r"\1",),
+        _none,
+        _arrays,
+        ArtifactType.MODEL,
+        waits=True,
+    ),
+    Kind(
+        "image in two files (Analyze, NIfTI, ENVI, ESRI)",
+        _named(r".*\.hdr(?:\.gz)?"),
+        _named(r"((.*)\.(?:img|dat|raw|bin|bsq|bil|bip|flt|prj|stx|clr)(?:\.aux\.xml)?)(\.gz)?"),
+        (r"\2.hdr\3", r"\1.hdr"),
+        _by(headers.image_names),
+        _beside_a_raster,
+        ArtifactType.IMAGE,
+        alone=True,
+    ),
+    Kind(
+        "MetaImage and its data",
+        _named(r".*\.mhd"),
+        _named(r"(.*)\.z?raw"),
+        (r"\1.mhd",),
+        _by(headers.metaimage_names),
+        _none,
+        ArtifactType.IMAGE,
+        alone=True,
+    ),
+    Kind(
+        "NRRD and its data",
+        _named(r".*\.nhdr"),
+        _named(r"(.*)\.(?:raw|img|bin|dat)(?:\.gz)?"),
+        (r"\1.nhdr",),
+        _by(headers.nrrd_names),
+        _none,
+        ArtifactType.IMAGE,
+        alone=True,
+    ),
+    Kind(
+        "glTF, its buffers and images",
+        _named(r".*\.gltf"),
+        _named(r"(.*)\.bin"),
+        (r"\1.gltf",),
+        _by(headers.gltf_names),
+        _none,
+        ArtifactType.DATASET,
+        alone=True,
+    ),
+    Kind(
+        "OBJ, its materials and textures",
+        _named(r".*\.obj"),
+        _named(r"(.*)\.mtl"),
+        (r"\1.obj",),
+        _by(headers.obj_names),
+        _none,
+        ArtifactType.DATASET,
+        alone=True,
+        nested=True,
+    ),
+    Kind(
+        "Shapefile",
+        _named(r".*\.shp"),
+        _named(r"(.*)\.(?:shx|dbf|prj|cpg|sbn|sbx|qix|qpj|qmd|shp\.xml)"),
+        (r"\1.shp", r"\1.SHP"),
+        _index_of_shapes,
+        _beside_shapes,
+        ArtifactType.DATASET,
+        alone=True,
     ),
 )
 
@@ -218,20 +354,29 @@ def kind_of(name: str) -> Kind | None:
 
 
 def head_of(path: str) -> str | None:
-    """Return the head that a part belongs to by its name; of several that may be, one that is there."""
+    """Return the head that a part belongs to by its name; of several that may be, one that is there.
+
+    None where it may be a thing of its own, and no head is there.
+    """
     folder, _, name = path.rpartition(os.sep)
     if name == _TF_LIST:
         last = _last_listed(Path(path))
         return None if last is None else str(last)
+    likely = None
     for kind in KINDS:
         found = kind.part.fullmatch(name)
-        if found is not None:
-            told = [found.expand(head) for head in kind.heads]
-            heads = [f"{folder}{os.sep}{one}" for one in told if kind.head.fullmatch(one) and not one.startswith(".")]
-            return next((one for one in heads if Path(one).exists()), heads[0] if heads else None)
-    return None
+        if found is None:
+            continue
+        told = [found.expand(head) for head in kind.heads]
+        heads = [f"{folder}{os.sep}{one}" for one in told if kind.head.fullmatch(one) and not one.startswith(".")]
+        there = next((one for one in heads if Path(one).exists()), None)
+        if there is not None:
+            return there
+        if likely is None and heads and not kind.alone:
+            likely = heads[0]
+    return likely
 
 
 def may_be_part(name: str) -> bool:
     """Tell whether a file of this name may be a part of which only a head that comes later tells."""
-    return _MAY_BE_PART.fullmatch(name) is not None
+    return any(part.fullmatch(name) for part in (_MAY_BE_PART, *(kind.part for kind in KINDS if kind.alone)))

@@ -160,6 +160,8 @@ class Wholes:
         unit.files[path] = stamp
         unit.last, unit.due = now, min(now + QUIET * self._pace, unit.latest)
         if kind is not None:
+            if kind.nested and path != root:
+                self._heads.update((str(part), root) for part in kind.needs(Path(root)))
             # Parts that came before their head waited by themselves.
             for part in [one for one in self._units if one != root and self._heads.get(one) == root]:
                 unit.files.update(self._units.pop(part).files)
@@ -180,9 +182,10 @@ class Wholes:
             kind = kind_of(Path(path).name)
             if kind is not None:
                 needed = kind.needs(Path(path))
-                self._heads.update((str(part), path) for part in needed)
-                # A picture may have parts, of which nothing in it tells.
-                return (path, kind) if needed or kind.type is None else (None, None)
+                came = {part for part in map(str, kind.may_have(Path(path))) if part in self._units}
+                self._heads.update((part, path) for part in {*map(str, needed), *came})
+                if needed or kind.waits:
+                    return path, kind
             head = head_of(path)
         return head, None if head is None else kind_of(Path(head).name)
 
@@ -235,7 +238,7 @@ class Wholes:
             for path in map(str, files):
                 self._forget(path, unit)
             return [*others, Told(unit.place, unit.path, looks=looks, kind=kind, beside=tuple(sorted(parts)))]
-        coming = {str(path) for path in parts}.union(*map(_shards_beside, unit.files)) - unit.files.keys()
+        coming = {str(path) for path in files}.union(*map(_shards_beside, unit.files)) - unit.files.keys()
         unit.see({path: stamp for path in coming if (stamp := stamp_of(unit.place, path)) is not None}, now)
         if ending or (now - unit.grown >= MISSING * self._pace and not unit.grows(now, MISSING * self._pace)):
             return [Told(unit.place, path, stamp) for path, stamp in unit.files.items()]
