@@ -104,8 +104,11 @@ GROUPS: dict[str, tuple[dict[str, bytes], str, ArtifactType]] = {
         ArtifactType.IMAGE,
     ),
     "openvino": (
-        {"o.xml": b'<?xml version="1.0"?><net name="o"><layers></layers></net>', "o.bin": b"1"},
-        "o-model",
+        {
+            "openvino_model.xml": b'<?xml version="1.0"?><net name="o"><layers></layers></net>',
+            "openvino_model.bin": b"1",
+        },
+        "openvino_model",
         ArtifactType.MODEL,
     ),
     "gensim": (
@@ -143,11 +146,11 @@ GROUPS: dict[str, tuple[dict[str, bytes], str, ArtifactType]] = {
             "t.gltf": json.dumps(
                 {
                     "asset": {"version": "2.0"},
-                    "buffers": [{"uri": "t%200.bin"}, {"uri": "data:;base64,AA=="}],
+                    "buffers": [{"uri": "t%20buffer0.bin"}, {"uri": "data:;base64,AA=="}],
                     "images": [{"uri": "t_baseColor.png"}, {"uri": "https://example.org/a.png"}, {"bufferView": 0}],
                 }
             ).encode(),
-            "t 0.bin": b"1",
+            "t buffer0.bin": b"1",
             "t_baseColor.png": b"\x89PNG",
         },
         "t-dataset",
@@ -274,6 +277,16 @@ def test_parts_that_came_just_before_their_head_are_in_its_group(directory: Dire
     directory.add(head, files[head])
     assert directory.after(QUIET) == [(head, parts)]
     assert directory.after(2 * MISSING) == []
+
+
+def test_a_bin_file_waits_only_for_a_head_that_is_there(directory: Directory) -> None:
+    directory.add("cat.bin")
+    assert directory.now() == [("cat.bin", [])]
+    directory.add("cat.xml", b"<net ><layers></layers></net>")
+    assert directory.after(QUIET) == [("cat.xml", ["cat.bin"])]
+    directory.add("cat.bin", b"more")
+    assert directory.now() == []
+    assert directory.after(QUIET) == [("cat.xml", ["cat.bin"])]
 
 
 def test_files_of_one_stem_are_one_thing_only_where_the_head_or_its_format_says_so(directory: Directory) -> None:

@@ -68,11 +68,14 @@ def _named(name: str) -> re.Pattern[str]:
 
 
 #: Names of parts of which only a head that comes later may tell: external data, of which onnx itself makes up the second
-#: one, and textures, as programs call them.
+#: one, and buffers, weights and textures, as programs call them.
 _MAY_BE_PART = _named(
     r".*\.(?:data|weights)|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|(?:.*[\W_])?(?:material|texture|base_?color|albedo|diffuse|normal|roughness|metallic)[\W_]?\d*\.(?:png|jpe?g)"
+    r"|(?:.*[\W_])?(?:buffer|scene|openvino_model)[\W_]?\d*\.bin"
 )
+#: Parts that are nearly always things of their own: they wait only for a head that is there.
+_MOSTLY_ALONE = _named(r".*\.bin")
 
 
 def _none(head: Path) -> frozenset[Path]:
@@ -379,4 +382,6 @@ def head_of(path: str) -> str | None:
 
 def may_be_part(name: str) -> bool:
     """Tell whether a file of this name may be a part of which only a head that comes later tells."""
-    return any(part.fullmatch(name) for part in (_MAY_BE_PART, *(kind.part for kind in KINDS if kind.alone)))
+    if _MAY_BE_PART.fullmatch(name):
+        return True
+    return not _MOSTLY_ALONE.fullmatch(name) and any(kind.alone and kind.part.fullmatch(name) for kind in KINDS)
