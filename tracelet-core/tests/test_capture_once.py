@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -32,7 +33,7 @@ from tracelet.core.capture.journal import Head, Journal, Kept, leftovers
 from tracelet.core.capture.pipeline import Capture
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.system import saves
-from tracelet.core.system.files import stamp
+from tracelet.core.system.files import Stamp, stamp
 from tracelet.core.system.processes import ProcessId, current
 from tracelet.plugin import Detection, announce_save, saving, share, unshare
 from tracelet.settings import TraceletSettings
@@ -140,6 +141,54 @@ def test_a_journal_says_what_is_beside_a_file_and_an_older_one_that_says_nothing
     again.kept(left.waiting[1])
     again.let_go()
     assert json.loads((tmp_path / "again" / f"{1:020d}~b.jsonl").read_text().splitlines()[-1])["beside"] == beside
+
+
+def test_a_journal_says_that_a_watcher_saw_files_complete_and_an_older_one_that_says_nothing_of_it_is_read(
+    tmp_path: Path,
+) -> None:
+    path, part = tmp_path / "m.onnx", tmp_path / "m.data"
+    seen = Detection(path=path, beside=(part,), stamp=Stamp(1, 2, 3, 0), stamps={part: Stamp(4, 5, 6, 0)})
+    old = journal(tmp_path, ["head", note(0)])
+    (left,) = leftovers(tmp_path, "x")
+    again = Journal(old, left.head)
+    again.open()
+    again.kept(Kept(1, "/1", seen))
+    again.let_go()
+    (left,) = leftovers(tmp_path, "x")
+    assert [kept.detection for kept in left.waiting] == [Detection(path=Path("/0")), seen]
+
+
+SEEN_AND_KILLED = """
+import os, signal, time
+from pathlib import Path
+from tracelet import ArtifactType, Experiment
+from tracelet.core.capture.processor import CaptureProcessor
+from tracelet.plugin import Detection, Stamp
+
+exp = Experiment("captured", artifacts=True, automagic_artifacts=True).start()
+emit, folder = exp._artifact_manager._captures.own.emit, Path("best").absolute()
+emit(Detection(path=folder, type=ArtifactType.MODEL, name="net", metadata={"loss": 1}))
+assert exp.flush(30.0) == 0
+(folder / "metrics.json").write_text("{}")
+CaptureProcessor.process = lambda self, item: time.sleep(60)
+looks = {path: path.stat() for path in folder.iterdir()}
+stamps = {path: Stamp(look.st_size, look.st_mtime_ns, look.st_ino, 0) for path, look in looks.items()}
+emit(Detection(path=folder, type=ArtifactType.MODEL, name="best-model", stamps=stamps))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_watcher_saw_of_a_captured_folder_before_a_kill_is_a_version_of_it(home: Path) -> None:
+    write(home / "best" / "model.bin", "weights")
+    done = subprocess.run([sys.executable, "-c", SEEN_AND_KILLED], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with Experiment("captured", artifacts=True) as exp:
+        assert exp.flush(30.0) == 0
+    found = sorted(exp.list_artifacts(), key=lambda one: one.version)
+    assert [(one.name, one.metadata, len(one.files)) for one in found] == [
+        ("net", {"loss": 1}, 1),
+        ("net", {"loss": 1}, 2),
+    ]
 
 
 def test_a_folder_of_which_each_file_was_captured_is_not_captured_again(run: Run, hand: ModuleType, home: Path) -> None:

@@ -29,7 +29,7 @@ from tracelet.core.delivery.clock import clock_of
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.plugins.versions import RunInfo
 from tracelet.core.storage.paths import physical_name
-from tracelet.core.system.files import make_folder, share
+from tracelet.core.system.files import Stamp, make_folder, share
 from tracelet.core.system.links import read_own
 from tracelet.core.system.messages import many
 from tracelet.core.system.processes import ProcessId, alive, current
@@ -135,6 +135,8 @@ class Journal:
                 "aliases": seen.aliases,
                 "snapshot": seen.snapshot,
                 "beside": [str(one) for one in seen.beside],
+                "stamp": None if seen.stamp is None else attrs.astuple(seen.stamp),
+                "stamps": {str(path): attrs.astuple(one) for path, one in seen.stamps.items()},
             }
         )
 
@@ -295,6 +297,9 @@ def _detection(note: dict[str, Any]) -> Detection:
         metadata=note["metadata"],
         aliases=tuple(note["aliases"]),
         snapshot=note["snapshot"],
-        # Earlier releases did not note it.
+        # Earlier releases did not note what follows. The snapshot was compared with the stamps before it was noted; they
+        # still tell that who watches found this, so that it is a version of what was saved there.
         beside=tuple(map(Path, note.get("beside", ()))),
+        stamp=None if (stamp := note.get("stamp")) is None else Stamp(*stamp),
+        stamps={Path(path): Stamp(*stamp) for path, stamp in note.get("stamps", {}).items()},
     )
