@@ -25,7 +25,9 @@ def test_images_and_meshes_of_several_files_are_one_artifact_each(home: Path) ->
         voxels = np.zeros((2, 2, 2), np.float32)
         nibabel.Nifti1Pair(voxels, np.eye(4)).to_filename("out/brain.img.gz")
         nibabel.AnalyzeImage(voxels, np.eye(4)).to_filename("out/old.img")
-        with rasterio.open("out/land.dat", "w", driver="ENVI", height=1, width=1, count=1, dtype="uint8") as raster:
+        there = rasterio.Affine(1, 0, 0, 0, -1, 1)
+        profile = {"driver": "ENVI", "height": 1, "width": 1, "count": 1, "dtype": "uint8", "transform": there}
+        with rasterio.open("out/land.dat", "w", **profile) as raster:
             raster.write(np.ones((1, 1, 1), np.uint8))
         box = trimesh.creation.box()
         trimesh.Scene(box).export("out/scene.gltf")
