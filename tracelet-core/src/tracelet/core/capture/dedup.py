@@ -104,7 +104,7 @@ class CaptureDedup:
                 metadata={**new.metadata, **old.metadata},
                 aliases=tuple(dict.fromkeys((*left, *new.aliases))),
             )
-        inside = before.inside if all(files) else found.inside
+        inside = before.inside if all(files) or new.beside else found.inside
         return attrs.evolve(found, detection=told, inside=inside, aliases=frozenset(told.aliases))
 
     def _in_folder(self, place: str, content: Content) -> bool:

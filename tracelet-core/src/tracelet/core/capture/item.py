@@ -42,6 +42,8 @@ class Item:
     folder: bool = False
     #: Whether a snapshot of a folder that it is in has it as it looked when it was seen.
     held: bool = False
+    #: Whether it is not to wait for other shards of its set: they did not come.
+    alone: bool = False
     #: Monotonic time at which it was seen.
     seen: float = attrs.field(init=False, default=attrs.Factory(lambda item: item.due, takes_self=True))
     #: Where it was saved under a temporary name: who finds out the name that it gets.

@@ -16,6 +16,7 @@ from tracelet.core.capture.packed_names import stem_of
 from tracelet.core.capture.queue import CaptureQueue
 from tracelet.core.capture.renames import may_be_renamed
 from tracelet.core.capture.report import TOO_FAST, CaptureReport
+from tracelet.core.capture.shards import ShardSets
 from tracelet.core.capture.snapshot_pool import SnapshotPool
 from tracelet.core.capture.snapshots import content_of, look_of
 from tracelet.core.capture.sniffing import tell_type
@@ -48,6 +49,7 @@ class CaptureProcessor:
         self._submitter = submitter
         self._journal = journal
         self._report = report
+        self._shards = ShardSets(pool, queue)
         #: Whether the time for hashing is over: then every snapshot is submitted as it is.
         self.rush = False
 
@@ -59,6 +61,8 @@ class CaptureProcessor:
                 return
         assert item.kept is not None
         if item.following is not None and self._waits_for_name(item):
+            return
+        if self._shards.waits(item, ending=self.rush or self._queue.ending):
             return
         named = self._pool.named(item)
         if item.kept != named:

@@ -6,14 +6,15 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tracelet.core.capture.dedup import places_of
 from tracelet.core.capture.item import Item
 from tracelet.core.capture.report import CaptureReport
+from tracelet.core.capture.shard_names import shard_of
 from tracelet.core.capture.snapshot_pool import SnapshotPool
-from tracelet.core.capture.snapshots import Look
+from tracelet.core.capture.snapshots import Look, same_look
 
 __all__ = ["CaptureQueue"]
 
@@ -59,7 +60,8 @@ class CaptureQueue:
     def add(self, item: Item) -> None:
         """Let an item wait."""
         with self._wake:
-            if item.kept is not None and self._latest_wins:
+            # Shards that wait for others are no version yet: what is put together of them is.
+            if item.kept is not None and self._latest_wins and (item.folder or shard_of(Path(item.key).name) is None):
                 self._supersede(item)
             self._call_the_same(item)
             self._index(item)
@@ -202,6 +204,31 @@ class CaptureQueue:
         """Tell whether a snapshot of the same thing, or of a folder that it is in, waits: its detector knows more."""
         with self._wake:
             return any(one.kept is not None for one in self._around(item))
+
+    def beside(self, item: Item) -> list[Item]:
+        """Return what waits and is in the same folder."""
+        folder = item.key.rpartition(os.sep)[0]
+        with self._wake:
+            return [one for one in self._items if one.key.rpartition(os.sep)[0] == folder]
+
+    def take_out(self, items: Iterable[Item]) -> None:
+        """Let those of these that wait do so no more."""
+        with self._wake:
+            for item in items:
+                if item in self._items:
+                    self._take(item)
+
+    def has_folder_with(self, items: Sequence[Item]) -> bool:
+        """Tell whether a snapshot of a folder, or of a group of files, waits that has all these as they are."""
+        looks = {place: look for item in items for place, look in item.stamps.items()}
+        if not looks:
+            return False
+        with self._wake:
+            folders = [one for one in self._items if one.folder and one.kept is not None]
+        return any(
+            all(place in one.stamps and same_look(one.stamps[place], look) for place, look in looks.items())
+            for one in folders
+        )
 
     def _around(self, item: Item) -> Iterator[Item]:
         """Yield what waits and is of the same thing, or of a folder that it is in."""

@@ -8,13 +8,15 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tracelet.core.capture.item import Item
+from tracelet.core.capture.item import Item, key_of
 from tracelet.core.capture.journal import Journal, Kept
 from tracelet.core.capture.report import CaptureReport
-from tracelet.core.capture.snapshots import Outdated, size_of, snapshot
+from tracelet.core.capture.snapshots import Outdated, keep_file, size_of, snapshot
+from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.files import FileChanged, make_folder
 from tracelet.core.system.links import check_tree, check_way
 from tracelet.exceptions import IntegrityError
@@ -119,6 +121,30 @@ class SnapshotPool:
             self._remove(item)
             raise
         item.kept = kept
+
+    def join(self, detection: Detection, parts: Sequence[Item]) -> Item:
+        """Return one item of the snapshots of several, which stay, and of what else its detection has beside its file.
+
+        Raises ``OSError`` where it cannot be written.
+        """
+        item = Item(detection, key_of(detection), time.monotonic(), number=next(self._numbers), folder=True)
+        kept = self._place(item.number)
+        make_folder(kept)
+        snapshots = {Path(one.key): one.kept for one in parts}
+        assert detection.path is not None
+        try:
+            for file in (detection.path, *detection.beside):
+                source = snapshots.get(file)
+                keep_file(source or file, kept / file.name, linked=source is not None)
+            item.size_bytes = size_of(kept)
+            self._journal.kept(Kept(item.number, item.key, item.detection))
+        except BaseException:
+            self._remove(item)
+            raise
+        self._weigh(here=item.size_bytes)
+        item.stamps = {place: look for one in parts for place, look in one.stamps.items()}
+        item.kept = kept
+        return item
 
     def _prepare(self) -> None:
         """Make the folder and open the journal, before the first snapshot. The caller holds the lock."""

@@ -24,6 +24,7 @@ __all__ = [
     "artifact_name",
     "content_of",
     "delete_taken",
+    "keep_file",
     "look_of",
     "same_look",
     "size_of",
@@ -139,7 +140,7 @@ def snapshot(detection: Detection, target: Path) -> dict[str, Stamp]:
 
 
 def _keep(detection: Detection, file: Path, target: Path) -> Stamp:
-    seen = _kept(file, target, linked=detection.snapshot == "link")
+    seen = keep_file(file, target, linked=detection.snapshot == "link")
     told = detection.stamp if file == detection.path else detection.stamps.get(file)
     if told is not None and not same_look(seen, told):
         raise Outdated
@@ -151,7 +152,8 @@ def same_look(one: Stamp, other: Stamp) -> bool:
     return attrs.evolve(one, taken_ns=0) == attrs.evolve(other, taken_ns=0)
 
 
-def _kept(source: Path, target: Path, *, linked: bool) -> Stamp:
+def keep_file(source: Path, target: Path, *, linked: bool) -> Stamp:
+    """Copy a file, or link it where that is possible; return how it looked. Raises ``OSError`` where that fails."""
     if linked:
         with contextlib.suppress(OSError):  # another filesystem, or one without links
             os.link(os.path.realpath(source), target)
