@@ -86,6 +86,8 @@ class Leftover:
     waiting: tuple[Kept, ...]
     #: By key: what was submitted last.
     last: dict[str, Captured]
+    #: The first number that nothing in it has had.
+    free_number: int
     #: Whether its run has ended, and left it to others.
     over: bool = False
 
@@ -231,7 +233,9 @@ def _read(path: Path) -> Leftover | None:
             path,
             many(bad, "line is unreadable", "lines are unreadable"),
         )
-    return Leftover(path, reading.head, tuple(reading.waiting.values()), reading.last, reading.over)
+    return Leftover(
+        path, reading.head, tuple(reading.waiting.values()), reading.last, reading.free_number, reading.over
+    )
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -252,6 +256,10 @@ class _Reading:
         self.over = False
         #: Two threads may have noted the end of one thing.
         self._ended: dict[int, Kept] = {}
+
+    @property
+    def free_number(self) -> int:
+        return max((*self.waiting, *self._ended), default=-1) + 1
 
     def take(self, note: dict[str, Any]) -> bool:
         """Apply a note; return False for one that means nothing. Raises :class:`NewerFormat` for the notes of a later release."""

@@ -76,7 +76,7 @@ class Capture:
         self._pool = pool = SnapshotPool(
             directory, folder, self._journal, settings.capture_disk_share, waiting_bytes, report
         )
-        waiting = () if leftover is None else pool.take_up(leftover.waiting)
+        waiting = () if leftover is None else pool.take_up(leftover.waiting, leftover.free_number)
         self._queue = queue = CaptureQueue(pool, report, waiting, latest_wins=settings.capture_latest_wins)
         dedup = CaptureDedup({} if leftover is None else leftover.last)
         filters = CaptureFilters(settings)

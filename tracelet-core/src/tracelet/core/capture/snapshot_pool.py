@@ -53,9 +53,10 @@ class SnapshotPool:
         self._here = 0
         self._submitted = 0
 
-    def take_up(self, waiting: Iterable[Kept]) -> Iterator[Item]:
-        """Yield the snapshots that a dead process did not submit."""
+    def take_up(self, waiting: Iterable[Kept], free_number: int) -> Iterator[Item]:
+        """Yield the snapshots that a dead process did not submit; what is made of them has numbers from ``free_number`` on."""
         self._ready = True
+        self._numbers = itertools.count(free_number)
         # Without the journal no end is noted. A later process submits them once more, which changes nothing.
         with contextlib.suppress(OSError):
             self._journal.open()
