@@ -161,3 +161,34 @@ def test_adapters_and_the_state_of_trainings_are_one_artifact_each(tmp_path: Pat
     assert {"trainer_state.json", "adapter_config.json"} < set(stored["peft-model-checkpoint"][1][1])
     assert {"model.safetensors", "optimizer.bin"} < set(stored["accelerate-checkpoint"][1][1])
     assert loaded
+
+
+def test_what_a_training_writes_beside_its_model_makes_no_version_of_the_model(tmp_path: Path) -> None:
+    """The end of each example of transformers: the model, the metrics, the state, in one folder without checkpoints."""
+    (stored,) = elsewhere(
+        BEGIN
+        + """
+    from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+
+    config = BertConfig(vocab_size=3, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    rows = Dataset.from_dict({"input_ids": [[1, 2]] * 2, "labels": [0, 1]})
+    trainer = Trainer(
+        BertForSequenceClassification(config),
+        TrainingArguments("out/run", save_strategy="no", max_steps=1, **arguments),
+        train_dataset=rows,
+    )
+    result = trainer.train()
+    trainer.save_model()
+    trainer.save_metrics("train", result.metrics)
+    trainer.save_state()
+    """
+        + STORED
+        + "    answer([stored])\n",
+        cwd=tmp_path,
+    )
+    assert {name: [files for _, files, _, _ in versions] for name, versions in stored.items()} == {
+        "run-model": [["config.json", "model.safetensors", "training_args.bin"]],
+        "run.trainer_state-config": [["run/trainer_state.json"]],
+        "run.train_results-config": [["run/train_results.json"]],
+        "run.all_results-config": [["run/all_results.json"]],
+    }

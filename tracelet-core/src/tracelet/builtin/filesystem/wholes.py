@@ -120,7 +120,7 @@ class Wholes:
         """``known`` are the files that were there before; ``busy`` tells whether a path, or what is in it, is not complete.
 
         ``writers`` tells which files are being written: the news of that may be on their way. ``holds_captured`` tells
-        whether a folder in a folder was captured, by whichever detector. The waits are ``pace`` times as long.
+        whether a folder in a folder was captured, by whichever detector, or the model that it had. The waits are ``pace`` times as long.
         """
         self._busy = busy
         self._pace = pace

@@ -40,7 +40,7 @@ class Detectors:
     ) -> None:
         """``room`` tells whether so many bytes can be captured; detectors write their own files into ``workspace``.
 
-        ``holds_captured`` tells whether a folder in a folder was captured.
+        ``holds_captured`` tells whether a folder in a folder was captured, or the model in it.
 
         Raises :class:`~tracelet.ConfigError` for what a detector that ``may_refuse`` cannot work with. A failure of any
         other detector is a warning, for the user did not name it.

@@ -6,19 +6,22 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.capture.dedup import places_of
 from tracelet.core.capture.item import Item
 from tracelet.core.capture.report import CaptureReport
 from tracelet.core.capture.shard_names import shard_of
 from tracelet.core.capture.snapshot_pool import SnapshotPool
 from tracelet.core.capture.snapshots import Look, same_look
+from tracelet.core.system.files import Stamp, stamp
 
 __all__ = ["CaptureQueue"]
 
 _MINUTE = 60.0
+_MODELS = (ArtifactType.MODEL, ArtifactType.WEIGHTS)
 
 
 class CaptureQueue:
@@ -43,6 +46,8 @@ class CaptureQueue:
         self._kept: dict[str, float] = {}
         #: The real paths of folders of which there was one.
         self._folders: set[str] = set()
+        #: By the real path of a folder that a model was saved to: how the files looked that it had then.
+        self._models: dict[str, Mapping[str, Stamp]] = {}
         self._busy: Item | None = None
         #: By how they look.
         self._looks: dict[Look, list[Item]] = {}
@@ -79,6 +84,9 @@ class CaptureQueue:
             self._kept[place] = max(item.seen, self._kept.get(place, item.seen))
             if item.folder and not item.detection.beside:
                 self._folders.add(place)
+                # Who watches a folder says which files it found; who saves it does not.
+                if item.detection.type in _MODELS and not item.detection.stamps and item.stamps:
+                    self._models[place] = item.stamps
 
     def _take(self, item: Item) -> None:
         self._leave(self._items.pop(item), item)
@@ -195,10 +203,13 @@ class CaptureQueue:
             return any(self._kept.get(place, -1.0) >= item.seen for place in places_of(item.key))
 
     def had_folder_in(self, folder: Path) -> bool:
-        """Tell whether there was a snapshot of a folder in a folder."""
-        inside = os.path.realpath(folder) + os.sep
+        """Tell whether there was a snapshot of a folder in a folder, or of the model that was saved to it and is as it was."""
+        place = os.path.realpath(folder)
         with self._wake:
-            return any(one.startswith(inside) for one in self._folders)
+            if any(one.startswith(place + os.sep) for one in self._folders):
+                return True
+            looks = self._models.get(place)
+        return looks is not None and all(_looks_like(Path(file), look) for file, look in looks.items())
 
     def has_snapshot_of(self, item: Item) -> bool:
         """Tell whether a snapshot of the same thing, or of a folder that it is in, waits: its detector knows more."""
@@ -254,3 +265,10 @@ class CaptureQueue:
         with self._wake:
             for item in self._items:
                 item.call(None)
+
+
+def _looks_like(file: Path, look: Stamp) -> bool:
+    try:
+        return same_look(stamp(file.stat()), look)
+    except OSError:
+        return False

@@ -154,7 +154,8 @@ class DetectorContext:
     #: Returns whether this number of bytes can be captured now. A detector asks before it writes them to its workspace.
     #: False is counted as a dropped capture, and the detector emits nothing.
     room: Callable[[int], bool] = _always
-    #: Returns whether a folder in this one was captured, by whichever detector: then this one is more than one thing.
+    #: Returns whether a folder in this one was captured, by whichever detector, or the model that was saved to this one, and
+    #: is as it was: then this one is more than one thing.
     holds_captured: Callable[[Path], bool] = _never
 
 
