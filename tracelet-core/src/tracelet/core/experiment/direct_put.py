@@ -110,8 +110,9 @@ class DirectPut:
 
 def _remove_after(staging: Path, note: Path | None, tasks: Collection[Task]) -> None:
     """Remove a staging folder once no delivery reads from it, and the note of a put once all its deliveries are safe."""
-    futures = {str(number): task.outcome for number, task in enumerate(tasks)}
-    when_all(futures, lambda: shutil.rmtree(staging, ignore_errors=True))
+    if staging.is_dir():
+        futures = {str(number): task.outcome for number, task in enumerate(tasks)}
+        when_all(futures, lambda: shutil.rmtree(staging, ignore_errors=True))
     if note is not None:
         safe = {str(number): task.safe for number, task in enumerate(tasks)}
         when_all(safe, lambda: note.unlink(missing_ok=True))

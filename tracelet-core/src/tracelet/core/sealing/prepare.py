@@ -52,7 +52,8 @@ def prepare(
     force = metadata.get("force_reference")
     if force is not None and not isinstance(force, bool):
         raise ArtifactError(f"metadata['force_reference'] is {force!r}: say True or False.")
-    make_folder(staging)
+    if snapshot or artifact._objects or artifact._models:
+        make_folder(staging)
     sources: dict[str, Path] = {}
     objects = []
     for live in artifact._objects.values():

@@ -59,24 +59,39 @@ class FolderBackend(BlobBackend):
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: a hard link appears whole, or not at all."""
-        with self._partial(key) as partial:
+        target = self._made(key)
+        if os.path.lexists(target):
+            return False
+        partial = _partial(target)
+        try:
             self._fill(partial, io.BytesIO(data), key)
-            try:
-                os.link(partial, self._root / key)
-            except FileExistsError:
-                return False
-            self._named(key)
+            os.link(partial, target)
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        self._named(key)
         return True
 
     def write(self, key: str, data: BinaryIO) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        with self._partial(key) as partial:
+        target = self._made(key)
+        partial = _partial(target)
+        try:
             self._fill(partial, data, key)
             if self._storing is not None and _is_manifest(key):
                 # From here on a deletion sees what is needed. One that looked before has taken its blobs before.
                 self._bring_again(self._storing)
-            partial.replace(self._root / key)
-            self._named(key)
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        self._named(key)
+
+    def exists(self, key: str) -> bool:
+        """See :class:`~tracelet.plugin.BlobBackend`: a file that is there need not be opened."""
+        path = check_parts(str(self._root), key.split("/"))
+        return os.path.isfile(path) or super().exists(key)  # noqa: PTH113 - it is asked several times a put
 
     def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`: what is written is marked as whole."""
@@ -292,19 +307,10 @@ class FolderBackend(BlobBackend):
     def _key_of(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
 
-    @contextlib.contextmanager
-    def _partial(self, key: str) -> Iterator[Path]:
-        target = self._made(key)
-        partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        try:
-            yield partial
-        finally:
-            partial.unlink(missing_ok=True)
-
     def _place(self, key: str) -> Path:
         """Return where a key is, or would be; raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
-        check_way(self._root, (self._root / key).parent)
-        return self._root / key
+        folder, _, name = key.rpartition("/")
+        return Path(check_parts(str(self._root), folder.split("/")), name)
 
     def _made(self, key: str) -> Path:
         """Return where a key is, and make its folder."""
@@ -334,6 +340,11 @@ class FolderBackend(BlobBackend):
         while self._grown:
             with contextlib.suppress(FileNotFoundError):  # it went, and its names with it
                 make_names_durable(self._grown.pop())
+
+
+def _partial(target: Path) -> Path:
+    """Return a new name beside a file's, under which it is written."""
+    return target.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
 def _taken_aside(path: Path) -> str:

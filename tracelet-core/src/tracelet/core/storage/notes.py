@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Protocol
 
-__all__ = ["Bag", "Notes", "exists", "leading_number"]
+__all__ = ["Bag", "Notes", "leading_number"]
 
 #: A longer number is not Tracelet's.
 _NUMBER = re.compile(r"v?([0-9]{1,18})")
@@ -29,6 +29,10 @@ class Bag(Protocol):
         """Open a blob for reading. Raises ``FileNotFoundError`` where there is none."""
         ...
 
+    def exists(self, key: str) -> bool:
+        """Tell whether there is a blob."""
+        ...
+
     def keys(self, prefix: str) -> Iterable[str]:
         """Return every key that begins with ``prefix``."""
         ...
@@ -36,15 +40,6 @@ class Bag(Protocol):
     def remove(self, key: str) -> None:
         """Delete a blob."""
         ...
-
-
-def exists(bag: Bag, key: str) -> bool:
-    """Tell whether a bag has a key."""
-    try:
-        bag.read(key).close()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def leading_number(text: str) -> int | None:
@@ -66,7 +61,7 @@ class Notes:
 
     def exists(self, name: str) -> bool:
         """Tell whether there is a note."""
-        return exists(self._bag, self.key(name))
+        return self._bag.exists(self.key(name))
 
     def create(self, name: str, text: str) -> bool:
         """Write a note unless there is one; say whether it was written. Two callers never both write it."""

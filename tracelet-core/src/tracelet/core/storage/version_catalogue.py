@@ -87,7 +87,8 @@ class VersionCatalogue:
     def claim(self, manifest: Manifest) -> int:
         """Reserve the next number of a name for a put, and note the number under the put's id."""
         name = manifest.name
-        number = self._notes.number(f"latest/{name}") or 0
+        latest = self._notes.number(f"latest/{name}")
+        number = 0 if latest is None else latest + 1
         # A claim may be lost, to a power cut or a partial restore, and the version that it was for may be there.
         while not self._notes.create(f"claims/{name}/v{number}", manifest.put_id) or self.has(name, number):
             number += 1

@@ -47,6 +47,10 @@ __all__ = [
 
 _LOG = logging.getLogger("tracelet.artifacts")
 _CHUNK = 1 << 20
+#: Bytes: a piece of a file that is smaller than others.
+_LEAST = 1 << 13
+#: Bytes that the system copies at a time: within a second, so that Ctrl-C is heard.
+_RANGE = 1 << 26
 #: What writing says where there is no room, or none for this user, whatever is written.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 #: How often a folder is made in one that others may be making or deleting.
@@ -89,10 +93,10 @@ def stamp(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ino, time.time_ns())
 
 
-def hash_stream(stream: BinaryIO) -> str:
-    """Return the sha256, in hexadecimal, of what is left in a stream, read in pieces."""
+def hash_stream(stream: BinaryIO, size_bytes: int = _CHUNK) -> str:
+    """Return the sha256, in hexadecimal, of what is left in a stream, read in pieces; ``size_bytes`` is how much that may be."""
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK))
+    buffer = memoryview(bytearray(max(_LEAST, min(_CHUNK, size_bytes + 1))))
     while count := stream.readinto(buffer):  # type: ignore[attr-defined]
         digest.update(buffer[:count])
     return digest.hexdigest()
@@ -103,7 +107,7 @@ def open_regular(path: Path | str) -> BinaryIO:
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(file).st_mode
     if stat.S_ISREG(kind):
-        return os.fdopen(file, "rb")
+        return os.fdopen(file, "rb", _LEAST)
     os.close(file)
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -117,7 +121,7 @@ def hash_file(path: Path) -> tuple[str, Stamp]:
     """
     with open_regular(path) as stream:
         before = stamp(os.fstat(stream.fileno()))
-        digest = hash_stream(stream)
+        digest = hash_stream(stream, before.size_bytes)
         # Some files, such as those of /proc, never have the size that they say.
         if stream.tell() != before.size_bytes or not before.matches(os.fstat(stream.fileno())):
             raise FileChanged(f"{str(path)!r} changed while it was read.")
@@ -148,6 +152,16 @@ def check_room(folder: Path, cause: BaseException | None) -> None:
         probe.unlink(missing_ok=True)
 
 
+def _copy(source: _Named, target: BinaryIO) -> None:
+    """Copy the bytes of a file into a new one: by sharing its blocks, or within the system, and the rest through this process."""
+    if _clone(source.stream, target):  # pragma: no cover - only btrfs, xfs and their like
+        return
+    _copy_within_the_system(source.stream, target)
+    # Files such as those of /proc say that they are empty, and some filesystems copy nothing between each other.
+    shutil.copyfileobj(source, target, _CHUNK)
+    target.flush()
+
+
 def _clone(source: BinaryIO, target: BinaryIO) -> bool:
     """Share the source's blocks with the target; False where the filesystem cannot, and nothing was done."""
     if sys.platform != "linux":  # pragma: no cover - other systems copy
@@ -161,6 +175,15 @@ def _clone(source: BinaryIO, target: BinaryIO) -> bool:
     return True  # pragma: no cover - only btrfs, xfs and their like
 
 
+def _copy_within_the_system(source: BinaryIO, target: BinaryIO) -> None:
+    """Copy what copy_file_range(2) copies, without reading it into this process; each file is then at where that ended."""
+    if not hasattr(os, "copy_file_range"):  # pragma: no cover - other systems have none
+        return
+    with contextlib.suppress(OSError):  # whoever copies the rest learns of it, and of whose fault it is
+        while os.copy_file_range(source.fileno(), target.fileno(), _RANGE):
+            pass
+
+
 def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
     """Copy a file's bytes (by reflink where possible) to a new one, for the same readers; return the source's stamp.
 
@@ -170,9 +193,7 @@ def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
     with open_regular(source) as reader, create_own(target) as writer:
         status = os.fstat(reader.fileno())
         before = stamp(status)
-        if not _clone(reader, writer):  # pragma: no branch - reflinks are for btrfs, xfs and their like
-            shutil.copyfileobj(_Named(reader, source), writer, _CHUNK)
-            writer.flush()
+        _copy(_Named(reader, source), writer)
         if durable:
             os.fsync(writer.fileno())
         if not before.matches(os.fstat(reader.fileno())):
@@ -220,6 +241,8 @@ def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
     They are this user's alone, or whose the folder is that they are made in, where a group shares that. Where ``shared``
     is False, the last one is this user's alone wherever it is.
     """
+    if os.path.isdir(folder):  # noqa: PTH112 - most are there, and are asked for often
+        return []
     grown: list[Path] = []
     for _ in range(_TRIES):
         try:
@@ -266,7 +289,7 @@ def create(path: Path) -> BinaryIO:
 def create_own(path: Path) -> BinaryIO:
     """Open a new file to write, that nobody else can read."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
+    return os.fdopen(os.open(path, flags, 0o600), "wb", _LEAST)
 
 
 def same_readers(copy: Path, source: Path) -> None:
@@ -349,8 +372,9 @@ def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = Non
         if not same and hash_blob(partial) != sha256:
             raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
         partial.replace(target)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
 
 
 def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
@@ -364,11 +388,12 @@ def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
             if durable:
                 os.fsync(writer.fileno())
         partial.replace(target)
-        if durable:
-            for folder in (target.parent, *grown):
-                make_names_durable(folder)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        for folder in (target.parent, *grown):
+            make_names_durable(folder)
 
 
 def discard(path: Path, older_than: float) -> int | None:

@@ -7,6 +7,7 @@ shows even this process, all that is left is whether a number is in use, and a l
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -65,9 +66,14 @@ def process_id(pid: int) -> ProcessId:
     return ProcessId(socket.gethostname(), pid, _started(pid))
 
 
+@functools.cache
 def current() -> ProcessId:
-    """Return the identity of this process."""
+    """Return the identity of this process. A process asks the system once: it never changes."""
     return process_id(os.getpid())
+
+
+# A child has a number of its own, which may be that of a process that ended.
+os.register_at_fork(after_in_child=current.cache_clear)
 
 
 def alive(process: ProcessId) -> bool:
