@@ -53,8 +53,8 @@ def test_a_file_that_grows_while_it_is_hashed_is_not_hashed(tmp_path: Path, monk
     path = settle(write(tmp_path / "f", BIG))
     whole = module.hash_stream
 
-    def and_meanwhile(stream: Any) -> str:
-        digest = whole(stream)
+    def and_meanwhile(stream: Any, size_bytes: int) -> str:
+        digest = whole(stream, size_bytes)
         path.write_bytes(BIG + b"more")
         return digest
 

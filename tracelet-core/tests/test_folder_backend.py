@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +17,8 @@ from making import settle, without_rights, write
 
 from tracelet.builtin.local import LocalBackend
 from tracelet.core.storage.blob_store import blob_key
+from tracelet.core.system import durability
+from tracelet.core.system.files import hash_file
 from tracelet.plugin import (
     ArtifactFile,
     ArtifactType,
@@ -143,8 +147,11 @@ def test_what_a_server_is_still_to_get_is_marked_wherever_it_is_shown(catalogue:
 def test_what_the_server_has_by_now_is_forgotten_and_its_bytes_cleared_away(
     catalogue: PendingCatalogue, root: Path, seal: Seal
 ) -> None:
-    catalogue.put(seal("first"), Labels())
+    sealed = seal("first")
+    catalogue.put(sealed, Labels())
     catalogue.put(seal("second"), Labels())
+    for source in sealed.sources.values():
+        source.unlink()  # what waits for the server is Tracelet's own, and linked
     catalogue.forget("thing", "put-first")
     catalogue.forget("thing", "put-of-nobody")
     assert [stored.manifest.put_id for stored in catalogue.list(name=None, type=None)] == ["put-second"]
@@ -206,6 +213,95 @@ def test_a_version_that_goes_while_garbage_is_sought_is_no_trouble(root: Path, s
     FolderBackend("folder://place", root, "trials").put(seal("first"), Labels())
     settle(blob_of(root, "first"))
     assert list(Busy("folder://place", root, "trials").collect(older_than=A_WHILE_AGO)) == [5]
+
+
+class Disk:
+    """Notes in their order what a put has on the disk, and what it gives a name."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.events: list[str] = []
+        sync, sync_all, replace = os.fsync, durability._sync, Path.replace
+
+        def synced(descriptor: int) -> None:
+            sync(descriptor)
+            self.events.append("sync one")
+
+        def all_synced(descriptor: int) -> None:
+            sync_all(descriptor)
+            self.events.append("sync all")
+
+        def replaced(path: Path, target: Path) -> Path:
+            self.events.append(f"name {target.relative_to(root).parts[0]}")
+            return replace(path, target)
+
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(durability, "_sync", all_synced)
+        monkeypatch.setattr(Path, "replace", replaced)
+
+
+def in_groups(events: Iterable[str]) -> list[tuple[str, int]]:
+    return [(event, len(list(group))) for event, group in itertools.groupby(events)]
+
+
+MANY = 300
+
+
+def put_many(root: Path) -> None:
+    """Put many files of the user's."""
+    root.mkdir()
+    sources = {f"{number}": write(root.parent / "sources" / f"{number}", f"{number}") for number in range(MANY)}
+    hashed = {name: hash_file(path) for name, path in sources.items()}
+    files = tuple(ArtifactFile(name, stamp.size_bytes, sha256) for name, (sha256, stamp) in hashed.items())
+    manifest = Manifest("thing", ArtifactType.DATASET, "put", 1.0, files=files)
+    stamps = {name: stamp for name, (_, stamp) in hashed.items()}
+    LocalBackend(root, "trials").put(SealedArtifact(manifest, sources, stamps), Labels())
+
+
+def test_the_bytes_of_many_files_are_on_the_disk_at_once_before_one_has_its_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the filesystem of this machine is, its own call is made where it is told to have one."""
+    monkeypatch.setattr(durability, "_can_all_at_once", lambda folder: True)
+    monkeypatch.setattr(durability, "_waiting_bytes", lambda: 0)
+    disk = Disk(root, monkeypatch)
+    put_many(root)
+    blobs = [event for event in disk.events if event in {"sync all", "name blobs"}]
+    assert in_groups(blobs) == [("sync all", 1), ("name blobs", MANY), ("sync all", 1)]
+    # The manifest comes last: itself, then its name and those of its folders.
+    assert disk.events.count("sync one") < 20
+
+
+@pytest.mark.parametrize(("whole", "waiting"), [(False, 0), (True, 10**12)], ids=["the system cannot", "others write"])
+def test_many_files_are_on_the_disk_each_by_itself_where_all_at_once_is_not_to_be_had(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: bool,
+    waiting: int,
+) -> None:
+    monkeypatch.setattr(durability, "_can_all_at_once", lambda folder: whole)
+    monkeypatch.setattr(durability, "_waiting_bytes", lambda: waiting)
+    disk = Disk(root, monkeypatch)
+    put_many(root)
+    assert "sync all" not in disk.events
+    named = [number for number, event in enumerate(disk.events) if event == "name blobs"]
+    folders = list((root / "blobs" / "sha256").iterdir())
+    assert disk.events[: named[0]].count("sync one") >= MANY
+    assert disk.events[named[-1] :].count("sync one") >= len(folders)
+
+
+def test_a_filesystem_that_could_not_write_all_leaves_nothing_and_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(durability, "_can_all_at_once", lambda folder: True)
+    monkeypatch.setattr(durability, "_waiting_bytes", lambda: 0)
+    monkeypatch.setattr(durability, "_sync", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        put_many(root)
+    assert not [path for path in (root / "blobs").rglob("*") if path.is_file()]
+    assert not list(root.glob("trials/versions/*/*"))
 
 
 def test_bytes_and_their_names_are_on_the_disk_before_the_manifest_and_its_name_before_the_end(

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from tracelet.core.storage.blob_backend import BlobBackend
     from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
     from tracelet.core.storage.paths import physical_name, target_path
+    from tracelet.core.system.durability import make_durable
     from tracelet.core.system.files import (
         FileChanged,
         Stamp,
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
         copy_blob,
         discard,
         hash_blob,
-        make_durable,
         make_folder,
     )
     from tracelet.core.system.messages import causes
@@ -271,6 +271,7 @@ if not TYPE_CHECKING:
                 "physical_name",
                 "target_path",
             ),
+            "tracelet.core.system.durability": ("make_durable",),
             "tracelet.core.system.files": (
                 "FileChanged",
                 "Stamp",
@@ -278,7 +279,6 @@ if not TYPE_CHECKING:
                 "copy_blob",
                 "discard",
                 "hash_blob",
-                "make_durable",
                 "make_folder",
             ),
             "tracelet.core.system.messages": ("causes",),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,11 +14,8 @@ from tracelet.plugin import (
     FolderBackend,
     NoSettings,
     RunInfo,
-    Stamp,
     StoredArtifact,
-    copy_blob,
     hookimpl,
-    make_durable,
     physical_name,
 )
 
@@ -28,11 +23,13 @@ __all__ = ["LocalBackend", "tracelet_backends"]
 
 
 class LocalBackend(FolderBackend):
-    """Blobs in the tracelet directory: what is Tracelet's own is linked, and costs nothing.
+    """Blobs in the tracelet directory.
 
     Beside the other keys, ``<experiment>/uses/<name>/v3/<run>`` says that a run uses a version, and since when; what came of it
     has the version's digest among its manifest's inputs.
     """
+
+    links_own = True
 
     def __init__(self, root: Path, experiment: str) -> None:
         super().__init__(root.as_uri(), root, experiment)
@@ -47,16 +44,6 @@ class LocalBackend(FolderBackend):
         use = json.dumps({"schema": 1, "run_id": self._run, "used_at": time.time()})
         key = f"uses/{stored.manifest.name}/v{stored.number}/{physical_name(self._run)}"
         self.create_exclusive(f"{self._prefix}/{key}", use.encode())
-
-    def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
-        target = self._made(key)
-        if stamp is None:
-            with contextlib.suppress(OSError):
-                make_durable(source)
-                os.utime(source)  # its link must look young, too
-                os.link(source, target)
-                return
-        copy_blob(source, target, sha256, stamp)
 
 
 def _open(experiment: str, settings: NoSettings, context: BackendContext) -> LocalBackend:

@@ -57,13 +57,7 @@ class Outbox:
 
         Raises :class:`~tracelet.plugin.FileChanged` where a file is not the one that was hashed any more.
         """
-        for file in sealed.manifest.payload:
-            assert file.sha256 is not None
-            path = file.artifact_path
-            if path in sealed.stamps:
-                self.store.put(sealed.sources[path], file.sha256, sealed.stamps[path])
-            else:
-                self.store.adopt(sealed.sources[path], file.sha256)
+        self.store.keep(sealed)
         target = self._file(parcel)
         make_folder(target.parent)
         if sealed.rendered is not None and not target.with_suffix(".rendered").exists():

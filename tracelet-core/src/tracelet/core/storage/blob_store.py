@@ -9,26 +9,24 @@ import re
 import shutil
 import socket
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote
 
+from tracelet.core.plugins.versions import SealedArtifact
+from tracelet.core.storage.blob_folder import NewBlob, bring
+from tracelet.core.system.durability import Disk
 from tracelet.core.system.files import (
     FileChanged,
     Stamp,
     atomic_write,
-    copy_blob,
     copy_file,
     discard,
     hash_file,
     is_whole,
     limit_readers,
-    make_durable,
     make_folder,
-    make_names_durable,
-    make_way,
-    mark,
 )
 from tracelet.core.system.links import check_way, entries
 from tracelet.core.system.redaction import redact
@@ -106,15 +104,7 @@ class LocalStore:
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
         """See :class:`Store`. A blob that is there is marked as young; one that is damaged is replaced."""
-        target = self.path(sha256)
-        if self.has(sha256, source.stat().st_size):
-            limit_readers(target, source)
-            return
-        self._make_root()
-        make_way(target)
-        copy_blob(source, target, sha256, known)
-        mark(target)
-        make_names_durable(target.parent)
+        self._bring([NewBlob(source, self.path(sha256), sha256, known)])
 
     def adopt(self, source: Path, sha256: str) -> Path:
         """Take in a file of Tracelet's own that never changes: by a hard link where possible.
@@ -122,26 +112,28 @@ class LocalStore:
         The blob is marked as young, also one that is there, so that gc leaves it alone.
         """
         target = self.path(sha256)
-        if self.has(sha256, source.stat().st_size):
-            limit_readers(target, source)
-            return target
-        self._make_root()
-        make_folder(target.parent)
-        make_durable(source)
-        # A snapshot may be as old as the run that made it, and its link would look as old.
-        mark(source)
-        make_way(target)
-        partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        try:
-            os.link(source, partial)
-            partial.replace(target)
-        except OSError:
-            copy_blob(source, target, sha256)
-            mark(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        make_names_durable(target.parent)
+        self._bring([NewBlob(source, target, sha256, is_own=True)])
         return target
+
+    def keep(self, sealed: SealedArtifact) -> None:
+        """Take in the files of an artifact, many at once: :meth:`put` those that may change, and :meth:`adopt` the others."""
+        files = ((str(file.sha256), file.artifact_path) for file in sealed.manifest.payload)
+        self._bring(
+            NewBlob(sealed.sources[path], self.path(sha256), sha256, sealed.stamps.get(path), path not in sealed.stamps)
+            for sha256, path in files
+        )
+
+    def _bring(self, blobs: Iterable[NewBlob]) -> None:
+        self._make_root()
+        grown = bring((blob for blob in blobs if not self._has(blob)), self.root)
+        with Disk(self.root, len(grown)) as disk:
+            disk.settle_names(grown)
+
+    def _has(self, blob: NewBlob) -> bool:
+        found = self.has(blob.sha256, blob.source.stat().st_size)
+        if found:
+            limit_readers(blob.target, blob.source)
+        return found
 
     def _make_root(self) -> None:
         """One that is not there yet becomes this user's alone, also in a folder that a group shares."""

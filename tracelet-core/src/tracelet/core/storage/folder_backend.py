@@ -10,28 +10,25 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
-from tracelet.core.artifacts.entries import ArtifactType
+from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
 from tracelet.core.plugins.versions import Labels, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_backend import BlobBackend, blob_of
+from tracelet.core.storage.blob_folder import NewBlob, bring
+from tracelet.core.system.durability import Disk
 from tracelet.core.system.files import (
-    Stamp,
     create,
     create_own,
     discard,
     is_whole,
     limit_readers,
     make_folder,
-    make_names_durable,
-    make_way,
-    mark,
     open_regular,
-    same_readers,
 )
 from tracelet.core.system.links import check_parts, check_way
 from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
@@ -47,6 +44,9 @@ _ASIDE = ".aside"
 
 class FolderBackend(BlobBackend):
     """Blobs as files of a directory; several processes may use it at once."""
+
+    #: Whether a source that cannot change any more is a file of Tracelet's own, and is linked: that costs nothing.
+    links_own = False
 
     def __init__(self, uri: str, root: Path, experiment: str) -> None:
         """``uri`` is what people read; ``root`` is the directory, which is made when something is put into it."""
@@ -92,18 +92,6 @@ class FolderBackend(BlobBackend):
         """See :class:`~tracelet.plugin.BlobBackend`: a file that is there need not be opened."""
         path = check_parts(str(self._root), key.split("/"))
         return os.path.isfile(path) or super().exists(key)  # noqa: PTH113 - it is asked several times a put
-
-    def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
-        """See :class:`~tracelet.plugin.BlobBackend`: what is written is marked as whole."""
-        path = self._root / key
-        if self.holds(key, sha256, source.stat().st_size):
-            limit_readers(path, source)
-            return
-        make_way(path)
-        self._bring(key, source, sha256, stamp)
-        self._named(key)
-        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: who stores looks again
-            mark(path)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: its bytes are read only where it was touched since it was written.
@@ -298,11 +286,20 @@ class FolderBackend(BlobBackend):
         manifest = self._versions.read_manifest(key)
         return frozenset(str(file.sha256) for file in manifest.payload) if manifest is not None else frozenset()
 
-    def _bring(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
-        """Write a blob that is missing or damaged: verified, and all at once."""
-        self.write_verified(key, source, sha256)
-        with contextlib.suppress(FileNotFoundError):  # a deletion was faster: who stores looks again
-            same_readers(self._root / key, source)
+    def _write_files(self, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> None:
+        """Write the blobs that are missing or damaged, many at once."""
+        make_folder(self._root)
+        self._grown |= bring(self._missing(sealed, files), self._root)
+
+    def _missing(self, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> Iterator[NewBlob]:
+        for file in files:
+            key, path = blob_of(file), file.artifact_path
+            source, sha256 = sealed.sources[path], str(file.sha256)
+            if self.holds(key, sha256, source.stat().st_size):
+                limit_readers(self._root / key, source)
+            else:
+                is_own = self.links_own and path not in sealed.stamps
+                yield NewBlob(source, self._place(key), sha256, sealed.stamps.get(path), is_own)
 
     def _key_of(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
@@ -337,9 +334,11 @@ class FolderBackend(BlobBackend):
                 self._settle_names()
 
     def _settle_names(self) -> None:
-        while self._grown:
-            with contextlib.suppress(FileNotFoundError):  # it went, and its names with it
-                make_names_durable(self._grown.pop())
+        if not self._grown:
+            return
+        with Disk(self._root, len(self._grown)) as disk:
+            disk.settle_names(self._grown)
+        self._grown.clear()
 
 
 def _partial(target: Path) -> Path:
@@ -384,6 +383,8 @@ def _raise_unless_gone(error: OSError) -> None:
 
 class PendingCatalogue(FolderBackend):
     """The versions of an offline mode, which no server has yet: they are marked as pending."""
+
+    links_own = True
 
     def __init__(self, uri: str, root: Path, experiment: str) -> None:
         """See :class:`FolderBackend`; ``root`` is in the tracelet directory, and no link there."""

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import attrs
 
+from tracelet.core.system.durability import make_names_durable
 from tracelet.exceptions import IntegrityError
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "check_room",
     "copy_blob",
     "copy_file",
+    "copy_verified",
     "create",
     "create_own",
     "discard",
@@ -34,9 +36,7 @@ __all__ = [
     "hash_stream",
     "is_whole",
     "limit_readers",
-    "make_durable",
     "make_folder",
-    "make_names_durable",
     "make_way",
     "mark",
     "open_regular",
@@ -217,24 +217,6 @@ class _Named:
             raise
 
 
-def make_durable(path: Path) -> None:
-    """Have the file's bytes on the disk before this returns; its name is for :func:`make_names_durable`."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def make_names_durable(folder: Path) -> None:
-    """Have the names of what is in a folder on the disk before this returns; so a new file outlives a power cut."""
-    folder_fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(folder_fd)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network filesystems have no such thing
-            raise
-    finally:
-        os.close(folder_fd)
-
-
 def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
     """Make a folder and those above it; return each folder that got a new name by that, for :func:`make_names_durable`.
 
@@ -355,22 +337,29 @@ def make_way(target: Path) -> None:
         target.rename(target.with_name(f"{target.name}~{uuid.uuid4().hex}"))
 
 
-def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = None) -> None:
-    """Copy the bytes whose sha256 is given to ``target``, at once or not at all.
+def copy_verified(source: Path, target: Path, sha256: str, known: Stamp | None = None, *, durable: bool = True) -> None:
+    """Copy the bytes whose sha256 is given to a new file.
 
-    ``known`` is the stamp of when they were hashed: where the file still looks the same and was
-    not racy, the bytes are not hashed again. Raises :class:`FileChanged` where they are others. The bytes
-    are on the disk then; the name is for :func:`make_names_durable`, once for many.
+    ``known`` is the stamp of when they were hashed: where the file still looks the same and was not racy, the bytes are not
+    hashed again. Raises :class:`FileChanged` where they are others.
+    """
+    same = False
+    with contextlib.suppress(FileChanged):  # or another process has marked it as young: its bytes tell
+        copied = copy_file(source, target, durable=durable)
+        same = known is not None and not known.racy and attrs.evolve(known, taken_ns=copied.taken_ns) == copied
+    if not same and hash_blob(target) != sha256:
+        raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
+
+
+def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = None) -> None:
+    """Copy the bytes whose sha256 is given to ``target``, at once or not at all: see :func:`copy_verified`.
+
+    The bytes are on the disk then; the name is for :func:`make_names_durable`, once for many.
     """
     make_folder(target.parent)
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        same = False
-        with contextlib.suppress(FileChanged):  # or another process has marked it as young: its bytes tell
-            copied = copy_file(source, partial)
-            same = known is not None and not known.racy and attrs.evolve(known, taken_ns=copied.taken_ns) == copied
-        if not same and hash_blob(partial) != sha256:
-            raise FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
+        copy_verified(source, partial, sha256, known)
         partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
