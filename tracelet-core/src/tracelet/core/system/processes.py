@@ -72,8 +72,9 @@ def current() -> ProcessId:
     return process_id(os.getpid())
 
 
-# A child has a number of its own, which may be that of a process that ended.
-os.register_at_fork(after_in_child=current.cache_clear)
+if hasattr(os, "register_at_fork"):  # Windows has none; it is refused, in words
+    # A child has a number of its own, which may be that of a process that ended.
+    os.register_at_fork(after_in_child=current.cache_clear)
 
 
 def alive(process: ProcessId) -> bool:
