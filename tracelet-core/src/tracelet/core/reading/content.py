@@ -24,7 +24,7 @@ from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name, target_path
-from tracelet.core.system.files import check_room, hash_file, make_folder
+from tracelet.core.system.files import check_room, hash_file, hash_files, make_folder
 from tracelet.core.system.links import check_way
 from tracelet.core.system.messages import sentence
 from tracelet.core.system.threads import beside
@@ -150,16 +150,19 @@ class StoredContent:
         except BackendError as error:
             check_room(folder, error.__cause__)  # or the backend is not at fault
             raise
-        return {file.artifact_path: self._sha256(folder / file.artifact_path, file) for file in files}
+        places = [folder / file.artifact_path for file in files]
+        for place, file in zip(places, files, strict=True):
+            self._check_given(place, file)
+        hashed = hash_files(places, sum(file.size_bytes for file in files))
+        return {file.artifact_path: sha256 for file, (sha256, _) in zip(files, hashed, strict=True)}
 
-    def _sha256(self, fetched: Path, file: ArtifactFile) -> str:
+    def _check_given(self, fetched: Path, file: ArtifactFile) -> None:
         if fetched.is_symlink() or not fetched.is_file():
             raise BackendError(
                 f"{self.backend} did not give {file.artifact_path!r}. Get it from another backend.",
                 backend=self.backend,
                 retryable=False,
             )
-        return hash_file(fetched)[0]
 
     def _mend(self, file: ArtifactFile) -> str:
         way = self.request("remedy", stored=self.stored, path=file.artifact_path)

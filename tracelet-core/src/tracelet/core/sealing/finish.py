@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 from pathlib import Path
 
 import attrs
@@ -12,7 +10,7 @@ from tracelet.core.artifacts.entries import ArtifactFile, ArtifactObject, Artifa
 from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.storage.blob_store import Store
-from tracelet.core.system.files import Stamp, hash_file
+from tracelet.core.system.files import Stamp, hash_files
 from tracelet.exceptions import ArtifactError, BackendUnavailable
 
 __all__ = ["finish"]
@@ -84,17 +82,9 @@ def _keep(store: Store, source: Path, sha256: str, known: Stamp | None, put_id: 
 
 
 def _hash_all(draft: Draft) -> dict[str, tuple[str, Stamp]]:
-    def one(path: str) -> tuple[str, Stamp]:
-        try:
-            return hash_file(draft.sources[path])
-        except OSError as error:
-            raise ArtifactError(f"{str(draft.sources[path])!r} cannot be read: {error.strerror or error}.") from error
-
-    paths = list(draft.sources)
-    if len(paths) == 1:
-        return {paths[0]: one(paths[0])}
     try:
-        with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return dict(zip(paths, pool.map(one, paths), strict=True))
-    except RuntimeError:  # the interpreter is ending, and gives out no more threads
-        return {path: one(path) for path in paths}
+        return dict(
+            zip(draft.sources, hash_files(list(draft.sources.values()), draft.manifest.held_bytes), strict=True)
+        )
+    except OSError as error:
+        raise ArtifactError(f"{str(error.filename)!r} cannot be read: {error.strerror or error}.") from error

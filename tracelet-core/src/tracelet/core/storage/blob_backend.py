@@ -23,7 +23,6 @@ import abc
 import hashlib
 import io
 import logging
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,7 @@ from tracelet.core.storage.paths import physical_name, target_path
 from tracelet.core.storage.pointers import Pointers
 from tracelet.core.storage.verified_stream import VerifiedStream
 from tracelet.core.storage.version_catalogue import VersionCatalogue
-from tracelet.core.system.files import Stamp
+from tracelet.core.system.files import Stamp, copy_stream
 from tracelet.exceptions import ArtifactNotFound
 
 __all__ = ["BlobBackend", "blob_of"]
@@ -216,7 +215,7 @@ class BlobBackend(abc.ABC):
                     "again, which brings them back, or get it from another backend."
                 ) from error
             with source, target_path(dest, path).open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+                copy_stream(source, target)
 
     def relabel(self, stored: StoredArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.MovesAliases`."""

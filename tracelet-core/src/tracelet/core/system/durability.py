@@ -9,9 +9,10 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+
+from tracelet.core.system.threads import in_parallel
 
 __all__ = ["Disk", "make_durable", "make_names_durable"]
 
@@ -76,22 +77,12 @@ class Disk:
         elif self._whole is not None and _waiting_bytes() <= size_bytes + _OTHERS:
             _sync(self._whole)
         else:
-            _all_at_once(one, paths)
+            in_parallel(one, paths, _AT_ONCE)
 
 
 def _settle_folder(folder: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # it went, and its names with it
         make_names_durable(folder)
-
-
-def _all_at_once(one: Callable[[Path], None], paths: Collection[Path]) -> None:
-    try:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for _ in pool.map(one, paths):
-                pass
-    except RuntimeError:  # the interpreter is ending, and gives out no more threads
-        for path in paths:
-            one(path)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -12,12 +13,14 @@ import stat
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
 from tracelet.core.system.durability import make_names_durable
+from tracelet.core.system.threads import in_parallel
 from tracelet.exceptions import IntegrityError
 
 __all__ = [
@@ -27,12 +30,14 @@ __all__ = [
     "check_room",
     "copy_blob",
     "copy_file",
+    "copy_stream",
     "copy_verified",
     "create",
     "create_own",
     "discard",
     "hash_blob",
     "hash_file",
+    "hash_files",
     "hash_stream",
     "is_whole",
     "limit_readers",
@@ -51,6 +56,8 @@ _CHUNK = 1 << 20
 _LEAST = 1 << 13
 #: Bytes that the system copies at a time: within a second, so that Ctrl-C is heard.
 _RANGE = 1 << 26
+#: Bytes from which on it is faster to hash several files at the same time.
+_WORTH_THREADS = 1 << 23
 #: What writing says where there is no room, or none for this user, whatever is written.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 #: How often a folder is made in one that others may be making or deleting.
@@ -117,15 +124,26 @@ def open_regular(path: Path | str) -> BinaryIO:
 def hash_file(path: Path) -> tuple[str, Stamp]:
     """Return a file's sha256 and the stamp that goes with it.
 
-    Raises :class:`FileChanged` where the file changes meanwhile, ``OSError`` where there is no regular file.
+    Raises :class:`FileChanged` where the file changes meanwhile, ``OSError`` with its name where there is no regular file.
     """
-    with open_regular(path) as stream:
-        before = stamp(os.fstat(stream.fileno()))
-        digest = hash_stream(stream, before.size_bytes)
-        # Some files, such as those of /proc, never have the size that they say.
-        if stream.tell() != before.size_bytes or not before.matches(os.fstat(stream.fileno())):
-            raise FileChanged(f"{str(path)!r} changed while it was read.")
+    try:
+        with open_regular(path) as stream:
+            before = stamp(os.fstat(stream.fileno()))
+            digest = hash_stream(stream, before.size_bytes)
+            # Some files, such as those of /proc, never have the size that they say.
+            if stream.tell() != before.size_bytes or not before.matches(os.fstat(stream.fileno())):
+                raise FileChanged(f"{str(path)!r} changed while it was read.")
+    except OSError as error:
+        error.filename = str(path)
+        raise
     return digest, before
+
+
+def hash_files(paths: Sequence[Path], size_bytes: int) -> list[tuple[str, Stamp]]:
+    """Hash many files, several at the same time where that is faster; ``size_bytes`` is about how much they are. Raises as :func:`hash_file` does."""
+    if len(paths) < 2 or size_bytes < _WORTH_THREADS:
+        return [hash_file(path) for path in paths]
+    return in_parallel(hash_file, paths, min(8, os.cpu_count() or 1))
 
 
 def hash_blob(path: Path) -> str:
@@ -150,6 +168,13 @@ def check_room(folder: Path, cause: BaseException | None) -> None:
             writer.write(bytes(_CHUNK))
     finally:
         probe.unlink(missing_ok=True)
+
+
+def copy_stream(source: BinaryIO, target: BinaryIO) -> None:
+    """Copy what is left in a stream into a new file. The bytes of a file need not pass through this process."""
+    if type(source) is io.BufferedReader and isinstance(source.raw, io.FileIO) and not source.tell():
+        _copy_within_the_system(source, target)
+    shutil.copyfileobj(source, target, _CHUNK)
 
 
 def _copy(source: _Named, target: BinaryIO) -> None:

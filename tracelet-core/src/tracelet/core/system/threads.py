@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from tracelet.exceptions import TraceletError
 
-__all__ = ["Promise", "all_at_once", "beside", "when_all"]
+__all__ = ["Promise", "all_at_once", "beside", "in_parallel", "when_all"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -59,6 +60,20 @@ def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dic
     return {name: given[name] for name in calls if name in given}, {
         name: raised[name] for name in calls if name in raised
     }
+
+
+def in_parallel(call: Callable[[S], T], items: Iterable[S], count: int) -> list[T]:
+    """Make a call for each item, ``count`` at a time; return what they gave, in the order of the items, or raise what the first raises."""
+    given: list[Future[T]] = []
+    with ThreadPoolExecutor(count) as pool:
+        for item in items:
+            try:
+                given.append(pool.submit(call, item))
+            except RuntimeError:  # the interpreter is ending, and gives out no more threads
+                done: Future[T] = Future()
+                done.set_result(call(item))
+                given.append(done)
+    return [one.result() for one in given]
 
 
 def beside(call: Callable[[], T]) -> Future[T]:
