@@ -40,10 +40,11 @@ def target_path(folder: Path, path: str) -> Path:
     if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(folder)):
         raise UnsafePath(f"{path!r}: a link in {folder} leads out of it. Choose another folder.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        for above in reversed(target.relative_to(folder).parents[:-1]):
-            (folder / above).mkdir(mode, exist_ok=True)
+        if not target.parent.is_dir():  # it is for most files of many
+            folder.mkdir(parents=True, exist_ok=True)
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            for above in reversed(target.relative_to(folder).parents[:-1]):
+                (folder / above).mkdir(mode, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise ArtifactError(f"{path!r}: a file in {folder} is in the way. Choose another folder.") from error
     if target.is_dir() and not target.is_symlink():

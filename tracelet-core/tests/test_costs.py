@@ -1,0 +1,113 @@
+"""What calls cost that does not depend on the machine: files opened, made, named and deleted, and how often the disk is waited for."""
+
+from __future__ import annotations
+
+import pytest
+from making import elsewhere
+
+#: Counts what a program does to files, on all its threads. A file that is open already and becomes a stream is counted once.
+COUNTING = """
+import os, sys
+from pathlib import Path
+from collections import Counter
+from tracelet import ArtifactType, Experiment
+from tracelet.core.system import durability
+
+#: Some systems have no such call, and the disk of this one may be busy: it is counted in any case.
+durability._can_all_at_once = lambda folder: True
+durability._waiting_bytes = lambda: 0
+durability._sync = lambda descriptor: asked.update(["syncfs"])
+asked, fsync = Counter(), os.fsync
+
+def synced(descriptor):
+    asked["fsync"] += 1
+    fsync(descriptor)
+
+def see(event, arguments):
+    if event == "open" and isinstance(arguments[0], int):
+        return
+    if event in {"open", "os.mkdir", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.link", "subprocess.Popen"}:
+        asked[event.removeprefix("os.")] += 1
+
+os.fsync = synced
+sys.addaudithook(see)
+
+def made(*contents, name="thing"):
+    artifact = exp.create_artifact(name, ArtifactType.DATASET)
+    for number, content in enumerate(contents):
+        file = Path("data", name, f"{number}.bin")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        os.utime(file, (1e9, 1e9))
+        artifact.add_file(file)
+    return artifact
+
+def cost(call):
+    asked.clear()
+    call()
+    return dict(sorted(asked.items()))
+
+exp = Experiment("costs", artifacts=True).start()
+# What a first put makes is there, also the folders of all blobs.
+for first in range(256):
+    Path(f".tracelet/local/blobs/sha256/{first:02x}").mkdir(parents=True)
+for number in range(3):
+    assert exp.log_artifact(made(b"before %d" % number)).ok
+"""
+
+
+#: Each cost by its name.
+COSTS = """
+small, again, many = made(bytes(1000)), made(bytes(1000)), made(*(b"%d" % number for number in range(300)), name="many")
+costs = {"small": cost(lambda: exp.log_artifact(small)), "again": cost(lambda: exp.log_artifact(again))}
+costs["many"] = cost(lambda: exp.log_artifact(many))
+costs["many again"] = cost(lambda: exp.log_artifact(many))
+few = made(*(b"few %d" % number for number in range(30)), name="few")
+costs["few"] = cost(lambda: exp.log_artifact(few))
+for name in ("few", "many"):
+    logged = exp.get_artifact(name)
+    costs[f"get {name}"] = cost(lambda: logged.download(f"got {name}"))
+costs["find"] = cost(lambda: exp.get_artifact("many"))
+exp.stop()
+answer(costs)
+"""
+
+
+@pytest.fixture(scope="module")
+def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = elsewhere(COUNTING + COSTS, cwd=tmp_path_factory.mktemp("costs"))
+    return found
+
+
+Costs = dict[str, dict[str, int]]
+
+
+def test_a_small_file_in_local_waits_for_the_disk_four_times(costs: Costs) -> None:
+    """For its bytes, their name, the manifest, and the manifest's name. The folder that is made notes the digest."""
+    small = costs["small"]
+    assert small == {"fsync": 4, "link": 1, "mkdir": 1, "open": 18, "remove": 1, "rename": 5, "scandir": 2}
+
+
+def test_the_same_content_again_writes_nothing(costs: Costs) -> None:
+    assert costs["again"] == {"open": 6, "scandir": 2}
+    # One more for each file: it is read.
+    assert costs["many again"] == {"open": 305, "scandir": 2}
+
+
+def test_many_files_wait_for_the_disk_as_often_as_a_few(costs: Costs) -> None:
+    """For all bytes, for all their names, and for the manifest as ever. Each file is read twice and written once."""
+    few, many = costs["few"], costs["many"]
+    assert {what: few[what] for what in ("fsync", "syncfs")} == {"fsync": 2, "syncfs": 2}
+    grown = {what: (many[what] - few[what]) / 270 for what in few}
+    assert {what: times for what, times in grown.items() if times} == {"open": 3, "rename": 1}
+
+
+def test_a_file_that_is_got_is_opened_three_times_and_makes_no_folder_of_its_own(costs: Costs) -> None:
+    """In the store, in the folder aside, and to be hashed there; then it gets its name."""
+    few, many = costs["get few"], costs["get many"]
+    grown = {what: (many[what] - few[what]) / 270 for what in few}
+    assert {what: times for what, times in grown.items() if times} == {"open": 3, "rename": 1}
+
+
+def test_finding_a_version_opens_its_pointer_and_its_manifest(costs: Costs) -> None:
+    assert costs["find"] == {"open": 4, "scandir": 2}
