@@ -251,11 +251,13 @@ class Plain(embedded.LocalBackend):
 
 
 class Indirect(embedded.LocalBackend):
-    def write_file(self, key, source, sha256, stamp):
-        target = self._root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The backend's own process never opens what it stores.
-        subprocess.run(["sh", "-c", 'sleep 0.1; cp "$1" "$2.part" && mv "$2.part" "$2"', "cp", source, target], check=True)
+    def write_files(self, files):
+        for file in files:
+            target = self._root / file.key
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # The backend's own process never opens what it stores.
+            copy = 'sleep 0.1; cp "$1" "$2.part" && mv "$2.part" "$2"'
+            subprocess.run(["sh", "-c", copy, "cp", file.source, target], check=True)
 
 
 def spec(kind, **more):

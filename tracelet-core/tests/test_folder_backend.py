@@ -22,6 +22,7 @@ from tracelet.core.system.files import hash_file
 from tracelet.plugin import (
     ArtifactFile,
     ArtifactType,
+    FileBlob,
     FileChanged,
     FolderBackend,
     Labels,
@@ -109,7 +110,8 @@ def test_bytes_that_are_stored_again_are_young_again(folder: FolderBackend, root
     """Or a collection that began meanwhile would take them from the version that is just being written."""
     folder.take_back(folder.put(seal("first"), Labels()))
     blob = settle(blob_of(root, "first"))
-    folder.write_file(blob.relative_to(root).as_posix(), seal("first").sources["file"], blob.name, None)
+    key, source = blob.relative_to(root).as_posix(), seal("first").sources["file"]
+    folder.write_files([FileBlob(key, source, blob.name, None)])
     assert list(folder.collect(older_than=A_WHILE_AGO)) == []
     assert blob.exists()
 

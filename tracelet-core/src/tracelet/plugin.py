@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from tracelet.core.plugins.serializers import SerializerSpec
     from tracelet.core.plugins.version_refs import Ref, label_conflict, look_up, of_digest, parse_ref
     from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
-    from tracelet.core.storage.blob_backend import BlobBackend
+    from tracelet.core.storage.blob_backend import BlobBackend, FileBlob
     from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
     from tracelet.core.storage.paths import physical_name, target_path
     from tracelet.core.system.durability import make_durable
@@ -102,6 +102,7 @@ __all__ = [
     "DetectorSpec",
     "Discovers",
     "Emit",
+    "FileBlob",
     "FileChanged",
     "FindsUsers",
     "FolderBackend",
@@ -262,7 +263,7 @@ if not TYPE_CHECKING:
                 "SealedArtifact",
                 "StoredArtifact",
             ),
-            "tracelet.core.storage.blob_backend": ("BlobBackend",),
+            "tracelet.core.storage.blob_backend": ("BlobBackend", "FileBlob"),
             "tracelet.core.storage.folder_backend": (
                 "FolderBackend",
                 "PendingCatalogue",

@@ -79,8 +79,9 @@ class BelievesItsSources(Mutant):
 
     delete = take_back = None
 
-    def write_file(self, key, source, sha256, stamp):
-        self.write(key, io.BytesIO(source.read_bytes()))
+    def write_files(self, files):
+        for file in files:
+            self.write(file.key, io.BytesIO(file.source.read_bytes()))
 
 
 class Forgets(Mutant):
@@ -263,8 +264,9 @@ class Guesses(Mutant):
 class Truncates(Mutant):
     """test_a_file_of_50_megabytes_comes_back"""
 
-    def write_file(self, key, source, sha256, stamp):
-        self.write(key, io.BytesIO(source.read_bytes()[: 10 << 20]))
+    def write_files(self, files):
+        for file in files:
+            self.write(file.key, io.BytesIO(file.source.read_bytes()[: 10 << 20]))
 
 
 class LosesEmptyFiles(Mutant):
@@ -668,8 +670,9 @@ class LosesAliasesOfWhatFails(Mutant):
     def take_back(self, stored):
         self.delete(stored)
 
-    def write_file(self, key, source, sha256, stamp):
-        self.write(key, io.BytesIO(source.read_bytes()))
+    def write_files(self, files):
+        for file in files:
+            self.write(file.key, io.BytesIO(file.source.read_bytes()))
 
 
 class KeepsAliasesOfTheDeleted(Mutant):

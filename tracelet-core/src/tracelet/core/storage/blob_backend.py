@@ -28,6 +28,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import attrs
+
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.damage import Damage, or_damage, sound
@@ -42,11 +44,22 @@ from tracelet.core.storage.version_catalogue import VersionCatalogue
 from tracelet.core.system.files import Stamp, copy_stream
 from tracelet.exceptions import ArtifactNotFound
 
-__all__ = ["BlobBackend", "blob_of"]
+__all__ = ["BlobBackend", "FileBlob", "blob_of", "blobs_of"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 
 _CHUNK = 1 << 20
+
+
+@attrs.frozen
+class FileBlob:
+    """A file whose bytes are to be the blob of a key."""
+
+    key: str
+    source: Path
+    sha256: str
+    #: How the file looked when it was hashed; None where it cannot change any more.
+    stamp: Stamp | None
 
 
 class BlobBackend(abc.ABC):
@@ -92,16 +105,16 @@ class BlobBackend(abc.ABC):
             return False
         return True
 
-    def write_file(self, key: str, source: Path, sha256: str, stamp: Stamp | None) -> None:
-        """Write the blob of a file whose sha256 is known, unless it is there; a place that knows better overrides it.
+    def write_files(self, files: Iterable[FileBlob]) -> None:
+        """Write the blobs of files, except those that are there; a place that knows better overrides it.
 
-        ``stamp`` is how the file looked when it was hashed, None where it cannot change any more. Raises
-        :class:`~tracelet.plugin.FileChanged`, and writes nothing, where the bytes are others.
+        Raises :class:`~tracelet.plugin.FileChanged`, and writes no blob of that file, where the bytes are others.
         """
-        if not self.holds(key, sha256, source.stat().st_size):
-            if self.exists(key):
-                _LOG.warning("%s/%s is damaged. It is replaced by the right bytes.", self._uri, key)
-            self.write_verified(key, source, sha256)
+        for file in files:
+            if not self.holds(file.key, file.sha256, file.source.stat().st_size):
+                if self.exists(file.key):
+                    _LOG.warning("%s/%s is damaged. It is replaced by the right bytes.", self._uri, file.key)
+                self.write_verified(file.key, file.source, file.sha256)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """Tell whether the blob of a file is there, and whole: it is read. A place that knows without that overrides it."""
@@ -130,7 +143,7 @@ class BlobBackend(abc.ABC):
         manifest = sealed.manifest
         self._versions.begin()
         number = self._versions.claim(manifest)
-        self._write_files(sealed, manifest.payload)
+        self.write_files(blobs_of(sealed, manifest.payload))
         if labels.version:
             taken = self._pointers.settle_label(manifest, number, labels.version)
             if taken is not None:
@@ -145,24 +158,17 @@ class BlobBackend(abc.ABC):
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`: equal bytes have the same key. The sources of what is there are not touched."""
         held = {file.sha256 for file in stored.manifest.payload}
-        self._write_files(
-            sealed,
-            [
-                file
-                for file in sealed.manifest.payload
-                if file.sha256 in held and not self.holds(blob_of(file), str(file.sha256), file.size_bytes)
-            ],
+        lost = (
+            file
+            for file in sealed.manifest.payload
+            if file.sha256 in held and not self.holds(blob_of(file), str(file.sha256), file.size_bytes)
         )
+        self.write_files(blobs_of(sealed, lost))
 
     def place(self, stored: StoredArtifact, path: str) -> str:
         """See :class:`~tracelet.plugin.Heals`."""
         (file,) = (file for file in stored.manifest.payload if file.artifact_path == path)
         return f"{self._uri}/{blob_of(file)}"
-
-    def _write_files(self, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> None:
-        for file in files:
-            path = file.artifact_path
-            self.write_file(blob_of(file), sealed.sources[path], str(file.sha256), sealed.stamps.get(path))
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -277,3 +283,10 @@ def blob_of(file: ArtifactFile) -> str:
     """Return the key of the blob of a sealed file."""
     assert file.sha256 is not None
     return f"blobs/{blob_key(file.sha256)}"
+
+
+def blobs_of(sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> Iterator[FileBlob]:
+    """Yield these files of an artifact as blobs."""
+    for file in files:
+        path = file.artifact_path
+        yield FileBlob(blob_of(file), sealed.sources[path], str(file.sha256), sealed.stamps.get(path))

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 import attrs
 
-from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
+from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.versions import Labels, SealedArtifact, StoredArtifact
-from tracelet.core.storage.blob_backend import BlobBackend, blob_of
+from tracelet.core.storage.blob_backend import BlobBackend, FileBlob, blob_of, blobs_of
 from tracelet.core.storage.blob_folder import NewBlob, bring
 from tracelet.core.system.durability import Disk
 from tracelet.core.system.files import (
@@ -93,6 +93,19 @@ class FolderBackend(BlobBackend):
         path = check_parts(str(self._root), key.split("/"))
         return os.path.isfile(path) or super().exists(key)  # noqa: PTH113 - it is asked several times a put
 
+    def write_files(self, files: Iterable[FileBlob]) -> None:
+        """See :class:`~tracelet.plugin.BlobBackend`: many are brought to the disk at once."""
+        make_folder(self._root)
+        self._grown |= bring(self._missing(files), self._root)
+
+    def _missing(self, files: Iterable[FileBlob]) -> Iterator[NewBlob]:
+        for file in files:
+            if self.holds(file.key, file.sha256, file.source.stat().st_size):
+                limit_readers(self._root / file.key, file.source)
+            else:
+                is_own = self.links_own and file.stamp is None
+                yield NewBlob(file.source, self._place(file.key), file.sha256, file.stamp, is_own)
+
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: its bytes are read only where it was touched since it was written.
 
@@ -110,7 +123,8 @@ class FolderBackend(BlobBackend):
 
     def _bring_again(self, sealed: SealedArtifact) -> None:
         """Write the blobs that a deletion has taken since they were found or written."""
-        self._write_files(sealed, [one for one in sealed.manifest.payload if not (self._root / blob_of(one)).exists()])
+        gone = (one for one in sealed.manifest.payload if not (self._root / blob_of(one)).exists())
+        self.write_files(blobs_of(sealed, gone))
         self._settle_names()
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
@@ -285,21 +299,6 @@ class FolderBackend(BlobBackend):
     def _named_by(self, key: str) -> frozenset[str]:
         manifest = self._versions.read_manifest(key)
         return frozenset(str(file.sha256) for file in manifest.payload) if manifest is not None else frozenset()
-
-    def _write_files(self, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> None:
-        """Write the blobs that are missing or damaged, many at once."""
-        make_folder(self._root)
-        self._grown |= bring(self._missing(sealed, files), self._root)
-
-    def _missing(self, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> Iterator[NewBlob]:
-        for file in files:
-            key, path = blob_of(file), file.artifact_path
-            source, sha256 = sealed.sources[path], str(file.sha256)
-            if self.holds(key, sha256, source.stat().st_size):
-                limit_readers(self._root / key, source)
-            else:
-                is_own = self.links_own and path not in sealed.stamps
-                yield NewBlob(source, self._place(key), sha256, sealed.stamps.get(path), is_own)
 
     def _key_of(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
