@@ -25,7 +25,10 @@ COMMANDS = [line for block in blocks("bash") for line in block.splitlines()]
 def test_each_command_of_the_page_can_be_said(line: str) -> None:
     program, name, *arguments = shlex.split(line)
     assert program == "tracelet"
-    with app.commands[name].make_context(name, arguments, parent=click.Context(app)) as context:
+    parent = click.Context(app)
+    command = app.get_command(parent, name)
+    assert command is not None
+    with command.make_context(name, arguments, parent=parent) as context:
         assert context.params
 
 

@@ -10,11 +10,13 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import click
 import pytest
@@ -44,6 +46,8 @@ from tracelet.cli.screen import ago, size
 from tracelet.core.delivery.outbox import Outbox
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+_PARENT = click.Context(app)
+COMMANDS = {name: cast(click.Command, app.get_command(_PARENT, name)) for name in app.list_commands(_PARENT)}
 MARK = "TRACELET_TEST_RUN"
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -97,9 +101,23 @@ class TestTheCommand:
         assert "No module named 'nowhere_to_be_found'" in done.communicate(timeout=180)[1]
         assert done.returncode == 1
 
+    def test_a_command_imports_neither_the_others_nor_what_they_need(self, home: Path) -> None:
+        Path(".tracelet").mkdir()
+        script = "import sys\nfrom tracelet.cli import main\ntry:\n    main()\nfinally:\n    print(*sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", script, "ls", "nothing"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        loaded = set(done.stdout.split())
+        assert {name for name in loaded if name.startswith("tracelet.cli.")} == {
+            f"tracelet.cli.{name}" for name in ("app", "failing", "finding", "options", "reading", "screen")
+        }
+        rooms = ("capture.sniffing", "maintenance", "reporting", "transfer")
+        assert not {name for name in loaded if name.startswith(tuple(f"tracelet.core.{room}" for room in rooms))}
+
     def test_alone_it_explains_itself(self, home: Path) -> None:
         told = run()
-        assert all(name in told for name in app.commands)
+        assert all(name in told for name in COMMANDS)
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
@@ -267,12 +285,12 @@ class TestTheCommand:
         assert "\x07" not in said
 
     def test_the_help_of_every_command_has_an_example_of_it(self, home: Path) -> None:
-        for name in app.commands:
+        for name in COMMANDS:
             told = " ".join(run(name, "--help").split())
             assert f"Example: tracelet {name}" in told, name
 
     def test_every_command_and_option_is_documented(self) -> None:
-        for name, command in app.commands.items():
+        for name, command in COMMANDS.items():
             text = documented(name)
             for parameter in command.params:
                 metavar = parameter.make_metavar(click.Context(command))

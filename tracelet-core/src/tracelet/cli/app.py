@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import sys
 from importlib.metadata import version
@@ -10,26 +11,8 @@ from typing import NoReturn
 
 import click
 
-from tracelet.cli.changes import alias, rm
-from tracelet.cli.completion import completion
-from tracelet.cli.copy import copy
-from tracelet.cli.diff import diff
-from tracelet.cli.doctor import doctor
-from tracelet.cli.du import du
-from tracelet.cli.experiments import experiments
 from tracelet.cli.failing import INTERRUPTED, code_of, words
-from tracelet.cli.gc import gc
-from tracelet.cli.import_command import import_command
-from tracelet.cli.lineage import lineage
-from tracelet.cli.log import log
-from tracelet.cli.plugins import plugins
-from tracelet.cli.prune import prune
-from tracelet.cli.reading import get, ls
-from tracelet.cli.report import report
 from tracelet.cli.screen import Warnings, fail, tell, tell_json
-from tracelet.cli.show import show
-from tracelet.cli.sync import sync
-from tracelet.cli.verify import verify
 from tracelet.exceptions import TraceletError
 
 __all__ = ["app", "run"]
@@ -44,13 +27,55 @@ class _Context(click.Context):
         self.exit()
 
 
+#: By the name of a command: its module, and what it is called there.
+_COMMANDS = {
+    "alias": ("changes", "alias"),
+    "completion": ("completion", "completion"),
+    "copy": ("copy", "copy"),
+    "diff": ("diff", "diff"),
+    "doctor": ("doctor", "doctor"),
+    "du": ("du", "du"),
+    "experiments": ("experiments", "experiments"),
+    "gc": ("gc", "gc"),
+    "get": ("reading", "get"),
+    "import": ("import_command", "import_command"),
+    "lineage": ("lineage", "lineage"),
+    "log": ("log", "log"),
+    "ls": ("reading", "ls"),
+    "plugins": ("plugins", "plugins"),
+    "prune": ("prune", "prune"),
+    "report": ("report", "report"),
+    "rm": ("changes", "rm"),
+    "show": ("show", "show"),
+    "sync": ("sync", "sync"),
+    "verify": ("verify", "verify"),
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is called, so that none pays for the others; the help of all imports them all."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of the help."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None where there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"tracelet.cli.{module}"), name)
+        command.context_class = _Context
+        return command
+
+
 def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
     if is_asked and not context.resilient_parsing:
         tell(f"tracelet {version('tracelet-core')}")
         context.exit()
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,
@@ -70,30 +95,6 @@ def app(context: click.Context) -> None:
         context.get_help()
 
 
-for _command in (
-    plugins,
-    doctor,
-    experiments,
-    log,
-    ls,
-    show,
-    get,
-    diff,
-    lineage,
-    report,
-    verify,
-    du,
-    alias,
-    rm,
-    prune,
-    copy,
-    import_command,
-    sync,
-    gc,
-    completion,
-):
-    app.add_command(_command)
-    _command.context_class = _Context
 app.context_class = _Context
 
 
