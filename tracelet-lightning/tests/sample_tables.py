@@ -14,6 +14,17 @@ from tracelet_lightning import sample_files, samples
 Row = dict[str, str]
 
 
+class PutsOut(torch.nn.Module):
+    """A model that puts out what it was made with."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, part: Any) -> Any:
+        return self.output
+
+
 def table(batch: Any, outputs: Any = None, module: Any = None, step: Any = None, **named: Any) -> list[Row]:
     """Return the rows of the table that a batch gives; ``step`` is what is done with the module and the batch."""
     module = module or torch.nn.Identity()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.utilities import CombinedLoader
 from lightning_nets import data, net, trainer
-from sample_tables import Row, rows, table
+from sample_tables import PutsOut, Row, rows, table
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader
 from transformers import BatchEncoding
@@ -255,8 +255,10 @@ def test_layers_that_have_time_first_make_a_batch_unclear(lengths: tuple[int, in
 
 def test_graphs_have_the_predictions_of_their_own_nodes() -> None:
     batch = Batch.from_data_list(GRAPHS)
-    by_node = table(batch, {"preds": batch.x[:, :1]})
-    by_graph = table(batch, {"preds": batch.y})
+    by_node, by_graph = (
+        table(batch, module=PutsOut(one), step=lambda module, batch: {"preds": module(batch)})
+        for one in (batch.x[:, :1], batch.y)
+    )
     assert [first(row, "prediction") for row in by_node] == [100 + int(one) for one in IDS]
     assert [row["prediction_shape"] for row in by_node] == ["2 x 1", "5 x 1", "4 x 1", "3 x 1"]
     assert [first(row, "prediction") for row in by_graph] == Y.tolist()
@@ -297,7 +299,8 @@ def _filled(form: Any, ids: list[int]) -> Any:
 )
 def test_every_value_of_a_row_is_of_the_same_sample_or_there_is_no_table(form: Any, ids: list[int]) -> None:
     try:
-        rows = table(_filled(form, ids), {"preds": torch.tensor(ids)})
+        batch = _filled(form, ids)
+        rows = table(batch, module=PutsOut(torch.tensor(ids)), step=lambda module, batch: {"preds": module(batch)})
     except roles.UnclearBatchError:
         return
     assert len(rows) == len(ids)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from sample_tables import Row, table
+from sample_tables import PutsOut, Row, table
 from test_lightning_batches import first
 
 from tracelet_lightning import losses, roles, samples
@@ -187,6 +187,64 @@ def test_a_prediction_is_of_its_own_sample(kind: str, returning: bool) -> None:
 def test_a_prediction_that_is_returned_by_name_for_another_order_is_refused() -> None:
     rows = table((X, Y), module=Net(), step=lambda module, batch: {"preds": module(batch[0][ORDER])})
     assert predicted(rows) is None
+
+
+def _one_by_one(order: Any) -> Any:
+    def step(module: Any, batch: Any) -> Any:
+        scores = torch.cat([module.net(batch[0][one : one + 1]) for one in order])
+        F.cross_entropy(scores, batch[1][list(order)] if list(order) != [*range(B)] else batch[1])
+        return {"logits": scores}
+
+    return step
+
+
+def _ranked(value: Any) -> Any:
+    return value[value.max(1).values.argsort(descending=True)]
+
+
+#: What a step returns by name, whether it is shown, and as what: the model's scores, and the same in the order of the samples.
+RETURNED: dict[str, tuple[Any, Any]] = {
+    "scores": (lambda m, b: m(b[0]), lambda scores: scores),
+    "shares": (lambda m, b: m(b[0]).softmax(1), lambda scores: scores.softmax(1)),
+    "classes as a list": (lambda m, b: m(b[0]).argmax(1).tolist(), lambda scores: scores.argmax(1)[:, None]),
+    "numbers as an array": (lambda m, b: m(b[0]).detach().numpy(), lambda scores: scores),
+    "scaled back": (lambda m, b: m(b[0]) * 7 + 30, lambda scores: scores * 7 + 30),
+    "above a limit": (lambda m, b: (m(b[0]).sigmoid() > 0.3).long(), lambda scores: (scores.sigmoid() > 0.3).float()),
+    "ranked": (lambda m, b: _ranked(m(b[0]).softmax(1)), None),
+    "ranked, of a child": (lambda m, b: _ranked(m.net(b[0]).softmax(1)), None),
+    "ranked, scaled back": (lambda m, b: _ranked(m(b[0])) * 7 + 30, None),
+    "shares in another order": (lambda m, b: m(b[0]).softmax(1)[ORDER], None),
+    "as many boxes as samples": (lambda m, b: torch.tensor([[0.0, 0, 4, 4], [2, 2, 6, 6]] * 2), None),
+    "boxes beside the scores": (lambda m, b: (m(b[0]), torch.tensor([[0.0, 1, 4, 4], [2, 2, 6, 6]] * 2))[1], None),
+    "texts": (lambda m, b: (m(b[0]), ["a", "b", "c", "d"])[1], None),
+}
+
+
+@pytest.mark.parametrize("kind", RETURNED)
+def test_what_is_returned_by_name_is_shown_where_its_rows_are_those_of_an_output(kind: str) -> None:
+    step, expected = RETURNED[kind]
+    module = Net()
+    rows = table((X, Y), module=module, step=lambda module, batch: {"preds": step(module, batch)})
+    assert [first(row, "target") for row in rows] == Y.tolist()
+    assert predicted(rows) is None if expected is None else shows(rows, expected(module.net(X)).float())
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0]])
+def test_a_model_that_is_called_for_each_sample_is_believed_where_a_loss_had_the_targets(order: list[int]) -> None:
+    # The classes are the same from both ends, so that they do not show the order.
+    module, same = Net(), torch.tensor([2, 0, 0, 2])
+    rows = table((X, same), module=module, step=_one_by_one(order))
+    assert shows(rows, module.net(X)) if order == [0, 1, 2, 3] else predicted(rows) is None
+
+
+def test_records_that_a_step_returns_are_shown_where_they_are_those_of_the_model() -> None:
+    records = [{"boxes": torch.full((number, 4), float(number))} for number in range(B)]
+    module = PutsOut(records)
+    own = table((X, Y), module=module, step=lambda module, batch: module(batch[0]))
+    turned = table((X, Y), module=module, step=lambda module, batch: module(batch[0])[::-1])
+    assert len(own[3]["prediction_boxes"]) > len(own[1]["prediction_boxes"]) > 0
+    # What the step returned is none, and the model's own output is one.
+    assert [row["prediction_boxes"] for row in turned] == [row["prediction_boxes"] for row in own]
 
 
 def test_a_mask_beside_the_ids_of_tokens_is_no_other_sample() -> None:

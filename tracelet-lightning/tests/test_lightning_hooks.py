@@ -238,7 +238,7 @@ def test_a_distributed_tensor_is_left_alone(tmp_path: Path) -> None:
         ("method", "forward"),
         ("child", "forward"),
         ("child in place", "forward"),
-        ("step", "validation_step"),
+        ("step", ""),
         ("all in place", ""),
     ],
 )

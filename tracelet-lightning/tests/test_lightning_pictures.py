@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from sample_tables import table
+from sample_tables import PutsOut, table
 
 from tracelet_lightning import sample_files, samples
 
 
 def written(folder: Path, batch: Any, outputs: Any = None) -> Path:
-    view = samples.BatchObserver(torch.nn.Identity(), batch, 16)
+    module = PutsOut(outputs)
+    view = samples.BatchObserver(module, batch, 16)
+    module(batch[0])
     view.close()
     sample_files.write(folder / "s", view.samples(outputs), 16)
     return folder / "s"

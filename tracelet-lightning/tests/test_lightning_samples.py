@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning_nets import data, net, trainer
 from PIL import Image
+from sample_tables import PutsOut
 from torch.utils.data import DataLoader, TensorDataset
 
 from tracelet_lightning import roles, sample_files, samples
@@ -23,8 +24,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def look(batch: Any, outputs: Any = None, module: Any = None, count: int = 16) -> samples.Samples:
     module = module or torch.nn.Identity()
     view = samples.BatchObserver(module, batch, count)
-    if isinstance(batch, (tuple, list)):
-        module(batch[0])
+    module(next(iter(batch.values() if isinstance(batch, dict) else batch)))
     view.close()
     return view.samples(outputs)
 
@@ -105,9 +105,8 @@ def test_where_forward_is_not_called_the_last_child_gives_the_predictions() -> N
 
 
 def test_batches_may_have_names_and_text(tmp_path: Path) -> None:
-    found = look(
-        {"text": ["one", "two\n=2"], "label": torch.tensor([1, 0])}, {"logits": torch.tensor([[1.0, 2], [4, 3]])}
-    )
+    scores = {"logits": torch.tensor([[1.0, 2], [4, 3]])}
+    found = look({"text": ["one", "two\n=2"], "label": torch.tensor([1, 0])}, scores, PutsOut(scores))
     said = sample_files.write(tmp_path / "s", found, 16)
     assert rows(tmp_path / "s") == [
         {
@@ -133,7 +132,7 @@ def test_batches_may_have_names_and_text(tmp_path: Path) -> None:
 def test_the_most_likely_class_is_shown_even_if_its_column_is_not(tmp_path: Path) -> None:
     scores = torch.zeros(3, 1000)
     scores[[0, 1, 2], [900, 3, 256]] = 1.0
-    found = look((torch.rand(3, 2), torch.tensor([900, 4, 5])), {"logits": scores})
+    found = look((torch.rand(3, 2), torch.tensor([900, 4, 5])), {"logits": scores}, PutsOut(scores))
     said = sample_files.write(tmp_path / "s", found, 16)
     assert [row["predicted_class"] for row in rows(tmp_path / "s")] == ["900", "3", "256"]
     assert "prediction_255" in rows(tmp_path / "s")[0]
@@ -143,7 +142,7 @@ def test_the_most_likely_class_is_shown_even_if_its_column_is_not(tmp_path: Path
 
 def test_masks_and_scores_of_pixels_are_images_too(tmp_path: Path) -> None:
     x, mask, scores = torch.rand(3, 3, 6, 5), torch.randint(0, 4, (3, 6, 5)), torch.rand(3, 7, 6, 5)
-    found = look((x, mask), {"logits": scores})
+    found = look((x, mask), {"logits": scores}, PutsOut(scores))
     said = sample_files.write(tmp_path / "s", found, 2)
     assert (said["inputs"], said["targets"], said["predictions"]) == ("images of 6 x 5",) * 3
     assert len(rows(tmp_path / "s")) == 2
@@ -168,7 +167,8 @@ def test_images_of_every_kind_of_number(tmp_path: Path, kind: torch.dtype) -> No
 def test_sizes_are_bounded(tmp_path: Path) -> None:
     large = torch.randn(16, 3, 1100, 700)
     large[0, 0, 0, 0] = torch.nan
-    found = look((large, torch.rand(16, 5000)), {"preds": torch.rand(16, 300, 2)})
+    many = torch.rand(16, 300, 2)
+    found = look((large, torch.rand(16, 5000)), {"preds": many}, PutsOut(many))
     said = sample_files.write(tmp_path / "s", found, 16)
     assert max(Image.open(tmp_path / "s" / "inputs" / "0000.png").size) <= 256
     assert len(rows(tmp_path / "s")[0]) == 2 + 256 + 1 + 256 + 1

@@ -10,15 +10,17 @@ import attrs
 
 from tracelet_lightning.matching import is_reordered, is_same, is_view, numbers_agree
 from tracelet_lightning.roles import BatchRows, Column, UnclearBatchError
-from tracelet_lightning.rows import is_tensor, plain_tensor
-from tracelet_lightning.sample_values import MAX_COLUMNS, Columns, Images
+from tracelet_lightning.rows import is_numbers, is_tensor, plain_tensor
+from tracelet_lightning.sample_values import MAX_COLUMNS, Columns, Images, Records
 from tracelet_lightning.texts import TokenIds
 
-__all__ = ["Given", "given_to", "is_derived", "is_layer", "is_loss", "may_be_loss", "part_of", "roles_of"]
+__all__ = ["Given", "given_to", "is_derived", "is_layer", "is_loss", "is_shown", "may_be_loss", "part_of", "roles_of"]
 
 _MAX_DEPTH = 3
 #: Samples of an evenly rising index; fewer may be classes.
 _MIN_INDEX = 4
+#: Samples whose numbers rise together; fewer may do so by chance.
+_MIN_RISING = 4
 
 
 @attrs.frozen(eq=False)
@@ -178,6 +180,59 @@ def is_derived(found: Any, output: Any) -> bool:
     if not (is_tensor(found.values) and is_tensor(output.values)):
         return False
     return any(_equal(found.values, one) for one in _derivations(output, found.values.is_floating_point()))
+
+
+def is_shown(found: Any, output: Any) -> bool:
+    """Whether each row of what a step returns is certainly made of the same row of an output.
+
+    It is so too where the numbers of each column rise with those of the output: rows in another order would not.
+    """
+    if isinstance(found, Records) and isinstance(output, Records):
+        return all(map(_is_record_of, found.values, output.values))
+    found, output = _in_columns(found), _in_columns(output)
+    if is_derived(found, output):
+        return True
+    if isinstance(found, Images) and isinstance(output, Images):
+        if found.sizes != output.sizes or not (is_tensor(found.pixels) and is_tensor(output.pixels)):
+            return False
+        pixels = output.pixels
+        made = [pixels.argmax(1, keepdim=True), pixels.softmax(1)] if pixels.is_floating_point() else []
+        return any(_equal(found.pixels, one) for one in (*made, pixels.gt(0.5))) or _rises_with(found.pixels, pixels)
+    if not (isinstance(found, Columns) and isinstance(output, Columns)):
+        return False
+    if not (is_tensor(found.values) and is_tensor(output.values)):
+        lists = isinstance(found.values, list) and isinstance(output.values, list)
+        return lists and all(map(_is_equal_value, found.values, output.values))
+    whole = output.width == output.values.shape[1] == 2 and output.values.is_floating_point()
+    shares = [output.values.softmax(1)[:, 1:], output.values[:, 1:]] if whole else []
+    return any(_rises_with(found.values, one) for one in (output.values, *shares))
+
+
+def _is_record_of(found: Mapping[str, Any], output: Mapping[str, Any]) -> bool:
+    return all(key in output and _is_equal_value(one, output[key]) for key, one in found.items())
+
+
+def _is_equal_value(one: Any, other: Any) -> bool:
+    if is_tensor(one) and is_tensor(other):
+        return bool(one.shape == other.shape and one.equal(other.to(one.device, one.dtype)))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _in_columns(found: Any) -> Any:
+    """Return a list of numbers as a column."""
+    if not isinstance(found, Columns) or not isinstance(found.values, list):
+        return found
+    values = found.values
+    return attrs.evolve(found, values=import_module("torch").tensor(values)[:, None]) if is_numbers(values) else found
+
+
+def _rises_with(found: Any, output: Any) -> bool:
+    if found.shape != output.shape or len(found) < _MIN_RISING or found.is_complex() or output.is_complex():
+        return False
+    some, whole = (one.to("cpu", import_module("torch").float64).flatten(1) for one in (found, output))
+    order = whole.argsort(0)
+    risen, steps = some.gather(0, order).diff(dim=0), whole.gather(0, order).diff(dim=0)
+    return bool(((risen > 0) & (steps > 0) | (risen == 0)).all())
 
 
 def _derivations(output: Columns, floating: bool) -> Iterator[Any]:

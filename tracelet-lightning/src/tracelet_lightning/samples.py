@@ -15,7 +15,17 @@ import attrs
 from tracelet_lightning import losses
 from tracelet_lightning.axes import Loading, is_recurrent, loading_of, may_be_time_first, time_first
 from tracelet_lightning.compiled import has_compiled, hookable
-from tracelet_lightning.evidence import Given, given_to, is_derived, is_layer, is_loss, may_be_loss, part_of, roles_of
+from tracelet_lightning.evidence import (
+    Given,
+    given_to,
+    is_derived,
+    is_layer,
+    is_loss,
+    is_shown,
+    may_be_loss,
+    part_of,
+    roles_of,
+)
 from tracelet_lightning.failures import log_failure
 from tracelet_lightning.matching import has_distinct_rows, is_reordered, is_same
 from tracelet_lightning.roles import BatchRows, UnclearBatchError, UnclearRowsError, names_of, split
@@ -56,6 +66,8 @@ class Samples:
     source: str
     #: The names of the columns of which none is certainly the target.
     unclear: str = ""
+    #: Why what the step returned as a prediction is none; empty where it returned nothing of that name.
+    refused: str = ""
 
 
 @attrs.frozen(eq=False)
@@ -156,7 +168,9 @@ class BatchObserver:
         names = names_of(self._rows.columns, roles)
         if "target" not in roles and self._rows.said_by == "nothing":
             raise UnclearBatchError(self._rows.unclear or f"none of {', '.join(names)} is certainly the target")
-        source, predictions = self._predicted(outputs, roles)
+        returned = next((one for one in _named(outputs) if self._fits(one)), None)
+        refused = "" if returned is None else self._refusal(self._prediction(returned))
+        source, predictions = self._predicted(outputs, roles) if not refused else ("", None)
         order = sorted(range(len(roles)), key=lambda number: ("input", "target", "").index(roles[number]))
         found = {names[one]: self._taken[one] for one in order if roles[one] or self._rows.columns[one].shown}
         if predictions is not None:
@@ -165,7 +179,7 @@ class BatchObserver:
             found["prediction"] = predictions
         scored = any(isinstance(one, TokenIds) and one.scored for one in self._all_values())
         targeted = "target" in roles or self._rows.said_by == "user" or len(roles) == 1
-        return Samples(_decoded(found, self._decoder, scored), source, "" if targeted else ", ".join(names))
+        return Samples(_decoded(found, self._decoder, scored), source, "" if targeted else ", ".join(names), refused)
 
     def keep(self, name: str, module: Any, arguments: Any, output: Any) -> None:
         """Keep the samples of the output of ``name``. Raises nothing."""
@@ -240,8 +254,7 @@ class BatchObserver:
     def _predicted(self, outputs: Any, roles: Sequence[str]) -> tuple[str, SampleValues | TokenIds | None]:
         named = next((one for one in _named(outputs) if self._fits(one)), None)
         if named is not None:
-            found = self._prediction(named)
-            return ("", None) if self._is_refused(found) else ("validation_step", found)
+            return "validation_step", self._prediction(named)
         calls = self._certain_calls(roles)
         paired = self._paired(roles)
         unknown = self._fits(outputs)
@@ -249,7 +262,9 @@ class BatchObserver:
             found = self._prediction(outputs)
             listed = isinstance(outputs, (tuple, list)) and all(isinstance(one, (str, Mapping)) for one in outputs)
             # What else a step returns may be a loss of each sample, unless the model put it out.
-            if listed or any(is_derived(found, one) for one in (*calls.values(), paired) if one is not None):
+            if listed and not self._refusal(found):
+                return "validation_step", found
+            if any(is_derived(found, one) for one in (*calls.values(), paired) if one is not None):
                 return "validation_step", found
         # Without a call of `forward`, what a step returns for each sample stands for what it makes of the model's output.
         if paired is not None and (self._called or not unknown):
@@ -292,6 +307,18 @@ class BatchObserver:
         found = [one for number, one in self._pairs if roles[number] == role and not self._is_refused(one)]
         alike = all(is_derived(one, found[0]) or is_derived(found[0], one) for one in found)
         return found[0] if found and alike else None
+
+    def _refusal(self, found: SampleValues | TokenIds) -> str:
+        """Return why what a step returned as a prediction is none; empty where its rows are those of the samples."""
+        if self._is_refused(found):
+            return "is of samples in another order, or a loss"
+        # One row is of the one sample, whatever it was made of.
+        if self._rows.length == 1:
+            return ""
+        put_out = (one.values for call in self._calls.values() if call.certain for one in call.outputs)
+        if any(is_shown(found, one) for one in (*put_out, *(one for _, one in self._pairs))):
+            return ""
+        return "does not show, row by row, an output of the model for the samples in their order"
 
     def _is_refused(self, found: SampleValues | TokenIds) -> bool:
         """Whether values are of samples in another order, or a loss."""

@@ -30,6 +30,10 @@ _NO_PREDICTIONS = (
     "the samples of the validation have no predictions: return them from validation_step by name, as "
     "{'preds': ...}, with a row for each sample."
 )
+_REFUSED = (
+    "the samples of the validation have no predictions: what validation_step returned as its prediction %s. Return an "
+    "output of the model itself, or give the module a method tracelet_sample(batch, outputs)."
+)
 _NO_TARGET = (
     "of the samples of the validation it is not clear which column is the target: %s. Name it with "
     "TRACELET_LIGHTNING_TARGET, by its key or position in the batch."
@@ -72,7 +76,9 @@ class ValidationCapture:
             self.release()
             self._samples, self._reported = None, set()
             self._samples = observer.samples(outputs)
-            if self._samples is not None and not self._samples.source:
+            if self._samples is not None and self._samples.refused:
+                self._tell(logging.INFO, _REFUSED, self._samples.refused)
+            elif self._samples is not None and not self._samples.source:
                 self._tell(logging.INFO, _NO_PREDICTIONS)
             if self._samples is not None and self._samples.unclear:
                 self._tell(logging.INFO, _NO_TARGET, self._samples.unclear)
