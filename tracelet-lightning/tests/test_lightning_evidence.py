@@ -237,6 +237,23 @@ def test_a_model_that_is_called_for_each_sample_is_believed_where_a_loss_had_the
     assert shows(rows, module.net(X)) if order == [0, 1, 2, 3] else predicted(rows) is None
 
 
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_step_that_puts_its_samples_in_another_order_in_place_has_no_predictions(whole: bool, named: bool) -> None:
+    module = Model(lambda net, given: net(given[0] if isinstance(given, tuple) else given))
+
+    def step(module: Any, batch: Any) -> Any:
+        for part in batch:
+            part.copy_(part[ORDER].clone())
+        scores = module(batch if whole else batch[0])
+        F.cross_entropy(scores, batch[1])
+        return {"preds": scores} if named else None
+
+    rows = table((X.clone(), Y.clone()), module=module, step=step)
+    assert [first(row, "input") for row in rows] == X[:, 0].int().tolist()
+    assert predicted(rows) is None
+
+
 def test_records_that_a_step_returns_are_shown_where_they_are_those_of_the_model() -> None:
     records = [{"boxes": torch.full((number, 4), float(number))} for number in range(B)]
     module = PutsOut(records)

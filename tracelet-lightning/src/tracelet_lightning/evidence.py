@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tracelet_lightning.matching import is_reordered, is_same, is_view, numbers_agree
+from tracelet_lightning.matching import is_reordered, is_same, is_unchanged, is_view, numbers_agree
 from tracelet_lightning.roles import BatchRows, Column, UnclearBatchError
 from tracelet_lightning.rows import is_numbers, is_tensor, plain_tensor
 from tracelet_lightning.sample_values import MAX_COLUMNS, Columns, Images, Records
@@ -71,12 +71,18 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
         if len(dense) == rows.length:
             shapes.append(tuple(dense.shape))
     whole = any(one is batch for one in values) and all(one.value is not batch for one in rows.columns)
+    # The step may have put other samples in the tensors of the batch.
+    strange = strange or (whole and not all(is_unchanged(one.value, one.rows, count) for one in rows.columns))
     return Given(frozenset(parts), whole, frozenset(sources), strange, reordered, tuple(shapes))
 
 
 def part_of(value: Any, columns: Sequence[Column], count: int) -> set[int]:
     """Return the numbers of the columns that a value is: the same, or else one alone that has the same numbers."""
-    same = {number for number, one in enumerate(columns) if is_same(value, one.value)}
+    same = {
+        number
+        for number, one in enumerate(columns)
+        if is_same(value, one.value) and is_unchanged(one.value, one.rows, count)
+    }
     if same or not is_tensor(value):
         return same
     alike = {number for number, one in enumerate(columns) if numbers_agree(value, one.rows, count)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from tracelet_lightning.rows import as_rows, is_tensor, plain_tensor
 
-__all__ = ["has_distinct_rows", "is_reordered", "is_same", "is_view", "numbers_agree"]
+__all__ = ["has_distinct_rows", "is_reordered", "is_same", "is_unchanged", "is_view", "numbers_agree"]
 
 
 def is_same(value: Any, part: Any) -> bool:
@@ -55,6 +55,20 @@ def numbers_agree(value: Any, rows: Any, count: int) -> bool:
     hot = some.reshape(*whole.shape, -1)
     is_hot = bool(((hot == 0) | (hot == 1)).all()) and bool((hot.sum(2) == 1).all())
     return is_hot and bool((hot.argmax(2) == whole).all())
+
+
+def is_unchanged(part: Any, rows: Any, count: int) -> bool:
+    """Whether the first rows of a part of the batch are those that were copied, as far as tensors show it."""
+    if isinstance(part, (tuple, list)) and isinstance(rows, list):
+        return all(map(_is_equal, part, rows))
+    some, whole = _blocks(plain_tensor(part), rows, count)
+    return some is None or some.shape != whole.shape or _is_equal(some, whole)
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    if not (is_tensor(one) and is_tensor(other)) or one.shape != other.shape:
+        return True
+    return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def is_reordered(value: Any, part: Any) -> bool:

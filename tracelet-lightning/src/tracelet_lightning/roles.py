@@ -10,6 +10,7 @@ import attrs
 from tracelet_lightning.graphs import graph_parts
 from tracelet_lightning.rows import (
     as_rows,
+    copy_of,
     has_two_readings,
     is_numbers,
     is_scalar,
@@ -84,7 +85,7 @@ class Column:
     path: tuple[str, ...]
     #: ``input``, ``target``, or empty where neither a name nor a position says it.
     role: str
-    #: The part as the batch has it, and its first rows; None when the batch is let go of.
+    #: The part as the batch has it, and a copy of its first rows, which the step may change; None when the batch is let go of.
     value: Any
     rows: Any
     #: Whether it is shown without a role.
@@ -153,7 +154,7 @@ def split(
             shown = bool(role) or _may_be_shown(part.value, found)
             for one in [part] if listed else _unfolded(part, length, chosen):
                 value = whole[part.path[0]] if graphs is not None and part.path[0] in whole else one.value
-                columns.append(Column(one.path, role, value, as_rows(one.value, count), shown))
+                columns.append(Column(one.path, role, value, copy_of(as_rows(one.value, count)), shown))
     if graphs is None:
         return BatchRows(length, tuple(columns), found.said_by, found.unclear, whole_samples=bool(listed))
     return BatchRows(graphs.length, tuple(columns), found.said_by, found.unclear, graphs.nodes, whole_samples=True)

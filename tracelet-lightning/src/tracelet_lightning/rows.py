@@ -7,7 +7,17 @@ from importlib import import_module
 from numbers import Number
 from typing import Any
 
-__all__ = ["as_rows", "has_two_readings", "is_numbers", "is_scalar", "is_tensor", "lengths", "on_rows", "plain_tensor"]
+__all__ = [
+    "as_rows",
+    "copy_of",
+    "has_two_readings",
+    "is_numbers",
+    "is_scalar",
+    "is_tensor",
+    "lengths",
+    "on_rows",
+    "plain_tensor",
+]
 
 
 def is_tensor(value: Any) -> bool:
@@ -91,6 +101,13 @@ def as_rows(value: Any, count: int) -> Any:
         alike = len({(tuple(one.shape), one.dtype, one.device) for one in tensors}) == 1
         return torch.stack(tensors) if alike else tensors
     return some
+
+
+def copy_of(rows: Any) -> Any:
+    """Return rows whose tensors stay as they are."""
+    if isinstance(rows, list):
+        return [copy_of(one) for one in rows]
+    return rows.detach().clone() if is_tensor(rows) else rows
 
 
 def _is_array(value: Any) -> bool:
