@@ -164,6 +164,12 @@ STEPS: dict[str, tuple[Any, bool]] = {
     "turned": (lambda m, b: m(b[0].flip(0)), False),
     "noise": (lambda m, b: m(torch.randn(B, 3)), False),
     "noise, with a loss of its own": (lambda m, b: F.mse_loss(m(torch.randn(B, 3)), torch.ones(B, 3)), False),
+    "normalised": (lambda m, b: m((b[0] - 2.5) / torch.tensor([0.5, 2, 4])), True),
+    "normalised in place": (lambda m, b: m(b[0].sub_(2.5).div_(0.5)), True),
+    "normalised, in another order": (lambda m, b: m(((b[0] - 2.5) / 0.5)[ORDER]), False),
+    "turned over": (lambda m, b: m(-b[0].flip(0)), False),
+    "other columns": (lambda m, b: m(b[0].flip(1).contiguous()), True),
+    "other columns, in another order": (lambda m, b: m(b[0].flip(1)[ORDER]), False),
     "mixed": (lambda m, b: m((b[0] + b[0][ORDER]) / 2), False),
     "beside another order": (lambda m, b: m(b[0], b[0][ORDER]), False),
 }
@@ -179,9 +185,11 @@ def test_a_prediction_is_of_its_own_sample(kind: str, returning: bool) -> None:
         found = step(module, batch)
         return found if returning and torch.is_tensor(found) and found.dim() else None
 
-    rows = table((X, Y), module=module, step=run)
+    rows = table((X.clone(), Y), module=module, step=run)
     assert [first(row, "target") for row in rows] == Y.tolist()
-    assert shows(rows, module.net(X)) if shown else predicted(rows) is None
+    given = {"normalised": (X - 2.5) / torch.tensor([0.5, 2, 4]), "other columns": X.flip(1)}
+    given["normalised in place"] = (X - 2.5) / 0.5
+    assert shows(rows, module.net(given.get(kind, X))) if shown else predicted(rows) is None
 
 
 def test_a_prediction_that_is_returned_by_name_for_another_order_is_refused() -> None:
@@ -252,6 +260,21 @@ def test_a_step_that_puts_its_samples_in_another_order_in_place_has_no_predictio
     rows = table((X.clone(), Y.clone()), module=module, step=step)
     assert [first(row, "input") for row in rows] == X[:, 0].int().tolist()
     assert predicted(rows) is None
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, lambda scores, wanted: None])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 3, 1]])
+def test_images_that_are_converted_in_the_step_have_predictions(order: list[int], loss: Any) -> None:
+    torch.manual_seed(5)
+    pictures = torch.randint(0, 256, (B, 6, 6, 3), dtype=torch.uint8)
+    module = Model(lambda net, x: net(x.mean((2, 3))))
+
+    def step(module: Any, batch: Any) -> None:
+        loss(module(batch[0][order].permute(0, 3, 1, 2).contiguous().float()), batch[1][order])
+
+    rows = table((pictures, Y), module=module, step=step)
+    found = module(pictures.permute(0, 3, 1, 2).float())
+    assert shows(rows, found) if order == [0, 1, 2, 3] else predicted(rows) is None
 
 
 def test_records_that_a_step_returns_are_shown_where_they_are_those_of_the_model() -> None:

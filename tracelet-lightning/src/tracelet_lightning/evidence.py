@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tracelet_lightning.matching import is_reordered, is_same, is_unchanged, is_view, numbers_agree
+from tracelet_lightning.matching import is_in_order, is_reordered, is_same, is_unchanged, is_view, numbers_agree
 from tracelet_lightning.roles import BatchRows, Column, UnclearBatchError
 from tracelet_lightning.rows import is_numbers, is_tensor, plain_tensor
 from tracelet_lightning.sample_values import MAX_COLUMNS, Columns, Images, Records
@@ -60,7 +60,12 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
             continue
         named = {name for name, one in outputs if value is one or is_view(value, one)}
         sources |= named
-        if not named and len(dense) == rows.length and "bool" not in str(dense.dtype):
+        comparable = not named and len(dense) == rows.length and "bool" not in str(dense.dtype)
+        kept = {n for n, one in enumerate(rows.columns) if comparable and is_in_order(value, one.rows, count)}
+        if len(kept) == 1:
+            parts |= kept
+            continue
+        if comparable:
             reordered = reordered or any(is_reordered(value, one.value) for one in rows.columns)
             strange = strange or reordered or tuple(value.shape) in forms
         elif not named and len(dense) > rows.length and not rows.sizes:

@@ -6,7 +6,10 @@ from typing import Any
 
 from tracelet_lightning.rows import as_rows, is_tensor, plain_tensor
 
-__all__ = ["has_distinct_rows", "is_reordered", "is_same", "is_unchanged", "is_view", "numbers_agree"]
+__all__ = ["has_distinct_rows", "is_in_order", "is_reordered", "is_same", "is_unchanged", "is_view", "numbers_agree"]
+
+#: Samples whose numbers are scaled alike; fewer may be so by chance, as those of a mixture.
+_MIN_SCALED = 3
 
 
 def is_same(value: Any, part: Any) -> bool:
@@ -71,13 +74,43 @@ def _is_equal(one: Any, other: Any) -> bool:
     return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
+def is_in_order(value: Any, rows: Any, count: int) -> bool:
+    """Whether the rows of a value are ``rows``, scaled and shifted, as for normalised values, or arranged otherwise."""
+    some, whole = _blocks(value, rows, count)
+    if some is None or some.shape != whole.shape:
+        return False
+    return _is_scaled(some, whole) or _is_arranged(some, whole)
+
+
+def _is_scaled(some: Any, whole: Any) -> bool:
+    """Whether each column is the other's, times a number that is not negative, and shifted: no other order would be."""
+    if len(some) < _MIN_SCALED:
+        return False
+    least, most = (index.unsqueeze(0) for index in (whole.argmin(0), whole.argmax(0)))
+    low, spread = whole.gather(0, least), whole.gather(0, most) - whole.gather(0, least)
+    first, risen = some.gather(0, least), some.gather(0, most) - some.gather(0, least)
+    share = (whole - low) / spread.where(spread > 0, spread.new_ones(()))
+    fits = (some - first - share * risen).abs() <= 1e-4 * risen.abs() + 1e-9
+    return bool(fits.all() and (risen >= 0).all() and (risen > 0).any())
+
+
+def _is_arranged(some: Any, whole: Any) -> bool:
+    """Whether each row has the numbers of the other's, which no other row has, as images with the channels last."""
+    sums = whole.sum(1)
+    distinct = sums.sort().values.diff()
+    if bool((distinct <= 1e-6 * sums.abs().max()).any()):
+        return False
+    same = some.sum(1).allclose(sums, rtol=1e-9, atol=1e-9)
+    return bool(same and some.square().sum(1).allclose(whole.square().sum(1), rtol=1e-9, atol=1e-9))
+
+
 def is_reordered(value: Any, part: Any) -> bool:
     """Whether a value has the rows of a part in another order."""
     dense = plain_tensor(part)
     if dense is None or not dense.dim():
         return False
     some, whole = _blocks(value, dense, len(dense))
-    if some is None or some.shape != whole.shape or bool(some.equal(whole)):
+    if some is None or some.shape != whole.shape or bool(some.equal(whole)) or _is_arranged(some, whole):
         return False
     # The sum of a row is the same wherever the row is.
     return bool(some.sum(1).sort().values.allclose(whole.sum(1).sort().values, rtol=1e-9, atol=1e-9))
