@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tracelet.core.artifacts import ArtifactType as T
-from tracelet.core.capture.sniffing import tell_type
+from tracelet.core.capture.sniffing import looking, tell_type
 
 os.environ["KERAS_BACKEND"] = "torch"
 
@@ -83,6 +83,52 @@ def saved_by_torch() -> dict[str, tuple[Any, T]]:
     }
 
 
+def tensors(count: int) -> dict[str, torch.Tensor]:
+    return {f"blocks.{number}.attention.weight": torch.ones(1, 1) for number in range(count)}
+
+
+def large_files_of_torch() -> dict[str, tuple[Any, T]]:
+    """More tensors than can be looked at one by one."""
+    many, more = tensors(10_000), tensors(20_000)
+    optimizer = torch.optim.Adam([torch.ones(3, requires_grad=True)]).state_dict()
+    with_metadata = OrderedDict(many)
+    with_metadata._metadata = OrderedDict({"": {"version": 1}})  # type: ignore[attr-defined]
+    sparse = {f"{number}": torch.ones(1).to_sparse() for number in range(1500)}
+    return {
+        "an optimizer after a model": ({"model": many, "optimizer": optimizer, "epoch": 3}, T.CHECKPOINT),
+        "an optimizer before a model": ({"optimizer": optimizer, "model": many}, T.CHECKPOINT),
+        "an optimizer after a model and its average": (
+            {"model": many, "ema": {name: value.clone() for name, value in many.items()}, "optimizer": optimizer},
+            T.CHECKPOINT,
+        ),
+        "an optimizer under another name": ({"model": more, "adam": optimizer}, T.CHECKPOINT),
+        "an optimizer after what is not passed over": ({"model": sparse, "optimizer": optimizer}, T.CHECKPOINT),
+        "an epoch after what is not passed over": ({"model": sparse, "epoch": 3}, T.CHECKPOINT),
+        "an unknown thing after what is not passed over": ({"model": sparse, "hidden": 16}, T.CUSTOM),
+        "an epoch alone after a model": ({"model": more, "epoch": 3}, T.CHECKPOINT),
+        "settings after a model": ({"model": with_metadata, "hidden": 16}, T.CHECKPOINT),
+        "parameters, and an optimizer": (
+            {"w": {name: torch.nn.Parameter(value) for name, value in tensors(1500).items()}, "adam": optimizer},
+            T.CHECKPOINT,
+        ),
+        "a state dict": (more, T.WEIGHTS),
+        "a state dict with its metadata": (with_metadata, T.WEIGHTS),
+        "a state dict under its name": ({"model": more}, T.WEIGHTS),
+        "a list": (list(many.values()), T.WEIGHTS),
+        "what is not passed over": (sparse, T.WEIGHTS),
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_large_file_of_torch_is_told_also_by_what_comes_last(tmp_path: Path, zipped: bool) -> None:
+    large = large_files_of_torch()
+    told = {}
+    for name, (value, _) in large.items():
+        torch.save(value, tmp_path / "file", _use_new_zipfile_serialization=zipped)
+        told[name] = tell_type(tmp_path / "file")
+    assert told == {name: expected for name, (_, expected) in large.items()}
+
+
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", list(saved_by_torch()))
 @pytest.mark.filterwarnings("ignore")
@@ -119,7 +165,7 @@ def test_a_checkpoint_of_thousands_of_tensors_is_told_by_the_start_of_its_pickle
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("parameters", [False, True])
 def test_where_the_look_at_a_large_pickle_breaks_off_makes_no_difference(
-    tmp_path: Path, parameters: bool, protocol: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: bool, protocol: int
 ) -> None:
     """Not in the middle of a tensor, nor before what makes it, nor between a name and its tensor."""
     tensors = [torch.nn.Parameter(torch.zeros(1)) if parameters else torch.zeros(1) for _ in range(60)]
@@ -136,9 +182,10 @@ def test_where_the_look_at_a_large_pickle_breaks_off_makes_no_difference(
         content = pickle.dumps(value, protocol)
         assert len(content) > 16_384
         path = tmp_path / "file.pkl"
+        path.write_bytes(content)
         told = set()
         for end in range(8_000, 16_000, 41):
-            path.write_bytes(content[:end])
+            monkeypatch.setattr(looking, "_PLAIN", end)
             told.add(tell_type(path))
         assert told == {expected}
 

@@ -19,7 +19,7 @@ __all__ = ["tell_type", "tell_whole"]
 def tell_type(path: Path, *, follow_links: bool = False) -> ArtifactType:
     """Return what a file, or a folder that is one thing, is.
 
-    Of a file the first 16 KB are read, with the directory of a zip archive and 1 MB at most of a pickle of torch in
+    Of a file the first 16 KB are read, with the directory of a zip archive and 4 MB at most of a pickle of torch in
     it, whose opcodes are read; nothing is unpickled. Entries and opcodes are counted: what is beyond the first 25,000 is
     not seen, so that no content makes a look long. Of a packed file (gzip, zlib, bzip2, xz, LZMA, zstd, LZ4) it is the
     beginning of what is inside that is read, and the name is taken without the suffix that says so; where nothing inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from tracelet.core.capture.sniffing.pickles import Node, told_once
@@ -46,6 +47,13 @@ _STATES = (
     frozenset({"last_epoch", "_last_lr"}),
     frozenset({"growth_factor", "backoff_factor"}),
 )
+#: One of each that no other thing has.
+_STATES_KEYS = ("param_groups", "_step_count", "num_bad_epochs", "_last_lr", "growth_factor")
+
+#: How a pickle ends after a tensor, or after the ``_metadata`` of a module's state dict.
+_ENDS_WITH_TENSORS = re.compile(
+    rb"(?:R(?:q.|r.{4}|\x94)|[us]sb)(?:\(?[ue]|s|[t\x85-\x87](?:q.|r.{4}|\x94))*+\.\Z", re.DOTALL
+)
 
 
 def _is_tensor(value: Any) -> bool:
@@ -74,9 +82,20 @@ def is_module(value: Any) -> bool:
     return isinstance(state, Node) and {"_parameters", "_modules"} <= state.keys.keys()
 
 
-@told_once
 def is_weights(top: Node) -> bool:
-    """Tell whether there are tensors and nothing else: one, a list of them, a state dict, or several of these."""
+    """Tell whether there are tensors and nothing else: one, a list of them, a state dict, or several of these.
+
+    Where it was not gone through, its end must be known and be one of tensors, and no key of a training state be in the
+    rest that is there.
+    """
+    if top.end is not None and not _ENDS_WITH_TENSORS.search(top.end):
+        return False
+    return not _is_named(top, (*PARTS, *COUNTERS, *_STATES_KEYS)) and _is_of_tensors(top)
+
+
+@told_once
+def _is_of_tensors(top: Node) -> bool:
+    """Tensors and nothing else, as far as it was seen."""
     if top.kind == "list":
         return _has_tensors_alone(top)
     if _is_tensor(top) or _is_state_dict(top):
@@ -93,14 +112,29 @@ def is_training(top: Node) -> bool:
     """
     if _is_trainers(top):
         return True
-    if top.kind != "dict" or _is_state_dict(top):
+    if top.kind != "dict":
+        return False
+    if _is_named(top, (*PARTS, *_STATES_KEYS)):
+        return True
+    if _is_state_dict(top):
         return False
     if any(_is_part(key.lower(), value) for key, value in top.keys.items()):
         return True
-    if any(map(_is_state_dict, top.keys.values())) and not is_weights(top):
+    if any(map(_is_state_dict, top.keys.values())) and not _is_of_tensors(top):
         return True
-    counted = any(key.lower() in COUNTERS for key in top.keys)
+    counted = any(key.lower() in COUNTERS for key in top.keys) or _is_named(top, COUNTERS)
     return counted and any(_has_weights(key.lower(), value) for key, value in top.keys.items())
+
+
+def _is_named(top: Node, keys: Iterable[str]) -> bool:
+    """One of these is a whole text in what was not gone through."""
+    return bool(top.unread) and any(text in top.unread for key in keys for text in _written(key))
+
+
+def _written(key: str) -> tuple[bytes, bytes]:
+    """A text as protocols 2 and 3 write it, and as 4 and 5 do."""
+    text = key.encode()
+    return b"X" + len(text).to_bytes(4, "little") + text, b"\x8c" + len(text).to_bytes(1, "little") + text
 
 
 def _is_trainers(value: Any) -> bool:
@@ -142,7 +176,7 @@ def _has_weights(key: str, value: Any) -> bool:
     if not isinstance(value, Node) or _is_tensor(value):
         return False
     named = not _WORDS.isdisjoint(re.findall("[a-z]+", key))
-    return is_model(value) or (value.kind == "dict" and is_weights(value)) or (named and _is_arrays(value))
+    return is_model(value) or (value.kind == "dict" and _is_of_tensors(value)) or (named and _is_arrays(value))
 
 
 def _is_arrays(value: Any) -> bool:

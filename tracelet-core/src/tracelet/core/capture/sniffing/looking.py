@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import io
@@ -32,7 +33,9 @@ _MORE, _MEMBERS = 49_152, 114_688
 #: The size of what is not unpacked to its end: more than anything has, and less than text says that is taken for a number.
 _UNKNOWN = 1 << 40
 #: Bytes of a pickle whose opcodes are read.
-_PICKLE = 1_000_000
+_PICKLE = 4_000_000
+#: Bytes of a plain pickle whose opcodes are read, and how many are read at the cost of a step.
+_PLAIN, _READ = 1_000_000, 2000
 #: Bytes that are read from the end of a file.
 _TAIL = 16
 #: Files of a folder that are looked at.
@@ -54,6 +57,9 @@ _BROKEN = (OSError, ValueError, OverflowError, struct.error, zlib.error)
 #: How torch's older format begins: a pickle, of whichever protocol, of the number 0x1950a86a20f9469cfc6c; two more
 #: follow before the object's own.
 _LEGACY_TORCH = re.compile(rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
+#: Where the object's own pickle is under way at least, and how that ends: a pickle of a list follows.
+_LEGACY_START = 140
+_LEGACY_END = b".\x80\x02]q\0"
 #: What may stand before the first element of a document, and how each of these ends.
 _PROLOG = {"<!--": "-->", "<?": "?>"}
 _PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]")
@@ -205,18 +211,28 @@ class FileLook:
         try:
             with self._opened() as stream:
                 if entry is not None:
-                    return pickles.read(self.archive.begin(stream, entry, _PICKLE, self.budget), self.budget)
+                    content = self.archive.begin(stream, entry, _PICKLE, self.budget)
+                    whole = len(content) == entry.size and not self._cut
+                    return pickles.read(content, self.budget, end=content[-_TAIL:] if whole else b"")
                 if _LEGACY_TORCH.match(self.head):
-                    return pickles.read(stream.read(_PICKLE), self.budget, number=3)
+                    content = stream.read(_PICKLE)
+                    over = content.find(_LEGACY_END, _LEGACY_START) + 1
+                    end = content[max(0, over - _TAIL) : over]
+                    return pickles.read(content[: over or None], self.budget, number=3, end=end)
         except _BROKEN:
             return None
         return None
 
     @functools.cached_property
     def pickle(self) -> pickles.Node | None:
-        """The top object of a plain pickle of protocol 2 to 5, as far as it is seen in the beginning."""
-        plain = _PLAIN_PICKLE.match(self.head) and not _LEGACY_TORCH.match(self.head)
-        return pickles.read(self.head, self.budget) if plain else None
+        """The top object of a plain pickle of protocol 2 to 5, as far as it is seen."""
+        if not _PLAIN_PICKLE.match(self.head) or _LEGACY_TORCH.match(self.head):
+            return None
+        content = self.head
+        if self.size > len(content) and self.budget.take(_PLAIN // _READ):
+            with contextlib.suppress(OSError), self._opened() as stream:
+                content = stream.read(_PLAIN)
+        return pickles.read(content, self.budget, end=self.tail)
 
 
 @attrs.frozen

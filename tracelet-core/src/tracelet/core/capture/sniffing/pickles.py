@@ -2,13 +2,15 @@
 
 Opcodes and what each takes from the stack are those of :mod:`pickletools`. torch writes a tensor as a call of one of
 its ``_rebuild_…`` functions, and a module as an object whose state has ``_parameters`` and ``_modules``. Every opcode costs
-the same, whatever came before it, and none is read that the budget has no room for.
+the same, whatever came before it, and none is read that the budget has no room for. Tensors that follow tensors are passed
+over many at once: they are most of what torch writes, and what comes after them may say what they are.
 """
 
 from __future__ import annotations
 
 import functools
 import pickletools
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +21,26 @@ __all__ = ["Node", "read", "told_once"]
 _DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "builtins dict", "__builtin__ dict"})
 _TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
 _NOTHING = object()
+
+
+def _run_of_tensors() -> re.Pattern[bytes]:
+    """Keys and tensors in turns, or tensors alone, as torch writes all but the first; the places of the memo are any."""
+    get, put = rb"(?:h.|j.{4})", rb"(?:q.|r.{4})"
+    number = rb"(?:K.|M..|J.{4}|\x8a\x05.{5}|\x8a\x06.{6})"
+    few = b"|".join(number * count + code + put for count, code in ((1, rb"\x85"), (2, rb"\x86"), (3, rb"\x87")))
+    shape = rb"(?:\)|" + few + rb"|\(" + number + rb"{4,9}t" + put + b"|" + get + b")"
+    where = rb"\(" + get + get + rb"(?:X.\0\0\0\d++" + put + b"|" + get + b")" + get + number + b"N?t" + put + b"Q"
+    no_hooks = get + rb"\)R" + put
+    tensor = get + rb"\(" + where + number + shape + shape + rb"[\x88\x89]" + no_hooks + b"t" + put + b"R(" + put + b")"
+    parameter = get + tensor + rb"[\x88\x89]" + no_hooks + rb"\x87" + put + b"R(" + put + b")"
+    key = rb"(?:u\()?(?:" + get + rb"|X.\0\0\0[^(]{1,250}?" + put + b")"
+    one = b"(?:" + key + rb"|e\()?(?:" + tensor + b"|" + parameter + b")"
+    return re.compile(put + b"(?:" + one + b"){1,%d}+" % _AT_ONCE, re.DOTALL)
+
+
+#: Tensors that are passed over at once, and what an attempt to do that costs, in steps.
+_AT_ONCE, _ATTEMPT = 100, 5
+_RUN_OF_TENSORS = _run_of_tensors()
 #: Bytes of a name or a key that are kept: no name that a rule knows is as long.
 _LONGEST_TEXT = 1000
 
@@ -31,7 +53,7 @@ class Node:
     """
 
     # A pickle may hold as many as it has bytes, so they are made as quickly as can be.
-    __slots__ = ("_inside", "answers", "barren", "items", "keys", "kind", "of", "state")
+    __slots__ = ("_inside", "answers", "barren", "end", "items", "keys", "kind", "of", "state", "unread")
 
     def __init__(self, kind: str, of: str = "", items: list[Any] | None = None) -> None:
         self.kind = kind
@@ -42,6 +64,9 @@ class Node:
         self.state: Any = None
         #: Whether it was looked through, with all that is in it, and has no array.
         self.barren = False
+        #: Of the top object of a pickle that was not gone through: the rest that is there, and how the pickle ends.
+        self.unread = b""
+        self.end: bytes | None = None
         self._inside: tuple[Node, ...] | None = None
         #: By question: what was told of it.
         self.answers: dict[Question, bool] | None = None
@@ -82,11 +107,11 @@ class _Global(str):
     __slots__ = ()
 
 
-def read(data: bytes, budget: Budget, number: int = 0) -> Node | None:
+def read(data: bytes, budget: Budget, number: int = 0, *, end: bytes) -> Node | None:
     """Return what the pickle makes that is the ``number``-th in ``data``, or None where there is none.
 
     A pickle that is cut off, goes on with something else, or has more opcodes than the budget has room for gives
-    what was to be seen until there.
+    what was to be seen until there, and has the rest ``unread``, and the ``end`` that is given: the last bytes of the pickle, as far as they are known.
     """
     at, top = 0, None
     for _ in range(number + 1):
@@ -94,7 +119,11 @@ def read(data: bytes, budget: Budget, number: int = 0) -> Node | None:
         top, at = machine.run(budget), machine.at
         if top is _NOTHING:
             return None
-    return top if isinstance(top, Node) else None
+    if not isinstance(top, Node):
+        return None
+    if not machine.stopped:
+        top.unread, top.end = data[at:], end
+    return top
 
 
 class _Machine:
@@ -107,6 +136,10 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         #: Where on the stack marks are; a mark takes no place there.
         self.marks: list[int] = []
+        self.stopped = False
+        #: The last tensor, for each that was passed over: what is in the memo from there is one, or nothing that matters.
+        self.tensor: Node | None = None
+        self.passed_over = False
 
     def run(self, budget: Budget) -> Any:
         """Go from opcode to opcode; give the top object."""
@@ -116,12 +149,29 @@ class _Machine:
                 code = data[self.at]
                 self.at += 1
                 if code == _STOP:
+                    self.stopped = True
                     return self.stack[-1]
                 step, argument = _OPCODES[code]
                 step(self, argument(self) if argument is not None else None)
+                if code == _REDUCE and self.stack[-1] is self.tensor:
+                    self._pass_over_tensors(budget)
         except (IndexError, KeyError, ValueError):
             pass
         return self._unwound()
+
+    def _pass_over_tensors(self, budget: Budget) -> None:
+        while budget.take(_ATTEMPT) and (run := _RUN_OF_TENSORS.match(self.data, self.at)):
+            self.passed_over = True
+            # The last one's place in the memo comes next, as that of the tensor before did.
+            self.at = run.start(run.lastindex or 0)
+            if not budget.take(_AT_ONCE):
+                break
+
+    def remembered(self, place: int) -> Any:
+        """Give what is in the memo; raises ``KeyError`` where it cannot be."""
+        if place not in self.memo and self.passed_over:
+            return self.tensor
+        return self.memo[place]
 
     def take(self, count: int) -> bytes:
         """Give the next bytes; raises ``IndexError`` where there are not so many."""
@@ -165,9 +215,19 @@ class _Machine:
         top = self.stack[0]
         if isinstance(top, _Global):
             return _made(top)
-        if isinstance(top, Node) and top.state is None and len(self.stack) > 1:
+        if isinstance(top, Node) and top.kind in ("dict", "list"):
+            _put_last(top, self.stack[1:])
+        elif isinstance(top, Node) and top.state is None and len(self.stack) > 1:
             top.state = self.stack[1]
         return top
+
+
+def _put_last(top: Node, above: list[Any]) -> None:
+    """Put in what was to be put in by itself, and not with others after a mark."""
+    if top.kind == "list":
+        top.items.extend(above[:1])
+    else:
+        top.put(above[:2])
 
 
 def _with_the_last_tensor(items: list[Any]) -> list[Any]:
@@ -253,11 +313,11 @@ def _quoted(machine: _Machine, argument: bytes) -> None:
 
 
 def _get(machine: _Machine, argument: int) -> None:
-    machine.stack.append(machine.memo[argument])
+    machine.stack.append(machine.remembered(argument))
 
 
 def _get_line(machine: _Machine, argument: bytes) -> None:
-    machine.stack.append(machine.memo[int(argument[:20])])
+    machine.stack.append(machine.remembered(int(argument[:20])))
 
 
 def _put(machine: _Machine, argument: int) -> None:
@@ -322,7 +382,10 @@ def _add(machine: _Machine, items: list[Any]) -> None:
 
 def _reduce(machine: _Machine, argument: None) -> None:
     machine.pop()
-    machine.stack.append(_made(machine.pop()))
+    made = _made(machine.pop())
+    if made.kind == "tensor":
+        machine.tensor = made
+    machine.stack.append(made)
 
 
 def _build(machine: _Machine, argument: None) -> None:
@@ -394,4 +457,4 @@ def _table(
 
 
 _OPCODES = _table(pickletools.opcodes)
-_STOP = ord(".")
+_STOP, _REDUCE = ord("."), ord("R")

@@ -24,8 +24,9 @@ _END = 22 + 65_535
 _DIRECTORY = 1 << 20
 #: Entries that are read: each costs more than an opcode does.
 _ENTRIES = 10_000
-#: Bytes that are unpacked at the cost of a step.
-_UNPACKED = 200
+#: Bytes that are unpacked, or read as they are, at the cost of a step, and bytes that are unpacked at most.
+_UNPACKED, _READ = 200, 2000
+_INFLATED = 1_000_000
 _WHOLE = 0xFFFFFFFF
 
 
@@ -86,13 +87,13 @@ class Archive:
     def begin(self, stream: BinaryIO, entry: Entry, most: int, budget: Budget) -> bytes:
         """Return the first bytes of an entry, so many at most; raises as :meth:`of` does, and ``zlib.error``."""
         # An entry that says of itself that it is smaller than it is gives no more than it says.
-        wanted = min(entry.size, most)
-        if not wanted or not budget.take(wanted // _UNPACKED):
+        wanted = min(entry.size, most if entry.method == 0 else _INFLATED)
+        if not wanted or not budget.take(wanted // (_READ if entry.method == 0 else _UNPACKED)):
             raise ValueError("it is empty, or more than may be looked at")
         stream.seek(entry.start)
         name, extra = struct.unpack_from("<HH", stream.read(30), 26)
         stream.seek(name + extra, 1)
-        content = stream.read(min(entry.packed, most))
+        content = stream.read(min(entry.packed, wanted if entry.method == 0 else most))
         if entry.method == 8:
             content = zlib.decompressobj(-15).decompress(content, wanted)
         elif entry.method != 0:
