@@ -248,3 +248,62 @@ def test_graphs_of_tensorflow_and_tensors_of_onnx_are_a_model_and_a_dataset(tmp_
     (tmp_path / "frozen.pb").write_bytes(b"\n\x10\n\1x\x12\x0bPlaceholder\x22\4\x08\x01\x10\x01")
     (tmp_path / "labels.pb").write_bytes(b"\n\x07\n\3cat\x10\1")
     assert told(tmp_path) == {"input_0.pb": T.DATASET, "frozen.pb": T.MODEL, "labels.pb": T.CUSTOM}
+
+
+def test_images_of_older_kinds_and_of_more_than_four_gigabytes_are_images(tmp_path: Path) -> None:
+    import tifffile
+    from PIL import Image
+
+    for order in "<>":
+        tifffile.imwrite(tmp_path / f"big {order}", np.zeros((8, 8), np.uint8), bigtiff=True, byteorder=order)
+    for kind in ("tga", "pcx", "dds", "icns", "sgi"):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"image.{kind}")
+    found = told(tmp_path)
+    assert found == dict.fromkeys(found, T.IMAGE)
+    assert len(found) == 7
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_models_and_figures_as_json_are_no_configuration(tmp_path: Path) -> None:
+    import json
+
+    import catboost
+    import lightgbm
+    from plotly import graph_objects
+
+    inputs, targets = np.random.rand(40, 3), np.arange(40) % 2
+    lightgbm_model = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(inputs, targets)
+    (tmp_path / "lightgbm.json").write_text(json.dumps(lightgbm_model.booster_.dump_model()))
+    catboost_model = catboost.CatBoostClassifier(iterations=2, verbose=0, allow_writing_files=False)
+    catboost_model.fit(inputs, targets).save_model(str(tmp_path / "catboost.json"), format="json")
+    graph_objects.Figure(graph_objects.Scatter(y=[1, 2])).write_json(tmp_path / "plotly.json")
+    graph_objects.Figure().write_json(tmp_path / "empty.json")
+    (tmp_path / "settings.json").write_text('{"name": "tree", "data": [{"path": "a"}], "features_info": {"x": 1}}')
+    assert told(tmp_path) == {
+        "lightgbm.json": T.MODEL,
+        "catboost.json": T.MODEL,
+        "plotly.json": T.VISUALIZATION,
+        "empty.json": T.VISUALIZATION,
+        "settings.json": T.CONFIG,
+    }
+
+
+def test_sparse_matrices_weights_of_flax_and_plots_as_postscript_are_told(tmp_path: Path) -> None:
+    import matplotlib
+    from flax import serialization
+    from matplotlib import pyplot
+    from scipy import io as scipy_io
+    from scipy import sparse
+
+    matplotlib.use("Agg")
+    scipy_io.mmwrite(tmp_path / "matrix.mtx", sparse.eye(5))
+    (tmp_path / "flax_model.msgpack").write_bytes(serialization.to_bytes({"params": {"w": np.ones(3)}}))
+    pyplot.figure().savefig(tmp_path / "plot.ps")
+    pyplot.close()
+    (tmp_path / "paper.ps").write_text("%!PS-Adobe-3.0\n%%Creator: dvips\n")
+    assert told(tmp_path) == {
+        "matrix.mtx": T.DATASET,
+        "flax_model.msgpack": T.WEIGHTS,
+        "plot.ps": T.VISUALIZATION,
+        "paper.ps": T.CUSTOM,
+    }

@@ -19,8 +19,8 @@ _SUFFIXES = {
     T.CHECKPOINT: ".ckpt .ocdbt",
     T.DATASET: ".csv .tsv .tab .jsonl .ndjson .parquet .feather .arrow .orc .avro .npy .npz .h5 .hdf5 .tfrecord .tfrecords .xlsx"
     " .mat .fits .nc .grib .arff .ecsv .dta .sas7bdat .sqlite .duckdb .lance .dat"
-    " .las .laz .pcd .ply .glb .gltf .stl .obj .off .gii .trk .tck",
-    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic .jp2 .jxl .psd .ico .ppm .pgm .pbm .dcm .nii .nrrd .mha .mnc .mgz",
+    " .mtx .las .laz .pcd .ply .glb .gltf .stl .obj .off .gii .trk .tck",
+    T.IMAGE: ".png .jpg .jpeg .gif .webp .bmp .tif .tiff .exr .avif .heic .jp2 .jxl .psd .ico .ppm .pgm .pbm .tga .pcx .dds .icns .sgi .dcm .nii .nrrd .mha .mnc .mgz",
     T.VISUALIZATION: ".svg .eps",
     T.AUDIO: ".wav .flac .mp3 .ogg .oga .opus .m4a .aif .aiff .au .mid .midi",
     T.VIDEO: ".mp4 .m4v .mov .webm .mkv .avi .mpg .mpeg .ogv",

@@ -72,7 +72,9 @@ _VIDEO_BRANDS = (
     *(b"3gp4", b"3gp5", b"3gp6", b"3gp7", b"3gp8", b"3gp9", b"3ge6", b"3ge7", b"3gg6", b"3g2a", b"3g2b", b"3g2c"),
 )
 _PICTURE = (
-    starts(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"v/1\x01")
+    starts(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"v/1\x01")
+    # BigTIFF, which TIFF is beyond 4 GB, has 43 where TIFF has 42.
+    | starts(b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
     | (starts(b"RIFF") & starts(b"WEBP", at=8))
     | (starts(b"RIFF") & starts(b"ACON", at=8))
     | (starts(b"BM") & starts(b"\0\0\0\0", at=6))
@@ -82,6 +84,11 @@ _PICTURE = (
     | (named(".ico") & starts(b"\0\0\1\0"))
     | (named(".pbm", ".pgm", ".ppm", ".pnm") & starts(b"P"))
     | (named(".xbm") & starts(b"#define "))
+    | ends(b"TRUEVISION-XFILE.\0")
+    | (named(".tga", ".icns") & binary)
+    | (named(".pcx") & starts(b"\n\2", b"\n\3", b"\n\4", b"\n\5"))
+    | starts(b"DDS |\0\0\0")
+    | (named(".sgi", ".rgb", ".rgba", ".bw") & starts(b"\x01\xda"))
 )
 
 _CODE = (
@@ -166,8 +173,23 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     Rule("skops", archive("schema.json"), T.MODEL),
     Rule("XGBoost", contains(b"learner") & starts(b"{L") | signs.json_with("learner"), T.MODEL),
-    Rule("LightGBM", signs.starts_like(r"tree\r?\nversion=", "`tree` and `version=`"), T.MODEL),
-    Rule("CatBoost", starts(b"CBM1") & binary, T.MODEL),
+    Rule(
+        "LightGBM",
+        signs.starts_like(r"tree\r?\nversion=", "`tree` and `version=`")
+        | signs.starts_like(
+            r'\{\s*+"name"\s*+:\s*+"tree"\s*+,\s*+"version"', "the name `tree` and a `version` in a JSON object"
+        ),
+        T.MODEL,
+    ),
+    Rule(
+        "CatBoost",
+        (starts(b"CBM1") & binary)
+        | signs.starts_like(
+            r'\{\s*+"features_info"\s*+:\s*+\{\s*+"(?:categorical|embedding|float|text)_features"',
+            "`features_info` of features of a kind in a JSON object",
+        ),
+        T.MODEL,
+    ),
     Rule(
         "training state in a pickle",
         signs.pickled("pickle of a training state, as for torch", contents.is_training),
@@ -236,6 +258,7 @@ FILES: tuple[Rule[FileLook], ...] = (
         | archive("workbook.xml"),
         T.DATASET,
     ),
+    Rule("MatrixMarket", starts(b"%%MatrixMarket "), T.DATASET),
     Rule("SQLite, DuckDB", starts(b"SQLite format 3\0") | (starts(b"DUCK", at=8) & binary), T.DATASET),
     Rule("Lance", ends(b"LANC") & binary, T.DATASET),
     Rule("WebDataset", signs.webdataset, T.DATASET),
@@ -260,15 +283,23 @@ FILES: tuple[Rule[FileLook], ...] = (
         T.VISUALIZATION,
     ),
     Rule(
-        "image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3, JPEG 2000, JPEG XL, PSD, HDR, ICO, ANI, PNM, XBM)",
+        "image (PNG, JPEG, GIF, TIFF, EXR, WebP, BMP, AVIF, HEIC, CR3, JPEG 2000, JPEG XL, PSD, HDR, ICO, ANI, PNM, XBM, "
+        "TGA, ICNS, PCX, DDS, SGI)",
         _PICTURE,
         T.IMAGE,
     ),
     Rule(
-        "SVG, EPS",
+        "SVG, EPS, PostScript by Matplotlib",
         signs.markup(r"<svg\b|<!doctype svg\b", "`<svg` or `<!doctype svg`")
         | (named(".svg") & text)
-        | signs.starts_like(r"%!PS-Adobe-\d\.\d EPSF", "`%!PS-Adobe-3.0 EPSF`"),
+        | signs.starts_like(r"%!PS-Adobe-\d\.\d EPSF", "`%!PS-Adobe-3.0 EPSF`")
+        | (starts(b"%!PS-Adobe-") & contains(b"%%Creator: Matplotlib", b"%%Creator: matplotlib")),
+        T.VISUALIZATION,
+    ),
+    Rule(
+        "figure of Plotly",
+        signs.starts_like(r'\{\s*+"data"\s*+:\s*+\[\s*+[{\]]', "a list `data` of objects in a JSON object")
+        & signs.json_with("layout"),
         T.VISUALIZATION,
     ),
     Rule(
@@ -348,6 +379,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     Rule("store of arrays of a checkpoint (OCDBT)", starts(b"\x0c\xdb\x3a\x2a"), T.CHECKPOINT),
     Rule("external data of ONNX", named(".onnx.data", ".onnx_data") & binary, T.WEIGHTS),
+    Rule("weights of Flax by name", named_like(r"flax_model\.msgpack", "`flax_model.msgpack`") & binary, T.WEIGHTS),
     Rule("checkpoint by name", named(".ckpt") & binary, T.CHECKPOINT),
     Rule("TensorRT engine by name", named(".engine", ".trt") & binary, T.MODEL),
     Rule("data by name", named(".dat") | (named(".data") & text), T.DATASET),
