@@ -417,3 +417,43 @@ def test_sound_is_audio(tmp_path: Path) -> None:
     assert {path.name: tell_type(path) for path in tmp_path.iterdir()} == {
         path.name: T.AUDIO for path in tmp_path.iterdir()
     }
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.filterwarnings("ignore")
+def test_a_pickle_of_a_model_with_other_things_is_a_model_in_every_protocol(tmp_path: Path, protocol: int) -> None:
+    model = an_sklearn_model()
+    for name, value in {
+        "alone": model,
+        "dict": {"features": ["a"], "model": model, "version": 3},
+        "list": [model, model],
+        "tuple": (model, ["a"]),
+    }.items():
+        if protocol > 1 or name != "tuple":
+            (tmp_path / name).write_bytes(pickle.dumps(value, protocol))
+    assert {tell_type(path) for path in tmp_path.iterdir()} == {T.MODEL}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_joblib_of_a_model_with_other_things_is_a_model(tmp_path: Path) -> None:
+    import joblib
+
+    model = an_sklearn_model()
+    joblib.dump({"model": model, "features": ["a"]}, tmp_path / "dict")
+    joblib.dump([model, model], tmp_path / "list")
+    assert {tell_type(path) for path in tmp_path.iterdir()} == {T.MODEL}
+
+
+def test_a_pickle_of_a_dict_of_arrays_is_a_dataset_if_all_of_it_is_seen(tmp_path: Path) -> None:
+    large = np.zeros(1_000_000)
+    written = {
+        "arrays": ({"X": np.ones((5, 5)), "y": np.ones(5)}, T.DATASET),
+        "arrays and a text": ({"X": np.ones((5, 5)), "note": "a"}, T.CUSTOM),
+        "a large array, and a model": ({"X": large, "model": an_sklearn_model()}, T.CUSTOM),
+        "an array, and a model": ({"X": np.ones(5), "model": an_sklearn_model()}, T.MODEL),
+    }
+    for name, (value, _) in written.items():
+        (tmp_path / name).write_bytes(pickle.dumps(value))
+    assert {path.name: tell_type(path) for path in tmp_path.iterdir()} == {
+        name: expected for name, (_, expected) in written.items()
+    }

@@ -204,14 +204,21 @@ def _is_array(one: Node) -> bool:
 
 @told_once
 def is_model(top: Node) -> bool:
-    """Tell whether it is a module of torch, an object of a library of models, or a dict that holds a module."""
-    if is_module(top) or (top.kind == "dict" and any(map(is_module, top.keys.values()))):
-        return True
-    return top.kind == "made" and top.of.partition(" ")[0].partition(".")[0] in MODEL_LIBRARIES
+    """Tell whether it is a module of torch, an object of a library of models, or a dict or a list that holds one."""
+    return _is_one_model(top) or (top.kind in ("dict", "list") and any(map(_is_one_model, top.inside)))
+
+
+def _is_one_model(top: Node) -> bool:
+    return is_module(top) or (top.kind == "made" and top.of.partition(" ")[0].partition(".")[0] in MODEL_LIBRARIES)
 
 
 def is_table(top: Node) -> bool:
-    """Tell whether it is an array or a table of a library of these, or a list of nothing else."""
+    """Tell whether it is an array or a table of a library of these, or a list of nothing else.
+
+    So is a dict of nothing else, if it was gone through: what was not seen of it may be a model.
+    """
+    if top.kind == "dict" and top.end is None:
+        return bool(top.keys) and len(top.inside) == len(top.keys) and all(map(_is_one_table, top.inside))
     if top.kind == "list":
         return bool(top.items) and len(top.inside) == len(top.items) and all(map(_is_one_table, top.inside))
     return _is_one_table(top)

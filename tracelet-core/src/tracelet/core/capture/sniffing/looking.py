@@ -62,7 +62,8 @@ _LEGACY_START = 140
 _LEGACY_END = b".\x80\x02]q\0"
 #: What may stand before the first element of a document, and how each of these ends.
 _PROLOG = {"<!--": "-->", "<?": "?>"}
-_PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+#: How a pickle begins: with its protocol, or, of protocol 0 and 1, as one of an object, a dict or a list.
+_PLAIN_PICKLE = re.compile(rb"\x80[\x02-\x05]|c[\w.]++\n\w++\n[(pq]|\([dl]p\d++\n|[}\]]q\0")
 _ZIP = b"PK\x03\x04"
 #: Suffixes of files that are zip archives.
 _ZIPPED = (".keras", ".skops", ".pt2", ".npz", ".mar", ".xlsx", ".docx", ".pptx")
@@ -225,7 +226,7 @@ class FileLook:
 
     @functools.cached_property
     def pickle(self) -> pickles.Node | None:
-        """The top object of a plain pickle of protocol 2 to 5, as far as it is seen."""
+        """The top object of a plain pickle, as far as it is seen."""
         if not _PLAIN_PICKLE.match(self.head) or _LEGACY_TORCH.match(self.head):
             return None
         content = self.head

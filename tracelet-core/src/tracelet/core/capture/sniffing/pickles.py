@@ -20,6 +20,8 @@ __all__ = ["Node", "read", "told_once"]
 
 _DICTS = frozenset({"collections OrderedDict", "collections defaultdict", "builtins dict", "__builtin__ dict"})
 _TENSORS = ("torch._utils _rebuild_", "torch._tensor _rebuild_", "torch.storage _load_from_bytes")
+#: What protocols 0 and 1 make an object with: its class is the first argument.
+_RECONSTRUCTORS = ("copy_reg _reconstructor", "copyreg _reconstructor")
 _NOTHING = object()
 
 
@@ -381,8 +383,10 @@ def _add(machine: _Machine, items: list[Any]) -> None:
 
 
 def _reduce(machine: _Machine, argument: None) -> None:
-    machine.pop()
-    made = _made(machine.pop())
+    arguments, maker = machine.pop(), machine.pop()
+    if maker in _RECONSTRUCTORS and isinstance(arguments, Node) and arguments.items:
+        maker = arguments.items[0]
+    made = _made(maker)
     if made.kind == "tensor":
         machine.tensor = made
     machine.stack.append(made)
@@ -404,6 +408,12 @@ def _tuple_of(count: int) -> Callable[[_Machine, None], None]:
 
 def _tuple(machine: _Machine, argument: None) -> None:
     machine.stack.append(Node("list", items=machine.to_mark()))
+
+
+def _dict(machine: _Machine, argument: None) -> None:
+    made = Node("dict")
+    made.put(machine.to_mark())
+    machine.stack.append(made)
 
 
 def _other(opcode: pickletools.OpcodeInfo) -> Callable[[_Machine, Any], None]:
@@ -431,8 +441,9 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _put),
     **dict.fromkeys(("EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET"), _new("list")),
     **dict.fromkeys(("APPENDS", "ADDITEMS"), _appends),
-    **dict.fromkeys(("TUPLE", "FROZENSET"), _tuple),
+    **dict.fromkeys(("TUPLE", "FROZENSET", "LIST"), _tuple),
     **dict.fromkeys(("REDUCE", "NEWOBJ"), _reduce),
+    "DICT": _dict,
     "GET": _get_line,
     "PUT": _put_line,
     "MEMOIZE": _memoize,

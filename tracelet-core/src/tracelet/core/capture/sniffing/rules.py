@@ -142,7 +142,7 @@ FILES: tuple[Rule[FileLook], ...] = (
     ),
     Rule(
         "module saved by torch",
-        signs.torch("torch file of a module, or of a dict that holds one", contents.is_model),
+        signs.torch("torch file of a module, or of a dict or a list that holds one", contents.is_model),
         T.MODEL,
     ),
     Rule(
@@ -198,7 +198,8 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule(
         "model in a pickle",
         signs.pickled(
-            f"pickle of an object of {', '.join(contents.MODEL_LIBRARIES)}, or of a module of torch", contents.is_model
+            f"pickle of an object of {', '.join(contents.MODEL_LIBRARIES)}, or of a module of torch, or of a dict or a list that holds one",
+            contents.is_model,
         ),
         T.MODEL,
     ),
@@ -233,7 +234,8 @@ FILES: tuple[Rule[FileLook], ...] = (
     Rule(
         "array or table in a pickle",
         signs.pickled(
-            "pickle of an object of numpy, pandas, scipy, polars or pyarrow, or of an array by joblib",
+            "pickle of an object of numpy, pandas, scipy, polars or pyarrow, or of an array by joblib; or of a list of these, or of a dict, if that "
+            "is read to its end",
             contents.is_table,
         ),
         T.DATASET,
