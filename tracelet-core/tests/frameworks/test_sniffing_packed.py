@@ -37,6 +37,18 @@ def test_what_pandas_writes_packed_is_told_by_what_is_inside(tmp_path: Path, suf
     }
 
 
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_what_pandas_writes_into_an_archive_is_told_by_its_name_there(tmp_path: Path, suffix: str) -> None:
+    FRAME.to_csv(tmp_path / f"rows.csv.{suffix}")
+    FRAME.head(3).to_csv(tmp_path / f"predictions.csv.{suffix}")
+    FRAME.head(3).to_csv(tmp_path / f"unknown.{suffix}")
+    assert {path.name.partition(".")[0]: tell_type(path) for path in tmp_path.iterdir()} == {
+        "rows": T.DATASET,
+        "predictions": T.SAMPLE,
+        "unknown": T.CUSTOM,
+    }
+
+
 @pytest.mark.parametrize("packing", ["zlib", "gzip", "bz2", "xz", "lzma", "lz4", None])
 def test_what_joblib_writes_packed_is_told_by_the_pickle_inside(tmp_path: Path, packing: str | None) -> None:
     inputs, targets = np.random.default_rng(0).random((500, 8)), np.arange(500) % 5

@@ -53,8 +53,9 @@ _HDF5 = starts(b"\x89HDF\r\n\x1a\n")
 _SAMPLES = word("samples", "prediction", "predictions", "preds") | word("sample", without=("data", "dataset"))
 _PLOTS = word("plot", "plots", "chart", "curve", "curves", "heatmap", "histogram", "confusion", "attention")
 _MATPLOTLIB = contains(b"Software\x00Matplotlib", b"Software\x00matplotlib")
-_TABLE = (named(".csv", ".tsv", ".tab", ".jsonl", ".ndjson") & text) | (
-    named(".txt", ".asc", ".xyz", ".out") & signs.numbers
+_TEXTS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+_TABLE = (
+    (named(*_TEXTS) & text) | (named(".txt", ".asc", ".xyz", ".out") & signs.numbers) | signs.holds_its_name(*_TEXTS)
 )
 _LIST = named(".json") & signs.starts_like(r"\[", "`[`")
 _COLUMNS = starts(b"PAR1", b"ARROW1\0\0", b"FEA1", b"ORC", b"Obj\x01") & binary

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from tracelet.core.capture.packed_names import unpacked_name
 from tracelet.core.capture.sniffing import pickles, protobufs
 from tracelet.core.capture.sniffing.looking import FileLook, FolderLook
 
@@ -24,6 +25,7 @@ __all__ = [
     "ends",
     "folder_has",
     "folder_with_ending",
+    "holds_its_name",
     "json_with",
     "markup",
     "named",
@@ -348,6 +350,23 @@ def tar(name: str) -> Sign[FileLook]:
         lambda look: any(one.rpartition("/")[2] == name for one in look.members),
         (name,),
     )
+
+
+def _without_archive(name: str) -> str:
+    return name.removesuffix(".zip").removesuffix(".tar")
+
+
+def holds_its_name(*endings: str) -> Sign[FileLook]:
+    """A zip or tar archive of one file, which is called as the archive is without its suffix, and ends with one of these."""
+
+    def seen(look: FileLook) -> bool:
+        names = look.members or tuple(entry.name for entry in look.archive.entries)
+        stem = _without_archive(look.name)
+        # pandas calls what is in a packed tar archive as the archive.
+        return stem.endswith(endings) and [_without_archive(unpacked_name(name.lower())) for name in names] == [stem]
+
+    shown = ", ".join(f"`{one}`" for one in endings)
+    return Sign(f"zip or tar archive of one file, named as `a.csv` in `a.csv.zip`, with {shown}", seen, endings)
 
 
 def folder_has(*names: str) -> Sign[FolderLook]:
