@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tracelet.core.artifacts.plain_values import plain_data
     from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
     from tracelet.core.capture.packed_names import stem_of
+    from tracelet.core.capture.readable_names import readable_name
     from tracelet.core.capture.renames import may_be_renamed
     from tracelet.core.capture.snapshots import artifact_name
     from tracelet.core.capture.sniffing import tell_type, tell_whole
@@ -156,6 +157,7 @@ __all__ = [
     "physical_name",
     "plain_data",
     "progress_in",
+    "readable_name",
     "redact",
     "saving",
     "seconds_asked",
@@ -192,6 +194,7 @@ if not TYPE_CHECKING:
                 "progress_in",
             ),
             "tracelet.core.capture.packed_names": ("stem_of",),
+            "tracelet.core.capture.readable_names": ("readable_name",),
             "tracelet.core.capture.renames": ("may_be_renamed",),
             "tracelet.core.capture.snapshots": ("artifact_name",),
             "tracelet.core.capture.sniffing": (

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tracelet.exceptions import TraceletError
-from tracelet.plugin import check_path
+from tracelet.plugin import check_path, readable_name
 
 __all__ = ["artifact_name", "class_of", "file_name"]
 
@@ -20,8 +20,7 @@ def class_of(module: Any) -> type:
 def artifact_name(module: Any, kind: str) -> str:
     """Name an artifact by the class of its module: a ``LitDigits`` has a ``lit-digits-checkpoint``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", class_of(module).__name__)
-    stem = re.sub(r"[^a-z0-9_.-]+", "-", words.lower()).strip("-") or "module"
-    return f"{stem[: 127 - len(kind)]}-{kind}"
+    return f"{readable_name(words.lower(), 127 - len(kind), strip='-', otherwise='module')}-{kind}"
 
 
 def file_name(name: str) -> str:

@@ -12,7 +12,16 @@ from pathlib import Path
 import attrs
 
 from tracelet.exceptions import ConfigError, UnsafePath
-from tracelet.plugin import TEMPORARY, ArtifactType, DetectorContext, WatchedDirectory, check_path, stem_of, tell_type
+from tracelet.plugin import (
+    TEMPORARY,
+    ArtifactType,
+    DetectorContext,
+    WatchedDirectory,
+    check_path,
+    readable_name,
+    stem_of,
+    tell_type,
+)
 
 __all__ = ["IGNORED", "Place", "ignored", "places"]
 
@@ -25,7 +34,6 @@ IGNORED: tuple[tuple[str, str], ...] = (
 # A group for each pattern: its number tells why.
 _IGNORED = re.compile("|".join(f"({pattern})" for pattern, _ in IGNORED), re.IGNORECASE)
 _FIELDS = frozenset({"stem", "parent", "type"})
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _NO_PATH = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 128
 
@@ -95,11 +103,7 @@ class Place:
             return None
         folder, _, name = self._relative(path).rpartition("/")
         words = {"stem": stem_of(name), "parent": folder.replace("/", "."), "type": kind.value if kind else ""}
-        whole = _NO_NAME.sub("-", self.pattern.format(**words)).strip(".-")
-        if len(whole) > _LONGEST_NAME:
-            mark = hashlib.sha256(whole.encode()).hexdigest()[:8]
-            whole = f"{whole[: _LONGEST_NAME - 9]}-{mark}"
-        return whole or None
+        return readable_name(self.pattern.format(**words), _LONGEST_NAME, strip=".-") or None
 
     def _relative(self, path: str) -> str:
         return path[len(self.prefix) :].replace(os.sep, "/")

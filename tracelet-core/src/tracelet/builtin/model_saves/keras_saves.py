@@ -13,13 +13,15 @@ from tracelet.builtin.model_saves.moments import Checkpoints, finite, told
 from tracelet.builtin.saves.destinations import Destination, file_destination, logger
 from tracelet.builtin.saves.save import Args, Kwargs, Save, argument, to_file
 from tracelet.builtin.saves.what import LAST, What
-from tracelet.plugin import ArtifactType
+from tracelet.plugin import ArtifactType, readable_name
 
 __all__ = ["KERAS_CALLBACKS", "KERAS_SAVES"]
 
 #: A field of a pattern for file names, and what parts it from the words around it.
 _FIELD = re.compile(r"[-_.=]*\{[^{}]*\}")
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+#: Characters of a name without its ending.
+_LONGEST = 100
 
 
 @attrs.frozen
@@ -49,7 +51,7 @@ class _Moment:
         pattern = Path(self.callback.filepath).name
         if not _FIELD.search(pattern):
             return None
-        stem = _NO_NAME.sub("-", Path(_FIELD.sub("", pattern.rpartition(".")[0])).name).strip("-_.")
+        stem = readable_name(Path(_FIELD.sub("", pattern.rpartition(".")[0])).name, _LONGEST)
         return stem if stem.endswith(kind.value) else f"{stem}-{kind.value}".lstrip("-")
 
 

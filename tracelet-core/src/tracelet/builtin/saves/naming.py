@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tracelet.plugin import checkpoint_name, may_be_renamed
+from tracelet.plugin import checkpoint_name, may_be_renamed, readable_name
 
 __all__ = ["class_name", "lasting_checkpoint_name", "numbered"]
 
 _NUMBER = re.compile(r"[-_.=]?(\d+)$")
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 #: Characters of a name without its ending.
 _LONGEST = 100
 _ENDING = "checkpoint"
@@ -30,4 +29,4 @@ def numbered(folder: Path) -> int | None:
 def class_name(cls: type) -> str:
     """Name a checkpoint by the class of its model: of a ``BertModel`` it is a ``bert-model-checkpoint``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
-    return f"{_NO_NAME.sub('-', words).strip('-')[:_LONGEST] or 'model'}-{_ENDING}"
+    return f"{readable_name(words, _LONGEST, strip='-', otherwise='model')}-{_ENDING}"

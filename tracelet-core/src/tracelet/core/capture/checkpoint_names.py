@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tracelet.core.capture.readable_names import readable_name
+
 __all__ = ["checkpoint_name", "progress_in"]
 
 _NUMBER = re.compile(r"[-_.=]?\d+$")
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 #: What a number after this word counts.
 _COUNTED = {"epoch": "epoch", "step": "global_step", "steps": "global_step", "iter": "global_step"}
 _PROGRESS = re.compile(r"(epoch|steps?|iter)[-_=]?(\d+)$", re.IGNORECASE)
@@ -28,10 +29,10 @@ def checkpoint_name(folder: Path, library: str | None = None) -> str | None:
     stem = _NUMBER.sub("", folder.name)
     if stem == folder.name and library is None:
         return None
-    stem = _NO_NAME.sub("-", stem).strip("-_.")
+    stem = readable_name(stem, _LONGEST)
     if library is not None and stem.lower() in _ANY:
         stem = library
-    return stem if stem.endswith(_ENDING) else f"{stem[:_LONGEST]}-{_ENDING}".lstrip("-")
+    return stem if stem.endswith(_ENDING) else f"{stem}-{_ENDING}".lstrip("-")
 
 
 def progress_in(folder: Path) -> dict[str, int]:

@@ -15,6 +15,7 @@ import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.capture.packed_names import stem_of
+from tracelet.core.capture.readable_names import readable_name
 from tracelet.core.plugins.detector import Detection
 from tracelet.core.system.files import Stamp, copy_file, hash_blob, make_folder, stamp
 
@@ -36,7 +37,6 @@ __all__ = [
 Look = tuple[int, int, int, int]
 
 _LONGEST_NAME = 128
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def artifact_name(artifact_path: str, kind: ArtifactType) -> str:
@@ -49,8 +49,8 @@ def artifact_name(artifact_path: str, kind: ArtifactType) -> str:
     stem = stem_of(file) if stem_of(file).strip(".") else file
     said = re.fullmatch(rf"(.*[^A-Za-z0-9])?{kind.value}", stem, re.IGNORECASE)
     ending = "" if said else f"-{kind.value}"
-    whole = _NO_NAME.sub("-", ".".join([*folders, stem])).strip(".-") or "file"
-    return whole[: _LONGEST_NAME - len(ending)] + ending
+    whole = ".".join([*folders, stem])
+    return readable_name(whole, _LONGEST_NAME - len(ending), strip=".-", otherwise="file") + ending
 
 
 def _files(path: Path) -> Iterator[Path]:
