@@ -24,7 +24,7 @@ pytestmark = pytest.mark.capture
         ("réseau", "reseau"),
         ("Łódź", "Lodz"),
         ("Ærø", "AEro"),
-        ("modèle – final", "modele-final"),
+        ("modèle \u2013 final", "modele-final"),
         ("ﬁne №1", "fine-No1"),
         ("модель", "model-b68fadf0"),
         ("моя-сеть", "moya-set-ef197ed4"),
