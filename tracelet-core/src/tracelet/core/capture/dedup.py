@@ -10,8 +10,10 @@ from typing import Literal
 import attrs
 
 from tracelet.core.capture.journal import Captured
+from tracelet.core.capture.moves import CapturedFiles
 from tracelet.core.capture.snapshots import Look, artifact_name
 from tracelet.core.plugins.detector import Detection
+from tracelet.core.system.files import Stamp
 
 __all__ = ["CaptureDedup", "places_of"]
 
@@ -27,6 +29,7 @@ class CaptureDedup:
         self._last = dict(last)
         #: The key of what was captured last of a file, by how that looked: it may have another path by now.
         self._looks: dict[Look, str] = {}
+        self._files = CapturedFiles()
         #: Paths and digests of the files of folders that were captured in parts, one after the other.
         self._parts: set[tuple[str, str]] = set()
         #: By the name of an artifact and an alias: the key of what got that alias last.
@@ -35,11 +38,17 @@ class CaptureDedup:
             self._note_aliases(place, captured)
 
     def news(
-        self, key: str, look: Look | None, said: Detection, inside: str, content: Content
+        self,
+        key: str,
+        look: Look | None,
+        said: Detection,
+        inside: str,
+        content: Content,
+        stamps: Mapping[str, Stamp],
     ) -> tuple[Captured, News]:
         """Return how to describe something, and whether it is news.
 
-        ``said`` is the detection, with its type; ``inside`` is the path in its artifact.
+        ``said`` is the detection, with its type; ``inside`` is the path in its artifact, and ``stamps`` tells how its files looked.
         """
         place = _real(key)
         kind = said.type
@@ -52,6 +61,9 @@ class CaptureDedup:
             return self._again(before, found)
         if self._in_folder(place, content) or self._in_parts(place, before, found):
             return found, "none"
+        left = self._files.moved(place, found, stamps)
+        if left is not None:
+            return self._again(left, found)
         moved = self._last.get(self._looks.get(look, "")) if look is not None else None
         if moved is not None and moved.content == content:
             return self._moved(moved, found, named=said.name is not None)
@@ -136,10 +148,11 @@ class CaptureDedup:
         own = self._last.get(place)
         return (own is not None and own.content == content) or self._in_folder(place, content)
 
-    def note(self, key: str, look: Look | None, captured: Captured) -> str:
+    def note(self, key: str, look: Look | None, captured: Captured, stamps: Mapping[str, Stamp]) -> str:
         """Remember a capture; return the key under which it is known."""
         place = _real(key)
         self._last[place] = captured
+        self._files.note(place, captured, stamps)
         if captured.detection.snapshot == "take" and captured.detection.place is not None:
             self._parts.update((f"{place}{os.sep}{inside}", sha256) for inside, sha256 in captured.content)
         self._note_aliases(place, captured)

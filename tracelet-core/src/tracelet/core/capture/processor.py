@@ -77,7 +77,7 @@ class CaptureProcessor:
                 self._pool.forget(item)
                 self._report.drop("unchanged", item.detection.path, "it was captured under another name")
                 return
-        found, news = self._dedup.news(item.key, item.look, said, inside, content)
+        found, news = self._dedup.news(item.key, item.look, said, inside, content, item.stamps)
         if self.rush:
             self._submitter.submit_snapshot(found.detection, found.inside, item)
             self._journal.done(item.number)
@@ -86,7 +86,8 @@ class CaptureProcessor:
             self._report.drop("unchanged", item.detection.path, "it was captured with this content")
         elif news == "alias" or self._in_time(item):
             self._submitter.submit_snapshot(found.detection, found.inside, item)
-            self._journal.done(item.number, self._dedup.note(item.key, item.look, found), found)
+            key = self._dedup.note(item.key, item.look, found, item.stamps)
+            self._journal.done(item.number, key, found)
 
     def _waits_for_name(self, item: Item) -> bool:
         """Call what was saved under a temporary name as it is called now; return True where that is not to be told yet."""
