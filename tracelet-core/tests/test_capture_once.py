@@ -771,6 +771,28 @@ def test_a_name_of_the_users_own_that_looks_temporary_is_kept_unless_it_is_renam
     assert [name for name, *_ in by_name(exp)] == ["model-weights", "tmp_epoch_5-weights", "tmp_epoch_6-weights"]
 
 
+@pytest.mark.parametrize(
+    "mark",
+    ["_{}", "~{}", "{}_", "{}.writing", "{}.saving", "{}.wip", "{}.{n}", "{}.bak", "old-{}", "{}.staged", "saving_{}"],
+)
+def test_a_usual_name_of_a_moment_is_followed_and_is_the_users_own_where_nothing_is_renamed(
+    run: Run, hand: ModuleType, home: Path, mark: str
+) -> None:
+    exp = run()
+    for number in range(2):
+        part = write(home / mark.format("a.bin", n=number), f"state {number}")
+        hand.show(Detection(path=part, type=ArtifactType.WEIGHTS, metadata={"n": number}))
+        part.replace(home / "a.bin")
+    own = write(home / mark.format("b.bin", n=1), "own")
+    hand.show(Detection(path=own, type=ArtifactType.WEIGHTS, name=None, metadata={"n": 2}))
+    exp.stop()
+    found = by_name(exp)
+    assert [one for one in found if one[0] == "a-weights"] == [
+        ("a-weights", f"v{number}", ["a.bin"], number) for number in range(2)
+    ]
+    assert [one[2:] for one in found if one[0] != "a-weights"] == [([own.name], 2)]
+
+
 def test_of_any_number_of_random_names_only_so_many_wait_to_be_renamed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

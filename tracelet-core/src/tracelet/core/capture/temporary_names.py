@@ -43,13 +43,20 @@ _MARK = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _INSIDE = re.compile(r".*[^.]\.(?:tmp|temp|partial|incomplete|inprogress)\..+", re.IGNORECASE | re.DOTALL)
+#: Words for what is not complete, or is put aside.
+_UNFINISHED = (
+    r"te?mp|temporary|partial|incomplete|new|next|old|bak|backup|swap|wip|draft|pending|unfinished|uncommitted|incoming"
+    r"|in[-_.]?progress|writing|saving|building|staging|staged|uploading"
+)
 #: What people may call their own files, and programs those that they rename at once: `tmp` as a word, ...
 _MAY_BE = re.compile(
-    r"tmp.*|(?:.*[\W_])?(?:te?mp|temporary|partial|incomplete|new)(?:[\W_\d].*)?"
+    rf"tmp.*|(?:.*[\W_])?(?:{_UNFINISHED})(?:[\W_\d].*)?"
+    # ... a mark before or after a name, ...
+    r"|[_~+@].+|.+[_+@!-]"
     # ... what tempfile makes of a prefix and suffixes, ...
     rf"|(?-i:.*(?!{_WORDS}(?:\.|\Z))[a-z0-9_]{{8}}(?:\.[^.]*){{0,2}})"
-    # ... and a suffix that is random, or the number of a process.
-    rf"|(?-i:.*[^.]\.[^.]+\.(?:\d{{3,7}}|(?![A-Z]?{_WORDS}\Z)[A-Za-z0-9_]{{6,}}))|.*{_UUID}(?:\..*)?",
+    # ... and after a suffix one that is random, or the number of a process or of a try.
+    rf"|(?-i:.*[^.]\.[^.]+\.(?:\d{{3,7}}|(?<=[a-z]\.)\d{{1,2}}|(?![A-Z]?{_WORDS}\Z)[A-Za-z0-9_]{{6,}}))|.*{_UUID}(?:\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
 
