@@ -867,7 +867,7 @@ def test_a_directory_has_a_type_and_a_name_pattern(watch: Make, tmp_path: Path) 
     told = {one.path.name: (one.name, one.type and one.type.value) for one in seen.detections if one.path is not None}
     long = told.pop(f"{'long' * 50}.bin")
     assert told == {
-        "ä.csv": ("a-b", "sample"),
+        "ä.csv": ("a-b-a", "sample"),
         "top.csv": ("top", "sample"),
         "table.csv": ("x-dataset-table", "dataset"),
         "any.bin": ("x-custom-any", "custom"),
