@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 from making import write
 
 from tracelet import ArtifactType, Experiment
@@ -214,7 +215,9 @@ class Directory:
         self.busy: set[str] = set()
         self.told: list[tuple[str, list[str]]] = []
         self.wholes = Wholes(
-            dict(scan(self.place)), lambda path: any(one == path or one.startswith(path + "/") for one in self.busy)
+            dict(scan(self.place)),
+            lambda path: any(one == path or one.startswith(path + "/") for one in self.busy),
+            tops={self.place.path},
         )
 
     def add(self, name: str, content: bytes = b"content") -> None:
@@ -250,6 +253,46 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Directory:
     clock = Clock()
     monkeypatch.setattr("tracelet.builtin.filesystem.wholes.time", clock)
     return Directory(tmp_path / "out", clock)
+
+
+#: Folders of names, with what is in them: several floors, some without files of their own.
+TREES = strategies.sets(
+    strategies.lists(strategies.sampled_from("abc"), min_size=1, max_size=4).map("/".join), min_size=1, max_size=8
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(before=TREES, later=TREES, ending=strategies.booleans())
+def test_each_file_is_told_once_whatever_folders_there_were_at_the_start(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    before: set[str],
+    later: set[str],
+    ending: bool,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("tracelet.builtin.filesystem.wholes.time", clock)
+    folder = tmp_path_factory.mktemp("any") / "out"
+    for path in before:
+        write(folder / path / "before.txt")
+    directory = Directory(folder, clock)
+    for path in later:
+        directory.add(f"{path}/later.txt")
+    told = directory.now(ending=True) if ending else directory.after(UNKNOWN) + directory.after(UNKNOWN)
+    assert sorted(told) == sorted((f"{path}/later.txt", []) for path in later)
+    # Beside files that were there nothing waits.
+    for path in before:
+        directory.add(f"{path}/last.txt")
+    assert sorted(directory.now()) == sorted((f"{path}/last.txt", []) for path in before)
+
+
+def test_a_file_in_a_folder_below_folders_without_files_is_told_at_once(tmp_path: Path) -> None:
+    write(tmp_path / "out" / "run0" / "a" / "before.txt")
+    directory = Directory(tmp_path / "out", Clock())
+    directory.add("run0/a/x.bin")
+    assert directory.now() == [("run0/a/x.bin", [])]
+    directory.add("run0/b/x.bin")
+    assert directory.now() == []
 
 
 @pytest.mark.parametrize("kind", GROUPS)

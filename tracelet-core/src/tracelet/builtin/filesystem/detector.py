@@ -129,7 +129,13 @@ class _Run:
             # What came between the look above and the watches is found by a second look.
             for place, told in self._watches.look():
                 self._find(place, told=told)
-            self._wholes = Wholes(self._known, self._settling.waits, self._pace, holds_captured=self._holds_captured)
+            self._wholes = Wholes(
+                self._known,
+                self._settling.waits,
+                self._pace,
+                holds_captured=self._holds_captured,
+                tops={place.path for place in self._places},
+            )
             self._rescans = [time.monotonic() + _RESCAN]
             self._thread.start()
         except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -101,6 +101,19 @@ def _folder_of(path: str) -> str:
     return path.rpartition(os.sep)[0]
 
 
+def _folders_around(paths: Iterable[str], tops: Collection[str]) -> set[str]:
+    """Return the folders that files are in, and those around them up to one of ``tops``."""
+    found: set[str] = set()
+    for path in paths:
+        folder = _folder_of(path)
+        while folder and folder not in found:
+            found.add(folder)
+            if folder in tops:
+                break
+            folder = _folder_of(folder)
+    return found
+
+
 def _shards_beside(path: str) -> list[str]:
     folder, _, name = path.rpartition(os.sep)
     return [f"{folder}{os.sep}{shard}" for shard in other_shards(name)]
@@ -116,8 +129,9 @@ class Wholes:
         pace: float = 1.0,
         writers: Writers = being_written,
         holds_captured: Callable[[Path], bool] = lambda folder: False,
+        tops: Collection[str] = (),
     ) -> None:
-        """``known`` are the files that were there before; ``busy`` tells whether a path, or what is in it, is not complete.
+        """``known`` are the files that were there before, below the folders ``tops``; ``busy`` tells whether a path, or what is in it, is not complete.
 
         ``writers`` tells which files are being written: the news of that may be on their way. ``holds_captured`` tells
         whether a folder in a folder was captured, by whichever detector, or the model that it had. The waits are ``pace`` times as long.
@@ -133,7 +147,7 @@ class Wholes:
         self._told: set[str] = set()
         #: By the path of a part: its head.
         self._heads: dict[str, str] = {}
-        self._plain.update(folder for folder in set(map(_folder_of, known)) if tell_whole(Path(folder)) is None)
+        self._plain.update(folder for folder in _folders_around(known, tops) if tell_whole(Path(folder)) is None)
 
     @property
     def due(self) -> float:
@@ -287,7 +301,7 @@ class Wholes:
             if roots[path] in whole:
                 continue
             folder = _folder_of(path)
-            while folder not in self._plain and len(folder) >= len(unit.path):
+            while len(folder) >= len(unit.path):
                 self._plain.add(folder)
                 folder = _folder_of(folder)
             # It may be in a group.
