@@ -61,7 +61,11 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
         named = {name for name, one in outputs if value is one or is_view(value, one)}
         sources |= named
         comparable = not named and len(dense) == rows.length and "bool" not in str(dense.dtype)
-        kept = {n for n, one in enumerate(rows.columns) if comparable and is_in_order(value, one.rows, count)}
+        kept = {
+            number
+            for number, one in enumerate(rows.columns)
+            if comparable and is_in_order(value, one.rows, count) and _is_as_noted(one, count)
+        }
         if len(kept) == 1:
             parts |= kept
             continue
@@ -77,20 +81,29 @@ def given_to(arguments: Any, batch: Any, rows: BatchRows, count: int, outputs: S
             shapes.append(tuple(dense.shape))
     whole = any(one is batch for one in values) and all(one.value is not batch for one in rows.columns)
     # The step may have put other samples in the tensors of the batch.
-    strange = strange or (whole and not all(is_unchanged(one.value, one.rows, count) for one in rows.columns))
+    strange = strange or (whole and not all(_is_unchanged(one, count) for one in rows.columns))
     return Given(frozenset(parts), whole, frozenset(sources), strange, reordered, tuple(shapes))
+
+
+def _is_unchanged(column: Column, count: int) -> bool:
+    return is_unchanged(column.value, column.rows, column.sums, count)
+
+
+def _is_as_noted(column: Column, count: int) -> bool:
+    """Whether the rows of a column are those of before the step: a copy is, and what is too large to be copied may not be."""
+    return column.sums is None or _is_unchanged(column, count)
 
 
 def part_of(value: Any, columns: Sequence[Column], count: int) -> set[int]:
     """Return the numbers of the columns that a value is: the same, or else one alone that has the same numbers."""
-    same = {
-        number
-        for number, one in enumerate(columns)
-        if is_same(value, one.value) and is_unchanged(one.value, one.rows, count)
-    }
+    same = {number for number, one in enumerate(columns) if is_same(value, one.value) and _is_unchanged(one, count)}
     if same or not is_tensor(value):
         return same
-    alike = {number for number, one in enumerate(columns) if numbers_agree(value, one.rows, count)}
+    alike = {
+        number
+        for number, one in enumerate(columns)
+        if numbers_agree(value, one.rows, count) and _is_as_noted(one, count)
+    }
     return alike if len(alike) == 1 else set()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracelet_lightning.rows import as_rows, is_tensor, plain_tensor
+from tracelet_lightning.rows import as_rows, is_tensor, plain_tensor, sums_of
 
 __all__ = ["has_distinct_rows", "is_in_order", "is_reordered", "is_same", "is_unchanged", "is_view", "numbers_agree"]
 
@@ -60,8 +60,10 @@ def numbers_agree(value: Any, rows: Any, count: int) -> bool:
     return is_hot and bool((hot.argmax(2) == whole).all())
 
 
-def is_unchanged(part: Any, rows: Any, count: int) -> bool:
-    """Whether the first rows of a part of the batch are those that were copied, as far as tensors show it."""
+def is_unchanged(part: Any, rows: Any, sums: Any, count: int) -> bool:
+    """Whether the first rows of a part of the batch are those that were copied, or summed up, as far as tensors show it."""
+    if sums is not None:
+        return _is_equal(sums_of(rows), sums)
     if isinstance(part, (tuple, list)) and isinstance(rows, list):
         return all(map(_is_equal, part, rows))
     some, whole = _blocks(plain_tensor(part), rows, count)

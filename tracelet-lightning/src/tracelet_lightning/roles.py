@@ -18,6 +18,7 @@ from tracelet_lightning.rows import (
     lengths,
     on_rows,
     plain_tensor,
+    sums_of,
 )
 
 __all__ = ["BatchRows", "Column", "UnclearBatchError", "UnclearRowsError", "names_of", "split"]
@@ -88,6 +89,8 @@ class Column:
     #: The part as the batch has it, and a copy of its first rows, which the step may change; None when the batch is let go of.
     value: Any
     rows: Any
+    #: Of rows that are too large to be copied: the sum of each.
+    sums: Any
     #: Whether it is shown without a role.
     shown: bool = True
 
@@ -154,7 +157,8 @@ def split(
             shown = bool(role) or _may_be_shown(part.value, found)
             for one in [part] if listed else _unfolded(part, length, chosen):
                 value = whole[part.path[0]] if graphs is not None and part.path[0] in whole else one.value
-                columns.append(Column(one.path, role, value, copy_of(as_rows(one.value, count)), shown))
+                some = as_rows(one.value, count)
+                columns.append(Column(one.path, role, value, copy_of(some), sums_of(some), shown))
     if graphs is None:
         return BatchRows(length, tuple(columns), found.said_by, found.unclear, whole_samples=bool(listed))
     return BatchRows(graphs.length, tuple(columns), found.said_by, found.unclear, graphs.nodes, whole_samples=True)

@@ -17,7 +17,11 @@ __all__ = [
     "lengths",
     "on_rows",
     "plain_tensor",
+    "sums_of",
 ]
+
+#: Bytes of the rows of a tensor that are copied.
+_MOST_COPIED = 4_000_000
 
 
 def is_tensor(value: Any) -> bool:
@@ -104,10 +108,22 @@ def as_rows(value: Any, count: int) -> Any:
 
 
 def copy_of(rows: Any) -> Any:
-    """Return rows whose tensors stay as they are."""
+    """Return rows whose tensors stay as they are. Large ones are not copied: the user's model needs the memory."""
     if isinstance(rows, list):
         return [copy_of(one) for one in rows]
-    return rows.detach().clone() if is_tensor(rows) else rows
+    return rows.detach().clone() if is_tensor(rows) and not _is_large(rows) else rows
+
+
+def sums_of(rows: Any) -> Any:
+    """Return the sum of each row of a large tensor, by which it is known whether it has changed; None for all else."""
+    dense = plain_tensor(rows)
+    if dense is None or not dense.dim() or not _is_large(dense) or dense.is_complex():
+        return None
+    return dense.detach().flatten(1).sum(1, dtype=import_module("torch").float64)
+
+
+def _is_large(tensor: Any) -> bool:
+    return bool(tensor.numel() * tensor.element_size() > _MOST_COPIED)
 
 
 def _is_array(value: Any) -> bool:

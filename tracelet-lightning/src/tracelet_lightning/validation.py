@@ -20,6 +20,7 @@ from tracelet_lightning.sessions import CaptureSession
 __all__ = ["ValidationCapture"]
 
 _WHAT = "a sample of the validation"
+_OWN = "what the module's own tracelet_sample(batch, outputs) makes of a batch"
 _UNCLEAR = "no samples of the validation are captured: of its batch it is not clear what a sample is: %s. %s"
 _NAME_PARTS = (
     "Name its parts with TRACELET_LIGHTNING_INPUT and TRACELET_LIGHTNING_TARGET, or give the module a method "
@@ -72,7 +73,7 @@ class ValidationCapture:
         observer = self._observer
         if observer is None:
             return
-        with log_failure(_WHAT), self._explaining():
+        with log_failure(_OWN if isinstance(observer, OwnSamples) else _WHAT), self._explaining():
             self.release()
             self._samples, self._reported = None, set()
             self._samples = observer.samples(outputs)
