@@ -497,6 +497,25 @@ def test_a_folder_and_its_files_in_a_watched_directory_are_one(run: Run, hand: M
     assert counts(exp) == {"captured": 2, "unchanged": 4}
 
 
+def test_a_folder_that_a_watcher_finds_complete_in_the_middle_of_a_save_is_captured_as_it_was_saved(
+    run: Run, hand: ModuleType, home: Path
+) -> None:
+    """Whoever saves it may be busy for a while between two of its files."""
+    exp = run()
+    folder = home / "packaged"
+    with ThreadPoolExecutor(1) as watcher, saving(folder):
+        early = write(folder / "model.bin", "weights")
+        stamps = {early: stamp(early.stat())}
+        watcher.submit(hand.show, Detection(path=folder, type=ArtifactType.MODEL, stamps=stamps)).result()
+        late = write(folder / "requirements.txt", "numpy")
+        os.utime(late, ns=(time.time_ns() + 1, time.time_ns() + 1))
+        hand.show(Detection(path=folder, type=ArtifactType.MODEL))
+    exp.stop()
+    (version,) = exp.list_artifacts()
+    assert [file.artifact_path for file in version.files] == ["model.bin", "requirements.txt"]
+    assert counts(exp) == {"captured": 1, "outdated": 1}
+
+
 @pytest.fixture
 def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """What is captured waits in the queue until this is set, or half a minute."""

@@ -18,7 +18,7 @@ from tracelet.core.capture.renames import may_be_renamed
 from tracelet.core.capture.report import TOO_FAST, CaptureReport
 from tracelet.core.capture.shards import ShardSets
 from tracelet.core.capture.snapshot_pool import SnapshotPool
-from tracelet.core.capture.snapshots import content_of, look_of
+from tracelet.core.capture.snapshots import content_of, has_grown, look_of
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.capture.submitter import CaptureSubmitter
 from tracelet.core.capture.temporary_names import final_name
@@ -133,6 +133,12 @@ class CaptureProcessor:
                 self._report.drop("unchanged", item.detection.path, "it was captured by who saved it")
             else:
                 self._report.drop("vanished", item.detection.path, "it is not there any more")
+            return False
+        if not busy and has_grown(item.detection):
+            item.call(None)
+            self._report.drop(
+                "outdated", item.detection.path, "more files have come, and what comes of that is told anew"
+            )
             return False
         if not busy and not self._queue.has_snapshot_of(item):
             item.look = look_of(item.detection.path)

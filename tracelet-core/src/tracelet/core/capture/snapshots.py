@@ -25,6 +25,7 @@ __all__ = [
     "artifact_name",
     "content_of",
     "delete_taken",
+    "has_grown",
     "keep_file",
     "look_of",
     "same_look",
@@ -63,6 +64,16 @@ def _files(path: Path) -> Iterator[Path]:
             file = Path(folder, name)
             if file.is_file() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path)):
                 yield file
+
+
+def has_grown(detection: Detection) -> bool:
+    """Tell whether files have come into a folder after those that its detector found there."""
+    if detection.path is None or not detection.stamps:
+        return False
+    newest = max(one.mtime_ns for one in detection.stamps.values())
+    with contextlib.suppress(OSError):
+        return any(file not in detection.stamps and file.stat().st_mtime_ns > newest for file in _files(detection.path))
+    return True
 
 
 def size_of(path: Path) -> int:
