@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -62,14 +62,14 @@ def eventually(holds: Callable[[], object], seconds: float = 60.0) -> bool:
 def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """What is submitted is hashed when this is set, as if it had many gigabytes."""
     go_on = threading.Event()
-    honest = sealing.hash_file
+    honest = sealing.hash_files
 
-    def slow(path: Path) -> object:
+    def slow(paths: Sequence[Path], size_bytes: int) -> object:
         if threading.current_thread().name == "tracelet-sealer":
             go_on.wait(60)
-        return honest(path)
+        return honest(paths, size_bytes)
 
-    monkeypatch.setattr(sealing, "hash_file", slow)
+    monkeypatch.setattr(sealing, "hash_files", slow)
     yield go_on
     go_on.set()
 

@@ -28,7 +28,7 @@ def readable_name(text: str, longest: int, *, strip: str = "-_.", otherwise: str
 
     Example:
         >>> readable_name("réseau", 40), readable_name("a b", 40), readable_name("модель", 40)
-        ('reseau', 'a-b', 'model-88e48c59')
+        ('reseau', 'a-b', 'model-b68fadf0')
 
     """
     whole = unicodedata.normalize("NFC", text)
