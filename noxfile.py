@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `captured`, `oldest`, `newest`, `other_server`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `captured`, `oldest`, `newest`, `other_server`, `bench`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -173,6 +173,13 @@ def other_server(session: nox.Session) -> None:
     install_all(session)
     session.env["TRACELET_TEST_WANDB_OTHER_MODE"] = "1"
     session.run("pytest", "tracelet-wandb/tests", "-n", "3", "--dist", "loadscope", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure every budget beside the plain SDKs and the same job by hand, into benchmarks/results/; `-- --quick` takes ten minutes."""
+    install_all(session)
+    session.run("python", "benchmarks/bench.py", *session.posargs)
 
 
 @nox.session

@@ -1,46 +1,100 @@
-"""10,000 versions in the embedded backend: ``python benchmarks/catalogue.py``."""
+"""Many versions in the embedded backend, listed and found: ``python benchmarks/catalogue.py``.
+
+By hand means a manifest for each version in a folder of its name, as `local.py` writes them: listing reads them all, and
+the latest version of a name is the last one in its folder.
+"""
 
 from __future__ import annotations
 
-import statistics
-import tempfile
-import time
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from tracelet import ArtifactType, Experiment, ExperimentConfig
+import measuring
+from measuring import OURS, Line, Step, Way, at_most, seconds
 
-VERSIONS = 10_000
+#: Versions of one name.
+_EACH = 10
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-        config = ExperimentConfig(dir=Path(name) / "tracelet")
-        began = time.perf_counter()
-        with Experiment("many", artifacts=True, config=config) as exp:
-            for number in range(VERSIONS):
-                artifact = exp.create_artifact(f"name{number % 10}", ArtifactType.CONFIG).add_object(number, "number")
-                artifact.metadata["loss"] = number / VERSIONS
-                exp.log_artifact(artifact)
-        print(
-            f"logged {VERSIONS:,} versions of 10 names: {1000 * (time.perf_counter() - began) / VERSIONS:.1f} ms each"
+@contextlib.contextmanager
+def by_tracelet(versions: int, what: str) -> Iterator[Step]:
+    from tracelet import ArtifactType, Experiment
+
+    with Experiment("many", artifacts=True) as exp:
+        for number in range(versions):
+            artifact = exp.create_artifact(f"name{number // _EACH}", ArtifactType.CONFIG)
+            artifact.metadata["loss"] = number / versions
+            exp.log_artifact(artifact).raise_for_errors()
+    reader = Experiment("many", artifacts=True)
+
+    def list_all() -> None:
+        assert len(reader.list_artifacts()) == versions
+
+    def list_some() -> None:
+        assert len(reader.list_artifacts(where="loss < 0.3")) == 0.3 * versions
+
+    def step(number: int) -> float:
+        def find() -> None:
+            assert reader.get_artifact(f"name{number}").version == f"v{_EACH - 1}"
+
+        return seconds({"list": list_all, "where": list_some, "find": find}[what])
+
+    yield step
+
+
+@contextlib.contextmanager
+def by_hand(versions: int, what: str) -> Iterator[Step]:
+    root = Path("store")
+    for number in range(versions):
+        folder = root / f"name{number // _EACH}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"v{number % _EACH}.json").write_text(json.dumps({"loss": number / versions, "files": []}))
+
+    def read(path: Path) -> dict[str, object]:
+        loaded: dict[str, object] = json.loads(path.read_bytes())
+        return loaded
+
+    def list_all() -> None:
+        found = [read(path) for path in root.glob("*/*.json")]
+        assert len(found) == versions
+
+    def step(number: int) -> float:
+        def find() -> None:
+            read(root / f"name{number}" / max(os.listdir(root / f"name{number}")))
+
+        return seconds(find if what == "find" else list_all)
+
+    yield step
+
+
+def lines(*, quick: bool) -> list[Line]:
+    versions = 2_000 if quick else 10_000
+    # The budget is a second for 10,000.
+    listed = versions / 10_000
+    jobs = (
+        ("list", f"`local`: `list_artifacts()` of {versions:,} versions", listed, 7, 3),
+        ("where", f'`local`: `list_artifacts(where="loss < 0.3")` of {versions:,}', listed, 7, 3),
+        ("find", f"`local`: `get_artifact(name)`, one name of {versions // _EACH:,}", 0.01, 31, 15),
+    )
+    return [
+        Line(
+            f"catalogue-{what}",
+            title,
+            {
+                who: Way(f"catalogue:{function}", {"versions": versions, "what": what})
+                for who, function in ((OURS, "by_tracelet"), ("by hand", "by_hand"))
+            },
+            at_most(budget),
+            rounds=rounds,
+            quick_rounds=quick_rounds,
         )
-        reader = Experiment("many", artifacts=True, config=config)
-        listing, filtering, latest = [], [], []
-        for _ in range(3):
-            began = time.perf_counter()
-            assert len(reader.list_artifacts()) == VERSIONS
-            listing.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            assert len(reader.list_artifacts(where="loss < 0.3")) == 0.3 * VERSIONS
-            filtering.append(time.perf_counter() - began)
-        for number in range(30):
-            began = time.perf_counter()
-            assert reader.get_artifact(f"name{number % 10}").version == f"v{VERSIONS // 10 - 1}"
-            latest.append(time.perf_counter() - began)
-        print(f"list_artifacts: {1000 * statistics.median(listing):.0f} ms (budget 1,000 ms)")
-        print(f"list_artifacts where: {1000 * statistics.median(filtering):.0f} ms (budget 1,000 ms)")
-        print(f"get_artifact latest: {1000 * statistics.median(latest):.2f} ms (budget 10 ms)")
+        for what, title, budget, rounds, quick_rounds in jobs
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    measuring.main(sys.modules[__name__])

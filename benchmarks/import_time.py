@@ -1,47 +1,45 @@
-"""``import tracelet`` over bare Python, beside the SDKs that are installed: ``python benchmarks/import_time.py``."""
+"""Importing Tracelet and making an experiment, beside the trackers' SDKs, each over bare Python: ``python benchmarks/import_time.py``."""
 
 from __future__ import annotations
 
-import importlib.util
-import statistics
+import contextlib
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 
-RUNS = 7
-CANDIDATES = {
-    "bare Python": "pass",
-    "import tracelet": "import tracelet",
-    "from tracelet import Experiment": "from tracelet import Experiment",
-    "Experiment(...) and discovery": "from tracelet import Experiment; Experiment('x', artifacts=True)",
-    **{
-        f"import {sdk}": f"import {sdk}"
-        for sdk in ("mlflow", "wandb", "clearml", "aim", "torch")
-        if importlib.util.find_spec(sdk)
-    },
-}
+import measuring
+from measuring import OURS, Line, Step, Way, at_most, seconds, times
 
 
-def seconds(program: str) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-    return time.perf_counter() - began
+@contextlib.contextmanager
+def python(code: str) -> Iterator[Step]:
+    """Run a program, and bare Python after it; the difference is the program's own."""
+
+    def step(number: int) -> float:
+        took = seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True, capture_output=True))
+        return took - seconds(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
+
+    yield step
 
 
-def main() -> None:
-    medians = {}
-    for name, program in CANDIDATES.items():
-        seconds(program)
-        runs = RUNS if program.count("tracelet") or program == "pass" else 3
-        medians[name] = statistics.median(seconds(program) for _ in range(runs))
-    bare = medians["bare Python"]
-    ours = medians["import tracelet"] - bare
-    print(f"{'':<34}{'median ms':>10}{'over bare':>11}{'x tracelet':>12}")
-    for name, took in medians.items():
-        over = took - bare
-        ratio = f"{over / ours:,.1f}" if name != "bare Python" else ""
-        print(f"{name:<34}{1000 * took:>10.1f}{1000 * over:>11.1f}{ratio:>12}")
+def _way(code: str) -> Way:
+    return Way("import_time:python", {"code": code})
+
+
+def lines(*, quick: bool) -> list[Line]:
+    sdks = {f"import {name}": _way(f"import {name}") for name in ("wandb", "mlflow")}
+    made = "from tracelet import Experiment; Experiment('bench', artifacts=True)"
+    return [
+        Line("import-module", "`import tracelet`", {OURS: _way("import tracelet"), **sdks}, at_most(0.1)),
+        Line(
+            "import-experiment",
+            "`from tracelet import Experiment`",
+            {OURS: _way("from tracelet import Experiment"), **sdks},
+            times(0.1, "import wandb"),
+        ),
+        Line("import-made", "the same, and `Experiment(…)`", {OURS: _way(made), **sdks}),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    measuring.main(sys.modules[__name__])

@@ -1,124 +1,163 @@
-"""What capture adds to a step and a save of Lightning: ``python benchmarks/lightning_step.py [package]``.
+"""What capture adds to a step and a save of Lightning: ``python benchmarks/lightning_step.py``.
 
-Steps are measured in turn with the detector off and on, in short fits of a model that does almost nothing; the
-difference of the medians of the fastest fits is what the callback costs. A save is a checkpoint of 50 MB.
+Fits of a model that does almost nothing take turns with the detector off and on, within one process. A figure is the
+fastest of three fits, because a busy machine adds more than the callback does. A save is a checkpoint of 50 MB.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import logging
 import statistics
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import measuring
+from measuring import OURS, Line, Step, Way, beside, seconds
 
-from tracelet.plugin import Detection, DetectorContext
-from tracelet_lightning import LightningSettings, tracelet_detectors
+if TYPE_CHECKING:
+    from tracelet.plugin import Detection
 
-PACKAGE = sys.argv[1] if len(sys.argv) > 1 else "lightning.pytorch"
-pl: Any = importlib.import_module(PACKAGE)
-STEPS, ROUNDS, SAVES = 400, 15, 10
-
-
-class Small(pl.LightningModule):
-    """Does as little as a step can."""
-
-    def __init__(self, width: int = 1) -> None:
-        super().__init__()
-        self.layer = torch.nn.Linear(width, width)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """One layer."""
-        return self.layer(batch).sum()
-
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        """One layer."""
-        return self.layer(batch)
-
-    def configure_optimizers(self) -> Any:
-        """Steps that change nothing."""
-        return torch.optim.SGD(self.parameters(), lr=0.0)
+WITHOUT = "without capture"
+STEPS, FITS = 400, 3
 
 
-def trainer(folder: Path) -> Any:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "barebones": False}
-    return pl.Trainer(max_epochs=1, accelerator="cpu", enable_checkpointing=False, default_root_dir=folder, **quiet)
+class Lightning:
+    """One of the two packages, with a model that does as little as a step can, and the detector."""
+
+    def __init__(self, package: str, folder: Path) -> None:
+        import torch
+
+        from tracelet.plugin import DetectorContext
+        from tracelet_lightning import LightningSettings, tracelet_detectors
+
+        logging.disable(logging.WARNING)
+        warnings.simplefilter("ignore")
+        self._package: Any = importlib.import_module(package)
+        self._torch: Any = torch
+        self._folder = folder
+        (spec,) = tracelet_detectors()
+        context = DetectorContext(experiment="bench", directory=folder, workspace=folder / "made")
+        self._detector = spec.create(LightningSettings(final_model=False), context)
+
+    def model(self, width: int = 1) -> Any:
+        """One layer, and steps that change nothing."""
+        torch = self._torch
+
+        class Small(self._package.LightningModule):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = torch.nn.Linear(width, width)
+
+            def training_step(self, batch: Any, batch_idx: int) -> Any:
+                return self.layer(batch).sum()
+
+            def configure_optimizers(self) -> Any:
+                return torch.optim.SGD(self.parameters(), lr=0.0)
+
+        return Small()
+
+    def data(self, count: int, width: int) -> Any:
+        """So many batches, all the same."""
+        return self._torch.utils.data.DataLoader(self._torch.ones(count, width))
+
+    def trainer(self) -> Any:
+        """One that says nothing and keeps nothing."""
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "barebones": False}
+        return self._package.Trainer(
+            max_epochs=1, accelerator="cpu", enable_checkpointing=False, default_root_dir=self._folder, **quiet
+        )
+
+    @contextlib.contextmanager
+    def detected(self) -> Iterator[None]:
+        """Have the detector on; what it detects is copied, as capture does it."""
+        self._detector.start(self._copy)
+        try:
+            yield
+        finally:
+            self._detector.stop()
+
+    def _copy(self, detection: Detection) -> None:
+        if detection.path is None or not detection.path.is_file():
+            return
+        with detection.path.open("rb") as source, (self._folder / "kept").open("wb") as copy:
+            while block := source.read(1 << 20):
+                copy.write(block)
 
 
-def step(folder: Path, data: Any) -> float:
-    """Microseconds of one training step, the start and the end of a fit not counted."""
-    model, times = Small(), []
-    model.on_train_batch_end = lambda outputs, batch, batch_idx: times.append(time.perf_counter())
-    trainer(folder).fit(model, data)
-    return 1e6 * statistics.median(after - before for before, after in itertools.pairwise(times))
+@contextlib.contextmanager
+def stepping(package: str) -> Iterator[Step]:
+    lightning = Lightning(package, Path.cwd())
+    data = lightning.data(STEPS, 1)
+
+    def fit() -> float:
+        """Seconds of one training step; the start and the end of a fit are not counted."""
+        model, times = lightning.model(), []
+        model.on_train_batch_end = lambda outputs, batch, batch_idx: times.append(time.perf_counter())
+        lightning.trainer().fit(model, data)
+        return statistics.median(after - before for before, after in itertools.pairwise(times))
+
+    def step(number: int) -> dict[str, float]:
+        off, on = [], []
+        for _ in range(FITS):
+            off.append(fit())
+            with lightning.detected():
+                on.append(fit())
+        return {WITHOUT: min(off), OURS: min(on)}
+
+    yield step
 
 
-def save(run: Any, folder: Path) -> float:
-    """Milliseconds of one save."""
-    began = time.perf_counter()
-    run.save_checkpoint(folder / "large.ckpt")
-    return 1e3 * (time.perf_counter() - began)
+@contextlib.contextmanager
+def saving(package: str) -> Iterator[Step]:
+    lightning = Lightning(package, Path.cwd())
+    run, path = lightning.trainer(), Path("large.ckpt")
+    run.fit(lightning.model(3500), lightning.data(1, 3500))
+
+    def save() -> None:
+        run.save_checkpoint(path)
+
+    def save_and_copy() -> None:
+        save()
+        with path.open("rb") as source, Path("copy").open("wb") as copy:
+            while block := source.read(1 << 20):
+                copy.write(block)
+
+    def step(number: int) -> dict[str, float]:
+        taken = {"a save": seconds(save), "a save and a copy": seconds(save_and_copy)}
+        with lightning.detected():
+            taken[OURS] = seconds(save)
+        return taken
+
+    yield step
 
 
-def compared(measure: Callable[[], float], rounds: int, start: Callable[[], Any]) -> tuple[list[float], list[float]]:
-    off, on = [], []
-    for _ in range(rounds):
-        off.append(measure())
-        detector = start()
-        on.append(measure())
-        detector.stop()
-    return off, on
-
-
-def main() -> None:
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
-    (spec,) = tracelet_detectors()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-        folder = Path(name)
-        kept = folder / "kept"
-
-        def emit(detection: Detection) -> None:
-            if detection.path is not None and detection.path.is_file():
-                kept.write_bytes(b"")
-                with detection.path.open("rb") as source, kept.open("wb") as copy:
-                    while block := source.read(1 << 20):
-                        copy.write(block)
-
-        def start() -> Any:
-            context = DetectorContext(experiment="bench", directory=folder, workspace=folder / "made")
-            detector = spec.create(LightningSettings(final_model=False), context)
-            detector.start(emit)
-            return detector
-
-        data = torch.utils.data.DataLoader(torch.ones(STEPS, 1))
-        step(folder, data)
-        off, on = compared(lambda: step(folder, data), ROUNDS, start)
-        print(f"{PACKAGE} {sys.modules[PACKAGE.partition('.')[0]].__version__}, {ROUNDS} fits of {STEPS} steps each")
-        print(f"{'':<24}{'off':>10}{'on':>10}{'added':>10}   budget")
-        fastest = [sorted(times)[:5] for times in (off, on)]
-        for what, times in (
-            ("step, us, minimum", (min(off), min(on))),
-            ("step, us, fastest 5", map(statistics.median, fastest)),
-        ):
-            before, after = times
-            print(f"{what:<24}{before:>10.1f}{after:>10.1f}{after - before:>10.1f}   30 us")
-        run = trainer(folder)
-        run.fit(Small(3500), torch.utils.data.DataLoader(torch.ones(1, 3500)))
-        save(run, folder)
-        off, on = compared(lambda: save(run, folder), SAVES, start)
-        before, after = statistics.median(off), statistics.median(on)
-        size = (folder / "large.ckpt").stat().st_size / 1e6
-        print(f"{f'save of {size:.0f} MB, ms':<24}{before:>10.1f}{after:>10.1f}{after - before:>10.1f}   the copy")
+def lines(*, quick: bool) -> list[Line]:
+    found = []
+    for name, package in (("lightning", "lightning.pytorch"), ("pytorch-lightning", "pytorch_lightning")):
+        what = {"package": package}
+        found += [
+            Line(
+                f"{name}-step",
+                f"a training step of `{package}`",
+                {OURS: Way("lightning_step:stepping", what)},
+                beside(WITHOUT, 30e-6),
+            ),
+            Line(
+                f"{name}-save",
+                f"a checkpoint of 50 MB of `{package}`",
+                {OURS: Way("lightning_step:saving", what)},
+                beside("a save and a copy", 50e-6),
+            ),
+        ]
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    measuring.main(sys.modules[__name__])

@@ -1,132 +1,190 @@
-"""The embedded backend beside the same job by hand: ``python benchmarks/local.py``.
+"""The embedded backend beside the same job by hand, and beside a plain copy: ``python benchmarks/local.py``.
 
-By hand means what a careful script would do without Tracelet: hash each file, copy it to its place, fsync it, and
-write a manifest after it, fsynced too.
+By hand means what a careful script would do without Tracelet, with the same promises: it hashes each file while it copies
+it to a temporary name, has it on the disk, and gives it its name; the manifest comes last, in the same way, below the
+artifact's name and version. A plain copy promises nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
-import logging
-import os
 import shutil
-import statistics
-import tempfile
-import time
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-from tracelet import ArtifactType, Experiment, ExperimentConfig
+import attrs
+import measuring
+from files import MB, fresh_folder, hash_and_copy, sha256, sync, write, write_durably
+from measuring import OURS, Line, Step, Way, beside, seconds, times, together
 
-MB = 1_000_000
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def by_hand(files: list[Path], store: Path) -> None:
-    store.mkdir(parents=True)
-    entries = {}
-    for path in files:
-        entries[path.name] = sha256(path)
-        target = store / entries[path.name]
-        with path.open("rb") as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, MB)
-            copy.flush()
-            os.fsync(copy.fileno())
-    with (store / "manifest.json").open("w") as manifest:
-        json.dump(entries, manifest)
-        manifest.flush()
-        os.fsync(manifest.fileno())
+#: The embedded backend takes files of any size.
+_LARGE = {"TRACELET_ON_LARGE": "upload", "TRACELET_BACKEND": "local"}
 
 
-def median(times: int, call: Callable[[], None]) -> float:
-    took = []
-    for _ in range(times):
-        began = time.perf_counter()
-        call()
-        took.append(time.perf_counter() - began)
-    return statistics.median(took)
+@contextlib.contextmanager
+def by_tracelet(count: int, size: int, *, same: bool = False) -> Iterator[Step]:
+    """Log a folder; or the same one again."""
+    from tracelet import ArtifactType, Experiment
+
+    folder = fresh_folder(count, size)
+    with Experiment("bench", artifacts=True) as exp:
+
+        def log() -> None:
+            artifact = exp.create_artifact("data", ArtifactType.DATASET)
+            exp.log_artifact(artifact.add_dir(folder)).raise_for_errors()
+
+        def step(number: int) -> float:
+            if not same:
+                fresh_folder(count, size)
+            return seconds(log)
+
+        yield step
 
 
-def row(name: str, ours: float, theirs: float | None = None, budget: str = "") -> None:
-    ratio = f"{ours / theirs:.2f}" if theirs else ""
-    hand = f"{1000 * theirs:.1f}" if theirs else ""
-    print(f"{name:<44}{1000 * ours:>10.1f}{hand:>10}{ratio:>8}   {budget}")
+@contextlib.contextmanager
+def by_hand(count: int, size: int) -> Iterator[Step]:
+    blobs, manifests = Path("store/blobs"), Path("store/data")
+    blobs.mkdir(parents=True)
+    manifests.mkdir()
+
+    def keep(folder: Path, number: int) -> None:
+        entries = {}
+        for path in sorted(folder.iterdir()):
+            temporary = blobs / f"{path.name}.tmp"
+            entries[path.name] = hash_and_copy(path, temporary, durable=True)
+            temporary.rename(blobs / entries[path.name])
+        sync(blobs)
+        write_durably(manifests / f"v{number}.json", json.dumps(entries).encode())
+
+    def step(number: int) -> float:
+        folder = fresh_folder(count, size)
+        return seconds(lambda: keep(folder, number))
+
+    yield step
 
 
-def write(path: Path, size: int) -> Path:
-    with path.open("wb") as stream:
-        for start in range(0, size, MB):
-            stream.write(os.urandom(min(MB, size - start)))
-    # Older than the clock's tick, as files of a real run are when they are logged again.
-    past = time.time() - 60
-    os.utime(path, (past, past))
-    return path
+@contextlib.contextmanager
+def plain_copy(count: int, size: int) -> Iterator[Step]:
+    def step(number: int) -> float:
+        folder = fresh_folder(count, size)
+        return seconds(lambda: shutil.copytree(folder, Path("copies", str(number))))
+
+    yield step
 
 
-def main() -> None:
-    logging.disable(logging.WARNING)
-    print(f"{'':<44}{'ms':>10}{'by hand':>10}{'ratio':>8}   budget")
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-        folder = Path(name)
-        config = ExperimentConfig(dir=folder / "tracelet", on_large="upload")
-        exp = Experiment("bench", artifacts=True, config=config)
-        row("start()", median(1, lambda: exp.start()), budget="50 ms")
-
-        def log(files: list[Path], artifact_name: str) -> None:
-            artifact = exp.create_artifact(artifact_name, ArtifactType.DATASET)
-            for path in files:
-                artifact.add_file(path)
-            assert exp.log_artifact(artifact).ok
-
-        def hand(files: list[Path]) -> None:
-            by_hand(files, folder / "hand" / uuid.uuid4().hex)
-
-        def fresh(size: int) -> list[Path]:
-            return [write(folder / "fresh.bin", size)]
-
-        small = [[write(folder / f"small-{number}.bin", 1000)] for number in range(40)]
-        log(fresh(1000), "small")
-        ours, theirs = iter(small), iter(small)
-        row(
-            "log_artifact, 1 KB",
-            median(20, lambda: log(next(ours), "small")),
-            median(20, lambda: hand(next(theirs))),
-            "1.2 x",
-        )
-        many = [write(folder / f"many-{number:04}.bin", 1000) for number in range(1000)]
-        row(
-            "log_artifact, 1,000 files of 1 KB",
-            median(1, lambda: log(many, "many")),
-            median(1, lambda: hand(many)),
-            "1.1 x",
-        )
-        row("the same 1,000 files again", median(3, lambda: log(many, "many")))
-        large = fresh(500 * MB)
-        sha256(large[0])
-        first = median(1, lambda: log(large, "large"))
-        row("log_artifact, 500 MB", first, median(2, lambda: hand(large)))
-        hashing = median(3, lambda: sha256(large[0]))
-        row("the same 500 MB again, beside one sha256", median(3, lambda: log(large, "large")), hashing, "hash + 50 ms")
-        submitted = [write(folder / f"submit-{number}.bin", 10 * MB) for number in range(5)]
-        sources, copies = iter(submitted), iter(submitted)
-        row(
-            "submit_artifact, 10 MB, beside a plain copy",
-            median(5, lambda: submit(exp, next(sources))),
-            median(5, lambda: shutil.copyfile(next(copies), folder / uuid.uuid4().hex) and None),
-            "copy + 5 ms",
-        )
-        row("stop()", median(1, lambda: exp.stop()))
+@contextlib.contextmanager
+def hashing(count: int, size: int) -> Iterator[Step]:
+    """Read a folder's files once, and hash them."""
+    folder = fresh_folder(count, size)
+    yield lambda number: seconds(lambda: [sha256(path) for path in sorted(folder.iterdir())])
 
 
-def submit(exp: Experiment, path: Path) -> None:
-    exp.submit_artifact(exp.create_artifact("submitted", ArtifactType.CHECKPOINT).add_file(path))
+@contextlib.contextmanager
+def hashing_and_copying(size: int) -> Iterator[Step]:
+    """Copy a file, and hash it in the same pass."""
+    source = write(Path("source.bin"), size)
+
+    def step(number: int) -> float:
+        Path("copy.bin").unlink(missing_ok=True)
+        return seconds(lambda: hash_and_copy(source, Path("copy.bin")))
+
+    yield step
+
+
+@contextlib.contextmanager
+def getting(size: int) -> Iterator[Step]:
+    from tracelet import ArtifactType, Experiment
+
+    with Experiment("bench", artifacts=True) as exp:
+        artifact = exp.create_artifact("data", ArtifactType.DATASET).add_file(write(Path("source.bin"), size))
+        exp.log_artifact(artifact).raise_for_errors()
+    reader = Experiment("bench", artifacts=True)
+
+    def step(number: int) -> float:
+        shutil.rmtree("got", ignore_errors=True)
+        return seconds(lambda: reader.get_artifact("data").download("got"))
+
+    yield step
+
+
+@contextlib.contextmanager
+def copying(size: int) -> Iterator[Step]:
+    source = write(Path("source.bin"), size)
+    yield lambda number: seconds(lambda: shutil.copyfile(source, uuid.uuid4().hex))
+
+
+@contextlib.contextmanager
+def submitting(size: int) -> Iterator[Step]:
+    """Only the time for which the caller is blocked counts; what is done behind is waited for between two calls."""
+    from tracelet import ArtifactType, Experiment
+
+    with Experiment("bench", artifacts=True) as exp:
+
+        def step(number: int) -> float:
+            path = write(Path("source.bin"), size)
+            took = seconds(
+                lambda: exp.submit_artifact(exp.create_artifact("it", ArtifactType.CHECKPOINT).add_file(path))
+            )
+            exp.flush()
+            return took
+
+        yield step
+
+
+def lines(*, quick: bool) -> list[Line]:
+    large = (100 if quick else 500) * MB
+    small, many, one = {"count": 1, "size": 1000}, {"count": 1000, "size": 1000}, {"count": 1, "size": large}
+    mb = f"{large // MB} MB"
+
+    def put(what: dict[str, int]) -> dict[str, Way]:
+        return {
+            OURS: Way("local:by_tracelet", what),
+            "by hand": Way("local:by_hand", what),
+            "plain copy": Way("local:plain_copy", what),
+        }
+
+    again = Way("local:by_tracelet", {**one, "same": True})
+    got = {
+        OURS: Way("local:getting", {"size": large}),
+        "hash + copy": Way("local:hashing_and_copying", {"size": large}),
+    }
+    found = [
+        Line(
+            "local-1kb", "`local`: 1 KB logged", put(small), times(1.2, "by hand"), rounds=31, quick_rounds=15, warm=3
+        ),
+        Line("local-1000", "`local`: 1,000 files of 1 KB logged", put(many), times(1.1, "by hand")),
+        Line(
+            "local-large",
+            f"`local`: {mb} logged",
+            {**put(one), "sha256": Way("local:hashing", one)},
+            together("plain copy", "sha256"),
+        ),
+        Line(
+            "local-again",
+            f"`local`: the same {mb} again",
+            {OURS: again, "sha256": Way("local:hashing", one)},
+            beside("sha256", 0.05),
+        ),
+        Line(
+            "local-get",
+            f"`local`: {mb} got, verified",
+            {**got, "plain copy": Way("local:copying", {"size": large})},
+            times(1.2, "hash + copy"),
+        ),
+        Line(
+            "submit",
+            "`submit_artifact` of 10 MB: the caller is blocked",
+            {OURS: Way("local:submitting", {"size": 10 * MB}), "plain copy": Way("local:copying", {"size": 10 * MB})},
+            beside("plain copy", 0.005),
+            rounds=15,
+            quick_rounds=7,
+        ),
+    ]
+    return [attrs.evolve(line, environ=_LARGE) for line in found]
 
 
 if __name__ == "__main__":
-    main()
+    measuring.main(sys.modules[__name__])

@@ -1,0 +1,86 @@
+"""Every benchmark that has a budget, in one run: ``python benchmarks/bench.py``, or ``nox -s bench``.
+
+Writes a table and JSON into ``benchmarks/results/``; the files' name is the date. Exit code 1: something could not be
+measured. A budget that is not met is said in the table, and is no failure: what a shared machine takes is no proof.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import measuring
+
+#: Modules with lines, in the order of the table.
+MODULES = ("import_time", "local", "catalogue", "torch_save", "lightning_step", "watcher")
+PACKAGES = ("tracelet-core", "mlflow", "wandb", "clearml", "aim", "torch", "lightning")
+RESULTS = Path(__file__).with_name("results")
+
+
+def filesystem(folder: Path) -> str:
+    """The kind of filesystem that a folder is on."""
+    found = ""
+    best = Path()
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if folder.is_relative_to(place) and len(Path(place).parts) >= len(best.parts):
+            found, best = kind, Path(place)
+    return found
+
+
+def surroundings(*, quick: bool) -> dict[str, Any]:
+    """What the figures depend on."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+        "quick": quick,
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(memory / 1e9, 1),
+        "filesystem": filesystem(Path.cwd()),
+        "kernel": platform.release(),
+        "load": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def in_words(there: dict[str, Any], load_after: float) -> str:
+    """The same in two sentences, for the table."""
+    packages = ", ".join(f"{name} {version}" for name, version in there["versions"].items())
+    return (
+        f"{there['date'][:10]}, {'quick' if there['quick'] else 'full'} run: medians, and from the least to the most. "
+        f"Python {there['python']}, {packages}. {there['cores']} cores, {there['memory_gb']} GB of memory, "
+        f"{there['filesystem']}, Linux {there['kernel']}; the load was {there['load'][0]} at the beginning and "
+        f"{load_after:.1f} at the end.\n"
+    )
+
+
+def main() -> None:
+    chosen = measuring.options(__doc__).parse_args()
+    every = [line for name in MODULES for line in importlib.import_module(name).lines(quick=chosen.quick)]
+    lines = measuring.chosen_lines(every, chosen.only)
+    if chosen.list:
+        print("\n".join(line.name for line in lines))
+        return
+    there = surroundings(quick=chosen.quick)
+    outcomes = measuring.measure_all(lines, quick=chosen.quick)
+    text = in_words(there, os.getloadavg()[0]) + "\n" + measuring.table(outcomes)
+    print(text, end="")
+    RESULTS.mkdir(exist_ok=True)
+    # A part of the lines is never taken for all of them.
+    name = there["date"][:10] + ("-quick" if chosen.quick else "") + ("-part" if chosen.only else "")
+    (RESULTS / f"{name}.md").write_text(text)
+    told = {**there, "lines": measuring.as_json(outcomes)}
+    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    sys.exit(any(outcome.failure for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main()
