@@ -19,7 +19,17 @@ from typing import Any
 import measuring
 
 #: Modules with lines, in the order of the table.
-MODULES = ("import_time", "local", "catalogue", "torch_save", "lightning_step", "watcher")
+MODULES = (
+    "import_time",
+    "local",
+    "trackers",
+    "processes",
+    "commands",
+    "catalogue",
+    "torch_save",
+    "lightning_step",
+    "watcher",
+)
 PACKAGES = ("tracelet-core", "mlflow", "wandb", "clearml", "aim", "torch", "lightning")
 RESULTS = Path(__file__).with_name("results")
 

@@ -72,7 +72,7 @@ def by_hand(versions: int, what: str) -> Iterator[Step]:
 
 
 def lines(*, quick: bool) -> list[Line]:
-    versions = 2_000 if quick else 10_000
+    versions = 1_000 if quick else 10_000
     # The budget is a second for 10,000.
     listed = versions / 10_000
     jobs = (

@@ -135,8 +135,8 @@ def submitting(size: int) -> Iterator[Step]:
 
 
 def lines(*, quick: bool) -> list[Line]:
-    large = (100 if quick else 500) * MB
-    small, many, one = {"count": 1, "size": 1000}, {"count": 1000, "size": 1000}, {"count": 1, "size": large}
+    count, large = (200, 100 * MB) if quick else (1000, 500 * MB)
+    small, many, one = {"count": 1, "size": 1000}, {"count": count, "size": 1000}, {"count": 1, "size": large}
     mb = f"{large // MB} MB"
 
     def put(what: dict[str, int]) -> dict[str, Way]:
@@ -155,7 +155,7 @@ def lines(*, quick: bool) -> list[Line]:
         Line(
             "local-1kb", "`local`: 1 KB logged", put(small), times(1.2, "by hand"), rounds=31, quick_rounds=15, warm=3
         ),
-        Line("local-1000", "`local`: 1,000 files of 1 KB logged", put(many), times(1.1, "by hand")),
+        Line("local-many", f"`local`: {count:,} files of 1 KB logged", put(many), times(1.1, "by hand")),
         Line(
             "local-large",
             f"`local`: {mb} logged",

@@ -35,7 +35,7 @@ _FOREIGN = ("MLFLOW_", "TRACELET_", "WANDB_", "CLEARML_", "AIM_", "AWS_")
 _WORKER = Path(__file__).with_name("worker.py")
 
 #: A job that is done once; returns the seconds it took, or those of several ways that take turns within one process.
-Step = Callable[[int], "float | dict[str, float]"]
+Step = Callable[..., "float | dict[str, float]"]
 Times = Mapping[str, Sequence[float]]
 #: Gives the variables that lead to a server, as long as it serves.
 Place = Callable[[Path], AbstractContextManager[dict[str, str]]]
@@ -47,10 +47,16 @@ class LineFailed(Exception):
 
 @attrs.frozen
 class Way:
-    """A function, as ``module:name``, that yields a step, and the arguments that it is called with."""
+    """A function, as ``module:name``, that yields a step; what it is called with, and what each step is called with."""
 
     function: str
     arguments: Mapping[str, Any] = attrs.field(factory=dict)
+    job: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def process(self) -> str:
+        """Ways with the same may be one process, with other jobs."""
+        return f"{self.function} {json.dumps(dict(self.arguments))}"
 
 
 @attrs.frozen
@@ -177,15 +183,16 @@ class _Worker:
                 start_new_session=True,
             )
 
-    def ask(self, number: int) -> Any:
-        """Order the job with this number, and wait for what it took."""
+    def ask(self, number: int, job: Mapping[str, Any]) -> Any:
+        """Order a job with this number, and wait for what it took."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(f"{number}\n".encode())
+            self._process.stdin.write((json.dumps({"number": number, **job}) + "\n").encode())
             self._process.stdin.flush()
-        return self._answer()
+        return self.answer()
 
-    def _answer(self) -> Any:
+    def answer(self) -> Any:
+        """Wait for what it says next: that it is ready, or what a job took."""
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], LIMIT)[0]:
             raise LineFailed(f"{self._name}: no answer in {LIMIT:.0f} s")
@@ -211,61 +218,90 @@ class _Worker:
         self._process.wait()
 
 
-def compare(
-    ways: Mapping[str, Way], folder: Path, rounds: int, warm: int, environ: Mapping[str, str]
-) -> dict[str, list[float]]:
-    """Prepare all ways, then let them take turns; return what each took."""
-    taken: dict[str, list[float]] = {}
-    workers: dict[str, _Worker] = {}
-    try:
-        for number, (name, way) in enumerate(ways.items()):
-            workers[name] = _Worker(name, way, folder / f"way-{number}", environ)
+class Workers:
+    """The processes of a place. Lines share them, because a tracker takes seconds to import and to connect."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environ = environ
+        self._workers: dict[str, _Worker] = {}
+        self._begun = 0
+
+    def compare(self, ways: Mapping[str, Way], rounds: int, warm: int) -> dict[str, list[float]]:
+        """Prepare all ways, then let them take turns; return what each took."""
+        taken: dict[str, list[float]] = {}
+        for name, way in ways.items():
+            if way.process not in self._workers:
+                self._begun += 1
+                folder = self._folder / f"way-{self._begun}"
+                self._workers[way.process] = worker = _Worker(name, way, folder, self._environ)
+                worker.answer()
         for turn in range(warm + rounds):
-            for name, worker in workers.items():
-                answer = worker.ask(turn)
+            for name, way in ways.items():
+                answer = self._workers[way.process].ask(turn, way.job)
                 for key, value in (answer if isinstance(answer, dict) else {name: answer}).items():
                     if turn >= warm:
                         taken.setdefault(key, []).append(value)
-        for worker in workers.values():
-            worker.end()
-    finally:
-        for worker in workers.values():
+        return taken
+
+    def end(self) -> None:
+        """Let all end, and wait for that."""
+        try:
+            for worker in self._workers.values():
+                worker.end()
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End all at once; the next line begins with new ones."""
+        for worker in self._workers.values():
             worker.kill()
-    return taken
+        self._workers.clear()
 
 
-def measure(line: Line, folder: Path, *, quick: bool) -> Outcome:
+def measure(line: Line, workers: Workers, *, quick: bool) -> Outcome:
     """Measure a line; whatever hinders it is its failure, and the next one can go on."""
+    began = time.perf_counter()
     try:
-        (folder / "server").mkdir(parents=True)
-        with line.place(folder / "server") as environ:
-            rounds = line.quick_rounds if quick else line.rounds
-            taken = compare(line.ways, folder, rounds, line.warm, {**environ, **line.environ})
+        taken = workers.compare(line.ways, line.quick_rounds if quick else line.rounds, line.warm)
+        if line.place is nowhere:
+            workers.end()
+        outcome = Outcome(line, {name: spread_of(some) for name, some in taken.items()})
     except Exception as error:  # noqa: BLE001 - the others are measured all the same
-        return Outcome(
-            line, failure=f"{type(error).__name__}: {error}" if not isinstance(error, LineFailed) else str(error)
-        )
-    return Outcome(line, {name: spread_of(some) for name, some in taken.items()})
+        workers.kill()
+        outcome = _failed(line, error)
+    took = ", ".join(f"{name} {shown(spread.median)}" for name, spread in outcome.spreads.items())
+    lasted = time.perf_counter() - began
+    print(f"{line.name}: {outcome.failure or took} {outcome.met} [{lasted:.0f} s]", file=sys.stderr, flush=True)
+    return outcome
+
+
+def _failed(line: Line, error: Exception) -> Outcome:
+    return Outcome(line, failure=str(error) if isinstance(error, LineFailed) else f"{type(error).__name__}: {error}")
 
 
 def measure_all(lines: Sequence[Line], *, quick: bool) -> list[Outcome]:
-    """Measure lines one after the other, and say on stderr what comes of each."""
-    outcomes = []
-    for number, line in enumerate(lines):
-        folder = Path(tempfile.mkdtemp(prefix=f"bench-{number}-", dir=Path.cwd()))
-        began = time.perf_counter()
+    """Measure lines, those of one place together; say on stderr what comes of each, and return all in their order."""
+    places: dict[tuple[Place, tuple[tuple[str, str], ...]], list[Line]] = {}
+    for line in lines:
+        places.setdefault((line.place, tuple(line.environ.items())), []).append(line)
+    found: dict[str, Outcome] = {}
+    for (place, environ), some in places.items():
+        folder = Path(tempfile.mkdtemp(prefix="bench-", dir=Path.cwd()))
+        (folder / "server").mkdir()
         try:
-            outcomes.append(measure(line, folder, quick=quick))
+            with place(folder / "server") as leading:
+                workers = Workers(folder, {**leading, **dict(environ)})
+                try:
+                    found.update((line.name, measure(line, workers, quick=quick)) for line in some)
+                    workers.end()
+                finally:
+                    workers.kill()
+        except Exception as error:  # noqa: BLE001 - the others are measured all the same
+            found.update((line.name, _failed(line, error)) for line in some if line.name not in found)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        outcome = outcomes[-1]
-        took = ", ".join(f"{name} {shown(spread.median)}" for name, spread in outcome.spreads.items())
-        print(
-            f"{line.name}: {outcome.failure or took} {outcome.met} [{time.perf_counter() - began:.0f} s]",
-            file=sys.stderr,
-            flush=True,
-        )
-    return outcomes
+    return [found[line.name] for line in lines]
 
 
 def shown(seconds: float) -> str:
