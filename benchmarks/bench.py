@@ -80,15 +80,21 @@ def main() -> None:
         print("\n".join(line.name for line in lines))
         return
     there = surroundings(quick=chosen.quick)
-    outcomes = measuring.measure_all(lines, quick=chosen.quick)
-    text = in_words(there, os.getloadavg()[0]) + "\n" + measuring.table(outcomes)
-    print(text, end="")
+    measuring.end_servers_when_ended()
     RESULTS.mkdir(exist_ok=True)
     # A part of the lines is never taken for all of them.
     name = there["date"][:10] + ("-quick" if chosen.quick else "") + ("-part" if chosen.only else "")
-    (RESULTS / f"{name}.md").write_text(text)
-    told = {**there, "lines": measuring.as_json(outcomes)}
-    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+
+    def keep(outcomes: list[measuring.Outcome]) -> None:
+        missing = len(lines) - len(outcomes)
+        more = f"\n{missing} lines were not measured: the run was ended before.\n" if missing else ""
+        words = in_words(there, os.getloadavg()[0])
+        (RESULTS / f"{name}.md").write_text(f"{words}\n{measuring.table(outcomes)}{more}")
+        told = {**there, "lines": measuring.as_json(outcomes)}
+        (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+
+    outcomes = measuring.measure_all(lines, quick=chosen.quick, keep=keep)
+    print((RESULTS / f"{name}.md").read_text(), end="")
     sys.exit(any(outcome.failure for outcome in outcomes))
 
 

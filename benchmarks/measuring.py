@@ -216,6 +216,11 @@ class _Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            # What was not read any more may be left in it.
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
 
 
 class Workers:
@@ -280,8 +285,13 @@ def _failed(line: Line, error: Exception) -> Outcome:
     return Outcome(line, failure=str(error) if isinstance(error, LineFailed) else f"{type(error).__name__}: {error}")
 
 
-def measure_all(lines: Sequence[Line], *, quick: bool) -> list[Outcome]:
-    """Measure lines, those of one place together; say on stderr what comes of each, and return all in their order."""
+def measure_all(
+    lines: Sequence[Line], *, quick: bool, keep: Callable[[list[Outcome]], object] = lambda outcomes: None
+) -> list[Outcome]:
+    """Measure lines, those of one place together; say on stderr what comes of each, and return all in their order.
+
+    What is there so far is given to `keep` after each line, for a run may be ended before it is done.
+    """
     places: dict[tuple[Place, tuple[tuple[str, str], ...]], list[Line]] = {}
     for line in lines:
         places.setdefault((line.place, tuple(line.environ.items())), []).append(line)
@@ -293,7 +303,9 @@ def measure_all(lines: Sequence[Line], *, quick: bool) -> list[Outcome]:
             with place(folder / "server") as leading:
                 workers = Workers(folder, {**leading, **dict(environ)})
                 try:
-                    found.update((line.name, measure(line, workers, quick=quick)) for line in some)
+                    for line in some:
+                        found[line.name] = measure(line, workers, quick=quick)
+                        keep([found[one.name] for one in lines if one.name in found])
                     workers.end()
                 finally:
                     workers.kill()
@@ -372,6 +384,11 @@ def options(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def end_servers_when_ended() -> None:
+    """Have what was begun ended, too, if this process is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def chosen_lines(lines: Sequence[Line], only: str | None) -> list[Line]:
     """The lines that were asked for; all without a word."""
     wanted = [line for line in lines if only is None or any(part in line.name for part in only.split(","))]
@@ -387,6 +404,7 @@ def main(module: ModuleType) -> None:
     if chosen.list:
         print("\n".join(line.name for line in lines))
         return
+    end_servers_when_ended()
     outcomes = measure_all(lines, quick=chosen.quick)
     print(table(outcomes), end="")
     sys.exit(any(outcome.failure for outcome in outcomes))
