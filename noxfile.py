@@ -177,7 +177,7 @@ def other_server(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure every budget beside the plain SDKs and the same job by hand, into benchmarks/results/; `-- --quick` takes ten minutes."""
+    """Measure every budget beside the plain SDKs and the same job by hand, into benchmarks/results/; `-- --quick` does less of each."""
     install_all(session)
     session.run("python", "benchmarks/bench.py", *session.posargs)
 
