@@ -202,6 +202,9 @@ class _Worker:
         return json.loads(said)
 
     def _last_words(self) -> str:
+        # Its answers end before its traceback is written.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=LIMIT)
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else "ended without a word"
 
