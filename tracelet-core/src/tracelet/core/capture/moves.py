@@ -17,6 +17,8 @@ __all__ = ["CapturedFiles"]
 
 #: What a move leaves as it is: the paths and digests of the files in it, and bytes and mtime of each.
 _Same = tuple[tuple[tuple[str, str], ...], tuple[tuple[int, int], ...]]
+#: How many captures are remembered, so that memory stays flat in a run that saves for weeks.
+_MOST = 10_000
 _NUMBER = re.compile(r"[-_.=]?\d+$")
 
 
@@ -39,6 +41,8 @@ class CapturedFiles:
         if stamps:
             known = self._files.setdefault(_same(captured, stamps), [])
             known[:] = [*(one for one in known if one.place != place), _Files(place, captured, stamps)]
+            if len(self._files) > _MOST:
+                del self._files[next(iter(self._files))]
 
     def moved(self, place: str, found: Captured, stamps: Mapping[str, Stamp]) -> Captured | None:
         """Return the capture of what was moved to this place; None where it was not, or is to have the name that it has there.
