@@ -134,13 +134,12 @@ class CaptureProcessor:
             else:
                 self._report.drop("vanished", item.detection.path, "it is not there any more")
             return False
-        if not busy and has_grown(item.detection):
-            item.call(None)
-            self._report.drop(
-                "outdated", item.detection.path, "more files have come, and what comes of that is told anew"
-            )
-            return False
         if not busy and not self._queue.has_snapshot_of(item):
+            if has_grown(item.detection):
+                item.call(None)
+                why = "more files have come, and what comes of that is told anew"
+                self._report.drop("outdated", item.detection.path, why)
+                return False
             item.look = look_of(item.detection.path)
             if not self._pool.keep(item) or item.kept is not None:
                 return item.kept is not None
