@@ -326,7 +326,8 @@ class Experiment:
             >>> exp.log_artifact(report, version="1.0", aliases=["best"])
             <LogResults local: 1.0>
         """
-        return self._artifacts().log(artifact, version, aliases)
+        manager = self._artifacts()
+        return manager.log(artifact, manager.labels(version, aliases))
 
     def log_path(
         self,
@@ -369,13 +370,14 @@ class Experiment:
             >>> exp.log_path("data", "digits", "dataset", metadata={"pixels": 64})
             <LogResults local: v0>
         """
-        manager = self._artifacts()
         from tracelet.core.experiment.from_paths import artifact_of
 
+        manager = self._artifacts()
+        labels = manager.labels(version, aliases)
         artifact = artifact_of(
             [path], name, type, description=description, metadata=metadata, follow_links=follow_links
         )
-        return manager.log(artifact, version, aliases)
+        return manager.log(artifact, labels)
 
     def submit_artifact(
         self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
@@ -403,7 +405,8 @@ class Experiment:
             >>> future.result(timeout=60)
             <LogResults local: v0>
         """
-        return self._artifacts().submit(artifact, version, aliases)
+        manager = self._artifacts()
+        return manager.submit(artifact, manager.labels(version, aliases))
 
     def flush(self, timeout: float | None = None) -> int:
         """Make the deliveries that wait.

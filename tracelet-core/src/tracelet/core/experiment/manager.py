@@ -212,9 +212,18 @@ class ArtifactManager:
             name, artifact_type, description, forms=InstalledForms(self._context.plugins().serializers)
         )
 
-    def log(self, artifact: TraceletArtifact, version: str | None, aliases: Iterable[str]) -> LogResults:
+    @staticmethod
+    def labels(version: str | None, aliases: Iterable[str]) -> Labels:
+        """Return what a caller gave as names of a version. Raises :class:`~tracelet.ConfigError` where it is no list."""
+        if isinstance(aliases, str):
+            raise ConfigError(f"aliases={aliases!r}: give a list, such as [{aliases!r}].")
+        if isinstance(aliases, bytes) or not isinstance(aliases, Iterable):
+            raise ConfigError(f"aliases={aliases!r}: give a list of names, such as ['best'].")
+        return Labels(version, aliases)
+
+    def log(self, artifact: TraceletArtifact, labels: Labels) -> LogResults:
         """Seal an artifact, deliver it, and return the results. Only misuse raises."""
-        labels, run = _labels(version, aliases), self._running()
+        run = self._running()
         targets = self._preparation.route(artifact)
         if not self._writes:
             return skipped(target.name for target in targets)
@@ -231,9 +240,9 @@ class ArtifactManager:
             results.raise_for_errors()
         return results
 
-    def submit(self, artifact: TraceletArtifact, version: str | None, aliases: Iterable[str]) -> Future[LogResults]:
+    def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:
         """Snapshot an artifact into the outbox, and return a future of the results."""
-        labels, run = _labels(version, aliases), self._running()
+        run = self._running()
         promise: Future[LogResults] = Future()
         if self._writes:
             with sign_of_life("copying the files of an artifact"):
@@ -284,14 +293,6 @@ class ArtifactManager:
             "capture": self._captures.stats(),
             "outbox": {"waiting": self.waiting(), "refused": len(list(self._context.outbox.refused()))},
         }
-
-
-def _labels(version: str | None, aliases: Iterable[str]) -> Labels:
-    if isinstance(aliases, str):
-        raise ConfigError(f"aliases={aliases!r}: give a list, such as [{aliases!r}].")
-    if isinstance(aliases, bytes) or not isinstance(aliases, Iterable):
-        raise ConfigError(f"aliases={aliases!r}: give a list of names, such as ['best'].")
-    return Labels(version, aliases)
 
 
 def _with_warnings(promise: Future[LogResults], warnings: Collection[str]) -> Future[LogResults]:
