@@ -1119,3 +1119,28 @@ def test_the_worker_ends_with_the_time_for_submitting(tmp_path: Path) -> None:
     one._thread.join(10)
     assert submitted == ["x-custom"]
     assert one.waiting == 1
+
+
+def test_a_shard_that_a_second_detector_could_only_look_at_after_its_set_is_not_captured_again(tmp_path: Path) -> None:
+    submitted: list[str] = []
+    over = threading.Event()
+
+    def submit(artifact: TraceletArtifact, labels: Labels, put_id: str) -> Future[LogResults]:
+        submitted.append(artifact.name)
+        over.set()
+        done: Future[LogResults] = Future()
+        done.set_result(LogResults())
+        return done
+
+    one = made(tmp_path / ".tracelet", submit)
+    shards = [write(tmp_path / f"net-{number:05}-of-00002.bin", f"{number}") for number in (1, 2)]
+    with ThreadPoolExecutor(1) as watcher, ThreadPoolExecutor(1) as ending:
+        with saving(*shards):
+            for shard in shards:
+                watcher.submit(one.emit, Detection(path=shard, type=ArtifactType.WEIGHTS)).result()
+                one.emit(Detection(path=shard, type=ArtifactType.WEIGHTS))
+            stopped = ending.submit(one.stop, time.monotonic() + 30)
+            assert over.wait(30)
+        stopped.result()
+    assert submitted == ["net-weights"]
+    assert one.stats()["unchanged"] == 2

@@ -62,6 +62,10 @@ class CaptureProcessor:
         assert item.kept is not None
         if item.following is not None and self._waits_for_name(item):
             return
+        if self._shards.knows(item):
+            self._pool.forget(item)
+            self._report.drop("unchanged", item.detection.path, "it was captured with the other shards of its set")
+            return
         if self._shards.waits(item, ending=self.rush or self._queue.ending):
             return
         named = self._pool.named(item)

@@ -18,9 +18,10 @@ from tracelet.core.capture.item import Item
 from tracelet.core.capture.queue import CaptureQueue
 from tracelet.core.capture.shard_names import shard_of, without_number
 from tracelet.core.capture.snapshot_pool import SnapshotPool
-from tracelet.core.capture.snapshots import artifact_name
+from tracelet.core.capture.snapshots import artifact_name, same_look
 from tracelet.core.capture.sniffing import tell_type
 from tracelet.core.plugins.detector import Detection
+from tracelet.core.system.files import Stamp
 from tracelet.core.system.messages import many
 
 __all__ = ["ShardSets"]
@@ -60,6 +61,14 @@ class ShardSets:
     def __init__(self, pool: SnapshotPool, queue: CaptureQueue) -> None:
         self._pool = pool
         self._queue = queue
+        #: By real path: how each shard looked when it was put together with the others last.
+        self._told: dict[str, Stamp] = {}
+
+    def knows(self, item: Item) -> bool:
+        """Tell whether an item is the same save of a shard that was put together with the others, which another detector saw."""
+        return not item.folder and any(
+            place in self._told and same_look(self._told[place], look) for place, look in item.stamps.items()
+        )
 
     def waits(self, item: Item, *, ending: bool) -> bool:
         """Return True where an item is not to be submitted by itself: its set has taken it, or it waits for the others."""
@@ -113,6 +122,7 @@ class ShardSets:
             self._queue.add(whole)
         self._queue.take_out(seen)
         for one in seen:
+            self._told.update(one.stamps)
             self._pool.forget(one)
         return True
 
