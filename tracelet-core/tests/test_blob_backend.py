@@ -9,12 +9,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+import attrs
 import pytest
 from bags import Bag
 from making import write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core.storage import pointers
+from tracelet.core.storage import blob_backend, pointers
 from tracelet.exceptions import BackendError, VersionConflict
 from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
 
@@ -205,3 +206,51 @@ def test_an_alias_in_a_listing_is_on_the_newest_of_its_versions_that_are_listed(
     found = backend.find("thing", "v2")
     assert found is not None
     assert found.aliases == ("other",)
+
+
+def test_the_next_version_is_put_without_a_look_where_nobody_was_faster(backend: LocalBackend, seal: Seal) -> None:
+    assert backend.recall("thing") is None
+    assert backend.put_next(seal("first"), Labels()) is None
+    first = backend.put(seal("first"), Labels())
+    assert backend.recall("thing") == first
+    second = backend.put_next(seal("second"), RELEASE)
+    assert second is not None
+    assert (second.number, second.label) == (1, "1.0")
+    assert backend.recall("thing") == backend.find("thing", "latest") == second
+
+
+def test_where_another_process_was_faster_or_deleted_what_was_seen_nothing_is_put(tmp_path: Path, seal: Seal) -> None:
+    ours, theirs = (LocalBackend(tmp_path / "place", "trials") for _ in range(2))
+    ours.put(seal("first"), Labels())
+    second = theirs.put(seal("second"), Labels())
+    assert ours.put_next(seal("third"), Labels()) is None
+    assert ours.find("thing", "latest") == second
+    theirs.delete(second)
+    assert ours.put_next(seal("third"), Labels()) is None
+    assert [stored.number for stored in ours.list(name=None, type=None)] == [0]
+    # What was begun and never stored has its number for ever.
+    assert ours.put(seal("third"), Labels()).number == 2
+
+
+def test_a_version_whose_claim_was_lost_is_not_overwritten(backend: LocalBackend, tmp_path: Path, seal: Seal) -> None:
+    backend.put(seal("first"), Labels())
+    theirs = LocalBackend(tmp_path / "place", "trials").put(seal("second"), Labels())
+    backend.remove("trials/claims/thing/v1")
+    assert backend.put_next(seal("third"), Labels()) is None
+    assert backend.find("thing", "v1") == theirs
+
+
+def test_the_newest_versions_of_few_names_are_remembered_and_of_few_files(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    file = ArtifactFile("file", 4, hashlib.sha256(b"text").hexdigest())
+    sources = {"file": write(tmp_path / "source", "text")}
+    for number in range(blob_backend._FEW_NAMES + 1):
+        manifest = Manifest(f"name{number}", ArtifactType.CONFIG, f"put{number}", 1.0, files=(file,))
+        backend.put(SealedArtifact(manifest, sources), Labels())
+    assert backend.recall("name0") is None
+    assert backend.recall("name1") is not None
+    many = tuple(attrs.evolve(file, artifact_path=f"{number}") for number in range(blob_backend._FEW_FILES + 1))
+    manifest = Manifest("name1", ArtifactType.CONFIG, "many", 1.0, files=many)
+    backend.put(SealedArtifact(manifest, {str(number): sources["file"] for number in range(len(many))}), Labels())
+    assert backend.recall("name1") is None

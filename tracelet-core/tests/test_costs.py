@@ -1,4 +1,4 @@
-"""What calls cost that does not depend on the machine: files opened, made, named and deleted, and how often the disk is waited for."""
+"""What calls cost that does not depend on the machine: files opened, made, named and deleted, bytes, and how often the disk is waited for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os, sys
 from pathlib import Path
 from collections import Counter
 from tracelet import ArtifactType, Experiment
-from tracelet.core.system import durability
+from tracelet.core.system import durability, files
 
 #: Some systems have no such call, and the disk of this one may be busy: it is counted in any case.
 durability._can_all_at_once = lambda folder: True
@@ -47,6 +47,19 @@ def cost(call):
     call()
     return dict(sorted(asked.items()))
 
+#: A filesystem that shares blocks copies nothing.
+files._clone = lambda source, target: False
+
+def moved(call):
+    # How often the process, with all its threads, has read and written the 4 MB that it is about (proc_pid_io(5)).
+    def so_far():
+        rows = (line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return {name: int(count) for name, count in rows if name in {"rchar", "wchar"}}
+    before = so_far()
+    call()
+    after = so_far()
+    return {what: round((after[name] - before[name]) / 4e6, 1) for name, what in (("rchar", "read"), ("wchar", "written"))}
+
 exp = Experiment("costs", artifacts=True).start()
 # What a first put makes is there, also the folders of all blobs.
 for first in range(256):
@@ -68,6 +81,14 @@ for name in ("few", "many"):
     logged = exp.get_artifact(name)
     costs[f"get {name}"] = cost(lambda: logged.download(f"got {name}"))
 costs["find"] = cost(lambda: exp.get_artifact("many"))
+large = made(bytes(4_000_000), name="large")
+costs["large"] = moved(lambda: exp.log_artifact(large))
+costs["large again"] = moved(lambda: exp.log_artifact(large))
+logged = exp.get_artifact("large")
+costs["large got"] = moved(lambda: logged.download("got large"))
+later = made(bytes(4_000_001), name="large")
+costs["large submitted"] = moved(lambda: exp.submit_artifact(later))
+costs["large delivered"] = moved(exp.flush)
 exp.stop()
 answer(costs)
 """
@@ -85,7 +106,7 @@ Costs = dict[str, dict[str, int]]
 def test_a_small_file_in_local_waits_for_the_disk_four_times(costs: Costs) -> None:
     """For its bytes, their name, the manifest, and the manifest's name. The folder that is made notes the digest."""
     small = costs["small"]
-    assert small == {"fsync": 4, "link": 1, "mkdir": 1, "open": 18, "remove": 1, "rename": 5, "scandir": 2}
+    assert small == {"fsync": 4, "link": 1, "mkdir": 1, "open": 13, "remove": 1, "rename": 5}
 
 
 def test_the_same_content_again_writes_nothing(costs: Costs) -> None:
@@ -107,6 +128,19 @@ def test_a_file_that_is_got_is_opened_three_times_and_makes_no_folder_of_its_own
     few, many = costs["get few"], costs["get many"]
     grown = {what: (many[what] - few[what]) / 270 for what in few}
     assert {what: times for what, times in grown.items() if times} == {"open": 3, "rename": 1}
+
+
+def test_the_bytes_of_a_large_file_are_read_twice_and_written_once(costs: Costs) -> None:
+    """To be hashed and to be copied; the same content again is only hashed. What is got is copied, and hashed where it is then."""
+    assert costs["large"] == {"read": 2, "written": 1}
+    assert costs["large again"] == {"read": 1, "written": 0}
+    assert costs["large got"] == {"read": 2, "written": 1}
+
+
+def test_what_is_submitted_is_written_once_and_hashed_behind(costs: Costs) -> None:
+    """The caller waits for a copy, which becomes the blob."""
+    assert costs["large submitted"] == {"read": 1, "written": 1}
+    assert costs["large delivered"] == {"read": 1, "written": 0}
 
 
 def test_finding_a_version_opens_its_pointer_and_its_manifest(costs: Costs) -> None:

@@ -418,7 +418,7 @@ def test_strict_raises_what_the_backend_raised(scripted: Scripted, experiment: M
 def test_a_file_that_changes_while_it_is_uploaded_is_stored_as_it_is_then(scripted: Scripted, experiment: Make) -> None:
     exp = experiment()
     exp.log_artifact(artifact("first"))
-    scripted.told(find="sleep 0.5")
+    scripted.told(put="sleep 0.5")
     changing = artifact("before")
     path = Path("thing-before.txt")
     threading.Timer(0.3, lambda: path.write_text("after, and longer")).start()

@@ -310,22 +310,22 @@ def test_bytes_and_their_names_are_on_the_disk_before_the_manifest_and_its_name_
     root: Path, seal: Seal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    sync, replace, link = os.fsync, Path.replace, os.link
+    sync, replace, link = os.fsync, os.replace, os.link
 
     def synced(descriptor: int) -> None:
         sync(descriptor)
         events.append(f"sync {os.path.relpath(os.readlink(f'/proc/self/fd/{descriptor}'), root)}")
 
-    def replaced(self: Path, target: Path) -> Path:
-        events.append(f"name {target.relative_to(root)}")
-        return replace(self, target)
+    def replaced(source: Path | str, target: Path | str) -> None:
+        events.append(f"name {os.path.relpath(target, root)}")
+        replace(source, target)
 
-    def linked(source: Path, target: Path) -> None:
-        events.append(f"name {target.relative_to(root)}")
+    def linked(source: Path | str, target: Path | str) -> None:
+        events.append(f"name {os.path.relpath(target, root)}")
         link(source, target)
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(os, "replace", replaced)
     monkeypatch.setattr(os, "link", linked)
     for make in (LocalBackend, lambda root, experiment: FolderBackend("folder://place", root, experiment)):
         root.mkdir()

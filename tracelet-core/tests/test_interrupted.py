@@ -204,8 +204,8 @@ with experiment("local", "scripted") as exp:
 
 def order(backend: str) -> list[str]:
     """What the versions in a backend hold, oldest first."""
-    numbers = sorted(int(one["version"][1:]) if one["version"][0] == "v" else 1 for one in listed(backend))
-    folders = [Path(run("get", "trials", f"thing@v{number}", "--backend", backend).strip()) for number in numbers]
+    stored = [one["version"] for one in reversed(listed(backend))]
+    folders = [Path(run("get", "trials", f"thing@{version}", "--backend", backend).strip()) for version in stored]
     return [(folder / "thing.txt").read_text() for folder in folders]
 
 

@@ -47,6 +47,8 @@ class Outbox:
         self.drafts = Drafts(directory, self.clock)
         self._clocks: dict[str, Clock] = {}
         self._quarantine = Quarantine()
+        #: The files of deliveries whose bytes this process has hashed itself: only what was touched since is hashed again.
+        self._hashed: set[Path] = set()
 
     def clock(self, experiment: str) -> Clock:
         """Return what gives each submission to an experiment its place in their order."""
@@ -67,6 +69,7 @@ class Outbox:
         if holders:
             write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + DAY)
         self._write(target, self._plain(parcel))
+        self._hashed.add(target)
         return parcel
 
     def waiting(self, experiment: str, backend: str, name: str | None = None) -> list[str]:
@@ -143,9 +146,13 @@ class Outbox:
         Raises :class:`~tracelet.IntegrityError` where they are gone or are not the ones that were queued.
         """
         sources = {}
+        is_hashed = self._file(parcel) in self._hashed
         for file in parcel.manifest.payload:
             assert file.sha256 is not None
             blob = self.store.path(file.sha256)
+            if is_hashed and self.store.has(file.sha256, file.size_bytes):
+                sources[file.artifact_path] = blob
+                continue
             try:
                 if not blob.exists():
                     # gc takes a blob aside for a moment to look again, and puts back what is needed.
@@ -165,6 +172,7 @@ class Outbox:
 
     def done(self, parcel: Parcel) -> None:
         """Forget a delivery that was made; gc takes its bytes."""
+        self._hashed.discard(self._file(parcel))
         self._file(parcel).unlink(missing_ok=True)
         shutil.rmtree(self._file(parcel).with_suffix(".rendered"), ignore_errors=True)
         self.release(parcel)

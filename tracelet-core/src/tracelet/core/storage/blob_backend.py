@@ -23,6 +23,7 @@ import abc
 import hashlib
 import io
 import logging
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ import attrs
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.damage import Damage, or_damage, sound
-from tracelet.core.plugins.version_refs import look_up, parse_ref
+from tracelet.core.plugins.version_refs import Ref, look_up, parse_ref
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_store import blob_key
 from tracelet.core.storage.notes import Notes
@@ -49,6 +50,9 @@ __all__ = ["BlobBackend", "FileBlob", "blob_of", "blobs_of"]
 _LOG = logging.getLogger("tracelet.artifacts")
 
 _CHUNK = 1 << 20
+#: Of so many names the newest version is remembered, where it has no more than so many files.
+_FEW_NAMES = 256
+_FEW_FILES = 100
 
 
 @attrs.frozen
@@ -76,6 +80,10 @@ class BlobBackend(abc.ABC):
         self._notes = Notes(self, self._prefix)
         self._versions = VersionCatalogue(self, self._notes, self._uri, experiment)
         self._pointers = Pointers(self._notes, self._versions, self._uri)
+        #: The newest version of each name as it was last seen; those of few names, and of few files.
+        self._seen: OrderedDict[str, StoredArtifact] = OrderedDict()
+        #: The number that is reserved for what is being put.
+        self._reserved: int | None = None
 
     @abc.abstractmethod
     def create_exclusive(self, key: str, data: bytes) -> bool:
@@ -142,7 +150,7 @@ class BlobBackend(abc.ABC):
         """See :class:`~tracelet.plugin.Backend`."""
         manifest = sealed.manifest
         self._versions.begin()
-        number = self._versions.claim(manifest)
+        number = self._versions.claim(manifest) if self._reserved is None else self._reserved
         self.write_files(blobs_of(sealed, manifest.payload))
         if labels.version:
             taken = self._pointers.settle_label(manifest, number, labels.version)
@@ -153,7 +161,32 @@ class BlobBackend(abc.ABC):
         for alias in labels.aliases:
             self._pointers.move_with(manifest.name, alias, number)
         self._versions.commit(manifest, number)
-        return self._stored(manifest, number, labels.version, labels.aliases)
+        stored = self._stored(manifest, number, labels.version, labels.aliases)
+        self._remember(stored)
+        return stored
+
+    def recall(self, name: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Recalls`."""
+        return self._seen.get(name)
+
+    def put_next(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Recalls`: the next number is reserved before anything is sent."""
+        seen = self._seen.get(sealed.manifest.name)
+        self._reserved = None if seen is None else self._versions.claim_after(sealed.manifest, seen.number)
+        if self._reserved is None:
+            return None
+        try:
+            return self.put(sealed, labels)
+        finally:
+            self._reserved = None
+
+    def _remember(self, newest: StoredArtifact) -> None:
+        name = newest.manifest.name
+        self._seen.pop(name, None)
+        if len(newest.manifest.payload) <= _FEW_FILES:
+            self._seen[name] = newest
+        if len(self._seen) > _FEW_NAMES:
+            self._seen.popitem(last=False)
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`: equal bytes have the same key. The sources of what is there are not touched."""
@@ -189,7 +222,10 @@ class BlobBackend(abc.ABC):
         if wanted.put_id not in {None, manifest.put_id}:
             return None
         label, aliases = self._pointers.labels(name, number).get(number), self._pointers.aliases(name).get(number)
-        return self._stored(manifest, number, label, aliases)
+        stored = self._stored(manifest, number, label, aliases)
+        if wanted == Ref():
+            self._remember(stored)
+        return stored
 
     def list(self, *, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact]:
         """See :class:`~tracelet.plugin.Backend`: where manifests are damaged, it gives the others first, and raises then."""

@@ -52,8 +52,10 @@ class FolderBackend(BlobBackend):
         """``uri`` is what people read; ``root`` is the directory, which is made when something is put into it."""
         super().__init__(uri, experiment)
         self._root = root
+        #: The same as text: a path is made for each note of each put, and paths of :mod:`pathlib` take longer than the notes.
+        self._top = str(root)
         #: Folders with new names in them that a power cut could still take away.
-        self._grown: set[Path] = set()
+        self._grown: set[str] = set()
         #: What is being put.
         self._storing: SealedArtifact | None = None
 
@@ -69,7 +71,7 @@ class FolderBackend(BlobBackend):
         except FileExistsError:
             return False
         finally:
-            partial.unlink(missing_ok=True)
+            _unlink(partial)
         self._named(key)
         return True
 
@@ -82,21 +84,20 @@ class FolderBackend(BlobBackend):
             if self._storing is not None and _is_manifest(key):
                 # From here on a deletion sees what is needed. One that looked before has taken its blobs before.
                 self._bring_again(self._storing)
-            partial.replace(target)
+            os.replace(partial, target)
         except BaseException:
-            partial.unlink(missing_ok=True)
+            _unlink(partial)
             raise
         self._named(key)
 
     def exists(self, key: str) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: a file that is there need not be opened."""
-        path = check_parts(str(self._root), key.split("/"))
-        return os.path.isfile(path) or super().exists(key)  # noqa: PTH113 - it is asked several times a put
+        return os.path.isfile(check_parts(self._top, key.split("/"))) or super().exists(key)
 
     def write_files(self, files: Iterable[FileBlob]) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`: many are brought to the disk at once."""
         make_folder(self._root)
-        self._grown |= bring(self._missing(files), self._root)
+        self._grown.update(map(str, bring(self._missing(files), self._root)))
 
     def _missing(self, files: Iterable[FileBlob]) -> Iterator[NewBlob]:
         for file in files:
@@ -104,14 +105,14 @@ class FolderBackend(BlobBackend):
                 limit_readers(self._root / file.key, file.source)
             else:
                 is_own = self.links_own and file.stamp is None
-                yield NewBlob(file.source, self._place(file.key), file.sha256, file.stamp, is_own)
+                yield NewBlob(file.source, Path(self._place(file.key)), file.sha256, file.stamp, is_own)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: its bytes are read only where it was touched since it was written.
 
         One that is whole is marked as young, so that nobody clears it.
         """
-        return is_whole(self._place(key), sha256, size_bytes)
+        return is_whole(Path(self._place(key)), sha256, size_bytes)
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
@@ -123,7 +124,7 @@ class FolderBackend(BlobBackend):
 
     def _bring_again(self, sealed: SealedArtifact) -> None:
         """Write the blobs that a deletion has taken since they were found or written."""
-        gone = (one for one in sealed.manifest.payload if not (self._root / blob_of(one)).exists())
+        gone = (one for one in sealed.manifest.payload if not os.path.exists(f"{self._top}/{blob_of(one)}"))
         self.write_files(blobs_of(sealed, gone))
         self._settle_names()
 
@@ -157,7 +158,7 @@ class FolderBackend(BlobBackend):
             raise
 
     def _open(self, key: str) -> BinaryIO:
-        path = check_parts(str(self._root), key.split("/"))
+        path = check_parts(self._top, key.split("/"))
         try:
             return open_regular(path)
         except OSError as error:
@@ -174,7 +175,7 @@ class FolderBackend(BlobBackend):
 
     def remove(self, key: str) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        self._place(key).unlink(missing_ok=True)
+        _unlink(self._place(key))
 
     def collect(self, older_than: float) -> Iterator[int]:
         """See :class:`~tracelet.plugin.Collects`: blobs that no manifest names, and interrupted writes.
@@ -252,7 +253,7 @@ class FolderBackend(BlobBackend):
 
     def _take_aside(self, key: str) -> Path | None:
         """Give a blob a name under which nobody but :meth:`read` and :meth:`collect` looks; None where it is not there."""
-        path = self._place(key)
+        path = Path(self._place(key))
         aside = path.with_name(f".{path.name}~{uuid.uuid4().hex}{_ASIDE}")
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
@@ -303,20 +304,20 @@ class FolderBackend(BlobBackend):
     def _key_of(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
 
-    def _place(self, key: str) -> Path:
+    def _place(self, key: str) -> str:
         """Return where a key is, or would be; raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
         folder, _, name = key.rpartition("/")
-        return Path(check_parts(str(self._root), folder.split("/")), name)
+        return f"{check_parts(self._top, folder.split('/'))}/{name}"
 
-    def _made(self, key: str) -> Path:
+    def _made(self, key: str) -> str:
         """Return where a key is, and make its folder."""
         target = self._place(key)
-        grown = make_folder(target.parent)
-        if _outlives_a_power_cut(key):
-            self._grown.update(grown)
+        grown = make_folder(os.path.dirname(target))
+        if grown and _outlives_a_power_cut(key):
+            self._grown.update(map(str, grown))
         return target
 
-    def _fill(self, partial: Path, data: BinaryIO, key: str) -> None:
+    def _fill(self, partial: str, data: BinaryIO, key: str) -> None:
         with create_own(partial) if _is_blob(key) else create(partial) as stream:
             shutil.copyfileobj(data, stream)
             if _outlives_a_power_cut(key):
@@ -328,7 +329,7 @@ class FolderBackend(BlobBackend):
     def _named(self, key: str) -> None:
         """A key has its name now; those of blobs settle together, before what names them."""
         if _outlives_a_power_cut(key):
-            self._grown.add((self._root / key).parent)
+            self._grown.add(f"{self._top}/{key.rpartition('/')[0]}")
             if not _is_blob(key):
                 self._settle_names()
 
@@ -340,9 +341,14 @@ class FolderBackend(BlobBackend):
         self._grown.clear()
 
 
-def _partial(target: Path) -> Path:
+def _partial(target: str) -> str:
     """Return a new name beside a file's, under which it is written."""
-    return target.with_name(f".{uuid.uuid4().hex}.tmp")
+    return f"{os.path.dirname(target)}/.{uuid.uuid4().hex}.tmp"
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _taken_aside(path: Path) -> str:

@@ -89,11 +89,22 @@ class VersionCatalogue:
         name = manifest.name
         latest = self._notes.number(f"latest/{name}")
         number = 0 if latest is None else latest + 1
-        # A claim may be lost, to a power cut or a partial restore, and the version that it was for may be there.
-        while not self._notes.create(f"claims/{name}/v{number}", manifest.put_id) or self.has(name, number):
+        while not self._claimed(manifest, number):
             number += 1
-        self._notes.write(f"puts/{manifest.put_id}", str(number))
         return number
+
+    def claim_after(self, manifest: Manifest, newest: int) -> int | None:
+        """Do the same where a version is still the newest; return None where others were faster, or have deleted it."""
+        return newest + 1 if self.has(manifest.name, newest) and self._claimed(manifest, newest + 1) else None
+
+    def _claimed(self, manifest: Manifest, number: int) -> bool:
+        """Try to reserve a number; tell whether nobody had."""
+        name = manifest.name
+        # A claim may be lost, to a power cut or a partial restore, and the version that it was for may be there.
+        if not self._notes.create(f"claims/{name}/v{number}", manifest.put_id) or self.has(name, number):
+            return False
+        self._notes.write(f"puts/{manifest.put_id}", str(number))
+        return True
 
     def note_digest(self, manifest: Manifest, number: int) -> None:
         """Note which digest a version is to have."""

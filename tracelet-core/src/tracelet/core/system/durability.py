@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from tracelet.core.system.threads import in_parallel
 
 __all__ = ["Disk", "make_durable", "make_names_durable"]
+
+_T = TypeVar("_T")
 
 #: From so many files on, all of a filesystem at once is faster than each by itself.
 _MANY = 16
@@ -34,7 +37,7 @@ def make_durable(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def make_names_durable(folder: Path) -> None:
+def make_names_durable(folder: Path | str) -> None:
     """Have the names of what is in a folder on the disk before this returns; so a new file outlives a power cut."""
     folder_fd = os.open(folder, os.O_RDONLY)
     try:
@@ -66,11 +69,11 @@ class Disk:
         """Have the bytes of new files on the disk before this returns. Raises ``OSError`` where one cannot be written."""
         self._settle(paths, size_bytes, make_durable)
 
-    def settle_names(self, folders: Collection[Path]) -> None:
+    def settle_names(self, folders: Collection[Path | str]) -> None:
         """Have the names in these folders on the disk before this returns; a folder may be gone by now."""
         self._settle(folders, 0, _settle_folder)
 
-    def _settle(self, paths: Collection[Path], size_bytes: int, one: Callable[[Path], None]) -> None:
+    def _settle(self, paths: Collection[_T], size_bytes: int, one: Callable[[_T], None]) -> None:
         if len(paths) < _MANY:
             for path in paths:
                 one(path)
@@ -80,7 +83,7 @@ class Disk:
             in_parallel(one, paths, _AT_ONCE)
 
 
-def _settle_folder(folder: Path) -> None:
+def _settle_folder(folder: Path | str) -> None:
     with contextlib.suppress(FileNotFoundError):  # it went, and its names with it
         make_names_durable(folder)
 

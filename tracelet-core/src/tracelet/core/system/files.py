@@ -242,7 +242,7 @@ class _Named:
             raise
 
 
-def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
+def make_folder(folder: Path | str, *, shared: bool = True) -> list[Path]:
     """Make a folder and those above it; return each folder that got a new name by that, for :func:`make_names_durable`.
 
     They are this user's alone, or whose the folder is that they are made in, where a group shares that. Where ``shared``
@@ -250,6 +250,7 @@ def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
     """
     if os.path.isdir(folder):  # noqa: PTH112 - most are there, and are asked for often
         return []
+    folder = Path(folder)
     grown: list[Path] = []
     for _ in range(_TRIES):
         try:
@@ -271,29 +272,29 @@ def make_folder(folder: Path, *, shared: bool = True) -> list[Path]:
     return [*grown, folder.parent]
 
 
-def _mode_if_shared(folder: Path) -> int:
+def _mode_if_shared(folder: Path | str) -> int:
     """The mode of a folder that a group writes in; 0 of one user's own, and of one where everybody keeps to their own."""
-    mode = stat.S_IMODE(folder.stat().st_mode)
+    mode = stat.S_IMODE(os.stat(folder).st_mode)  # noqa: PTH116 - it is asked for each new file
     everybodys = mode & stat.S_ISVTX and mode & stat.S_IWOTH
     return mode & 0o2775 if mode & stat.S_IWGRP and not everybodys else 0
 
 
-def share(path: Path) -> None:
+def share(path: Path | str) -> None:
     """Let those read a file of Tracelet's own notes who share the folder that it is in; there may be nobody."""
-    mode = _mode_if_shared(path.parent)
+    mode = _mode_if_shared(os.path.dirname(path))  # noqa: PTH120 - it is asked for each new file
     if mode:
         with contextlib.suppress(PermissionError):  # a filesystem without modes
-            path.chmod(mode & 0o664)
+            Path(path).chmod(mode & 0o664)
 
 
-def create(path: Path) -> BinaryIO:
+def create(path: Path | str) -> BinaryIO:
     """Open a new file for notes of Tracelet's own; only this user can read it, and who shares the folder."""
     stream = create_own(path)
     share(path)
     return stream
 
 
-def create_own(path: Path) -> BinaryIO:
+def create_own(path: Path | str) -> BinaryIO:
     """Open a new file to write, that nobody else can read."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     return os.fdopen(os.open(path, flags, 0o600), "wb", _LEAST)
