@@ -98,10 +98,10 @@ def core_groups() -> dict[str, tuple[str, ...]]:
     }
 
 
-def passes(session: nox.Session, *command: str) -> bool:
+def passes(session: nox.Session, *command: str, external: bool = False) -> bool:
     """Run a command to its end and say whether it was good; what comes after it is run all the same."""
     try:
-        session.run(*command)
+        session.run(*command, external=external)
     except nox.command.CommandFailed:
         return False
     return True
@@ -179,7 +179,20 @@ def other_server(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure every budget beside the plain SDKs and the same job by hand, into benchmarks/results/; `-- --quick` does less of each."""
     install_all(session)
-    session.run("python", "benchmarks/bench.py", *session.posargs)
+    session.run("python", "benchmarks/bench.py", "--peers", install_peers(session), *session.posargs)
+
+
+def install_peers(session: nox.Session) -> str:
+    """Install what Tracelet is measured beside, each into an environment of its own; what cannot be installed is said, and missing."""
+    folder = Path(session.virtualenv.location) / "peers"
+    for line in group("peers"):
+        place = folder / line.partition("=")[0]
+        python = str(place / "bin" / "python")
+        installed = place.exists() or passes(session, "python", "-m", "venv", str(place))
+        if not (installed and passes(session, python, "-m", "pip", "install", "--quiet", line, external=True)):
+            shutil.rmtree(place, ignore_errors=True)
+            session.warn(f"{line} cannot be installed: its lines are missing in the plots")
+    return str(folder)
 
 
 @nox.session

@@ -1,11 +1,12 @@
 """Every benchmark that has a budget, in one run: ``python benchmarks/bench.py``, or ``nox -s bench``.
 
-Writes a table and JSON into ``benchmarks/results/``; the files' name is the date. Exit code 1: something could not be
+After them come the series of `growth.py`. Writes a table and JSON into ``benchmarks/results/``; the files' name is the date. Exit code 1: something could not be
 measured. A budget that is not met is said in the table, and is no failure: what a shared machine takes is no proof.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import importlib
 import importlib.metadata
@@ -13,9 +14,11 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import growth
 import measuring
 
 #: Modules with lines, in the order of the table.
@@ -73,14 +76,23 @@ def in_words(there: dict[str, Any], load_after: float) -> str:
 
 
 def main() -> None:
-    chosen = measuring.options(__doc__).parse_args()
+    chosen = growth.options(measuring.options(__doc__)).parse_args()
     every = [line for name in MODULES for line in importlib.import_module(name).lines(quick=chosen.quick)]
-    lines = measuring.chosen_lines(every, chosen.only)
+    some = growth.chosen_series(chosen)
+    lines = measuring.chosen_lines(every, chosen.only, others=[one.name for one in some])
     if chosen.list:
-        print("\n".join(line.name for line in lines))
+        print("\n".join(one.name for one in [*lines, *some]))
         return
     there = surroundings(quick=chosen.quick)
     measuring.end_servers_when_ended()
+    failed = bool(lines) and measure_lines(lines, chosen, there)
+    if some:
+        print(growth.measure_all(some, chosen, there), end="")
+    sys.exit(failed)
+
+
+def measure_lines(lines: Sequence[measuring.Line], chosen: argparse.Namespace, there: dict[str, Any]) -> bool:
+    """Measure lines, and keep table and JSON after each; return whether one could not be measured."""
     RESULTS.mkdir(exist_ok=True)
     # A part of the lines is never taken for all of them.
     name = there["date"][:10] + ("-quick" if chosen.quick else "") + ("-part" if chosen.only else "")
@@ -95,7 +107,7 @@ def main() -> None:
 
     outcomes = measuring.measure_all(lines, quick=chosen.quick, keep=keep)
     print((RESULTS / f"{name}.md").read_text(), end="")
-    sys.exit(any(outcome.failure for outcome in outcomes))
+    return any(outcome.failure for outcome in outcomes)
 
 
 if __name__ == "__main__":

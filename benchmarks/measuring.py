@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Any
 
 import attrs
+from timing import seconds as seconds  # every module of lines needs it
 
 OURS = "Tracelet"
 #: How long preparing, one job, or the end may take, in seconds.
@@ -52,6 +53,8 @@ class Way:
     function: str
     arguments: Mapping[str, Any] = attrs.field(factory=dict)
     job: Mapping[str, Any] = attrs.field(factory=dict)
+    #: The Python that runs it.
+    python: str = sys.executable
 
     @property
     def process(self) -> str:
@@ -151,19 +154,12 @@ def spread_of(taken: Sequence[float]) -> Spread:
     return Spread(statistics.median(taken), min(taken), max(taken), len(taken))
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Do something once; return how long it took."""
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without any tracker's own variables, and `extra`."""
     return {**{key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}, **extra}
 
 
-class _Worker:
+class Worker:
     """The process of one way, which does its job once each time that it is asked."""
 
     def __init__(self, name: str, way: Way, folder: Path, environ: Mapping[str, str]) -> None:
@@ -174,7 +170,7 @@ class _Worker:
         own = {key: value.replace("{own}", str(folder)) for key, value in environ.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(_WORKER), way.function, json.dumps(dict(way.arguments))],
+                [way.python, str(_WORKER), way.function, json.dumps(dict(way.arguments))],
                 cwd=folder,
                 env=clean_environment({"TRACELET_DIR": str(folder / "tracelet"), **own}),
                 stdin=subprocess.PIPE,
@@ -185,11 +181,15 @@ class _Worker:
 
     def ask(self, number: int, job: Mapping[str, Any]) -> Any:
         """Order a job with this number, and wait for what it took."""
+        self.send(number, job)
+        return self.answer()
+
+    def send(self, number: int, job: Mapping[str, Any]) -> None:
+        """Order a job with this number."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write((json.dumps({"number": number, **job}) + "\n").encode())
             self._process.stdin.flush()
-        return self.answer()
 
     def answer(self) -> Any:
         """Wait for what it says next: that it is ready, or what a job took."""
@@ -216,6 +216,7 @@ class _Worker:
         self.kill()
 
     def kill(self) -> None:
+        """End it at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -232,7 +233,7 @@ class Workers:
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self._folder = folder
         self._environ = environ
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Worker] = {}
         self._begun = 0
 
     def compare(self, ways: Mapping[str, Way], rounds: int, warm: int) -> dict[str, list[float]]:
@@ -242,7 +243,7 @@ class Workers:
             if way.process not in self._workers:
                 self._begun += 1
                 folder = self._folder / f"way-{self._begun}"
-                self._workers[way.process] = worker = _Worker(name, way, folder, self._environ)
+                self._workers[way.process] = worker = Worker(name, way, folder, self._environ)
                 worker.answer()
         for turn in range(warm + rounds):
             for name, way in ways.items():
@@ -392,10 +393,10 @@ def end_servers_when_ended() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def chosen_lines(lines: Sequence[Line], only: str | None) -> list[Line]:
-    """The lines that were asked for; all without a word."""
+def chosen_lines(lines: Sequence[Line], only: str | None, others: Sequence[str] = ()) -> list[Line]:
+    """The lines that were asked for; all without a word, and none if it is others that are called so."""
     wanted = [line for line in lines if only is None or any(part in line.name for part in only.split(","))]
-    if not wanted:
+    if not wanted and not others:
         raise SystemExit(f"no line is called {only}; there are {', '.join(line.name for line in lines)}")
     return wanted
 

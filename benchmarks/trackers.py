@@ -277,7 +277,11 @@ def _many(place: str, count: int) -> Line:
     backend = place.partition("-")[0]
     ratio = 0.2 if place == "mlflow-server" else 1.1
     title = f"{TITLES[place]}: {count:,} files of 1 KB logged"
-    return Line(f"{place}-many", title, _ways(backend, count, 1000), times(ratio, PLAIN), PLACES[place])
+    ways = _ways(backend, count, 1000)
+    if place == "clearml-offline":
+        # Offline its SDK can make one task at a time alone, and takes 10 s and more to end it: no way to have one for each version.
+        del ways[HAND]
+    return Line(f"{place}-many", title, ways, times(ratio, PLAIN), PLACES[place])
 
 
 def _of(place: str, count: int, large: int) -> list[Line]:

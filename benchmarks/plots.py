@@ -1,0 +1,115 @@
+"""Plots of how jobs grow: ``python benchmarks/plots.py results/2026-01-01-growth.json ../docs/performance`` draws them anew."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+#: What each way looks like in all plots.
+_LOOKS = (
+    ("Tracelet, processes", "#1f5fbf", "s", "--"),
+    ("Tracelet", "#1f5fbf", "o", "-"),
+    ("trackio, processes", "#d9730d", "s", "--"),
+    ("trackio", "#d9730d", "o", "-"),
+    ("DVC", "#6b3fa0", "^", "-"),
+    ("plain SDK", "#3a8f3a", "v", "-"),
+    ("plain copy", "#777777", "v", "-"),
+)
+_UNITS = {"s": "seconds", "B": "megabytes", "1/s": "artifacts per second"}
+_INK = "#222222"
+
+
+def draw(series: Mapping[str, Any], folder: Path) -> Path:
+    """Draw a series into ``<name>.svg`` in a folder: one panel for each measure, with logarithmic axes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    # The same figures make the same file; text stays text.
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "tracelet",
+        "font.size": 10,
+        "font.family": "sans-serif",
+        "text.color": _INK,
+    }
+    measures = series["measures"]
+    with plt.rc_context(style):
+        figure, panels = plt.subplots(
+            1, len(measures), figsize=(4.2 * len(measures) + 0.4, 3.9), squeeze=False, facecolor="white"
+        )
+        for axes, (key, measure) in zip(panels[0], measures.items(), strict=True):
+            _panel(axes, series, key, measure)
+        lines, labels = [], []
+        for axes in panels[0]:
+            for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                if label not in labels:
+                    lines.append(line)
+                    labels.append(label)
+        figure.suptitle(series["title"].replace("`", ""), fontsize=12)
+        missing = [f"{name}: {way['over'].splitlines()[0][:90]}" for name, way in series["ways"].items() if way["over"]]
+        figure.legend(lines, labels, loc="lower center", ncols=min(len(labels), 2 * len(measures)), frameon=False)
+        if missing:
+            figure.text(0.01, 0.005, "; ".join(missing), fontsize=7.5, color="#666666")
+        figure.tight_layout(rect=(0, 0.03 + 0.06 * -(-len(labels) // (2 * len(measures))), 1, 1))
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{series['name']}.svg"
+        figure.savefig(path, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    return path
+
+
+def _panel(axes: Any, series: Mapping[str, Any], key: str, measure: Mapping[str, Any]) -> None:
+    scale = 1e6 if measure["unit"] == "B" else 1.0
+    zero = False
+    for name, way in series["ways"].items():
+        points = [point for point in way["points"] if key in point]
+        if not points:
+            continue
+        color, marker, line = next(look[1:] for look in _LOOKS if name.startswith(look[0]))
+        x = [point["n"] for point in points]
+        zero = zero or 0 in x
+        axes.plot(
+            x, [point[key]["median"] / scale for point in points], line, color=color, marker=marker, ms=4, label=name
+        )
+        axes.fill_between(
+            x,
+            [point[key]["least"] / scale for point in points],
+            [point[key]["most"] / scale for point in points],
+            color=color,
+            alpha=0.15,
+            linewidth=0,
+        )
+    axes.set_xscale("symlog" if zero else "log", **({"linthresh": 1} if zero else {}))
+    axes.set_yscale("log")
+    # Whole decades, so that an axis has two numbers at least.
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(10 ** math.floor(math.log10(bottom)), 10 ** math.ceil(math.log10(top)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.set_title(measure["title"].replace("`", ""), fontsize=10)
+    axes.set_xlabel(series["axis"])
+    axes.set_ylabel(_UNITS[measure["unit"]])
+    axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter(
+        lambda value, _: f"{value:,.10g}" if value < 1e5 else f"$10^{{{math.log10(value):.0f}}}$"
+    )
+    few = sorted({point["n"] for way in series["ways"].values() for point in way["points"]})
+    if few and few[-1] <= 16:
+        axes.set_xticks(few, [f"{n}" for n in few])
+
+
+def main() -> None:
+    source, folder = map(Path, sys.argv[1:])
+    for series in json.loads(source.read_text())["series"]:
+        print(draw(series, folder))
+
+
+if __name__ == "__main__":
+    main()
