@@ -83,6 +83,8 @@ class Series:
     grows: bool = False
     #: Whether the processes serve every point.
     lasting: bool = False
+    #: Whether the processes come to their own end; ClearML's takes minutes to see which packages it used.
+    ended: bool = True
     #: The argument of the ways that is the point, where each point has processes of its own.
     argument: str = "n"
     place: Place = nowhere
@@ -186,6 +188,7 @@ def series(*, quick: bool, peers: Path | None) -> list[Series]:
             {"log": every("1 KB logged")},
             {OURS: ours("into_backends"), f"{PLAIN}s, one after the other": ours("into_sdks")},
             3,
+            ended=False,
             place=_all_backends,
         ),
         Series(
@@ -337,7 +340,8 @@ class _Run:
     def end(self) -> None:
         """Let all processes end, and free the disk."""
         for worker in self._workers.values():
-            worker.end()
+            if self._what.ended:
+                worker.end()
         self.kill()
 
     def kill(self) -> None:
