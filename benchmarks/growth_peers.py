@@ -44,9 +44,9 @@ def _dvc() -> Iterator[Callable[[], Any]]:
 @contextlib.contextmanager
 def dvc_storing(count: int, size: int) -> Iterator[GrowthStep]:
     with _dvc() as open_again:
-        repo = open_again()
 
         def log(folder: Path) -> None:
+            repo = open_again()  # one that was open before believes that folders are there which were deleted
             repo.add(str(folder))
             repo.push(f"{folder}.dvc")
 

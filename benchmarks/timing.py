@@ -114,6 +114,7 @@ def storing(
         back = sum(entry.stat().st_size for entry in os.scandir(got[0]))
         assert back == count * size, f"{back} of {count * size} bytes came back"
         forget()
+        shutil.rmtree(folder, ignore_errors=True)
         return took
 
     return step
