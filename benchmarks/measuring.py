@@ -31,8 +31,9 @@ from timing import seconds as seconds  # every module of lines needs it
 OURS = "Tracelet"
 #: How long preparing, one job, or the end may take, in seconds.
 LIMIT = 900.0
-#: Variables of this shell that would lead a tracker elsewhere.
-_FOREIGN = ("MLFLOW_", "TRACELET_", "WANDB_", "CLEARML_", "AIM_", "AWS_")
+#: Variables of this shell that would lead a tracker elsewhere, and one that has each process compile our
+#: sources again, as no user's process does.
+_FOREIGN = ("MLFLOW_", "TRACELET_", "WANDB_", "CLEARML_", "AIM_", "AWS_", "PYTHONDONTWRITEBYTECODE")
 _WORKER = Path(__file__).with_name("worker.py")
 
 #: A job that is done once; returns the seconds it took, or those of several ways that take turns within one process.
