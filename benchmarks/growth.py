@@ -460,7 +460,8 @@ def measure_all(some: Sequence[Series], chosen: argparse.Namespace, there: Mappi
     """Measure series, and keep table, JSON and plots after each; return the table."""
     minutes = chosen.minutes or (QUICK_MINUTES if chosen.quick else MINUTES)
     end = time.monotonic() + minutes * 60
-    name = there["date"][:10] + ("-quick" if chosen.quick else "") + "-growth" + ("-part" if chosen.only else "")
+    part = len(some) < len(series(quick=chosen.quick, peers=None))
+    name = there["date"][:10] + ("-quick" if chosen.quick else "") + "-growth" + ("-part" if part else "")
     RESULTS.mkdir(exist_ok=True)
     found: list[dict[str, Any]] = []
     for number, one in enumerate(some):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ _LOOKS = (
 )
 _UNITS = {"s": "seconds", "B": "megabytes", "1/s": "artifacts per second"}
 _INK = "#222222"
+#: A tenth of a pixel is fine enough for these, and makes the file smaller.
+_COORDINATES = re.compile(r'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)')
 
 
 def draw(series: Mapping[str, Any], folder: Path) -> Path:
@@ -52,16 +57,39 @@ def draw(series: Mapping[str, Any], folder: Path) -> Path:
                     lines.append(line)
                     labels.append(label)
         figure.suptitle(series["title"].replace("`", ""), fontsize=12)
-        missing = [f"{name}: {way['over'].splitlines()[0][:90]}" for name, way in series["ways"].items() if way["over"]]
-        figure.legend(lines, labels, loc="lower center", ncols=min(len(labels), 2 * len(measures)), frameon=False)
-        if missing:
-            figure.text(0.01, 0.005, "; ".join(missing), fontsize=7.5, color="#666666")
-        figure.tight_layout(rect=(0, 0.03 + 0.06 * -(-len(labels) // (2 * len(measures))), 1, 1))
+        columns = 2 * len(measures)
+        figure.legend(
+            lines,
+            labels,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.06),
+            ncols=min(len(labels), columns),
+            frameon=False,
+        )
+        # How many letters of this size fit into a line.
+        over = textwrap.fill(_over(series["ways"]), int(figure.get_figwidth() / 0.055))
+        figure.text(0.01, 0.005, over, fontsize=7.5, color="#666666")
+        rows = -(-len(labels) // columns)
+        figure.tight_layout(rect=(0, 0.08 + 0.06 * rows, 1, 1))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{series['name']}.svg"
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
         plt.close(figure)
+    path.write_text(_COORDINATES.sub(lambda found: re.sub(r"(\d\.\d)\d+", r"\1", found[0]), drawn.getvalue()))
     return path
+
+
+def _over(ways: Mapping[str, Any]) -> str:
+    """Why ways have no more points, those with the same reason together."""
+    why: dict[str, list[str]] = {}
+    for name, way in ways.items():
+        if way["over"]:
+            why.setdefault(way["over"].splitlines()[0][:90], []).append(name)
+    return "; ".join(
+        f"all: {reason}" if len(names) == len(ways) else f"{' and '.join(names)}: {reason}"
+        for reason, names in why.items()
+    )
 
 
 def _panel(axes: Any, series: Mapping[str, Any], key: str, measure: Mapping[str, Any]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import growth
 import measuring
 from measuring import OURS, Budget, Line, Outcome, Way
 
@@ -84,3 +86,66 @@ def test_a_budget_is_of_the_medians(budget: Budget | None, met: str) -> None:
     outcome = Outcome(line(budget), spreads)
     assert outcome.met == met
     assert ("Not met" in measuring.table([outcome])) == (met == "no")
+
+
+GROWING = """
+import contextlib
+
+@contextlib.contextmanager
+def store(power, fails=False):
+    def step(number, n, grow=False, limit=0.0, patient=True):
+        if fails and n > 10:
+            raise ValueError("the disk is full")
+        return {"reached": min(n, 500)} if grow else {"get": n**power}
+    yield step
+"""
+
+
+def growing(**ways: Way) -> growth.Series:
+    measures = {"get": growth.one("one got")}
+    return growth.Series("growth", "a store", "things", (10, 100, 1000, 10_000), measures, ways, 1, grows=True)
+
+
+def grown(power: float, **more: bool) -> Way:
+    return Way("growing:store", {"power": power, **more})
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    (tmp_path / "growing.py").write_text(GROWING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    ways = {
+        OURS: grown(0.5),
+        "flat": grown(0.0),
+        "full": grown(0.0, fails=True),
+        "absent": Way("growing:store", python=str(tmp_path / "python")),
+    }
+    return growth.measure(growing(**ways), quick=True, limit=60)
+
+
+def test_a_series_goes_as_far_as_each_way_gets_and_says_how_far(found: dict[str, Any]) -> None:
+    assert {name: [point["n"] for point in way["points"]] for name, way in found["ways"].items()} == {
+        OURS: [10, 100, 500],
+        "flat": [10, 100, 500],
+        "full": [10],
+        "absent": [],
+    }
+    assert {name: way["over"] for name, way in found["ways"].items()} == {
+        OURS: "reached 500 of 1,000: the time was over",
+        "flat": "reached 500 of 1,000: the time was over",
+        "full": "failed at 100: full: ValueError: the disk is full",
+        "absent": "not installed",
+    }
+
+
+def test_what_gets_slower_among_more_is_listed(found: dict[str, Any]) -> None:
+    assert found["measures"]["get"]["slopes"] == {OURS: 0.5, "flat": 0.0}
+    listed = growth.table([found])
+    assert "- a store: one got, Tracelet: slower among more: the slope is 0.50, where 0.15 is the limit" in listed
+    assert "flat: slower" not in listed
+
+
+def test_a_slope_is_that_of_the_upper_half() -> None:
+    assert growth.fitted([(0, 7.0), (1, 5.0), (10, 5.0), (100, 10.0), (1000, 100.0)]) == pytest.approx(1.0)
+    assert growth.fitted([(10, 5.0)]) is None
