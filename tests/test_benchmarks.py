@@ -96,7 +96,8 @@ def store(power, fails=False):
     def step(number, n, grow=False, limit=0.0, patient=True):
         if fails and n > 10:
             raise ValueError("the disk is full")
-        return {"reached": min(n, 500)} if grow else {"get": n**power}
+        there = min(n, 500)
+        return {"reached": there} if grow else {"get": there**power}
     yield step
 """
 
