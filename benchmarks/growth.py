@@ -260,7 +260,7 @@ class _Run:
             # The next point takes so many times as long as its size; the small ones all take next to nothing.
             next_takes = took * n / before if before and took > 1 else 0.0
             if not self._what.grows and next_takes > self.left:
-                self.over.update((name, f"not tried from {n:,} on: the time was over") for name in alive)
+                self.over.update((name, f"not tried from {n:,} on: the time is too short") for name in alive)
             if not alive or set(alive) <= set(self.over):
                 break
             took, before = self._point(n, alive), n
@@ -296,7 +296,7 @@ class _Run:
                 spreads = {key: attrs.asdict(measuring.spread_of(some)) for key, some in taken[name].items()}
                 self.points[name].append({"n": reached[name], **spreads})
             if reached[name] < n and name not in self.over:
-                self.over[name] = f"reached {reached[name]:,} of {n:,}: the time was over"
+                self.over[name] = f"reached {reached[name]:,} of {n:,}: the time is too short for more"
         said = "; ".join(
             f"{name} {', '.join(f'{key} {self._shown(key, statistics.median(some))}' for key, some in taken[name].items())}"
             for name in alive

@@ -133,8 +133,8 @@ def test_a_series_goes_as_far_as_each_way_gets_and_says_how_far(found: dict[str,
         "absent": [],
     }
     assert {name: way["over"] for name, way in found["ways"].items()} == {
-        OURS: "reached 500 of 1,000: the time was over",
-        "flat": "reached 500 of 1,000: the time was over",
+        OURS: "reached 500 of 1,000: the time is too short for more",
+        "flat": "reached 500 of 1,000: the time is too short for more",
         "full": "failed at 100: full: ValueError: the disk is full",
         "absent": "not installed",
     }
