@@ -258,7 +258,8 @@ class _Run:
         for n in self._what.points:
             alive = [name for name in self._what.ways if name not in self.over]
             # The next point takes so many times as long as its size; the small ones all take next to nothing.
-            next_takes = took * n / before if before and took > 1 else 0.0
+            more = 1.0 if self._what.lasting else n / before if before else 0.0
+            next_takes = took * more if took > 1 else 0.0
             if not self._what.grows and next_takes > self.left:
                 self.over.update((name, f"not tried from {n:,} on: the time is too short") for name in alive)
             if not alive or set(alive) <= set(self.over):
