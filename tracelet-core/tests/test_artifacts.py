@@ -157,7 +157,7 @@ def test_a_file_stays_the_one_that_was_meant_when_the_folder_changes(
     artifact.add_file("f")
     (home / "other").mkdir()
     monkeypatch.chdir(home / "other")
-    assert artifact._sources["f"][1] == home / "f"
+    assert artifact._sources["f"][1] == str(home / "f")
 
 
 @pytest.mark.parametrize(

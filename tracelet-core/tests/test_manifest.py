@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import io
 import json
 import math
 import time
+import tracemalloc
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -814,7 +816,7 @@ def test_a_manifest_has_a_bounded_length_written_and_read() -> None:
         ArtifactError, match=r"the manifest of 'net' has .* put files into an archive, or large metadata"
     ):
         manifest(metadata={"text": "x" * (MOST_BYTES // 2)}).to_json()
-    with pytest.raises(ArtifactError, match="67,108,864 are the most"):
+    with pytest.raises(ArtifactError, match="67,108,864 that are the most"):
         # Each character is three bytes, and it is bytes that are counted where it is read.
         manifest(metadata={"text": "字" * (MOST_BYTES // 6)}).to_json()
     with pytest.raises(IntegrityError, match="134,217,728 are the most that are read"):
@@ -909,3 +911,82 @@ def test_a_manifest_whose_bytes_were_changed_is_read_or_refused_as_it_says(data:
             st.one_of(st.binary(max_size=4), st.sampled_from([b"[" * 3000, b"9" * 5000, b"1e999"]))
         )
     read_or_refused(bytes(text))
+
+
+def many_files(count: int = 5000) -> Manifest:
+    """A manifest of more text than is read at once; one file has what a later release wrote."""
+    files = [ArtifactFile(f"part{number % 7}/file{number:05}.bin", number, SHA) for number in range(count)]
+    files[3] = attrs.evolve(
+        files[3], extra={"later": {"files": [{"a": [1]}, "}"]}}, description='"],\n  },\n "files": ['
+    )
+    return manifest(files=tuple(files), metadata={" files": [{"files": []}], "text": "\n ],\n"})
+
+
+def read(text: str) -> Manifest:
+    return Manifest.read(lambda: io.BytesIO(text.encode()))
+
+
+def test_a_manifest_of_many_files_is_written_in_pieces_as_if_it_were_written_at_once() -> None:
+    own = many_files()
+    assert "".join(own.pieces()) == own.to_json() == dumps(own.to_dict(), indent=1)
+    assert max(map(len, own.pieces())) < len(own.to_json()) / 5
+    assert own.digest == hashlib.sha256(dumps(identity(own.to_dict())).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("indent", [1, 2, None])
+def test_a_manifest_of_many_files_is_read_however_it_is_written(indent: int | None) -> None:
+    own = many_files()
+    assert read(dumps(own.to_dict(), indent=indent)) == own
+
+
+def test_a_manifest_is_read_without_its_text_and_plain_data_in_memory() -> None:
+    def passing(text: bytes) -> int:
+        tracemalloc.start()
+        try:
+            found = Manifest.read(lambda: io.BytesIO(text))
+            left, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert found.files
+        return most - left
+
+    few, many = (many_files(count).to_json().encode() for count in (5_000, 20_000))
+    passing(few)
+    # Text alone would be there twice, as bytes and as characters.
+    assert passing(many) - passing(few) < len(many) - len(few)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"size_bytes": 4999\n', '"size_bytes": 5000\n'),
+        (
+            '\n  {\n   "artifact_path": "part0/file00000.bin"',
+            '\n  null,\n  {\n   "artifact_path": "part0/file00000.bin"',
+        ),
+        ('"size_bytes": 4999\n', '"size_bytes": 4999,\n   "size_bytes": 4999\n'),
+        (' "inputs": [', ' "files": [],\n "inputs": ['),
+        ("\n }", "\n "),
+    ],
+    ids=[
+        "a size",
+        "an entry that is none",
+        "a key that stands twice",
+        "files that stand twice",
+        "a part that is missing",
+    ],
+)
+def test_a_manifest_of_many_files_that_was_changed_is_an_integrity_error(old: str, new: str) -> None:
+    text = many_files().to_json()
+    assert old in text
+    changed = text.replace(old, new, 1)
+    with pytest.raises(IntegrityError) as piecewise:
+        read(changed)
+    with pytest.raises(IntegrityError) as whole:
+        Manifest.from_json(changed)
+    assert str(piecewise.value) == str(whole.value)
+
+
+def test_a_manifest_of_many_files_with_a_path_that_must_not_be_followed_is_unsafe() -> None:
+    with pytest.raises(UnsafePath):
+        read(many_files().to_json().replace("part6/file00006.bin", "../file00006.bin"))

@@ -159,7 +159,7 @@ class RunFiles:
         self._packs = packs
         self._directory = directory
 
-    def upload(self, manifest: Manifest, sources: dict[str, Path], shared: Collection[str] = ()) -> None:
+    def upload(self, manifest: Manifest, sources: Mapping[str, Path], shared: Collection[str] = ()) -> None:
         """Store every file except the ``shared`` ones, and then the manifest.
 
         Raises :class:`~tracelet.plugin.FileChanged` where a file is not there.
@@ -246,7 +246,7 @@ class RunFiles:
         link.symlink_to(source.absolute())
         self._repository.log_artifact(str(link), "/".join([self._folder, *above]))
 
-    def _upload_pack(self, scratch: Path, number: int, files: list[ArtifactFile], sources: dict[str, Path]) -> None:
+    def _upload_pack(self, scratch: Path, number: int, files: list[ArtifactFile], sources: Mapping[str, Path]) -> None:
         pack = scratch / _pack_name(number)
         with zipfile.ZipFile(pack, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
             for file in files:

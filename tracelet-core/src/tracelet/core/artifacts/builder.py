@@ -117,7 +117,8 @@ class TraceletArtifact:
         self._type = check_type(artifact_type)
         self._description = check_new_text(description, "description")
         self._metadata: dict[str, Any] = {}
-        self._sources: dict[str, tuple[ArtifactFile, Path]] = {}
+        #: Where each file is, as text: a hundred thousand paths of pathlib take three times the memory.
+        self._sources: dict[str, tuple[ArtifactFile, str]] = {}
         self._folders: set[str] = set()
         self._objects: dict[str, _LiveObject] = {}
         self._models: dict[str, _LiveModel] = {}
@@ -135,7 +136,7 @@ class TraceletArtifact:
         from tracelet.core.display.previews import preview_of
 
         paths, remarks = worth_showing(self.files)
-        shown = [(path, preview_of(self._sources[path][1], path)) for path in paths]
+        shown = [(path, preview_of(Path(self._sources[path][1]), path)) for path in paths]
         known = [("size", size(self.size_bytes))]
         return artifact_card(self, f"{self._type.value}, not logged yet", known, shown, [*remarks, *self._warnings])
 
@@ -162,7 +163,7 @@ class TraceletArtifact:
         """
         source = Path(check_place(local_path))
         target = source.name if artifact_path is None else artifact_path
-        self._add_sources([(file_entry(source, check_path(target), description), source)])
+        self._add_sources([(file_entry(source, check_path(target), description), str(source))])
         return self
 
     def add_dir(
@@ -200,10 +201,11 @@ class TraceletArtifact:
         prefix = "" if artifact_path is None else check_path(artifact_path) + "/"
         if not isinstance(follow_links, bool):
             raise ArtifactError(f"follow_links={follow_links!r}: give True or False.")
+        above = len(os.path.join(root, ""))  # noqa: PTH118 - the folder "/" ends in one already
         empty: list[Path] = []
         own: list[Path] = []
         found = [
-            (file_entry(source, check_path(prefix + source.relative_to(root).as_posix()), None), source)
+            (file_entry(source, check_path(prefix + source[above:]), None), source)
             for source in itertools.islice(files_under(root, empty, own, follow_links=follow_links), MOST_ENTRIES + 1)
         ]
         if not found:
@@ -431,7 +433,7 @@ class TraceletArtifact:
         """
         return plain_artifact(self)
 
-    def _add_sources(self, found: list[tuple[ArtifactFile, Path]]) -> None:
+    def _add_sources(self, found: list[tuple[ArtifactFile, str]]) -> None:
         check_count(len(self._sources) + len(found))
         self._folders |= check_paths((entry.artifact_path for entry, _ in found), self._sources, self._folders)
         self._sources.update({entry.artifact_path: (entry, source) for entry, source in found})

@@ -24,13 +24,13 @@ OWN_FOLDER = str(attrs.fields(TraceletSettings).dir.default)
 _MOST_AGAIN = 10_000
 
 
-def file_entry(source: Path, artifact_path: str, description: str | None) -> ArtifactFile:
+def file_entry(source: Path | str, artifact_path: str, description: str | None) -> ArtifactFile:
     """Return the entry of a file. Its sha256 is not known yet, for the file may still change.
 
     Raises :class:`ArtifactError` where ``source`` is no regular file, or cannot be read.
     """
     try:
-        status = source.stat()
+        status = os.stat(source)  # noqa: PTH116 - one of many, as text
     except OSError as error:
         raise ArtifactError(f"{str(source)!r} cannot be added: {error.strerror or error}.") from error
     if stat.S_ISDIR(status.st_mode):
@@ -42,8 +42,8 @@ def file_entry(source: Path, artifact_path: str, description: str | None) -> Art
     return ArtifactFile(artifact_path, status.st_size, description=check_new_text(description, "description"))
 
 
-def files_under(root: Path, empty: list[Path], own: list[Path], *, follow_links: bool = False) -> Iterator[Path]:
-    """Yield the files under ``root`` in order, and add its empty folders to ``empty``.
+def files_under(root: Path, empty: list[Path], own: list[Path], *, follow_links: bool = False) -> Iterator[str]:
+    """Yield the files under ``root`` in order, as text, and add its empty folders to ``empty``.
 
     A tracelet directory in it is left out, and added to ``own``: it would have all that was logged before in it, each time.
 
@@ -80,7 +80,7 @@ def files_under(root: Path, empty: list[Path], own: list[Path], *, follow_links:
                 real = os.path.realpath(real)
                 _check_link(folder / entry.name, real, inside, above, follow_links=follow_links)
             if not entry.is_dir():
-                yield folder / entry.name
+                yield os.path.join(folder, entry.name)  # noqa: PTH118 - one of many
             elif real not in above:
                 folders.append((folder / entry.name, real, above | {real}))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 
@@ -21,6 +24,7 @@ from tracelet.core.artifacts.checks import (
     time_field,
 )
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
+from tracelet.core.artifacts.manifest_text import canonical, lines_of, taken_apart, written
 from tracelet.core.artifacts.plain import converter, dumps, is_deeper
 from tracelet.core.system.messages import sentence, words_of
 from tracelet.core.system.schemas import check_schema
@@ -41,6 +45,8 @@ _OF_THE_COPY = frozenset({"digest", "name", "put_id", "created_at", "run_id", _N
 #: The most bytes of a manifest that are read, and the most levels of its metadata; at most half are written.
 MOST_BYTES = 128 << 20
 _DEEPEST = 128
+#: Bytes that are read at a time; a manifest of more is read in pieces.
+_BLOCK = 1 << 18
 
 
 @attrs.frozen
@@ -136,26 +142,61 @@ class Manifest:
         order in which things were added. A file counts the same whether a backend or Tracelet's store
         holds its bytes. See :func:`identity`.
         """
-        return _digest(converter().unstructure(self))
+        document = identity(self._plain())
+        # An entry is plain data only while its piece of the text is made.
+        every = sorted((*self.files, *document["files"]), key=_path_of)
+        return _digest(document, (_essence(_as_plain(file)) for file in every))
+
+    def _plain(self) -> dict[str, Any]:
+        """Return the manifest without its files as plain data."""
+        plain: dict[str, Any] = converter().unstructure(attrs.evolve(self, files=()) if self.files else self)
+        return plain
 
     def to_json(self) -> str:
         """Return the manifest as JSON text; :meth:`from_json` reads it back.
 
         Raises :class:`ArtifactError` where it would be too long.
         """
-        text = dumps(self.to_dict(), indent=1)
-        size = len(text.encode())
-        if size > MOST_BYTES // 2:
-            raise ArtifactError(
-                f"the manifest of {self.name!r} has {size:,} bytes, and {MOST_BYTES // 2:,} are the most: put "
-                "files into an archive, or large metadata into a file."
-            )
-        return text
+        return "".join(self.pieces())
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the text of :meth:`to_json` in pieces, of which none is long; raises as it does."""
+        size = 0
+        for piece in written({**self._plain(), "schema": _SCHEMA, "digest": self.digest}, self.files):
+            size += len(piece.encode())
+            if size > MOST_BYTES // 2:
+                raise ArtifactError(
+                    f"the manifest of {self.name!r} has more bytes than the {MOST_BYTES // 2:,} that are the most: put "
+                    "files into an archive, or large metadata into a file."
+                )
+            yield piece
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as plain data that JSON can hold, with its digest and schema."""
         # Last: a delivery whose manifest said what it has here would be stored with that, and nobody could read it.
         return {**converter().unstructure(self), "schema": _SCHEMA, "digest": self.digest}
+
+    @classmethod
+    def read(cls, opened: Callable[[], BinaryIO]) -> Manifest:
+        """Read what :meth:`pieces` gave, of a stream that may be opened twice; raises as :meth:`from_json` does.
+
+        What lists many files is read in pieces. Text that is not as this release writes it is read as a whole.
+        """
+        with opened() as stream:
+            blocks = iter(partial(stream.read, _BLOCK), b"")
+            begin = b"".join(islice(blocks, 2))
+            if len(begin) <= _BLOCK:
+                return cls.from_json(begin + b"".join(islice(blocks, MOST_BYTES // _BLOCK)))
+            with contextlib.suppress(
+                ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+            ):
+                text, files = taken_apart(
+                    lines_of(chain([begin], islice(blocks, MOST_BYTES // _BLOCK))), _loads, _as_file_entry
+                )
+                return cls._made(_loads(text), files)
+        with opened() as stream:
+            # One block more than what may be there, so that more is found out.
+            return cls.from_json(b"".join(islice(iter(partial(stream.read, _BLOCK), b""), MOST_BYTES // _BLOCK + 1)))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -169,7 +210,7 @@ class Manifest:
             raise IntegrityError(f"a manifest has {len(text):,} bytes, and {MOST_BYTES:,} are the most that are read.")
         try:
             plain = text.decode() if isinstance(text, bytes) else text
-            data = json.loads(plain, object_pairs_hook=_once, parse_constant=_no_number)
+            data = _loads(plain)
         except (RecursionError, ValueError) as error:
             raise IntegrityError(f"a manifest is not JSON: {sentence(error)}") from error
         return cls.from_dict(data)
@@ -177,6 +218,11 @@ class Manifest:
     @classmethod
     def from_dict(cls, data: Any) -> Manifest:
         """Read what :meth:`to_dict` gave; raises as :meth:`from_json` does."""
+        return cls._made(data, ())
+
+    @classmethod
+    def _made(cls, data: Any, files: Sequence[ArtifactFile]) -> Manifest:
+        """Return the manifest of a document; ``files`` are those that were taken out of it."""
         if not isinstance(data, dict) or "schema" not in data:
             raise IntegrityError("it is no manifest: it has no schema.")
         try:
@@ -184,15 +230,17 @@ class Manifest:
         except ValueError as error:
             raise IntegrityError(f"it is no manifest: {sentence(error)}") from error
         listed = (data.get(kind) for kind in ("files", "objects", "models", "references"))
-        if sum(len(entries) for entries in listed if isinstance(entries, list)) > MOST_ENTRIES:
+        if sum(len(entries) for entries in listed if isinstance(entries, list)) + len(files) > MOST_ENTRIES:
             raise IntegrityError(f"a manifest lists more than {MOST_ENTRIES:,} entries, which no artifact has.")
         if is_deeper(data.get("metadata"), _DEEPEST):
             raise IntegrityError(f"the metadata of a manifest is nested more than {_DEEPEST} levels deep.")
         document = {key: value for key, value in data.items() if key not in _WRAPPING}
         try:
             manifest = converter().structure(document, cls)
+            if files:
+                manifest = attrs.evolve(manifest, files=tuple(files))
             # Data that is taken as it is has the digest of the manifest made of it, which is made in half the time.
-            if _digest_as_written(document) == data.get("digest"):
+            elif _digest_as_written(document) == data.get("digest"):
                 object.__setattr__(manifest, "digest", data["digest"])
             digest = manifest.digest
             manifest.check_sealed()
@@ -213,14 +261,18 @@ class Manifest:
             raise ValueError("a file or an object has no path, size or sha256")
 
 
-def _digest(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(dumps(identity(document)).encode()).hexdigest()
+def _digest(document: Mapping[str, Any], files: Iterable[Mapping[str, Any]]) -> str:
+    found = hashlib.sha256()
+    for piece in canonical(document, files):
+        found.update(piece)
+    return found.hexdigest()
 
 
 def _digest_as_written(document: Mapping[str, Any]) -> str | None:
     """Return the digest of a manifest's document; None where a field was left out that has a default."""
     try:
-        return _digest(document)
+        own = identity(document)
+        return _digest(own, own["files"])
     except KeyError:
         return None
 
@@ -252,6 +304,24 @@ def identity(document: Mapping[str, Any]) -> dict[str, Any]:
         "references": sorted((ref for ref in references if ref["path"] is None), key=dumps),
         "inputs": sorted(document["inputs"]),
     }
+
+
+def _path_of(file: Any) -> str:
+    path: str = file.artifact_path if isinstance(file, ArtifactFile) else file["artifact_path"]
+    return path
+
+
+def _as_plain(file: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = converter().unstructure(file) if isinstance(file, ArtifactFile) else file
+    return plain
+
+
+def _as_file_entry(plain: Any) -> ArtifactFile:
+    return converter().structure(plain, ArtifactFile)
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
 
 
 def _essence(entry: Mapping[str, Any]) -> Mapping[str, Any]:

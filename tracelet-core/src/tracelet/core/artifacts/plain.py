@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import attrs
 
+from tracelet.core.system.places import Places
 from tracelet.settings import can_be_path
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ def _path(value: Any) -> Path:
     if not can_be_path(str(path)):
         raise ValueError("no system has such a path")
     return path
+
+
+def _places(value: Any) -> Places:
+    return Places({_text(name): str(_path(place)) for name, place in value.items()})
 
 
 def is_deeper(value: Any, levels: int) -> bool:
@@ -159,6 +164,7 @@ def converter() -> Converter:
     made.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), str)
     made.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _untagged(dict(value)))
     made.register_unstructure_hook_func(lambda kind: kind == dict[str, Any], _tagged)
+    made.register_structure_hook_func(lambda kind: kind == Mapping[str, Path], lambda value, _: _places(value))
     made.register_structure_hook_factory(_is_row, lambda kind: _row(made, kind))
     made.register_structure_hook_factory(_carries, lambda kind: _carrying(made, kind)[0])
     made.register_unstructure_hook_factory(_carries, lambda kind: _carrying(made, kind)[1])

@@ -21,6 +21,7 @@ from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.system.files import atomic_write, make_folder
 from tracelet.core.system.links import check_tree, check_way
+from tracelet.core.system.places import Places
 from tracelet.core.system.processes import ProcessId, alive, current
 from tracelet.exceptions import IntegrityError, NewerFormat
 
@@ -139,7 +140,7 @@ class Drafts:
                 raise astray(path)
             moved = attrs.evolve(
                 draft,
-                sources={inside: staging / _inside(draft, source) for inside, source in draft.sources.items()},
+                sources=Places({path: str(staging / _inside(draft, source)) for path, source in draft.sources.items()}),
                 rendered={backend: staging / _inside(draft, folder) for backend, folder in draft.rendered.items()},
                 staging=staging,
             )

@@ -28,6 +28,7 @@ from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.core.system.files import atomic_write, hash_blob, make_folder
 from tracelet.core.system.links import check_tree, check_way
+from tracelet.core.system.places import Places
 from tracelet.core.system.processes import ProcessId
 from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
 
@@ -145,7 +146,7 @@ class Outbox:
 
         Raises :class:`~tracelet.IntegrityError` where they are gone or are not the ones that were queued.
         """
-        sources = {}
+        sources: dict[str, str] = {}
         is_hashed = self._file(parcel) in self._hashed
         for file in parcel.manifest.payload:
             assert file.sha256 is not None
@@ -164,10 +165,10 @@ class Outbox:
                 ) from error
             if found != file.sha256:
                 raise IntegrityError(f"the bytes of {file.artifact_path!r} in {blob} are damaged: log them again.")
-            sources[file.artifact_path] = blob
+            sources[file.artifact_path] = str(blob)
         rendered = self._file(parcel).with_suffix(".rendered")
         return SealedArtifact(
-            parcel.manifest, sources, rendered=check_tree(rendered) if os.path.lexists(rendered) else None
+            parcel.manifest, Places(sources), rendered=check_tree(rendered) if os.path.lexists(rendered) else None
         )
 
     def done(self, parcel: Parcel) -> None:

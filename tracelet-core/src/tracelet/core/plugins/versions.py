@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class SealedArtifact:
 
     manifest: Manifest
     #: By path in the artifact, for every file of ``manifest.payload``.
-    sources: dict[str, Path]
+    sources: Mapping[str, Path]
     #: How each source looked when it was hashed. None where it can no longer change.
     stamps: dict[str, Stamp] = attrs.field(factory=dict)
     #: A folder with what ``BackendSpec.render`` made of the models, for the backend that made it.

@@ -40,6 +40,9 @@ from tracelet.exceptions import (
 
 __all__ = ["StoredContent", "load_entry"]
 
+#: How many files are hashed at once: memory stays flat, however many there are.
+_AT_ONCE = 1000
+
 
 @attrs.frozen
 class StoredContent:
@@ -73,7 +76,7 @@ class StoredContent:
             os.utime(folder)  # what is used stays: gc goes by it
         held = {file.artifact_path: file for file in self.stored.manifest.payload}
         apart = {file.artifact_path: file for file in self.stored.manifest.stored}
-        wanted = _selected({**held, **apart}, paths, artifact.name)
+        wanted = _selected({**held, **apart} if apart else held, paths, artifact.name)
         missing = [file for file in wanted if not _is_there(folder / file.artifact_path, file)]
         self._bring(folder, [file for file in missing if file.artifact_path in held], self._fetch, self._mend)
         self._bring(
@@ -120,19 +123,22 @@ class StoredContent:
         if not files:
             return
         # First of all, so that what cannot be put where it belongs is not fetched.
-        targets = [target_path(folder, file.artifact_path) for file in files]
+        for file in files:
+            target_path(folder, file.artifact_path)
         aside = folder / f".tracelet-{uuid.uuid4().hex}"
         try:
             aside.mkdir(mode=0o700)
-            came: dict[str, str] = {}
+            wrong: dict[str, str | None] = dict.fromkeys(file.artifact_path for file in files)
             with contextlib.suppress(IntegrityError):  # the backend, or its client, has found out by itself
-                came = self._fetched(files, aside / "first", fetch)
-            damaged = [file for file in files if came.get(file.artifact_path) != file.sha256]
+                wrong = self._fetched(files, aside / "first", fetch)
+            damaged = [file for file in files if file.artifact_path in wrong]
             again = self._fetched(damaged, aside / "again", fetch) if damaged else {}
             for file in damaged:
-                _check(file, came.get(file.artifact_path), again[file.artifact_path], mend)
-            for file, target in zip(files, targets, strict=True):
-                (aside / ("again" if file in damaged else "first") / file.artifact_path).replace(target)
+                if file.artifact_path in again:
+                    raise _damage(file, wrong[file.artifact_path], again[file.artifact_path], mend)
+            for file in files:
+                came = aside / ("again" if file.artifact_path in wrong else "first") / file.artifact_path
+                came.replace(folder / file.artifact_path)
         except OSError as error:
             raise ArtifactError(
                 f"{str(folder)!r} does not take the files: {error}. Free space there, or give another folder."
@@ -142,19 +148,27 @@ class StoredContent:
 
     def _fetched(
         self, files: list[ArtifactFile], folder: Path, fetch: Callable[[list[ArtifactFile], Path], None]
-    ) -> dict[str, str]:
-        """Fetch files into a new folder; return the sha256 of each that came, by path."""
+    ) -> dict[str, str | None]:
+        """Fetch files into a new folder; return the sha256 of each that came as other bytes, by path."""
         folder.mkdir()
         try:
             fetch(files, folder)
         except BackendError as error:
             check_room(folder, error.__cause__)  # or the backend is not at fault
             raise
-        places = [folder / file.artifact_path for file in files]
-        for place, file in zip(places, files, strict=True):
-            self._check_given(place, file)
-        hashed = hash_files(places, sum(file.size_bytes for file in files))
-        return {file.artifact_path: sha256 for file, (sha256, _) in zip(files, hashed, strict=True)}
+        wrong: dict[str, str | None] = {}
+        for start in range(0, len(files), _AT_ONCE):
+            some = files[start : start + _AT_ONCE]
+            places = [folder / file.artifact_path for file in some]
+            for place, file in zip(places, some, strict=True):
+                self._check_given(place, file)
+            hashed = hash_files(places, sum(file.size_bytes for file in some))
+            wrong |= {
+                file.artifact_path: sha256
+                for file, (sha256, _) in zip(some, hashed, strict=True)
+                if sha256 != file.sha256
+            }
+        return wrong
 
     def _check_given(self, fetched: Path, file: ArtifactFile) -> None:
         if fetched.is_symlink() or not fetched.is_file():
@@ -239,14 +253,14 @@ def _trusted_form(
     return spec
 
 
-def _check(file: ArtifactFile, first: str | None, again: str, mend: Callable[[ArtifactFile], str]) -> None:
-    """Raise where a file came damaged twice: the same both times is what is stored, and else the way is at fault."""
-    if file.sha256 == again:
-        return
+def _damage(
+    file: ArtifactFile, first: str | None, again: str | None, mend: Callable[[ArtifactFile], str]
+) -> IntegrityError:
+    """Return the error for a file that came damaged twice: the same both times is what is stored, and else the way is at fault."""
     said = f"{file.artifact_path!r} has sha256 {again}, and the manifest says {file.sha256}: "
     if first == again:
-        raise IntegrityError(f"{said}the stored bytes were changed. {mend(file)}")
-    raise IntegrityError(
+        return IntegrityError(f"{said}the stored bytes were changed. {mend(file)}")
+    return IntegrityError(
         f"{said}it came twice, and was other bytes each time, so that it is damaged on its way here. What is stored may be "
         "whole: try again later, or from another machine or network."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -16,7 +17,7 @@ class Draft:
     """An artifact whose files are snapshots that are not hashed yet."""
 
     manifest: Manifest
-    sources: dict[str, Path]
+    sources: Mapping[str, Path]
     #: Paths whose sources can no longer change, for they are Tracelet's own.
     owned: tuple[str, ...]
     #: By backend: what its ``render`` made of the models.

@@ -67,8 +67,10 @@ def finish(draft: Draft, *, store: Store, limit_mb: float | None) -> SealedArtif
         models=models,
         references=(*before.references, *large),
     )
-    held = {file.artifact_path for file in manifest.payload}
-    return SealedArtifact(manifest, {path: draft.sources[path] for path in held}, stamps)
+    held = draft.sources
+    if large:
+        held = {file.artifact_path: draft.sources[file.artifact_path] for file in manifest.payload}
+    return SealedArtifact(manifest, held, stamps)
 
 
 def _keep(store: Store, source: Path, sha256: str, known: Stamp | None, put_id: str) -> None:

@@ -24,6 +24,7 @@ from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.sealing.draft import Draft
 from tracelet.core.sealing.serialise import render_model, write_model, write_object
 from tracelet.core.system.files import copy_file, make_folder
+from tracelet.core.system.places import Places
 from tracelet.exceptions import ArtifactError
 
 __all__ = ["prepare"]
@@ -54,18 +55,18 @@ def prepare(
         raise ArtifactError(f"metadata['force_reference'] is {force!r}: say True or False.")
     if snapshot or artifact._objects or artifact._models:
         make_folder(staging)
-    sources: dict[str, Path] = {}
+    sources: dict[str, str] = {}
     objects = []
     for live in artifact._objects.values():
         stored, written = write_object(live.entry, live.value, staging, serializers, choose=live.open)
         objects.append(stored)
-        sources.update(written)
+        sources.update(_texts(written))
     models = []
     rendered: dict[str, Path] = {}
     for model in artifact._models.values():
         entry, written = write_model(model.entry, model.model, model.input_example, staging, serializers)
         models.append(entry)
-        sources.update(written)
+        sources.update(_texts(written))
         info = ModelInfo(
             entry.name,
             entry.framework or "",
@@ -82,8 +83,8 @@ def prepare(
     files = []
     for number, (file, source) in enumerate(artifact._sources.values()):
         place = staging / "files" / str(number)
-        files.append(_look(file, source, place if snapshot else None, take=take))
-        sources[file.artifact_path] = place if snapshot else source
+        files.append(_look(file, Path(source), place if snapshot else None, take=take))
+        sources[file.artifact_path] = str(place) if snapshot else source
     manifest = Manifest(
         name=artifact.name,
         type=artifact.type,
@@ -98,7 +99,11 @@ def prepare(
         references=tuple(artifact.references),
         inputs=tuple(sorted(inputs)),
     )
-    return Draft(manifest, sources, tuple(sources) if snapshot else owned, rendered, staging)
+    return Draft(manifest, Places(sources), tuple(sources) if snapshot else owned, rendered, staging)
+
+
+def _texts(written: dict[str, Path]) -> dict[str, str]:
+    return {path: str(place) for path, place in written.items()}
 
 
 def _look(file: ArtifactFile, source: Path, place: Path | None, *, take: bool) -> ArtifactFile:
@@ -111,10 +116,14 @@ def _look(file: ArtifactFile, source: Path, place: Path | None, *, take: bool) -
             if take:
                 with contextlib.suppress(OSError):  # a filesystem without links
                     os.link(source, place)
-                    return attrs.evolve(file, size_bytes=status.st_size)
-            return attrs.evolve(file, size_bytes=copy_file(source, place, durable=False).size_bytes)
+                    return _sized(file, status.st_size)
+            return _sized(file, copy_file(source, place, durable=False).size_bytes)
     except OSError as error:
         if error.filename != str(source):
             raise  # it is staging that fails
         raise ArtifactError(f"{str(source)!r} cannot be read any more: {error.strerror or error}.") from error
-    return attrs.evolve(file, size_bytes=status.st_size)
+    return _sized(file, status.st_size)
+
+
+def _sized(file: ArtifactFile, size_bytes: int) -> ArtifactFile:
+    return file if file.size_bytes == size_bytes else attrs.evolve(file, size_bytes=size_bytes)

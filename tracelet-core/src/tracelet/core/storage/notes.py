@@ -6,7 +6,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 __all__ = ["Bag", "Notes", "leading_number"]
 
@@ -48,6 +48,28 @@ def leading_number(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
+class _Pieces(io.RawIOBase):
+    """A text to read that is made while it is read."""
+
+    def __init__(self, pieces: Iterable[str]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece.encode())
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
 class Notes:
     """The notes of one experiment. Their names are keys without the experiment's prefix."""
 
@@ -67,9 +89,10 @@ class Notes:
         """Write a note unless there is one; say whether it was written. Two callers never both write it."""
         return self._bag.create_exclusive(self.key(name), text.encode())
 
-    def write(self, name: str, text: str = "") -> None:
-        """Write a note, in place of what it was."""
-        self._bag.write(self.key(name), io.BytesIO(text.encode()))
+    def write(self, name: str, text: str | Iterable[str] = "") -> None:
+        """Write a note, in place of what it was: a text, or its pieces."""
+        data = io.BytesIO(text.encode()) if isinstance(text, str) else io.BufferedReader(_Pieces(text))
+        self._bag.write(self.key(name), cast(BinaryIO, data))
 
     def remove(self, name: str) -> None:
         """Delete a note."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
-from tracelet.core.artifacts.manifest import MOST_BYTES, Manifest
+from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.plugins.damage import Damage, or_damage
 from tracelet.core.plugins.version_refs import of_digest
 from tracelet.core.storage.notes import Bag, Notes, leading_number
@@ -143,7 +142,7 @@ class VersionCatalogue:
 
     def commit(self, manifest: Manifest, number: int) -> None:
         """Write a version's manifest: the version exists from then on."""
-        self._notes.write(_place(manifest.name, number), manifest.to_json())
+        self._notes.write(_place(manifest.name, number), manifest.pieces())
         self._notes.write(f"latest/{manifest.name}", str(number))
 
     def remove(self, name: str, number: int) -> None:
@@ -169,10 +168,7 @@ class VersionCatalogue:
         :class:`~tracelet.NewerFormat` where a later release wrote it.
         """
         try:
-            with self._bag.read(key) as stream:
-                # One block more than what may be there, so that more is found out.
-                blocks = itertools.islice(iter(partial(stream.read, _BLOCK), b""), MOST_BYTES // _BLOCK + 1)
-                manifest = Manifest.from_json(b"".join(blocks))
+            manifest = Manifest.read(partial(self._bag.read, key))
         except FileNotFoundError:
             return None
         except NewerFormat as error:

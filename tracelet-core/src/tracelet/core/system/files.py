@@ -56,8 +56,8 @@ _CHUNK = 1 << 20
 _LEAST = 1 << 13
 #: Bytes that the system copies at a time: within a second, so that Ctrl-C is heard.
 _RANGE = 1 << 26
-#: Bytes from which on it is faster to hash several files at the same time.
-_WORTH_THREADS = 1 << 23
+#: Bytes of several files, and of each on average, from which on it is faster to hash some at the same time.
+_WORTH_THREADS, _WORTH_A_THREAD = 1 << 23, 1 << 16
 #: What writing says where there is no room, or none for this user, whatever is written.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 #: How often a folder is made in one that others may be making or deleting.
@@ -141,7 +141,7 @@ def hash_file(path: Path) -> tuple[str, Stamp]:
 
 def hash_files(paths: Sequence[Path], size_bytes: int) -> list[tuple[str, Stamp]]:
     """Hash many files, several at the same time where that is faster; ``size_bytes`` is about how much they are. Raises as :func:`hash_file` does."""
-    if len(paths) < 2 or size_bytes < _WORTH_THREADS:
+    if len(paths) < 2 or size_bytes < max(_WORTH_THREADS, len(paths) * _WORTH_A_THREAD):
         return [hash_file(path) for path in paths]
     return in_parallel(hash_file, paths, min(8, os.cpu_count() or 1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 from tracelet.exceptions import TraceletError
 
 __all__ = ["Promise", "all_at_once", "beside", "in_parallel", "when_all"]
+
+#: How many calls wait for each thread of a pool.
+_AHEAD = 8
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -64,16 +68,21 @@ def all_at_once(calls: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dic
 
 def in_parallel(call: Callable[[S], T], items: Iterable[S], count: int) -> list[T]:
     """Make a call for each item, ``count`` at a time; return what they gave, in the order of the items, or raise what the first raises."""
-    given: list[Future[T]] = []
+    given: list[T] = []
+    # A future is a kilobyte: of a hundred thousand items only some have theirs at a time.
+    begun: deque[Future[T]] = deque()
     with ThreadPoolExecutor(count) as pool:
         for item in items:
+            if len(begun) == _AHEAD * count:
+                given.append(begun.popleft().result())
             try:
-                given.append(pool.submit(call, item))
+                begun.append(pool.submit(call, item))
             except RuntimeError:  # the interpreter is ending, and gives out no more threads
                 done: Future[T] = Future()
                 done.set_result(call(item))
-                given.append(done)
-    return [one.result() for one in given]
+                begun.append(done)
+        given.extend(one.result() for one in begun)
+    return given
 
 
 def beside(call: Callable[[], T]) -> Future[T]:

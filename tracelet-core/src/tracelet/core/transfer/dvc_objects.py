@@ -109,7 +109,7 @@ class Objects:
         if folder is None or not folder.is_dir():
             return None
         with contextlib.suppress(ArtifactError, OSError):
-            files = {file.relative_to(folder).as_posix(): file for file in files_under(folder, [], [])}
+            files = {file.relative_to(folder).as_posix(): file for file in map(Path, files_under(folder, [], []))}
             listing = {name: _md5s(file, old=old)[0] for name, file in files.items()}
             if digest_of(listing) == md5:
                 return listing

@@ -114,7 +114,7 @@ def _files_of(entry: Path, root: Path) -> list[tuple[str, Path]]:
     if not _is_folder(entry):
         file_entry(entry, check_path(entry.name), None)
         return [(entry.name, entry)]
-    sources = list(itertools.islice(files_under(entry, [], []), MOST_ENTRIES + 1))
+    sources = [Path(source) for source in itertools.islice(files_under(entry, [], []), MOST_ENTRIES + 1)]
     check_count(len(sources))
     found = [(check_path(source.relative_to(entry).as_posix()), source) for source in sources]
     for path, source in found:
