@@ -152,7 +152,7 @@ class Outbox:
             assert file.sha256 is not None
             blob = self.store.path(file.sha256)
             if is_hashed and self.store.has(file.sha256, file.size_bytes):
-                sources[file.artifact_path] = blob
+                sources[file.artifact_path] = str(blob)
                 continue
             try:
                 if not blob.exists():
