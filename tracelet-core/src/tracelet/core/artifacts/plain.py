@@ -47,12 +47,15 @@ def _untagged(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _encoder(indent: int | None) -> json.JSONEncoder:
+    separators = (",", ":") if indent is None else None
+    return json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=separators, indent=indent)
+
+
 def dumps(value: Any, indent: int | None = None) -> str:
     """Return JSON text with sorted keys: canonical, without white space, unless it is indented."""
-    separators = (",", ":") if indent is None else None
-    write = functools.partial(
-        json.dumps, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=separators, indent=indent
-    )
+    write = _encoder(indent).encode
     try:
         return write(value)
     except ValueError:  # it has a number that JSON has not; most data has none, and needs no copy
