@@ -362,3 +362,29 @@ def test_a_cut_blob_of_the_store_is_told_as_damaged_and_a_missing_one_as_missing
     gone(blob)
     with pytest.raises(ArtifactNotFound, match=r"are gone from the store: .* Log the same content again"):
         logged.download(home / "out")
+
+
+def holed(path: Path, pieces: dict[int, bytes], size: int) -> Path:
+    """Write a sparse file with these bytes at these places."""
+    with path.open("wb") as stream:
+        stream.truncate(size)
+        for place, piece in pieces.items():
+            stream.seek(place)
+            stream.write(piece)
+    return path
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [{}, {0: b"begin"}, {1_000_000: b"x" * 70_000, 5_000_000: b"y"}, {7_999_999: b"z"}],
+    ids=["nothing but a hole", "a hole at the end", "holes between", "a hole at the beginning"],
+)
+def test_a_sparse_file_is_stored_and_comes_back_with_its_holes(pieces: dict[int, bytes], home: Path) -> None:
+    source = settle(holed(home / "sparse.bin", pieces, 8_000_000))
+    with Experiment("digits", artifacts=True) as exp:
+        exp.log_artifact(exp.create_artifact("sparse", ArtifactType.DATASET).add_file(source)).raise_for_errors()
+        came = exp.get_artifact("sparse").download(home / "out") / "sparse.bin"
+    (blob,) = (home / ".tracelet" / "local" / "blobs").rglob("*/" + hashlib.sha256(source.read_bytes()).hexdigest())
+    for copy in (blob, came):
+        assert copy.read_bytes() == source.read_bytes()
+        assert copy.stat().st_blocks <= source.stat().st_blocks + 64

@@ -204,9 +204,29 @@ def _copy_within_the_system(source: BinaryIO, target: BinaryIO) -> None:
     """Copy what copy_file_range(2) copies, without reading it into this process; each file is then at where that ended."""
     if not hasattr(os, "copy_file_range"):  # pragma: no cover - other systems have none
         return
+    reader, writer = source.fileno(), target.fileno()
     with contextlib.suppress(OSError):  # whoever copies the rest learns of it, and of whose fault it is
-        while os.copy_file_range(source.fileno(), target.fileno(), _RANGE):
+        while os.copy_file_range(reader, writer, _behind_hole(reader, writer)):
             pass
+
+
+def _behind_hole(reader: int, writer: int) -> int:
+    """Go behind the hole that a sparse file may have here, so that the copy has it, too; return how many bytes to copy then."""
+    status, place = os.fstat(reader), os.lseek(reader, 0, os.SEEK_CUR)
+    if status.st_blocks * 512 >= status.st_size or place >= status.st_size:
+        return _RANGE
+    begin, end = status.st_size, status.st_size + _RANGE
+    try:
+        begin = os.lseek(reader, place, os.SEEK_DATA)
+        end = os.lseek(reader, begin, os.SEEK_HOLE)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a filesystem that does not tell
+            os.lseek(reader, place, os.SEEK_SET)
+            return _RANGE
+        os.ftruncate(writer, begin)  # it ends in a hole
+    os.lseek(reader, begin, os.SEEK_SET)
+    os.lseek(writer, begin, os.SEEK_SET)
+    return min(end - begin, _RANGE)
 
 
 def copy_file(source: Path, target: Path, *, durable: bool = True) -> Stamp:
