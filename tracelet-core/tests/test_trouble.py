@@ -35,7 +35,7 @@ from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.sealing import finish as sealing
 from tracelet.core.system.processes import current
-from tracelet.core.system.threads import Promise, all_at_once
+from tracelet.core.system.threads import Promise, all_at_once, in_parallel
 from tracelet.settings import TraceletSettings, load_plugin
 
 Make = Callable[..., Experiment]
@@ -469,3 +469,25 @@ def test_what_another_process_has_made_meanwhile_is_passed_over(
 def test_a_child_that_has_used_nothing_of_a_run_leaves_it_alone() -> None:
     Experiment("trials", artifacts=True)._artifact_manager.disown()
     assert not lane_processes()
+
+
+def test_of_many_calls_only_some_wait_at_a_time() -> None:
+    """Each that waits takes a kilobyte: a hundred thousand are not begun at once."""
+    begun = ended = most = 0
+
+    def items() -> Iterator[int]:
+        nonlocal begun, most
+        for number in range(500):
+            begun += 1
+            most = max(most, begun - ended)
+            yield number
+
+    def call(number: int) -> int:
+        nonlocal ended
+        with counting:
+            ended += 1
+        return -number
+
+    counting = threading.Lock()
+    assert in_parallel(call, items(), 2) == [-number for number in range(500)]
+    assert most < 50
