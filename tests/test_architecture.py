@@ -232,7 +232,7 @@ def test_threads_processes_and_entry_points_have_one_owner_each() -> None:
     threading = {package(CORE / path) for path in users_of("threading") if path.startswith("core/")}
     # Lanes, plugins and readers make none: they lock, or ask whether an interruption can be the user's.
     assert threading == {"core.capture", "core.delivery", "core.lanes", "core.plugins", "core.reading", "core.system"}
-    assert users_of("importlib.metadata.entry_points") == {"core/plugins/registry.py"}
+    assert users_of("importlib.metadata.entry_points") == {"core/plugins/discovery.py"}
     assert {path for path in users_of("multiprocessing") if path.startswith("core/")} == set()
 
 
@@ -249,7 +249,7 @@ def test_only_settings_reads_the_environment() -> None:
 
 def test_only_the_boundaries_catch_everything() -> None:
     calling = (
-        "core/plugins/registry.py",
+        "core/plugins/discovery.py",
         "core/plugins/loading.py",
         "core/plugins/calling.py",
         "core/system/uris.py",

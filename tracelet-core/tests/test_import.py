@@ -86,6 +86,44 @@ with Experiment('x', artifacts=True, dir={str(tmp_path / "own")!r}) as exp:
     assert not modules_after(stored) & unneeded
 
 
+#: What starting a command may not import where there is nothing to send, to draw or to look for.
+NEVER = {
+    "rich", "email", "importlib.metadata", "asyncio", "multiprocessing", "subprocess", "tracelet.core.plugins.discovery",
+    "tracelet.core.plugins.hookspecs", "tracelet.core.plugins.detector", "tracelet.core.delivery.courier",
+    "tracelet.core.delivery.outbox", "tracelet.core.experiment.manager", "tracelet.core.lanes.process_lane",
+    "tracelet.core.capture.journal", "tracelet.core.management.stored_manager", "tracelet.core.artifacts.diff",
+    "tracelet.core.display.html", "tracelet.core.maintenance.sync", "tracelet.core.maintenance.doctor",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "besides"),
+    [
+        (["--help"], {"attr", "cattrs", "pluggy", "tracelet.settings", "tracelet.cli.sync"}),
+        (["sync"], {"cattrs", "pluggy", "tracelet.core.artifacts", "tracelet.core.lanes", "tracelet.core.reading"}),
+        (["ls", "bench"], set()),
+        (["get", "bench", "it"], set()),
+    ],
+    ids=lambda given: given[0] if isinstance(given, list) else "",
+)
+def test_a_command_with_little_to_do_imports_nothing_for_more(
+    tmp_path: Path, arguments: list[str], besides: set[str]
+) -> None:
+    exp = tracelet.Experiment("bench", artifacts=True, dir=tmp_path / ".tracelet")
+    with exp:
+        exp.log_artifact(exp.create_artifact("it", "config").add_object({"a": 1}, "it")).raise_for_errors()
+    script = """import sys
+from tracelet.cli import main
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert not set(done.stderr.split()) & (NEVER | besides)
+
+
 def test_a_plugins_author_imports_what_the_plugin_names() -> None:
     assert not {name for name in modules_after("from tracelet.plugin import hookimpl") if "storage" in name}
     assert tracelet.plugin.__all__ == sorted(tracelet.plugin.__all__, key=lambda name: (not name.isupper(), name))

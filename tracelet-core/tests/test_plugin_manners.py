@@ -15,7 +15,8 @@ from commanding import program, run_json
 from making import write
 
 from tracelet import ArtifactType, BackendError, Experiment, ExperimentConfig, TraceletArtifact
-from tracelet.core.plugins.registry import discover, registry
+from tracelet.core.plugins.discovery import discover
+from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import ArtifactError, PluginError, PluginLoadError
 from tracelet.testing import installed
 

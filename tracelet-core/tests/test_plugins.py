@@ -11,8 +11,9 @@ import pytest
 from making import elsewhere, write
 
 from tracelet import ArtifactType, Experiment
-from tracelet.core.plugins.registry import discover, registry
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.discovery import discover
+from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.specs import Installed
 from tracelet.exceptions import PluginLoadError, UnknownPlugin
 from tracelet.plugin import ArtifactSummary
 
@@ -45,7 +46,7 @@ class Shelf:
         write(points, f"{before}{entry} = {module}{target}\n")
         return module
 
-    def found(self) -> Registry:
+    def found(self) -> Installed:
         """What discovery makes of it."""
         points = [
             point
@@ -63,7 +64,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     return Shelf(tmp_path)
 
 
-def error_of(found: Registry, entry: str) -> str:
+def error_of(found: Installed, entry: str) -> str:
     (record,) = [record for record in found.records if record.name == entry]
     return str(record.error)
 

@@ -40,9 +40,9 @@ from tracelet.core.delivery.drafts import staged_by, staging_folder
 from tracelet.core.delivery.lease import Lease
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
-from tracelet.core.maintenance.deliveries import Delivery, DeliveryState
 from tracelet.core.maintenance.gc import Collected, collect
 from tracelet.core.maintenance.sync import sync
+from tracelet.core.maintenance.sync_report import Delivery, DeliveryState
 from tracelet.core.plugins.registry import registry
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.storage.blob_store import LocalStore

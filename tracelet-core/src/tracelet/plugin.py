@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from tracelet.core.plugins.damage import Damage, or_damage, sound
     from tracelet.core.plugins.detector import Detection, Detector, DetectorContext, DetectorSpec, Emit
     from tracelet.core.plugins.foreign import ForeignArtifact, ForeignFile, ForeignRun
-    from tracelet.core.plugins.hookspecs import hookimpl
+    from tracelet.core.plugins.marks import hookimpl
     from tracelet.core.plugins.media import MEDIA_FAULTS
     from tracelet.core.plugins.retry_after import seconds_asked
     from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
@@ -245,7 +245,7 @@ if not TYPE_CHECKING:
                 "ForeignFile",
                 "ForeignRun",
             ),
-            "tracelet.core.plugins.hookspecs": ("hookimpl",),
+            "tracelet.core.plugins.marks": ("hookimpl",),
             "tracelet.core.plugins.media": ("MEDIA_FAULTS",),
             "tracelet.core.plugins.retry_after": ("seconds_asked",),
             "tracelet.core.plugins.routing": (

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import NoReturn
 
-from tracelet.core.system.processes import check_platform
+from tracelet.core.system.platforms import check_platform
 from tracelet.exceptions import ConfigError
 
 __all__ = ["main"]
@@ -25,7 +25,7 @@ def main() -> None:
     except KeyboardInterrupt as error:
         _refuse(error, "interrupted before it began.", 130)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"click", "rich"}:
+        if (error.name or "").partition(".")[0] != "click":
             raise
         _refuse(error, f"the command needs {error.name}: pip install 'tracelet-core[cli]'")
     sys.exit(run())

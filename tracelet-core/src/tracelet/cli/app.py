@@ -6,11 +6,11 @@ import contextlib
 import importlib
 import logging
 import sys
-from importlib.metadata import version
 from typing import NoReturn
 
 import click
 
+from tracelet.cli.commands import COMMANDS
 from tracelet.cli.failing import INTERRUPTED, code_of, words
 from tracelet.cli.screen import Warnings, fail, tell, tell_json
 from tracelet.exceptions import TraceletError
@@ -27,51 +27,36 @@ class _Context(click.Context):
         self.exit()
 
 
-#: By the name of a command: its module, and what it is called there.
-_COMMANDS = {
-    "alias": ("changes", "alias"),
-    "completion": ("completion", "completion"),
-    "copy": ("copy", "copy"),
-    "diff": ("diff", "diff"),
-    "doctor": ("doctor", "doctor"),
-    "du": ("du", "du"),
-    "experiments": ("experiments", "experiments"),
-    "gc": ("gc", "gc"),
-    "get": ("reading", "get"),
-    "import": ("import_command", "import_command"),
-    "lineage": ("lineage", "lineage"),
-    "log": ("log", "log"),
-    "ls": ("reading", "ls"),
-    "plugins": ("plugins", "plugins"),
-    "prune": ("prune", "prune"),
-    "report": ("report", "report"),
-    "rm": ("changes", "rm"),
-    "show": ("show", "show"),
-    "sync": ("sync", "sync"),
-    "verify": ("verify", "verify"),
-}
-
-
 class _Commands(click.Group):
-    """Imports a command when it is called, so that none pays for the others; the help of all imports them all."""
+    """Imports a command when it is called, so that none pays for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order of the help."""
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, or None where there is none of that name."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name]
+        module, name, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(f"tracelet.cli.{module}"), name)
         command.context_class = _Context
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands into the help, each with the beginning of its own."""
+        room = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, click.Command(name, help=one.does).get_short_help_str(room)) for name, one in COMMANDS.items()]
+            )
+
 
 def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
     if is_asked and not context.resilient_parsing:
-        tell(f"tracelet {version('tracelet-core')}")
+        import tracelet
+
+        tell(f"tracelet {tracelet.__version__}")
         context.exit()
 
 

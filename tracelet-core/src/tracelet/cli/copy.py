@@ -50,11 +50,10 @@ def copy(
     """
     settings = settings_of(folder, [from_backend])
     directory = directory_of(settings)
-    with progress() as bar:
-        task = bar.add_task(f"looking at {experiment}", total=None)
+    with progress(f"looking at {experiment}") as bar:
 
         def told(done: CopiedVersion, count: int) -> None:
-            bar.update(task, total=count, advance=1, description=f"{done.outcome} {done.name} {done.version}")
+            bar.update(f"{done.outcome} {done.name} {done.version}", total=count, more=1)
 
         results = copy_stored(
             experiment,

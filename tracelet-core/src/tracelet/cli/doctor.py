@@ -26,8 +26,7 @@ def doctor(backend: tuple[str, ...], folder: str | None, as_json: bool) -> int:
     """
     settings = settings_of(folder, backend)
     directory = directory_of(settings)
-    with progress() as bar:
-        bar.add_task(f"asking {', '.join(settings.backend)}", total=None)
+    with progress(f"asking {', '.join(settings.backend)}"):
         checks = check_up(directory, settings, registry())
     wrong = any(check.verdict is Verdict.WRONG for check in checks)
     if as_json:

@@ -43,8 +43,7 @@ def du(experiment: str | None, backend: tuple[str, ...], folder: str | None, as_
     directory = readable_directory(settings)
     if experiment is not None:
         Experiment(experiment, settings=settings)  # which says what is wrong with a name
-    with progress() as bar:
-        bar.add_task("counting", total=None)
+    with progress("counting"):
         usage = count_usage(directory, settings, registry(), experiment)
     if as_json:
         failed = {one: plain(error) for one, error in usage.failed.items()}

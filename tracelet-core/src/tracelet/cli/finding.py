@@ -11,8 +11,11 @@ from typing import Any
 
 from tracelet.cli.screen import progress
 from tracelet.core.artifacts.logged import LoggedArtifact
-from tracelet.core.experiment import Experiment
+from tracelet.core.experiment.configured import configured
+from tracelet.core.experiment.context import ExperimentContext
+from tracelet.core.experiment.reading import finder_of, sdk_states
 from tracelet.core.management.experiments import near_experiments, what_waits
+from tracelet.core.plugins.registry import registry
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.messages import sentence
 from tracelet.exceptions import ArtifactNotFound
@@ -30,7 +33,9 @@ def which(artifact: str) -> tuple[str, str]:
 @contextmanager
 def opened(experiment: str, settings: TraceletSettings) -> Iterator[Finder]:
     """Give what finds the versions of an experiment. An interruption ends it at once."""
-    finder = Experiment(experiment, settings=settings)._artifact_manager.finder
+    known = configured(experiment, None, settings)
+    context = ExperimentContext(known.name, known.settings, known.backends, known.directory, registry)
+    finder = finder_of(context, sdk_states(context))
     try:
         with finder.asking_the_broken_once():
             yield finder
@@ -44,8 +49,7 @@ def opened(experiment: str, settings: TraceletSettings) -> Iterator[Finder]:
 @contextmanager
 def finding(experiment: str, settings: TraceletSettings, what: str) -> Iterator[Finder]:
     """Give what finds the versions of an experiment, and say meanwhile ``what`` is being done."""
-    with opened(experiment, settings) as finder, progress() as bar:
-        bar.add_task(what, total=None)
+    with opened(experiment, settings) as finder, progress(what):
         yield finder
 
 

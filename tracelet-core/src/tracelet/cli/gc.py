@@ -48,8 +48,7 @@ def gc(older_than: float, folder: str | None, as_json: bool) -> int:
     """
     settings = settings_of(folder)
     directory = existing_directory(settings)
-    with progress() as bar:
-        bar.add_task("removing garbage", total=None)
+    with progress("removing garbage"):
         done = collect(directory, settings, registry(), time.time() - older_than)
     if as_json:
         swept = [attrs.asdict(one) for one in done.swept]

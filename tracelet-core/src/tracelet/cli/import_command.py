@@ -60,11 +60,10 @@ def import_command(
         return 0
     if to_backend is None:
         raise click.UsageError("say with --to which backend is to have it, or --list to see what is there.")
-    with progress() as bar:
-        task = bar.add_task(f"looking at {place}", total=None)
+    with progress(f"looking at {place}") as bar:
 
         def told(done: CopiedVersion, count: int) -> None:
-            bar.update(task, total=count, advance=1, description=f"{done.outcome} {done.name} {done.version}")
+            bar.update(f"{done.outcome} {done.name} {done.version}", total=count, more=1)
 
         results = import_from(
             source,
@@ -84,8 +83,7 @@ def import_command(
 
 
 def _list(source: str, place: str, directory: Path, given: dict[str, str], as_json: bool) -> None:
-    with progress() as bar:
-        bar.add_task(f"looking at {place}", total=None)
+    with progress(f"looking at {place}"):
         found = discover(source, place, dir=directory, from_set=given)
     if as_json:
         tell_json({"source": source, "place": place, "found": converter().unstructure(found, list[ForeignArtifact])})

@@ -96,9 +96,8 @@ def log(
         Experiment(
             experiment, settings=settings, automagic_artifacts=False, watch_filesystem=False, strict=False
         ) as exp,
-        progress() as bar,
+        progress(f"logging {name}"),
     ):
-        bar.add_task(f"logging {name}", total=None)
         results = exp.log_artifact(artifact, version=label, aliases=aliases)
     if as_json:
         tell_json({"experiment": experiment, "name": name, "type": artifact.type.value, **_plain(results)})

@@ -12,8 +12,7 @@ from typing import Any
 import attrs
 import click
 
-from tracelet.core.plugins.registry import registry
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import BUILT_IN, Registry, registry
 from tracelet.core.system.directory import check_owner, nearest_directory
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings, is_set
@@ -53,8 +52,11 @@ def no_stream(context: click.Context, option: click.Parameter, given: Any) -> An
     return given
 
 
-def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSettings:
-    """Return the settings of the environment. Those of the command line replace them."""
+def settings_of(folder: str | None, backend: Sequence[str] = (), *, looks_for_plugins: bool = True) -> TraceletSettings:
+    """Return the settings of the environment. Those of the command line replace them.
+
+    Plugins are looked for, unless the command needs none but backends, and all of them are built in.
+    """
     given: dict[str, Any] = {"enable_artifacts": True}
     if folder is not None:
         given["dir"] = folder
@@ -63,7 +65,8 @@ def settings_of(folder: str | None, backend: Sequence[str] = ()) -> TraceletSett
     if backend:
         given["backend"] = list(backend)
     settings = TraceletSettings(**given)
-    installed()
+    if looks_for_plugins or not BUILT_IN["tracelet_backends"].keys() >= set(settings.backend):
+        installed()
     twice = [name for name in settings.backend if settings.backend.count(name) > 1]
     if twice:
         raise ConfigError(f"backend {twice[0]!r} is named twice: name each once.")
@@ -84,7 +87,8 @@ def _nearest() -> dict[str, str]:
 def installed() -> Registry:
     """Return the installed plugins. What a plugin prints while it is imported goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
-        return registry()
+        registry().look()
+    return registry()
 
 
 def directory_of(settings: TraceletSettings) -> Path:

@@ -9,7 +9,8 @@ import click
 from tracelet.cli.options import as_json, installed
 from tracelet.cli.screen import line, tell_json
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.specs import PluginRecord, Registry, SpecSet
+from tracelet.core.plugins.registry import Registry
+from tracelet.core.plugins.specs import PluginRecord, SpecSet
 
 __all__ = ["plugins"]
 

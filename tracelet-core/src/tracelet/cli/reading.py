@@ -58,7 +58,7 @@ def ls(
     to list, stderr says which backends and which directory were asked.
     """
     query = query_of(where, sort, limit)
-    settings = settings_of(folder, backend)
+    settings = settings_of(folder, backend, looks_for_plugins=False)
     directory = readable_directory(settings)
     failure: TraceletError | None = None
     with finding(experiment, settings, "listing") as finder:
@@ -113,7 +113,7 @@ def get(
 
     VERSION is latest (the default), v3, a label, an alias, or sha256: and the beginning of a digest.
     """
-    settings = settings_of(folder, backend)
+    settings = settings_of(folder, backend, looks_for_plugins=False)
     directory = readable_directory(settings)
     with finding(experiment, settings, f"getting {artifact}") as finder:
         found = find(finder, artifact, experiment, directory, settings)

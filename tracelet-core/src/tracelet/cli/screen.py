@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
+from tracelet.cli.bar import above, progress
 from tracelet.core.display.words import ago, columns, moment, one_line, size
-from tracelet.core.system.signs import without_signs
 
 __all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell", "tell_json"]
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave it to :func:`line`. Versions of rich without such a method do that, too."""
-        raise
-
-
-_OUT = _Console(highlight=False)
-_ERR = _Console(stderr=True, highlight=False)
-
-
-def line(text: object, style: str = "", *, console: Console = _OUT) -> None:
+def line(text: object, style: str = "") -> None:
     """Write one line without wrapping it. Characters that could control the terminal are replaced."""
-    try:
-        console.print(Text(one_line(text), style), soft_wrap=True)
-    except BrokenPipeError:
-        _drain(console.file)
+    _write(one_line(text), style, sys.stdout)
 
 
 def fail(why: object) -> None:
     """Write one red line on stderr."""
-    line(f"error: {why}", "red", console=_ERR)
+    _tell_aside(f"error: {why}", "red")
 
 
 def note(what: object) -> None:
     """Write one yellow line on stderr."""
-    line(what, "yellow", console=_ERR)
+    _tell_aside(what, "yellow")
+
+
+def _tell_aside(what: object, colour: str) -> None:
+    text = one_line(what)
+    # A line that a bar would overwrite goes above it.
+    if not above(text, colour):
+        _write(text, colour, sys.stderr)
+
+
+def _write(text: str, style: str, stream: TextIO) -> None:
+    if style and _has_colours(stream):
+        text = click.style(text, bold=True) if style == "bold" else click.style(text, style)
+    try:
+        click.echo(text, stream, color=True)
+    except BrokenPipeError:
+        _drain(stream)
+
+
+def _has_colours(stream: TextIO) -> bool:
+    from tracelet.settings import wants_colours  # help and versions have no colours, and need no settings
+
+    wanted = wants_colours()
+    return stream.isatty() if wanted is None else wanted
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
@@ -68,30 +74,11 @@ def tell(text: str) -> None:
         _drain(sys.stdout)
 
 
-def _drain(stream: IO[str]) -> None:
+def _drain(stream: TextIO) -> None:
     """Discard further output, because its reader is gone. The command still finishes its work."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Progress]:
-    """Give a progress bar on stderr. It is shown only on a terminal, and disappears at the end."""
-    bar = Progress(
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=_ERR,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not sys.stderr.isatty(),
-    )
-    with without_signs(), bar:
-        yield bar
 
 
 class Warnings(logging.Handler):
@@ -99,4 +86,4 @@ class Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See :class:`logging.Handler`."""
-        line(f"warning: {record.getMessage()}", "yellow", console=_ERR)
+        note(f"warning: {record.getMessage()}")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
-from rich.progress import Progress, TaskID
 
-from tracelet.cli.options import as_json, existing_directory, settings_of, tracelet_dir
+from tracelet.cli.bar import Bar
+from tracelet.cli.options import as_json, existing_directory, installed, settings_of, tracelet_dir
 from tracelet.cli.screen import ago, line, progress, size, tell_json
-from tracelet.core.maintenance.deliveries import Delivery, DeliveryState, SyncReport
-from tracelet.core.maintenance.lineage import LeftUse, note_uses
-from tracelet.core.maintenance.sync import sync as send
-from tracelet.core.plugins.registry import registry
+from tracelet.core.maintenance.idle import is_idle
+from tracelet.core.maintenance.sync_report import Delivery, DeliveryState, SyncReport
+
+if TYPE_CHECKING:
+    from tracelet.core.maintenance.lineage import LeftUse
 
 __all__ = ["sync"]
 
@@ -34,14 +35,23 @@ def sync(folder: str | None, as_json: bool, trust_addresses: bool) -> int:
     The exit code is 1 if something is left, or if a backend refused a delivery. If you interrupt the command,
     nothing is lost. You may run several at once.
     """
-    settings = settings_of(folder)
+    settings = settings_of(folder, looks_for_plugins=False)
     directory = existing_directory(settings)
     # The report shows refused deliveries. The log need not repeat them.
     logging.getLogger("tracelet.delivery").setLevel(logging.ERROR)
-    with progress() as bar:
-        watch = _Watch(bar, quiet=as_json or not bar.disable)
-        report = send(directory, settings, registry(), watch.see, trust_addresses=trust_addresses)
-    noted, unnoted = note_uses(directory, settings, registry())
+    report, noted, whole = SyncReport((), (), ()), 0, False
+    unnoted: list[LeftUse] = []
+    if not is_idle(directory):
+        # What sends and what is sent to are imported where there is something to send.
+        from tracelet.core.maintenance.lineage import note_uses
+        from tracelet.core.maintenance.sync import sync as send
+
+        plugins = installed()
+        with progress("nothing waits") as bar:
+            watch = _Watch(bar, quiet=as_json or bar.is_watched)
+            report = send(directory, settings, plugins, watch.see, trust_addresses=trust_addresses)
+        noted, unnoted = note_uses(directory, settings, plugins)
+        whole = bar.is_watched
     if as_json:
         tell_json(
             {
@@ -55,29 +65,28 @@ def sync(folder: str | None, as_json: bool, trust_addresses: bool) -> int:
         )
     else:
         _show_uses(noted, unnoted)
-        _show(report, whole=not bar.disable)
+        _show(report, whole=whole)
     return int(not report.complete or bool(unnoted))
 
 
 class _Watch:
     """Shows the deliveries on a progress bar, or, if there is none, writes a line for each one that is made."""
 
-    def __init__(self, bar: Progress, *, quiet: bool) -> None:
+    def __init__(self, bar: Bar, *, quiet: bool) -> None:
         self._bar = bar
         self._quiet = quiet
         self._total = 0
-        self._task: TaskID = bar.add_task("nothing waits", total=0)
 
     def see(self, delivery: Delivery) -> None:
         """Show a step of a delivery. Several threads may call this."""
         if delivery.state is DeliveryState.PLANNED:
             self._total += 1
-            self._bar.update(self._task, total=self._total)
+            self._bar.update(total=self._total)
         elif delivery.state is DeliveryState.BEGUN:
             about = f"{delivery.name} to {delivery.backend}, {size(delivery.size_bytes)}"
-            self._bar.update(self._task, description=about)
+            self._bar.update(about)
         else:
-            self._bar.advance(self._task)
+            self._bar.update(more=1)
         if delivery.state is DeliveryState.DELIVERED and not self._quiet:
             _show_delivered(delivery)
 

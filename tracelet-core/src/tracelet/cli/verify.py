@@ -69,8 +69,7 @@ def verify(
     settings = settings_of(folder, backend)
     directory = readable_directory(settings)
     name, version = which(artifact) if artifact else (None, None)
-    with opened(experiment, settings) as finder, progress() as bar:
-        task = bar.add_task("listing", total=None)
+    with opened(experiment, settings) as finder, progress("listing") as bar:
         found, failed = find_versions(finder, name, version if name != artifact else None, since)
         if artifact and not found and not failed and not since:
             find(finder, artifact, experiment, directory, settings)
@@ -78,7 +77,7 @@ def verify(
 
         def told(stored: StoredArtifact, size_bytes: int) -> None:
             at.take(stored, size_bytes)
-            bar.update(task, total=len(found), completed=at.done, description=str(at))
+            bar.update(str(at), total=len(found), done=at.done)
 
         try:
             done = verify_versions(finder, found, failed, told)

@@ -7,7 +7,7 @@ default. Plugins declare an attrs class of their own and get ``TRACELET_<NAME>_*
 from __future__ import annotations
 
 from tracelet.settings.from_variables import NoSettings, environment, load, load_plugin, variables
-from tracelet.settings.process import child_environment, own_variable, state_folder
+from tracelet.settings.process import child_environment, own_variable, state_folder, wants_colours
 from tracelet.settings.tracelet_settings import (
     TraceletSettings,
     global_rank,
@@ -33,4 +33,5 @@ __all__ = [
     "state_folder",
     "unknown_variables",
     "variables",
+    "wants_colours",
 ]

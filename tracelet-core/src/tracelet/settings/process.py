@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["child_environment", "own_variable", "state_folder"]
+__all__ = ["child_environment", "own_variable", "state_folder", "wants_colours"]
 
 
 def child_environment(extra: Mapping[str, str], defaults: Mapping[str, str], path: str | None) -> dict[str, str]:
@@ -29,3 +29,10 @@ def state_folder() -> Path | None:
     home = os.path.expanduser("~/.local/state")  # noqa: PTH111 - Path's raises where nobody knows the user
     places = (Path(place) for place in (os.environ.get("XDG_STATE_HOME", ""), home))
     return next((place / "tracelet" for place in places if place.is_absolute()), None)
+
+
+def wants_colours() -> bool | None:
+    """Return whether the user wants coloured text, by the variables that many programs share. None where they do not say."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") in {"dumb", "unknown"}:
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tracelet.core.plugins.hookspecs import PROJECT
+from tracelet.core.plugins.marks import PROJECT
 from tracelet.core.plugins.registry import registry
 
 __all__ = ["installed"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import SupportsIndex, overload
 
 from tracelet.core.artifacts.logged import LoggedArtifact
-from tracelet.core.display.cards import card, copyable, marked, note, number
-from tracelet.core.display.html import table
 from tracelet.core.display.words import columns, moment, one_line, size
 from tracelet.core.system.messages import many
 
@@ -49,6 +47,9 @@ class ArtifactList(list[LoggedArtifact]):
         return "\n".join([*lines, *([f"… and {len(self) - _LINES:,} more"] if len(self) > _LINES else [])])
 
     def _repr_html_(self) -> str:
+        from tracelet.core.display.cards import card, copyable, marked, note, number
+        from tracelet.core.display.html import table
+
         header = ("name", "version", "type", "size", "logged", "aliases", "backend", "digest")
         rows = (
             (

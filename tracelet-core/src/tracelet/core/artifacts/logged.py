@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import attrs
 
-from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.checks import check_place
-from tracelet.core.artifacts.diff import ArtifactDiff, DiffSide, diff_of
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
-from tracelet.core.artifacts.lineage import Lineage
 from tracelet.core.artifacts.manifest import Manifest
-from tracelet.core.artifacts.plain_artifact import plain_artifact
-from tracelet.core.artifacts.verified import Verification
 from tracelet.core.display.words import moment, size
 from tracelet.core.system.signs import sign_of_life
 from tracelet.exceptions import ArtifactNotFound, ConfigError, TraceletError
 
 if TYPE_CHECKING:
+    from tracelet.core.artifacts.changes import ChangeResults
+    from tracelet.core.artifacts.diff import ArtifactDiff
+    from tracelet.core.artifacts.lineage import Lineage
+    from tracelet.core.artifacts.verified import Verification
     from tracelet.core.display.html import Html
     from tracelet.core.display.previews import Preview
 
@@ -110,7 +109,7 @@ class LoggedArtifact:
     #: Movable names that point at it now; ``latest`` is not listed.
     aliases: tuple[str, ...]
     _content: ContentSource
-    _manager: Manager
+    _manager: Callable[[], Manager]
     #: True where only this machine has it so far, and the backend's own server does not.
     pending: bool = False
 
@@ -235,6 +234,8 @@ class LoggedArtifact:
             >>> logged.to_dict()["version"]
             'v0'
         """
+        from tracelet.core.artifacts.plain_artifact import plain_artifact
+
         return {
             **plain_artifact(self),
             "version": self.version,
@@ -270,7 +271,7 @@ class LoggedArtifact:
             >>> exp.get_artifact("classifier", "best").version
             'v0'
         """
-        return self._manager.add_aliases(self, _some(names))
+        return self._manager().add_aliases(self, _some(names))
 
     def remove_alias(self, *names: str) -> ChangeResults:
         """Take aliases away from this version, in every configured backend that holds its content.
@@ -292,7 +293,7 @@ class LoggedArtifact:
             >>> logged.remove_alias("candidate")
             <ChangeResults local: v0 (best)>
         """
-        return self._manager.remove_aliases(self, _some(names))
+        return self._manager().remove_aliases(self, _some(names))
 
     def used_by(self) -> list[LoggedArtifact]:
         """Find the versions that were made from this one: what was logged by runs that had used it.
@@ -311,7 +312,7 @@ class LoggedArtifact:
             >>> [(user.name, user.version) for user in logged.used_by()]
             [('report', 'v0')]
         """
-        return self._manager.used_by(self)
+        return self._manager().used_by(self)
 
     def lineage(self, depth: int = 10) -> Lineage:
         """Follow what this version was made from, and what was made from it, across all backends of the experiment.
@@ -329,7 +330,7 @@ class LoggedArtifact:
             >>> logged.lineage()
             <Lineage of classifier v0: made from 0, used by 0>
         """
-        return self._manager.lineage(self, depth)
+        return self._manager().lineage(self, depth)
 
     def verify(self) -> Verification:
         """Read every byte of this version back from its backend, and from the store of large files, and compare.
@@ -348,7 +349,7 @@ class LoggedArtifact:
             >>> logged.verify()
             <Verification 1 version, 2 files whole (32 B)>
         """
-        return self._manager.verify(self)
+        return self._manager().verify(self)
 
     def delete(self, force: bool = False) -> ChangeResults:
         """Delete this version, in every configured backend that holds its content.
@@ -374,7 +375,7 @@ class LoggedArtifact:
         """
         if not isinstance(force, bool):
             raise ConfigError(f"force={force!r}: give True or False.")
-        return self._manager.delete(self, force)
+        return self._manager().delete(self, force)
 
     def diff(self, other: LoggedArtifact) -> ArtifactDiff:
         """Compare this version with another one, also of another name. Nothing is downloaded.
@@ -397,6 +398,8 @@ class LoggedArtifact:
         """
         if not isinstance(other, LoggedArtifact):
             raise ConfigError(f"{other!r:.200} is no stored version: give what get_artifact() returns.")
+        from tracelet.core.artifacts.diff import DiffSide, diff_of
+
         sides = (DiffSide(one.name, one.version, one.backend, one.digest) for one in (self, other))
         return diff_of(self.manifest, other.manifest, *sides)
 

@@ -17,7 +17,7 @@ from tracelet.core.delivery.puts import Put
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend_spec import BackendContext
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.versions import SealedArtifact, StoredArtifact
 from tracelet.core.system.files import hash_blob
 from tracelet.core.system.processes import owned_by

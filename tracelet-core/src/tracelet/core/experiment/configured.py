@@ -8,19 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from tracelet.core.artifacts.checks import check_experiment
-from tracelet.core.experiment.experiment_config import ExperimentConfig
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.registry import registry
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry, registry
 from tracelet.core.system.links import check_directory
-from tracelet.core.system.processes import check_platform
+from tracelet.core.system.platforms import check_platform
 from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings, global_rank, load_plugin
+
+if TYPE_CHECKING:
+    from tracelet.core.experiment.experiment_config import ExperimentConfig
 
 __all__ = ["Configured", "ConfiguredBackends", "configured", "configured_backends"]
 
@@ -47,15 +48,23 @@ class Configured:
 
 
 def configured(
-    name: str, config: ExperimentConfig | None, settings: TraceletSettings | None, artifacts: bool | None, **fields: Any
+    name: str,
+    config: ExperimentConfig | None,
+    settings: TraceletSettings | None,
+    artifacts: bool | None = None,
+    **fields: Any,
 ) -> Configured:
     """Check what an experiment is made with. ``fields`` are those of :class:`~tracelet.ExperimentConfig`."""
     check_platform()
     check_experiment(name)
-    _check_kind("config", config, ExperimentConfig)
-    _check_kind("settings", settings, TraceletSettings)
-    fields["enable_artifacts"] = _either(artifacts, fields["enable_artifacts"])
-    own = _resolve(settings or TraceletSettings(), config or ExperimentConfig(), fields)
+    if config is not None:
+        from tracelet.core.experiment.experiment_config import ExperimentConfig
+
+        _check_kind("config", config, ExperimentConfig)
+    if settings is not None:
+        _check_kind("settings", settings, TraceletSettings)
+    fields["enable_artifacts"] = _either(artifacts, fields.get("enable_artifacts"))
+    own = _resolve(settings or TraceletSettings(), config, fields)
     rank, backends = global_rank(own), configured_backends(own, registry())
     directory = Path(os.path.abspath(own.dir))
     check_directory(directory)
@@ -88,7 +97,7 @@ def configured_backends(settings: TraceletSettings, plugins: Registry) -> Config
 
 
 def _check_kind(what: str, value: object, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
+    if not isinstance(value, kind):
         raise ConfigError(
             f"{what}={value!r} is no {kind.__name__}: make one, as {kind.__name__}(enable_artifacts=True)."
         )
@@ -101,8 +110,10 @@ def _either(artifacts: bool | None, enable_artifacts: bool | None) -> bool | Non
     return enable_artifacts if artifacts is None else artifacts
 
 
-def _resolve(settings: TraceletSettings, config: ExperimentConfig, arguments: Mapping[str, Any]) -> TraceletSettings:
+def _resolve(
+    settings: TraceletSettings, config: ExperimentConfig | None, arguments: Mapping[str, Any]
+) -> TraceletSettings:
     """Put the layers on top of one another: what is None in one is left to the one below."""
-    fields = attrs.asdict(config, recurse=False)
+    fields = {} if config is None else attrs.asdict(config, recurse=False)
     given = {key: value for layer in (fields, arguments) for key, value in layer.items() if value is not None}
     return TraceletSettings(**{**attrs.asdict(settings, recurse=False), **given})

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
-from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.experiment.configured import ConfiguredBackends
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.settings import TraceletSettings
+
+if TYPE_CHECKING:
+    from tracelet.core.delivery.outbox import Outbox
 
 __all__ = ["ExperimentContext"]
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class ExperimentContext:
-    """The name of an experiment, its settings, its backends, its directory and its outbox."""
+    """The name of an experiment, its settings, its backends, its directory, its plugins and its outbox."""
 
     experiment: str
     settings: TraceletSettings
@@ -26,7 +30,13 @@ class ExperimentContext:
     directory: Path
     #: Looks the plugins up; the first time that takes a while.
     plugins: Callable[[], Registry]
-    outbox: Outbox
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """Imported when it is needed: most of reading needs none."""
+        from tracelet.core.delivery.outbox import Outbox
+
+        return Outbox(self.directory)
 
     @property
     def limit_mb(self) -> float | None:

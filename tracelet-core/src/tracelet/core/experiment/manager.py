@@ -16,7 +16,6 @@ from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
 from tracelet.core.capture.journal import Leftover
 from tracelet.core.delivery.courier import Courier, close_all
-from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.experiment.capture_recovery import CaptureRecovery
 from tracelet.core.experiment.configured import ConfiguredBackends
 from tracelet.core.experiment.context import ExperimentContext
@@ -28,7 +27,7 @@ from tracelet.core.experiment.resources import ExperimentResources, ProcessResou
 from tracelet.core.experiment.run_inputs import RunInputs
 from tracelet.core.experiment.submissions import Submissions
 from tracelet.core.plugins.forms import InstalledForms
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.files import make_folder
@@ -64,7 +63,7 @@ class ArtifactManager:
         writes: bool,
     ) -> None:
         """``directory`` is the absolute path of the tracelet directory. ``writes`` is True on rank 0 alone."""
-        self._context = ExperimentContext(experiment, settings, backends, directory, plugins, Outbox(directory))
+        self._context = ExperimentContext(experiment, settings, backends, directory, plugins)
         self._writes = writes
         self._run: RunInfo | None = None
         self._resources = ExperimentResources(self._context, self._finish)

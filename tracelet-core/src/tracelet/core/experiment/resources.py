@@ -8,20 +8,16 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.artifacts.logged import Manager
 from tracelet.core.delivery.addresses import Addresses
 from tracelet.core.delivery.courier import Courier
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.records import without_secrets
 from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.experiment.context import ExperimentContext
-from tracelet.core.lanes.lane import Lane, open_lane
-from tracelet.core.plugins.backend_spec import BackendContext
-from tracelet.core.plugins.calling import sdk_state
+from tracelet.core.experiment.reading import finder_of, lane_of, sdk_states, store_of
+from tracelet.core.lanes.lane import Lane
 from tracelet.core.reading.finder import Finder
-from tracelet.core.reading.reader import Reader
-from tracelet.core.storage.blob_store import RemoteStore, Store, open_store
-from tracelet.core.storage.deadline_store import DeadlineStore
+from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.processes import ProcessId, current
 
 __all__ = ["ExperimentResources", "ProcessResources"]
@@ -71,36 +67,20 @@ class ExperimentResources:
         return self._by_process.pop(current(), None)
 
     def _sdk(self) -> dict[str, dict[str, Any]]:
-        return {name: sdk_state(spec) for name, spec in self.specs.items()}
+        return sdk_states(self._context)
 
     def _make(self) -> ProcessResources:
         sdk = self._sdk()
         couriers = {name: self._courier(name, sdk[name]) for name in self.specs}
-        return ProcessResources(sdk, couriers, self._finder(sdk), Sealer(lambda path: self._finish(path, couriers)))
+        finder = finder_of(self._context, sdk, lambda: self.store)
+        return ProcessResources(sdk, couriers, finder, Sealer(lambda path: self._finish(path, couriers)))
 
     @property
     def store(self) -> Store:
         """The store for the bytes of large files."""
         if self._store is None:
-            found = open_store(self._context.settings.store, self._context.directory)
-            self._store = DeadlineStore(found, self._context.settings) if isinstance(found, RemoteStore) else found
+            self._store = store_of(self._context)
         return self._store
-
-    def _lane(self, name: str, sdk: dict[str, Any]) -> Lane:
-        context = BackendContext(self._context.directory, sdk)
-        return open_lane(self.specs[name], self._context.experiment, self._context.backends.settings[name], context)
-
-    def _finder(self, sdk: dict[str, dict[str, Any]]) -> Finder:
-        return Finder(
-            self._context.experiment,
-            self.specs,
-            {name: Reader(self._lane(name, sdk[name]), self._context.settings) for name in self.specs},
-            outbox=self._context.outbox,
-            plugins=self._context.plugins,
-            store=lambda: self.store,
-            downloads=self._context.directory / "downloads",
-            manager=_manager,
-        )
 
     def _courier(self, name: str, sdk: dict[str, Any]) -> Courier:
         own = without_secrets(sdk)
@@ -108,9 +88,9 @@ class ExperimentResources:
         addresses.note()
 
         def elsewhere(parcel: Parcel) -> Lane | None:
-            return None if without_secrets(parcel.sdk) == own else self._lane(name, parcel.sdk)
+            return None if without_secrets(parcel.sdk) == own else lane_of(self._context, name, parcel.sdk)
 
-        lane = self._lane(name, sdk)
+        lane = lane_of(self._context, name, sdk)
         return Courier(
             name,
             self._context.experiment,
@@ -120,10 +100,3 @@ class ExperimentResources:
             elsewhere,
             addresses.check,
         )
-
-
-def _manager(finder: Finder) -> Manager:
-    """Imported when a version is found: what only logs needs none of it."""
-    from tracelet.core.management.stored_manager import StoredManager
-
-    return StoredManager(finder)

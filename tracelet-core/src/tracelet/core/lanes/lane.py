@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tracelet.core.lanes.inline_lane import InlineLane
-from tracelet.core.lanes.process_lane import ProcessLane
 from tracelet.core.lanes.state import LaneState
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.system.processes import ProcessId
@@ -54,5 +52,9 @@ def open_lane(
     ``environ`` are variables for its process in place of this one's; a backend in this process has none of its own.
     """
     if spec.in_process:
+        from tracelet.core.lanes.inline_lane import InlineLane
+
         return InlineLane(spec, experiment, settings, context)
+    from tracelet.core.lanes.process_lane import ProcessLane
+
     return ProcessLane(spec, experiment, settings, context, environ or {})

@@ -1,9 +1,8 @@
-"""What `sync` reports: a delivery and how far it is, and what a tracelet directory still holds."""
+"""What a tracelet directory still holds, as `sync` reports it."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,55 +15,11 @@ from tracelet.core.delivery.layout import drafted_at
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import interrupted_puts
+from tracelet.core.maintenance.sync_report import Delivery, DeliveryState
 from tracelet.core.system.processes import current
 from tracelet.exceptions import NewerFormat
 
-__all__ = ["Delivery", "DeliveryState", "SyncReport", "delivery_of", "left", "refused"]
-
-
-class DeliveryState(enum.Enum):
-    """How far a delivery is."""
-
-    PLANNED = "planned"
-    BEGUN = "begun"
-    DELIVERED = "delivered"
-    LEFT = "left"
-    REFUSED = "refused"
-
-
-@attrs.frozen(kw_only=True)
-class Delivery:
-    """One artifact on its way to one backend, and how far it is."""
-
-    state: DeliveryState
-    experiment: str
-    backend: str
-    name: str
-    put_id: str
-    size_bytes: int
-    #: Seconds since the epoch when it was logged.
-    queued_at: float
-    #: The version that it is, once it is delivered.
-    version: str = ""
-    uri: str = ""
-    #: Why it is left or refused.
-    reason: str = ""
-    #: Where a refused one is kept; deleting the file forgets it.
-    file: Path | None = None
-
-
-@attrs.frozen
-class SyncReport:
-    """What a pass over the outbox did, and what the outbox holds after it."""
-
-    delivered: tuple[Delivery, ...]
-    left: tuple[Delivery, ...]
-    refused: tuple[Delivery, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every delivery was made."""
-        return not self.left and not self.refused
+__all__ = ["delivery_of", "left", "refused"]
 
 
 def delivery_of(parcel: Parcel, state: DeliveryState, reason: str = "") -> Delivery:

@@ -22,7 +22,7 @@ from tracelet.core.delivery.uses import Uses
 from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import call_plugin, sdk_state
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.storage.blob_store import LocalStore, open_store
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.messages import many

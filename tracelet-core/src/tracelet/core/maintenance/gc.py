@@ -25,7 +25,7 @@ from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend import Capability
 from tracelet.core.plugins.backend_spec import BackendContext
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.system.files import discard
 from tracelet.core.system.links import check_directory, entries
 from tracelet.core.system.processes import alive, current, family

@@ -15,7 +15,7 @@ from tracelet.core.delivery.uses import Use, Uses
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import call_plugin
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.exceptions import TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 

@@ -16,7 +16,7 @@ from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.experiment.configured import configured_backends
 from tracelet.core.experiment.manager import ArtifactManager
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.storage.blob_store import open_store
 from tracelet.core.system.messages import sentence
 from tracelet.core.system.threads import all_at_once

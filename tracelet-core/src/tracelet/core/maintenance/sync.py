@@ -16,11 +16,12 @@ from tracelet.core.delivery.courier import Courier
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.lanes.lane import Lane, open_lane
-from tracelet.core.maintenance.deliveries import Delivery, DeliveryState, SyncReport, delivery_of, left, refused
+from tracelet.core.maintenance.deliveries import delivery_of, left, refused
 from tracelet.core.maintenance.queueing import queue_captures, queue_drafts, queue_interrupted_puts
+from tracelet.core.maintenance.sync_report import Delivery, DeliveryState, SyncReport
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import sdk_state
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import TraceletError

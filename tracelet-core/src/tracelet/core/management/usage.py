@@ -21,7 +21,7 @@ from tracelet.core.lanes.lane import open_lane
 from tracelet.core.management.on_disk import EMBEDDED, OnDisk, scan
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import sdk_state
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.reader import Reader
 from tracelet.core.storage.blob_store import LocalStore, open_store

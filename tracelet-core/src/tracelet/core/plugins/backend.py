@@ -5,13 +5,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
 from tracelet.core.artifacts.entries import ArtifactType
-from tracelet.core.plugins.foreign import ForeignArtifact
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
+
+if TYPE_CHECKING:
+    from tracelet.core.plugins.foreign import ForeignArtifact
 
 __all__ = [
     "PROTOCOLS",

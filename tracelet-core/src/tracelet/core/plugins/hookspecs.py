@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import pluggy
-
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.detector import DetectorSpec
+from tracelet.core.plugins.marks import hookspec
 from tracelet.core.plugins.routing import RoutingSpec
 from tracelet.core.plugins.serializers import SerializerSpec
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
-
-#: The entry-point group, and pluggy's name for the project.
-PROJECT = "tracelet"
-
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+__all__ = ["tracelet_backends", "tracelet_detectors", "tracelet_routing", "tracelet_serializers"]
 
 
 @hookspec

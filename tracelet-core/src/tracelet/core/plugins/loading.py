@@ -15,6 +15,7 @@ import pluggy
 from tracelet.core.plugins import hookspecs
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.detector import DetectorSpec
+from tracelet.core.plugins.marks import PROJECT
 from tracelet.core.plugins.routing import RoutingSpec
 from tracelet.core.plugins.serializers import SerializerSpec
 
@@ -52,7 +53,7 @@ def load_point(point: EntryPoint) -> Found:
     found = Found()
     with found.isolated():
         plugin = point.load()
-        markers = pluggy.PluginManager(hookspecs.PROJECT)
+        markers = pluggy.PluginManager(PROJECT)
         hooks = [name for name in dir(plugin) if markers.parse_hookimpl_opts(plugin, name) is not None]
         for name in hooks:
             with found.isolated():
@@ -66,7 +67,7 @@ def load_point(point: EntryPoint) -> Found:
 
 
 def _ask_hook(name: str, implementation: Any, found: Found) -> None:
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     alone = types.SimpleNamespace(**{name: implementation})
     manager.register(alone, name)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from importlib.metadata import metadata
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
-from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.detector import DetectorSpec
-from tracelet.core.plugins.routing import RoutingSpec
-from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.exceptions import PluginLoadError, UnknownPlugin
 
-__all__ = ["CORE", "PluginRecord", "Registry", "SpecSet"]
+if TYPE_CHECKING:
+    from tracelet.core.plugins.backend_spec import BackendSpec
+    from tracelet.core.plugins.detector import DetectorSpec
+    from tracelet.core.plugins.routing import RoutingSpec
+    from tracelet.core.plugins.serializers import SerializerSpec
+
+__all__ = ["CORE", "Installed", "PluginRecord", "SpecSet"]
 
 #: The distribution whose extras are Tracelet's own plugins.
 CORE = "tracelet-core"
-Spec = TypeVar("Spec", BackendSpec, DetectorSpec, RoutingSpec, SerializerSpec)
+Spec = TypeVar("Spec", "BackendSpec", "DetectorSpec", "RoutingSpec", "SerializerSpec")
 
 
 @attrs.frozen
@@ -60,10 +61,12 @@ class SpecSet(Generic[Spec]):
         Raises :class:`PluginLoadError` where its plugin does not load, and :class:`UnknownPlugin` where no plugin
         provides it; that error names what is installed, and the nearest name.
         """
-        if name in self.broken:
-            raise self.broken[name].with_traceback(None)
         if name in self.specs:
             return self.specs[name]
+        if name in self.broken:
+            raise self.broken[name].with_traceback(None)
+        from importlib.metadata import metadata
+
         near = difflib.get_close_matches(str(name), self.specs, n=1)
         if name in (metadata(CORE).get_all("Provides-Extra") or ()):
             hint = f"Install it: pip install 'tracelet-core[{name}]'"
@@ -81,7 +84,7 @@ class SpecSet(Generic[Spec]):
 
 
 @attrs.frozen
-class Registry:
+class Installed:
     """Everything that the installed plugins provide."""
 
     records: tuple[PluginRecord, ...]

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -18,9 +18,6 @@ import attrs
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.plugins.calling import call_plugin
-from tracelet.core.plugins.forms import model_serializer, object_form
-from tracelet.core.plugins.serializers import SerializerSpec
-from tracelet.core.plugins.specs import SpecSet
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name, target_path
@@ -37,6 +34,10 @@ from tracelet.exceptions import (
     IntegrityError,
     UnsafeContent,
 )
+
+if TYPE_CHECKING:
+    from tracelet.core.plugins.serializers import SerializerSpec
+    from tracelet.core.plugins.specs import SpecSet
 
 __all__ = ["StoredContent", "load_entry"]
 
@@ -240,6 +241,8 @@ def load_entry(
 def _trusted_form(
     serializers: SpecSet[SerializerSpec], entry: ArtifactObject | ArtifactModel, trust: bool
 ) -> SerializerSpec:
+    from tracelet.core.plugins.forms import model_serializer, object_form
+
     spec = (
         model_serializer(serializers, str(entry.framework))
         if isinstance(entry, ArtifactModel)

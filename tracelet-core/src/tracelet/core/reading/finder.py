@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracelet.core.artifacts.artifact_list import ArtifactList
 from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactType, check_type
 from tracelet.core.artifacts.logged import LoggedArtifact, Manager
-from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.lanes.state import LaneState
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.specs import Registry
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.version_refs import parse_ref
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.content import StoredContent
@@ -30,6 +29,9 @@ from tracelet.core.system.messages import many
 from tracelet.core.system.signs import sign_of_life
 from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError, TraceletError, UnsafePath
+
+if TYPE_CHECKING:
+    from tracelet.core.delivery.outbox import Outbox
 
 __all__ = ["Finder", "incomplete", "newest_first"]
 
@@ -45,7 +47,7 @@ class Finder:
         specs: Mapping[str, BackendSpec],
         readers: Mapping[str, Reader],
         *,
-        outbox: Outbox,
+        outbox: Callable[[], Outbox],
         plugins: Callable[[], Registry],
         store: Callable[[], Store],
         downloads: Path,
@@ -53,7 +55,7 @@ class Finder:
     ) -> None:
         """``downloads`` is where downloads go that are given no folder. ``manager`` makes what changes the versions found."""
         self.experiment = experiment
-        self.outbox = outbox
+        self._make_outbox = outbox
         self._specs = specs
         self._readers = readers
         self._plugins = plugins
@@ -78,6 +80,11 @@ class Finder:
         """Make one request of several backends at once, with the arguments for each; return answers and errors by backend."""
         with sign_of_life(f"asking {', '.join(arguments)}"):
             return all_at_once({one: partial(self._ask_one, one, what, **given) for one, given in arguments.items()})
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """The deliveries that wait."""
+        return self._make_outbox()
 
     @functools.cached_property
     def _manager(self) -> Manager:
@@ -253,7 +260,7 @@ class Finder:
             stored.uri,
             stored.aliases,
             content,
-            self._manager,
+            lambda: self._manager,
             stored.pending,
         )
 

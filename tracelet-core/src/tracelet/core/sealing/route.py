@@ -10,8 +10,8 @@ from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.plain_values import plain_metadata
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.calling import choose
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.routing import ArtifactSummary
-from tracelet.core.plugins.specs import Registry
 from tracelet.exceptions import ArtifactError
 
 __all__ = ["backends_for"]

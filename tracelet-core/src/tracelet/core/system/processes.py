@@ -11,21 +11,17 @@ import functools
 import os
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 
-from tracelet.exceptions import ConfigError
-
 __all__ = [
     "OWNER",
     "TOKEN",
     "ProcessId",
     "alive",
-    "check_platform",
     "current",
     "end_family",
     "family",
@@ -53,12 +49,6 @@ class ProcessId:
     #: Clock ticks since the machine's start (proc(5), stat field 22); or, with a point in them, seconds since the epoch;
     #: or ``?``, where nothing tells. Empty where it did not run any more.
     started: str
-
-
-def check_platform() -> None:
-    """Raise :class:`~tracelet.ConfigError` on Windows, which lacks the signals and sessions by which lanes are ended."""
-    if sys.platform == "win32":
-        raise ConfigError("Tracelet does not run on Windows: use it in WSL 2 or in a Linux container, where it does.")
 
 
 def process_id(pid: int) -> ProcessId:

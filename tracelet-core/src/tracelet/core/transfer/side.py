@@ -80,7 +80,7 @@ class Side:
             self.experiment,
             {self.backend: self.spec},
             {self.backend: reader},
-            outbox=Outbox(self.directory),
+            outbox=lambda: Outbox(self.directory),
             plugins=registry,
             # The directory may have come from elsewhere, with all that is in it.
             store=lambda: _OwnFirst(self.directory, self.store),

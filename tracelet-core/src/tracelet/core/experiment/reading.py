@@ -1,0 +1,62 @@
+"""What reading the versions of an experiment needs: lanes to its backends, its store, and what finds the versions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tracelet.core.artifacts.logged import Manager
+from tracelet.core.experiment.context import ExperimentContext
+from tracelet.core.lanes.lane import Lane, open_lane
+from tracelet.core.plugins.backend_spec import BackendContext
+from tracelet.core.plugins.calling import sdk_state
+from tracelet.core.reading.finder import Finder
+from tracelet.core.reading.reader import Reader
+from tracelet.core.storage.blob_store import RemoteStore, Store, open_store
+
+__all__ = ["finder_of", "lane_of", "sdk_states", "store_of"]
+
+
+def sdk_states(context: ExperimentContext) -> dict[str, dict[str, Any]]:
+    """Return what the user's own SDKs say now, by backend."""
+    return {name: sdk_state(spec) for name, spec in context.backends.specs.items()}
+
+
+def lane_of(context: ExperimentContext, name: str, sdk: dict[str, Any]) -> Lane:
+    """Return a new lane to a backend; nothing is opened yet."""
+    own = context.backends
+    return open_lane(own.specs[name], context.experiment, own.settings[name], BackendContext(context.directory, sdk))
+
+
+def store_of(context: ExperimentContext) -> Store:
+    """Return the store for the bytes of large files."""
+    found = open_store(context.settings.store, context.directory)
+    if not isinstance(found, RemoteStore):
+        return found
+    from tracelet.core.storage.deadline_store import DeadlineStore
+
+    return DeadlineStore(found, context.settings)
+
+
+def finder_of(
+    context: ExperimentContext, sdk: Mapping[str, dict[str, Any]], store: Callable[[], Store] | None = None
+) -> Finder:
+    """Return what finds the stored versions, on lanes of its own; nothing is opened yet."""
+    return Finder(
+        context.experiment,
+        context.backends.specs,
+        {name: Reader(lane_of(context, name, sdk[name]), context.settings) for name in context.backends.specs},
+        outbox=lambda: context.outbox,
+        plugins=context.plugins,
+        store=store or functools.cache(lambda: store_of(context)),
+        downloads=context.directory / "downloads",
+        manager=_manager,
+    )
+
+
+def _manager(finder: Finder) -> Manager:
+    """Imported when a version is found: what only logs needs none of it."""
+    from tracelet.core.management.stored_manager import StoredManager
+
+    return StoredManager(finder)
