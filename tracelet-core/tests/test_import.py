@@ -13,6 +13,8 @@ import pytest
 import tracelet
 import tracelet.core
 import tracelet.plugin
+from tracelet.core.plugins.discovery import discover_installed
+from tracelet.core.plugins.registry import BUILT_IN, registry
 
 HEAVY = [
     "cattrs", "pluggy", "fsspec", "yaml", "click", "rich", "watchdog", "numpy", "torch", "sklearn", "mlflow", "wandb",
@@ -82,8 +84,33 @@ with Experiment('x', artifacts=True, dir={str(tmp_path / "own")!r}) as exp:
         "tracelet.core.management.changes",
         "tracelet.core.management.retention",
         "tracelet.core.management.usage",
+        "tracelet.core.plugins.discovery",
+        "tracelet.builtin.objects",
+        "tracelet.builtin.torch_save",
     }
     assert not modules_after(stored) & unneeded
+
+
+def test_storing_plain_data_looks_for_no_plugins(tmp_path: Path) -> None:
+    stored = f"""
+from tracelet import Experiment
+with Experiment('x', artifacts=True, dir={str(tmp_path / "own")!r}) as exp:
+    assert exp.log_artifact(exp.create_artifact('a', 'config').add_object({{'a': 1}}, 'it')).ok
+"""
+    assert not modules_after(stored) & {"tracelet.core.plugins.discovery", "tracelet.builtin.torch_save"}
+
+
+def test_what_is_built_in_is_what_looking_for_it_finds() -> None:
+    found = discover_installed()
+    sets = {
+        "tracelet_backends": found.backends, "tracelet_routing": found.routing,
+        "tracelet_serializers": found.serializers,
+    }  # fmt: skip
+    for hook, modules in BUILT_IN.items():
+        for name in modules:
+            spec = getattr(registry(), hook.removeprefix("tracelet_")).get(name)
+            assert spec == sets[hook].get(name)
+            assert name in sets[hook].own
 
 
 #: What starting a command may not import where there is nothing to send, to draw or to look for.

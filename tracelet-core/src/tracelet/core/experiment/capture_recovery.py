@@ -46,7 +46,10 @@ class CaptureRecovery:
         """Make the capture of the run, if a setting turns a detector on. Raises :class:`~tracelet.ConfigError`."""
         if self._context.settings.watch_filesystem and not self._context.settings.artifact_watch_dirs:
             _LOG.warning("watch_filesystem is on, and artifact_watch_dirs names no directory: nothing is watched.")
-        specs = [spec for spec in self._context.plugins().detectors if getattr(self._context.settings, spec.switch)]
+        settings, specs = self._context.settings, []
+        if settings.automagic_artifacts or settings.watch_filesystem:
+            # Plugins are looked for where a detector may be on: that takes longer than all else of a start.
+            specs = [spec for spec in self._context.plugins().detectors if getattr(settings, spec.switch)]
         self.own = self._made(specs, run, self._submit) if specs else None
 
     def start(self) -> None:

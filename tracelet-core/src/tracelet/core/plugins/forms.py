@@ -108,8 +108,11 @@ def _is_framework(spec: SerializerSpec) -> bool:
 def _serializer(
     serializers: SpecSet[SerializerSpec], name: str, fits: Callable[[SerializerSpec], bool], what: str
 ) -> SerializerSpec:
+    found = serializers.specs.get(name)
+    if found is not None and fits(found):
+        return found
     right = {key: spec for key, spec in serializers.specs.items() if fits(spec)}
-    if name in serializers.specs and name not in right:
+    if found is not None:
         raise ArtifactError(f"{name!r} is no {what}; there is {', '.join(sorted(right))}.")
     try:
         return SpecSet(what, right, serializers.broken).get(name)

@@ -1,7 +1,7 @@
 """The installed plugins, which are looked for when one is needed that is not built in.
 
-To look for them reads the entry points of every distribution and imports every plugin. Most programs need a backend and a
-policy, and mostly those that are built in: no other distribution can take their names.
+To look for them reads the entry points of every distribution and imports every plugin. Most programs need a backend, a
+policy and JSON, and mostly those that are built in: no other distribution can take their names.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = ["BUILT_IN", "Registry", "registry"]
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "tracelet_backends": {"local": "tracelet.builtin.local"},
     "tracelet_routing": {"by-type": "tracelet.builtin.routing", "all": "tracelet.builtin.routing"},
+    "tracelet_serializers": {"json": "tracelet.builtin.objects"},
 }
 Value = TypeVar("Value")
 
