@@ -84,7 +84,11 @@ with Experiment('x', artifacts=True, dir={str(tmp_path / "own")!r}) as exp:
         "tracelet.core.management.changes",
         "tracelet.core.management.retention",
         "tracelet.core.management.usage",
+        "tracelet.core.capture.journal",
+        "tracelet.core.display.html",
+        "tracelet.core.plugins.detector",
         "tracelet.core.plugins.discovery",
+        "tracelet.core.sealing.input_example",
         "tracelet.builtin.objects",
         "tracelet.builtin.torch_save",
     }

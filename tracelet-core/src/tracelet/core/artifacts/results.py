@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
-from tracelet.core.display.cards import badge, card, copyable, note, number
-from tracelet.core.display.html import Html, table
 from tracelet.core.display.words import size
 from tracelet.exceptions import ArtifactError, TraceletError
+
+if TYPE_CHECKING:
+    from tracelet.core.display.html import Html
 
 __all__ = ["LogResult", "LogResults", "first_error", "refusal"]
 
@@ -77,6 +79,9 @@ class LogResults(dict[str, LogResult]):
 
     def _repr_html_(self) -> str:
         """Show in a notebook what became of it in each backend."""
+        from tracelet.core.display.cards import badge, card, copyable, note, number
+        from tracelet.core.display.html import table
+
         rows: list[tuple[Html | str, ...]] = [
             (
                 name,

@@ -10,15 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tracelet.core.artifacts.results import LogResults
-from tracelet.core.capture.journal import Leftover, leftovers
 from tracelet.core.delivery.inventory import waiting_bytes
 from tracelet.core.delivery.lease import Lease
 from tracelet.core.experiment.context import ExperimentContext
-from tracelet.core.plugins.detector import DetectorSpec
 from tracelet.core.plugins.versions import RunInfo
 
 if TYPE_CHECKING:
+    from tracelet.core.capture.journal import Leftover
     from tracelet.core.capture.pipeline import Capture
+    from tracelet.core.plugins.detector import DetectorSpec
 
 __all__ = ["CaptureRecovery"]
 
@@ -96,9 +96,13 @@ class CaptureRecovery:
 
     def _left(self) -> Iterator[Leftover]:
         """Yield the captures of dead processes; a lease says that this process finishes them."""
-        return (
-            left for left in leftovers(self._context.directory, self._context.experiment) if Lease(left.path).take()
-        )
+        directory = self._context.directory
+        if not (directory / "captured").is_dir():
+            return iter(())
+        # Most directories have none, and are spared this import.
+        from tracelet.core.capture.journal import leftovers
+
+        return (left for left in leftovers(directory, self._context.experiment) if Lease(left.path).take())
 
     def _resume(self, left: Leftover, submit: Submit) -> Capture:
         resumed = self._made((), left.head.run, submit, left)

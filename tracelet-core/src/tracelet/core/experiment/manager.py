@@ -14,7 +14,6 @@ from tracelet.core.artifacts.builder import TraceletArtifact
 from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.artifacts.results import LogResults
-from tracelet.core.capture.journal import Leftover
 from tracelet.core.delivery.courier import Courier, close_all
 from tracelet.core.experiment.capture_recovery import CaptureRecovery
 from tracelet.core.experiment.configured import ConfiguredBackends
@@ -37,6 +36,7 @@ from tracelet.exceptions import ConfigError
 from tracelet.settings import TraceletSettings
 
 if TYPE_CHECKING:
+    from tracelet.core.capture.journal import Leftover
     from tracelet.core.management.usage import DiskUsage
 
 __all__ = ["ArtifactManager"]

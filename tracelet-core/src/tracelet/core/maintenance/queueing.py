@@ -27,8 +27,8 @@ __all__ = ["queue_captures", "queue_drafts", "queue_interrupted_puts"]
 
 #: By the file of what is not queued: why.
 Failures = dict[Path, str]
-#: How many drafts are hashed at the same time. Each waits for the disk four times, which takes as long for several as for one.
-_AT_ONCE = 4
+#: How many drafts are hashed at the same time. Each waits for the disk four times, which takes as long for many as for one.
+_AT_ONCE = 16
 
 
 def queue_captures(directory: Path, settings: TraceletSettings, plugins: Registry) -> Failures:

@@ -16,7 +16,6 @@ from tracelet.core.plugins.calling import call_plugin
 from tracelet.core.plugins.forms import fitting_form, model_form, object_form, unfit
 from tracelet.core.plugins.serializers import SerializerSpec
 from tracelet.core.plugins.specs import SpecSet
-from tracelet.core.sealing.input_example import write_example
 from tracelet.core.system.files import check_room, make_folder
 from tracelet.core.system.saves import saving
 from tracelet.exceptions import ArtifactError, BackendError, TraceletError
@@ -61,6 +60,8 @@ def write_model(
     make_folder(folder)
     _dump(serializers, spec, model, folder, f"model {entry.name!r}")
     if example is not None:
+        from tracelet.core.sealing.input_example import write_example
+
         write_example(example, folder, entry.name)
     made = sorted(path for path in folder.rglob("*") if path.is_file())
     written = {path.relative_to(staging).as_posix(): path for path in made}
