@@ -23,6 +23,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from making import settle, write
 from pacing import pace
 
+from tracelet.core.storage.blob_folder import NewBlob, bring
 from tracelet.core.storage.blob_store import LocalStore, RemoteStore, blob_key, open_store
 from tracelet.core.system import files as module
 from tracelet.core.system.files import FileChanged, atomic_write, copy_blob, copy_file, discard, hash_file, stamp
@@ -549,3 +550,17 @@ def test_a_filesystem_that_cannot_sync_folders_is_no_trouble_and_a_broken_one_is
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="Input/output") if raises else contextlib.nullcontext():
         module.make_names_durable(tmp_path)
+
+
+def test_what_another_thread_has_just_written_is_not_called_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = write(tmp_path / "source", "content")
+    digest = hashlib.sha256(b"content").hexdigest()
+    target = write(tmp_path / "blobs" / digest, "content")
+    bring([NewBlob(source, target, digest)], tmp_path)
+    assert not caplog.messages
+    target.write_text("CONTENT")
+    bring([NewBlob(source, target, digest)], tmp_path)
+    assert [one for one in caplog.messages if "is damaged" in one]
+    assert target.read_text() == "content"

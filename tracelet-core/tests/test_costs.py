@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from making import elsewhere
 
@@ -63,11 +65,31 @@ def moved(call):
 exp = Experiment("costs", artifacts=True).start()
 # What a first put makes is there, also the folders of all blobs.
 for first in range(256):
-    Path(f".tracelet/local/blobs/sha256/{first:02x}").mkdir(parents=True)
+    Path(f".tracelet/local/blobs/sha256/{first:02x}").mkdir(parents=True, exist_ok=True)
 for number in range(3):
     assert exp.log_artifact(made(b"before %d" % number)).ok
 """
 
+
+#: Leaves drafts, of which none is hashed.
+LEFT = """
+for number in range({count}):
+    exp._artifact_manager._process.sealer.add = lambda path: None
+    exp.submit_artifact(made(b"left %d" % number, name="left"))
+answer("left")
+sys.stdout.flush()
+os._exit(0)
+"""
+#: What another process pays to queue them.
+QUEUED = """
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.maintenance import queueing
+from tracelet.settings import TraceletSettings
+outbox = Outbox(Path(".tracelet").resolve())
+queueing._AT_ONCE = 1
+found = cost(lambda: queueing.queue_drafts(Path(".tracelet").resolve(), TraceletSettings(), outbox))
+answer([len(list(outbox.everything())), {what: found.get(what, 0) for what in ("fsync", "syncfs")}])
+"""
 
 #: Each cost by its name.
 COSTS = """
@@ -145,3 +167,10 @@ def test_what_is_submitted_is_written_once_and_hashed_behind(costs: Costs) -> No
 
 def test_finding_a_version_opens_its_pointer_and_its_manifest(costs: Costs) -> None:
     assert costs["find"] == {"open": 4, "scandir": 2}
+
+
+def test_drafts_that_a_dead_process_left_wait_for_the_disk_together(tmp_path: Path) -> None:
+    """For the bytes of all, their names, the deliveries, and the names of those."""
+    assert elsewhere(COUNTING + LEFT.format(count=60), cwd=tmp_path) == "left"
+    without_a_run = COUNTING.partition("exp = ")[0]
+    assert elsewhere(without_a_run + QUEUED, cwd=tmp_path) == [60, {"fsync": 1, "syncfs": 3}]

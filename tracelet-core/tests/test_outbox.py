@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from making import write
 
 from tracelet.core.artifacts.plain import converter
-from tracelet.core.delivery.drafts import parcels_of
+from tracelet.core.delivery.drafts import parcels_of, seal_some
 from tracelet.core.delivery.inventory import damaged_in, leftovers_in, needed_blobs, waiting_bytes
 from tracelet.core.delivery.layout import drafted_at
 from tracelet.core.delivery.lease import Lease
@@ -153,6 +154,37 @@ def test_a_draft_that_is_finished_while_they_are_counted_is_passed_over(tmp_path
     assert next(counting) == outbox.drafts.load(first)
     second.unlink()
     assert list(counting) == []
+
+
+def test_of_drafts_that_are_kept_together_one_that_cannot_be_hinders_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(tmp_path)
+    paths: dict[str, Path] = {}
+    for name in ("first", "second", "third"):
+        source = write(tmp_path / "staging" / f"{name}~1" / "file", name)
+        file = ArtifactFile("file", len(name))
+        manifest = Manifest(name, ArtifactType.CONFIG, name, 1.0, files=(file,))
+        one = Draft(manifest, {"file": source}, (), {}, source.parent)
+        paths[name] = outbox.drafts.add(one, Labels(), RunInfo("run", "trials", 1.0), {"scripted": {}})
+
+    def full(deliveries: Sequence[tuple[SealedArtifact, Parcel]]) -> None:
+        if any(parcel.manifest.name == "second" for _, parcel in deliveries):
+            raise OSError(28, "No space left on device")
+        keep(deliveries)
+
+    keep = outbox.add_many
+    monkeypatch.setattr(outbox, "add_many", full)
+    failed = seal_some(deque(paths.values()), outbox, outbox.store, None)
+    assert {path: str(error) for path, error in failed.items()} == {
+        paths["second"]: "[Errno 28] No space left on device"
+    }
+    assert [parcel.manifest.name for parcel in outbox.everything()] == ["first", "third"]
+    assert [path for path in paths.values() if path.exists()] == [paths["second"]]
+    assert not paths["first"].with_suffix(".lease").exists()
+    monkeypatch.undo()
+    assert seal_some(deque(outbox.drafts.files()), outbox, outbox.store, None) == {}
+    assert [parcel.manifest.name for parcel in outbox.everything()] == ["first", "second", "third"]
 
 
 def test_a_draft_without_a_session_is_anybodys(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,12 +16,17 @@ from tracelet.core.delivery.layout import drafted_at, order_of
 from tracelet.core.delivery.lease import Lease
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
+from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.sealing.finish import finish
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.processes import ProcessId, current
+from tracelet.exceptions import TraceletError
 
-__all__ = ["parcels_of", "seal_draft", "staged_by", "staging_folder"]
+__all__ = ["parcels_of", "seal_draft", "seal_some", "staged_by", "staging_folder"]
+
+#: How many drafts are kept at once, and how many files of them in memory, about.
+_SOME, _SOME_FILES = 64, 1000
 
 
 def staging_folder(directory: Path, put_id: str) -> Path:
@@ -57,11 +63,63 @@ def seal_draft(
     if found is None:
         return
     try:
-        sealed = finish(found.draft, store=store, limit_mb=limit_mb)
-        for parcel in parcels_of(path, found, sealed.manifest):
-            own = attrs.evolve(sealed, rendered=found.draft.rendered.get(parcel.backend))
+        for own, parcel in _deliveries(path, found, finish(found.draft, store=store, limit_mb=limit_mb)):
             yield outbox.add(own, parcel)
-        path.unlink()
-        shutil.rmtree(found.draft.staging, ignore_errors=True)
+        _forget(path, found)
     finally:
         Lease(path).release()
+
+
+def seal_some(drafts: deque[Path], outbox: Outbox, store: Store, limit_mb: float | None) -> dict[Path, Exception]:
+    """Take some drafts from a queue, and do with them as :func:`seal_draft` does, at once; return what was raised for each."""
+    failed: dict[Path, Exception] = {}
+    taken: dict[Path, tuple[DraftFile, SealedArtifact]] = {}
+    try:
+        files = 0
+        while len(taken) < _SOME and files < _SOME_FILES and (path := _next(drafts)) is not None:
+            try:
+                found = outbox.drafts.take(path)
+                if found is not None:
+                    try:
+                        taken[path] = found, finish(found.draft, store=store, limit_mb=limit_mb)
+                    except BaseException:
+                        Lease(path).release()
+                        raise
+                    files += len(found.draft.sources)
+            except (TraceletError, OSError) as error:
+                failed[path] = error
+        try:
+            outbox.add_many(
+                [one for path, (found, sealed) in taken.items() for one in _deliveries(path, found, sealed)]
+            )
+        except (TraceletError, OSError):
+            # Each by itself then: one that cannot be kept hinders no other.
+            for path, (found, sealed) in list(taken.items()):
+                try:
+                    outbox.add_many([*_deliveries(path, found, sealed)])
+                except (TraceletError, OSError) as error:
+                    failed[path] = error
+        for path, (found, _) in taken.items():
+            if path not in failed:
+                _forget(path, found)
+    finally:
+        for path in taken:
+            Lease(path).release()
+    return failed
+
+
+def _next(drafts: deque[Path]) -> Path | None:
+    try:
+        return drafts.popleft()
+    except IndexError:  # others take from it, too
+        return None
+
+
+def _deliveries(path: Path, found: DraftFile, sealed: SealedArtifact) -> Iterator[tuple[SealedArtifact, Parcel]]:
+    for parcel in parcels_of(path, found, sealed.manifest):
+        yield attrs.evolve(sealed, rendered=found.draft.rendered.get(parcel.backend)), parcel
+
+
+def _forget(path: Path, found: DraftFile) -> None:
+    path.unlink()
+    shutil.rmtree(found.draft.staging, ignore_errors=True)

@@ -26,7 +26,7 @@ from tracelet.core.delivery.records import astray, check_names, plain_of, read_r
 from tracelet.core.delivery.unreadable import Quarantine, Unreadable, describe
 from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.storage.blob_store import LocalStore
-from tracelet.core.system.files import atomic_write, hash_blob, make_folder
+from tracelet.core.system.files import atomic_write, atomic_writes, hash_blob, make_folder
 from tracelet.core.system.links import check_tree, check_way
 from tracelet.core.system.places import Places
 from tracelet.core.system.processes import ProcessId
@@ -61,17 +61,29 @@ class Outbox:
         Raises :class:`~tracelet.plugin.FileChanged` where a file is not the one that was hashed any more.
         """
         self.store.keep(sealed)
+        target = self._prepared(sealed, parcel)
+        if holders:
+            write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + DAY)
+        self._write(target, self._plain(parcel))
+        self._hashed.add(target)
+        return parcel
+
+    def add_many(self, deliveries: Sequence[tuple[SealedArtifact, Parcel]]) -> None:
+        """Keep many deliveries as :meth:`add` keeps each: those of one call are on the disk together."""
+        self.store.keep(*(sealed for sealed, _ in deliveries))
+        files = {self._prepared(sealed, parcel): _encoded(self._plain(parcel)) for sealed, parcel in deliveries}
+        atomic_writes(files)
+        self._hashed.update(files)
+
+    def _prepared(self, sealed: SealedArtifact, parcel: Parcel) -> Path:
+        """Return where a delivery is to be, with what a backend has rendered beside it."""
         target = self._file(parcel)
         make_folder(target.parent)
         if sealed.rendered is not None and not target.with_suffix(".rendered").exists():
             partial = target.with_name(f"{target.stem}~{uuid.uuid4().hex}.rendered")
             shutil.copytree(check_tree(sealed.rendered), partial)
             partial.rename(target.with_suffix(".rendered"))
-        if holders:
-            write_lease(target.with_suffix(".lease"), holders, parcel.queued_at + DAY)
-        self._write(target, self._plain(parcel))
-        self._hashed.add(target)
-        return parcel
+        return target
 
     def waiting(self, experiment: str, backend: str, name: str | None = None) -> list[str]:
         """Return the keys of the deliveries to one backend, oldest first; of one artifact's name if given."""
@@ -201,4 +213,8 @@ class Outbox:
         return plain_of(attrs.evolve(parcel, sdk=without_secrets(parcel.sdk)))
 
     def _write(self, file: Path, delivery: dict[str, Any]) -> None:
-        atomic_write(file, json.dumps(delivery).encode())
+        atomic_write(file, _encoded(delivery))
+
+
+def _encoded(delivery: dict[str, Any]) -> bytes:
+    return json.dumps(delivery).encode()

@@ -10,7 +10,7 @@ import attrs
 
 from tracelet.core.capture.journal import leftovers
 from tracelet.core.delivery.completion import Completion
-from tracelet.core.delivery.drafts import seal_draft
+from tracelet.core.delivery.drafts import seal_some
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import interrupted_puts
@@ -27,8 +27,8 @@ __all__ = ["queue_captures", "queue_drafts", "queue_interrupted_puts"]
 
 #: By the file of what is not queued: why.
 Failures = dict[Path, str]
-#: How many drafts are hashed at the same time. Each waits for the disk four times, which takes as long for many as for one.
-_AT_ONCE = 16
+#: How many threads hash drafts.
+_AT_ONCE = 4
 
 
 def queue_captures(directory: Path, settings: TraceletSettings, plugins: Registry) -> Failures:
@@ -61,15 +61,8 @@ def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) ->
     limit = None if settings.on_large == "upload" else settings.large_file_mb
 
     def queue_some() -> None:
-        while True:
-            try:
-                path = drafts.popleft()
-            except IndexError:
-                return
-            try:
-                for _ in seal_draft(path, outbox, store, limit):
-                    pass
-            except (TraceletError, OSError) as error:
+        while drafts:
+            for path, error in seal_some(drafts, outbox, store, limit).items():
                 failures[path] = _reason(error, path)
 
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from tracelet.core.system.durability import Disk
-from tracelet.core.system.files import Stamp, copy_verified, make_folder, make_way, mark
+from tracelet.core.system.files import Stamp, copy_verified, is_marked, make_folder, make_way, mark
 
 __all__ = ["NewBlob", "bring"]
 
@@ -51,14 +51,17 @@ def bring(blobs: Iterable[NewBlob], root: Path) -> set[Path]:
 def _bring_together(blobs: Sequence[NewBlob], root: Path) -> set[Path]:
     grown: set[Path] = set()
     partials: list[Path] = []
+    #: Those whose bytes are not on the disk yet.
+    unsettled: list[Path] = []
     try:
         with Disk(root, len(blobs)) as disk:
             for blob in blobs:
-                make_way(blob.target)
+                make_way(blob.target, blob.sha256, blob.source.stat().st_size)
                 grown.update(make_folder(blob.target.parent))
                 partials.append(blob.target.with_name(f".{uuid.uuid4().hex}.tmp"))
-                _write(blob, partials[-1])
-            disk.settle_files(partials, sum(partial.stat().st_size for partial in partials))
+                if not _write(blob, partials[-1]):
+                    unsettled.append(partials[-1])
+            disk.settle_files(unsettled, sum(partial.stat().st_size for partial in unsettled))
         for blob, partial in zip(blobs, partials, strict=True):
             partial.replace(blob.target)
             grown.add(blob.target.parent)
@@ -73,10 +76,14 @@ def _bring_together(blobs: Sequence[NewBlob], root: Path) -> set[Path]:
     return grown
 
 
-def _write(blob: NewBlob, partial: Path) -> None:
+def _write(blob: NewBlob, partial: Path) -> bool:
+    """Write the bytes of a blob; tell whether they were on the disk before, as those of another blob."""
     if blob.is_own:
         with contextlib.suppress(OSError):  # a filesystem without links, or the source is on another one
-            os.utime(blob.source)  # it may be as old as the run that made it: its link must look young, too
+            is_settled = is_marked(blob.source)
+            # It may be as old as the run that made it: its link must look young, too.
+            (mark if is_settled else os.utime)(blob.source)
             os.link(blob.source, partial)
-            return
+            return is_settled
     copy_verified(blob.source, partial, blob.sha256, blob.stamp, durable=False)
+    return False

@@ -115,12 +115,12 @@ class LocalStore:
         self._bring([NewBlob(source, target, sha256, is_own=True)])
         return target
 
-    def keep(self, sealed: SealedArtifact) -> None:
-        """Take in the files of an artifact, many at once: :meth:`put` those that may change, and :meth:`adopt` the others."""
-        files = ((str(file.sha256), file.artifact_path) for file in sealed.manifest.payload)
+    def keep(self, *artifacts: SealedArtifact) -> None:
+        """Take in the files of artifacts, many at once: :meth:`put` those that may change, and :meth:`adopt` the others."""
+        files = ((one, str(file.sha256), file.artifact_path) for one in artifacts for file in one.manifest.payload)
         self._bring(
-            NewBlob(sealed.sources[path], self.path(sha256), sha256, sealed.stamps.get(path), path not in sealed.stamps)
-            for sha256, path in files
+            NewBlob(one.sources[path], self.path(sha256), sha256, one.stamps.get(path), path not in one.stamps)
+            for one, sha256, path in files
         )
 
     def _bring(self, blobs: Iterable[NewBlob]) -> None:

@@ -13,13 +13,13 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
-from tracelet.core.system.durability import make_names_durable
+from tracelet.core.system.durability import Disk, make_names_durable
 from tracelet.core.system.threads import in_parallel
 from tracelet.exceptions import IntegrityError
 
@@ -27,6 +27,7 @@ __all__ = [
     "FileChanged",
     "Stamp",
     "atomic_write",
+    "atomic_writes",
     "check_room",
     "copy_blob",
     "copy_file",
@@ -39,6 +40,7 @@ __all__ = [
     "hash_file",
     "hash_files",
     "hash_stream",
+    "is_marked",
     "is_whole",
     "limit_readers",
     "make_folder",
@@ -370,11 +372,18 @@ def is_whole(path: Path, sha256: str, size_bytes: int) -> bool:
     return whole
 
 
-def make_way(target: Path) -> None:
-    """Before a blob is written where it is not whole: say what is there, and put a folder aside."""
+def is_marked(path: Path) -> bool:
+    """Tell whether a blob's bytes are on the disk: its mark says so, and that nobody wrote to it since."""
+    return path.lstat().st_mtime_ns % _TICK == _MARK
+
+
+def make_way(target: Path, sha256: str, size_bytes: int) -> None:
+    """Before a blob is written where it was not whole: say what is there, and put a folder aside."""
     try:
         status = target.lstat()
     except FileNotFoundError:
+        return
+    if is_whole(target, sha256, size_bytes):  # somebody else has written it meanwhile
         return
     _LOG.warning(
         "%s is damaged: it does not hold the bytes of its name any more. It is replaced by the right ones.", target
@@ -429,6 +438,29 @@ def atomic_write(target: Path, data: bytes, *, durable: bool = True) -> None:
     if durable:
         for folder in (target.parent, *grown):
             make_names_durable(folder)
+
+
+def atomic_writes(contents: Mapping[Path, bytes]) -> None:
+    """Write small files as :func:`atomic_write` does, each at once or not at all, and have them on the disk together."""
+    if not contents:
+        return
+    settled = {target.parent for target in contents}
+    for folder in list(settled):
+        settled.update(make_folder(folder))
+    partials = {target: target.with_name(f".{uuid.uuid4().hex}.tmp") for target in contents}
+    try:
+        with Disk(next(iter(contents)).parent, len(contents)) as disk:
+            for target, data in contents.items():
+                with create(partials[target]) as writer:
+                    writer.write(data)
+            disk.settle_files(list(partials.values()), sum(map(len, contents.values())))
+            for target, partial in partials.items():
+                partial.replace(target)
+            disk.settle_names(settled)
+    except BaseException:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def discard(path: Path, older_than: float) -> int | None:
