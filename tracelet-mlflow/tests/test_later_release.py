@@ -46,7 +46,7 @@ def opened(server: MlflowServer, tmp_path: Path, experiment: str) -> Iterator[Op
     def open_it() -> MlflowBackend:
         settings = MlflowSettings(tracking_uri=server.url)
         context = BackendContext(tmp_path, {"process": "this", "since": 0.0})
-        backend = MlflowBackend(experiment, settings, context, Connection(server.url, READ_BACK, tmp_path))
+        backend = MlflowBackend(experiment, settings, context, Connection(server.url, READ_BACK))
         backends.append(backend)
         backend.start(RunInfo(f"run-of-{experiment}", experiment, 1.0))
         return backend

@@ -77,9 +77,7 @@ def open_backend(experiment: str, settings: MlflowSettings, context: BackendCont
     """Connect to MLflow; raises :class:`~tracelet.BackendUnavailable` where it is not there."""
     hear_waits()
     uri = tracking_uri(settings.tracking_uri, context.sdk.get("tracking_uri"))
-    return MlflowBackend(
-        experiment, settings, context, Connection(uri, settings.read_back_mb * 1_000_000, context.directory)
-    )
+    return MlflowBackend(experiment, settings, context, Connection(uri, settings.read_back_mb * 1_000_000))
 
 
 @attrs.frozen

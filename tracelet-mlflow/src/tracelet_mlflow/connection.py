@@ -59,14 +59,13 @@ def tracking_uri(*choices: object) -> str:
 class Connection:
     """One MLflow, opened when it is first needed."""
 
-    def __init__(self, uri: str, read_back: int, directory: Path) -> None:
+    def __init__(self, uri: str, read_back: int) -> None:
         """Raise :class:`~tracelet.BackendUnavailable` where no server answers, or no database can be made.
 
-        Files of up to ``read_back`` bytes that go through a server are read back; ``directory`` is where temporary files may be.
+        Files of up to ``read_back`` bytes that go through a server are read back.
         """
         self.uri = uri
         self._read_back = read_back
-        self._directory = directory
         #: The address for people: without credentials.
         self.shown = redact(uri)
         self._repositories: dict[str, Repository] = {}
@@ -113,7 +112,7 @@ class Connection:
     def model_repository(self, artifact_uri: str) -> Repository:
         """Return what stores and fetches the files of a model. It is not cached, because each model has an address of its own."""
         found = get_artifact_repository(artifact_uri, tracking_uri=self.uri)
-        return ReadBack(found, self._read_back, self._directory) if is_served(found.artifact_uri) else found
+        return ReadBack(found, self._read_back) if is_served(found.artifact_uri) else found
 
     def can_read(self, artifact_uri: str) -> bool:
         """Whether MLflow knows how to get files from such an address."""
