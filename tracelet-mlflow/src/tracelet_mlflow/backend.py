@@ -244,7 +244,7 @@ class MlflowBackend:
             sources = {file.artifact_path: sealed.sources[file.artifact_path] for file in manifest.payload}
             # The files that were shared with MLflow's form of a model may be gone, too.
             whole = attrs.evolve(record, shared={}, manifest=manifest)
-            self._files(whole).upload(manifest, sources)
+            self._files(whole).upload(manifest, sources, manifest_last=True)
             _check_unchanged(sealed)
             index = self._opened.index
             index.commit(index.ensure(manifest.name, manifest.type), stored.number, whole.to_text())

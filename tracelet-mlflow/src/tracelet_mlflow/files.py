@@ -13,7 +13,9 @@ import hashlib
 import re
 import shutil
 import tempfile
+import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -159,9 +161,17 @@ class RunFiles:
         self._packs = packs
         self._directory = directory
 
-    def upload(self, manifest: Manifest, sources: Mapping[str, Path], shared: Collection[str] = ()) -> None:
-        """Store every file except the ``shared`` ones, and then the manifest.
+    def upload(
+        self,
+        manifest: Manifest,
+        sources: Mapping[str, Path],
+        shared: Collection[str] = (),
+        *,
+        manifest_last: bool = False,
+    ) -> None:
+        """Store every file except the ``shared`` ones, and the manifest.
 
+        With ``manifest_last`` an upload that is interrupted leaves no manifest, which :meth:`is_there` would believe.
         Raises :class:`~tracelet.plugin.FileChanged` where a file is not there.
         """
         gone = [str(source) for source in sources.values() if not source.is_file()]
@@ -174,17 +184,26 @@ class RunFiles:
             jobs: list[Callable[[], None]] = []
             for number, files in enumerate(packs):
                 jobs.append(lambda number=number, files=files: self._upload_pack(scratch, number, files, sources))  # type: ignore[misc]
-            for number, file in enumerate(payload):
-                path = file.artifact_path
-                if path not in packed:
-                    jobs.append(lambda number=number, path=path: self._upload(scratch, number, path, sources[path]))  # type: ignore[misc]
-            at_once(lambda job: job(), jobs)
-            note = scratch / MANIFEST_NAME
-            note.write_text(manifest.to_json(), encoding="utf-8")
-            self._repository.log_artifact(str(note), self._folder)
+            taken: Counter[str] = Counter()
+            for path in (file.artifact_path for file in payload if file.artifact_path not in packed):
+                # Links are in one folder, but for names that this disk may not tell apart. A folder each takes longer than the copy.
+                name = unicodedata.normalize("NFC", stored_path(path).rpartition("/")[2]).casefold()
+                place = scratch / str(taken[name])
+                taken[name] += 1
+                place.mkdir(exist_ok=True)
+                jobs.append(lambda place=place, path=path: self._upload(place, path, sources[path]))  # type: ignore[misc]
+
+            def upload_manifest() -> None:
+                note = scratch / MANIFEST_NAME
+                note.write_text(manifest.to_json(), encoding="utf-8")
+                self._repository.log_artifact(str(note), self._folder)
+
+            at_once(lambda job: job(), jobs if manifest_last else [*jobs, upload_manifest])
+            if manifest_last:
+                upload_manifest()
 
     def is_there(self) -> bool:
-        """Tell whether the files are stored. The manifest is stored last, and MLflow removes all files of a run together."""
+        """Tell whether the files of a version that the index has are stored. MLflow removes all files of a run together."""
         name = f"{self._folder}/{MANIFEST_NAME}"
         return any(info.path == name for info in self._repository.list_artifacts(self._folder))
 
@@ -238,11 +257,10 @@ class RunFiles:
         except NewerFormat:
             return False
 
-    def _upload(self, scratch: Path, number: int, path: str, source: Path) -> None:
+    def _upload(self, place: Path, path: str, source: Path) -> None:
         # MLflow stores a file under the name that it has on this disk.
         *above, name = stored_path(path).split("/")
-        link = scratch / str(number) / name
-        link.parent.mkdir()
+        link = place / name
         link.symlink_to(source.absolute())
         self._repository.log_artifact(str(link), "/".join([self._folder, *above]))
 

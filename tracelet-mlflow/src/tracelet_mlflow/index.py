@@ -205,6 +205,8 @@ class Index:
         self._place: _Place | None = None
         #: By name, as it was last read or written.
         self._seen: dict[str, Entry] = {}
+        #: Names that were looked for last, and had no run.
+        self._absent: set[str] = set()
 
     # -- names
 
@@ -216,6 +218,8 @@ class Index:
             found = next(sound(self.entries(name=name)), None)
         if found is not None:
             self._seen[name] = found
+        else:
+            self._absent.add(name)
         return found
 
     def _again(self, seen: Entry) -> Entry | None:
@@ -245,6 +249,7 @@ class Index:
     def _forget(self) -> None:
         self._place = None
         self._seen.clear()
+        self._absent.clear()
 
     def recalled(self, name: str) -> Entry | None:
         """Return what was known about a name when it was last read or written, or None."""
@@ -314,9 +319,17 @@ class Index:
     def ensure(self, name: str, type: ArtifactType) -> Entry:
         """Return what was known about a name when it was last read or written; make its run if there is none.
 
-        That is enough to claim a version: MLflow refuses a claim that another process has made since.
+        That is enough to claim a version, or the name: MLflow refuses a claim that another process has made since.
         """
-        found = self._seen.get(name) or self.entry(name) or self._new(name, type)
+        found = self._seen.get(name)
+        if found is None and name in self._absent:
+            self._absent.discard(name)
+            try:
+                found = self._new(name, type)
+            except MlflowException:
+                # The index may be gone since the name was looked for.
+                self._forget()
+        found = found or self.entry(name) or self._new(name, type)
         if found.is_running:
             self._client.set_terminated(found.run_id)
             found = attrs.evolve(found, is_running=False)

@@ -309,15 +309,33 @@ class Registry:
         description: str | None,
         model_id: str | None,
     ) -> str:
+        if name in self._models:
+            try:
+                return self._add_version(name, source, home, tags, description, model_id)
+            except MlflowException as error:
+                if code_of(error) != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                # It was deleted meanwhile.
+                self._models.remove(name)
         try:
             self._client.create_registered_model(name)
         except MlflowException as error:
             if code_of(error) != "RESOURCE_ALREADY_EXISTS":
                 raise
-            if name not in self._models:
-                # A prompt of that name would take the model for its newest version. This request fails for a prompt.
-                self._client.get_registered_model(name)
+            # A prompt of that name would take the model for its newest version. This request fails for a prompt.
+            self._client.get_registered_model(name)
         self._models.add(name)
+        return self._add_version(name, source, home, tags, description, model_id)
+
+    def _add_version(
+        self,
+        name: str,
+        source: str,
+        home: Home,
+        tags: dict[str, str],
+        description: str | None,
+        model_id: str | None,
+    ) -> str:
         # The source is not `models:/…`: MLflow looks that up by its global state, which is not set here.
         made = self._client.create_model_version(
             name,
