@@ -63,6 +63,8 @@ class AimBackend:
         self._runs = Runs(place, experiment, str(context.sdk.get("run") or ""))
         self._foreign = ForeignBytes(place.shown, self._scratch, self._shares_files)
         self._run: RunInfo | None = None
+        #: By name: the version of few files that this process made last, until another one is seen.
+        self._newest: dict[str, StoredArtifact] = {}
         #: Whether the catalogue is known to be one that can be read, and to say its schema.
         self._is_known = self._is_begun = False
 
@@ -79,10 +81,26 @@ class AimBackend:
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
+        made = self._put(sealed, labels, None)
+        assert made is not None, "nothing has to be the newest"
+        return made
+
+    def recall(self, name: str) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Recalls`."""
+        return self._newest.get(name)
+
+    def put_next(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact | None:
+        """See :class:`~tracelet.plugin.Recalls`."""
+        return self._put(sealed, labels, self._newest.pop(sealed.manifest.name, None))
+
+    def _put(self, sealed: SealedArtifact, labels: Labels, newest: StoredArtifact | None) -> StoredArtifact | None:
+        """Put an artifact; or return None where ``newest`` is given, and is not the newest version any more."""
         manifest, run = sealed.manifest, self._runs.of(self._begun())
         storage, base = self._storage_to_write(run.hash)
         quick = self._is_quick(sealed, storage)
         with self._writing() as tree:
+            if newest is not None and not index.is_newest(tree, manifest.name, newest.number):
+                return None
             taken = index.settle(tree, manifest, labels.version)
             if taken is not None:
                 return self._stored(taken)
@@ -99,13 +117,19 @@ class AimBackend:
         if made.number != number:
             self._undo(storage, entry)
         self._renote(moved)
-        return self._stored(made)
+        stored = self._stored(made)
+        if made.number == number and len(manifest.payload) <= _FEW:
+            self._newest[manifest.name] = stored
+        return stored
 
     def _is_quick(self, sealed: SealedArtifact, storage: Storage) -> bool:
         """Whether to keep the catalogue open during the upload. Others wait then, but to open it twice would take longer."""
         payload = sealed.manifest.payload
-        here = isinstance(self._place, DiskPlace) and isinstance(storage, FolderStorage)
-        return here and len(payload) <= _FEW and sum(file.size_bytes for file in payload) <= _SMALL
+        return (
+            isinstance(storage, FolderStorage)
+            and len(payload) <= _FEW
+            and sum(file.size_bytes for file in payload) <= _SMALL
+        )
 
     def _store(self, sealed: SealedArtifact, entry: Entry, storage: Storage, run: AimRun) -> None:
         """Store the files and what Aim shows of them, without the record that makes the version exist. On errors, undo it."""

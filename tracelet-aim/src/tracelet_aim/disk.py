@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from tracelet.exceptions import BackendError, BackendUnavailable, ConfigError, IntegrityError
 from tracelet_aim.errors import is_locked, said, translated
+from tracelet_aim.kept import KeptOpen
 from tracelet_aim.trees import CATALOGUE, PATIENCE, Ask, Facts, Key, Tree, facts_of
 
 __all__ = ["DiskPlace", "DiskTree", "own_repo"]
@@ -87,6 +88,9 @@ class DiskPlace:
         self.shown = str(self._root)
         self.address = f"aim://{self._root.resolve()}"
         self._repo: Any = None
+        self._catalogues: dict[str, KeptOpen] = {}
+        #: Whether the repo was found to be one that can be used.
+        self._is_whole = False
         above = next(part for part in (self._folder, *self._folder.parents) if part.exists() or part == part.parent)
         if not above.is_dir():
             raise BackendUnavailable(f"Aim's repo cannot be in {self._root}: {above} is not a folder.")
@@ -94,6 +98,11 @@ class DiskPlace:
     @contextlib.contextmanager
     def reading(self, family: str, name: str) -> Iterator[Tree | None]:
         """See :class:`~tracelet_aim.trees.Place`."""
+        if family == CATALOGUE and name in self._catalogues:
+            with translated(self.shown), self._catalogues[name].reading() as container:
+                if container is not None:
+                    yield DiskTree(container.tree())
+                    return
         with translated(self.shown), self._read(family, name) as tree:
             yield None if tree is None else DiskTree(tree)
 
@@ -101,15 +110,8 @@ class DiskPlace:
     def writing(self, family: str, name: str, patience: float = PATIENCE) -> Iterator[Tree]:
         """See :class:`~tracelet_aim.trees.Place`."""
         self._make()
-        with translated(self.shown):
-            container = self._opened_to_write(self._database(family, name), patience)
-            try:
-                tree = DiskTree(container.tree())
-                if family == CATALOGUE:
-                    tree.drop("lock")  # of a dead client of a server: a living server holds the database itself
-                yield tree
-            finally:
-                container.close()
+        with translated(self.shown), self._write(family, name, patience) as container:
+            yield DiskTree(container.tree())
 
     def databases(self, family: str) -> list[str]:
         """See :class:`~tracelet_aim.trees.Place`."""
@@ -190,6 +192,32 @@ class DiskPlace:
     def close(self) -> None:
         """See :class:`~tracelet_aim.trees.Place`."""
         self._repo = None
+        for kept in self._catalogues.values():
+            with translated(self.shown):
+                kept.close()
+
+    @contextlib.contextmanager
+    def _write(self, family: str, name: str, patience: float) -> Iterator[Any]:
+        if family == CATALOGUE:
+            with self._catalogue(name).writing(patience) as container:
+                yield container
+            return
+        container = self._opened_to_write(self._database(family, name), time.monotonic() + patience)
+        try:
+            yield container
+        finally:
+            container.close()
+
+    def _catalogue(self, name: str) -> KeptOpen:
+        def opened(until: float) -> Any:
+            container = self._opened_to_write(self._database(CATALOGUE, name), until)
+            DiskTree(container.tree()).drop(
+                "lock"
+            )  # of a dead client of a server: a living server holds the database itself
+            return container
+
+        turn = self._folder / CATALOGUE / "locks" / f"{name}.turn"
+        return self._catalogues.setdefault(name, KeptOpen(turn, opened))
 
     def _database(self, family: str, name: str) -> Path:
         return self._folder / family / "chunks" / name
@@ -218,8 +246,7 @@ class DiskPlace:
             time.sleep(random.uniform(0.005, 0.05))
         raise AssertionError("the last attempt returns or raises")
 
-    def _opened_to_write(self, path: Path, patience: float) -> Any:
-        until = time.monotonic() + patience
+    def _opened_to_write(self, path: Path, until: float) -> Any:
         while True:
             try:
                 return RocksContainer(str(path), read_only=False)
@@ -235,6 +262,8 @@ class DiskPlace:
 
     def _make(self) -> None:
         """Make the repo if there is none, and wait until it is whole: processes that make one at once damage it."""
+        if self._is_whole and (self._folder / "VERSION").exists():
+            return
         if not self._folder.exists():
             self._make_aside()
         until = time.monotonic() + _MAKING
@@ -247,6 +276,7 @@ class DiskPlace:
                 f"Aim's repo {self.shown} is of an Aim from before 3.0, or was left unfinished: set TRACELET_AIM_REPO to another "
                 "folder, or move its .aim away."
             )
+        self._is_whole = True
 
     def _when_versioned(self, ask: Callable[[], T]) -> T:
         """Ask Aim what it reads the version of the repo for: whoever makes a repo empties that file before writing it."""

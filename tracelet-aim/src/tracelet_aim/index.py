@@ -60,6 +60,7 @@ __all__ = [
     "experiment",
     "find",
     "forget",
+    "is_newest",
     "is_noted",
     "listed",
     "note_earlier",
@@ -162,6 +163,11 @@ def claim(tree: Tree, manifest: Manifest) -> int:
     number = _count(tree, manifest.name)
     tree.set(("next", manifest.name), number + 1)
     return number
+
+
+def is_newest(tree: Tree, name: str, number: int) -> bool:
+    """Tell whether a version exists, and no later put of that name has begun."""
+    return _count(tree, name) == number + 1 and tree.get("versions", name, number) is not None
 
 
 def settle(tree: Tree, manifest: Manifest, label: str | None) -> Entry | None:
