@@ -81,8 +81,11 @@ print(json.dumps(costs))
 
 
 def test_a_put_through_a_server_opens_the_database_once(program: Any, server: AimServer) -> None:
-    """Twice the turn is looked at, and once taken and given back; two readings and a claim; four values are the version."""
-    costs = program(
+    """Twice the turn is looked at, and once taken and given back; two readings and a claim; four values are the version.
+
+    The server has the database open only for that, and for nobody who is killed during the upload.
+    """
+    costs, folders = program(
         f"""{HANDS}{PUT}
 import requests
 from collections import Counter
@@ -99,10 +102,20 @@ backend.start(RunInfo("one", "costs", 1.0))
 first(backend, "1")
 asked.clear()
 following(backend, "2")
-print(json.dumps(asked))
+told = dict(asked)
+other = open_backend("costs", AimSettings(repo={server.address!r}), BackendContext(Path.cwd()))
+other.start(RunInfo("two", "costs", 1.0))
+assert other.put(seal("3"), Labels(None, ())).number == 2
+assert backend.put_next(seal("4"), Labels(None, ())) is None, "another one was faster"
+assert backend.put(seal("4"), Labels(None, ())).number == 3
+runs = {{one.hash for each in (backend, other) for one in each._runs._open.values()}}
+folders = sorted(path.name for path in Path({str(server.folder)!r}).glob(".aim/tracelet/artifacts/*/model/*") if path.parents[1].name in runs)
+print(json.dumps([told, folders]))
+other.stop(failed=False)
 backend.stop(failed=False)
 """
     )
+    assert folders == ["v0", "v1", "v2", "v3"], "what came too late is not left behind"
     assert costs == {
         "TreeView": 1,
         "keys_eager": 2,

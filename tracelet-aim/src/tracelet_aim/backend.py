@@ -22,6 +22,7 @@ from tracelet.plugin import (
     Damage,
     ForeignArtifact,
     Labels,
+    Manifest,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
@@ -97,16 +98,18 @@ class AimBackend:
         """Put an artifact; or return None where ``newest`` is given, and is not the newest version any more."""
         manifest, run = sealed.manifest, self._runs.of(self._begun())
         storage, base = self._storage_to_write(run.hash)
-        quick = self._is_quick(sealed, storage)
+        is_small = len(manifest.payload) <= _FEW and sum(file.size_bytes for file in manifest.payload) <= _SMALL
+        # Others wait during the upload then, but to open the catalogue twice would take longer.
+        quick = is_small and isinstance(self._place, DiskPlace) and isinstance(storage, FolderStorage)
+        if newest is not None and is_small and not quick:
+            return self._put_ahead(sealed, labels, newest)
         with self._writing() as tree:
             if newest is not None and not index.is_newest(tree, manifest.name, newest.number):
                 return None
             taken = index.settle(tree, manifest, labels.version)
             if taken is not None:
                 return self._stored(taken)
-            number = index.claim(tree, manifest)
-            record = Record(manifest, run.hash, f"{run.hash}/{manifest.name}/v{number}", base)
-            entry = Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
+            entry = _next(run, manifest, index.claim(tree, manifest), labels, base)
             if quick:
                 self._store(sealed, entry, storage, run)
                 made, moved = self._commit(tree, entry, storage)
@@ -114,22 +117,42 @@ class AimBackend:
             self._store(sealed, entry, storage, run)
             with self._writing() as tree:
                 made, moved = self._commit(tree, entry, storage)
-        if made.number != number:
+        return self._made(entry, made, moved, storage)
+
+    def _put_ahead(self, sealed: SealedArtifact, labels: Labels, newest: StoredArtifact) -> StoredArtifact | None:
+        """Store the files of a small artifact as the next version's, and then look whether it is that.
+
+        So the catalogue is opened once, and not during the upload: a server keeps what a killed client has open for minutes.
+        The folder is in this process's own run, where nobody else writes.
+        """
+        manifest, run = sealed.manifest, self._runs.of(self._begun())
+        storage, base = self._storage_to_write(run.hash)
+        entry = _next(run, manifest, newest.number + 1, labels, base)
+        self._store(sealed, entry, storage, run)
+        is_next = False
+        try:
+            with self._writing() as tree:
+                is_next = index.is_newest(tree, manifest.name, newest.number)
+                if is_next:
+                    index.claim(tree, manifest)
+                    made, moved = self._commit(tree, entry, storage)
+        finally:
+            if not is_next:
+                self._undo(storage, entry)
+        if not is_next:
+            return None
+        return self._made(entry, made, moved, storage)
+
+    def _made(self, entry: Entry, made: Entry, moved: Collection[Entry | None], storage: Storage) -> StoredArtifact:
+        """Return the version that a put has: its own ``entry``, or another one that has its label and content."""
+        manifest = entry.record.manifest
+        if made.number != entry.number:
             self._undo(storage, entry)
         self._renote(moved)
         stored = self._stored(made)
-        if made.number == number and len(manifest.payload) <= _FEW:
+        if made.number == entry.number and len(manifest.payload) <= _FEW:
             self._newest[manifest.name] = stored
         return stored
-
-    def _is_quick(self, sealed: SealedArtifact, storage: Storage) -> bool:
-        """Whether to keep the catalogue open during the upload. Others wait then, but to open it twice would take longer."""
-        payload = sealed.manifest.payload
-        return (
-            isinstance(storage, FolderStorage)
-            and len(payload) <= _FEW
-            and sum(file.size_bytes for file in payload) <= _SMALL
-        )
 
     def _store(self, sealed: SealedArtifact, entry: Entry, storage: Storage, run: AimRun) -> None:
         """Store the files and what Aim shows of them, without the record that makes the version exist. On errors, undo it."""
@@ -335,6 +358,12 @@ class AimBackend:
 
     def _shares_files(self, run_hash: str) -> bool:
         return self._settings.shared_files or self._place.is_here(run_hash)
+
+
+def _next(run: AimRun, manifest: Manifest, number: int, labels: Labels, base: str | None) -> Entry:
+    """Return a version that is not stored yet."""
+    record = Record(manifest, run.hash, f"{run.hash}/{manifest.name}/v{number}", base)
+    return Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
 
 
 def _record(stored: StoredArtifact) -> Record:
