@@ -1,6 +1,6 @@
 """A database that this process keeps open from one put to the next, for as long as nobody else waits for it.
 
-To open and to close one costs RocksDB some twenty waits for the disk, where a put itself costs one. While it is open, others read it
+To open and to close one costs RocksDB some eleven waits for the disk, where a put itself costs one. While it is open, others read it
 and cannot write to it. Who waits says so by a lock, which ends with its process: then the database is closed, and it is
 the waiter's turn. An Aim server and earlier releases do not say it; for them it is closed once a second for a moment.
 """
