@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import math
+import re
 import time
 import tracemalloc
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -990,3 +992,42 @@ def test_a_manifest_of_many_files_that_was_changed_is_an_integrity_error(old: st
 def test_a_manifest_of_many_files_with_a_path_that_must_not_be_followed_is_unsafe() -> None:
     with pytest.raises(UnsafePath):
         read(many_files().to_json().replace("part6/file00006.bin", "../file00006.bin"))
+
+
+def answer(read_it: Callable[[], Manifest]) -> Manifest | str:
+    """What reading gives: the manifest, or the error in words."""
+    try:
+        return read_it()
+    except (IntegrityError, UnsafePath, NewerFormat) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize("changed", ["last comma", "no comma", "files in the metadata", "a size", "a path"])
+def test_a_manifest_that_is_read_in_pieces_has_the_same_answer_as_read_at_once(changed: str) -> None:
+    own = many_files()
+    text = own.to_json()
+    match changed:
+        case "last comma":
+            text = text.replace("\n  }\n ]", "\n  },\n ]")
+        case "no comma":
+            ends = [found.start() for found in re.finditer(r"\n  \},", text)]
+            text = text[: ends[499] + 4] + text[ends[499] + 5 :]
+        case "files in the metadata":
+            listed = [attrs.asdict(file) for file in own.files]
+            other = manifest(files=(), metadata={"files": [one["artifact_path"] for one in listed] * 3})
+            whole = other.to_json()
+            # As somebody might have indented it by hand.
+            start = whole.index(' "metadata": {\n  "files": [')
+            end = whole.index("\n  ]\n", start)
+            text = (
+                whole[:start]
+                + whole[start:end].replace('\n  "files": [', '\n "files": [')
+                + whole[end:].replace("\n  ]\n", "\n ]\n", 1)
+            )
+        case "a size":
+            text = text.replace('"size_bytes": 77', '"size_bytes": 78', 1)
+        case "a path":
+            text = text.replace("part3/", "../part3/", 1)
+    assert text != own.to_json()
+    assert len(text) > 1 << 18
+    assert answer(lambda: read(text)) == answer(lambda: Manifest.from_json(text))

@@ -30,6 +30,7 @@ from commanding import (
     run_json,
     wait_until,
 )
+from making import without_rights
 from pacing import pace
 from watching import Scripted
 
@@ -640,3 +641,10 @@ def test_what_a_run_used_and_a_backend_did_not_note_is_told_by_doctor_and_noted_
     assert "noted      what runs used: 1" in run("sync")
     assert run_json("sync")["uses_noted"] == 0
     assert "lineage" not in run("doctor")
+
+
+def test_sync_does_not_take_an_outbox_that_it_may_not_list_for_an_empty_one(queue: Scripted, home: Path) -> None:
+    with without_rights(home / ".tracelet" / "outbox"):
+        told = run("sync", code=1)
+    assert "Permission denied" in told
+    assert len(list((home / ".tracelet" / "outbox").rglob("*.json"))) == 3

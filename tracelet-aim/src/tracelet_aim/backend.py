@@ -82,6 +82,8 @@ class AimBackend:
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
+        # Whatever becomes of this one: what was the newest before is so no more.
+        self._newest.pop(sealed.manifest.name, None)
         made = self._put(sealed, labels, None)
         assert made is not None, "nothing has to be the newest"
         return made
@@ -101,8 +103,6 @@ class AimBackend:
         is_small = len(manifest.payload) <= _FEW and sum(file.size_bytes for file in manifest.payload) <= _SMALL
         # Others wait during the upload then, but to open the catalogue twice would take longer.
         quick = is_small and isinstance(self._place, DiskPlace) and isinstance(storage, FolderStorage)
-        if newest is not None and is_small and not quick:
-            return self._put_ahead(sealed, labels, newest)
         with self._writing() as tree:
             if newest is not None and not index.is_newest(tree, manifest.name, newest.number):
                 return None
@@ -117,30 +117,6 @@ class AimBackend:
             self._store(sealed, entry, storage, run)
             with self._writing() as tree:
                 made, moved = self._commit(tree, entry, storage)
-        return self._made(entry, made, moved, storage)
-
-    def _put_ahead(self, sealed: SealedArtifact, labels: Labels, newest: StoredArtifact) -> StoredArtifact | None:
-        """Store the files of a small artifact as the next version's, and then look whether it is that.
-
-        So the catalogue is opened once, and not during the upload: a server keeps what a killed client has open for minutes.
-        The folder is in this process's own run, where nobody else writes.
-        """
-        manifest, run = sealed.manifest, self._runs.of(self._begun())
-        storage, base = self._storage_to_write(run.hash)
-        entry = _next(run, manifest, newest.number + 1, labels, base)
-        self._store(sealed, entry, storage, run)
-        is_next = False
-        try:
-            with self._writing() as tree:
-                is_next = index.is_newest(tree, manifest.name, newest.number)
-                if is_next:
-                    index.claim(tree, manifest)
-                    made, moved = self._commit(tree, entry, storage)
-        finally:
-            if not is_next:
-                self._undo(storage, entry)
-        if not is_next:
-            return None
         return self._made(entry, made, moved, storage)
 
     def _made(self, entry: Entry, made: Entry, moved: Collection[Entry | None], storage: Storage) -> StoredArtifact:

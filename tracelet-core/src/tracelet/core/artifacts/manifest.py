@@ -28,7 +28,7 @@ from tracelet.core.artifacts.manifest_text import canonical, lines_of, taken_apa
 from tracelet.core.artifacts.plain import converter, dumps, is_deeper
 from tracelet.core.system.messages import sentence, words_of
 from tracelet.core.system.schemas import check_schema
-from tracelet.exceptions import ArtifactError, IntegrityError, UnsafePath
+from tracelet.exceptions import ArtifactError, IntegrityError, TraceletError, UnsafePath
 
 __all__ = ["MOST_BYTES", "ROUTING_KEYS", "Manifest", "identity"]
 
@@ -187,13 +187,14 @@ class Manifest:
             begin, more = next(blocks, b""), next(blocks, b"")
             if not more:
                 return cls.from_json(begin)
+            # Whatever is wrong in pieces is told, or is not wrong, as a whole.
             with contextlib.suppress(
-                ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+                ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError
             ):
-                text, files = taken_apart(
-                    lines_of(chain([begin, more], islice(blocks, MOST_BYTES // _BLOCK))), _loads, _as_file_entry
-                )
-                return cls._made(_loads(text), files)
+                every = islice(chain([begin, more], blocks), MOST_BYTES // _BLOCK)
+                text, files = taken_apart(lines_of(every), _loads, _as_file_entry)
+                if not next(blocks, b""):
+                    return cls._made(_loads(text), files)
         with opened() as stream:
             # One block more than what may be there, so that more is found out.
             return cls.from_json(b"".join(islice(iter(partial(stream.read, _BLOCK), b""), MOST_BYTES // _BLOCK + 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +26,9 @@ from tracelet.exceptions import TraceletError
 
 __all__ = ["parcels_of", "seal_draft", "seal_some", "staged_by", "staging_folder"]
 
-#: How many drafts are kept at once, and how many files of them in memory, about.
-_SOME, _SOME_FILES = 64, 1000
+#: How many drafts are kept at once, how many files of them are in memory, about, and for how many seconds they are hashed
+#: before they are kept: who is killed meanwhile begins again.
+_SOME, _SOME_FILES, _SOME_SECONDS = 64, 1000, 0.5
 
 
 def staging_folder(directory: Path, put_id: str) -> Path:
@@ -75,8 +77,13 @@ def seal_some(drafts: deque[Path], outbox: Outbox, store: Store, limit_mb: float
     failed: dict[Path, Exception] = {}
     taken: dict[Path, tuple[DraftFile, SealedArtifact]] = {}
     try:
-        files = 0
-        while len(taken) < _SOME and files < _SOME_FILES and (path := _next(drafts)) is not None:
+        files, until = 0, time.monotonic() + _SOME_SECONDS
+        while (
+            len(taken) < _SOME
+            and files < _SOME_FILES
+            and time.monotonic() < until
+            and (path := _next(drafts)) is not None
+        ):
             try:
                 found = outbox.drafts.take(path)
                 if found is not None:

@@ -16,4 +16,10 @@ _PLACES = ("outbox", "captured", "puts", "uses")
 def is_idle(directory: Path) -> bool:
     """Return whether no program has left anything in a tracelet directory: there is no file where it would be."""
     check_directory(directory)
-    return not any(files for place in _PLACES for _, _, files in os.walk(directory / place))
+    return not any(files for place in _PLACES for _, _, files in os.walk(directory / place, onerror=_raise_unless_gone))
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Raise: a folder that cannot be listed is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

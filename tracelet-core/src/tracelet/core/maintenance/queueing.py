@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,8 @@ __all__ = ["queue_captures", "queue_drafts", "queue_interrupted_puts"]
 Failures = dict[Path, str]
 #: How many threads hash drafts.
 _AT_ONCE = 4
+#: Seconds for what is in hand where the user interrupts.
+_LAST = 2.0
 
 
 def queue_captures(directory: Path, settings: TraceletSettings, plugins: Registry) -> Failures:
@@ -60,15 +64,24 @@ def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) ->
     store = open_store(settings.store, directory)
     limit = None if settings.on_large == "upload" else settings.large_file_mb
 
+    ended = threading.Semaphore(0)
+
     def queue_some() -> None:
-        while drafts:
-            for path, error in seal_some(drafts, outbox, store, limit).items():
-                failures[path] = _reason(error, path)
+        try:
+            while drafts:
+                for path, error in seal_some(drafts, outbox, store, limit).items():
+                    failures[path] = _reason(error, path)
+        finally:
+            ended.release()
 
     try:
         all_at_once({str(number): queue_some for number in range(_AT_ONCE)})
     finally:
         drafts.clear()  # whoever interrupts this wants no more of it
+        # Those that are in hand are kept, or given back.
+        until = time.monotonic() + _LAST
+        for _ in range(_AT_ONCE):
+            ended.acquire(timeout=max(0.0, until - time.monotonic()))
     return failures
 
 

@@ -73,7 +73,7 @@ class Registry:
 
     def look(self) -> Installed:
         """Look for everything that is installed, if nobody has."""
-        # No lock: of two threads that look at once, both see the same, and a child that is forked meanwhile can look, too.
+        # No lock: of two threads that look at once, both see the same.
         if self._seen is None:
             self._seen = self._look()
         return self._seen
