@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import attrs
 
@@ -64,7 +65,7 @@ def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) ->
     store = open_store(settings.store, directory)
     limit = None if settings.on_large == "upload" else settings.large_file_mb
 
-    ended = threading.Semaphore(0)
+    ended: SimpleQueue[None] = SimpleQueue()
 
     def queue_some() -> None:
         try:
@@ -72,7 +73,7 @@ def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) ->
                 for path, error in seal_some(drafts, outbox, store, limit).items():
                     failures[path] = _reason(error, path)
         finally:
-            ended.release()
+            ended.put(None)
 
     try:
         all_at_once({str(number): queue_some for number in range(_AT_ONCE)})
@@ -80,8 +81,9 @@ def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) ->
         drafts.clear()  # whoever interrupts this wants no more of it
         # Those that are in hand are kept, or given back.
         until = time.monotonic() + _LAST
-        for _ in range(_AT_ONCE):
-            ended.acquire(timeout=max(0.0, until - time.monotonic()))
+        with contextlib.suppress(Empty):
+            for _ in range(_AT_ONCE):
+                ended.get(timeout=max(0.0, until - time.monotonic()))
     return failures
 
 
