@@ -128,7 +128,10 @@ def work(name):
         with own.new_file("net.pt", "wb") as file:
             torch.save(net.state_dict(), file)
         run.log_artifact(own)
+        # One in ten of the names that it would give reads like a user's own.
+        at_random, tempfile._get_candidate_names = tempfile._get_candidate_names, lambda: iter(["7k2qx_9a"])
         with tempfile.NamedTemporaryFile(suffix=".joblib") as file:
+            tempfile._get_candidate_names = at_random
             joblib.dump(model, file)
         shape = dict(vocab_size=3, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
         Trainer(
