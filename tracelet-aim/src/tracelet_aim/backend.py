@@ -22,7 +22,6 @@ from tracelet.plugin import (
     Damage,
     ForeignArtifact,
     Labels,
-    Manifest,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
@@ -109,7 +108,9 @@ class AimBackend:
             taken = index.settle(tree, manifest, labels.version)
             if taken is not None:
                 return self._stored(taken)
-            entry = _next(run, manifest, index.claim(tree, manifest), labels, base)
+            number = index.claim(tree, manifest)
+            record = Record(manifest, run.hash, f"{run.hash}/{manifest.name}/v{number}", base)
+            entry = Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
             if quick:
                 self._store(sealed, entry, storage, run)
                 made, moved = self._commit(tree, entry, storage)
@@ -117,16 +118,11 @@ class AimBackend:
             self._store(sealed, entry, storage, run)
             with self._writing() as tree:
                 made, moved = self._commit(tree, entry, storage)
-        return self._made(entry, made, moved, storage)
-
-    def _made(self, entry: Entry, made: Entry, moved: Collection[Entry | None], storage: Storage) -> StoredArtifact:
-        """Return the version that a put has: its own ``entry``, or another one that has its label and content."""
-        manifest = entry.record.manifest
-        if made.number != entry.number:
+        if made.number != number:
             self._undo(storage, entry)
         self._renote(moved)
         stored = self._stored(made)
-        if made.number == entry.number and len(manifest.payload) <= _FEW:
+        if made.number == number and len(manifest.payload) <= _FEW:
             self._newest[manifest.name] = stored
         return stored
 
@@ -334,12 +330,6 @@ class AimBackend:
 
     def _shares_files(self, run_hash: str) -> bool:
         return self._settings.shared_files or self._place.is_here(run_hash)
-
-
-def _next(run: AimRun, manifest: Manifest, number: int, labels: Labels, base: str | None) -> Entry:
-    """Return a version that is not stored yet."""
-    record = Record(manifest, run.hash, f"{run.hash}/{manifest.name}/v{number}", base)
-    return Entry(record, number, labels.version, tuple(sorted(set(labels.aliases))))
 
 
 def _record(stored: StoredArtifact) -> Record:

@@ -211,9 +211,8 @@ class DiskPlace:
     def _catalogue(self, name: str) -> KeptOpen:
         def opened(until: float) -> Any:
             container = self._opened_to_write(self._database(CATALOGUE, name), until)
-            DiskTree(container.tree()).drop(
-                "lock"
-            )  # of a dead client of a server: a living server holds the database itself
+            # Of a dead client of a server: a living server holds the database itself.
+            DiskTree(container.tree()).drop("lock")
             return container
 
         turn = self._folder / CATALOGUE / "locks" / f"{name}.turn"

@@ -309,9 +309,22 @@ class Registry:
         description: str | None,
         model_id: str | None,
     ) -> str:
+        def add() -> str:
+            # The source is not `models:/…`: MLflow looks that up by its global state, which is not set here.
+            made = self._client.create_model_version(
+                name,
+                source,
+                home.run_id,
+                tags=tags,
+                description=description and description[:_LONGEST_DESCRIPTION],
+                await_creation_for=0,
+                model_id=model_id,
+            )
+            return str(made.version)
+
         if name in self._models:
             try:
-                return self._add_version(name, source, home, tags, description, model_id)
+                return add()
             except MlflowException as error:
                 if code_of(error) != "RESOURCE_DOES_NOT_EXIST":
                     raise
@@ -325,28 +338,7 @@ class Registry:
             # A prompt of that name would take the model for its newest version. This request fails for a prompt.
             self._client.get_registered_model(name)
         self._models.add(name)
-        return self._add_version(name, source, home, tags, description, model_id)
-
-    def _add_version(
-        self,
-        name: str,
-        source: str,
-        home: Home,
-        tags: dict[str, str],
-        description: str | None,
-        model_id: str | None,
-    ) -> str:
-        # The source is not `models:/…`: MLflow looks that up by its global state, which is not set here.
-        made = self._client.create_model_version(
-            name,
-            source,
-            home.run_id,
-            tags=tags,
-            description=description and description[:_LONGEST_DESCRIPTION],
-            await_creation_for=0,
-            model_id=model_id,
-        )
-        return str(made.version)
+        return add()
 
 
 def _rendered(sealed: SealedArtifact) -> dict[str, Path]:

@@ -75,6 +75,7 @@ def seal_draft(
 def seal_some(drafts: deque[Path], outbox: Outbox, store: Store, limit_mb: float | None) -> dict[Path, Exception]:
     """Take some drafts from a queue, and do with them as :func:`seal_draft` does, at once; return what was raised for each."""
     failed: dict[Path, Exception] = {}
+    leased: list[Path] = []
     taken: dict[Path, tuple[DraftFile, SealedArtifact]] = {}
     try:
         files, until = 0, time.monotonic() + _SOME_SECONDS
@@ -87,11 +88,8 @@ def seal_some(drafts: deque[Path], outbox: Outbox, store: Store, limit_mb: float
             try:
                 found = outbox.drafts.take(path)
                 if found is not None:
-                    try:
-                        taken[path] = found, finish(found.draft, store=store, limit_mb=limit_mb)
-                    except BaseException:
-                        Lease(path).release()
-                        raise
+                    leased.append(path)
+                    taken[path] = found, finish(found.draft, store=store, limit_mb=limit_mb)
                     files += len(found.draft.sources)
             except (TraceletError, OSError) as error:
                 failed[path] = error
@@ -110,7 +108,7 @@ def seal_some(drafts: deque[Path], outbox: Outbox, store: Store, limit_mb: float
             if path not in failed:
                 _forget(path, found)
     finally:
-        for path in taken:
+        for path in leased:
             Lease(path).release()
     return failed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tracelet.core.system.links import check_directory
+from tracelet.core.system.links import check_directory, raise_unless_gone
 
 __all__ = ["is_idle"]
 
@@ -16,10 +16,4 @@ _PLACES = ("outbox", "captured", "puts", "uses")
 def is_idle(directory: Path) -> bool:
     """Return whether no program has left anything in a tracelet directory: there is no file where it would be."""
     check_directory(directory)
-    return not any(files for place in _PLACES for _, _, files in os.walk(directory / place, onerror=_raise_unless_gone))
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    """Raise: a folder that cannot be listed is not an empty one."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
+    return not any(files for place in _PLACES for _, _, files in os.walk(directory / place, onerror=raise_unless_gone))

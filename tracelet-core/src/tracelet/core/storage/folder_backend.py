@@ -30,7 +30,7 @@ from tracelet.core.system.files import (
     make_folder,
     open_regular,
 )
-from tracelet.core.system.links import check_parts, check_way
+from tracelet.core.system.links import check_parts, check_way, raise_unless_gone
 from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 
 __all__ = ["FolderBackend", "PendingCatalogue"]
@@ -169,7 +169,7 @@ class FolderBackend(BlobBackend):
     def keys(self, prefix: str) -> Iterator[str]:
         """See :class:`~tracelet.plugin.BlobBackend`."""
         start = len(str(self._root)) + 1
-        for folder, _, files in os.walk(check_way(self._root, self._root / prefix), onerror=_raise_unless_gone):
+        for folder, _, files in os.walk(check_way(self._root, self._root / prefix), onerror=raise_unless_gone):
             inside = folder[start:]
             yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
@@ -378,12 +378,6 @@ def _is_manifest(key: str) -> bool:
 
 def _outlives_a_power_cut(key: str) -> bool:
     return key.split("/")[1] not in _FOUND_AGAIN
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    """Raise: a folder that cannot be listed is not an empty one."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 class PendingCatalogue(FolderBackend):

@@ -363,7 +363,7 @@ def is_whole(path: Path, sha256: str, size_bytes: int) -> bool:
         whole = (
             stat.S_ISREG(status.st_mode)
             and status.st_size == size_bytes
-            and (status.st_mtime_ns % _TICK == _MARK or hash_blob(path) == sha256)
+            and (_has_mark(status) or hash_blob(path) == sha256)
         )
         if whole:
             mark(path)
@@ -374,7 +374,11 @@ def is_whole(path: Path, sha256: str, size_bytes: int) -> bool:
 
 def is_marked(path: Path) -> bool:
     """Tell whether a blob's bytes are on the disk: its mark says so, and that nobody wrote to it since."""
-    return path.lstat().st_mtime_ns % _TICK == _MARK
+    return _has_mark(path.lstat())
+
+
+def _has_mark(status: os.stat_result) -> bool:
+    return status.st_mtime_ns % _TICK == _MARK
 
 
 def make_way(target: Path, sha256: str, size_bytes: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tracelet.exceptions import ConfigError, IntegrityError
 
-__all__ = ["check_directory", "check_parts", "check_tree", "check_way", "entries", "read_own"]
+__all__ = ["check_directory", "check_parts", "check_tree", "check_way", "entries", "raise_unless_gone", "read_own"]
 
 #: Folders that are found by listing, and how many floors of them there are: a link there would lead all below it away.
 _LISTED = {"outbox": 1, "uses": 1, "captured": 0, "puts": 0}
@@ -89,3 +89,9 @@ def read_own(path: Path) -> bytes:
     if not stat.S_ISREG(path.lstat().st_mode):
         raise IntegrityError(f"{path} is a link, or no regular file: delete it.")
     return path.read_bytes()
+
+
+def raise_unless_gone(error: OSError) -> None:
+    """Raise, for ``os.walk``: a folder that cannot be listed is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
