@@ -831,6 +831,7 @@ def test_what_is_being_read_can_be_ended_from_another_thread(
     scripted: Scripted, experiment: Callable[..., Experiment]
 ) -> None:
     exp = experiment("scripted", deadline=60.0)
+    exp.stop()
     scripted.told(list="hang")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         reading = pool.submit(exp.list_artifacts)

@@ -61,6 +61,8 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             open=_open,
             settings=AimSettings,
             context=_context,
+            # Aim lets one process write to a run: the next one makes another run, and this one never ends.
+            resumes_runs=False,
             # True on disk. A server has no compare-and-swap, so writers behind one take turns by a lease.
             atomic_versions=False,
             capabilities=frozenset(Capability),

@@ -103,6 +103,8 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             open=_open,
             settings=ClearmlSettings,
             context=_context,
+            # Offline, a run is a task that the SDK has open: the next process makes another one, and this one is never closed.
+            resumes_runs=False,
             atomic_versions=False,
             capabilities=frozenset(Capability),
             environ={"CLEARML_SUPPRESS_UPDATE_MESSAGE": "1", "CLEARML_LOG_LEVEL": "ERROR"},

@@ -110,6 +110,7 @@ class ScriptedBackend(BlobBackend):
 
     def start(self, run):
         self._do("start")
+        self._do(f"start_{run.id}")
 
     def put(self, sealed, labels):
         self._do("put", sealed.manifest.metadata)
@@ -251,7 +252,7 @@ def tracelet_backends():
         return BackendSpec(name=name, open=lambda e, s, c: _open(kind, e, s), settings=Settings, **more)
 
     return [
-        spec("scripted", capabilities=everything, environ={"SCRIPTED_SDK_QUIET": "1"}),
+        spec("scripted", resumes_runs=True, capabilities=everything, environ={"SCRIPTED_SDK_QUIET": "1"}),
         spec("scripted-inline", in_process=True, capabilities=everything),
         spec("scripted-render", Forms, render=_render, context=lambda: {"uri": "https://me:secret@host/x"}),
         spec("scripted-dumb", Dumb),

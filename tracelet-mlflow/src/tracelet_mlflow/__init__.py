@@ -92,6 +92,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             settings=MlflowSettings,
             context=lambda: _context(loaded_at),
             render=_render,
+            resumes_runs=True,
             capabilities=frozenset(Capability),
             environ=_ENVIRON,
             summary="Artifacts in MLflow runs, models in its Model Registry.",

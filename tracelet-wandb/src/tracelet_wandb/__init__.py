@@ -81,6 +81,8 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             open=_open,
             settings=WandbSettings,
             context=_context,
+            # The SDK has not sent yet all that it shows of a run, and W&B calls a run crashed that nobody writes to again.
+            resumes_runs=False,
             capabilities=frozenset(Capability),
             environ=_ENVIRON,
             summary="Artifacts in W&B, with media on the run; works offline, too.",

@@ -106,6 +106,8 @@ class ArtifactManager:
             self._captures.prepare(run)
             self._submissions.begin(run)
             process = self._process
+            for lane in process.shared.values():
+                lane.offer()
             for courier in process.couriers.values():
                 courier.start()
             # Interrupted puts and drafts are finished in the order in which they were logged.

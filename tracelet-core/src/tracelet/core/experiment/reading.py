@@ -9,6 +9,7 @@ from typing import Any
 from tracelet.core.artifacts.logged import Manager
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.lanes.lane import Lane, open_lane
+from tracelet.core.lanes.shared_lane import SharedLane
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.reading.finder import Finder
@@ -40,13 +41,17 @@ def store_of(context: ExperimentContext) -> Store:
 
 
 def finder_of(
-    context: ExperimentContext, sdk: Mapping[str, dict[str, Any]], store: Callable[[], Store] | None = None
+    context: ExperimentContext,
+    sdk: Mapping[str, dict[str, Any]],
+    store: Callable[[], Store] | None = None,
+    shared: Mapping[str, SharedLane] | None = None,
 ) -> Finder:
-    """Return what finds the stored versions, on lanes of its own; nothing is opened yet."""
+    """Return what finds the stored versions, on lanes of its own or on ``shared`` ones, by backend; nothing is opened yet."""
+    lent, names = shared or {}, context.backends.specs
     return Finder(
         context.experiment,
-        context.backends.specs,
-        {name: Reader(lane_of(context, name, sdk[name]), context.settings) for name in context.backends.specs},
+        names,
+        {name: Reader(lane_of(context, name, sdk[name]), context.settings, lent.get(name)) for name in names},
         outbox=lambda: context.outbox,
         plugins=context.plugins,
         store=store or functools.cache(lambda: store_of(context)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tracelet.core.delivery.sealer import Sealer
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.experiment.reading import finder_of, lane_of, sdk_states, store_of
 from tracelet.core.lanes.lane import Lane
+from tracelet.core.lanes.shared_lane import SharedLane
 from tracelet.core.reading.finder import Finder
 from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.processes import ProcessId, current
@@ -30,6 +32,8 @@ class ProcessResources:
     #: By backend: what the user's own SDK said when the run began.
     sdk: dict[str, dict[str, Any]]
     couriers: dict[str, Courier]
+    #: Of these couriers, the lanes that may be lent for reading.
+    shared: dict[str, SharedLane]
     finder: Finder
     sealer: Sealer
 
@@ -71,9 +75,15 @@ class ExperimentResources:
 
     def _make(self) -> ProcessResources:
         sdk = self._sdk()
-        couriers = {name: self._courier(name, sdk[name]) for name in self.specs}
-        finder = finder_of(self._context, sdk, lambda: self.store)
-        return ProcessResources(sdk, couriers, finder, Sealer(lambda path: self._finish(path, couriers)))
+        shared = {
+            name: SharedLane(partial(lane_of, self._context, name, sdk[name]), resumes_runs=spec.resumes_runs)
+            for name, spec in self.specs.items()
+            if not spec.in_process
+        }
+        lanes = {name: shared.get(name) or lane_of(self._context, name, sdk[name]) for name in self.specs}
+        couriers = {name: self._courier(name, sdk[name], lane) for name, lane in lanes.items()}
+        finder = finder_of(self._context, sdk, lambda: self.store, shared)
+        return ProcessResources(sdk, couriers, shared, finder, Sealer(lambda path: self._finish(path, couriers)))
 
     @property
     def store(self) -> Store:
@@ -82,7 +92,7 @@ class ExperimentResources:
             self._store = store_of(self._context)
         return self._store
 
-    def _courier(self, name: str, sdk: dict[str, Any]) -> Courier:
+    def _courier(self, name: str, sdk: dict[str, Any], lane: Lane) -> Courier:
         own = without_secrets(sdk)
         addresses = Addresses(sdk, self._context.backends.settings[name])
         addresses.note()
@@ -90,7 +100,6 @@ class ExperimentResources:
         def elsewhere(parcel: Parcel) -> Lane | None:
             return None if without_secrets(parcel.sdk) == own else lane_of(self._context, name, parcel.sdk)
 
-        lane = lane_of(self._context, name, sdk)
         return Courier(
             name,
             self._context.experiment,

@@ -15,9 +15,15 @@ __all__ = ["Lane", "open_lane"]
 class Lane(Protocol):
     """A way to one backend. One thread uses it at a time."""
 
-    state: LaneState
-    #: Why it is broken, or empty.
-    reason: str
+    @property
+    def state(self) -> LaneState:
+        """What it is doing."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is broken, or empty."""
+        ...
 
     def processes(self) -> list[ProcessId]:
         """Return the processes that work for it, besides this one."""

@@ -81,6 +81,10 @@ class BackendSpec:
     )
     #: True only for a backend that cannot hang: it then lives in the user's process.
     in_process: bool = False
+    #: True where a run outlives its process: whenever that is killed, `start` in a new one finds the same run, and `stop` there
+    #: ends it. Then reads, which may be killed, use the process in which a run has begun while it is idle. Where it is False,
+    #: they have a process of their own from then on.
+    resumes_runs: bool = False
     #: False where the backend has no compare-and-swap, so that two writers may share a number.
     atomic_versions: bool = True
     capabilities: frozenset[Capability] = frozenset()

@@ -17,7 +17,6 @@ from tracelet.core.artifacts.artifact_list import ArtifactList
 from tracelet.core.artifacts.checks import check_name
 from tracelet.core.artifacts.entries import ArtifactType, check_type
 from tracelet.core.artifacts.logged import LoggedArtifact, Manager
-from tracelet.core.lanes.state import LaneState
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.version_refs import parse_ref
@@ -107,7 +106,7 @@ class Finder:
         try:
             return reader.request(what, **arguments)
         except TraceletError as error:
-            if broken is not None and reader.lane.state is LaneState.BROKEN:
+            if broken is not None and reader.broke:
                 broken[backend] = copy.copy(error)
             raise
 
@@ -117,7 +116,7 @@ class Finder:
             reader.close(until)
 
     def kill(self) -> None:
-        """End what is being read, from any thread: it fails at once."""
+        """End what is being read on lanes of its own, from any thread: it fails at once."""
         for reader in self._readers.values():
             reader.lane.kill()
 

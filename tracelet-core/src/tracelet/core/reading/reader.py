@@ -1,29 +1,47 @@
-"""Reading, on lanes of its own."""
+"""Reading, on a lane of its own or on one that is lent."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane
+from tracelet.core.lanes.shared_lane import SharedLane
+from tracelet.core.lanes.state import LaneState
 from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.settings import TraceletSettings
 
 __all__ = ["Reader"]
 
+#: The most bytes for which a lane is borrowed: who writes meanwhile waits for them. A line of 20 MB/s brings so many in the time
+#: that a delivery has.
+_MOST_BORROWED = 1 << 29
+
 
 class Reader:
-    """Reads from one backend, on a lane of its own, so that nobody waits behind an upload."""
+    """Reads from one backend: on the lane of who writes, while that is idle, or else on a lane of its own.
 
-    def __init__(self, lane: Lane, settings: TraceletSettings) -> None:
+    So nobody waits behind an upload, and there is a second process only for who needs it.
+    """
+
+    def __init__(self, lane: Lane, settings: TraceletSettings, shared: SharedLane | None = None) -> None:
+        """``lane`` is its own; ``shared`` is that of who writes, where somebody does."""
         self.lane = lane
+        self._shared = shared
+        self._last = lane
         self._settings = settings
         self._lock = threading.Lock()
         #: Whether what is being read now may be ended.
         self._optional = False
+
+    @property
+    def broke(self) -> bool:
+        """Whether the last request broke its lane."""
+        return self._last.state is LaneState.BROKEN
 
     @property
     def limit(self) -> float:
@@ -50,15 +68,26 @@ class Reader:
             raise BackendUnavailable("it is busy with something else: try again later.")
         try:
             self._optional = patience is not None
-            self.lane.open(self._settings.open_timeout)
             limit = None if unhurried else deadline_for(size_bytes, self._settings)
-            return self.lane.request(what, limit, **arguments)
+            borrows = not unhurried and not self._optional and size_bytes <= _MOST_BORROWED
+            with self._lane_for(borrows=borrows) as lane:
+                self._last = lane
+                lane.open(self._settings.open_timeout)
+                return lane.request(what, limit, **arguments)
         finally:
             self._optional = False
             self._lock.release()
 
+    @contextlib.contextmanager
+    def _lane_for(self, *, borrows: bool) -> Iterator[Lane]:
+        if self._shared is None or not borrows or self.lane.state is LaneState.READY:
+            yield self.lane
+            return
+        with self._shared.lent() as lent:
+            yield self.lane if lent is None else lent
+
     def close(self, until: float) -> None:
-        """End the lane by then (monotonic)."""
+        """End its own lane by then (monotonic)."""
         if self._optional:
             self.lane.kill()
         with contextlib.suppress(TraceletError):
