@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from servers import programs
 from servers.faulty_proxy import FaultyProxy
+from servers.mlflow_database import new_database
 from servers.mlflow_server import MlflowServer
 
 # MLflow's own code, where it opens a database
@@ -68,6 +69,45 @@ with Experiment("late", backend="mlflow", artifacts=True) as exp:
     artifact.add_model(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), input_example=[[0.5]])
     results = exp.log_artifact(artifact, version="v1.0.0", aliases=["best"])
 print(json.dumps([list(results), type(results.queued.get("mlflow")).__name__, exp.run_id]))
+"""
+
+#: Counts the processes that it starts.
+READ_AND_LOG = """
+import json, sys, time
+from pathlib import Path
+from tracelet import ArtifactType, BackendUnavailable, Experiment
+
+started = []
+sys.addaudithook(lambda event, arguments: started.append(event) if event == "subprocess.Popen" else None)
+
+def step(name):
+    Path(f"at-{name}").touch()
+    while not Path(f"past-{name}").exists():
+        time.sleep(0.02)
+
+def log(content):
+    artifact = exp.create_artifact("data", ArtifactType.CUSTOM)
+    exp.log_artifact(artifact.add_object(content, "x"))
+    assert exp.flush(600) == 0
+
+def get():
+    return exp.get_artifact("data").load_object("x")
+
+told = ""
+with Experiment(NAME, backend="mlflow", artifacts=True) as exp:
+    log(1)
+    assert get() == 1
+    if TROUBLE:
+        step("hang")
+        try:
+            get()
+        except BackendUnavailable as error:
+            told = str(error)
+        step("hang-over")
+    if AGAIN:
+        log(2)
+        assert get() == 2
+print(json.dumps([told, len(started)]))
 """
 
 START = """
@@ -156,6 +196,37 @@ def test_every_kind_of_trouble_is_told_in_time_and_made_good(
     assert len(versions(client, "troubled", "data")) == 1 + len(TROUBLES)
     (run,) = runs(client, "troubled")
     assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("place", ["disk", "server"])
+def test_who_logs_and_gets_and_logs_again_has_one_process(server: MlflowServer, tmp_path: Path, place: str) -> None:
+    uri = server.url if place == "server" else new_database(tmp_path)
+    code = READ_AND_LOG.replace("NAME", f"'one-{place}'").replace("TROUBLE", "False").replace("AGAIN", "True")
+    assert programs.run(code, tmp_path / "program", {"MLFLOW_TRACKING_URI": uri}) == ["", 1]
+    client = MlflowClient(tracking_uri=uri)
+    assert [run.info.status for run in runs(client, f"one-{place}")] == ["FINISHED"]
+    assert versions(client, f"one-{place}", "data") == ["v0", "v1"]
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_read_that_hangs_costs_a_process_and_not_the_run(
+    server: MlflowServer, client: MlflowClient, tmp_path: Path, again: bool
+) -> None:
+    """The next process goes on in the same run of MLflow, and ends it, whether or not something is logged by then."""
+    name = f"hung-{again}".lower()
+    code = READ_AND_LOG.replace("NAME", repr(name)).replace("TROUBLE", "True").replace("AGAIN", str(again))
+    folder = tmp_path / "program"
+    with FaultyProxy(server.process.port) as proxy:
+        process = programs.begin(code, folder, {"MLFLOW_TRACKING_URI": proxy.url, "TRACELET_DEADLINE": "10"})
+        for mode, step in (("hang", "hang"), ("pass", "hang-over")):
+            wait_for(folder / f"at-{step}", process)
+            proxy.set(mode)
+            (folder / f"past-{step}").touch()
+        told, count = programs.finish(process)
+    assert "did not answer within" in told
+    assert count == 2
+    assert [run.info.status for run in runs(client, name)] == ["FINISHED"]
+    assert versions(client, name, "data") == (["v0", "v1"] if again else ["v0"])
 
 
 def test_an_outage_at_logging_time_keeps_mlflows_form_of_a_model(
