@@ -1,7 +1,7 @@
 """What a process takes at its beginning and its end: ``python benchmarks/processes.py``.
 
-`start()`, the first thing that a process gets, with the imports that it needs for it, the second thing, and `stop()` while
-no tracker answers.
+`start()`, the first thing that a process gets, with the imports that it needs for it, the second thing, the first thing that a
+run gets after it has logged, and `stop()` while no tracker answers.
 """
 
 from __future__ import annotations
@@ -95,6 +95,17 @@ began = time.perf_counter()
 get("got")
 print(time.perf_counter() - began)
 """
+#: It is the run that has logged which gets.
+_GET_IN_A_RUN = """
+import sys, time
+from tracelet import Experiment
+with Experiment("bench", backend=sys.argv[1], artifacts=True) as exp:
+    exp.log_artifact(exp.create_artifact("thing", "config").add_file("source.bin")).raise_for_errors()
+    began = time.perf_counter()
+    exp.get_artifact("thing").download("got")
+    took = time.perf_counter() - began
+print(took)
+"""
 _DEAD = """
 import sys, time
 from tracelet import Experiment
@@ -131,6 +142,18 @@ def getting(who: str, backend: str) -> Iterator[Step]:
     def step(number: int) -> float:
         shutil.rmtree("got", ignore_errors=True)
         return float(said_by(program, backend))
+
+    yield step
+
+
+@contextlib.contextmanager
+def getting_in_a_run(backend: str) -> Iterator[Step]:
+    """Log something in a new process, and get it in the same run."""
+    write(Path("source.bin"), 1000)
+
+    def step(number: int) -> float:
+        shutil.rmtree("got", ignore_errors=True)
+        return float(said_by(_GET_IN_A_RUN, backend))
 
     yield step
 
@@ -206,6 +229,10 @@ def lines(*, quick: bool) -> list[Line]:
                 ways[PLAIN] = Way(f"processes:{function}", {"who": backend, "backend": backend})
             warm = 0 if which == "first" else 1
             found.append(Line(f"get-{which}-{name}", f"{titles[name]}: {more}", ways, None, places[name], warm=warm))
+    for name in ("mlflow-disk", "mlflow-server"):
+        ways = {OURS: Way("processes:getting_in_a_run", {"backend": "mlflow"})}
+        title = f"{titles[name]}: the first 1 KB that a run gets after it has logged"
+        found.append(Line(f"get-in-a-run-{name}", title, ways, None, places[name], warm=0))
     title = f"`stop()` with {_WAITING} artifacts while MLflow, W&B, ClearML and Aim are dead, none lost"
     ways = {OURS: Way("processes:stopping")}
     found.append(Line("stop-dead", title, ways, at_most(_STOP_TIMEOUT), nobody_answers, warm=0))

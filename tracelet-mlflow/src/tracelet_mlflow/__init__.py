@@ -92,6 +92,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             settings=MlflowSettings,
             context=lambda: _context(loaded_at),
             render=_render,
+            # All but what MLflow's pages show of a put in the last half second: see notes.py.
             resumes_runs=True,
             capabilities=frozenset(Capability),
             environ=_ENVIRON,

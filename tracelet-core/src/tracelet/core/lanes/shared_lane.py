@@ -34,8 +34,9 @@ class SharedLane:
         self._process = current()
         #: Guards what follows, and tells of each change.
         self._turn = threading.Condition()
-        #: Whether somebody has the lane, and whether only to open it for writing.
-        self._taken = self._opening = False
+        #: The thread that has the lane, and whether only to open it for writing.
+        self._holder: int | None = None
+        self._opening = False
         #: Whether somebody waits to write, and whether somebody waits to read who came while it was opened.
         self._to_write = self._to_read = False
         self._is_offered = self._is_killed = False
@@ -121,37 +122,39 @@ class SharedLane:
 
         While it is opened for writing, this waits for that. Raises what the opening raises.
         """
-        if not self._lend():
-            yield None
-            return
         try:
-            yield self._lane
+            yield self._lane if self._lend() else None
         finally:
-            if self._lane.state is not LaneState.READY:
-                self._lost |= self._begun
-                self._begun.clear()
-            self._give_back()
+            # An interrupt may come at any time: only who has it knows.
+            if self._holder == threading.get_ident():
+                if self._lane.state is not LaneState.READY:
+                    self._lost |= self._begun
+                    self._begun.clear()
+                self._give_back()
 
     def _lend(self) -> bool:
         # A fork's copy is of no use: its process is the parent's, and its condition may be held for ever.
         if self._process != current() or not self._is_offered:
             return False
         with self._turn:
-            waits = self._taken and self._opening
+            waits = self._is_opened()
             if waits:
                 self._to_read = True
                 try:
-                    self._turn.wait_for(lambda: not (self._taken and self._opening))
+                    self._turn.wait_for(lambda: not self._is_opened())
                 finally:
                     self._to_read = False
                     self._turn.notify_all()
                 if self._failure is not None:
                     raise copy.copy(self._failure)
-            busy = self._taken or (self._to_write and not waits)
+            busy = self._holder is not None or (self._to_write and not waits)
             if busy or not self._is_offered or (self._begun and not self._resumes_runs):
                 return False
-            self._taken = True
+            self._holder = threading.get_ident()
             return True
+
+    def _is_opened(self) -> bool:
+        return self._holder is not None and self._opening
 
     # -- whose turn it is
 
@@ -176,14 +179,15 @@ class SharedLane:
         with self._turn:
             self._to_write = True
             try:
-                free = self._turn.wait_for(lambda: not (self._taken or self._to_read), seconds)
+                free = self._turn.wait_for(lambda: self._holder is None and not self._to_read, seconds)
             finally:
                 self._to_write = False
             if free:
-                self._taken, self._opening = True, opening and self._lane.state is not LaneState.READY
+                self._holder = threading.get_ident()
+                self._opening = opening and self._lane.state is not LaneState.READY
             return free
 
     def _give_back(self) -> None:
         with self._turn:
-            self._taken = False
+            self._holder, self._opening = None, False
             self._turn.notify_all()

@@ -32,7 +32,8 @@ class Reader:
         """``lane`` is its own; ``shared`` is that of who writes, where somebody does."""
         self.lane = lane
         self._shared = shared
-        self._last = lane
+        #: The one of the last request.
+        self._last: Lane = lane
         self._settings = settings
         self._lock = threading.Lock()
         #: Whether what is being read now may be ended.
@@ -71,7 +72,6 @@ class Reader:
             limit = None if unhurried else deadline_for(size_bytes, self._settings)
             borrows = not unhurried and not self._optional and size_bytes <= _MOST_BORROWED
             with self._lane_for(borrows=borrows) as lane:
-                self._last = lane
                 lane.open(self._settings.open_timeout)
                 return lane.request(what, limit, **arguments)
         finally:
@@ -81,10 +81,13 @@ class Reader:
     @contextlib.contextmanager
     def _lane_for(self, *, borrows: bool) -> Iterator[Lane]:
         if self._shared is None or not borrows or self.lane.state is LaneState.READY:
+            self._last = self.lane
             yield self.lane
             return
+        self._last = self._shared
         with self._shared.lent() as lent:
-            yield self.lane if lent is None else lent
+            self._last = self.lane if lent is None else lent
+            yield self._last
 
     def close(self, until: float) -> None:
         """End its own lane by then (monotonic)."""
