@@ -207,7 +207,7 @@ def test_a_put_that_waited_for_a_read_that_hung_is_made_in_the_next_process(
 
 
 def test_stop_ends_a_read_that_hangs_and_then_the_run(scripted: Scripted, experiment: Make) -> None:
-    exp = experiment(deadline=600.0, stop_timeout=20.0)
+    exp = experiment(deadline=600.0, stop_timeout=8.0)
     exp.log_artifact(artifact())
     scripted.told(list="hang")
     with ThreadPoolExecutor(1) as pool:
