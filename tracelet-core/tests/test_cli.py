@@ -601,7 +601,7 @@ class TestReading:
             from tracelet.plugin import BackendSpec, Capability, NoSettings, PendingCatalogue, hookimpl
 
             def open_offline(experiment, settings, context):
-                return PendingCatalogue("offline:", context.directory / "offline", experiment)
+                return PendingCatalogue("offline:", context.directory / "offline", experiment, context.directory)
 
             @hookimpl
             def tracelet_backends():

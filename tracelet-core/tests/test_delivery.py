@@ -1112,6 +1112,9 @@ def test_what_only_this_machine_has_is_logged_and_stays_in_the_outbox(
         exp = experiment("offline")
         results = exp.log_artifact(artifact())
         assert (results["offline"].pending, results["offline"].version, results.ok) == (True, "v0", True)
+        assert exp.flush(1) == 1
+        (noted,) = (json.loads(path.read_text()) for path in home.glob(".tracelet/outbox/*/offline/*.json"))
+        assert not noted["attempts"], "it is not tried again before the tracker is back"
         assert exp.submit_artifact(artifact("other", name="other")).result(60)["offline"].pending
         assert {one.name: one.pending for one in exp.list_artifacts()} == {"thing": True, "other": True}
         assert exp.get_artifact("thing").to_dict()["pending"] is True

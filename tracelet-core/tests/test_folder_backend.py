@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+import attrs
 import pytest
 from making import settle, without_rights, write
 
 from tracelet.builtin.local import LocalBackend
-from tracelet.core.storage.blob_store import blob_key
+from tracelet.core.storage.blob_store import LocalStore, blob_key
 from tracelet.core.system import durability
 from tracelet.core.system.files import hash_file
 from tracelet.plugin import (
@@ -48,6 +49,11 @@ def seal(tmp_path: Path) -> Seal:
     return make
 
 
+def stamped(sealed: SealedArtifact) -> SealedArtifact:
+    """The same, of a file that is the user's and may change."""
+    return attrs.evolve(sealed, stamps={name: hash_file(path)[1] for name, path in sealed.sources.items()})
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "place"
@@ -60,7 +66,7 @@ def folder(root: Path) -> FolderBackend:
 
 @pytest.fixture
 def catalogue(root: Path) -> PendingCatalogue:
-    return PendingCatalogue("offline://place", root, "trials")
+    return PendingCatalogue("offline://place", root, "trials", root.parent)
 
 
 def content(backend: FolderBackend, ref: str, dest: Path) -> str | None:
@@ -158,7 +164,38 @@ def test_what_the_server_has_by_now_is_forgotten_and_its_bytes_cleared_away(
     catalogue.forget("thing", "put-of-nobody")
     assert [stored.manifest.put_id for stored in catalogue.list(name=None, type=None)] == ["put-second"]
     settle(blob_of(root, "first"))
-    assert list(catalogue.collect(older_than=A_WHILE_AGO)) == [len("first")]
+    assert list(catalogue.collect(older_than=A_WHILE_AGO)) == [0], "the outbox has the bytes, too"
+    assert not blob_of(root, "first").exists()
+
+
+def test_what_waits_for_a_server_is_on_the_disk_once_and_is_no_file_of_the_users(
+    catalogue: PendingCatalogue, root: Path, seal: Seal
+) -> None:
+    """As the outbox's blob, which the catalogue has another name for. What the user writes later is not in it."""
+    sealed = stamped(seal("first"))
+    catalogue.put(sealed, Labels())
+    sealed.sources["file"].write_text("later")
+    blob, kept = blob_of(root, "first"), LocalStore(root.parent).path(blob_of(root, "first").name)
+    assert blob.samefile(kept)
+    assert blob.stat().st_nlink == 2
+    assert blob.read_text() == "first"
+    assert [path.read_text() for path in catalogue.as_kept(sealed).sources.values()] == ["first"]
+
+
+def test_what_waits_for_a_server_is_copied_where_nothing_can_be_linked(
+    catalogue: PendingCatalogue, root: Path, seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def refused(source: str | Path, target: str | Path) -> None:
+        if "blobs" in Path(target).parts:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", refused)
+    catalogue.put(stamped(seal("first")), Labels())
+    assert blob_of(root, "first").read_text() == "first"
+    assert blob_of(root, "first").stat().st_nlink == 1
 
 
 def test_a_catalogue_whose_directory_was_taken_away_is_empty(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from servers import programs
+from servers.offline_costs import offline_costs
 from servers.wandb_server import WandbServer, wandb_server
 from tracelet.exceptions import BackendError
 from tracelet.plugin import ArtifactType, ForeignArtifact
@@ -246,8 +247,8 @@ def test_what_is_deleted_while_it_waits_is_not_sent_and_leaves_no_copies(
     before = sum(path.stat().st_size for path in copies(tmp_path))
     (freed,) = opened.delete_many(gone)
     assert [one.manifest.name for one in opened.list()] == ["kept"]
-    # The catalogue's own bytes are those of the files; the SDK has a copy of the manifest, too.
-    assert freed == gone.manifest.size_bytes + before - sum(path.stat().st_size for path in copies(tmp_path))
+    # The catalogue's bytes are the outbox's, too; the SDK has copies of its own.
+    assert freed == before - sum(path.stat().st_size for path in copies(tmp_path))
     assert {path.read_bytes() for path in copies(tmp_path)} == {b"kept", kept.manifest.to_json().encode()}
     opened.close()
     driver.close()
@@ -256,6 +257,15 @@ def test_what_is_deleted_while_it_waits_is_not_sent_and_leaves_no_copies(
     states = {name: [one["state"] for one in known["versions"]] for name, known in collections.items()}
     # W&B's client begins the other one, and cannot complete it without its files.
     assert states == {"kept": ["COMMITTED"], "gone": ["PENDING"]}
+
+
+def test_many_files_wait_for_the_disk_together_and_are_there_once(environ: dict[str, str], tmp_path: Path) -> None:
+    """In the outbox, which the catalogue shares with them; beside them are W&B's own copies, which wait for no disk."""
+    costs = offline_costs("wandb", "wandb/offline", tmp_path / "costs", {**environ, "WANDB_MODE": "offline"})
+    # For the bytes, the names in the outbox and in the catalogue; for the manifest, and its name. Then for the delivery.
+    assert costs["delivered"] == [{"syncfs": 3, "fsync": 2}, 2.0]
+    assert costs["queued"] == [{"fsync": 2}, 0.0]
+    assert (costs["shared"], costs["links to the user's"]) == (100, 0)
 
 
 def test_what_was_logged_without_tracelet_is_asked_of_the_server_alone(environ: dict[str, str], tmp_path: Path) -> None:

@@ -70,4 +70,4 @@ def test_an_offline_run_elsewhere_is_not_marked_nor_what_it_names_deleted(
 def test_a_catalogue_that_is_a_link_is_not_opened(thesis: Path, tmp_path: Path) -> None:
     (tmp_path / "offline").symlink_to(thesis.parent)
     with pytest.raises(IntegrityError, match="is a link"):
-        Catalogue(tmp_path / "offline", "trials")
+        Catalogue(tmp_path, "trials")

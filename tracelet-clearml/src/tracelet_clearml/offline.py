@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from clearml import Task
@@ -26,9 +27,9 @@ from tracelet.plugin import (
     RunInfo,
     SealedArtifact,
     StoredArtifact,
-    target_path,
+    check_path,
 )
-from tracelet_clearml.blobs import check_source, scratch_folder, stage
+from tracelet_clearml.blobs import scratch_folder
 from tracelet_clearml.names import entity_name, project_name
 
 __all__ = ["OfflineBackend", "OfflineCatalogue"]
@@ -47,7 +48,7 @@ class OfflineCatalogue(PendingCatalogue):
 
     def __init__(self, directory: Path, experiment: str) -> None:
         root = directory / "clearml-offline"
-        super().__init__(f"clearml-offline://{root}", root, experiment)
+        super().__init__(f"clearml-offline://{root}", root, experiment, directory)
 
 
 class OfflineBackend(OfflineCatalogue):
@@ -71,7 +72,7 @@ class OfflineBackend(OfflineCatalogue):
         """See :class:`~tracelet.plugin.Backend`."""
         stored = super().put(sealed, labels)
         if self._run is not None and stored.manifest.put_id == sealed.manifest.put_id:
-            self._session.note(sealed, stored, self._run)
+            self._session.note(self.as_kept(sealed), stored, self._run)
         return stored
 
     def discover(self, place: str) -> NoReturn:
@@ -145,17 +146,23 @@ class _Session:
 def _file(sealed: SealedArtifact, scratch: Path) -> Path:
     """Return what to upload: the only file; a folder of several, which the SDK packs; or the manifest, if there is no file."""
     payload = sealed.manifest.payload
-    for file in payload:
-        check_source(file, sealed.sources[file.artifact_path])
-    if len(payload) == 1:
-        return sealed.sources[payload[0].artifact_path]
     folder = scratch / sealed.manifest.name
     folder.mkdir()
     if not payload:
         (folder / MANIFEST_NAME).write_text(sealed.manifest.to_json(), encoding="utf-8")
+    for above in {PurePosixPath(file.artifact_path).parent for file in payload}:
+        (folder / above).mkdir(parents=True, exist_ok=True)
     for file in payload:
-        stage(file, sealed.sources[file.artifact_path], target_path(folder, file.artifact_path))
-    return folder
+        _link(sealed.sources[file.artifact_path], folder / check_path(file.artifact_path))
+    return folder / payload[0].artifact_path if len(payload) == 1 else folder
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link a file that does not change where the SDK finds it, by its own name; a symbolic link costs a block each."""
+    try:
+        os.link(source, target)
+    except OSError:  # a filesystem without hard links
+        target.symlink_to(source.absolute())
 
 
 @contextlib.contextmanager

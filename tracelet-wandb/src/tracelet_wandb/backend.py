@@ -81,7 +81,7 @@ class WandbBackend:
         self._place = place
         self._experiment = experiment
         self._versions = Versions(place)
-        self._pending = Catalogue(folder / "offline", experiment)
+        self._pending = Catalogue(folder, experiment)
         self._folder = folder
         self._files, self._rows = files, rows
         self._runs = Runs(place, served_program(), sdk, folder)

@@ -29,8 +29,10 @@ _LOG = logging.getLogger("tracelet.wandb")
 class Catalogue(PendingCatalogue):
     """The artifacts that W&B's server does not have yet."""
 
-    def __init__(self, root: Path, experiment: str) -> None:
-        super().__init__(f"wandb-offline://{root}", root, experiment)
+    def __init__(self, folder: Path, experiment: str) -> None:
+        """``folder`` is this plugin's, in the tracelet directory."""
+        root = folder / "offline"
+        super().__init__(f"wandb-offline://{root}", root, experiment, folder.parent)
 
 
 class OfflineBackend(Catalogue):
@@ -38,7 +40,7 @@ class OfflineBackend(Catalogue):
 
     def __init__(self, experiment: str, folder: Path, sdk: dict[str, Any], *, files: int, rows: int) -> None:
         """``folder`` is for the run. ``files`` and ``rows`` limit what is shown of an artifact on it."""
-        super().__init__(folder / "offline", experiment)
+        super().__init__(folder, experiment)
         self._experiment = experiment
         self._project = project_name(experiment)
         self._folder = folder
@@ -60,7 +62,7 @@ class OfflineBackend(Catalogue):
         """See :class:`~tracelet.plugin.Backend`."""
         stored = super().put(sealed, labels)
         if stored.manifest.put_id == sealed.manifest.put_id:
-            self._log(sealed, labels)
+            self._log(self.as_kept(sealed), labels)
         return stored
 
     def delete_many(self, stored: Sequence[StoredArtifact]) -> Iterator[int | None]:

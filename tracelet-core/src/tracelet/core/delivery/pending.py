@@ -39,10 +39,11 @@ class Pending:
         return len(self._outbox.waiting(self._experiment, self._backend))
 
     def add(self, key: str) -> None:
-        """Note a delivery that this process has put into the outbox."""
+        """Note a delivery that this process has put into the outbox; one that is kept there is not tried again for that."""
         with self._lock:
-            self._come.add(key)
-            self._queue.add(key)
+            if key not in self._kept:
+                self._come.add(key)
+                self._queue.add(key)
 
     @property
     def outdated(self) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote
 
+from tracelet.core.artifacts.entries import ArtifactFile
 from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.storage.blob_folder import NewBlob, bring
 from tracelet.core.system.durability import Disk
@@ -28,7 +29,8 @@ from tracelet.core.system.files import (
     limit_readers,
     make_folder,
 )
-from tracelet.core.system.links import check_way, entries
+from tracelet.core.system.links import check_parts, check_way, entries
+from tracelet.core.system.places import Places
 from tracelet.core.system.redaction import redact
 from tracelet.core.system.uris import etag_of, filesystem, reaching
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendUnavailable, ConfigError
@@ -90,9 +92,16 @@ class LocalStore:
 
     def path(self, sha256: str) -> Path:
         """Where the blob is, or would be. Raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
-        blob = self.root / "objects" / blob_key(sha256)
-        check_way(self.root, blob.parent)
-        return blob
+        return Path(self._place(sha256))
+
+    def places(self, files: Iterable[ArtifactFile]) -> Places:
+        """Say where the blobs of files are, or would be, by their paths in the artifact."""
+        return Places({file.artifact_path: self._place(str(file.sha256)) for file in files})
+
+    def _place(self, sha256: str) -> str:
+        """The path as text: it is made for each of many files."""
+        folder, _, name = blob_key(sha256).rpartition("/")
+        return f"{check_parts(str(self.root), ('objects', *folder.split('/')))}/{name}"
 
     def uri(self, sha256: str) -> str:
         """``file://<host>/<path>``, so that a reader elsewhere learns where the bytes are."""
@@ -130,7 +139,7 @@ class LocalStore:
             disk.settle_names(grown)
 
     def _has(self, blob: NewBlob) -> bool:
-        found = self.has(blob.sha256, blob.source.stat().st_size)
+        found = is_whole(blob.target, blob.sha256, blob.source.stat().st_size)
         if found:
             limit_readers(blob.target, blob.source)
         return found

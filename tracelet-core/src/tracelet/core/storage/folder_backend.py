@@ -20,6 +20,7 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.versions import Labels, SealedArtifact, StoredArtifact
 from tracelet.core.storage.blob_backend import BlobBackend, FileBlob, blob_of, blobs_of
 from tracelet.core.storage.blob_folder import NewBlob, bring
+from tracelet.core.storage.blob_store import LocalStore
 from tracelet.core.system.durability import Disk
 from tracelet.core.system.files import (
     create,
@@ -381,17 +382,26 @@ def _outlives_a_power_cut(key: str) -> bool:
 
 
 class PendingCatalogue(FolderBackend):
-    """The versions of an offline mode, which no server has yet: they are marked as pending."""
+    """The versions of an offline mode, which no server has yet: they are marked as pending.
+
+    Each delivery stays in the outbox, so its bytes are brought there, and linked here: they are on the disk once.
+    """
 
     links_own = True
 
-    def __init__(self, uri: str, root: Path, experiment: str) -> None:
-        """See :class:`FolderBackend`; ``root`` is in the tracelet directory, and no link there."""
+    def __init__(self, uri: str, root: Path, experiment: str, directory: Path) -> None:
+        """See :class:`FolderBackend`; ``root`` is in the tracelet directory ``directory``, and no link there."""
         super().__init__(uri, check_way(root.parent, root), experiment)
+        self._outbox = LocalStore(directory)
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
-        return attrs.evolve(super().put(sealed, labels), pending=True)
+        self._outbox.keep(sealed)
+        return attrs.evolve(super().put(self.as_kept(sealed), labels), pending=True)
+
+    def as_kept(self, sealed: SealedArtifact) -> SealedArtifact:
+        """Return an artifact that was put, with the outbox's files in place of the user's: those do not change any more."""
+        return attrs.evolve(sealed, sources=self._outbox.places(sealed.manifest.payload), stamps={})
 
     def find(self, name: str, ref: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Backend`."""
