@@ -28,6 +28,7 @@ from tracelet.core.storage.blob_store import LocalStore, RemoteStore, blob_key, 
 from tracelet.core.system import files as module
 from tracelet.core.system.files import FileChanged, atomic_write, copy_blob, copy_file, discard, hash_file, stamp
 from tracelet.exceptions import ArtifactNotFound, BackendAuthError, BackendUnavailable, ConfigError, IntegrityError
+from tracelet.plugin import ArtifactFile, ArtifactType, Manifest, SealedArtifact
 
 
 def sha(data: bytes) -> str:
@@ -564,3 +565,25 @@ def test_what_another_thread_has_just_written_is_not_called_damaged(
     bring([NewBlob(source, target, digest)], tmp_path)
     assert [one for one in caplog.messages if "is damaged" in one]
     assert target.read_text() == "content"
+
+
+def test_the_names_of_blobs_are_on_the_disk_whoever_brought_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may be killed when it has brought them, and before their names are there."""
+    source = write(tmp_path / "source", "content")
+    digest = hashlib.sha256(b"content").hexdigest()
+    manifest = Manifest("thing", ArtifactType.DATASET, "put", 1.0, files=(ArtifactFile("file", 7, digest),))
+    sealed, store = SealedArtifact(manifest, {"file": source}), LocalStore(tmp_path / "store")
+    store.bring(sealed)
+    synced: list[str] = []
+    sync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    LocalStore(tmp_path / "store").keep(sealed)
+    folder = store.path(digest).parent
+    assert set(synced) == {str(one) for one in (folder, *folder.parents[:3])}

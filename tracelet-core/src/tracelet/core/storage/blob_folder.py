@@ -50,6 +50,9 @@ def bring(blobs: Iterable[NewBlob], root: Path) -> set[Path]:
 
 def _bring_together(blobs: Sequence[NewBlob], root: Path) -> set[Path]:
     grown: set[Path] = set()
+    for folder in {blob.target.parent for blob in blobs}:
+        grown.update(make_folder(folder), [folder])
+    blobs = [blob for blob in blobs if not (blob.is_own and _is_linked(blob))]
     partials: list[Path] = []
     #: Those whose bytes are not on the disk yet.
     unsettled: list[Path] = []
@@ -57,14 +60,12 @@ def _bring_together(blobs: Sequence[NewBlob], root: Path) -> set[Path]:
         with Disk(root, len(blobs)) as disk:
             for blob in blobs:
                 make_way(blob.target, blob.sha256, blob.source.stat().st_size)
-                grown.update(make_folder(blob.target.parent))
                 partials.append(blob.target.with_name(f".{uuid.uuid4().hex}.tmp"))
                 if not _write(blob, partials[-1]):
                     unsettled.append(partials[-1])
             disk.settle_files(unsettled, sum(partial.stat().st_size for partial in unsettled))
         for blob, partial in zip(blobs, partials, strict=True):
             partial.replace(blob.target)
-            grown.add(blob.target.parent)
             with contextlib.suppress(FileNotFoundError):  # a deletion was faster: who stores looks again
                 mark(blob.target)
             if blob.is_own:  # a link to what another process has linked there meanwhile keeps its own name
@@ -74,6 +75,19 @@ def _bring_together(blobs: Sequence[NewBlob], root: Path) -> set[Path]:
             partial.unlink(missing_ok=True)
         raise
     return grown
+
+
+def _is_linked(blob: NewBlob) -> bool:
+    """Give a blob whose bytes are on the disk its further name at once, where nothing is; tell whether it has it."""
+    try:
+        if not is_marked(blob.source):
+            return False
+        # It may be as old as the run that made it: its link must look young, too.
+        mark(blob.source)
+        os.link(blob.source, blob.target)
+    except OSError:
+        return False
+    return True
 
 
 def _write(blob: NewBlob, partial: Path) -> bool:

@@ -39,6 +39,8 @@ __all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 _CHUNK = 1 << 20
+#: The folders of a store above that of a blob: those of all blobs, and the store's own.
+_ABOVE = 3
 _LEAST_PART = 8 * _CHUNK
 _PARTS = 9_000
 _SCHEME_ALONE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -92,16 +94,19 @@ class LocalStore:
 
     def path(self, sha256: str) -> Path:
         """Where the blob is, or would be. Raises :class:`~tracelet.IntegrityError` where a link leads elsewhere."""
-        return Path(self._place(sha256))
+        return Path(self._place(sha256, {}))
 
     def places(self, files: Iterable[ArtifactFile]) -> Places:
-        """Say where the blobs of files are, or would be, by their paths in the artifact."""
-        return Places({file.artifact_path: self._place(str(file.sha256)) for file in files})
+        """Say where the blobs of files are, or would be, by their paths in the artifact. Raises as :meth:`path` does."""
+        known: dict[str, str] = {}
+        return Places({file.artifact_path: self._place(str(file.sha256), known) for file in files})
 
-    def _place(self, sha256: str) -> str:
-        """The path as text: it is made for each of many files."""
+    def _place(self, sha256: str, known: dict[str, str]) -> str:
+        """The path as text, which is made for each of many files; ``known`` gets the folders that are no links."""
         folder, _, name = blob_key(sha256).rpartition("/")
-        return f"{check_parts(str(self.root), ('objects', *folder.split('/')))}/{name}"
+        if folder not in known:
+            known[folder] = check_parts(str(self.root), ("objects", *folder.split("/")))
+        return f"{known[folder]}/{name}"
 
     def uri(self, sha256: str) -> str:
         """``file://<host>/<path>``, so that a reader elsewhere learns where the bytes are."""
@@ -126,23 +131,38 @@ class LocalStore:
 
     def keep(self, *artifacts: SealedArtifact) -> None:
         """Take in the files of artifacts, many at once: :meth:`put` those that may change, and :meth:`adopt` the others."""
-        files = ((one, str(file.sha256), file.artifact_path) for one in artifacts for file in one.manifest.payload)
-        self._bring(
-            NewBlob(one.sources[path], self.path(sha256), sha256, one.stamps.get(path), path not in one.stamps)
-            for one, sha256, path in files
-        )
+        self._bring(self._blobs(artifacts))
+
+    def bring(self, artifact: SealedArtifact) -> None:
+        """Take in the files of an artifact that somebody is about to :meth:`keep`, who waits for their names to be on the disk."""
+        self._make_root()
+        bring(self._missing(self._blobs([artifact]), set()), self.root)
+
+    def _blobs(self, artifacts: Iterable[SealedArtifact]) -> Iterator[NewBlob]:
+        known: dict[str, str] = {}
+        for one in artifacts:
+            for file in one.manifest.payload:
+                path, sha256 = file.artifact_path, str(file.sha256)
+                target, stamp = Path(self._place(sha256, known)), one.stamps.get(path)
+                yield NewBlob(one.sources[path], target, sha256, stamp, is_own=stamp is None)
 
     def _bring(self, blobs: Iterable[NewBlob]) -> None:
         self._make_root()
-        grown = bring((blob for blob in blobs if not self._has(blob)), self.root)
-        with Disk(self.root, len(grown)) as disk:
-            disk.settle_names(grown)
+        #: Whoever brought what is there may have been killed before its name was on the disk.
+        named: set[Path] = set()
+        named |= bring(self._missing(blobs, named), self.root)
+        with Disk(self.root, len(named)) as disk:
+            disk.settle_names(named)
 
-    def _has(self, blob: NewBlob) -> bool:
-        found = is_whole(blob.target, blob.sha256, blob.source.stat().st_size)
-        if found:
-            limit_readers(blob.target, blob.source)
-        return found
+    def _missing(self, blobs: Iterable[NewBlob], found: set[Path]) -> Iterator[NewBlob]:
+        """Yield the blobs that are not there, whole; ``found`` gets the folders that have names of the others in them."""
+        for blob in blobs:
+            if is_whole(blob.target, blob.sha256, blob.source.stat().st_size):
+                limit_readers(blob.target, blob.source)
+                if (folder := blob.target.parent) not in found:
+                    found.update([folder, *folder.parents[:_ABOVE]])
+            else:
+                yield blob
 
     def _make_root(self) -> None:
         """One that is not there yet becomes this user's alone, also in a folder that a group shares."""

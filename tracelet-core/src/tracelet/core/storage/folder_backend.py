@@ -396,7 +396,7 @@ class PendingCatalogue(FolderBackend):
 
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
-        self._outbox.keep(sealed)
+        self._outbox.bring(sealed)
         return attrs.evolve(super().put(self.as_kept(sealed), labels), pending=True)
 
     def as_kept(self, sealed: SealedArtifact) -> SealedArtifact:
