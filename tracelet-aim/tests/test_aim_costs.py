@@ -201,3 +201,16 @@ print(json.dumps([found, backend.put(seal("3"), Labels(None, ())).number]))
 backend.stop(failed=False)
 """
     ) == [1, 2]
+
+
+def test_the_newest_versions_of_few_names_are_remembered(hands: Any) -> None:
+    """A process that logs ever new names does not grow with them. Of one that is forgotten it looks for the newest."""
+    assert hands(
+        """
+backend = begun()
+for number in range(257):
+    backend.put(seal("1", name=f"name{number}"), Labels(None, ()))
+print(json.dumps([backend.recall("name0") is None, backend.recall("name1").number, backend.find("name0", "latest").number]))
+backend.stop(failed=False)
+"""
+    ) == [True, 0, 0]

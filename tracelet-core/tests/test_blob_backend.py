@@ -245,7 +245,7 @@ def test_the_newest_versions_of_few_names_are_remembered_and_of_few_files(
 ) -> None:
     file = ArtifactFile("file", 4, hashlib.sha256(b"text").hexdigest())
     sources = {"file": write(tmp_path / "source", "text")}
-    for number in range(blob_backend._FEW_NAMES + 1):
+    for number in range(257):
         manifest = Manifest(f"name{number}", ArtifactType.CONFIG, f"put{number}", 1.0, files=(file,))
         backend.put(SealedArtifact(manifest, sources), Labels())
     assert backend.recall("name0") is None

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import attrs
 import mlflow
 import pytest
 from mlflow import MlflowClient
@@ -18,7 +19,7 @@ from servers import programs
 from servers.mlflow_server import MlflowServer
 from tracelet.exceptions import BackendError
 from tracelet.plugin import ArtifactType
-from tracelet_mlflow.index import Entry, Index
+from tracelet_mlflow.index import NAME, Entry, Index
 
 #: What MLflow's page of all experiments asks the server for.
 THE_PAGE = "tags.`mlflow.experiment.isGateway` IS NULL"
@@ -154,3 +155,13 @@ def test_a_run_of_the_index_that_somebody_deleted_is_told(client: MlflowClient) 
         index.claim(entry, "one", next_alone=False)
     client.restore_run(entry.run_id)
     assert index.claim(entry, "one", next_alone=False) == (0, False)
+
+
+def test_few_names_are_remembered(uri: str) -> None:
+    """A process that logs ever new names does not grow with them and their records."""
+    index = Index(MlflowClient(tracking_uri=uri), "many", is_served=False)
+    entry = index.ensure("data", ArtifactType.DATASET)
+    for number in range(257):
+        index.set(attrs.evolve(entry, tags={**entry.tags, NAME: f"name{number}"}), {"seen": "true"})
+    assert index.recalled("name0") is None
+    assert index.recalled("name1") is not None

@@ -22,6 +22,7 @@ from tracelet.plugin import (
     Damage,
     ForeignArtifact,
     Labels,
+    Remembered,
     RunInfo,
     SealedArtifact,
     StoredArtifact,
@@ -63,8 +64,8 @@ class AimBackend:
         self._runs = Runs(place, experiment, str(context.sdk.get("run") or ""))
         self._foreign = ForeignBytes(place.shown, self._scratch, self._shares_files)
         self._run: RunInfo | None = None
-        #: By name: the version of few files that this process made last, until another one is seen.
-        self._newest: dict[str, StoredArtifact] = {}
+        #: The version of few files that this process made last, until another one is seen; of few names.
+        self._newest = Remembered[StoredArtifact]()
         #: Whether the catalogue is known to be one that can be read, and to say its schema.
         self._is_known = self._is_begun = False
 
@@ -82,18 +83,18 @@ class AimBackend:
     def put(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact:
         """See :class:`~tracelet.plugin.Backend`."""
         # Whatever becomes of this one: what was the newest before is so no more.
-        self._newest.pop(sealed.manifest.name, None)
+        self._newest.forget(sealed.manifest.name)
         made = self._put(sealed, labels, None)
         assert made is not None, "nothing has to be the newest"
         return made
 
     def recall(self, name: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Recalls`."""
-        return self._newest.get(name)
+        return self._newest.of(name)
 
     def put_next(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Recalls`."""
-        return self._put(sealed, labels, self._newest.pop(sealed.manifest.name, None))
+        return self._put(sealed, labels, self._newest.forget(sealed.manifest.name))
 
     def _put(self, sealed: SealedArtifact, labels: Labels, newest: StoredArtifact | None) -> StoredArtifact | None:
         """Put an artifact; or return None where ``newest`` is given, and is not the newest version any more."""
@@ -123,7 +124,7 @@ class AimBackend:
         self._renote(moved)
         stored = self._stored(made)
         if made.number == number and len(manifest.payload) <= _FEW:
-            self._newest[manifest.name] = stored
+            self._newest.keep(manifest.name, stored)
         return stored
 
     def _store(self, sealed: SealedArtifact, entry: Entry, storage: Storage, run: AimRun) -> None:

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from tracelet.core.storage.blob_backend import BlobBackend, FileBlob
     from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
     from tracelet.core.storage.paths import physical_name, target_path
+    from tracelet.core.storage.remembered import Remembered
     from tracelet.core.system.durability import make_durable
     from tracelet.core.system.files import (
         FileChanged,
@@ -122,6 +123,7 @@ __all__ = [
     "Recalls",
     "RecordsInputs",
     "Ref",
+    "Remembered",
     "RemovesAliases",
     "RoutingSpec",
     "RunInfo",
@@ -275,6 +277,7 @@ if not TYPE_CHECKING:
                 "physical_name",
                 "target_path",
             ),
+            "tracelet.core.storage.remembered": ("Remembered",),
             "tracelet.core.system.durability": ("make_durable",),
             "tracelet.core.system.files": (
                 "FileChanged",

@@ -36,7 +36,7 @@ from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from tracelet.exceptions import BackendError, BackendUnavailable
-from tracelet.plugin import ArtifactType, Damage, or_damage, sound
+from tracelet.plugin import ArtifactType, Damage, Remembered, or_damage, sound
 from tracelet_mlflow.errors import code_of
 from tracelet_mlflow.schemas import SCHEMA, SCHEMA_TAG, check_tags
 
@@ -203,8 +203,8 @@ class Index:
         self._experiment = experiment
         self._title = f"{experiment}{SUFFIX}"
         self._place: _Place | None = None
-        #: By name, as it was last read or written.
-        self._seen: dict[str, Entry] = {}
+        #: Names as they were last read or written. One has the record of each of its versions.
+        self._seen = Remembered[Entry]()
         #: Names that were looked for last, and had no run.
         self._absent: set[str] = set()
 
@@ -212,12 +212,12 @@ class Index:
 
     def entry(self, name: str) -> Entry | None:
         """Return what is known about a name now, or None."""
-        seen = self._seen.get(name)
+        seen = self._seen.of(name)
         found = None if seen is None else self._again(seen)
         if found is None:
             found = next(sound(self.entries(name=name)), None)
         if found is not None:
-            self._seen[name] = found
+            self._seen.keep(name, found)
         else:
             self._absent.add(name)
         return found
@@ -253,7 +253,7 @@ class Index:
 
     def recalled(self, name: str) -> Entry | None:
         """Return what was known about a name when it was last read or written, or None."""
-        return self._seen.get(name)
+        return self._seen.of(name)
 
     def entries(self, *, name: str | None = None, type: ArtifactType | None = None) -> Iterator[Entry | Damage]:
         """Yield what is known about every name, or those of a name or type, in MLflow's order.
@@ -321,7 +321,7 @@ class Index:
 
         That is enough to claim a version, or the name: MLflow refuses a claim that another process has made since.
         """
-        found = self._seen.get(name)
+        found = self._seen.of(name)
         if found is None and name in self._absent:
             self._absent.discard(name)
             try:
@@ -333,7 +333,7 @@ class Index:
         if found.is_running:
             self._client.set_terminated(found.run_id)
             found = attrs.evolve(found, is_running=False)
-        self._seen[name] = found
+        self._seen.keep(name, found)
         return found
 
     def _new(self, name: str, type: ArtifactType) -> Entry:
@@ -370,7 +370,8 @@ class Index:
                 return number, False
             if next_alone:
                 return None
-            entry = self._seen[entry.name] = _entry(self._client.get_run(entry.run_id))
+            entry = _entry(self._client.get_run(entry.run_id))
+            self._seen.keep(entry.name, entry)
 
     def claim_label(self, entry: Entry, label: str, number: int, digest: str) -> tuple[int, str]:
         """Claim a label for a version. Return the version number and the digest that have it, which may be another's."""
@@ -427,14 +428,13 @@ class Index:
         self, entry: Entry, params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
     ) -> None:
         """Remember what was set. The next put may come before the name is read again."""
-        seen = self._seen.get(entry.name, entry)
-        self._seen[entry.name] = attrs.evolve(
-            seen, params={**seen.params, **(params or {})}, tags={**seen.tags, **(tags or {})}
-        )
+        seen = self._seen.of(entry.name) or entry
+        now = attrs.evolve(seen, params={**seen.params, **(params or {})}, tags={**seen.tags, **(tags or {})})
+        self._seen.keep(entry.name, now)
 
     def unname(self, entry: Entry, aliases: Iterable[str]) -> None:
         """Take aliases of a name away."""
-        self._seen.pop(entry.name, None)
+        self._seen.forget(entry.name)
         for alias in aliases:
             self._client.delete_tag(entry.run_id, key("alias", alias))
 
@@ -457,7 +457,7 @@ class Index:
         """Forget what is noted of a number: its put goes on."""
         entry = self.entry(name)
         if entry is not None and f"left/v{number}" in entry.tags:
-            self._seen.pop(name, None)
+            self._seen.forget(name)
             self._client.delete_tag(entry.run_id, f"left/v{number}")
 
     # -- runs

@@ -23,7 +23,6 @@ import abc
 import hashlib
 import io
 import logging
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -40,6 +39,7 @@ from tracelet.core.storage.blob_store import blob_key
 from tracelet.core.storage.notes import Notes
 from tracelet.core.storage.paths import physical_name, target_path
 from tracelet.core.storage.pointers import Pointers
+from tracelet.core.storage.remembered import Remembered
 from tracelet.core.storage.verified_stream import VerifiedStream
 from tracelet.core.storage.version_catalogue import VersionCatalogue
 from tracelet.core.system.files import Stamp, copy_stream
@@ -50,8 +50,7 @@ __all__ = ["BlobBackend", "FileBlob", "blob_of", "blobs_of"]
 _LOG = logging.getLogger("tracelet.artifacts")
 
 _CHUNK = 1 << 20
-#: Of so many names the newest version is remembered, where it has no more than so many files.
-_FEW_NAMES = 256
+#: The newest version of a name is remembered where it has no more files.
 _FEW_FILES = 100
 
 
@@ -81,7 +80,7 @@ class BlobBackend(abc.ABC):
         self._versions = VersionCatalogue(self, self._notes, self._uri, experiment)
         self._pointers = Pointers(self._notes, self._versions, self._uri)
         #: The newest version of each name as it was last seen; those of few names, and of few files.
-        self._seen: OrderedDict[str, StoredArtifact] = OrderedDict()
+        self._seen = Remembered[StoredArtifact]()
         #: The number that is reserved for what is being put.
         self._reserved: int | None = None
 
@@ -167,11 +166,11 @@ class BlobBackend(abc.ABC):
 
     def recall(self, name: str) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Recalls`."""
-        return self._seen.get(name)
+        return self._seen.of(name)
 
     def put_next(self, sealed: SealedArtifact, labels: Labels) -> StoredArtifact | None:
         """See :class:`~tracelet.plugin.Recalls`: the next number is reserved before anything is sent."""
-        seen = self._seen.get(sealed.manifest.name)
+        seen = self._seen.of(sealed.manifest.name)
         self._reserved = None if seen is None else self._versions.claim_after(sealed.manifest, seen.number)
         if self._reserved is None:
             return None
@@ -182,11 +181,10 @@ class BlobBackend(abc.ABC):
 
     def _remember(self, newest: StoredArtifact) -> None:
         name = newest.manifest.name
-        self._seen.pop(name, None)
         if len(newest.manifest.payload) <= _FEW_FILES:
-            self._seen[name] = newest
-        if len(self._seen) > _FEW_NAMES:
-            self._seen.popitem(last=False)
+            self._seen.keep(name, newest)
+        else:
+            self._seen.forget(name)
 
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`: equal bytes have the same key. The sources of what is there are not touched."""
