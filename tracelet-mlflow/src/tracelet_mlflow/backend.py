@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ from tracelet.plugin import (
     parse_ref,
     sound,
 )
+from tracelet_mlflow.absent import note_absent
 from tracelet_mlflow.connection import Connection, tracking_uri
 from tracelet_mlflow.discovering import discover, fetch
 from tracelet_mlflow.errors import code_of, hear_waits, translated
@@ -76,6 +78,7 @@ _MODELS = frozenset({ArtifactType.MODEL, ArtifactType.CHECKPOINT, ArtifactType.W
 def open_backend(experiment: str, settings: MlflowSettings, context: BackendContext) -> MlflowBackend:
     """Connect to MLflow; raises :class:`~tracelet.BackendUnavailable` where it is not there."""
     hear_waits()
+    note_absent()
     uri = tracking_uri(settings.tracking_uri, context.sdk.get("tracking_uri"))
     return MlflowBackend(experiment, settings, context, Connection(uri, settings.read_back_mb * 1_000_000))
 
@@ -112,7 +115,14 @@ class MlflowBackend:
             index = Index(connection.client, self._experiment, is_served=connection.is_served)
             self._parts = _Parts(
                 index,
-                Runs(connection.client, index, self._experiment, sdk, connection.artifact_location),
+                Runs(
+                    connection.client,
+                    index,
+                    self._experiment,
+                    sdk,
+                    connection.artifact_location,
+                    is_database=connection.is_database,
+                ),
                 Registry(connection.client, self._experiment, self._context.directory, connection.model_repository),
                 Notes(connection.client, connection.shown),
             )
@@ -147,7 +157,6 @@ class MlflowBackend:
         index, registry = parts.index, parts.registry
         manifest = sealed.manifest
         with translated(self._connection.shown):
-            home = parts.runs.home(self._run)
             entry = index.ensure(manifest.name, manifest.type)
             if entry.type is not manifest.type:
                 raise ArtifactError(
@@ -162,9 +171,8 @@ class MlflowBackend:
                 return self._stored(entry, number)
             if resumed:
                 index.begin_again(manifest.name, number)
-            record = self._record(manifest, home, number, self._folder(manifest, home, number, resumed=resumed))
             registers = self._registers(manifest)
-            self._upload(record, sealed, shared_paths(sealed) if registers else ())
+            home, record = self._sent(sealed, number, shared_paths(sealed) if registers else (), resumed=resumed)
             if labels.version:
                 taken = self._settle_label(entry, number, manifest.digest, labels.version)
                 if taken is not None:
@@ -179,6 +187,28 @@ class MlflowBackend:
             parts.notes.add(home.run_id, manifest, number, labels.version)
             parts.notes.add_models(entry.run_id, record.models, manifest, number)
             return _stored(record, number, labels.version, labels.aliases, manifest)
+
+    def _sent(
+        self, sealed: SealedArtifact, number: int, shared: Collection[str], *, resumed: bool
+    ) -> tuple[Home, Record]:
+        """Upload the files to the run, and see meanwhile that it is still there: otherwise they go to the one in its place."""
+        assert self._run is not None
+        runs, manifest = self._opened.runs, sealed.manifest
+        # What is on disk would take turns with the files, and threads only cost time.
+        is_served = self._connection.is_served
+        now = runs.known(self._run) if is_served else runs.home(self._run)
+        while True:
+            home = now
+            record = self._record(manifest, home, number, self._folder(manifest, home, number, resumed=resumed))
+            if not is_served:
+                self._upload(record, sealed, shared)
+                return home, record
+            with ThreadPoolExecutor(1) as pool:
+                uploaded = pool.submit(self._upload, record, sealed, shared)
+                now = runs.home(self._run)
+            if now.run_id == home.run_id:
+                uploaded.result()
+                return home, record
 
     def _upload(self, record: Record, sealed: SealedArtifact, shared: Collection[str]) -> None:
         try:
@@ -223,7 +253,7 @@ class MlflowBackend:
                 for one in (self._every(entry, entry.records) if isinstance(entry, Entry) else [entry])
             )
 
-    def _every(self, entry: Entry, numbers: Iterable[int]) -> Iterable[StoredArtifact | Damage]:
+    def _every(self, entry: Entry, numbers: Collection[int]) -> Iterable[StoredArtifact | Damage]:
         read = or_damage(partial(self._stored, entry), partial("{0!r} v{1}".format, entry.name))
         return at_once(read, numbers)
 

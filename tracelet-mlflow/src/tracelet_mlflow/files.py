@@ -89,8 +89,10 @@ class PackRule:
         return packs
 
 
-def at_once(call: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def at_once(call: Callable[[T], R], items: Collection[T]) -> list[R]:
     """Call for every item, several at a time. The first error is raised, and calls that have not begun are dropped."""
+    if len(items) < 2:
+        return [call(item) for item in items]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         futures = [pool.submit(call, item) for item in items]
         try:
@@ -198,9 +200,12 @@ class RunFiles:
                 note.write_text(manifest.to_json(), encoding="utf-8")
                 self._repository.log_artifact(str(note), self._folder)
 
-            at_once(lambda job: job(), jobs if manifest_last else [*jobs, upload_manifest])
-            if manifest_last:
+            # In a folder of this disk a thread takes longer than the copy.
+            if manifest_last or (self._packs is None and len(jobs) < 2):
+                at_once(lambda job: job(), jobs)
                 upload_manifest()
+            else:
+                at_once(lambda job: job(), [*jobs, upload_manifest])
 
     def is_there(self) -> bool:
         """Tell whether the files of a version that the index has are stored. MLflow removes all files of a run together."""
