@@ -115,14 +115,7 @@ class MlflowBackend:
             index = Index(connection.client, self._experiment, is_served=connection.is_served)
             self._parts = _Parts(
                 index,
-                Runs(
-                    connection.client,
-                    index,
-                    self._experiment,
-                    sdk,
-                    connection.artifact_location,
-                    is_database=connection.is_database,
-                ),
+                Runs(connection.client, index, self._experiment, sdk, connection.artifact_location),
                 Registry(connection.client, self._experiment, self._context.directory, connection.model_repository),
                 Notes(connection.client, connection.shown),
             )
@@ -163,7 +156,7 @@ class MlflowBackend:
                     f"{manifest.name!r} is a {entry.type.value} in this experiment, and this is a "
                     f"{manifest.type.value}: a name has one type. Choose another name."
                 )
-            claim = index.claim(entry, manifest.put_id, next_alone=next_alone)
+            home, claim = self._claimed(self._run, entry, manifest.put_id, next_alone=next_alone)
             if claim is None:
                 return None
             number, resumed = claim
@@ -171,8 +164,9 @@ class MlflowBackend:
                 return self._stored(entry, number)
             if resumed:
                 index.begin_again(manifest.name, number)
+            record = self._record(manifest, home, number, self._folder(manifest, home, number, resumed=resumed))
             registers = self._registers(manifest)
-            home, record = self._sent(sealed, number, shared_paths(sealed) if registers else (), resumed=resumed)
+            self._upload(record, sealed, shared_paths(sealed) if registers else ())
             if labels.version:
                 taken = self._settle_label(entry, number, manifest.digest, labels.version)
                 if taken is not None:
@@ -188,27 +182,18 @@ class MlflowBackend:
             parts.notes.add_models(entry.run_id, record.models, manifest, number)
             return _stored(record, number, labels.version, labels.aliases, manifest)
 
-    def _sent(
-        self, sealed: SealedArtifact, number: int, shared: Collection[str], *, resumed: bool
-    ) -> tuple[Home, Record]:
-        """Upload the files to the run, and see meanwhile that it is still there: otherwise they go to the one in its place."""
-        assert self._run is not None
-        runs, manifest = self._opened.runs, sealed.manifest
-        # What is on disk would take turns with the files, and threads only cost time.
-        is_served = self._connection.is_served
-        now = runs.known(self._run) if is_served else runs.home(self._run)
-        while True:
-            home = now
-            record = self._record(manifest, home, number, self._folder(manifest, home, number, resumed=resumed))
-            if not is_served:
-                self._upload(record, sealed, shared)
-                return home, record
-            with ThreadPoolExecutor(1) as pool:
-                uploaded = pool.submit(self._upload, record, sealed, shared)
-                now = runs.home(self._run)
-            if now.run_id == home.run_id:
-                uploaded.result()
-                return home, record
+    def _claimed(
+        self, run: RunInfo, entry: Entry, put_id: str, *, next_alone: bool
+    ) -> tuple[Home, tuple[int, bool] | None]:
+        """Claim a number, and see that the run is still there: a server is asked both at once."""
+        runs, index = self._opened.runs, self._opened.index
+        if not self._connection.is_served:
+            # What asks a database itself works for both, one after the other, and a thread only costs time.
+            return runs.home(run), index.claim(entry, put_id, next_alone=next_alone)
+        with ThreadPoolExecutor(1) as pool:
+            looked = pool.submit(runs.home, run)
+            claim = index.claim(entry, put_id, next_alone=next_alone)
+        return looked.result(), claim
 
     def _upload(self, record: Record, sealed: SealedArtifact, shared: Collection[str]) -> None:
         try:

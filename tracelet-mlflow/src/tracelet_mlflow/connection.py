@@ -24,7 +24,6 @@ from mlflow.store.artifact.artifact_repository_registry import (
     get_artifact_repository,
     get_registered_artifact_repositories,
 )
-from mlflow.store.db.db_types import DATABASE_ENGINES
 
 from tracelet.exceptions import BackendUnavailable, ConfigError
 from tracelet.plugin import redact
@@ -80,11 +79,6 @@ class Connection:
     def is_served(self) -> bool:
         """Whether it is a server."""
         return is_served(self.uri)
-
-    @property
-    def is_database(self) -> bool:
-        """Whether MLflow's client asks a database itself."""
-        return urlsplit(self.uri).scheme.partition("+")[0] in DATABASE_ENGINES
 
     @property
     def is_empty(self) -> bool:

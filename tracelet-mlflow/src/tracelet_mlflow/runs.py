@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,21 +67,10 @@ class Runs:
     """
 
     def __init__(
-        self,
-        client: MlflowClient,
-        index: Index,
-        experiment: str,
-        sdk: dict[str, Any],
-        location: str | None,
-        *,
-        is_database: bool,
+        self, client: MlflowClient, index: Index, experiment: str, sdk: dict[str, Any], location: str | None
     ) -> None:
-        """``sdk`` is what the plugin's context found in the user's process. ``location`` is where a new experiment's files go.
-
-        ``is_database`` says that the client asks a database itself.
-        """
+        """``sdk`` is what the plugin's context found in the user's process. ``location`` is where a new experiment's files go."""
         self._location = location
-        self._is_database = is_database
         self._client = client
         self._index = index
         self._experiment = experiment
@@ -90,30 +78,16 @@ class Runs:
         self._process = str(sdk.get("process", ""))
         self._homes: dict[str, tuple[RunInfo, Home]] = {}
 
-    def known(self, run: RunInfo) -> Home:
-        """Return the MLflow run of one of Tracelet's runs as it was last seen."""
-        known = self._homes.get(run.id)
-        return self.home(run) if known is None else known[1]
-
     def home(self, run: RunInfo) -> Home:
         """Return the MLflow run of one of Tracelet's runs as it is now. It is made where there is none, or it was deleted."""
         known = self._homes.get(run.id)
-        home = None if known is None else self._again(known[1])
+        home = None if known is None else self._standing(known[1].run_id)
         if home is None:
             # A deleted run need not be ended.
             self._homes.pop(run.id, None)
             home = self._found(run)
         self._homes[run.id] = run, home
         return home
-
-    def _again(self, home: Home) -> Home | None:
-        """Return a run that was seen before as it is now; None where it was deleted, or is not in this MLflow any more."""
-        if self._is_database:
-            # To note no models writes nothing, is refused for a deleted run, and takes half the time of reading a run.
-            with suppress(MlflowException):
-                self._client.log_outputs(home.run_id, [])
-                return home
-        return self._standing(home.run_id)
 
     def end(self, *, failed: bool) -> None:
         """End the runs that were made for this process. ``failed`` is about the last one: others only got deliveries."""
