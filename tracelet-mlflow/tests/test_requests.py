@@ -149,7 +149,7 @@ class _Looks(importlib.abc.MetaPathFinder):
 def test_what_is_of_databricks_is_not_looked_for_with_each_request(
     opened: Callable[..., MlflowBackend], proxy: FaultyProxy, sealed: Callable[..., SealedArtifact]
 ) -> None:
-    """MLflow's client imports it seven times for each of them, which takes a third of its time where it is not installed."""
+    """MLflow's client imports it seven times for each of them, which takes time where it is not installed."""
     backend = opened("counted-imports", where=proxy.url)
     backend.put(sealed("one"), Labels())
     looks = _Looks()
