@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import enum
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import attrs
 
@@ -21,9 +22,12 @@ from tracelet.core.artifacts.checks import (
     text_field,
     whole_number,
 )
+from tracelet.core.artifacts.plain import integer, text, unknown
 from tracelet.exceptions import ArtifactError
 
 __all__ = ["ArtifactFile", "ArtifactModel", "ArtifactObject", "ArtifactReference", "ArtifactType", "check_type"]
+
+T = TypeVar("T")
 
 
 class ArtifactType(enum.Enum):
@@ -71,6 +75,17 @@ class ArtifactFile:
     description: str | None = attrs.field(default=None, validator=text_field)
     extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, hash=False)
 
+    @classmethod
+    def from_plain(cls, data: Any) -> ArtifactFile:
+        """Return one of plain data. Raises what Python raises for what is missing there, or is of another kind."""
+        return cls(
+            text(data["artifact_path"]),
+            integer(data["size_bytes"]),
+            _optional(text, data, "sha256"),
+            _optional(text, data, "description"),
+            extra=unknown(data, _FIELDS_OF_FILE),
+        )
+
 
 @attrs.frozen
 class ArtifactObject:
@@ -87,6 +102,19 @@ class ArtifactObject:
     description: str | None = attrs.field(default=None, validator=text_field)
     extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, hash=False)
 
+    @classmethod
+    def from_plain(cls, data: Any) -> ArtifactObject:
+        """See :meth:`ArtifactFile.from_plain`."""
+        return cls(
+            text(data["name"]),
+            text(data["serializer"]),
+            _optional(text, data, "artifact_path"),
+            _optional(integer, data, "size_bytes"),
+            _optional(text, data, "sha256"),
+            _optional(text, data, "description"),
+            extra=unknown(data, _FIELDS_OF_OBJECT),
+        )
+
 
 @attrs.frozen
 class ArtifactModel:
@@ -100,6 +128,17 @@ class ArtifactModel:
     files: tuple[ArtifactFile, ...] = ()
     description: str | None = attrs.field(default=None, validator=text_field)
     extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False, hash=False)
+
+    @classmethod
+    def from_plain(cls, data: Any) -> ArtifactModel:
+        """See :meth:`ArtifactFile.from_plain`."""
+        return cls(
+            text(data["name"]),
+            _optional(text, data, "framework"),
+            tuple(map(ArtifactFile.from_plain, data.get("files", ()))),
+            _optional(text, data, "description"),
+            extra=unknown(data, _FIELDS_OF_MODEL),
+        )
 
 
 @attrs.frozen
@@ -124,3 +163,29 @@ class ArtifactReference:
             raise ArtifactError(f"uri={self.uri!r}: give text such as 's3://bucket/key'.")
         if self.path is not None and (self.sha256 is None or self.size_bytes is None):
             raise ArtifactError(f"{self.path!r}: a stored file's reference needs its size and sha256.")
+
+    @classmethod
+    def from_plain(cls, data: Any) -> ArtifactReference:
+        """See :meth:`ArtifactFile.from_plain`."""
+        return cls(
+            text(data["uri"]),
+            _optional(integer, data, "size_bytes"),
+            _optional(text, data, "description"),
+            _optional(text, data, "sha256"),
+            _optional(text, data, "etag"),
+            _optional(text, data, "path"),
+            extra=unknown(data, _FIELDS_OF_REFERENCE),
+        )
+
+
+def _optional(read: Callable[[Any], T], data: Any, key: str) -> T | None:
+    value = data.get(key)
+    return None if value is None else read(value)
+
+
+def _fields(kind: type) -> frozenset[str]:
+    return frozenset(field.name for field in attrs.fields(kind)) - {"extra"}
+
+
+_FIELDS_OF_FILE, _FIELDS_OF_OBJECT = _fields(ArtifactFile), _fields(ArtifactObject)
+_FIELDS_OF_MODEL, _FIELDS_OF_REFERENCE = _fields(ArtifactModel), _fields(ArtifactReference)

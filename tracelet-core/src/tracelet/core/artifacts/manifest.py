@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
@@ -25,7 +25,7 @@ from tracelet.core.artifacts.checks import (
 )
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest_text import canonical, lines_of, taken_apart, written
-from tracelet.core.artifacts.plain import converter, dumps, is_deeper
+from tracelet.core.artifacts.plain import converter, dumps, is_deeper, real, text, unknown, untagged
 from tracelet.core.system.messages import sentence, words_of
 from tracelet.core.system.schemas import check_schema
 from tracelet.exceptions import ArtifactError, IntegrityError, TraceletError, UnsafePath
@@ -38,6 +38,8 @@ ROUTING_KEYS = ("preferred_backends", "force_reference")
 _SCHEMA = 1
 #: Where a later release puts what does not make the artifact another one, in a manifest or an entry.
 _NOTES = "notes"
+#: The fields that are rows of entries.
+_ROWS = ("files", "objects", "models", "references")
 #: What a document has besides the manifest's own fields.
 _WRAPPING = frozenset({"schema", "digest"})
 #: The fields that belong to this copy of the artifact, and not to its content: no part of the digest.
@@ -49,6 +51,7 @@ _DEEPEST = 128
 _BLOCK = 1 << 18
 #: The digest of fewer files is taken of their whole text at once.
 _FEW = 500
+_NAME, _PATH = itemgetter("name"), itemgetter("artifact_path")
 
 
 @attrs.frozen
@@ -74,15 +77,20 @@ class Manifest:
     extra: dict[str, Any] = attrs.field(factory=dict, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        # One in a delivery needs no schema, and may have it: it says as much there as elsewhere.
-        check_schema(self.extra, _SCHEMA, "a manifest")
+        if self.extra:
+            # One in a delivery needs no schema, and may have it: it says as much there as elsewhere.
+            check_schema(self.extra, _SCHEMA, "a manifest")
+        if not (self.objects or self.models or self.references):  # most of the thousands that a listing reads
+            check_count(len(self.files))
+            if len(self.files) > 1:
+                check_apart(file.artifact_path for file in self.files)
+            return
         models = self._of_models
         check_count(len(self.files) + len(self.objects) + len(models) + len(self.references))
         made = (*self._of_objects, *models)
         own = [file.artifact_path for file in (*self.files, *made)]
         if not self.stored:
-            if len(own) > 1:
-                check_apart(own)
+            check_apart(own)
             return
         entries = {file.artifact_path: file for file in made}
         check_apart([*own, *(file.artifact_path for file in self.stored if file.artifact_path not in entries)])
@@ -192,7 +200,7 @@ class Manifest:
                 ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraceletError
             ):
                 every = islice(chain([begin, more], blocks), MOST_BYTES // _BLOCK)
-                text, files = taken_apart(lines_of(every), _loads, _as_file_entry)
+                text, files = taken_apart(lines_of(every), _loads, ArtifactFile.from_plain)
                 if not next(blocks, b""):
                     return cls._made(_loads(text), files)
         with opened() as stream:
@@ -230,14 +238,14 @@ class Manifest:
             check_schema(data, _SCHEMA, "a manifest")
         except ValueError as error:
             raise IntegrityError(f"it is no manifest: {sentence(error)}") from error
-        listed = (data.get(kind) for kind in ("files", "objects", "models", "references"))
-        if sum(len(entries) for entries in listed if isinstance(entries, list)) + len(files) > MOST_ENTRIES:
+        listed = [len(entries) for kind in _ROWS if isinstance(entries := data.get(kind), list)]
+        if sum(listed) + len(files) > MOST_ENTRIES:
             raise IntegrityError(f"a manifest lists more than {MOST_ENTRIES:,} entries, which no artifact has.")
         if is_deeper(data.get("metadata"), _DEEPEST):
             raise IntegrityError(f"the metadata of a manifest is nested more than {_DEEPEST} levels deep.")
-        document = {key: value for key, value in data.items() if key not in _WRAPPING}
+        document = _without(data, _WRAPPING)
         try:
-            manifest = converter().structure(document, cls)
+            manifest = cls.from_plain(document)
             if files:
                 manifest = attrs.evolve(manifest, files=tuple(files))
             # Data that is taken as it is has the digest of the manifest made of it, which is made in half the time.
@@ -255,29 +263,56 @@ class Manifest:
             )
         return manifest
 
+    @classmethod
+    def from_plain(cls, data: Any) -> Manifest:
+        """Return one of plain data without its digest. Raises what Python raises for what is missing there, or is of another kind."""
+        run_id, description = data.get("run_id"), data.get("description")
+        return cls(
+            text(data["name"]),
+            ArtifactType(data["type"]),
+            text(data["put_id"]),
+            real(data["created_at"]),
+            None if run_id is None else text(run_id),
+            None if description is None else text(description),
+            untagged(dict(data.get("metadata", ()))),
+            tuple(map(ArtifactFile.from_plain, data.get("files", ()))),
+            tuple(map(ArtifactObject.from_plain, data.get("objects", ()))),
+            tuple(map(ArtifactModel.from_plain, data.get("models", ()))),
+            tuple(map(ArtifactReference.from_plain, data.get("references", ()))),
+            tuple(map(text, data.get("inputs", ()))),
+            extra=unknown(data, _fields()),
+        )
+
     def check_sealed(self) -> None:
         """Raise ``ValueError`` where something is missing that sealing fills in."""
-        files = [file.sha256 for file in (*self.payload, *self.stored)]
-        if None in files or any(None in {one.artifact_path, one.size_bytes} for one in self.objects):
+        # What is in Tracelet's own store has both, or could not be a reference.
+        files = (*self.files, *self._of_models) if self.models else self.files
+        objects = [None in {one.artifact_path, one.size_bytes, one.sha256} for one in self.objects]
+        if None in [file.sha256 for file in files] or True in objects:
             raise ValueError("a file or an object has no path, size or sha256")
 
 
 def _digest(document: Mapping[str, Any], files: Collection[Mapping[str, Any] | ArtifactFile]) -> str:
     """Return the digest of an identity with these files; an entry is plain data only while its piece of the text is made."""
     plain = map(_as_plain, files)
-    if len(files) < _FEW:  # in a third of the time, for a listing reads thousands
-        return hashlib.sha256(dumps({**document, "files": [*plain]}).encode()).hexdigest()
+    if len(files) < _FEW:  # in a third of the time
+        return _sha256_of({**document, "files": [*plain]})
     found = hashlib.sha256()
     for piece in canonical(document, plain):
         found.update(piece)
     return found.hexdigest()
 
 
+def _sha256_of(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(dumps(document).encode()).hexdigest()
+
+
 def _digest_as_written(document: Mapping[str, Any]) -> str | None:
     """Return the digest of a manifest's document; None where a field was left out that has a default."""
     try:
         own = identity(document)
-        return _digest(own, own["files"])
+        # Those of few files, of which a listing reads thousands, are not copied once more.
+        return _sha256_of(own) if len(own["files"]) < _FEW else _digest(own, own["files"])
     except KeyError:
         return None
 
@@ -294,21 +329,24 @@ def identity(document: Mapping[str, Any]) -> dict[str, Any]:
         like any other there. ``docs/format.md`` describes it.
 
     """
-    objects = sorted(map(_essence, document["objects"]), key=itemgetter("name"))
-    models = sorted(map(_essence, document["models"]), key=itemgetter("name"))
-    made = {file["artifact_path"] for file in (*objects, *(file for model in models for file in model["files"]))}
-    references = [*map(_essence, document["references"])]
-    stored = [_as_file(ref) for ref in references if ref["path"] is not None and ref["path"] not in made]
-    return {
-        **{key: value for key, value in document.items() if key not in _OF_THE_COPY},
-        "schema": 1,
-        "metadata": {key: value for key, value in document["metadata"].items() if key not in ROUTING_KEYS},
-        "files": sorted((*map(_essence, document["files"]), *stored), key=itemgetter("artifact_path")),
-        "objects": objects,
-        "models": [{**model, "files": [*map(_essence, model["files"])]} for model in models],
-        "references": sorted((ref for ref in references if ref["path"] is None), key=dumps),
-        "inputs": sorted(document["inputs"]),
-    }
+    own = _without(document, _OF_THE_COPY)
+    files, references = [*map(_essence, document["files"])], [*map(_essence, document["references"])]
+    objects, models = (
+        sorted(map(_essence, document["objects"]), key=_NAME),
+        sorted(map(_essence, document["models"]), key=_NAME),
+    )
+    if references:
+        made = {file["artifact_path"] for file in (*objects, *(file for model in models for file in model["files"]))}
+        files += [_as_file(ref) for ref in references if ref["path"] is not None and ref["path"] not in made]
+    files.sort(key=_PATH)
+    own["schema"] = 1
+    own["metadata"] = _without(document["metadata"], ROUTING_KEYS)
+    own["files"] = files
+    own["objects"] = objects
+    own["models"] = [{**model, "files": [*map(_essence, model["files"])]} for model in models]
+    own["references"] = sorted([ref for ref in references if ref["path"] is None], key=dumps) if references else []
+    own["inputs"] = sorted(document["inputs"])
+    return own
 
 
 def _path_of(file: Mapping[str, Any] | ArtifactFile) -> str:
@@ -319,17 +357,26 @@ def _as_plain(file: Mapping[str, Any] | ArtifactFile) -> Mapping[str, Any]:
     return _essence(converter().unstructure(file)) if isinstance(file, ArtifactFile) else file
 
 
-def _as_file_entry(plain: Any) -> ArtifactFile:
-    return converter().structure(plain, ArtifactFile)
-
-
 def _loads(text: str) -> Any:
     return _decoder().decode(text)
 
 
 @functools.cache
+def _fields() -> frozenset[str]:
+    return frozenset(field.name for field in attrs.fields(Manifest)) - {"extra"}
+
+
+@functools.cache
 def _decoder() -> json.JSONDecoder:
     return json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _without(data: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of plain data without some keys."""
+    rest = {**data}
+    for key in keys:
+        rest.pop(key, None)
+    return rest
 
 
 def _essence(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -17,7 +17,7 @@ from tracelet.settings import can_be_path
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["DEEPEST", "FLOAT_TAG", "converter", "dumps", "is_deeper"]
+__all__ = ["DEEPEST", "FLOAT_TAG", "converter", "dumps", "integer", "is_deeper", "real", "text", "unknown", "untagged"]
 
 #: How deep data may be nested: readers have limits of their own.
 DEEPEST = 64
@@ -37,13 +37,14 @@ def _tagged(value: Any) -> Any:
     return value
 
 
-def _untagged(value: Any) -> Any:
+def untagged(value: Any) -> Any:
+    """Return plain data with NaN and the infinities in place of the dicts that stand for them in JSON."""
     if isinstance(value, dict):
-        if value.keys() == {FLOAT_TAG}:
+        if FLOAT_TAG in value and len(value) == 1:
             return _NONFINITE[value[FLOAT_TAG]]
-        return {key: _untagged(item) for key, item in value.items()}
+        return {key: untagged(item) if isinstance(item, (dict, list)) else item for key, item in value.items()}
     if isinstance(value, list):
-        return [_untagged(item) for item in value]
+        return [untagged(item) for item in value]
     return value
 
 
@@ -68,7 +69,19 @@ def _number(value: Any, kinds: type | tuple[type, ...]) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
+# Python would make numbers of text and truth values, and text of anything.
+def integer(value: Any) -> int:
+    """Return a whole number of plain data; raises ``TypeError`` for anything else."""
+    return _number(value, int)  # type: ignore[no-any-return]
+
+
+def real(value: Any) -> float:
+    """Return a number of plain data as a float; raises ``TypeError`` for anything else."""
+    return float(_number(value, (int, float)))
+
+
+def text(value: Any) -> str:
+    """Return a text of plain data; raises ``TypeError`` for anything else."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.200} is not text")
     return value
@@ -82,22 +95,39 @@ def _path(value: Any) -> Path:
 
 
 def _places(value: Any) -> Places:
-    return Places({_text(name): str(_path(place)) for name, place in value.items()})
+    return Places({text(name): str(_path(place)) for name, place in value.items()})
 
 
 def is_deeper(value: Any, levels: int) -> bool:
     """Return whether plain data is nested deeper than ``levels``. It does not recurse."""
     level = [value]
     for _ in range(levels):
-        level = [inner for outer in level for inner in _within(outer)]
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
         if not level:
             return False
     return True
 
 
-def _within(value: Any) -> Iterator[Any]:
-    if isinstance(value, (dict, list)):
-        yield from value.values() if isinstance(value, dict) else value
+def unknown(data: Any, known: frozenset[str]) -> dict[str, Any]:
+    """Return what is in plain data under other keys than these: a later release wrote it.
+
+    Raises ``ValueError`` where it is nested too deep.
+    """
+    if data.keys() <= known:
+        return {}
+    extra = {key: value for key, value in data.items() if key not in known}
+    if is_deeper(extra, DEEPEST):
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+    return extra
+
+
+def _reads_itself(kind: Any) -> bool:
+    return hasattr(kind, "from_plain")
 
 
 def _carries(kind: Any) -> bool:
@@ -115,17 +145,12 @@ def _carrying(made: Converter, kind: Any) -> tuple[Callable[[Any, Any], Any], Ca
     added: dict[str, Any] = {field.name: override(omit_if_default=True) for field in own if field.kw_only}
     read = make_dict_structure_fn(kind, made, _cattrs_detailed_validation=False, extra=override(omit=True))
     write = make_dict_unstructure_fn(kind, made, extra=override(omit=True), **added)
-    known = {field.name for field in own}
+    known = frozenset(field.name for field in own)
 
     def structure(data: Any, _: Any) -> Any:
         value = read(data, kind)
-        unknown = data.keys() - known
-        if not unknown:
-            return value
-        extra = {key: data[key] for key in unknown}
-        if is_deeper(extra, DEEPEST):
-            raise ValueError(f"it is nested more than {DEEPEST} levels deep")
-        return attrs.evolve(value, extra=extra)
+        extra = unknown(data, known)
+        return attrs.evolve(value, extra=extra) if extra else value
 
     def unstructure(value: Any) -> Any:
         return {**write(value), **value.extra} if value.extra else write(value)
@@ -153,22 +178,22 @@ def converter() -> Converter:
     """Return the one converter between Tracelet's data classes and plain data.
 
     Enums become their values, tuples lists, and NaN and the infinities in metadata a dict with one key. Unknown keys are
-    kept where a class has the field ``extra``; other classes drop them.
+    kept where a class has the field ``extra``; other classes drop them. A class with a ``from_plain`` is read by that.
     """
     from cattrs.preconf.json import make_converter
 
     made = make_converter(detailed_validation=False)
-    # Python would make numbers of text and truth values, and text of anything.
-    made.register_structure_hook(int, lambda value, _: _number(value, int))
-    made.register_structure_hook(float, lambda value, _: float(_number(value, (int, float))))
+    made.register_structure_hook(int, lambda value, _: integer(value))
+    made.register_structure_hook(float, lambda value, _: real(value))
     made.register_structure_hook(bool, lambda value, _: bool(value))
-    made.register_structure_hook(str, lambda value, _: _text(value))
+    made.register_structure_hook(str, lambda value, _: text(value))
     made.register_structure_hook(Path, lambda value, _: _path(value))
     made.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), str)
-    made.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _untagged(dict(value)))
+    made.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: untagged(dict(value)))
     made.register_unstructure_hook_func(lambda kind: kind == dict[str, Any], _tagged)
     made.register_structure_hook_func(lambda kind: kind == Mapping[str, Path], lambda value, _: _places(value))
     made.register_structure_hook_factory(_is_row, lambda kind: _row(made, kind))
     made.register_structure_hook_factory(_carries, lambda kind: _carrying(made, kind)[0])
     made.register_unstructure_hook_factory(_carries, lambda kind: _carrying(made, kind)[1])
+    made.register_structure_hook_func(_reads_itself, lambda value, kind: kind.from_plain(value))
     return made

@@ -163,7 +163,7 @@ class BackendService:
             found.extend(
                 stored
                 for stored in self._versions("list", self._backend.list(name=name, type=type))
-                if name in {None, stored.manifest.name} and type in {None, stored.manifest.type}
+                if (name is None or name == stored.manifest.name) and (type is None or type is stored.manifest.type)
             )
         except TraceletError as error:
             error.answers = tuple(found)

@@ -96,12 +96,14 @@ class StoredArtifact:
 
 def flaw_of(stored: StoredArtifact) -> str:
     """Say what is wrong with a field of a version that a plugin returned; an empty text where nothing is."""
-    sound = {
-        "manifest is no Manifest": isinstance(stored.manifest, Manifest),
-        "number is no whole number from 0 on": type(stored.number) is int and 0 <= stored.number <= LARGEST_SIZE,
-        "uri is no text": isinstance(stored.uri, str),
-        "label is no text": stored.label is None or isinstance(stored.label, str),
-        "aliases are no tuple of texts": isinstance(stored.aliases, (list, tuple))
-        and all(isinstance(alias, str) for alias in stored.aliases),
-    }
-    return next((flaw for flaw, is_sound in sound.items() if not is_sound), "")
+    if not isinstance(stored.manifest, Manifest):
+        return "manifest is no Manifest"
+    if type(stored.number) is not int or not 0 <= stored.number <= LARGEST_SIZE:
+        return "number is no whole number from 0 on"
+    if not isinstance(stored.uri, str):
+        return "uri is no text"
+    if stored.label is not None and not isinstance(stored.label, str):
+        return "label is no text"
+    if not isinstance(stored.aliases, (list, tuple)) or not all(isinstance(alias, str) for alias in stored.aliases):
+        return "aliases are no tuple of texts"
+    return ""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from tracelet.exceptions import AmbiguousVersion, ArtifactNotFound, ConfigError,
 
 if TYPE_CHECKING:
     from tracelet.core.delivery.outbox import Outbox
+    from tracelet.core.plugins.serializers import SerializerSpec
+    from tracelet.core.plugins.specs import SpecSet
 
 __all__ = ["Finder", "incomplete", "newest_first"]
 
@@ -88,6 +91,12 @@ class Finder:
     @functools.cached_property
     def _manager(self) -> Manager:
         return self._make_manager(self)
+
+    def _made_manager(self) -> Manager:
+        return self._manager
+
+    def _serializers(self) -> SpecSet[SerializerSpec]:
+        return self._plugins().serializers
 
     @contextmanager
     def asking_the_broken_once(self) -> Iterator[None]:
@@ -248,7 +257,7 @@ class Finder:
             backend,
             self._readers[backend].request,
             self._store,
-            lambda: self._plugins().serializers,
+            self._serializers,
             self.downloads,
         )
         return LoggedArtifact(
@@ -259,7 +268,7 @@ class Finder:
             stored.uri,
             stored.aliases,
             content,
-            lambda: self._manager,
+            self._made_manager,
             stored.pending,
         )
 
@@ -302,7 +311,7 @@ def newest_first(every: list[tuple[str, StoredArtifact]]) -> list[tuple[str, Sto
         place = backend, stored.manifest.name
         reached[place] = max(stored.manifest.created_at, reached.get(place, 0.0))
         aged.append((reached[place], stored.number, backend, stored))
-    aged.sort(key=lambda one: one[:2], reverse=True)
+    aged.sort(key=itemgetter(0, 1), reverse=True)
     return [(backend, stored) for _, _, backend, stored in aged]
 
 

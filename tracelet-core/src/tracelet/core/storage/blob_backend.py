@@ -23,7 +23,7 @@ import abc
 import hashlib
 import io
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -103,6 +103,25 @@ class BlobBackend(abc.ABC):
     @abc.abstractmethod
     def remove(self, key: str) -> None:
         """Delete a blob; one that is not there is no error."""
+
+    def small_reader(self, folder: str) -> Callable[[str], bytes | None]:
+        """Return what reads a small blob of a folder by its name there; None means that :meth:`read` is to be asked.
+
+        A listing reads thousands. A place that can look once whether a folder is sound, and read then, overrides it.
+        """
+        return lambda name: None
+
+    def folders_below(self, prefix: str) -> Iterable[str]:
+        """Return what comes next in the keys that begin with ``prefix``, which ends in ``/``, where a ``/`` follows: each once.
+
+        All keys are looked at. A place that has folders overrides it.
+        """
+        return {
+            next_part
+            for key in self.keys(prefix)
+            for next_part, slash, _ in [key[len(prefix) :].partition("/")]
+            if slash
+        }
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a blob: it is opened. A place that knows without that overrides it."""
@@ -234,14 +253,15 @@ class BlobBackend(abc.ABC):
         versions = self._versions.numbers(name)
         labels, aliases = self._pointers.of_all(name, {owner: frozenset(found) for owner, found in versions.items()})
         for owner, found in versions.items():
-            read = or_damage(partial(self._versions.manifest, owner), partial("{0!r} v{1}".format, owner))
+            read = or_damage(self._versions.manifests(owner), partial("{0!r} v{1}".format, owner))
             for number in sorted(found, reverse=True):
                 manifest = read(number)
                 if not isinstance(manifest, Manifest):
                     if manifest is not None:
                         yield manifest
-                elif type in {None, manifest.type}:
-                    yield self._stored(manifest, number, labels.get((owner, number)), aliases.get((owner, number)))
+                elif type is None or type is manifest.type:
+                    place = owner, number
+                    yield self._stored(manifest, number, labels.get(place), aliases.get(place))
 
     def fetch(self, stored: StoredArtifact, paths: Collection[str], dest: Path) -> None:
         """See :class:`~tracelet.plugin.Backend`."""

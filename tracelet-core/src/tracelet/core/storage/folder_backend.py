@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,8 +30,9 @@ from tracelet.core.system.files import (
     limit_readers,
     make_folder,
     open_regular,
+    read_small,
 )
-from tracelet.core.system.links import check_parts, check_way, raise_unless_gone
+from tracelet.core.system.links import check_parts, check_way
 from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 
 __all__ = ["FolderBackend", "PendingCatalogue"]
@@ -167,12 +168,31 @@ class FolderBackend(BlobBackend):
                 raise IntegrityError(f"{path} is no regular file: delete it.") from error
             raise
 
+    def small_reader(self, folder: str) -> Callable[[str], bytes | None]:
+        """See :class:`~tracelet.plugin.BlobBackend`: the way to the folder is looked at once."""
+        if type(self).read is not FolderBackend.read:  # it has its own way, and nothing goes past that
+            return super().small_reader(folder)
+        place = check_parts(self._top, folder.split("/"))
+        return lambda name: read_small(f"{place}/{name}")
+
+    def folders_below(self, prefix: str) -> list[str]:
+        """See :class:`~tracelet.plugin.BlobBackend`: one folder is listed."""
+        place = check_parts(self._top, prefix.removesuffix("/").split("/"))
+        return [entry.name for entry in _entries(place) if entry.is_dir(follow_symlinks=False)]
+
     def keys(self, prefix: str) -> Iterator[str]:
         """See :class:`~tracelet.plugin.BlobBackend`."""
-        start = len(str(self._root)) + 1
-        for folder, _, files in os.walk(check_way(self._root, self._root / prefix), onerror=raise_unless_gone):
+        start = len(self._top) + 1
+        folders = [check_parts(self._top, prefix.removesuffix("/").split("/"))]
+        while folders:
+            folder = folders.pop()
             inside = folder[start:]
-            yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
+            for entry in _entries(folder):
+                if not entry.is_dir():
+                    if not entry.name.startswith("."):
+                        yield f"{inside}/{entry.name}"
+                elif not entry.is_symlink():
+                    folders.append(entry.path)
 
     def remove(self, key: str) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`."""
@@ -340,6 +360,15 @@ class FolderBackend(BlobBackend):
         with Disk(self._root, len(self._grown)) as disk:
             disk.settle_names(self._grown)
         self._grown.clear()
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """Return what is in a folder; nothing where there is none. One that cannot be listed is not an empty one."""
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
 
 
 def _partial(target: str) -> str:

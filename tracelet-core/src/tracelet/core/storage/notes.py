@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Protocol, cast
 
 __all__ = ["Bag", "Notes", "leading_number"]
@@ -29,8 +29,16 @@ class Bag(Protocol):
         """Open a blob for reading. Raises ``FileNotFoundError`` where there is none."""
         ...
 
+    def small_reader(self, folder: str) -> Callable[[str], bytes | None]:
+        """Return what reads a small blob of a folder by its name there; None means that :meth:`read` is to be asked."""
+        ...
+
     def exists(self, key: str) -> bool:
         """Tell whether there is a blob."""
+        ...
+
+    def folders_below(self, prefix: str) -> Iterable[str]:
+        """Return what comes next in the keys that begin with ``prefix``, where a ``/`` follows: each once."""
         ...
 
     def keys(self, prefix: str) -> Iterable[str]:
@@ -115,6 +123,10 @@ class Notes:
             return ()
         found = itertools.takewhile(lambda number: number is not None, map(leading_number, words))
         return tuple(number for number in found if number is not None)
+
+    def folders(self, start: str) -> Iterable[str]:
+        """Return the next part of the names of the notes that begin with ``start``, where it is not the last: each once."""
+        return self._bag.folders_below(self.key(start))
 
     def below(self, start: str) -> Iterator[str]:
         """Return the names of the notes that begin with ``start``, in order."""

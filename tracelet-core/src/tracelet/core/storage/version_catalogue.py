@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
@@ -130,7 +131,7 @@ class VersionCatalogue:
             return
         damaged: list[Damage] = []
         for name, numbers in self.numbers(None).items():
-            read = or_damage(partial(self.manifest, name), partial("{0!r} v{1}".format, name))
+            read = or_damage(self.manifests(name), partial("{0!r} v{1}".format, name))
             for number, found in zip(numbers, map(read, numbers), strict=True):
                 if isinstance(found, Manifest):
                     self.note_inputs(found, number)
@@ -159,7 +160,12 @@ class VersionCatalogue:
 
     def manifest(self, name: str, number: int) -> Manifest | None:
         """Return a version's manifest, or None where the version does not exist. Raises as :meth:`read_manifest` does."""
-        return self.read_manifest(self._notes.key(_place(name, number)))
+        return self.manifests(name)(number)
+
+    def manifests(self, name: str) -> Callable[[int], Manifest | None]:
+        """Return what reads the versions of a name by their numbers, as :meth:`manifest` does."""
+        read = self._reader(self._notes.key(f"versions/{name}"))
+        return lambda number: read(f"v{number}.json")
 
     def read_manifest(self, key: str) -> Manifest | None:
         """Return the manifest at a key, or None where there is none.
@@ -167,15 +173,25 @@ class VersionCatalogue:
         Raises :class:`~tracelet.IntegrityError` or :class:`~tracelet.UnsafePath` where it was changed, and
         :class:`~tracelet.NewerFormat` where a later release wrote it.
         """
+        folder, _, leaf = key.rpartition("/")
+        return self._reader(folder)(leaf)
+
+    def _reader(self, folder: str) -> Callable[[str], Manifest | None]:
+        """Return what reads the manifests in the folder of a name, as :meth:`read_manifest` does."""
+        small = self._bag.small_reader(folder)
+        name = folder.rpartition("/")[2]
+        return lambda leaf: self._read(name, f"{folder}/{leaf}", small(leaf))
+
+    def _read(self, name: str, key: str, text: bytes | None) -> Manifest | None:
         try:
-            manifest = Manifest.read(partial(self._bag.read, key))
+            manifest = Manifest.read(partial(self._bag.read, key)) if text is None else Manifest.from_json(text)
         except FileNotFoundError:
             return None
         except NewerFormat as error:
             raise NewerFormat(f"{error} It is {self._uri}/{key}.") from error
         except (IntegrityError, UnsafePath) as error:
             raise self._damaged(key, error) from error
-        if manifest.name != key.split("/")[-2]:
+        if manifest.name != name:
             raise self._damaged(key, IntegrityError(f"the manifest is that of {manifest.name!r}."))
         return manifest
 
@@ -209,8 +225,11 @@ class VersionCatalogue:
     def number_of_digest(self, name: str, prefix: str) -> int | None:
         """Return the number of the newest version whose digest begins so, or None."""
         whole = len(prefix) == hashlib.sha256().digest_size * 2
-        keys = self._notes.parts(f"digests/{name}/{prefix}/" if whole else f"digests/{name}/", 3)
-        numbers = ((digest, leading_number(version)) for _, digest, version in keys if digest.startswith(prefix))
+        digests = (
+            [prefix] if whole else [one for one in self._notes.folders(f"digests/{name}/") if one.startswith(prefix)]
+        )
+        keys = chain.from_iterable(self._notes.parts(f"digests/{name}/{digest}/", 3) for digest in digests)
+        numbers = ((digest, leading_number(version)) for _, digest, version in keys)
         found = [(digest, number) for digest, number in numbers if number is not None and self.has(name, number)]
         return of_digest(name, prefix, sorted(found, key=itemgetter(1), reverse=True))
 
