@@ -470,6 +470,58 @@ def test_one_and_two_are_told_as_people_tell_them(
     assert not re.search(r"  Queued|[^.!?] Queued|\b1 \w+(ies|es|s) ", caplog.text)
 
 
+def test_a_listed_version_costs_four_calls_of_the_system(tmp_path: Path) -> None:
+    """Its file is opened, looked at, read once and closed. The links on the way to it are looked for once for a name."""
+    counts = []
+    for versions in (10, 30):
+        counts.append(
+            told(
+                f"""
+with Experiment("trials", artifacts=True) as exp:
+    for number in range({versions}):
+        exp.log_artifact(made(number, "net"))
+exp.list_artifacts()
+called = Counter()
+def counted(name, call):
+    def count(*arguments, **named):
+        called[name] += 1
+        return call(*arguments, **named)
+    setattr(os, name, count)
+for name in ("open", "stat", "lstat", "fstat", "read", "lseek", "close", "scandir", "fdopen"):
+    counted(name, getattr(os, name))
+found = exp.list_artifacts()
+answer([len(found), called])
+""",
+                tmp_path / str(versions),
+            )
+        )
+    (few, of_few), (many, of_many) = counts
+    assert (few, many) == (10, 30)
+    more = {name: count - of_few[name] for name, count in of_many.items() if count != of_few[name]}
+    assert more == dict.fromkeys(("open", "fstat", "read", "close"), many - few)
+
+
+def test_the_beginning_of_a_digest_is_looked_up_in_one_folder_however_many_versions_there_are(tmp_path: Path) -> None:
+    counts = []
+    for versions in (3, 30):
+        counts.append(
+            told(
+                f"""
+with Experiment("trials", artifacts=True) as exp:
+    for number in range({versions}):
+        exp.log_artifact(made(number, "net"))
+digest = exp.get_artifact("net", "v1").digest
+asked.clear()
+found = exp.get_artifact("net", f"sha256:{{digest[:12]}}")
+answer([found.version, asked])
+""",
+                tmp_path / str(versions),
+            )
+        )
+    assert counts[0] == counts[1]
+    assert counts[0][0] == "v1"
+
+
 def test_a_listing_opens_each_manifest_and_each_alias_once(tmp_path: Path) -> None:
     counts = []
     for names in (2, 12):
