@@ -472,11 +472,9 @@ def test_one_and_two_are_told_as_people_tell_them(
 
 def test_a_listed_version_costs_four_calls_of_the_system(tmp_path: Path) -> None:
     """Its file is opened, looked at, read once and closed. The links on the way to it are looked for once for a name."""
-    counts = []
-    for versions in (10, 30):
-        counts.append(
-            told(
-                f"""
+    counts = [
+        told(
+            f"""
 with Experiment("trials", artifacts=True) as exp:
     for number in range({versions}):
         exp.log_artifact(made(number, "net"))
@@ -492,9 +490,10 @@ for name in ("open", "stat", "lstat", "fstat", "read", "lseek", "close", "scandi
 found = exp.list_artifacts()
 answer([len(found), called])
 """,
-                tmp_path / str(versions),
-            )
+            tmp_path / str(versions),
         )
+        for versions in (10, 30)
+    ]
     (few, of_few), (many, of_many) = counts
     assert (few, many) == (10, 30)
     more = {name: count - of_few[name] for name, count in of_many.items() if count != of_few[name]}
@@ -502,11 +501,9 @@ answer([len(found), called])
 
 
 def test_the_beginning_of_a_digest_is_looked_up_in_one_folder_however_many_versions_there_are(tmp_path: Path) -> None:
-    counts = []
-    for versions in (3, 30):
-        counts.append(
-            told(
-                f"""
+    counts = [
+        told(
+            f"""
 with Experiment("trials", artifacts=True) as exp:
     for number in range({versions}):
         exp.log_artifact(made(number, "net"))
@@ -515,9 +512,10 @@ asked.clear()
 found = exp.get_artifact("net", f"sha256:{{digest[:12]}}")
 answer([found.version, asked])
 """,
-                tmp_path / str(versions),
-            )
+            tmp_path / str(versions),
         )
+        for versions in (3, 30)
+    ]
     assert counts[0] == counts[1]
     assert counts[0][0] == "v1"
 

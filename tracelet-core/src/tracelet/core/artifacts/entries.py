@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -22,12 +21,10 @@ from tracelet.core.artifacts.checks import (
     text_field,
     whole_number,
 )
-from tracelet.core.artifacts.plain import integer, text, unknown
+from tracelet.core.artifacts.plain import integer, optional, text, unknown
 from tracelet.exceptions import ArtifactError
 
 __all__ = ["ArtifactFile", "ArtifactModel", "ArtifactObject", "ArtifactReference", "ArtifactType", "check_type"]
-
-T = TypeVar("T")
 
 
 class ArtifactType(enum.Enum):
@@ -81,8 +78,8 @@ class ArtifactFile:
         return cls(
             text(data["artifact_path"]),
             integer(data["size_bytes"]),
-            _optional(text, data, "sha256"),
-            _optional(text, data, "description"),
+            optional(text, data, "sha256"),
+            optional(text, data, "description"),
             extra=unknown(data, _FIELDS_OF_FILE),
         )
 
@@ -108,10 +105,10 @@ class ArtifactObject:
         return cls(
             text(data["name"]),
             text(data["serializer"]),
-            _optional(text, data, "artifact_path"),
-            _optional(integer, data, "size_bytes"),
-            _optional(text, data, "sha256"),
-            _optional(text, data, "description"),
+            optional(text, data, "artifact_path"),
+            optional(integer, data, "size_bytes"),
+            optional(text, data, "sha256"),
+            optional(text, data, "description"),
             extra=unknown(data, _FIELDS_OF_OBJECT),
         )
 
@@ -134,9 +131,9 @@ class ArtifactModel:
         """See :meth:`ArtifactFile.from_plain`."""
         return cls(
             text(data["name"]),
-            _optional(text, data, "framework"),
+            optional(text, data, "framework"),
             tuple(map(ArtifactFile.from_plain, data.get("files", ()))),
-            _optional(text, data, "description"),
+            optional(text, data, "description"),
             extra=unknown(data, _FIELDS_OF_MODEL),
         )
 
@@ -169,18 +166,13 @@ class ArtifactReference:
         """See :meth:`ArtifactFile.from_plain`."""
         return cls(
             text(data["uri"]),
-            _optional(integer, data, "size_bytes"),
-            _optional(text, data, "description"),
-            _optional(text, data, "sha256"),
-            _optional(text, data, "etag"),
-            _optional(text, data, "path"),
+            optional(integer, data, "size_bytes"),
+            optional(text, data, "description"),
+            optional(text, data, "sha256"),
+            optional(text, data, "etag"),
+            optional(text, data, "path"),
             extra=unknown(data, _FIELDS_OF_REFERENCE),
         )
-
-
-def _optional(read: Callable[[Any], T], data: Any, key: str) -> T | None:
-    value = data.get(key)
-    return None if value is None else read(value)
 
 
 def _fields(kind: type) -> frozenset[str]:

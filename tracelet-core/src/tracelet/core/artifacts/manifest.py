@@ -25,7 +25,7 @@ from tracelet.core.artifacts.checks import (
 )
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference, ArtifactType
 from tracelet.core.artifacts.manifest_text import canonical, lines_of, taken_apart, written
-from tracelet.core.artifacts.plain import converter, dumps, is_deeper, real, text, unknown, untagged
+from tracelet.core.artifacts.plain import converter, dumps, is_deeper, optional, real, text, unknown, untagged
 from tracelet.core.system.messages import sentence, words_of
 from tracelet.core.system.schemas import check_schema
 from tracelet.exceptions import ArtifactError, IntegrityError, TraceletError, UnsafePath
@@ -266,14 +266,13 @@ class Manifest:
     @classmethod
     def from_plain(cls, data: Any) -> Manifest:
         """Return one of plain data without its digest. Raises what Python raises for what is missing there, or is of another kind."""
-        run_id, description = data.get("run_id"), data.get("description")
         return cls(
             text(data["name"]),
             ArtifactType(data["type"]),
             text(data["put_id"]),
             real(data["created_at"]),
-            None if run_id is None else text(run_id),
-            None if description is None else text(description),
+            optional(text, data, "run_id"),
+            optional(text, data, "description"),
             untagged(dict(data.get("metadata", ()))),
             tuple(map(ArtifactFile.from_plain, data.get("files", ()))),
             tuple(map(ArtifactObject.from_plain, data.get("objects", ()))),

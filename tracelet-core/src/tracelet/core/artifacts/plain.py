@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import attrs
 
@@ -17,7 +17,21 @@ from tracelet.settings import can_be_path
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["DEEPEST", "FLOAT_TAG", "converter", "dumps", "integer", "is_deeper", "real", "text", "unknown", "untagged"]
+__all__ = [
+    "DEEPEST",
+    "FLOAT_TAG",
+    "converter",
+    "dumps",
+    "integer",
+    "is_deeper",
+    "optional",
+    "real",
+    "text",
+    "unknown",
+    "untagged",
+]
+
+T = TypeVar("T")
 
 #: How deep data may be nested: readers have limits of their own.
 DEEPEST = 64
@@ -85,6 +99,12 @@ def text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.200} is not text")
     return value
+
+
+def optional(read: Callable[[Any], T], data: Any, key: str) -> T | None:
+    """Return what ``read`` makes of the value of a key in plain data; None where there is none."""
+    value = data.get(key)
+    return None if value is None else read(value)
 
 
 def _path(value: Any) -> Path:

@@ -188,11 +188,10 @@ class FolderBackend(BlobBackend):
             folder = folders.pop()
             inside = folder[start:]
             for entry in _entries(folder):
-                if not entry.is_dir():
-                    if not entry.name.startswith("."):
-                        yield f"{inside}/{entry.name}"
-                elif not entry.is_symlink():
+                if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
+                elif not entry.name.startswith(".") and not (entry.is_symlink() and Path(entry.path).is_dir()):
+                    yield f"{inside}/{entry.name}"
 
     def remove(self, key: str) -> None:
         """See :class:`~tracelet.plugin.BlobBackend`."""
