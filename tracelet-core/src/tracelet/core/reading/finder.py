@@ -64,6 +64,9 @@ class Finder:
         self._store = store
         self.downloads = downloads
         self._make_manager = manager
+        #: Made once: each of the thousands of versions that a listing gives has them.
+        self._serializers: Callable[[], SpecSet[SerializerSpec]] = lambda: plugins().serializers
+        self._its_manager: Callable[[], Manager] = lambda: self._manager
         #: What backends said whose lanes broke, while they are not to be asked again; None where they are.
         self._broken: dict[str, TraceletError] | None = None
 
@@ -91,12 +94,6 @@ class Finder:
     @functools.cached_property
     def _manager(self) -> Manager:
         return self._make_manager(self)
-
-    def _made_manager(self) -> Manager:
-        return self._manager
-
-    def _serializers(self) -> SpecSet[SerializerSpec]:
-        return self._plugins().serializers
 
     @contextmanager
     def asking_the_broken_once(self) -> Iterator[None]:
@@ -268,7 +265,7 @@ class Finder:
             stored.uri,
             stored.aliases,
             content,
-            self._made_manager,
+            self._its_manager,
             stored.pending,
         )
 
