@@ -559,10 +559,10 @@ def test_what_another_thread_has_just_written_is_not_called_damaged(
     source = write(tmp_path / "source", "content")
     digest = hashlib.sha256(b"content").hexdigest()
     target = write(tmp_path / "blobs" / digest, "content")
-    bring([NewBlob(source, target, digest)], tmp_path)
+    bring([NewBlob(source, target, digest, len("content"))], tmp_path)
     assert not caplog.messages
     target.write_text("CONTENT")
-    bring([NewBlob(source, target, digest)], tmp_path)
+    bring([NewBlob(source, target, digest, len("content"))], tmp_path)
     assert [one for one in caplog.messages if "is damaged" in one]
     assert target.read_text() == "content"
 
@@ -587,3 +587,19 @@ def test_the_names_of_blobs_are_on_the_disk_whoever_brought_them(
     LocalStore(tmp_path / "store").keep(sealed)
     folder = store.path(digest).parent
     assert set(synced) == {str(one) for one in (folder, *folder.parents[:3])}
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "cut"])
+def test_what_was_brought_is_kept_whatever_becomes_of_the_users_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], Any]
+) -> None:
+    """The bytes are there: nobody has to ask the file that they came from, and nothing is called damaged."""
+    source = write(tmp_path / "source", "content")
+    digest, seen = hash_file(source)
+    manifest = Manifest("thing", ArtifactType.DATASET, "put", 1.0, files=(ArtifactFile("file", 7, digest),))
+    sealed, store = SealedArtifact(manifest, {"file": source}, {"file": seen}), LocalStore(tmp_path / "store")
+    store.bring(sealed)
+    spoil(source)
+    store.keep(sealed)
+    assert store.path(digest).read_bytes() == b"content"
+    assert not caplog.messages

@@ -1128,6 +1128,22 @@ def test_what_only_this_machine_has_is_logged_and_stays_in_the_outbox(
         assert later.log_artifact(artifact("third", name="third"))["offline"].pending is False
 
 
+def test_what_only_this_machine_has_and_the_outbox_does_not_take_has_failed(
+    experiment: Make, home: Path, tmp_path: Path
+) -> None:
+    """No server would ever get it, so nobody is told that it waits for one."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "offline.py").write_text(OFFLINE)
+    (home / "full").touch()
+    with installed(tmp_path / "more", {"offline": "offline"}):
+        results = experiment("offline").log_artifact(artifact())
+        assert (dict(results), list(results.failed)) == ({}, ["offline"])
+        (home / "full").unlink()
+        (home / ".tracelet" / "outbox").unlink()
+        assert experiment("offline").log_artifact(artifact())["offline"].pending
+        assert len(list(home.glob(".tracelet/outbox/*/offline/*.json"))) == 1
+
+
 OFFLINE = """
 from pathlib import Path
 
@@ -1139,6 +1155,8 @@ from tracelet.plugin import BackendSpec, hookimpl
 
 class Offline(LocalBackend):
     def put(self, sealed, labels):
+        if Path("full").exists():  # what is no folder takes no delivery
+            Path(".tracelet/outbox").touch()
         return self.told(super().put(sealed, labels))
 
     def find(self, name, ref):

@@ -266,7 +266,9 @@ class Courier:
             if task.parked:
                 self.backlog.redelivery.settle(task.parcel, _of_what_is_kept(outcome, self.backend), began)
             elif outcome.error is not None and not is_final(outcome.error):
-                outcome = attrs.evolve(self._queue(task, outcome.error), delivered=outcome.delivered)
+                queued = self._queue(task, outcome.error)
+                # What this machine alone has, and the outbox has not, reaches no server: that has failed.
+                outcome = attrs.evolve(queued, delivered=outcome.delivered) if queued.queued else queued
             task.outcome.set_result(outcome)
 
     def _queue(self, task: Task, error: TraceletError) -> Outcome:

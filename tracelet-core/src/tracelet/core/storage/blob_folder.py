@@ -28,6 +28,7 @@ class NewBlob:
     #: Where the blob is to be.
     target: Path
     sha256: str
+    size_bytes: int
     #: How the source looked when it was hashed. Without it the bytes are hashed again.
     stamp: Stamp | None = None
     #: Whether the source is a file of Tracelet's own, which never changes: it is linked, and costs nothing.
@@ -59,7 +60,7 @@ def _bring_together(blobs: Sequence[NewBlob], root: Path) -> set[Path]:
     try:
         with Disk(root, len(blobs)) as disk:
             for blob in blobs:
-                make_way(blob.target, blob.sha256, blob.source.stat().st_size)
+                make_way(blob.target, blob.sha256, blob.size_bytes)
                 partials.append(blob.target.with_name(f".{uuid.uuid4().hex}.tmp"))
                 if not _write(blob, partials[-1]):
                     unsettled.append(partials[-1])

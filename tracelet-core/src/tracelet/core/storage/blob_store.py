@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -118,7 +119,7 @@ class LocalStore:
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
         """See :class:`Store`. A blob that is there is marked as young; one that is damaged is replaced."""
-        self._bring([NewBlob(source, self.path(sha256), sha256, known)])
+        self._bring([NewBlob(source, self.path(sha256), sha256, source.stat().st_size, known)])
 
     def adopt(self, source: Path, sha256: str) -> Path:
         """Take in a file of Tracelet's own that never changes: by a hard link where possible.
@@ -126,7 +127,7 @@ class LocalStore:
         The blob is marked as young, also one that is there, so that gc leaves it alone.
         """
         target = self.path(sha256)
-        self._bring([NewBlob(source, target, sha256, is_own=True)])
+        self._bring([NewBlob(source, target, sha256, source.stat().st_size, is_own=True)])
         return target
 
     def keep(self, *artifacts: SealedArtifact) -> None:
@@ -144,7 +145,7 @@ class LocalStore:
             for file in one.manifest.payload:
                 path, sha256 = file.artifact_path, str(file.sha256)
                 target, stamp = Path(self._place(sha256, known)), one.stamps.get(path)
-                yield NewBlob(one.sources[path], target, sha256, stamp, is_own=stamp is None)
+                yield NewBlob(one.sources[path], target, sha256, file.size_bytes, stamp, is_own=stamp is None)
 
     def _bring(self, blobs: Iterable[NewBlob]) -> None:
         self._make_root()
@@ -157,8 +158,9 @@ class LocalStore:
     def _missing(self, blobs: Iterable[NewBlob], found: set[Path]) -> Iterator[NewBlob]:
         """Yield the blobs that are not there, whole; ``found`` gets the folders that have names of the others in them."""
         for blob in blobs:
-            if is_whole(blob.target, blob.sha256, blob.source.stat().st_size):
-                limit_readers(blob.target, blob.source)
+            if is_whole(blob.target, blob.sha256, blob.size_bytes):
+                with contextlib.suppress(FileNotFoundError):  # what is there needs no source
+                    limit_readers(blob.target, blob.source)
                 if (folder := blob.target.parent) not in found:
                     found.update([folder, *folder.parents[:_ABOVE]])
             else:

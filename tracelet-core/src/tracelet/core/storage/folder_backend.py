@@ -103,11 +103,12 @@ class FolderBackend(BlobBackend):
 
     def _missing(self, files: Iterable[FileBlob]) -> Iterator[NewBlob]:
         for file in files:
-            if self.holds(file.key, file.sha256, file.source.stat().st_size):
+            size_bytes = file.source.stat().st_size
+            if self.holds(file.key, file.sha256, size_bytes):
                 limit_readers(self._root / file.key, file.source)
             else:
                 is_own = self.links_own and file.stamp is None
-                yield NewBlob(file.source, Path(self._place(file.key)), file.sha256, file.stamp, is_own)
+                yield NewBlob(file.source, Path(self._place(file.key)), file.sha256, size_bytes, file.stamp, is_own)
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet.plugin.BlobBackend`: its bytes are read only where it was touched since it was written.
