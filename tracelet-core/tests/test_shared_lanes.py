@@ -15,6 +15,7 @@ from pacing import pace
 from watching import FORKS, Scripted, beside
 
 from tracelet import ArtifactType, BackendUnavailable, Experiment, TraceletArtifact
+from tracelet.core.lanes import worker_process
 from tracelet.core.reading import reader
 
 Make = Callable[..., Experiment]
@@ -187,6 +188,83 @@ def test_a_run_whose_process_a_read_has_ended_ends_all_the_same(scripted: Script
     assert scripted.calls("stop_failed_False") == [second]
 
 
+def test_a_run_ends_that_got_nothing_new_since_a_read_ended_its_process(scripted: Scripted, experiment: Make) -> None:
+    exp = experiment()
+    exp.log_artifact(artifact())
+    scripted.told(list="crash")
+    with pytest.raises(BackendUnavailable):
+        exp.list_artifacts()
+    scripted.told()
+    assert exp.log_artifact(artifact()).ok
+    exp.stop()
+    first, second = scripted.calls("open")
+    assert scripted.calls("start") == [first, second]
+    assert scripted.calls("stop_failed_False") == [second]
+
+
+def test_a_run_that_stored_nothing_is_not_begun_because_a_read_ended_the_process(
+    scripted: Scripted, experiment: Make
+) -> None:
+    with experiment() as exp:
+        exp.log_artifact(artifact())
+    exp = experiment()
+    assert exp.log_artifact(artifact()).ok
+    scripted.told(list="crash")
+    with pytest.raises(BackendUnavailable):
+        exp.list_artifacts()
+    scripted.told()
+    exp.stop()
+    assert len(scripted.calls("start")) == 1
+
+
+def test_a_run_ends_whose_read_is_interrupted_twice(
+    scripted: Scripted, experiment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second Ctrl-C comes while the process is ended that the first one interrupted."""
+    exp = experiment(deadline=600.0)
+    exp.log_artifact(artifact())
+    scripted.told(list="hang")
+
+    def interrupt() -> None:
+        wait_for(scripted, "list")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def again(*_: object) -> None:
+        patched.undo()
+        raise KeyboardInterrupt
+
+    interrupting = threading.Thread(target=interrupt)
+    with monkeypatch.context() as patched:
+        patched.setattr(worker_process, "end_family", again)
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            exp.list_artifacts()
+    interrupting.join()
+    scripted.told()
+    exp.stop()
+    first, second = scripted.calls("open")
+    assert scripted.calls("start") == [first, second]
+    assert scripted.calls("stop_failed_False") == [second]
+
+
+def test_stop_ends_a_read_that_hangs_and_makes_the_delivery_behind_it(scripted: Scripted, experiment: Make) -> None:
+    exp = experiment(deadline=600.0)
+    exp.log_artifact(artifact())
+    scripted.told(list="hang")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(exp.list_artifacts)
+        wait_for(scripted, "list")
+        future = exp.submit_artifact(artifact("more"))
+        scripted.told()
+        exp.stop()
+        with pytest.raises(BackendUnavailable, match="ended in the middle of a request"):
+            reading.result(60)
+    assert future.result(0).ok
+    first, second = scripted.calls("open")
+    assert scripted.calls("put") == [first, second]
+    assert scripted.calls("stop_failed_False") == [second]
+
+
 def test_a_put_that_waited_for_a_read_that_hung_is_made_in_the_next_process(
     scripted: Scripted, experiment: Make
 ) -> None:
@@ -277,6 +355,32 @@ def test_a_forked_child_reads_in_a_process_of_its_own(scripted: Scripted, experi
     writing, other = scripted.calls("open")
     assert set(scripted.calls("put")) == {writing}
     assert set(scripted.calls("fetch")) == {other}
+
+
+@FORKS
+@pytest.mark.parametrize("backend", ["scripted", "scripted-dumb"])
+def test_a_child_that_is_forked_while_its_parent_reads_reads_by_itself_and_leaves_the_parents_read_alone(
+    scripted: Scripted, experiment: Make, backend: str
+) -> None:
+    exp = experiment(backend, deadline=600.0)
+    exp.log_artifact(artifact())
+    found = exp.get_artifact("thing")
+    scripted.told(list="shut")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(exp.list_artifacts)
+        wait_for(scripted, "list")
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            code = 1
+            try:
+                code = int((found.download(Path("there")) / "thing.txt").read_text() != "content")
+            finally:
+                os._exit(code)
+        ended = os.waitpid(child, 0)[1]
+        (scripted.place / "open").touch()
+        assert len(reading.result(60)) == 1
+    assert ended == 0
 
 
 def test_what_was_found_in_a_run_can_be_read_after_it(scripted: Scripted, experiment: Make) -> None:

@@ -168,6 +168,9 @@ class ArtifactManager:
         try:
             last = until - self._context.settings.stop_timeout * _RESERVE
             self._captures.stop(self._context.settings.stop_timeout * _CAPTURE, last)
+            # Deliveries wait behind a read that hangs.
+            for lane in self._process.shared.values():
+                lane.withdraw(max(0.0, last - time.monotonic()) / 2)
             self._flush(last - time.monotonic())
         finally:
             process, self._run = self._process, None

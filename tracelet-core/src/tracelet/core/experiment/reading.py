@@ -51,7 +51,10 @@ def finder_of(
     return Finder(
         context.experiment,
         names,
-        {name: Reader(lane_of(context, name, sdk[name]), context.settings, lent.get(name)) for name in names},
+        {
+            name: Reader(functools.partial(lane_of, context, name, sdk[name]), context.settings, lent.get(name))
+            for name in names
+        },
         outbox=lambda: context.outbox,
         plugins=context.plugins,
         store=store or functools.cache(lambda: store_of(context)),

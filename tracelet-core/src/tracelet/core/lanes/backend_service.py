@@ -46,6 +46,8 @@ class Delivered:
 
     stored: StoredArtifact
     created: bool
+    #: Whether the run has begun here, for this delivery or before it: what was stored before needs none.
+    begun: bool = True
 
 
 def _calls(protocol: type) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -95,6 +97,9 @@ class BackendService:
         ``again`` says that an earlier attempt may have got further than its caller knows. The same content as
         the newest version, or as the label's, is not sent; only its labels move.
         """
+        return attrs.evolve(self._deliver(sealed, labels, run, again), begun=self._run == run)
+
+    def _deliver(self, sealed: SealedArtifact, labels: Labels, run: RunInfo, again: bool) -> Delivered:
         manifest = sealed.manifest
         if again:
             stored = self._readable(manifest.name, f"put:{manifest.put_id}")

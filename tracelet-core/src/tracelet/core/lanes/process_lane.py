@@ -150,9 +150,10 @@ class ProcessLane:
         return answer["value"]
 
     def _break(self, reason: str) -> None:
-        self._worker.stop()
+        # Also where the stopping is interrupted: nobody may take the answer for that to their own request.
         self.state = LaneState.BROKEN
         self.reason = reason
+        self._worker.stop()
 
 
 def _bytes_of(arguments: Mapping[str, Any]) -> int:

@@ -163,8 +163,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """End the child and what it has started; another one may be started after it."""
-        with self._guard:
-            child, self._child = self._child, None
+        child = self._child
         if child is None:
             return
         child.kill()
@@ -175,6 +174,10 @@ class WorkerProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
         self._log().unlink(missing_ok=True)
+        # Last: who is interrupted before, by a second Ctrl-C, leaves a child to stop.
+        with self._guard:
+            if self._child is child:
+                self._child = None
 
     def end(self) -> None:
         """End the child for good, from any thread: none is started after it."""

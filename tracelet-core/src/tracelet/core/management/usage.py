@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ class _Counting:
     def _reader(self, backend: str, experiment: str) -> Iterator[Reader]:
         spec = self._specs[backend]
         context = BackendContext(self._directory, sdk_state(spec))
-        reader = Reader(open_lane(spec, experiment, self._loaded[backend], context), self._settings)
+        reader = Reader(partial(open_lane, spec, experiment, self._loaded[backend], context), self._settings)
         try:
             yield reader
         except KeyboardInterrupt:

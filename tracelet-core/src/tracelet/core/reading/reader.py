@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import attrs
 
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.lanes.lane import Lane
 from tracelet.core.lanes.shared_lane import SharedLane
 from tracelet.core.lanes.state import LaneState
+from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import BackendUnavailable, TraceletError
 from tracelet.settings import TraceletSettings
 
@@ -22,22 +25,40 @@ __all__ = ["Reader"]
 _MOST_BORROWED = 1 << 29
 
 
+@attrs.frozen
+class _Own:
+    """What a reader has in one process: a fork's copy of the lane is the parent's, and of the lock, whoever holds it there."""
+
+    lane: Lane
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+
 class Reader:
     """Reads from one backend: on the lane of who writes, while that is idle, or else on a lane of its own.
 
     So nobody waits behind an upload, and there is a second process only for who needs it.
     """
 
-    def __init__(self, lane: Lane, settings: TraceletSettings, shared: SharedLane | None = None) -> None:
-        """``lane`` is its own; ``shared`` is that of who writes, where somebody does."""
-        self.lane = lane
+    def __init__(self, make: Callable[[], Lane], settings: TraceletSettings, shared: SharedLane | None = None) -> None:
+        """``make`` makes a lane of its own; ``shared`` is that of who writes, where somebody does."""
+        self._make = make
+        self._by_process: dict[ProcessId, _Own] = {}
         self._shared = shared
         #: The one of the last request.
-        self._last: Lane = lane
+        self._last: Lane = self.lane
         self._settings = settings
-        self._lock = threading.Lock()
         #: Whether what is being read now may be ended.
         self._optional = False
+
+    @property
+    def _own(self) -> _Own:
+        # Of two threads that make it at once the first wins. Nothing is open yet in what the second one made.
+        return self._by_process.get(current()) or self._by_process.setdefault(current(), _Own(self._make()))
+
+    @property
+    def lane(self) -> Lane:
+        """Its own lane in this process."""
+        return self._own.lane
 
     @property
     def broke(self) -> bool:
@@ -65,7 +86,8 @@ class Reader:
         With ``patience`` the request may be given up: it is not made where something else is read for so many seconds, and
         whoever closes the lane ends it.
         """
-        if not self._lock.acquire(timeout=-1 if patience is None else patience):
+        lock = self._own.lock
+        if not lock.acquire(timeout=-1 if patience is None else patience):
             raise BackendUnavailable("it is busy with something else: try again later.")
         try:
             self._optional = patience is not None
@@ -76,7 +98,7 @@ class Reader:
                 return lane.request(what, limit, **arguments)
         finally:
             self._optional = False
-            self._lock.release()
+            lock.release()
 
     @contextlib.contextmanager
     def _lane_for(self, *, borrows: bool) -> Iterator[Lane]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,9 @@ class Side:
         return self.experiment, self.backend, self.plugin_settings, tuple(sorted(self.environ.items())), directory
 
     def reader(self) -> Reader:
-        """Return a new lane to the backend; nothing is opened yet."""
+        """Return a reader with a new lane to the backend; nothing is opened yet."""
         context = BackendContext(self.directory, self.sdk)
-        lane = open_lane(self.spec, self.experiment, self.plugin_settings, context, self.environ)
+        lane = partial(open_lane, self.spec, self.experiment, self.plugin_settings, context, self.environ)
         return Reader(lane, self.settings)
 
     def finder(self, reader: Reader) -> Finder:
