@@ -40,6 +40,12 @@ class TestOnSqlite(OnMlflow):
         database = Path(environ[URI].removeprefix("sqlite:///"))
         return lambda old, new: replace_manifests(environ[URI], old, new) + replace_files(database.parent, old, new)
 
+    @pytest.fixture
+    def footprint(self, environ: Mapping[str, str]) -> Callable[[], object]:
+        """The database itself grows when tags for people are written, which is behind the put."""
+        folder = Path(environ[URI].removeprefix("sqlite:///")).parent
+        return lambda: (runs_of(environ[URI]), sorted(path for path in folder.rglob("*") if path.is_file()))
+
 
 class TestOnAServer(OnMlflow):
     @pytest.fixture(scope="class")
