@@ -6,6 +6,7 @@ Beneath, they are the embedded backend, without the promise.
 import io
 import time
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -24,6 +25,7 @@ class Mutant(LocalBackend):
         super().__init__(root, experiment)
         self._versions.claim = self._claim
         self._versions.manifest = self._manifest
+        self._versions.manifests = lambda name: partial(self._manifest, name)
         self._versions.newest = self._newest
         self._versions.number_of_digest = self._number_of_digest
         self._pointers.settle_label = self._settle_label
@@ -33,7 +35,7 @@ class Mutant(LocalBackend):
         return VersionCatalogue.claim(self._versions, manifest)
 
     def _manifest(self, name, number):
-        return VersionCatalogue.manifest(self._versions, name, number)
+        return VersionCatalogue.manifests(self._versions, name)(number)
 
     def _newest(self, name):
         return VersionCatalogue.newest(self._versions, name)
