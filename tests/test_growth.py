@@ -117,7 +117,9 @@ def _grow(sources: Path) -> None:
         (path,) = [path for path in sources.rglob("*.py") if f"\nclass {name}:" in path.read_text()]
         head, own = path.read_text().split(f"\nclass {name}:")
         assert own.count("\n    extra: ") >= 1, f"{name} carries what it does not know"
-        text = head + f"\nclass {name}:" + own.replace("\n    extra: ", f"\n{FIELD.format(name=field)}    extra: ", 1)
+        own = own.replace("\n    extra: ", f"\n{FIELD.format(name=field)}    extra: ", 1)
+        own = own.replace("extra=unknown(", f"{field}=data.get({field!r}, ''), extra=unknown(", 1)
+        text = head + f"\nclass {name}:" + own
         # After the last import of the file's head.
         last = [match.end() for match in re.finditer(r"^(?:from|import) [^\n]*(?:\([^)]*\))?\n", text, re.MULTILINE)][
             -1
