@@ -80,7 +80,7 @@ class ArtifactFile:
             integer(data["size_bytes"]),
             optional(text, data, "sha256"),
             optional(text, data, "description"),
-            extra=unknown(data, _FIELDS_OF_FILE),
+            extra=unknown(data, cls),
         )
 
 
@@ -109,7 +109,7 @@ class ArtifactObject:
             optional(integer, data, "size_bytes"),
             optional(text, data, "sha256"),
             optional(text, data, "description"),
-            extra=unknown(data, _FIELDS_OF_OBJECT),
+            extra=unknown(data, cls),
         )
 
 
@@ -134,7 +134,7 @@ class ArtifactModel:
             optional(text, data, "framework"),
             tuple(map(ArtifactFile.from_plain, data.get("files", ()))),
             optional(text, data, "description"),
-            extra=unknown(data, _FIELDS_OF_MODEL),
+            extra=unknown(data, cls),
         )
 
 
@@ -171,13 +171,5 @@ class ArtifactReference:
             optional(text, data, "sha256"),
             optional(text, data, "etag"),
             optional(text, data, "path"),
-            extra=unknown(data, _FIELDS_OF_REFERENCE),
+            extra=unknown(data, cls),
         )
-
-
-def _fields(kind: type) -> frozenset[str]:
-    return frozenset(field.name for field in attrs.fields(kind)) - {"extra"}
-
-
-_FIELDS_OF_FILE, _FIELDS_OF_OBJECT = _fields(ArtifactFile), _fields(ArtifactObject)
-_FIELDS_OF_MODEL, _FIELDS_OF_REFERENCE = _fields(ArtifactModel), _fields(ArtifactReference)

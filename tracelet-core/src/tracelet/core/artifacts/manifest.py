@@ -279,7 +279,7 @@ class Manifest:
             tuple(map(ArtifactModel.from_plain, data.get("models", ()))),
             tuple(map(ArtifactReference.from_plain, data.get("references", ()))),
             tuple(map(text, data.get("inputs", ()))),
-            extra=unknown(data, _fields()),
+            extra=unknown(data, cls),
         )
 
     def check_sealed(self) -> None:
@@ -358,11 +358,6 @@ def _as_plain(file: Mapping[str, Any] | ArtifactFile) -> Mapping[str, Any]:
 
 def _loads(text: str) -> Any:
     return _decoder().decode(text)
-
-
-@functools.cache
-def _fields() -> frozenset[str]:
-    return frozenset(field.name for field in attrs.fields(Manifest)) - {"extra"}
 
 
 @functools.cache

@@ -133,17 +133,23 @@ def is_deeper(value: Any, levels: int) -> bool:
     return True
 
 
-def unknown(data: Any, known: frozenset[str]) -> dict[str, Any]:
-    """Return what is in plain data under other keys than these: a later release wrote it.
+def unknown(data: Any, kind: type) -> dict[str, Any]:
+    """Return what is in plain data under other keys than the fields of a class: a later release wrote it.
 
     Raises ``ValueError`` where it is nested too deep.
     """
+    known = _known(kind)
     if data.keys() <= known:
         return {}
     extra = {key: value for key, value in data.items() if key not in known}
     if is_deeper(extra, DEEPEST):
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     return extra
+
+
+@functools.cache
+def _known(kind: Any) -> frozenset[str]:
+    return frozenset(field.name for field in attrs.fields(kind)) - {"extra"}
 
 
 def _reads_itself(kind: Any) -> bool:
@@ -165,11 +171,10 @@ def _carrying(made: Converter, kind: Any) -> tuple[Callable[[Any, Any], Any], Ca
     added: dict[str, Any] = {field.name: override(omit_if_default=True) for field in own if field.kw_only}
     read = make_dict_structure_fn(kind, made, _cattrs_detailed_validation=False, extra=override(omit=True))
     write = make_dict_unstructure_fn(kind, made, extra=override(omit=True), **added)
-    known = frozenset(field.name for field in own)
 
     def structure(data: Any, _: Any) -> Any:
         value = read(data, kind)
-        extra = unknown(data, known)
+        extra = unknown(data, kind)
         return attrs.evolve(value, extra=extra) if extra else value
 
     def unstructure(value: Any) -> Any:
