@@ -16,7 +16,8 @@ class FaultyProxy:
 
     `pass`, `refused`, `hang`, an HTTP status such as `503` that answers every one, or what becomes of the answers: `slow`, a few
     bytes at a time; `reset`, broken off in the middle; `corrupt`, one bit of every block changed.
-    `requests` has the first line of each one that went through.
+    `requests` has the first line of each one that went through. `garbles` is the number of the one, counted from 1, whose
+    answer comes back as what is no JSON.
     """
 
     def __init__(self, behind: int) -> None:
@@ -26,6 +27,7 @@ class FaultyProxy:
         self._after: tuple[int, Callable[[], None]] | None = None
         self._damage: tuple[bytes, int] | None = None
         self.requests: list[str] = []
+        self.garbles = 0
         self.port = 0
         self.mode = "pass"
 
@@ -128,6 +130,8 @@ class FaultyProxy:
         elif self.mode == "corrupt":
             middle = len(block) * 3 // 4
             client.sendall(block[:middle] + bytes([block[middle] ^ 1]) + block[middle + 1 :])
+        elif self.garbles == len(self.requests):
+            client.sendall(block.replace(b"{", b"z"))
         else:
             client.sendall(block)
         return True

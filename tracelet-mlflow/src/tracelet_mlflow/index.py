@@ -548,10 +548,12 @@ class Index:
         try:
             self._client.rename_experiment(candidate, self._title)
         except MlflowException:
-            self._client.delete_experiment(candidate)
             found = self._found()
+            # The answer may be lost, and the experiment renamed. Where nobody has the name, it may still be.
             if found is None:
                 raise
+            if self._client.get_experiment(candidate).name != self._title:
+                self._client.delete_experiment(candidate)
             return found
         self._place = _Place(candidate, root, is_unlisted=True, is_noted=True)
         return self._place
