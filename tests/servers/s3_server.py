@@ -59,6 +59,11 @@ class S3Server:
                     changed += 1
         return changed
 
+    def listing(self) -> dict[str, int]:
+        """The size of every object, by its key."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return {one["Key"]: one["Size"] for page in pages for one in page.get("Contents", [])}
+
     def __enter__(self) -> S3Server:
         self.process.start()
         self.client().create_bucket(Bucket=self.bucket)

@@ -1,0 +1,73 @@
+"""The bytes of files in a bucket, each content once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from tracelet.exceptions import ArtifactNotFound
+from tracelet.plugin import ArtifactFile, SealedArtifact, target_path
+from tracelet_bucket.bucket import Bucket
+from tracelet_bucket.keys import aside_folder, blob_key
+from tracelet_bucket.together import each
+
+__all__ = ["bring", "fetch", "place_of"]
+
+_LOG = logging.getLogger("tracelet.bucket")
+#: Who sends a larger file asks first whether it is there.
+_SMALL = 1 << 20
+
+
+def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile], *, new: bool) -> None:
+    """Write the bytes of files of an artifact, except those that are there, whole.
+
+    Args:
+        bucket: where to.
+        sealed: the artifact.
+        files: some of its files.
+        new: whether most of them are new there, so that small ones are sent without a look first.
+    """
+    once = {str(file.sha256): file for file in files}
+
+    def one(file: ArtifactFile) -> None:
+        sha256, source = str(file.sha256), sealed.sources[file.artifact_path]
+        key, size_bytes = blob_key(sha256), file.size_bytes
+        is_small = size_bytes <= _SMALL
+        if new and is_small and bucket.upload(key, source, sha256, size_bytes, replace=False):
+            return
+        if bucket.holds(key, sha256, size_bytes):
+            return
+        if not bucket.upload(key, source, sha256, size_bytes, replace=False):
+            _LOG.warning("%s/%s is damaged. It is replaced by the right bytes.", bucket.url, key)
+            bucket.upload(key, source, sha256, size_bytes, replace=True)
+
+    for _ in each(one, once.values()):
+        pass
+
+
+def fetch(bucket: Bucket, files: Collection[ArtifactFile], dest: Path) -> None:
+    """Write files into a folder. Raises :class:`~tracelet.ArtifactNotFound` where bytes are gone."""
+
+    def one(file: ArtifactFile) -> None:
+        target, sha256 = target_path(dest, file.artifact_path), str(file.sha256)
+        if not any(bucket.download(key, target, file.size_bytes) for key in _places(bucket, sha256)):
+            raise ArtifactNotFound(
+                f"the bytes of {file.artifact_path!r} are gone: there is no {place_of(bucket, file)}. Log the same content "
+                "again, which brings them back, or get it from another backend."
+            )
+
+    for _ in each(one, files):
+        pass
+
+
+def _places(bucket: Bucket, sha256: str) -> Iterator[str]:
+    """Where bytes may be: who clears them away takes them aside first, and puts them back where somebody needs them."""
+    yield blob_key(sha256)
+    yield from [one.key for one in bucket.below(aside_folder(sha256))]
+    yield blob_key(sha256)
+
+
+def place_of(bucket: Bucket, file: ArtifactFile) -> str:
+    """Return where the bytes of a file are."""
+    return f"{bucket.url}/{blob_key(str(file.sha256))}"

@@ -1,0 +1,246 @@
+"""The buckets of S3, Google Cloud Storage and Azure, by obstore: one client for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from tracelet.exceptions import ConfigError
+from tracelet.plugin import FileChanged
+from tracelet_bucket.bucket import Found, Listed
+from tracelet_bucket.errors import translated
+from tracelet_bucket.settings import aws_endpoint, wants_aws_profile
+
+__all__ = ["ObjectBucket", "open_objects"]
+
+#: A file of more bytes is sent and fetched in parts of so many, several at a time.
+_PART = 8 << 20
+#: S3 takes 10,000 parts at most.
+_MOST_PARTS = 9_000
+_AT_ONCE = 8
+#: A file of no more bytes is sent without asking whether it is there: the store says so.
+_SMALL = 1 << 20
+#: What is written to learn the time of the store.
+_CLOCK = "clock"
+#: S3 copies no larger object at once: a larger one is copied by who asks for it.
+_LARGEST_COPY = 5 << 30
+#: The object's own metadata that says what :meth:`ObjectBucket.upload` wrote: whoever overwrites an object loses it.
+_SHA256 = "sha256"
+#: A failed request is sent again for so long; then the outbox has it.
+_RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=30)}
+#: A part may take so long; a call that hangs is ended by its lane.
+_CLIENT: dict[str, Any] = {"timeout": "300s", "connect_timeout": "10s"}
+
+
+class ObjectBucket:
+    """See :class:`~tracelet_bucket.bucket.Bucket`."""
+
+    def __init__(self, store: Any, url: str) -> None:
+        """``store`` is one of obstore's, below its prefix; ``url`` is where that is."""
+        self._store = store
+        self.url = url.rstrip("/")
+
+    def get(self, key: str) -> Found | None:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            answer = obstore.get(self._store, key)
+            return Found(bytes(answer.bytes()), answer.meta["e_tag"] or "")
+        return None
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated(), contextlib.suppress(AlreadyExistsError, PreconditionError):
+            obstore.put(self._store, key, data, mode="create", use_multipart=False)
+            return True
+        return False
+
+    def swap(self, key: str, data: bytes, etag: str) -> bool:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated(), contextlib.suppress(AlreadyExistsError, PreconditionError, FileNotFoundError):
+            obstore.put(self._store, key, data, mode={"e_tag": etag}, use_multipart=False)
+            return True
+        return False
+
+    def put(self, key: str, data: bytes) -> None:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated():
+            obstore.put(self._store, key, data, use_multipart=False)
+
+    def upload(self, key: str, source: Path, sha256: str, size_bytes: int, *, replace: bool) -> bool:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        attributes = {_SHA256: sha256}
+        if size_bytes <= _SMALL:
+            data = source.read_bytes()
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise _changed(source)
+            mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
+            with self._translated(), contextlib.suppress(AlreadyExistsError, PreconditionError):
+                obstore.put(self._store, key, data, attributes=attributes, mode=mode, use_multipart=False)
+                return True
+            return False
+        # In parts nothing is written conditionally: what is there is asked for, and what is written twice has the same bytes.
+        if not replace and self._is_there(key):
+            return False
+        part = max(_PART, -(-size_bytes // _MOST_PARTS))
+        with source.open("rb") as stream, self._translated():
+            obstore.put(
+                self._store,
+                key,
+                _verified(stream, source, sha256, part),
+                attributes=attributes,
+                use_multipart=True,
+                chunk_size=part,
+                max_concurrency=_AT_ONCE,
+            )
+        return True
+
+    def _is_there(self, key: str) -> bool:
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            obstore.head(self._store, key)
+            return True
+        return False
+
+    def download(self, key: str, target: Path, size_bytes: int) -> bool:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        if size_bytes <= _PART:
+            found = self.get(key)
+            if found is not None:
+                target.write_bytes(found.data)
+            return found is not None
+        starts = range(0, size_bytes, _PART)
+        with target.open("wb") as stream, ThreadPoolExecutor(_AT_ONCE) as pool:
+            # The first part says whether there is an object; the others wait for it.
+            for group in (starts[:1], starts[1:]):
+                for start, data in zip(group, pool.map(lambda start: self._part(key, start), group), strict=True):
+                    if data is None:
+                        return False
+                    stream.seek(start)
+                    stream.write(data)
+        return True
+
+    def _part(self, key: str, start: int) -> bytes | None:
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            return bytes(obstore.get_range(self._store, key, start=start, length=_PART))
+        return None
+
+    def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            answer = obstore.get(self._store, key, options={"head": True})
+            said = {name.lower(): value for name, value in answer.attributes.items()}
+            return answer.meta["size"] == size_bytes and said.get(_SHA256) == sha256
+        return False
+
+    def below(self, folder: str, after: str = "") -> Iterator[Listed]:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated():
+            for page in obstore.list(self._store, folder, offset=after or None, chunk_size=1000):
+                for one in page:
+                    yield Listed(one["path"], one["size"], one["last_modified"].timestamp())
+
+    def folders(self, folder: str) -> list[str]:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated():
+            prefixes = obstore.list_with_delimiter(self._store, folder)["common_prefixes"]
+        return [prefix.rstrip("/").rpartition("/")[2] for prefix in prefixes]
+
+    def move(self, key: str, target: str, size_bytes: int) -> bool:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            if size_bytes > _LARGEST_COPY:
+                part = max(_PART, -(-size_bytes // _MOST_PARTS))
+                source = obstore.get(self._store, key)
+                attributes = dict(source.attributes)
+                obstore.put(
+                    self._store, target, source.stream(part), attributes=attributes, use_multipart=True, chunk_size=part
+                )
+            else:
+                obstore.copy(self._store, key, target)
+            obstore.delete(self._store, key)
+            return True
+        return False
+
+    def remove(self, key: str) -> None:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, key)
+
+    def now(self) -> float:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated():
+            obstore.put(self._store, _CLOCK, b"", use_multipart=False)
+            return obstore.head(self._store, _CLOCK)["last_modified"].timestamp()
+
+    def sweep(self, older_than: float) -> Iterator[int]:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        # Parts of an upload that was broken off are not listed. A rule of the bucket's own lets them end.
+        return iter(())
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        with translated(self.url):
+            yield
+
+
+def _changed(source: Path) -> FileChanged:
+    return FileChanged(f"{str(source)!r} is not the file that was hashed any more.")
+
+
+def _verified(stream: BinaryIO, source: Path, sha256: str, part: int) -> Iterator[bytes]:
+    """Yield a file in parts; raise before the last one where it is another file, so that nothing is written."""
+    found = hashlib.sha256()
+    waiting = b""
+    while block := stream.read(part):
+        found.update(block)
+        if waiting:
+            yield waiting
+        waiting = block
+    if found.hexdigest() != sha256:
+        raise _changed(source)
+    yield waiting
+
+
+def open_objects(url: str) -> ObjectBucket:
+    """Return the bucket of a URL. Nothing is sent yet.
+
+    Raises:
+        ConfigError: What the environment says is not understood.
+    """
+    scheme, _, rest = url.rstrip("/").partition("://")
+    bucket, _, prefix = rest.partition("/")
+    client = dict(_CLIENT)
+    own: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRIES, "client_options": client}
+    with translated(url):
+        if scheme == "gs":
+            return ObjectBucket(GCSStore(bucket, **own), url)
+        if scheme == "az":
+            return ObjectBucket(AzureStore(bucket, **own), url)
+        if endpoint := aws_endpoint():
+            own["endpoint"] = endpoint
+            client["allow_http"] = endpoint.startswith("http://")
+        if wants_aws_profile():
+            own["credential_provider"] = _profile()
+        return ObjectBucket(S3Store(bucket, **own), url)
+
+
+def _profile() -> Any:
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError as error:
+        raise ConfigError(
+            "TRACELET_BUCKET_URL: credentials of AWS's own files and profiles are read by boto3, which is not installed: "
+            "pip install 'tracelet-bucket[profiles]', or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        ) from error
+    try:
+        return Boto3CredentialProvider()
+    except Exception as error:
+        raise ConfigError(f"AWS's files of credentials cannot be used: {error}") from error

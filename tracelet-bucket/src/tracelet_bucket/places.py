@@ -1,0 +1,31 @@
+"""Which kind of place a URL is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tracelet.exceptions import ConfigError
+from tracelet_bucket.bucket import Bucket
+
+__all__ = ["open_bucket"]
+
+
+def open_bucket(url: str) -> Bucket:
+    """Return the bucket of a URL. Nothing is sent yet.
+
+    Raises:
+        ConfigError: There is none, or it is not understood.
+    """
+    if not url:
+        raise ConfigError(
+            "TRACELET_BUCKET_URL is not set: give s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or "
+            "file:///folder."
+        )
+    if url.startswith("file://"):
+        from tracelet_bucket.folder import FolderBucket
+
+        return FolderBucket(Path(unquote(urlsplit(url).path)), url)
+    from tracelet_bucket.objects import open_objects
+
+    return open_objects(url)

@@ -1,0 +1,108 @@
+"""How one version comes into a bucket: what it needs is noted, its bytes are sent, and its record takes the number, last.
+
+Another delivery of the same put may be under way, or have been killed. The note under the put's id says which number it takes,
+and all deliveries of it try that number: one of them gets it, and the others find it taken by their own put. Two puts of one
+content under one label agree on a number by the label's note in the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import attrs
+
+from tracelet.plugin import Labels, SealedArtifact
+from tracelet_bucket import blobs, garbage
+from tracelet_bucket.aliases import Aliases, Holder
+from tracelet_bucket.bucket import Bucket
+from tracelet_bucket.claims import Claims, PutNote
+from tracelet_bucket.labels import settle_label
+from tracelet_bucket.records import Record
+from tracelet_bucket.together import together
+from tracelet_bucket.versions import Versions
+
+__all__ = ["Put"]
+
+#: A put that took longer says again what it needs, and looks again whether that is there.
+_LONG_SECONDS = garbage.STALE_SECONDS / 6
+
+
+@attrs.define
+class Put:
+    """One attempt to store a version."""
+
+    bucket: Bucket
+    versions: Versions
+    claims: Claims
+    aliases: Aliases
+    sealed: SealedArtifact
+    labels: Labels
+    #: When it was last said what this put needs, on the clock that only runs; 0.0 before.
+    said_at: float = 0.0
+
+    def store(self, number: int, *, next_alone: bool = False) -> tuple[int, Record] | None:
+        """Store a version under this number, or a later one; return it, or the one that has its label and its content.
+
+        Args:
+            number: the first number to try.
+            next_alone: whether to give up where that is taken: then None is returned.
+
+        Raises:
+            VersionConflict: The label belongs to another content.
+        """
+        manifest = self.sealed.manifest
+        name, put_id = manifest.name, manifest.put_id
+        number = self.claims.claim_put(put_id, self._note(number))
+        self.said_at = time.monotonic()
+        #: The number that the label has in vain.
+        taken: int | None = None
+        is_sent = False
+        while True:
+            if self.labels.version is not None:
+                owner, there = settle_label(
+                    self.claims, self.versions, manifest, self.labels.version, number, taken=taken
+                )
+                if there is not None:
+                    return owner, there
+                if owner != number:  # whoever has the label has not stored it yet: the faster one does
+                    number = self.claims.move_put(put_id, number, self._note(owner))
+                    continue
+            self._announce(number)
+            if not is_sent:
+                blobs.bring(self.bucket, self.sealed, manifest.payload, new=True)
+                is_sent = True
+            self._look_again(number)
+            record = Record(manifest, self.labels.version)
+            if self.versions.commit(number, record):
+                self._look_again(number)
+                return number, record
+            other = self.versions.record(name, number)
+            if other is not None and other.manifest.put_id == put_id:
+                return number, other
+            if next_alone:
+                return None
+            taken = number
+            number = self.claims.move_put(put_id, number, self._note(self.versions.highest(name) + 1))
+
+    def _note(self, number: int) -> PutNote:
+        manifest = self.sealed.manifest
+        return PutNote(manifest.name, number, frozenset(str(file.sha256) for file in manifest.payload))
+
+    def _announce(self, number: int) -> None:
+        """Write what finds the version, before it exists."""
+        manifest = self.sealed.manifest
+        calls = [partial(self.claims.note_digest, manifest.name, manifest.digest, number)]
+        if manifest.inputs:
+            calls.append(partial(self.claims.note_inputs, manifest.name, manifest.inputs, number))
+        if self.labels.aliases:
+            holder = Holder(number, manifest.put_id)
+            calls.append(partial(self.aliases.move_with, manifest.name, self.labels.aliases, holder))
+        together(*calls)
+
+    def _look_again(self, number: int) -> None:
+        """Have whoever clears bytes away know this put, also where it takes hours."""
+        while time.monotonic() - self.said_at > _LONG_SECONDS:
+            self.said_at = time.monotonic()
+            self.claims.renew_put(self.sealed.manifest.put_id, self._note(number))
+            blobs.bring(self.bucket, self.sealed, self.sealed.manifest.payload, new=False)

@@ -1,0 +1,64 @@
+"""The settings of the backend ``bucket``, and what its clients find in the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tracelet.exceptions import ConfigError
+from tracelet.plugin import redact
+
+__all__ = ["SCHEMES", "BucketSettings", "aws_endpoint", "wants_aws_profile"]
+
+#: Each scheme, and what follows it.
+SCHEMES = {"s3": "bucket/prefix", "gs": "bucket/prefix", "az": "container/prefix", "file": "/folder"}
+
+
+def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> None:
+    if not value:
+        return
+    shown = f"TRACELET_BUCKET_URL={redact(value)!r}"
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme not in SCHEMES:
+        forms = ", ".join(f"{known}://{form}" for known, form in SCHEMES.items())
+        raise ConfigError(f"{shown}: give one of {forms}.")
+    if scheme == "file" and not rest.startswith("/"):
+        raise ConfigError(f"{shown}: a file URL here has three slashes, as file:///data/team.")
+    bucket, _, prefix = rest.partition("/")
+    if scheme != "file" and not bucket:
+        raise ConfigError(f"{shown}: the name of the bucket is missing: {scheme}://{SCHEMES[scheme]}.")
+    if scheme != "file" and ("@" in bucket or ":" in bucket):
+        raise ConfigError(
+            f"{shown}: credentials and ports have no place in it. Give credentials by the environment, and the server of "
+            "an S3-like store by AWS_ENDPOINT_URL."
+        )
+    if set(prefix) & set("?#") or {"", ".", ".."} & set(prefix.strip("/").split("/")) - (
+        {""} if not prefix.strip("/") else set()
+    ):
+        raise ConfigError(f"{shown}: the prefix may hold no ?, no #, and no empty, . or .. part.")
+
+
+@attrs.frozen(kw_only=True)
+class BucketSettings:
+    """Read from ``TRACELET_BUCKET_*``."""
+
+    #: Where everything goes: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix`` or ``file:///folder``.
+    url: str = attrs.field(default="", validator=_known_place)
+
+
+def aws_endpoint() -> str:
+    """Return the address of the S3-like store that the environment names, or an empty text where it is Amazon's own."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def wants_aws_profile() -> bool:
+    """Tell whether credentials are to come from AWS's files: a profile is named, or nothing else is there."""
+    if os.environ.get("AWS_PROFILE"):
+        return True
+    if os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        return False
+    files = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+    return any(Path(os.environ.get(name, usual)).expanduser().exists() for name, usual in files.items())

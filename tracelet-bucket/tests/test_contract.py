@@ -1,0 +1,48 @@
+"""The contract of backends, in a folder and in moto's S3 over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from servers.s3_server import S3Server
+from tracelet.testing import BackendContract
+
+
+class _Bucket(BackendContract):
+    @pytest.fixture
+    def backend(self) -> str:
+        return "bucket"
+
+    @pytest.fixture
+    def sdk_modules(self) -> tuple[str, ...]:
+        return ("obstore", "boto3", "botocore")
+
+
+class TestFolder(_Bucket):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environ(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+        return {"TRACELET_BUCKET_URL": tmp_path_factory.mktemp("place").as_uri()}
+
+    @pytest.fixture
+    def unreachable(self, own_folder) -> dict[str, str]:
+        (own_folder / "file").write_bytes(b"")
+        return {"TRACELET_BUCKET_URL": (own_folder / "file" / "below").as_uri()}
+
+
+class TestS3(_Bucket):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environ(cls, s3: S3Server) -> dict[str, str]:
+        return {"TRACELET_BUCKET_URL": s3.url(f"team/{uuid.uuid4().hex}"), **s3.environ}
+
+    @pytest.fixture
+    def tamper(self, s3: S3Server) -> Callable[[bytes, bytes], int]:
+        return s3.replace
+
+    @pytest.fixture
+    def footprint(self, s3: S3Server) -> Callable[[], object]:
+        return s3.listing
