@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tracelet.exceptions import BackendUnavailable
-from tracelet.plugin import BackendContext, BackendSpec, Capability, hookimpl
+from tracelet.plugin import BackendContext, BackendSpec, Capability, Store, hookimpl
 from tracelet_bucket.settings import BucketSettings
 
 if TYPE_CHECKING:
@@ -15,14 +15,28 @@ if TYPE_CHECKING:
 __all__ = ["BucketSettings", "tracelet_backends"]
 
 
+def _not_installed(error: ImportError) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"obstore is not installed, or does not load ({error}): pip install 'tracelet-core[bucket]'."
+    )
+
+
 def _open(experiment: str, settings: BucketSettings, context: BackendContext) -> BucketBackend:
     try:
         from tracelet_bucket.backend import open_backend
     except ImportError as error:
-        raise BackendUnavailable(
-            f"obstore is not installed, or does not load ({error}): pip install 'tracelet-core[bucket]'."
-        ) from error
+        raise _not_installed(error) from error
     return open_backend(experiment, settings)
+
+
+def _store(settings: BucketSettings) -> Store:
+    try:
+        from tracelet_bucket.places import open_bucket
+        from tracelet_bucket.store import BucketStore
+
+        return BucketStore(open_bucket(settings.url))
+    except ImportError as error:
+        raise _not_installed(error) from error
 
 
 @hookimpl
@@ -33,6 +47,7 @@ def tracelet_backends() -> Iterable[BackendSpec]:
             name="bucket",
             open=_open,
             settings=BucketSettings,
+            store=_store,
             # A run leaves nothing in the bucket but its versions: whoever is killed has nothing to end.
             resumes_runs=True,
             capabilities=frozenset(

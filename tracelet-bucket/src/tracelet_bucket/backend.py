@@ -138,7 +138,7 @@ class BucketBackend:
         self._numbers.keep(name, newest.highest)
         if newest.record is None:
             return None
-        holders = None if newest.has_aliases else {}
+        holders: Holders | None = None if newest.has_aliases else {}
         stored = self._with_aliases(newest.number, newest.record, holders)
         self._remember(stored)
         return stored

@@ -70,6 +70,10 @@ class Bucket(Protocol):
         """Write the bytes of an object of this size into a file; say whether there is such an object."""
         ...
 
+    def size_of(self, key: str) -> int | None:
+        """Return the size of an object in bytes; None where there is none."""
+        ...
+
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """Tell whether an object is there as :meth:`upload` wrote it."""
         ...

@@ -100,6 +100,12 @@ class FolderBucket:
                 return False
             return True
 
+    def size_of(self, key: str) -> int | None:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
+        with self._translated(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return (self._root / key).stat().st_size
+        return None
+
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         found = hashlib.sha256()

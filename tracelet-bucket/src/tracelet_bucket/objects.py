@@ -88,7 +88,7 @@ class ObjectBucket:
                 return True
             return False
         # In parts nothing is written conditionally: what is there is asked for, and what is written twice has the same bytes.
-        if not replace and self._is_there(key):
+        if not replace and self.size_of(key) is not None:
             return False
         part = max(_PART, -(-size_bytes // _MOST_PARTS))
         with source.open("rb") as stream, self._translated():
@@ -103,11 +103,11 @@ class ObjectBucket:
             )
         return True
 
-    def _is_there(self, key: str) -> bool:
+    def size_of(self, key: str) -> int | None:
+        """See :class:`~tracelet_bucket.bucket.Bucket`."""
         with self._translated(), contextlib.suppress(FileNotFoundError):
-            obstore.head(self._store, key)
-            return True
-        return False
+            return obstore.head(self._store, key)["size"]
+        return None
 
     def download(self, key: str, target: Path, size_bytes: int) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""

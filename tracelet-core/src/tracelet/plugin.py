@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from tracelet.core.plugins.version_refs import Ref, label_conflict, look_up, of_digest, parse_ref
     from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
     from tracelet.core.storage.blob_backend import BlobBackend, FileBlob
+    from tracelet.core.storage.blob_store import Store
     from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
     from tracelet.core.storage.paths import physical_name, target_path
     from tracelet.core.storage.remembered import Remembered
@@ -130,6 +131,7 @@ __all__ = [
     "SealedArtifact",
     "SerializerSpec",
     "Stamp",
+    "Store",
     "StoredArtifact",
     "TakesBack",
     "WatchedDirectory",
@@ -269,6 +271,7 @@ if not TYPE_CHECKING:
                 "StoredArtifact",
             ),
             "tracelet.core.storage.blob_backend": ("BlobBackend", "FileBlob"),
+            "tracelet.core.storage.blob_store": ("Store",),
             "tracelet.core.storage.folder_backend": (
                 "FolderBackend",
                 "PendingCatalogue",

@@ -41,4 +41,6 @@ class ExperimentContext:
     @property
     def limit_mb(self) -> float | None:
         """Files over this many megabytes go to the store; None where backends get the bytes of all files."""
-        return None if self.settings.on_large == "upload" else self.settings.large_file_mb
+        from tracelet.core.storage.large_files import limit_mb
+
+        return limit_mb(self.settings, self.backends.specs.values())

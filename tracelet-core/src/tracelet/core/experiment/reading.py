@@ -14,7 +14,8 @@ from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.reading.finder import Finder
 from tracelet.core.reading.reader import Reader
-from tracelet.core.storage.blob_store import RemoteStore, Store, open_store
+from tracelet.core.storage.blob_store import Store
+from tracelet.core.storage.large_files import store_for
 
 __all__ = ["finder_of", "lane_of", "sdk_states", "store_of"]
 
@@ -32,12 +33,10 @@ def lane_of(context: ExperimentContext, name: str, sdk: dict[str, Any]) -> Lane:
 
 def store_of(context: ExperimentContext) -> Store:
     """Return the store for the bytes of large files."""
-    found = open_store(context.settings.store, context.directory)
-    if not isinstance(found, RemoteStore):
-        return found
-    from tracelet.core.storage.deadline_store import DeadlineStore
-
-    return DeadlineStore(found, context.settings)
+    own = context.backends
+    return store_for(
+        context.settings, context.directory, ((spec, own.settings[name]) for name, spec in own.specs.items())
+    )
 
 
 def finder_of(

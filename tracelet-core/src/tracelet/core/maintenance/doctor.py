@@ -23,7 +23,8 @@ from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import call_plugin, sdk_state
 from tracelet.core.plugins.registry import Registry
-from tracelet.core.storage.blob_store import LocalStore, open_store
+from tracelet.core.storage.blob_store import LocalStore
+from tracelet.core.storage.large_files import limit_mb, store_for
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.messages import many
 from tracelet.core.system.processes import OWNER, TOKEN
@@ -79,7 +80,7 @@ def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> 
         return [Check("directory", Verdict.WRONG, str(error), "Then run `tracelet doctor` again.")]
     checks = [
         _directory(directory, settings),
-        _store(directory, settings),
+        _store(directory, settings, plugins),
         *_outbox(directory),
         *_addresses(directory, plugins),
         *_uses(directory),
@@ -113,9 +114,10 @@ def _directory(directory: Path, settings: TraceletSettings) -> Check:
     return Check("directory", Verdict.OK, detail)
 
 
-def _store(directory: Path, settings: TraceletSettings) -> Check:
+def _store(directory: Path, settings: TraceletSettings, plugins: Registry) -> Check:
     try:
-        store = open_store(settings.store, directory)
+        specs = [plugins.backends.get(name) for name in settings.backend]
+        store = store_for(settings, directory, ((spec, load_plugin(spec.settings, spec.name)) for spec in specs))
         beside(partial(call_plugin, "store", store.probe)).result(settings.deadline)
     except TimeoutError:
         detail = f"{settings.store} did not answer within {settings.deadline:g} s"
@@ -123,7 +125,7 @@ def _store(directory: Path, settings: TraceletSettings) -> Check:
     except TraceletError as error:
         return Check("store", Verdict.WRONG, str(error), "Correct TRACELET_STORE, or the credentials that it needs.")
     where = store.uri("0" * 64).rpartition("/objects/")[0]
-    if store.portable or settings.on_large == "upload":
+    if store.portable or limit_mb(settings, specs) is None:
         return Check("store", Verdict.OK, where)
     return Check(
         "store",

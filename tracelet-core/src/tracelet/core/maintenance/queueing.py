@@ -20,11 +20,11 @@ from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.experiment.configured import configured_backends
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.plugins.registry import Registry
-from tracelet.core.storage.blob_store import open_store
+from tracelet.core.storage.large_files import limit_mb, store_for
 from tracelet.core.system.messages import sentence
 from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import TraceletError
-from tracelet.settings import TraceletSettings
+from tracelet.settings import TraceletSettings, load_plugin
 
 __all__ = ["queue_captures", "queue_drafts", "queue_interrupted_puts"]
 
@@ -53,7 +53,7 @@ def queue_captures(directory: Path, settings: TraceletSettings, plugins: Registr
     return failures
 
 
-def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) -> Failures:
+def queue_drafts(directory: Path, settings: TraceletSettings, plugins: Registry, outbox: Outbox) -> Failures:
     """Hash the drafts of dead processes, and queue one delivery a backend.
 
     Several are hashed at the same time: the order of the deliveries is in the drafts' names.
@@ -62,8 +62,9 @@ def queue_drafts(directory: Path, settings: TraceletSettings, outbox: Outbox) ->
     if not drafts:
         return {}
     failures = {}
-    store = open_store(settings.store, directory)
-    limit = None if settings.on_large == "upload" else settings.large_file_mb
+    specs = [plugins.backends.get(name) for name in settings.backend]
+    store = store_for(settings, directory, ((spec, load_plugin(spec.settings, spec.name)) for spec in specs))
+    limit = limit_mb(settings, specs)
 
     ended: SimpleQueue[None] = SimpleQueue()
 

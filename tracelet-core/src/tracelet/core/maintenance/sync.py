@@ -58,7 +58,7 @@ def sync(
             Addresses(sdk_state(spec), load_plugin(spec.settings, spec.name)).check(parcel.sdk)
 
     failures = queue_captures(directory, settings, plugins)
-    failures |= queue_drafts(directory, settings, outbox)
+    failures |= queue_drafts(directory, settings, plugins, outbox)
     failures |= queue_interrupted_puts(directory, settings, plugins, outbox, check_address)
     parcels = sorted(outbox.everything(), key=lambda parcel: parcel.backend)
     for parcel in parcels:

@@ -25,7 +25,8 @@ from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.reader import Reader
-from tracelet.core.storage.blob_store import LocalStore, open_store
+from tracelet.core.storage.blob_store import LocalStore
+from tracelet.core.storage.large_files import store_for
 from tracelet.core.system.messages import many
 from tracelet.exceptions import ConfigError, IntegrityError, TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
@@ -189,7 +190,7 @@ class _Counting:
         self._settings = settings
         self._specs = {name: plugins.backends.get(name) for name in (*settings.backend, EMBEDDED)}
         self._loaded = {name: load_plugin(spec.settings, name) for name, spec in self._specs.items()}
-        store = open_store(settings.store, directory)
+        store = store_for(settings, directory, ((spec, self._loaded[name]) for name, spec in self._specs.items()))
         try:
             self._scan = scan(directory, store.root if isinstance(store, LocalStore) else directory)
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,6 +13,9 @@ from tracelet.core.artifacts.entries import ArtifactType
 from tracelet.core.plugins.backend import Backend, Capability
 from tracelet.core.plugins.shapes import check_settings, takes
 from tracelet.settings import NoSettings
+
+if TYPE_CHECKING:
+    from tracelet.core.storage.blob_store import Store
 
 __all__ = ["BackendContext", "BackendSpec", "ModelInfo"]
 
@@ -87,6 +90,9 @@ class BackendSpec:
     resumes_runs: bool = False
     #: False where the backend has no compare-and-swap, so that two writers may share a number.
     atomic_versions: bool = True
+    #: ``store(settings)`` returns where large files go while no store is set, for a backend whose place is one. Where every backend
+    #: has one, each gets the bytes of all files itself. It connects to nothing, and may be called in the user's process.
+    store: Callable[[Any], Store] | None = attrs.field(default=None, validator=takes("settings", optional=True))
     capabilities: frozenset[Capability] = frozenset()
     #: Variables of the SDK to set in the lane's process, where the user has not set them.
     environ: Mapping[str, str] = attrs.field(factory=dict)

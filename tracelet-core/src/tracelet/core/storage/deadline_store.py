@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tracelet.core.lanes.deadlines import deadline_for
-from tracelet.core.storage.blob_store import RemoteStore
+from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.files import Stamp
 from tracelet.core.system.threads import beside
 from tracelet.exceptions import BackendUnavailable
@@ -20,17 +20,16 @@ T = TypeVar("T")
 
 
 class DeadlineStore:
-    """What :class:`~tracelet.core.storage.blob_store.RemoteStore` does, each call on a thread of its own, with a limit on how long it is waited for.
+    """What another :class:`~tracelet.core.storage.blob_store.Store` does, each call on a thread of its own, with a limit on how long it is waited for.
 
     Raises as it does, and :class:`~tracelet.BackendUnavailable` where the time is over: ``deadline`` and, for an
     upload, the time for its bytes. A download may take as long as it makes progress.
     """
 
-    portable = True
-
-    def __init__(self, store: RemoteStore, settings: TraceletSettings) -> None:
+    def __init__(self, store: Store, settings: TraceletSettings) -> None:
         self._store = store
         self._settings = settings
+        self.portable = store.portable
 
     def uri(self, sha256: str) -> str:
         """See :class:`~tracelet.core.storage.blob_store.Store`."""

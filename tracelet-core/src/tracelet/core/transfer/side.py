@@ -20,8 +20,8 @@ from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.plugins.registry import registry
 from tracelet.core.reading.finder import Finder
 from tracelet.core.reading.reader import Reader
-from tracelet.core.storage.blob_store import LocalStore, RemoteStore, Store, open_store
-from tracelet.core.storage.deadline_store import DeadlineStore
+from tracelet.core.storage.blob_store import LocalStore, Store
+from tracelet.core.storage.large_files import limit_mb, store_for
 from tracelet.core.system.links import check_directory
 from tracelet.exceptions import ArtifactNotFound, ConfigError
 from tracelet.settings import TraceletSettings, environment, load_plugin
@@ -56,7 +56,7 @@ class Side:
     @property
     def limit_mb(self) -> float | None:
         """Files over this many megabytes go to the store; None where the backend gets the bytes of all files."""
-        return None if self.settings.on_large == "upload" else self.settings.large_file_mb
+        return limit_mb(self.settings, [self.spec])
 
     @property
     def is_carried(self) -> bool:
@@ -123,16 +123,18 @@ def open_side(
         own.setdefault("store", "")
     settings = TraceletSettings(enable_artifacts=True, **{**own, "backend": [backend], "dir": str(directory)})
     check_directory(directory)
-    found = open_store(settings.store, directory)
+    own_settings = load_plugin(spec.settings, backend, {key: text for key, text in given.items() if key in plugin})
     return Side(
         experiment,
         spec,
         settings,
-        load_plugin(spec.settings, backend, {key: text for key, text in given.items() if key in plugin}),
+        own_settings,
         directory,
         {} if given else sdk_state(spec),
         environ,
-        DeadlineStore(found, settings) if isinstance(found, RemoteStore) else found,
+        LocalStore(directory)
+        if own_store and not settings.store
+        else store_for(settings, directory, [(spec, own_settings)]),
     )
 
 

@@ -1,0 +1,74 @@
+"""The bucket as Tracelet's store: where the bytes of large files go, for other backends too."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from tracelet.exceptions import ArtifactNotFound, BackendError
+from tracelet.plugin import Stamp
+from tracelet_bucket.bucket import Bucket
+from tracelet_bucket.keys import OBJECTS, blob_key, ref_key
+
+__all__ = ["BucketStore"]
+
+
+class BucketStore:
+    """See :class:`~tracelet.plugin.Store`."""
+
+    portable = True
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def uri(self, sha256: str) -> str:
+        """See :class:`~tracelet.plugin.Store`."""
+        return f"{self._bucket.url}/{blob_key(sha256)}"
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """See :class:`~tracelet.plugin.Store`."""
+        return self._bucket.holds(blob_key(sha256), sha256, size_bytes)
+
+    def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        size_bytes = source.stat().st_size
+        if not self.has(sha256, size_bytes):
+            self._bucket.upload(blob_key(sha256), source, sha256, size_bytes, replace=True)
+
+    def fetch(self, sha256: str, dest: Path) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        size_bytes = self._bucket.size_of(blob_key(sha256))
+        if size_bytes is None or not self._bucket.download(blob_key(sha256), dest, size_bytes):
+            raise ArtifactNotFound(f"the store at {self._bucket.url} has no blob {sha256}.")
+
+    def record(self, sha256: str, put_id: str) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        self._bucket.put(ref_key(sha256, put_id), b"")
+
+    def probe(self) -> None:
+        """See :class:`~tracelet.plugin.Store`: everything is tried that the backend needs.
+
+        Raises:
+            BackendError: The place does not do what it says.
+        """
+        folder = f"{OBJECTS}/probe-{uuid.uuid4().hex}"
+        key = f"{folder}/it"
+        try:
+            made = [self._bucket.create(key, b"one"), self._bucket.create(key, b"two")]
+            found = self._bucket.get(key)
+            etag = found.etag if found is not None else ""
+            swapped = [self._bucket.swap(key, b"three", etag), self._bucket.swap(key, b"four", etag)]
+            listed = [one.key for one in self._bucket.below(folder)]
+        finally:
+            self._bucket.remove(key)
+        if made != [True, False] or swapped != [True, False]:
+            raise BackendError(
+                f"{self._bucket.url} takes conditional writes and ignores the condition, so that two writers overwrite each "
+                "other: use a store that has If-None-Match and If-Match, such as S3, Google Cloud Storage, Azure, MinIO, "
+                "Ceph or R2.",
+                retryable=False,
+            )
+        if listed != [key]:
+            raise BackendError(
+                f"{self._bucket.url} does not list what was just written: use a store that does.", retryable=False
+            )
