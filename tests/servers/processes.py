@@ -23,12 +23,15 @@ def free_port() -> int:
 class ServerProcess:
     """One server on 127.0.0.1; `kill` and `start` again on the same port."""
 
-    def __init__(self, command: Sequence[str], port: int, ready: str, log: Path, environ: Mapping[str, str]) -> None:
-        """`ready` is the path of a page that answers 200 when the server serves."""
+    def __init__(
+        self, command: Sequence[str], port: int, ready: str, log: Path, environ: Mapping[str, str], status: int = 200
+    ) -> None:
+        """`ready` is the path of a page that answers with this status when the server serves."""
         self.port = port
         self._command = command
         self._ready = f"http://127.0.0.1:{port}{ready}"
         self._log = log
+        self._status = status
         self._environ = {**os.environ, **environ}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -63,6 +66,8 @@ class ServerProcess:
     def _serves(self) -> bool:
         try:
             with urllib.request.urlopen(self._ready, timeout=5) as answer:
-                return answer.status == 200
+                return answer.status == self._status
+        except urllib.error.HTTPError as error:
+            return error.code == self._status
         except (OSError, urllib.error.URLError):
             return False

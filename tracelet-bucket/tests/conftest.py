@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from servers.azurite import Azurite
 from servers.s3_server import S3Server
 
 
@@ -13,4 +14,11 @@ from servers.s3_server import S3Server
 def s3() -> Iterator[S3Server]:
     """moto's S3, over HTTP."""
     with S3Server("artifacts") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[Azurite]:
+    """Azurite, over HTTP."""
+    with Azurite("artifacts") as started:
         yield started

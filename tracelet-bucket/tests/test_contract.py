@@ -1,4 +1,4 @@
-"""The contract of backends, in a folder and in moto's S3 over HTTP."""
+"""The contract of backends, in a folder, in moto's S3 and in Azurite, over HTTP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from servers.azurite import Azurite
 from servers.s3_server import S3Server
 from tracelet.testing import BackendContract
 
@@ -40,9 +41,33 @@ class TestS3(_Bucket):
         return {"TRACELET_BUCKET_URL": s3.url(f"team/{uuid.uuid4().hex}"), **s3.environ}
 
     @pytest.fixture
+    def unreachable(self, environ: dict[str, str]) -> dict[str, str]:
+        return {**environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+
+    @pytest.fixture
     def tamper(self, s3: S3Server) -> Callable[[bytes, bytes], int]:
         return s3.replace
 
     @pytest.fixture
     def footprint(self, s3: S3Server) -> Callable[[], object]:
         return s3.listing
+
+
+@pytest.mark.azure
+class TestAzure(_Bucket):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environ(cls, azure: Azurite) -> dict[str, str]:
+        return {"TRACELET_BUCKET_URL": azure.url(f"team/{uuid.uuid4().hex}"), **azure.environ}
+
+    @pytest.fixture
+    def unreachable(self, environ: dict[str, str]) -> dict[str, str]:
+        return {**environ, "AZURE_STORAGE_ENDPOINT": "http://127.0.0.1:9/devstoreaccount1"}
+
+    @pytest.fixture
+    def tamper(self, azure: Azurite) -> Callable[[bytes, bytes], int]:
+        return azure.replace
+
+    @pytest.fixture
+    def footprint(self, azure: Azurite) -> Callable[[], object]:
+        return azure.listing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tracelet.exceptions import BackendUnavailable
@@ -11,6 +12,7 @@ from tracelet_bucket.settings import BucketSettings
 
 if TYPE_CHECKING:
     from tracelet_bucket.backend import BucketBackend
+    from tracelet_bucket.bucket import Bucket
 
 __all__ = ["BucketSettings", "tracelet_backends"]
 
@@ -29,14 +31,19 @@ def _open(experiment: str, settings: BucketSettings, context: BackendContext) ->
     return open_backend(experiment, settings)
 
 
-def _store(settings: BucketSettings) -> Store:
+def _opened(settings: BucketSettings) -> Bucket:
     try:
         from tracelet_bucket.places import open_bucket
-        from tracelet_bucket.store import BucketStore
 
-        return BucketStore(open_bucket(settings.url))
+        return open_bucket(settings.url)
     except ImportError as error:
         raise _not_installed(error) from error
+
+
+def _store(settings: BucketSettings) -> Store:
+    from tracelet_bucket.store import BucketStore
+
+    return BucketStore(settings.url, partial(_opened, settings))
 
 
 @hookimpl

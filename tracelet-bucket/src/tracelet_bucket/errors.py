@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from obstore.exceptions import (
+    AlreadyExistsError,
     BaseError,
     NotSupportedError,
     PermissionDeniedError,
+    PreconditionError,
     UnauthenticatedError,
     UnknownConfigurationKeyError,
 )
@@ -53,7 +55,7 @@ def translated(place: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if _NO_BUCKET.search(str(error)):
-            raise BackendUnavailable(f"{place}: there is no such bucket. Make it, or correct the URL.") from error
+            raise _failed(place, error) from error
         raise
     except (PermissionDeniedError, UnauthenticatedError) as error:
         if _SKEWED.search(str(error)):
@@ -71,12 +73,16 @@ def translated(place: str) -> Iterator[None]:
         ) from error
     except UnknownConfigurationKeyError as error:
         raise ConfigError(f"{place}: {_words(error)}.") from error
+    except (AlreadyExistsError, PreconditionError):
+        raise
     except BaseError as error:
         raise _failed(place, error) from error
 
 
 def _failed(place: str, error: BaseException) -> Exception:
     told = str(error)
+    if _NO_BUCKET.search(told):
+        return BackendUnavailable(f"{place}: there is no such bucket. Make it, or correct the URL.")
     if _WRONG_REGION.search(told):
         return ConfigError(f"{place} is in another region ({_words(error)}): set AWS_REGION to the bucket's.")
     if _SKEWED.search(told):

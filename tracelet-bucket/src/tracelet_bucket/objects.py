@@ -18,7 +18,7 @@ from tracelet.exceptions import ConfigError
 from tracelet.plugin import FileChanged
 from tracelet_bucket.bucket import Found, Listed
 from tracelet_bucket.errors import translated
-from tracelet_bucket.settings import aws_endpoint, wants_aws_profile
+from tracelet_bucket.settings import endpoint, wants_aws_profile
 
 __all__ = ["ObjectBucket", "open_objects"]
 
@@ -145,7 +145,9 @@ class ObjectBucket:
         with self._translated():
             for page in obstore.list(self._store, folder, offset=after or None, chunk_size=1000):
                 for one in page:
-                    yield Listed(one["path"], one["size"], one["last_modified"].timestamp())
+                    # Azurite takes no notice of the offset.
+                    if one["path"] > after:
+                        yield Listed(one["path"], one["size"], one["last_modified"].timestamp())
 
     def folders(self, folder: str) -> list[str]:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
@@ -219,14 +221,15 @@ def open_objects(url: str) -> ObjectBucket:
     bucket, _, prefix = rest.partition("/")
     client = dict(_CLIENT)
     own: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRIES, "client_options": client}
+    server = endpoint(scheme)
+    if server:
+        own["endpoint"] = server
+        client["allow_http"] = server.startswith("http://")
     with translated(url):
         if scheme == "gs":
             return ObjectBucket(GCSStore(bucket, **own), url)
         if scheme == "az":
             return ObjectBucket(AzureStore(bucket, **own), url)
-        if endpoint := aws_endpoint():
-            own["endpoint"] = endpoint
-            client["allow_http"] = endpoint.startswith("http://")
         if wants_aws_profile():
             own["credential_provider"] = _profile()
         return ObjectBucket(S3Store(bucket, **own), url)

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tracelet.exceptions import ConfigError
+from tracelet.plugin import redact
 from tracelet_bucket.bucket import Bucket
 
 __all__ = ["open_bucket"]
@@ -21,6 +22,11 @@ def open_bucket(url: str) -> Bucket:
         raise ConfigError(
             "TRACELET_BUCKET_URL is not set: give s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or "
             "file:///folder."
+        )
+    if set(urlsplit(url).netloc) & set("@:"):
+        raise ConfigError(
+            f"TRACELET_BUCKET_URL={redact(url)!r}: credentials and ports have no place in it. Give credentials by the environment, and "
+            "the server of an S3-like store by AWS_ENDPOINT_URL."
         )
     if url.startswith("file://"):
         from tracelet_bucket.folder import FolderBucket

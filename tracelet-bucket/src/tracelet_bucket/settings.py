@@ -9,9 +9,8 @@ from typing import Any
 import attrs
 
 from tracelet.exceptions import ConfigError
-from tracelet.plugin import redact
 
-__all__ = ["SCHEMES", "BucketSettings", "aws_endpoint", "wants_aws_profile"]
+__all__ = ["SCHEMES", "BucketSettings", "endpoint", "wants_aws_profile"]
 
 #: Each scheme, and what follows it.
 SCHEMES = {"s3": "bucket/prefix", "gs": "bucket/prefix", "az": "container/prefix", "file": "/folder"}
@@ -20,7 +19,7 @@ SCHEMES = {"s3": "bucket/prefix", "gs": "bucket/prefix", "az": "container/prefix
 def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> None:
     if not value:
         return
-    shown = f"TRACELET_BUCKET_URL={redact(value)!r}"
+    shown = f"{field.name}={value!r}"
     scheme, mark, rest = value.partition("://")
     if not mark or scheme not in SCHEMES:
         forms = ", ".join(f"{known}://{form}" for known, form in SCHEMES.items())
@@ -30,11 +29,6 @@ def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> N
     bucket, _, prefix = rest.partition("/")
     if scheme != "file" and not bucket:
         raise ConfigError(f"{shown}: the name of the bucket is missing: {scheme}://{SCHEMES[scheme]}.")
-    if scheme != "file" and ("@" in bucket or ":" in bucket):
-        raise ConfigError(
-            f"{shown}: credentials and ports have no place in it. Give credentials by the environment, and the server of "
-            "an S3-like store by AWS_ENDPOINT_URL."
-        )
     if set(prefix) & set("?#") or {"", ".", ".."} & set(prefix.strip("/").split("/")) - (
         {""} if not prefix.strip("/") else set()
     ):
@@ -49,9 +43,13 @@ class BucketSettings:
     url: str = attrs.field(default="", validator=_known_place)
 
 
-def aws_endpoint() -> str:
-    """Return the address of the S3-like store that the environment names, or an empty text where it is Amazon's own."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+#: The variables that name another server than the cloud's own, by scheme.
+_ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")}
+
+
+def endpoint(scheme: str) -> str:
+    """Return the address of the server that the environment names, or an empty text where it is the cloud's own."""
+    return next(filter(None, (os.environ.get(name) for name in _ENDPOINTS.get(scheme, ()))), "")
 
 
 def wants_aws_profile() -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from tracelet.exceptions import ArtifactNotFound, BackendError
-from tracelet.plugin import Stamp
+from tracelet.plugin import Stamp, redact
 from tracelet_bucket.bucket import Bucket
 from tracelet_bucket.keys import OBJECTS, blob_key, ref_key
 
@@ -18,12 +20,18 @@ class BucketStore:
 
     portable = True
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+    def __init__(self, url: str, opened: Callable[[], Bucket]) -> None:
+        """``opened`` is called when something is stored or fetched, and not before."""
+        self._url = redact(url).rstrip("/")
+        self._opened = opened
+
+    @cached_property
+    def _bucket(self) -> Bucket:
+        return self._opened()
 
     def uri(self, sha256: str) -> str:
         """See :class:`~tracelet.plugin.Store`."""
-        return f"{self._bucket.url}/{blob_key(sha256)}"
+        return f"{self._url}/{blob_key(sha256)}"
 
     def has(self, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet.plugin.Store`."""
