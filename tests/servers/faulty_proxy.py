@@ -17,7 +17,7 @@ class FaultyProxy:
     `pass`, `refused`, `hang`, an HTTP status such as `503` that answers every one, or what becomes of the answers: `slow`, a few
     bytes at a time; `reset`, broken off in the middle; `corrupt`, one bit of every block changed.
     `requests` has the first line of each one that went through. `garbles` is the number of the one, counted from 1, whose
-    answer comes back as what is no JSON.
+    answer comes back as what is no JSON, and `drops` that from which on one answer does not come back.
     """
 
     def __init__(self, behind: int) -> None:
@@ -26,8 +26,10 @@ class FaultyProxy:
         self._open: set[socket.socket] = set()
         self._after: tuple[int, Callable[[], None]] | None = None
         self._damage: tuple[bytes, int] | None = None
+        #: A status and a body that answer every request, until it is None.
+        self.answers: tuple[int, bytes] | None = None
         self.requests: list[str] = []
-        self.garbles = 0
+        self.garbles = self.drops = 0
         self.port = 0
         self.mode = "pass"
 
@@ -86,7 +88,9 @@ class FaultyProxy:
     def _serve(self, client: socket.socket) -> None:
         self._open.add(client)
         with client, contextlib.suppress(OSError):
-            if self.mode in {"pass", "slow", "reset", "corrupt"}:
+            if self.answers is not None:
+                self._say(client, *self.answers)
+            elif self.mode in {"pass", "slow", "reset", "corrupt"}:
                 with socket.create_connection(("127.0.0.1", self._behind)) as server:
                     self._open.add(server)
                     back = threading.Thread(target=self._pump, args=(server, client, False), daemon=True)
@@ -98,10 +102,14 @@ class FaultyProxy:
                 while client.recv(1 << 16):
                     pass
             else:
-                client.recv(1 << 16)
-                answer = f"HTTP/1.1 {self.mode} No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
-                client.sendall(answer.encode())
+                self._say(client, int(self.mode), b"no")
         self._open.discard(client)
+
+    def _say(self, client: socket.socket, status: int, body: bytes) -> None:
+        client.recv(1 << 16)
+        client.sendall(
+            b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
+        )
 
     def _request(self, block: bytes) -> bytes:
         """Note a request that begins here, and return what goes to the server."""
@@ -125,11 +133,17 @@ class FaultyProxy:
             client.sendall(block[: len(block) // 2])
             # To close a socket that lingers for no time is to reset its connection.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # Who still waits for a request would keep it open.
+            client.shutdown(socket.SHUT_RD)
             client.close()
             return False
         elif self.mode == "corrupt":
             middle = len(block) * 3 // 4
             client.sendall(block[:middle] + bytes([block[middle] ^ 1]) + block[middle + 1 :])
+        elif 0 < self.drops <= len(self.requests):
+            self.drops = 0
+            client.shutdown(socket.SHUT_RDWR)
+            return False
         elif self.garbles == len(self.requests):
             client.sendall(block.replace(b"{", b"z"))
         else:

@@ -89,7 +89,9 @@ class BucketBackend:
     ) -> StoredArtifact | None:
         name = sealed.manifest.name
         self._versions.begin()
-        attempt = Put(self._bucket, self._versions, self._claims, self._aliases, sealed, labels)
+        seen = self._seen.of(name)
+        known = frozenset() if seen is None else frozenset(str(file.sha256) for file in seen.manifest.payload)
+        attempt = Put(self._bucket, self._versions, self._claims, self._aliases, sealed, labels, known)
         made = attempt.store(highest + 1, next_alone=next_alone)
         if made is None:
             self._seen.forget(name)
@@ -113,7 +115,7 @@ class BucketBackend:
     def heal(self, stored: StoredArtifact, sealed: SealedArtifact) -> None:
         """See :class:`~tracelet.plugin.Heals`: equal bytes have the same key."""
         held = {file.sha256 for file in stored.manifest.payload}
-        blobs.bring(self._bucket, sealed, [one for one in sealed.manifest.payload if one.sha256 in held], new=False)
+        blobs.bring(self._bucket, sealed, [one for one in sealed.manifest.payload if one.sha256 in held], None)
 
     def place(self, stored: StoredArtifact, path: str) -> str:
         """See :class:`~tracelet.plugin.Heals`."""

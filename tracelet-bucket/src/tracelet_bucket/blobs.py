@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from pathlib import Path
 
 from tracelet.exceptions import ArtifactNotFound
@@ -19,14 +19,15 @@ _LOG = logging.getLogger("tracelet.bucket")
 _SMALL = 1 << 20
 
 
-def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile], *, new: bool) -> None:
+def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile], known: Container[str] | None) -> None:
     """Write the bytes of files of an artifact, except those that are there, whole.
 
     Args:
         bucket: where to.
         sealed: the artifact.
         files: some of its files.
-        new: whether most of them are new there, so that small ones are sent without a look first.
+        known: the sha256 of what is there in all likelihood. What is small and not among it is sent without a look first. None
+            where all of it is.
     """
     once = {str(file.sha256): file for file in files}
 
@@ -34,7 +35,12 @@ def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile],
         sha256, source = str(file.sha256), sealed.sources[file.artifact_path]
         key, size_bytes = blob_key(sha256), file.size_bytes
         is_small = size_bytes <= _SMALL
-        if new and is_small and bucket.upload(key, source, sha256, size_bytes, replace=False):
+        if (
+            known is not None
+            and sha256 not in known
+            and is_small
+            and bucket.upload(key, source, sha256, size_bytes, replace=False)
+        ):
             return
         if bucket.holds(key, sha256, size_bytes):
             return

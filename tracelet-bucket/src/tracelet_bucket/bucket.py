@@ -55,6 +55,15 @@ class Bucket(Protocol):
         """Write a small object in place of the one with this etag; say whether it was written: not where it is another by now."""
         ...
 
+    def check_conditions(self, key: str, data: bytes) -> None:
+        """Raise :class:`~tracelet.ConfigError` where the place ignores the conditions of :meth:`create` and :meth:`swap`.
+
+        Args:
+            key: of an object that is there.
+            data: what it holds.
+        """
+        ...
+
     def put(self, key: str, data: bytes) -> None:
         """Write a small object, in place of what is there."""
         ...

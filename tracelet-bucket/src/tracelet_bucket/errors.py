@@ -19,7 +19,7 @@ from obstore.exceptions import (
 from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError
 from tracelet.plugin import redact
 
-__all__ = ["translated"]
+__all__ = ["translated", "without_conditions"]
 
 #: What stores say where the bucket itself is not there; a key that is missing has the same status.
 #: S3's and GCS's code, that of GCS's JSON, and Azure's.
@@ -67,16 +67,22 @@ def translated(place: str) -> Iterator[None]:
             "list and delete below the prefix."
         ) from error
     except (NotSupportedError, NotImplementedError) as error:
-        raise ConfigError(
-            f"{place} has no conditional writes, without which two writers overwrite each other ({_words(error)}): use a store "
-            "that has If-None-Match and If-Match, such as S3, Google Cloud Storage, Azure, MinIO, Ceph or R2."
-        ) from error
+        raise without_conditions(place, _words(error)) from error
     except UnknownConfigurationKeyError as error:
         raise ConfigError(f"{place}: {_words(error)}.") from error
     except (AlreadyExistsError, PreconditionError):
         raise
     except BaseError as error:
         raise _failed(place, error) from error
+
+
+def without_conditions(place: str, why: str) -> ConfigError:
+    """Return the error for a place that has no conditional writes."""
+    return ConfigError(
+        f"{place} has no conditional writes ({why}), without which two writers overwrite each other: use a store that has "
+        "If-None-Match and If-Match, such as S3, Google Cloud Storage, Azure, MinIO, Ceph or R2, or a later release of this "
+        "one, and set TRACELET_BUCKET_URL and AWS_ENDPOINT_URL to it."
+    )
 
 
 def _failed(place: str, error: BaseException) -> Exception:

@@ -76,6 +76,9 @@ class FolderBucket:
             self.put(key, data)
             return True
 
+    def check_conditions(self, key: str, data: bytes) -> None:
+        """See :class:`~tracelet_bucket.bucket.Bucket`: a filesystem says itself what it lacks."""
+
     def put(self, key: str, data: bytes) -> None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         with self._translated():

@@ -11,7 +11,7 @@ __all__ = ["settle_label"]
 
 
 def settle_label(
-    claims: Claims, versions: Versions, manifest: Manifest, label: str, number: int, *, taken: int | None = None
+    claims: Claims, versions: Versions, manifest: Manifest, label: str, number: int
 ) -> tuple[int, Record | None]:
     """Claim a label for a version that is about to be stored.
 
@@ -21,7 +21,6 @@ def settle_label(
         manifest: the version's.
         label: the label.
         number: the number that the version is about to take.
-        taken: a number for which the label was claimed here before, and which others have taken.
 
     Returns:
         The number that the label belongs to, and the version where there is one: it has the same content. Where there is none,
@@ -31,7 +30,7 @@ def settle_label(
         VersionConflict: The label belongs to another content.
     """
     name, wanted = manifest.name, LabelNote(number, manifest.digest)
-    note = claims.claim_label(name, label, wanted) if taken is None else claims.move_label(name, label, taken, wanted)
+    note = claims.claim_label(name, label, wanted)
     while note != wanted:
         there = versions.slot(name, note.number)
         if note.digest != wanted.digest:

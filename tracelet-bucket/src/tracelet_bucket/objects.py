@@ -17,7 +17,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from tracelet.exceptions import ConfigError
 from tracelet.plugin import FileChanged
 from tracelet_bucket.bucket import Found, Listed
-from tracelet_bucket.errors import translated
+from tracelet_bucket.errors import translated, without_conditions
 from tracelet_bucket.settings import endpoint, wants_aws_profile
 
 __all__ = ["ObjectBucket", "open_objects"]
@@ -29,6 +29,8 @@ _MOST_PARTS = 9_000
 _AT_ONCE = 8
 #: A file of no more bytes is sent without asking whether it is there: the store says so.
 _SMALL = 1 << 20
+#: What no object has.
+_NO_ETAG = '"0123456789abcdef"'
 #: What is written to learn the time of the store.
 _CLOCK = "clock"
 #: S3 copies no larger object at once: a larger one is copied by who asks for it.
@@ -44,9 +46,13 @@ _CLIENT: dict[str, Any] = {"timeout": "300s", "connect_timeout": "10s"}
 class ObjectBucket:
     """See :class:`~tracelet_bucket.bucket.Bucket`."""
 
-    def __init__(self, store: Any, url: str) -> None:
-        """``store`` is one of obstore's, below its prefix; ``url`` is where that is."""
+    def __init__(self, store: Any, url: str, *, is_known: bool) -> None:
+        """``store`` is one of obstore's, below its prefix; ``url`` is where that is.
+
+        ``is_known`` says that its server is the cloud's own, and can do what is needed.
+        """
         self._store = store
+        self._is_known = is_known
         self.url = url.rstrip("/")
 
     def get(self, key: str) -> Found | None:
@@ -69,6 +75,14 @@ class ObjectBucket:
             obstore.put(self._store, key, data, mode={"e_tag": etag}, use_multipart=False)
             return True
         return False
+
+    def check_conditions(self, key: str, data: bytes) -> None:
+        """See :class:`~tracelet_bucket.bucket.Bucket`: the clouds' own servers need not be tried."""
+        if self._is_known:
+            return
+        lacking = "If-None-Match" if self.create(key, data) else "If-Match" if self.swap(key, data, _NO_ETAG) else ""
+        if lacking:
+            raise without_conditions(self.url, f"it ignores {lacking}")
 
     def put(self, key: str, data: bytes) -> None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
@@ -227,12 +241,12 @@ def open_objects(url: str) -> ObjectBucket:
         client["allow_http"] = server.startswith("http://")
     with translated(url):
         if scheme == "gs":
-            return ObjectBucket(GCSStore(bucket, **own), url)
+            return ObjectBucket(GCSStore(bucket, **own), url, is_known=True)
         if scheme == "az":
-            return ObjectBucket(AzureStore(bucket, **own), url)
+            return ObjectBucket(AzureStore(bucket, **own), url, is_known=not server)
         if wants_aws_profile():
             own["credential_provider"] = _profile()
-        return ObjectBucket(S3Store(bucket, **own), url)
+        return ObjectBucket(S3Store(bucket, **own), url, is_known=not server)
 
 
 def _profile() -> Any:

@@ -8,6 +8,7 @@ content under one label agree on a number by the label's note in the same way.
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from functools import partial
 
 import attrs
@@ -38,6 +39,8 @@ class Put:
     aliases: Aliases
     sealed: SealedArtifact
     labels: Labels
+    #: The sha256 of bytes that are there in all likelihood.
+    known: Container[str]
     #: When it was last said what this put needs, on the clock that only runs; 0.0 before.
     said_at: float = 0.0
 
@@ -55,14 +58,10 @@ class Put:
         name, put_id = manifest.name, manifest.put_id
         number = self.claims.claim_put(put_id, self._note(number))
         self.said_at = time.monotonic()
-        #: The number that the label has in vain.
-        taken: int | None = None
         is_sent = False
         while True:
             if self.labels.version is not None:
-                owner, there = settle_label(
-                    self.claims, self.versions, manifest, self.labels.version, number, taken=taken
-                )
+                owner, there = settle_label(self.claims, self.versions, manifest, self.labels.version, number)
                 if there is not None:
                     return owner, there
                 if owner != number:  # whoever has the label has not stored it yet: the faster one does
@@ -70,7 +69,7 @@ class Put:
                     continue
             self._announce(number)
             if not is_sent:
-                blobs.bring(self.bucket, self.sealed, manifest.payload, new=True)
+                blobs.bring(self.bucket, self.sealed, manifest.payload, self.known)
                 is_sent = True
             self._look_again(number)
             record = Record(manifest, self.labels.version)
@@ -82,7 +81,6 @@ class Put:
                 return number, other
             if next_alone:
                 return None
-            taken = number
             number = self.claims.move_put(put_id, number, self._note(self.versions.highest(name) + 1))
 
     def _note(self, number: int) -> PutNote:
@@ -105,4 +103,4 @@ class Put:
         while time.monotonic() - self.said_at > _LONG_SECONDS:
             self.said_at = time.monotonic()
             self.claims.renew_put(self.sealed.manifest.put_id, self._note(number))
-            blobs.bring(self.bucket, self.sealed, self.sealed.manifest.payload, new=False)
+            blobs.bring(self.bucket, self.sealed, self.sealed.manifest.payload, None)

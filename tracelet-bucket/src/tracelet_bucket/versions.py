@@ -37,8 +37,10 @@ class Versions:
         self._bucket = bucket
         self._experiment = experiment
         self._keys = Keys(experiment)
-        #: Whether the schema was looked at, and whether it is known to be there.
+        #: Whether the schema was looked at, and whether it is known to be there, in a place that can do what is needed.
         self._is_checked = self._is_begun = False
+        #: What says the schema.
+        self._found: bytes | None = None
 
     def check(self) -> None:
         """Raise :class:`~tracelet.NewerFormat` where a later release keeps this experiment in another way."""
@@ -46,14 +48,17 @@ class Versions:
             found = self._bucket.get(self._keys.experiment)
             if found is not None:
                 loads(found.data, self._shown(self._keys.experiment))
-            self._is_checked, self._is_begun = True, found is not None
+                self._found = found.data
+            self._is_checked = True
 
     def begin(self) -> None:
-        """Check the schema, and write it where there is none."""
+        """Check the schema, and write it where there is none; and see once that no two writers write the same."""
         self.check()
         if not self._is_begun:
-            text = json.dumps({"schema": SCHEMA, "experiment": self._experiment})
-            self._bucket.create(self._keys.experiment, text.encode())
+            if self._found is None:
+                self._found = json.dumps({"schema": SCHEMA, "experiment": self._experiment}).encode()
+                self._bucket.create(self._keys.experiment, self._found)
+            self._bucket.check_conditions(self._keys.experiment, self._found)
             self._is_begun = True
 
     def experiments(self) -> Iterator[str]:

@@ -1,0 +1,193 @@
+"""Servers that are away, slow, wrong or too simple, and answers that do not arrive."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from servers.faulty_proxy import FaultyProxy
+from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError, TraceletError
+from tracelet.plugin import Labels, SealedArtifact
+from tracelet_bucket.backend import BucketBackend
+from tracelet_bucket.places import open_bucket
+from tracelet_bucket.store import BucketStore
+
+Opened = Callable[..., BucketBackend]
+Seal = Callable[..., SealedArtifact]
+
+
+def test_whichever_answer_is_lost_a_version_is_stored_once(
+    opened: Opened, seal: Seal, url: str, door: FaultyProxy, tmp_path: Path
+) -> None:
+    """The store has done what it was asked for, and its client asks again."""
+    labels = Labels("1.0", ("best",))
+    sealed = seal({"x": b"content", "large": bytes(9 << 20)})
+    begun = len(door.requests)
+    opened(url, "answered").put(sealed, labels)
+    count = len(door.requests) - begun
+    assert count > 12
+    for number in range(1, count + 1):
+        experiment = f"lost-{number}"
+        door.drops = len(door.requests) + number
+        opened(url, experiment).put(sealed, labels)
+        assert door.drops == 0, number
+        reader = opened(url, experiment)
+        (version,) = reader.list(name=None, type=None)
+        assert (version.number, version.label, version.aliases) == (0, "1.0", ("best",))
+        for ref in ("latest", "1.0", "best", f"put:{sealed.manifest.put_id}", f"sha256:{sealed.manifest.digest}"):
+            assert reader.find("data", ref) == version
+        dest = tmp_path / experiment
+        dest.mkdir()
+        reader.fetch(version, ["x"], dest)
+        assert (dest / "x").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("mode", ["503", "500", "refused", "reset"])
+def test_a_store_that_fails_for_a_while_is_told_and_loses_nothing(
+    opened: Opened, seal: Seal, url: str, door: FaultyProxy, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tracelet_bucket import objects
+
+    monkeypatch.setitem(objects._RETRIES, "max_retries", 2)
+    backend = opened(url)
+    first = backend.put(seal({"x": b"one"}), Labels("1.0"))
+    second = seal({"x": b"two"})
+    door.set(mode)
+    attempts: list[Callable[[], object]] = [
+        lambda: backend.put(second, Labels("2.0")),
+        lambda: backend.find("data", "latest"),
+        lambda: list(backend.list(name=None, type=None)),
+        lambda: opened(url).find("data", "latest"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(BackendUnavailable, match="cannot be reached, or does not answer"):
+            attempt()
+    door.set("pass")
+    assert backend.put(second, Labels("2.0")).number == 1
+    assert [one.number for one in opened(url).list(name=None, type=None)] == [1, 0]
+    assert opened(url).find("data", "1.0") == first
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_a_store_without_conditional_writes_is_refused_by_its_name_before_anything_is_stored(
+    opened: Opened, seal: Seal, url: str, door: FaultyProxy, header: str
+) -> None:
+    """It takes the header for nothing, as earlier releases of many stores do."""
+    door.damage(header.lower().encode(), 1_000_000)
+    with pytest.raises(ConfigError, match=f"{url}.* ignores {header}.*such as S3") as told:
+        opened(url).put(seal({"x": b"one"}), Labels())
+    assert "AWS_ENDPOINT_URL" in str(told.value)
+    assert list(open_bucket(url).below("objects")) == []
+    with pytest.raises(ConfigError, match="no conditional writes"):
+        BucketStore(url, lambda: open_bucket(url)).probe()
+
+
+def test_a_bucket_that_is_not_there_is_no_empty_one(opened: Opened, seal: Seal, door: FaultyProxy) -> None:
+    backend = opened("s3://not-there/team")
+    attempts: list[Callable[[], object]] = [
+        lambda: backend.find("data", "latest"),
+        lambda: list(backend.list(name=None, type=None)),
+        lambda: backend.put(seal({"x": b"one"}), Labels()),
+        lambda: list(backend.experiments()),
+        BucketStore("s3://not-there/team", lambda: open_bucket("s3://not-there/team")).probe,
+    ]
+    for attempt in attempts:
+        with pytest.raises(BackendUnavailable, match=r"s3://not-there/team: there is no such bucket\. Make it"):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [
+        ("AccessDenied", BackendAuthError, "refuses the credentials, or they may not do this"),
+        ("SignatureDoesNotMatch", BackendAuthError, "refuses the credentials"),
+        ("RequestTimeTooSkewed", BackendAuthError, "whose clock is wrong"),
+    ],
+)
+def test_what_a_store_refuses_says_what_to_do(
+    opened: Opened, url: str, door: FaultyProxy, code: str, error: type[TraceletError], words: str
+) -> None:
+    door.answers = (403, f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode())
+    with pytest.raises(error, match=words) as told:
+        opened(url).find("data", "latest")
+    assert code in str(told.value)
+    assert "Debug" not in str(told.value)
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_writers_that_race_for_one_name_lose_nothing_and_repeat_nothing(
+    request: pytest.FixtureRequest, opened: Opened, seal: Seal, kind: str
+) -> None:
+    """Eight, each with a backend of its own; one alias that each of them moves, and one of its own."""
+    place = request.getfixturevalue(kind)
+    each = 4
+    sealed = [[seal({"x": f"{writer}-{number}".encode()}) for number in range(each)] for writer in range(8)]
+
+    def write(writer: int) -> None:
+        backend = opened(place)
+        for number, one in enumerate(sealed[writer]):
+            backend.put(one, Labels(f"{writer}.{number}", ("newest", f"of-{writer}")))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    found = {one.number: one for one in opened(place).list(name="data", type=None)}
+    assert sorted(found) == list(range(8 * each))
+    assert sorted(one.label or "" for one in found.values()) == sorted(
+        f"{w}.{n}" for w in range(8) for n in range(each)
+    )
+    for writer in range(8):
+        mine = opened(place).find("data", f"of-{writer}")
+        assert mine is not None
+        assert mine.label == f"{writer}.{each - 1}"
+    assert sum("newest" in one.aliases for one in found.values()) == 1
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_deliveries_of_one_put_that_race_store_it_once(
+    request: pytest.FixtureRequest, opened: Opened, seal: Seal, kind: str
+) -> None:
+    """Another put races, too, so that numbers are taken under them."""
+    place = request.getfixturevalue(kind)
+    sealed = seal({"x": b"the same"}, put_id="one-put")
+    others = [seal({"x": f"{number}".encode()}) for number in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(lambda one: opened(place).put(one, Labels()), [sealed, *others, sealed, sealed, sealed]))
+    mine = [one.number for one in stored if one.manifest.put_id == "one-put"]
+    assert len(set(mine)) == 1
+    assert sorted(one.number for one in opened(place).list(name=None, type=None)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_puts_of_one_content_that_race_for_a_label_make_one_version(
+    request: pytest.FixtureRequest, opened: Opened, seal: Seal, kind: str
+) -> None:
+    place = request.getfixturevalue(kind)
+    sealed = [seal({"x": b"the same"}) for _ in range(5)]
+    others = [seal({"x": f"{number}".encode()}) for number in range(3)]
+
+    def put(one: SealedArtifact) -> int:
+        return opened(place).put(one, Labels("1.0" if one in sealed else None)).number
+
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(put, [*sealed, *others]))
+    assert len(set(numbers[:5])) == 1
+    labelled = [one.number for one in opened(place).list(name=None, type=None) if one.label == "1.0"]
+    assert labelled == [numbers[0]]
+
+
+def test_a_profile_without_boto3_and_an_unknown_url_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="TRACELET_BUCKET_URL is not set: give s3://bucket/prefix"):
+        open_bucket("")
+    with pytest.raises(ConfigError, match="credentials and ports have no place in it") as told:
+        open_bucket("s3://key:secret@bucket/prefix")
+    assert "secret" not in str(told.value)
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    with contextlib.suppress(ImportError):
+        import boto3  # noqa: F401 - it is there among the tests, and says that there is no such profile
+
+        with pytest.raises(ConfigError, match=r"AWS's files of credentials cannot be used.*team"):
+            open_bucket("s3://bucket/prefix")
