@@ -10,7 +10,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 PROJECT = nox.project.load_toml("pyproject.toml")
-PLUGINS = ("mlflow", "wandb", "clearml", "aim", "lightning")
+PLUGINS = ("mlflow", "wandb", "clearml", "aim", "bucket", "lightning")
 #: Plugins whose package on PyPI is of their own name.
 TRACKERS = ("mlflow", "wandb", "clearml", "aim")
 CORE_TESTS = "tracelet-core/tests"
@@ -59,11 +59,25 @@ def tests(session: nox.Session) -> None:
         "across distributions": ("tests", *FEW),
         **{name: (f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope") for name in PLUGINS},
     }
+    if not install_azurite(session):
+        groups["bucket"] = (*groups["bucket"], "-m", "not azure")
     failed = [name for name, arguments in groups.items() if not passes(session, "pytest", *arguments)]
     if "browser" not in groups:
         session.warn("no page was looked at, because no Chromium is installed. On Debian: apt-get install chromium")
     if failed:
         session.error(f"these failed: {', '.join(failed)}")
+
+
+def install_azurite(session: nox.Session) -> bool:
+    """Install Microsoft's emulator of Azure's blobs beside the environment's programs; say whether it is there."""
+    folder = Path(session.virtualenv.location) / "azurite"
+    if not (folder / "node_modules").exists() and shutil.which("npm"):
+        install = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "azurite@3.35.0")
+        if not passes(session, *install, external=True):
+            shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        session.warn("buckets of Azure are not tested, because Azurite cannot be installed: it needs npm. On Debian: apt-get install npm")
+    return folder.exists()
 
 
 @nox.session

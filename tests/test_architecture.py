@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "tracelet-core" / "src" / "tracelet"
-VENDORS = ("mlflow", "wandb", "clearml", "aim", "lightning")
+VENDORS = ("mlflow", "wandb", "clearml", "aim", "bucket", "lightning")
 #: Where a detector keeps what goes wrong from the user's code.
 DETECTORS_GUARDS = {
     CORE / "builtin/filesystem/detector.py",

@@ -1,6 +1,6 @@
 """Versions are the same in every tracker that they are copied to, and its own users see them as if they had been logged there.
 
-MLflow's real server and an Aim repository; for W&B and ClearML the real client and a stand-in.
+MLflow's real server, an Aim repository and a bucket in moto's S3; for W&B and ClearML the real client and a stand-in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from copying.places import Places
 from copying.work import MAKE_UNSAFE
 
-TRACKERS = ["mlflow", "wandb", "clearml", "aim"]
+TRACKERS = ["mlflow", "wandb", "clearml", "aim", "bucket"]
 EVERYWHERE = ["local", *TRACKERS]
 VERSIONS = 12
 
@@ -65,7 +65,7 @@ def test_from_every_tracker_to_every_other_the_versions_are_the_same_and_are_the
     asked = [(target, f"from-{source}") for source in others] + [(target, "digits")] * (target != "local")
     reader = "at-local" if target == "local" else "somebody-else"
     told = places.tell(reader, asked)
-    assert len(told) == 4
+    assert len(told) == len(TRACKERS)
     for where, found in told.items():
         assert found == start, where
 
@@ -74,7 +74,7 @@ def test_around_the_whole_circle_they_come_back_as_they_were_with_every_byte_of_
     before = places.make("starter", 150_000_000, 400)
     large = ("--to-set", "on_large=upload", "--to-experiment", "circle")
     places.copy("starter", "local", "mlflow", "digits", *large)
-    for source, target in (("mlflow", "wandb"), ("wandb", "clearml"), ("clearml", "aim")):
+    for source, target in (("mlflow", "wandb"), ("wandb", "clearml"), ("clearml", "bucket"), ("bucket", "aim")):
         copied = places.copy(f"{source}-to-{target}", source, target, "circle", *large)
         assert copied["moved_bytes"] > 150_000_000
     places.copy("home", "aim", "local", "circle", "--to-set", "on_large=upload")

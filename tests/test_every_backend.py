@@ -18,9 +18,10 @@ from servers import programs
 from servers.aim_server import AimServer
 from servers.clearml_server import ClearmlServer
 from servers.mlflow_server import MlflowServer
+from servers.s3_server import S3Server
 from servers.wandb_server import wandb_server
 
-TRACKERS = ["mlflow", "wandb", "clearml", "aim"]
+TRACKERS = ["mlflow", "wandb", "clearml", "aim", "bucket"]
 EVERYWHERE = ["local", *TRACKERS]
 
 LOG = """
@@ -73,7 +74,8 @@ class Site:
         self.wandb = stack.enter_context(wandb_server(folder / "wandb"))
         self.clearml = stack.enter_context(ClearmlServer(folder / "clearml"))
         self.aim = stack.enter_context(AimServer(_made(folder / "aim")))
-        self.servers = [self.mlflow.process, self.wandb, self.clearml.process, self.aim.process]
+        self.bucket = stack.enter_context(S3Server("artifacts"))
+        self.servers = [self.mlflow.process, self.wandb, self.clearml.process, self.aim.process, self.bucket.process]
 
     def home(self) -> Path:
         self._homes += 1
@@ -85,6 +87,8 @@ class Site:
             **self.clearml.environ(home),
             "MLFLOW_TRACKING_URI": self.mlflow.url,
             "TRACELET_AIM_REPO": self.aim.address,
+            **self.bucket.environ,
+            "TRACELET_BUCKET_URL": self.bucket.url("team"),
             "TRACELET_DIR": str(home / "tracelet"),
         }
 

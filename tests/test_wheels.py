@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("core", "mlflow", "wandb", "clearml", "aim", "lightning")
+NAMES = ("core", "mlflow", "wandb", "clearml", "aim", "bucket", "lightning")
 
 
 def run(*command: str, cwd: Path) -> str:

@@ -14,13 +14,14 @@ from copying.work import MAKE, TELL
 from servers import programs
 from servers.clearml_server import ClearmlServer
 from servers.mlflow_server import MlflowServer
+from servers.s3_server import S3Server
 from servers.wandb_server import wandb_server
 
 TRACELET = str(Path(sys.executable).with_name("tracelet"))
 
 
 class Places:
-    """MLflow's real server and an Aim repository; for W&B and ClearML a stand-in."""
+    """MLflow's real server, an Aim repository and a bucket in moto's S3; for W&B and ClearML a stand-in."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
@@ -29,6 +30,7 @@ class Places:
         self.aim = folder / "aim"
         self.mlflow = stack.enter_context(MlflowServer(folder / "mlflow"))
         self.wandb = stack.enter_context(wandb_server(folder / "wandb"))
+        self.bucket = stack.enter_context(S3Server("artifacts"))
         self.clearml = stack.enter_context(ClearmlServer(folder / "clearml"))
 
     def environ(self, user: str) -> dict[str, str]:
@@ -39,6 +41,8 @@ class Places:
             **self.clearml.environ(home),
             "MLFLOW_TRACKING_URI": self.mlflow.url,
             "TRACELET_AIM_REPO": str(self.aim),
+            **self.bucket.environ,
+            "TRACELET_BUCKET_URL": self.bucket.url("team"),
             "TRACELET_DIR": str(home / "tracelet"),
             "TRACELET_DEADLINE": "120",
             "TRACELET_LARGE_FILE_MB": "0.1",

@@ -27,20 +27,20 @@ def test_whichever_answer_is_lost_a_version_is_stored_once(
     labels = Labels("1.0", ("best",))
     sealed = seal({"x": b"content", "large": bytes(9 << 20)})
     begun = len(door.requests)
-    opened(url, "answered").put(sealed, labels)
+    opened(f"{url}/answered").put(sealed, labels)
     count = len(door.requests) - begun
     assert count > 12
     for number in range(1, count + 1):
-        experiment = f"lost-{number}"
+        place = f"{url}/lost-{number}"
         door.drops = len(door.requests) + number
-        opened(url, experiment).put(sealed, labels)
+        opened(place).put(sealed, labels)
         assert door.drops == 0, number
-        reader = opened(url, experiment)
+        reader = opened(place)
         (version,) = reader.list(name=None, type=None)
         assert (version.number, version.label, version.aliases) == (0, "1.0", ("best",))
         for ref in ("latest", "1.0", "best", f"put:{sealed.manifest.put_id}", f"sha256:{sealed.manifest.digest}"):
             assert reader.find("data", ref) == version
-        dest = tmp_path / experiment
+        dest = tmp_path / str(number)
         dest.mkdir()
         reader.fetch(version, ["x"], dest)
         assert (dest / "x").read_bytes() == b"content"
