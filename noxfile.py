@@ -76,7 +76,9 @@ def install_azurite(session: nox.Session) -> bool:
         if not passes(session, *install, external=True):
             shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
-        session.warn("buckets of Azure are not tested, because Azurite cannot be installed: it needs npm. On Debian: apt-get install npm")
+        session.warn(
+            "buckets of Azure are not tested, because Azurite cannot be installed: it needs npm. On Debian: apt-get install npm"
+        )
     return folder.exists()
 
 

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "tracelet-core" / "src" / "tracelet"
-VENDORS = ("mlflow", "wandb", "clearml", "aim", "bucket", "lightning")
+VENDORS = ("mlflow", "wandb", "clearml", "aim", "lightning")
+PLUGINS = (*VENDORS, "bucket")
 #: Where a detector keeps what goes wrong from the user's code.
 DETECTORS_GUARDS = {
     CORE / "builtin/filesystem/detector.py",
@@ -41,7 +42,7 @@ def sources() -> list[Path]:
 
 
 def plugin_sources() -> list[Path]:
-    return sorted(path for name in VENDORS for path in (ROOT / f"tracelet-{name}" / "src").rglob("*.py"))
+    return sorted(path for name in PLUGINS for path in (ROOT / f"tracelet-{name}" / "src").rglob("*.py"))
 
 
 def package(path: Path) -> str:
@@ -173,7 +174,7 @@ def top_level_modules(path: Path) -> Iterator[str]:
                 yield module
 
 
-@pytest.mark.parametrize("name", VENDORS)
+@pytest.mark.parametrize("name", PLUGINS)
 def test_a_plugins_front_door_is_light(name: str) -> None:
     light = {*sys.stdlib_module_names, "attrs", "tracelet"}
     door = ROOT / f"tracelet-{name}" / "src" / f"tracelet_{name}" / "__init__.py"
@@ -195,7 +196,7 @@ def used_modules(path: Path, modules: dict[str, Path]) -> set[str]:
     return {name for name in modules if name in used and modules[name] != path}
 
 
-@pytest.mark.parametrize("name", VENDORS)
+@pytest.mark.parametrize("name", PLUGINS)
 def test_no_modules_of_a_plugin_use_each_other_in_a_circle(name: str) -> None:
     modules = plugin_modules(name)
     try:
@@ -289,7 +290,7 @@ def test_the_library_prints_nothing() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("name", ["core", *VENDORS])
+@pytest.mark.parametrize("name", ["core", *PLUGINS])
 def test_every_distribution_is_typed_and_licensed(name: str) -> None:
     folder = ROOT / f"tracelet-{name}"
     package = "tracelet" if name == "core" else f"tracelet_{name}"

@@ -257,7 +257,9 @@ def _profile() -> Any:
             "TRACELET_BUCKET_URL: credentials of AWS's own files and profiles are read by boto3, which is not installed: "
             "pip install 'tracelet-bucket[profiles]', or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         ) from error
+    from botocore.exceptions import BotoCoreError
+
     try:
         return Boto3CredentialProvider()
-    except Exception as error:
+    except (BotoCoreError, ValueError) as error:
         raise ConfigError(f"AWS's files of credentials cannot be used: {error}") from error

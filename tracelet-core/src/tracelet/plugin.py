@@ -54,10 +54,10 @@ if TYPE_CHECKING:
     from tracelet.core.plugins.retry_after import seconds_asked
     from tracelet.core.plugins.routing import ArtifactSummary, RoutingSpec
     from tracelet.core.plugins.serializers import SerializerSpec
+    from tracelet.core.plugins.store import Store
     from tracelet.core.plugins.version_refs import Ref, label_conflict, look_up, of_digest, parse_ref
     from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
     from tracelet.core.storage.blob_backend import BlobBackend, FileBlob
-    from tracelet.core.storage.blob_store import Store
     from tracelet.core.storage.folder_backend import FolderBackend, PendingCatalogue
     from tracelet.core.storage.paths import physical_name, target_path
     from tracelet.core.storage.remembered import Remembered
@@ -257,6 +257,7 @@ if not TYPE_CHECKING:
                 "RoutingSpec",
             ),
             "tracelet.core.plugins.serializers": ("SerializerSpec",),
+            "tracelet.core.plugins.store": ("Store",),
             "tracelet.core.plugins.version_refs": (
                 "Ref",
                 "label_conflict",
@@ -271,7 +272,6 @@ if not TYPE_CHECKING:
                 "StoredArtifact",
             ),
             "tracelet.core.storage.blob_backend": ("BlobBackend", "FileBlob"),
-            "tracelet.core.storage.blob_store": ("Store",),
             "tracelet.core.storage.folder_backend": (
                 "FolderBackend",
                 "PendingCatalogue",

@@ -17,9 +17,9 @@ from tracelet.core.delivery.layout import drafted_at, order_of
 from tracelet.core.delivery.lease import Lease
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
+from tracelet.core.plugins.store import Store
 from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.sealing.finish import finish
-from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.processes import ProcessId, current
 from tracelet.exceptions import TraceletError

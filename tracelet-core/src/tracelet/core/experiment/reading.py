@@ -12,9 +12,9 @@ from tracelet.core.lanes.lane import Lane, open_lane
 from tracelet.core.lanes.shared_lane import SharedLane
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import sdk_state
+from tracelet.core.plugins.store import Store
 from tracelet.core.reading.finder import Finder
 from tracelet.core.reading.reader import Reader
-from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.large_files import store_for
 
 __all__ = ["finder_of", "lane_of", "sdk_states", "store_of"]

@@ -18,8 +18,8 @@ from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.experiment.reading import finder_of, lane_of, sdk_states, store_of
 from tracelet.core.lanes.lane import Lane
 from tracelet.core.lanes.shared_lane import SharedLane
+from tracelet.core.plugins.store import Store
 from tracelet.core.reading.finder import Finder
-from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.processes import ProcessId, current
 
 __all__ = ["ExperimentResources", "ProcessResources"]

@@ -15,7 +15,7 @@ from tracelet.core.plugins.shapes import check_settings, takes
 from tracelet.settings import NoSettings
 
 if TYPE_CHECKING:
-    from tracelet.core.storage.blob_store import Store
+    from tracelet.core.plugins.store import Store
 
 __all__ = ["BackendContext", "BackendSpec", "ModelInfo"]
 

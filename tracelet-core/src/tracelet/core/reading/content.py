@@ -18,8 +18,8 @@ import attrs
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactModel, ArtifactObject, ArtifactReference
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.plugins.calling import call_plugin
+from tracelet.core.plugins.store import Store
 from tracelet.core.plugins.versions import StoredArtifact
-from tracelet.core.storage.blob_store import Store
 from tracelet.core.storage.paths import physical_name, target_path
 from tracelet.core.system.files import check_room, hash_file, hash_files, make_folder
 from tracelet.core.system.links import check_way

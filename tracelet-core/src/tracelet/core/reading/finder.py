@@ -20,11 +20,11 @@ from tracelet.core.artifacts.entries import ArtifactType, check_type
 from tracelet.core.artifacts.logged import LoggedArtifact, Manager
 from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.registry import Registry
+from tracelet.core.plugins.store import Store
 from tracelet.core.plugins.version_refs import parse_ref
 from tracelet.core.plugins.versions import StoredArtifact
 from tracelet.core.reading.content import StoredContent
 from tracelet.core.reading.reader import Reader
-from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.messages import many
 from tracelet.core.system.signs import sign_of_life
 from tracelet.core.system.threads import all_at_once

@@ -7,9 +7,9 @@ from pathlib import Path
 import attrs
 
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactObject, ArtifactReference
+from tracelet.core.plugins.store import Store
 from tracelet.core.plugins.versions import SealedArtifact
 from tracelet.core.sealing.draft import Draft
-from tracelet.core.storage.blob_store import Store
 from tracelet.core.system.files import Stamp, hash_files
 from tracelet.exceptions import ArtifactError, BackendUnavailable
 

@@ -12,7 +12,6 @@ import socket
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import quote, unquote
 
 from tracelet.core.artifacts.entries import ArtifactFile
@@ -36,7 +35,7 @@ from tracelet.core.system.redaction import redact
 from tracelet.core.system.uris import etag_of, filesystem, reaching
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendUnavailable, ConfigError
 
-__all__ = ["LocalStore", "RemoteStore", "Store", "blob_key", "open_store"]
+__all__ = ["LocalStore", "RemoteStore", "blob_key", "open_store"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 _CHUNK = 1 << 20
@@ -50,39 +49,6 @@ _SCHEME_ALONE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 def blob_key(sha256: str) -> str:
     """Return the key of a blob: ``sha256/ab/abcdef…``."""
     return f"sha256/{sha256[:2]}/{sha256}"
-
-
-class Store(Protocol):
-    """Where large files' bytes go once, whatever the number of backends."""
-
-    @property
-    def portable(self) -> bool:
-        """Whether another machine can read it."""
-        ...
-
-    def uri(self, sha256: str) -> str:
-        """Where the blob is, or would be; without credentials."""
-        ...
-
-    def has(self, sha256: str, size_bytes: int) -> bool:
-        """Whether the blob is there, whole."""
-        ...
-
-    def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
-        """Store a file's bytes; where they are there already, whole, nothing is copied."""
-        ...
-
-    def fetch(self, sha256: str, dest: Path) -> None:
-        """Copy a blob to ``dest``. Raises :class:`ArtifactNotFound` where it is not there."""
-        ...
-
-    def record(self, sha256: str, put_id: str) -> None:
-        """Note that a reference to the blob is about to leave, so that gc keeps it."""
-        ...
-
-    def probe(self) -> None:
-        """Write a small file and delete it; raises whatever stands in the way."""
-        ...
 
 
 class LocalStore:
@@ -118,7 +84,7 @@ class LocalStore:
         return is_whole(self.path(sha256), sha256, size_bytes)
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
-        """See :class:`Store`. A blob that is there is marked as young; one that is damaged is replaced."""
+        """See :class:`~tracelet.plugin.Store`. A blob that is there is marked as young; one that is damaged is replaced."""
         self._bring([NewBlob(source, self.path(sha256), sha256, source.stat().st_size, known)])
 
     def adopt(self, source: Path, sha256: str) -> Path:
@@ -171,7 +137,7 @@ class LocalStore:
         make_folder(self.root, shared=False)
 
     def fetch(self, sha256: str, dest: Path) -> None:
-        """See :class:`Store`."""
+        """See :class:`~tracelet.plugin.Store`."""
         try:
             copy_file(check_way(self.root, self.path(sha256)), dest, durable=False)
         except FileNotFoundError as error:
@@ -184,12 +150,12 @@ class LocalStore:
             ) from error
 
     def record(self, sha256: str, put_id: str) -> None:
-        """See :class:`Store`."""
+        """See :class:`~tracelet.plugin.Store`."""
         self._make_root()
         atomic_write(check_way(self.root, self.root / "refs" / sha256 / put_id), b"")
 
     def probe(self) -> None:
-        """See :class:`Store`."""
+        """See :class:`~tracelet.plugin.Store`."""
         target = self.root / f".{uuid.uuid4().hex}.tmp"
         self._make_root()
         atomic_write(target, b"probe")
@@ -234,7 +200,7 @@ class RemoteStore:
         return f"{self._root}/objects/{blob_key(sha256)}"
 
     def uri(self, sha256: str) -> str:
-        """See :class:`Store`."""
+        """See :class:`~tracelet.plugin.Store`."""
         return f"{self._url}/objects/{blob_key(sha256)}"
 
     def has(self, sha256: str, size_bytes: int) -> bool:
@@ -269,7 +235,7 @@ class RemoteStore:
         return found.hexdigest()
 
     def put(self, source: Path, sha256: str, known: Stamp | None = None) -> None:
-        """See :class:`Store`. The source is compared with its stamp after the upload, or hashed again."""
+        """See :class:`~tracelet.plugin.Store`. The source is compared with its stamp after the upload, or hashed again."""
         if self.has(sha256, source.stat().st_size):
             return
         key = self._key(sha256)
@@ -294,7 +260,7 @@ class RemoteStore:
                 raise BackendUnavailable(f"{self.uri(sha256)} does not take a file: delete what is in its place.")
 
     def fetch(self, sha256: str, dest: Path) -> None:
-        """See :class:`Store`."""
+        """See :class:`~tracelet.plugin.Store`."""
         try:
             with (
                 reaching(self._url),
@@ -306,14 +272,14 @@ class RemoteStore:
             raise ArtifactNotFound(f"the store at {self._url} has no blob {sha256}.") from error
 
     def record(self, sha256: str, put_id: str) -> None:
-        """See :class:`Store`."""
+        """See :class:`~tracelet.plugin.Store`."""
         folder = f"{self._root}/refs/{sha256}"
         with reaching(self._url):
             self._fs.makedirs(folder, exist_ok=True)
             self._fs.pipe_file(f"{folder}/{put_id}", b"")
 
     def probe(self) -> None:
-        """See :class:`Store`."""
+        """See :class:`~tracelet.plugin.Store`."""
         target = f"{self._root}/probe-{uuid.uuid4().hex}.tmp"
         with reaching(self._url):
             self._fs.makedirs(self._root, exist_ok=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.storage.blob_store import LocalStore, Store, open_store
+from tracelet.core.plugins.store import Store
+from tracelet.core.storage.blob_store import LocalStore, open_store
 from tracelet.settings import TraceletSettings
 
 __all__ = ["limit_mb", "store_for"]

@@ -18,9 +18,10 @@ from tracelet.core.management.stored_manager import StoredManager
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.plugins.registry import registry
+from tracelet.core.plugins.store import Store
 from tracelet.core.reading.finder import Finder
 from tracelet.core.reading.reader import Reader
-from tracelet.core.storage.blob_store import LocalStore, Store
+from tracelet.core.storage.blob_store import LocalStore
 from tracelet.core.storage.large_files import limit_mb, store_for
 from tracelet.core.system.links import check_directory
 from tracelet.exceptions import ArtifactNotFound, ConfigError
@@ -167,11 +168,11 @@ class _OwnFirst(LocalStore):
         self._other = other
 
     def uri(self, sha256: str) -> str:
-        """See :class:`~tracelet.core.storage.blob_store.Store`."""
+        """See :class:`~tracelet.core.plugins.store.Store`."""
         return self._other.uri(sha256)
 
     def fetch(self, sha256: str, dest: Path) -> None:
-        """See :class:`~tracelet.core.storage.blob_store.Store`."""
+        """See :class:`~tracelet.core.plugins.store.Store`."""
         try:
             super().fetch(sha256, dest)
         except ArtifactNotFound:
