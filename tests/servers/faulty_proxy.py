@@ -25,6 +25,7 @@ class FaultyProxy:
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._after: tuple[int, Callable[[], None]] | None = None
+        self._at: tuple[int, Callable[[], None]] | None = None
         self._damage: tuple[bytes, int] | None = None
         #: A status and a body that answer every request, until it is None.
         self.answers: tuple[int, bytes] | None = None
@@ -40,6 +41,10 @@ class FaultyProxy:
     def after(self, count: int, call: Callable[[], None]) -> None:
         """Call once when so many more bytes have gone to the server."""
         self._after = (count, call)
+
+    def at(self, count: int, call: Callable[[], None]) -> None:
+        """Call once when so many more requests have come, before the last of them goes to the server."""
+        self._at = (len(self.requests) + count, call)
 
     def damage(self, what: bytes, times: int) -> None:
         """Change the last bit of these bytes on their way to the server, so often as they come by."""
@@ -116,6 +121,9 @@ class FaultyProxy:
         line, _, _ = block.partition(b"\r\n")
         if line.endswith(b" HTTP/1.1"):
             self.requests.append(line.decode("latin-1").removesuffix(" HTTP/1.1"))
+            if self._at is not None and self._at[0] <= len(self.requests):
+                (_, call), self._at = self._at, None
+                call()
         if self._damage is not None:
             what, times = self._damage
             if times and what in block:
