@@ -26,6 +26,7 @@ MODULES = (
     "import_time",
     "local",
     "trackers",
+    "bucket",
     "processes",
     "commands",
     "catalogue",

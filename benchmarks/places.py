@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from servers.aim_server import AimServer
 from servers.clearml_server import ClearmlServer
 from servers.mlflow_server import MlflowServer
+from servers.s3_server import S3Server
 from servers.wandb_server import wandb_server
 
 
@@ -69,6 +70,12 @@ def clearml_offline(folder: Path) -> Iterator[dict[str, str]]:
         "CLEARML_CONFIG_FILE": "{own}/clearml.conf",
         "CLEARML_CACHE_DIR": "{own}/cache",
     }
+
+
+@contextlib.contextmanager
+def bucket_served(folder: Path) -> Iterator[dict[str, str]]:
+    with S3Server("artifacts") as server:
+        yield {**server.environ, "TRACELET_BUCKET_URL": server.url("team")}
 
 
 PLACES = {
