@@ -17,7 +17,7 @@ import attrs
 from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 from tracelet_bucket.bucket import Bucket, Listed
 from tracelet_bucket.claims import read_put
-from tracelet_bucket.keys import ASIDE, EXPERIMENTS, OBJECTS, REFS, aside_folder, blob_key, number_in, sha256_in
+from tracelet_bucket.keys import ASIDE, EXPERIMENTS, NOTES, OBJECTS, REFS, aside_folder, blob_key, number_in, sha256_in
 from tracelet_bucket.records import Record, is_deleted, loads, read_record
 from tracelet_bucket.together import each
 
@@ -63,6 +63,10 @@ def collect(bucket: Bucket, older_than: float) -> Iterator[int]:
         if needed is None or sha256 in needed:
             bucket.move(one.key, blob_key(sha256), one.size_bytes)
         else:
+            bucket.remove(one.key)
+            yield one.size_bytes
+    for one in bucket.below(NOTES):
+        if one.written_at < limit:
             bucket.remove(one.key)
             yield one.size_bytes
     yield from bucket.sweep(limit)

@@ -5,6 +5,7 @@ Below the prefix of the URL::
     objects/sha256/ab/abcd…                         bytes, by their sha256; all experiments share them
     refs/<sha256>/<put-id>                          a version of another backend points at these bytes
     aside/<sha256>/<id>                             bytes that are being cleared away
+    jobs/…                                          notes that processes of one job leave each other
     experiments/<experiment>/experiment.json        the schema, and the experiment's name
     experiments/<experiment>/versions/<name>/999999999996-v3.json   the record of v3, made exclusively: newest first in a listing
     experiments/<experiment>/versions/<name>/0-aliases.json         the aliases of the name
@@ -33,7 +34,7 @@ __all__ = [
     "sha256_in",
 ]
 
-OBJECTS, REFS, ASIDE, EXPERIMENTS = "objects", "refs", "aside", "experiments"
+OBJECTS, REFS, ASIDE, NOTES, EXPERIMENTS = "objects", "refs", "aside", "jobs", "experiments"
 #: Numbers are below it, so that the newest version comes first.
 _LIMIT = 10**12
 _VERSION = re.compile(r"[0-9]{12}-v([0-9]{1,12})\.json")
@@ -54,6 +55,11 @@ def aside_folder(sha256: str) -> str:
 def ref_key(sha256: str, put_id: str) -> str:
     """Return the key that keeps bytes for a version of another backend."""
     return f"{REFS}/{sha256}/{put_id}"
+
+
+def note_key(key: str) -> str:
+    """Return the key of a note that processes of one job leave each other."""
+    return f"{NOTES}/{key}"
 
 
 def sha256_in(key: str) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tracelet.exceptions import ArtifactNotFound, BackendError
 from tracelet.plugin import Stamp, redact
 from tracelet_bucket.bucket import Bucket
-from tracelet_bucket.keys import OBJECTS, blob_key, ref_key
+from tracelet_bucket.keys import OBJECTS, blob_key, note_key, ref_key
 
 __all__ = ["BucketStore"]
 
@@ -52,6 +52,19 @@ class BucketStore:
     def record(self, sha256: str, put_id: str) -> None:
         """See :class:`~tracelet.plugin.Store`."""
         self._bucket.put(ref_key(sha256, put_id), b"")
+
+    def put_note(self, key: str, data: bytes) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        self._bucket.put(note_key(key), data)
+
+    def get_note(self, key: str) -> bytes | None:
+        """See :class:`~tracelet.plugin.Store`."""
+        found = self._bucket.get(note_key(key))
+        return None if found is None else found.data
+
+    def remove_note(self, key: str) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        self._bucket.remove(note_key(key))
 
     def probe(self) -> None:
         """See :class:`~tracelet.plugin.Store`: everything is tried that the backend needs."""

@@ -12,6 +12,7 @@ from tracelet.settings.tracelet_settings import (
     TraceletSettings,
     global_rank,
     is_set,
+    job_of,
     launched_by_ray,
     unknown_variables,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "environment",
     "global_rank",
     "is_set",
+    "job_of",
     "launched_by_ray",
     "load",
     "load_plugin",

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.system.jobs import group_size, launched_job, launched_size, ray_job
 from tracelet.core.system.ranks import group_rank, launched_rank, ray_rank
 from tracelet.settings.from_variables import environment, prefix_of, variables
 from tracelet.settings.values import (
@@ -30,7 +31,7 @@ from tracelet.settings.values import (
     to_place,
 )
 
-__all__ = ["TraceletSettings", "global_rank", "is_set", "launched_by_ray", "unknown_variables"]
+__all__ = ["TraceletSettings", "global_rank", "is_set", "job_of", "launched_by_ray", "unknown_variables"]
 
 
 @attrs.frozen(kw_only=True, init=False)
@@ -82,6 +83,12 @@ class TraceletSettings:
     strict: bool = attrs.field(default=False, validator=is_switch)
     #: This process's rank; only rank 0 writes. Unset: what the launcher says.
     rank: int | None = attrs.field(default=None, validator=is_rank)
+    #: How many processes the job has. Unset: what the launcher says.
+    ranks: int | None = attrs.field(default=None, validator=is_rank)
+    #: A name that all processes of the job have alike, and no other job has at the same time. Empty: what the launcher says.
+    job: str = ""
+    #: Seconds that the processes of a job wait for each other, where each of them gives a part of one artifact.
+    ranks_timeout: float = attrs.field(default=600.0, validator=is_seconds)
 
     def __init__(self, **given: Any) -> None:
         for name in given:
@@ -112,6 +119,13 @@ def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = 
             if told is not None:
                 return told
     return launched_rank(os.environ if environ is None else environ)
+
+
+def job_of(settings: TraceletSettings) -> tuple[str, int | None]:
+    """Return the name of the job that this process belongs to, which may be empty, and its size where that is known."""
+    told = ray_job() if launched_by_ray() else None
+    name, size = told or (launched_job(os.environ), group_size() or launched_size(os.environ))
+    return settings.job or name, size if settings.ranks is None else settings.ranks
 
 
 def launched_by_ray() -> bool:

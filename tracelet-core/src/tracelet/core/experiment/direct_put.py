@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import attrs
@@ -23,7 +23,7 @@ from tracelet.core.experiment.resources import ExperimentResources
 from tracelet.core.experiment.submissions import Submissions
 from tracelet.core.lanes.deadlines import deadline_for
 from tracelet.core.plugins.backend_spec import BackendSpec
-from tracelet.core.plugins.versions import Labels, RunInfo
+from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact
 from tracelet.core.sealing.finish import finish
 from tracelet.core.system.files import FileChanged
 from tracelet.core.system.threads import when_all
@@ -53,17 +53,23 @@ class DirectPut:
         self._report = report
 
     def put(
-        self, artifact: TraceletArtifact, labels: Labels, run: RunInfo, targets: Collection[BackendSpec]
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        gathered: Callable[[SealedArtifact], SealedArtifact] | None = None,
     ) -> dict[str, Outcome]:
         """Put an artifact into these backends, and return what became of it in each.
 
-        The user's files are read where they are. Where one changed meanwhile, the put is made again from copies.
+        The user's files are read where they are. Where one changed meanwhile, the put is made again from copies. ``gathered`` makes the
+        whole of what is sealed here; then all bytes go to the store, and nothing is kept for later where that fails.
         """
-        outcomes = self._put_once(artifact, labels, run, targets, snapshot=False)
+        outcomes = self._put_once(artifact, labels, run, targets, snapshot=False, gathered=gathered)
         changed = [name for name, outcome in outcomes.items() if isinstance(outcome.error, FileChanged)]
         if changed:
             again = [target for target in targets if target.name in changed]
-            outcomes |= self._put_once(artifact, labels, run, again, snapshot=True)
+            outcomes |= self._put_once(artifact, labels, run, again, snapshot=True, gathered=gathered)
         return outcomes
 
     def _put_once(
@@ -74,6 +80,7 @@ class DirectPut:
         targets: Collection[BackendSpec],
         *,
         snapshot: bool,
+        gathered: Callable[[SealedArtifact], SealedArtifact] | None = None,
     ) -> dict[str, Outcome]:
         tasks: dict[str, Task] = {}
         note: Path | None = None
@@ -83,7 +90,11 @@ class DirectPut:
         except OSError as error:
             return {target.name: Outcome(error=unwritable(error)) for target in targets}
         try:
-            sealed = finish(draft, store=self._resources.store, limit_mb=context.limit_mb)
+            # What others are to be gathered with is in the store, all of it.
+            limit_mb = context.limit_mb if gathered is None else -1.0
+            sealed = finish(draft, store=self._resources.store, limit_mb=limit_mb)
+            if gathered is not None:
+                sealed = gathered(sealed)
             self._report.tell_unportable(sealed.manifest.stored)
             until = time.monotonic() + deadline_for(sealed.manifest.held_bytes, context.settings) + _MARGIN
             order = context.outbox.clock(run.experiment).tick()
@@ -103,6 +114,8 @@ class DirectPut:
         except FileChanged as error:
             return {target.name: Outcome(error=error) for target in targets}
         except BackendError as error:
+            if gathered is not None:
+                return {target.name: Outcome(error=error) for target in targets}
             return self._submissions.keep(artifact, labels, run, targets, error)
         finally:
             _remove_after(draft.staging, note, tasks.values())

@@ -155,9 +155,7 @@ class Experiment:
         from tracelet.core.plugins.registry import registry
 
         known = self._configured
-        return ArtifactManager(
-            known.name, known.settings, known.backends, known.directory, registry, writes=known.rank == 0
-        )
+        return ArtifactManager(known.name, known.settings, known.backends, known.directory, registry, rank=known.rank)
 
     def __repr__(self) -> str:
         state = f"run {self._run.id}" if self._run is not None else "no run"
@@ -300,7 +298,12 @@ class Experiment:
         return self._artifacts().create(name, artifact_type, description)
 
     def log_artifact(
-        self, artifact: TraceletArtifact, *, version: str | None = None, aliases: Iterable[str] = ()
+        self,
+        artifact: TraceletArtifact,
+        *,
+        version: str | None = None,
+        aliases: Iterable[str] = (),
+        all_ranks: bool = False,
     ) -> LogResults:
         """Store an artifact in the backends that suit it, and wait until each of them has it or has failed.
 
@@ -311,15 +314,18 @@ class Experiment:
             artifact: The artifact.
             version: A label for this content, such as ``"1.0"``. A label never moves to other content.
             aliases: Names that move to this version, such as ``"best"``.
+            all_ranks: Whether every process of a job calls this, each with files of its own, such as a shard of a checkpoint:
+                all of them are one version. The bytes go from each process to the store, which all must reach, and
+                through no other machine. Description, metadata and names are those of rank 0.
 
         Returns:
-            The backends that have the artifact, and those that failed.
+            The backends that have the artifact, and those that failed. With ``all_ranks`` every rank gets the same.
 
         Raises:
             ArtifactError: No backend can store the artifact, or the name has another type.
             VersionConflict: The label belongs to other content.
-            ConfigError: Artifacts are off, or no run is on.
-            BackendError: A backend failed, and ``strict`` is on.
+            ConfigError: Artifacts are off, or no run is on; or nobody says which processes are the job.
+            BackendError: A backend failed, and ``strict`` is on; or the processes of a job do not find each other.
 
         Example:
             >>> report = exp.create_artifact("report", ArtifactType.REPORT).add_file("report.html")
@@ -327,7 +333,7 @@ class Experiment:
             <LogResults local: 1.0>
         """
         manager = self._artifacts()
-        return manager.log(artifact, manager.labels(version, aliases))
+        return manager.log(artifact, manager.labels(version, aliases), all_ranks=all_ranks)
 
     def log_path(
         self,

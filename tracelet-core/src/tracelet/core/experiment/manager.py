@@ -19,12 +19,15 @@ from tracelet.core.experiment.capture_recovery import CaptureRecovery
 from tracelet.core.experiment.configured import ConfiguredBackends
 from tracelet.core.experiment.context import ExperimentContext
 from tracelet.core.experiment.direct_put import DirectPut
+from tracelet.core.experiment.gathering import Gathering
 from tracelet.core.experiment.preparation import Preparation
 from tracelet.core.experiment.put_recovery import PutRecovery
 from tracelet.core.experiment.report import ResultReport, skipped
 from tracelet.core.experiment.resources import ExperimentResources, ProcessResources
 from tracelet.core.experiment.run_inputs import RunInputs
 from tracelet.core.experiment.submissions import Submissions
+from tracelet.core.experiment.together import Together
+from tracelet.core.plugins.backend_spec import BackendSpec
 from tracelet.core.plugins.forms import InstalledForms
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.versions import Labels, RunInfo
@@ -60,11 +63,11 @@ class ArtifactManager:
         directory: Path,
         plugins: Callable[[], Registry],
         *,
-        writes: bool,
+        rank: int = 0,
     ) -> None:
-        """``directory`` is the absolute path of the tracelet directory. ``writes`` is True on rank 0 alone."""
+        """``directory`` is the absolute path of the tracelet directory. Rank 0 alone writes."""
         self._context = ExperimentContext(experiment, settings, backends, directory, plugins)
-        self._writes = writes
+        self._writes = rank == 0
         self._run: RunInfo | None = None
         self._resources = ExperimentResources(self._context, self._finish)
         self._report = ResultReport(self._context, self._resources)
@@ -72,6 +75,7 @@ class ArtifactManager:
         self._preparation = Preparation(self._context, self._resources, self._inputs)
         self._submissions = Submissions(self._context, self._resources, self._preparation, self._report)
         self._direct = DirectPut(self._context, self._resources, self._preparation, self._submissions, self._report)
+        self._together = Together(self._context, self._resources, self._preparation, rank)
         self._captures = CaptureRecovery(self._context, self._submissions.submit)
         self._puts = PutRecovery(self._context)
 
@@ -225,23 +229,49 @@ class ArtifactManager:
             raise ConfigError(f"aliases={aliases!r}: give a list of names, such as ['best'].")
         return Labels(version, aliases)
 
-    def log(self, artifact: TraceletArtifact, labels: Labels) -> LogResults:
-        """Seal an artifact, deliver it, and return the results. Only misuse raises."""
+    def log(self, artifact: TraceletArtifact, labels: Labels, *, all_ranks: bool = False) -> LogResults:
+        """Seal an artifact, deliver it, and return the results. Only misuse raises. ``all_ranks`` has every rank give a part."""
         run = self._running()
         targets = self._preparation.route(artifact)
+        gathering = self._together.gathering(artifact) if all_ranks else None
         if not self._writes:
-            return skipped(target.name for target in targets)
+            if gathering is None:
+                return skipped(target.name for target in targets)
+            with sign_of_life(f"giving a part of {artifact.name!r}"):
+                return self._together.give(gathering, artifact, run)
+        results, error = None, None
+        try:
+            results = self._log(artifact, labels, run, targets, gathering)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if gathering is not None:
+                self._together.end(gathering, artifact.name, results, error)
+        if self._context.settings.strict:
+            results.raise_for_errors()
+        return results
+
+    def _log(
+        self,
+        artifact: TraceletArtifact,
+        labels: Labels,
+        run: RunInfo,
+        targets: Collection[BackendSpec],
+        gathering: Gathering | None,
+    ) -> LogResults:
         until = time.monotonic() + self._context.settings.deadline
         with sign_of_life(f"storing {artifact.name!r} in {', '.join(target.name for target in targets)}"):
+            if gathering is not None:
+                gathering.call()
             self._captures.settle_left(until)
             self._process.sealer.settle(until, artifact.name)
-            outcomes = self._direct.put(artifact, labels, run, targets)
+            gathered = gathering.gather if gathering is not None else None
+            outcomes = self._direct.put(artifact, labels, run, targets, gathered)
         results = self._report.results(outcomes, raised=True)
         if results.misuse is not None:
             raise results.misuse
         results.warnings += artifact._warnings
-        if self._context.settings.strict:
-            results.raise_for_errors()
         return results
 
     def submit(self, artifact: TraceletArtifact, labels: Labels) -> Future[LogResults]:

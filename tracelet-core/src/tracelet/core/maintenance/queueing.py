@@ -44,9 +44,7 @@ def queue_captures(directory: Path, settings: TraceletSettings, plugins: Registr
         theirs = TraceletSettings(**{**attrs.asdict(settings, recurse=False), **own})
         try:
             backends = configured_backends(theirs, plugins)
-            manager = ArtifactManager(
-                left.head.run.experiment, theirs, backends, directory, lambda: plugins, writes=True
-            )
+            manager = ArtifactManager(left.head.run.experiment, theirs, backends, directory, lambda: plugins)
             manager.draft_captures(left)
         except (TraceletError, OSError) as error:
             failures[left.path] = _reason(error, left.path)

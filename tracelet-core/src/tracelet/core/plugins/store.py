@@ -38,6 +38,18 @@ class Store(Protocol):
         """Note that a reference to the blob is about to leave, so that gc keeps it."""
         ...
 
+    def put_note(self, key: str, data: bytes) -> None:
+        """Write a small note that other processes read; ``key`` is a relative path of safe characters."""
+        ...
+
+    def get_note(self, key: str) -> bytes | None:
+        """Return a note, or None where there is none."""
+        ...
+
+    def remove_note(self, key: str) -> None:
+        """Delete a note; one that is not there is no error."""
+        ...
+
     def probe(self) -> None:
         """Write a small file and delete it; raises whatever stands in the way."""
         ...

@@ -35,7 +35,7 @@ from tracelet.core.system.redaction import redact
 from tracelet.core.system.uris import etag_of, filesystem, reaching
 from tracelet.exceptions import ArtifactError, ArtifactNotFound, BackendUnavailable, ConfigError
 
-__all__ = ["LocalStore", "RemoteStore", "blob_key", "open_store"]
+__all__ = ["NOTES", "LocalStore", "RemoteStore", "blob_key", "open_store"]
 
 _LOG = logging.getLogger("tracelet.artifacts")
 _CHUNK = 1 << 20
@@ -43,6 +43,8 @@ _CHUNK = 1 << 20
 _ABOVE = 3
 _LEAST_PART = 8 * _CHUNK
 _PARTS = 9_000
+#: The folder of the notes that processes of one job leave each other.
+NOTES = "jobs"
 _SCHEME_ALONE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
@@ -154,6 +156,22 @@ class LocalStore:
         self._make_root()
         atomic_write(check_way(self.root, self.root / "refs" / sha256 / put_id), b"")
 
+    def put_note(self, key: str, data: bytes) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        self._make_root()
+        atomic_write(check_way(self.root, self.root / NOTES / key), data)
+
+    def get_note(self, key: str) -> bytes | None:
+        """See :class:`~tracelet.plugin.Store`."""
+        try:
+            return check_way(self.root, self.root / NOTES / key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def remove_note(self, key: str) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        check_way(self.root, self.root / NOTES / key).unlink(missing_ok=True)
+
     def probe(self) -> None:
         """See :class:`~tracelet.plugin.Store`."""
         target = self.root / f".{uuid.uuid4().hex}.tmp"
@@ -166,7 +184,7 @@ class LocalStore:
         return {entry.name for entry in entries(self.root / "refs")}
 
     def collect(self, keep: Collection[str], older_than: float) -> Iterator[tuple[Path, int]]:
-        """Delete blobs that are not in ``keep`` and were last needed before ``older_than``.
+        """Delete blobs that are not in ``keep`` and were last needed before ``older_than``, and old notes.
 
         Yields path and bytes of each. Times are seconds since the epoch.
         """
@@ -175,6 +193,11 @@ class LocalStore:
                 freed = None if blob.name in keep else discard(blob, older_than)
                 if freed is not None:
                     yield blob, freed
+        for place, _, names in os.walk(self.root / NOTES):
+            for note in (Path(place, name) for name in names):
+                freed = discard(note, older_than)
+                if freed is not None:
+                    yield note, freed
 
 
 class RemoteStore:
@@ -277,6 +300,31 @@ class RemoteStore:
         with reaching(self._url):
             self._fs.makedirs(folder, exist_ok=True)
             self._fs.pipe_file(f"{folder}/{put_id}", b"")
+
+    def put_note(self, key: str, data: bytes) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        target = f"{self._root}/{NOTES}/{key}"
+        with reaching(self._url):
+            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(target, data)
+
+    def get_note(self, key: str) -> bytes | None:
+        """See :class:`~tracelet.plugin.Store`."""
+        try:
+            with reaching(self._url):
+                # What was not there a moment ago may be remembered so.
+                self._fs.invalidate_cache()
+                found: bytes = self._fs.cat_file(f"{self._root}/{NOTES}/{key}")
+                return found
+        except ArtifactNotFound:
+            return None
+
+    def remove_note(self, key: str) -> None:
+        """See :class:`~tracelet.plugin.Store`."""
+        target = f"{self._root}/{NOTES}/{key}"
+        with reaching(self._url):
+            if self._fs.exists(target):
+                self._fs.rm_file(target)
 
     def probe(self) -> None:
         """See :class:`~tracelet.plugin.Store`."""

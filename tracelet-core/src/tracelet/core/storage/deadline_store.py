@@ -59,6 +59,18 @@ class DeadlineStore:
         """See :class:`~tracelet.core.plugins.store.Store`."""
         self._in_time(beside(partial(self._store.record, sha256, put_id)))
 
+    def put_note(self, key: str, data: bytes) -> None:
+        """See :class:`~tracelet.core.plugins.store.Store`."""
+        self._in_time(beside(partial(self._store.put_note, key, data)))
+
+    def get_note(self, key: str) -> bytes | None:
+        """See :class:`~tracelet.core.plugins.store.Store`."""
+        return self._in_time(beside(partial(self._store.get_note, key)))
+
+    def remove_note(self, key: str) -> None:
+        """See :class:`~tracelet.core.plugins.store.Store`."""
+        self._in_time(beside(partial(self._store.remove_note, key)))
+
     def probe(self) -> None:
         """See :class:`~tracelet.core.plugins.store.Store`."""
         self._in_time(beside(self._store.probe))
