@@ -196,6 +196,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "stop_timeout": 30.0,
         "strict": False,
         "rank": None,
+        "ranks": None,
+        "job": "",
+        "ranks_timeout": 600.0,
     }
 
 
@@ -207,12 +210,13 @@ def test_every_field_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         "CAPTURE_DISK_SHARE": "0.1", "BACKEND": "mlflow,local", "ROUTING": "all", "DIR": "/t",
         "STORE": "s3://b/p", "LARGE_FILE_MB": "0.5", "ON_LARGE": "upload", "DEADLINE": "1", "MIN_RATE": "2",
         "OPEN_TIMEOUT": "3", "STOP_TIMEOUT": "4", "STRICT": "1", "RANK": "5",
+        "RANKS": "8", "JOB": "job-1", "RANKS_TIMEOUT": "60",
     }  # fmt: skip
     for name, text in said.items():
         monkeypatch.setenv(f"TRACELET_{name}", text)
     assert list(attrs.asdict(TraceletSettings()).values()) == [
         True, True, False, ["./checkpoints", "./outputs"], 6.0, 7, ["*.pt", "*.ckpt"], ["tmp*"], True, 0.1, ["mlflow", "local"], "all", "/t", "s3://b/p", 0.5, "upload",
-        1.0, 2.0, 3.0, 4.0, True, 5,
+        1.0, 2.0, 3.0, 4.0, True, 5, 8, "job-1", 60.0,
     ]  # fmt: skip
 
 
@@ -374,7 +378,7 @@ def test_variables_that_nobody_reads_are_told_with_the_nearest_that_somebody_doe
         "OTHERS": "x",
     }
     assert unknown_variables([("my-tracker", Everything)], environ) == {
-        "TRACELET_": "TRACELET_DIR",
+        "TRACELET_": "TRACELET_JOB",
         "TRACELET_ENABLE_ARTIFACT": "TRACELET_ENABLE_ARTIFACTS",
         "TRACELET_MY_TRACKER_RAET": "TRACELET_MY_TRACKER_RATE",
     }
