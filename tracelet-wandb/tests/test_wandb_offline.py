@@ -235,6 +235,33 @@ def test_a_kill_right_after_an_offline_log_loses_nothing(
     assert (version["state"], sorted(version["contents"])) == ("COMMITTED", ["tracelet.json", "w.bin"])
 
 
+@pytest.mark.parametrize("online", [False, True], ids=["while offline", "when online"])
+def test_a_kill_between_the_catalogue_and_the_outbox_is_made_good(
+    server: WandbServer, environ: dict[str, str], tmp_path: Path, online: bool
+) -> None:
+    """The version is listed, and waits for a delivery that nobody has noted: the next one who syncs notes it."""
+    code = f"""
+    import os, signal
+    from pathlib import Path
+    from tracelet import ArtifactType, Experiment
+    from tracelet.core.delivery.outbox import Outbox
+
+    Outbox.add = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+    Path("w.bin").write_bytes(b"weights")
+    exp = Experiment("between-{online}", backend="wandb", artifacts=True).start()
+    exp.log_artifact(exp.create_artifact("model", ArtifactType.MODEL).add_file("w.bin"))
+    """
+    offline = {**environ, "WANDB_MODE": "offline"}
+    killed = programs.begin(textwrap.dedent(code), tmp_path / "killed", offline)
+    _, err = killed.communicate(timeout=1200)
+    assert killed.returncode == -9, err
+    if not online:
+        tracelet_sync(offline, tmp_path, expected=1)
+    tracelet_sync(environ, tmp_path)
+    (version,) = server.project(f"between-{online}")["collections"]["model"]["versions"]
+    assert (version["state"], sorted(version["contents"])) == ("COMMITTED", ["tracelet.json", "w.bin"])
+
+
 def test_what_is_deleted_while_it_waits_is_not_sent_and_leaves_no_copies(
     server: WandbServer, environ: dict[str, str], tmp_path: Path
 ) -> None:

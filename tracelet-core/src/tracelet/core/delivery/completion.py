@@ -56,7 +56,7 @@ class Completion:
         lane.close(self._settings.stop_timeout, failed=False)
 
     def complete(self, path: Path, put: Put) -> None:
-        """Queue the put for the backends that lack it. Where no backend has it, forget it: its call had not returned.
+        """Queue the put for the backends that lack it. Where nobody has it, forget it: its call had not returned.
 
         Raises where a backend cannot say what it has, or the bytes do not come back as they were.
         """
@@ -66,15 +66,17 @@ class Completion:
             self._outlive(put)
             queued = [parcel for parcel in put.parcels if self._outbox.holds(parcel)]
             others = [parcel for parcel in put.parcels if parcel not in queued]
-            found = {parcel.backend: self._stored(parcel) for parcel in others}
-            lacking = [parcel for parcel in others if found[parcel.backend] is None]
-            having = [(parcel, stored) for parcel in others if (stored := found[parcel.backend]) is not None]
+            found = [(parcel, stored) for parcel in others if (stored := self._stored(parcel)) is not None]
+            # What this machine alone has, and the outbox has not, would reach no server.
+            having = [(parcel, stored) for parcel, stored in found if not stored.pending]
+            holders = [parcel for parcel, _ in having]
+            lacking = [parcel for parcel in others if parcel not in holders]
             if having:
                 lacking = [parcel for parcel in lacking if not self._has_newer(parcel, *having[0])]
-            if not queued and not having:
+            if not queued and not found and not self._outbox.has_bytes(put.parcel.manifest):
                 _LOG.info("%r was interrupted before any backend had it, and is forgotten.", put.parcel.manifest.name)
             elif lacking:
-                self._queue(lacking, queued, having)
+                self._queue(lacking, queued, found)
             path.unlink(missing_ok=True)
         finally:
             Lease(path).release()
@@ -117,7 +119,12 @@ class Completion:
         put_id = lacking[0].manifest.put_id
         folder = staging_folder(self._directory, put_id)
         try:
-            sealed = self._outbox.sealed(queued[0]) if queued else self._fetched(*having[0], folder)
+            if queued:
+                sealed = self._outbox.sealed(queued[0])
+            elif having:
+                sealed = self._fetched(*having[0], folder)
+            else:
+                sealed = SealedArtifact(lacking[0].manifest, self._outbox.store.places(lacking[0].manifest.payload))
             for parcel in lacking:
                 made = list((self._directory / "staging").glob(f"{put_id}~*/rendered/{parcel.backend}"))
                 self._outbox.add(

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.delivery.clock import Clock, clock_of
 from tracelet.core.delivery.draft_files import Drafts
 from tracelet.core.delivery.layout import DRAFTS, outbox_of, place_of, waiting_in
@@ -152,6 +153,11 @@ class Outbox:
     def release(self, parcel: Parcel) -> None:
         """Give a delivery back."""
         Lease(self._file(parcel)).release()
+
+    def has_bytes(self, manifest: Manifest) -> bool:
+        """Tell whether all bytes that backends hold of an artifact are here."""
+        payload = manifest.payload
+        return bool(payload) and all(self.store.has(str(file.sha256), file.size_bytes) for file in payload)
 
     def sealed(self, parcel: Parcel) -> SealedArtifact:
         """Return what is to be stored, its bytes verified.

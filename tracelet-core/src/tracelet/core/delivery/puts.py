@@ -1,4 +1,4 @@
-"""Notes of puts into several backends. A note is kept until all have answered, for a kill leaves the put in some of them.
+"""Notes of puts. A note is kept until all backends have answered, for a kill leaves the put in some of them, or on its way.
 
 puts/<experiment>/<order>~<put-id>~<name>.json    what is put, and where
 puts/<experiment>/<…>.lease                       who completes it in place of a dead process
@@ -29,7 +29,7 @@ _LOG = logging.getLogger("tracelet.outbox")
 
 @attrs.frozen
 class Put:
-    """One artifact on its way to several backends."""
+    """One artifact on its way to backends."""
 
     owner: ProcessId
     #: The delivery to the first of them.

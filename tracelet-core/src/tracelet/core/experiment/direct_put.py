@@ -104,7 +104,7 @@ class DirectPut:
                 )
                 for target in targets
             }
-            if len(parcels) > 1:
+            if len(parcels) > 1 or not all(target.in_process for target in targets):
                 with contextlib.suppress(OSError):  # without the note, a kill in the middle is not completed later
                     note = note_put(context.directory, parcels)
             for name, parcel in parcels.items():
