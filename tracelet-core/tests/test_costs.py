@@ -84,10 +84,11 @@ os._exit(0)
 QUEUED = """
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.maintenance import queueing
+from tracelet.core.plugins.registry import registry
 from tracelet.settings import TraceletSettings
 outbox = Outbox(Path(".tracelet").resolve())
 queueing._AT_ONCE = 1
-found = cost(lambda: queueing.queue_drafts(Path(".tracelet").resolve(), TraceletSettings(), outbox))
+found = cost(lambda: queueing.queue_drafts(Path(".tracelet").resolve(), TraceletSettings(), registry(), outbox))
 answer([len(list(outbox.everything())), {what: found.get(what, 0) for what in ("fsync", "syncfs")}])
 """
 
