@@ -186,7 +186,7 @@ def test_every_field_of_the_settings_can_be_configured(monkeypatch: pytest.Monke
         "capture_latest_wins": True, "capture_disk_share": 0.1,
         "backend": ["local"], "routing": "all", "dir": str(tmp_path / "d"), "store": str(tmp_path / "s"),
         "large_file_mb": 1.0, "on_large": "upload", "deadline": 2.0, "min_rate": 3.0, "open_timeout": 4.0,
-        "stop_timeout": 5.0, "strict": True, "rank": 0,
+        "stop_timeout": 5.0, "strict": True, "rank": 0, "ranks": 3, "job": "job-1", "ranks_timeout": 9.0,
     }  # fmt: skip
     for name in values:
         monkeypatch.setenv(f"TRACELET_{name.upper()}", "")

@@ -89,6 +89,11 @@ class Experiment:
         stop_timeout: Seconds that ``stop()`` may take; 30 by default.
         strict: Whether ``log_artifact`` raises the errors of backends; by default they are in the results.
         rank: The rank of this process; only rank 0 writes. By default it is the rank that the launcher gave.
+        ranks: How many processes the job has. By default it is what the launcher says.
+        job: A name that all processes of the job have alike, and no other job has at the same time. By default it is what the
+            launcher says.
+        ranks_timeout: Seconds that the processes of a job wait for each other in ``log_artifact(…, all_ranks=True)``; 600 by
+            default.
 
     Raises:
         ConfigError: A value cannot be used.
@@ -134,6 +139,9 @@ class Experiment:
         stop_timeout: float | None = None,
         strict: bool | None = None,
         rank: int | None = None,
+        ranks: int | None = None,
+        job: str | None = None,
+        ranks_timeout: float | None = None,
     ) -> None:
         """Check the arguments, and connect to nothing yet."""
         # Each field of the configuration is an argument of the same name: they are listed above, for editors and type

@@ -47,6 +47,11 @@ class ExperimentConfig:
         stop_timeout: Seconds that ``stop()`` may take; 30 by default.
         strict: Whether ``log_artifact`` raises the errors of backends; by default they are in the results.
         rank: The rank of this process; only rank 0 writes. By default it is the rank that the launcher gave.
+        ranks: How many processes the job has. By default it is what the launcher says.
+        job: A name that all processes of the job have alike, and no other job has at the same time. By default it is what the
+            launcher says.
+        ranks_timeout: Seconds that the processes of a job wait for each other in ``log_artifact(…, all_ranks=True)``; 600 by
+            default.
 
     Example:
         >>> from tracelet import Experiment, ExperimentConfig
@@ -77,3 +82,6 @@ class ExperimentConfig:
     stop_timeout: float | None = None
     strict: bool | None = None
     rank: int | None = None
+    ranks: int | None = None
+    job: str | None = None
+    ranks_timeout: float | None = None
