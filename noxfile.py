@@ -18,6 +18,8 @@ CORE_TESTS = "tracelet-core/tests"
 FRAMEWORKS = "tracelet-core/tests/frameworks"
 DISTRIBUTIONS = ("core", *PLUGINS)
 CORE = "./tracelet-core[cli,remote,testing,watch,yaml]"
+#: Microsoft's emulator of Azure's blobs, from npm.
+AZURITE = "azurite@3.35.0"
 #: What Chromium is called.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: Frameworks and servers are for fewer workers: a large process is late with all that it starts.
@@ -59,27 +61,13 @@ def tests(session: nox.Session) -> None:
         "across distributions": ("tests", *FEW),
         **{name: (f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope") for name in PLUGINS},
     }
-    if not install_azurite(session):
-        groups["bucket"] = (*groups["bucket"], "-m", "not azure")
+    # Azurite is for `deployments`: it comes from another registry.
+    groups["bucket"] = (*groups["bucket"], "-m", "not azure")
     failed = [name for name, arguments in groups.items() if not passes(session, "pytest", *arguments)]
     if "browser" not in groups:
         session.warn("no page was looked at, because no Chromium is installed. On Debian: apt-get install chromium")
     if failed:
         session.error(f"these failed: {', '.join(failed)}")
-
-
-def install_azurite(session: nox.Session) -> bool:
-    """Install Microsoft's emulator of Azure's blobs beside the environment's programs; say whether it is there."""
-    folder = Path(session.virtualenv.location) / "azurite"
-    if not (folder / "node_modules").exists() and shutil.which("npm"):
-        install = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "azurite@3.35.0")
-        if not passes(session, *install, external=True):
-            shutil.rmtree(folder, ignore_errors=True)
-    if not folder.exists():
-        session.warn(
-            "buckets of Azure are not tested, because Azurite cannot be installed: it needs npm. On Debian: apt-get install npm"
-        )
-    return folder.exists()
 
 
 @nox.session
@@ -133,9 +121,15 @@ def launchers(session: nox.Session) -> None:
 
 @nox.session
 def deployments(session: nox.Session) -> None:
-    """Use MLflow on PostgreSQL, with passwords, and behind TLS and a path; what is not installed is said, and fails."""
-    session.install("-e", CORE, "-e", "./tracelet-mlflow", *group("test", "demo", "deployments"))
+    """Use MLflow on PostgreSQL, with passwords, and behind TLS and a path, and a bucket in Azurite; what is not installed is said, and fails."""
+    wanted = group("test", "demo", "servers", "deployments")
+    session.install("-e", CORE, "-e", "./tracelet-mlflow", "-e", "./tracelet-bucket", *wanted)
+    azurite = Path(session.virtualenv.location) / "azurite"
+    session.run(
+        "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(azurite), AZURITE, external=True
+    )
     session.run("pytest", "tests/deployments", *FEW, *session.posargs)
+    session.run("pytest", "tracelet-bucket/tests", "-m", "azure", *FEW, *session.posargs)
 
 
 @nox.session
