@@ -119,6 +119,10 @@ class Repository(Protocol):
         """Store a file under its own name in a folder, or at the top."""
         ...
 
+    def log_artifacts(self, local_dir: str, artifact_path: str | None) -> None:
+        """Store all that is in a folder in a folder, or at the top."""
+        ...
+
     def download_artifacts(self, artifact_path: str, dst_path: str) -> str:
         """Fetch a file to the same path under a folder, and return where it is."""
         ...
@@ -187,7 +191,12 @@ class RunFiles:
             for number, files in enumerate(packs):
                 jobs.append(lambda number=number, files=files: self._upload_pack(scratch, number, files, sources))  # type: ignore[misc]
             taken: Counter[str] = Counter()
-            for path in (file.artifact_path for file in payload if file.artifact_path not in packed):
+            alone = [file.artifact_path for file in payload if file.artifact_path not in packed]
+            if self._packs is None and len(alone) > 1:
+                trees = list(_linked(scratch, alone, sources))
+                jobs += [lambda tree=tree: self._repository.log_artifacts(str(tree), self._folder) for tree in trees]  # type: ignore[misc]
+                alone = []
+            for path in alone:
                 # Links are in one folder, but for names that this disk may not tell apart. A folder each takes longer than the copy.
                 name = unicodedata.normalize("NFC", stored_path(path).rpartition("/")[2]).casefold()
                 place = scratch / str(taken[name])
@@ -201,7 +210,7 @@ class RunFiles:
                 self._repository.log_artifact(str(note), self._folder)
 
             # In a folder of this disk a thread takes longer than the copy.
-            if manifest_last or (self._packs is None and len(jobs) < 2):
+            if manifest_last or self._packs is None:
                 at_once(lambda job: job(), jobs)
                 upload_manifest()
             else:
@@ -276,6 +285,20 @@ class RunFiles:
                 archive.write(sources[file.artifact_path], file.artifact_path)
         self._repository.log_artifact(str(pack), self._folder)
         pack.unlink()
+
+
+def _linked(scratch: Path, paths: Iterable[str], sources: Mapping[str, Path]) -> Iterator[Path]:
+    """Link files under the names that MLflow stores; yield the folders. Two names that this disk may not tell apart are in two."""
+    taken: Counter[str] = Counter()
+    for path in paths:
+        name = stored_path(path)
+        known = unicodedata.normalize("NFC", name).casefold()
+        tree = scratch / f"tree-{taken[known]}"
+        if not tree.exists():
+            yield tree
+        taken[known] += 1
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).symlink_to(sources[path].absolute())
 
 
 def _download(repository: Repository, path: str, scratch: Path) -> Path:

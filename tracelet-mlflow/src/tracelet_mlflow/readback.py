@@ -77,6 +77,13 @@ class ReadBack:
             "disk, changes it. It is sent again later."
         )
 
+    def log_artifacts(self, local_dir: str, artifact_path: str | None) -> None:
+        """Store all that is in a folder in a folder, each file as :meth:`log_artifact` does."""
+        for path in Path(local_dir).rglob("*"):
+            if path.is_file():
+                above = path.relative_to(local_dir).parts[:-1]
+                self.log_artifact(str(path), "/".join(filter(None, (artifact_path, *above))) or None)
+
     def download_artifacts(self, artifact_path: str, dst_path: str) -> str:
         """Fetch a file to the same path under a folder. The repository's own method first asks whether it is a folder."""
         target = Path(dst_path, artifact_path)
