@@ -20,22 +20,23 @@ class AimServer:
     process group, and ended as one.
     """
 
-    def __init__(self, folder: Path, command: str = "server") -> None:
+    def __init__(self, folder: Path, command: str = "server", host: str = "127.0.0.1") -> None:
         """`command` may be `up`, which shows runs and takes none."""
         self.folder = folder
         port = free_port()
         self.process = ServerProcess(
             [
                 *(str(Path(sys.executable).with_name("aim")), command, "--repo", str(folder)),
-                *("--host", "127.0.0.1", "--port", str(port), "--yes"),
+                *("--host", host, "--port", str(port), "--yes"),
             ],
             port,
             "/status/" if command == "server" else "/api/projects/",
             folder / f"aim-{command}.log",
             {},
+            host=host,
         )
-        self.address = f"aim://127.0.0.1:{port}"
-        self.url = f"http://127.0.0.1:{port}"
+        self.address = f"aim://{host}:{port}"
+        self.url = f"http://{host}:{port}"
 
     def __enter__(self) -> AimServer:
         self.process.start()

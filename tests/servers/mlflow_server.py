@@ -29,6 +29,7 @@ class MlflowServer:
         store: str = "",
         options: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
         #: Its database, as SQLAlchemy has it.
@@ -43,15 +44,16 @@ class MlflowServer:
         port = free_port()
         self.process = ServerProcess(
             [
-                *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+                *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)),
                 *("--workers", "1", "--backend-store-uri", self.store, *where, *options),
             ],
             port,
             "/health",
             folder / "server.log",
             {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", **(environ or {})},
+            host=host,
         )
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{host}:{port}"
 
     def __enter__(self) -> MlflowServer:
         self.process.start()

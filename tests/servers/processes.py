@@ -21,15 +21,22 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """One server on 127.0.0.1; `kill` and `start` again on the same port."""
+    """One server; `kill` and `start` again on the same port."""
 
     def __init__(
-        self, command: Sequence[str], port: int, ready: str, log: Path, environ: Mapping[str, str], status: int = 200
+        self,
+        command: Sequence[str],
+        port: int,
+        ready: str,
+        log: Path,
+        environ: Mapping[str, str],
+        status: int = 200,
+        host: str = "127.0.0.1",
     ) -> None:
         """`ready` is the path of a page that answers with this status when the server serves."""
         self.port = port
         self._command = command
-        self._ready = f"http://127.0.0.1:{port}{ready}"
+        self._ready = f"http://{host}:{port}{ready}"
         self._log = log
         self._status = status
         self._environ = {**os.environ, **environ}

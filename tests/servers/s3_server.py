@@ -12,19 +12,20 @@ from servers.processes import ServerProcess, free_port
 
 
 class S3Server:
-    """`s3://<bucket>` at an endpoint on 127.0.0.1; `environ` has what a client needs to reach it."""
+    """`s3://<bucket>` at an endpoint; `environ` has what a client needs to reach it."""
 
-    def __init__(self, bucket: str) -> None:
+    def __init__(self, bucket: str, host: str = "127.0.0.1") -> None:
         self.bucket = bucket
         port = free_port()
-        self.endpoint = f"http://127.0.0.1:{port}"
+        self.endpoint = f"http://{host}:{port}"
         self._folder = tempfile.TemporaryDirectory()
         self.process = ServerProcess(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)],
             port,
             "/moto-api/",
             Path(self._folder.name) / "moto.log",
             {},
+            host=host,
         )
         self.environ = {
             "MLFLOW_S3_ENDPOINT_URL": self.endpoint,

@@ -32,11 +32,11 @@ from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.files import Stamp, make_folder, share
 from tracelet.core.system.links import read_own
 from tracelet.core.system.messages import many
-from tracelet.core.system.processes import ProcessId, alive, current
+from tracelet.core.system.processes import ProcessId, is_dead
 from tracelet.core.system.schemas import SCHEMA, check_schema
 from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
 
-__all__ = ["Captured", "Head", "Journal", "Kept", "Leftover", "leftovers"]
+__all__ = ["Captured", "Head", "Journal", "Kept", "Leftover", "journals", "leftovers"]
 
 _LOG = logging.getLogger("tracelet.automagic")
 
@@ -187,7 +187,14 @@ class Journal:
 
 
 def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftover]:
-    """Yield the journals of runs that are over, and of dead processes of this machine, of one experiment or all, oldest first."""
+    """Yield the journals of runs that are over, and of processes that are known to be dead, of one experiment or all, oldest first."""
+    for found in journals(directory, experiment):
+        if found.over or is_dead(found.head.owner):
+            yield found
+
+
+def journals(directory: Path, experiment: str | None = None) -> Iterator[Leftover]:
+    """Yield all journals that can be read, also those of living processes, of one experiment or all, oldest first."""
     folder = "*" if experiment is None else physical_name(experiment)
     for path in sorted((directory / "captured").glob(f"{folder}/*.jsonl"), key=lambda path: path.name):
         found = _read(path)
@@ -198,9 +205,7 @@ def leftovers(directory: Path, experiment: str | None = None) -> Iterator[Leftov
             continue
         # The directory may have moved since.
         own = attrs.evolve(found.head, folder=directory / "staging" / found.head.folder.name)
-        found = attrs.evolve(found, head=own)
-        if found.over or (found.head.owner.host == current().host and not alive(found.head.owner)):
-            yield found
+        yield attrs.evolve(found, head=own)
 
 
 def _read(path: Path) -> Leftover | None:

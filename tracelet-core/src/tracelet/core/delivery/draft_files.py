@@ -22,7 +22,7 @@ from tracelet.core.sealing.draft import Draft
 from tracelet.core.system.files import atomic_write, make_folder
 from tracelet.core.system.links import check_tree, check_way
 from tracelet.core.system.places import Places
-from tracelet.core.system.processes import ProcessId, alive, current
+from tracelet.core.system.processes import ProcessId, current, is_dead
 from tracelet.exceptions import IntegrityError, NewerFormat
 
 __all__ = ["DraftFile", "Drafts"]
@@ -103,7 +103,7 @@ class Drafts:
         lease = path.with_name(f"{found.session}.lease")
         if found.session is not None and not lease.exists():
             return True
-        if found.owner.host != current().host or alive(found.owner):
+        if not is_dead(found.owner):
             return False
         lease.unlink(missing_ok=True)
         return True

@@ -34,15 +34,16 @@ _SOME, _SOME_FILES, _SOME_SECONDS = 64, 1000, 0.5
 def staging_folder(directory: Path, put_id: str) -> Path:
     """Return the folder where this process makes what belongs to one put; its name says whose it is."""
     owner = current()
-    return directory / "staging" / "~".join([put_id, str(owner.pid), owner.started, physical_name(owner.host)])
+    name = [put_id, str(owner.pid), owner.started, physical_name(owner.host), *([owner.table] if owner.table else [])]
+    return directory / "staging" / "~".join(name)
 
 
 def staged_by(folder: Path) -> ProcessId | None:
     """Return the process that made a folder of :func:`staging_folder`; None where its name does not say."""
     _, _, owner = folder.name.partition("~")
-    pid, started, host = (*owner.split("~"), "", "")[:3]
+    pid, started, host, table = (*owner.split("~"), "", "", "")[:4]
     is_number = pid.isascii() and pid.isdigit()
-    return ProcessId(unquote(host), int(pid), started) if is_number else None
+    return ProcessId(unquote(host), int(pid), started, table=table) if is_number else None
 
 
 def parcels_of(path: Path, found: DraftFile, manifest: Manifest) -> Iterator[Parcel]:

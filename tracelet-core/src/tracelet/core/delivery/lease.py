@@ -14,7 +14,7 @@ import attrs
 from tracelet.core.artifacts.checks import time_field
 from tracelet.core.delivery.records import encoded, read_record
 from tracelet.core.system.files import create
-from tracelet.core.system.processes import ProcessId, alive, current
+from tracelet.core.system.processes import ProcessId, current, lives
 from tracelet.exceptions import IntegrityError, NewerFormat
 
 __all__ = ["DAY", "Lease", "write_lease"]
@@ -30,13 +30,12 @@ class _Holding:
     """What the file of a lease says."""
 
     holders: tuple[ProcessId, ...]
-    #: Seconds since the epoch, for holders on another machine, which cannot be asked.
+    #: Seconds since the epoch, for holders on another machine or in another container, which cannot be asked.
     until: float = attrs.field(validator=time_field)
 
-    def held(self, host: str) -> bool:
-        local = [holder for holder in self.holders if holder.host == host]
-        elsewhere = len(local) < len(self.holders)
-        return any(alive(holder) for holder in local) or (elsewhere and time.time() < self.until)
+    def held(self) -> bool:
+        known = [lives(holder) for holder in self.holders]
+        return True in known or (None in known and time.time() < self.until)
 
 
 def write_lease(path: Path, holders: Sequence[ProcessId], until: float) -> bool:
@@ -68,7 +67,7 @@ class Lease:
         holders = holders or [current()]
         if not write_lease(self._path, holders, time.time() + seconds):
             held = self._read(self._path)
-            if held is not None and held.held(holders[0].host):
+            if held is not None and held.held():
                 return False
             # Only one of several that find a dead lease gets to move it away.
             aside = self._path.with_name(f".{uuid.uuid4().hex}.lease")
@@ -94,7 +93,7 @@ class Lease:
     def is_held(self) -> bool:
         """Tell whether somebody who may be alive has it."""
         held = self._read(self._path)
-        return held is not None and held.held(current().host)
+        return held is not None and held.held()
 
     def _read(self, path: Path) -> _Holding | None:
         """Read a lease, or return None where it is missing, or was cut off by the end of its machine: then the file is free.

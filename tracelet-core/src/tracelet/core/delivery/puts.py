@@ -19,10 +19,10 @@ from tracelet.core.delivery.records import encoded, read_record, without_secrets
 from tracelet.core.delivery.unreadable import Unreadable, describe
 from tracelet.core.storage.paths import physical_name
 from tracelet.core.system.files import atomic_write
-from tracelet.core.system.processes import ProcessId, alive, current
+from tracelet.core.system.processes import ProcessId, current, is_dead
 from tracelet.exceptions import IntegrityError, NewerFormat
 
-__all__ = ["Put", "interrupted_puts", "note_put", "read_put"]
+__all__ = ["Put", "interrupted_puts", "note_put", "noted_puts", "read_put"]
 
 _LOG = logging.getLogger("tracelet.outbox")
 
@@ -71,7 +71,12 @@ def read_put(path: Path) -> Put:
 
 
 def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
-    """Yield the puts of dead processes of this machine, oldest first. Notes of a later release are left out."""
+    """Yield the puts of processes that are known to be dead, oldest first. Notes of a later release are left out."""
+    return ((path, put) for path, put in noted_puts(directory) if is_dead(put.owner))
+
+
+def noted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
+    """Yield all puts that are noted, also those of living processes, oldest first. Notes of a later release are left out."""
     for path in sorted((directory / "puts").glob("*/*.json"), key=lambda path: path.name):
         try:
             put = read_put(path)
@@ -83,5 +88,4 @@ def interrupted_puts(directory: Path) -> Iterator[tuple[Path, Put]]:
         except IntegrityError:
             _LOG.warning("%s is damaged, and is passed over: delete it.", path)
             continue
-        if put.owner.host == current().host and not alive(put.owner):
-            yield path, put
+        yield path, put

@@ -16,7 +16,7 @@ from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.maintenance.sync_report import Delivery, DeliveryState
-from tracelet.core.system.processes import current
+from tracelet.core.system.processes import lives
 from tracelet.exceptions import NewerFormat
 
 __all__ = ["delivery_of", "left", "refused"]
@@ -88,7 +88,6 @@ def _captures(directory: Path, failures: Mapping[Path, str]) -> list[Delivery]:
 
 
 def _drafts(outbox: Outbox, failures: Mapping[Path, str]) -> list[Delivery]:
-    here = current().host
     found = []
     for path in outbox.drafts.files():
         draft = None
@@ -96,8 +95,8 @@ def _drafts(outbox: Outbox, failures: Mapping[Path, str]) -> list[Delivery]:
             draft = outbox.drafts.load(path)
         if draft is None:
             continue
-        host = draft.owner.host
-        theirs = "another process is on it." if host == here else f"its process is on {host}: sync there."
+        is_seen = lives(draft.owner) is not None
+        theirs = "another process is on it." if is_seen else f"its process is on {draft.owner.host}: sync there."
         found += [
             delivery_of(parcel, DeliveryState.LEFT, failures.get(path, theirs))
             for parcel in parcels_of(path, draft, draft.draft.manifest)

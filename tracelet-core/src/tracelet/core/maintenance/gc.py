@@ -17,18 +17,19 @@ from pathlib import Path
 
 import attrs
 
-from tracelet.core.capture.journal import leftovers
+from tracelet.core.capture.journal import journals
 from tracelet.core.delivery.drafts import staged_by
 from tracelet.core.delivery.inventory import leftovers_in, needed_blobs, newer_in
+from tracelet.core.delivery.lease import DAY
 from tracelet.core.delivery.outbox import Outbox
-from tracelet.core.delivery.puts import interrupted_puts
+from tracelet.core.delivery.puts import noted_puts
 from tracelet.core.lanes.lane import open_lane
 from tracelet.core.plugins.backend import Capability
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.system.files import discard
 from tracelet.core.system.links import check_directory, entries
-from tracelet.core.system.processes import alive, current, family
+from tracelet.core.system.processes import family, lives
 from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
 from tracelet.settings import TraceletSettings, load_plugin
 
@@ -103,26 +104,31 @@ def _swept(kind: str, freed: Iterable[int]) -> Swept:
 
 
 def _staging(directory: Path, outbox: Outbox, older_than: float) -> Iterator[int]:
-    """Folders of dead processes that no draft, no capture and no interrupted put needs.
+    """Folders of dead processes that no draft, no capture and no put that is noted needs.
 
     They are looked at in this order, for only a living process writes what needs them.
     """
-    orphans = [folder for folder in entries(directory / "staging") if not _owned(folder) and _last(folder) < older_than]
+    orphans = [folder for folder in entries(directory / "staging") if _last(folder) < _needed_since(folder, older_than)]
     for newer in newer_in(directory) if orphans else ():
         raise NewerFormat(newer.advice)
     drafts = [outbox.drafts.load(path) for path in outbox.drafts.files()]
     needed = {found.draft.staging.name for found in drafts if found is not None}
-    needed |= {left.head.folder.name for left in leftovers(directory)}
+    # Also those of other machines, whose processes may be alive.
+    needed |= {one.head.folder.name for one in journals(directory)}
     # What a backend made of a model is there alone, until the put is completed.
-    interrupted = {put.parcel.manifest.put_id for _, put in interrupted_puts(directory)}
+    noted = {put.parcel.manifest.put_id for _, put in noted_puts(directory)}
     for folder in orphans:
-        if folder.name not in needed and folder.name.partition("~")[0] not in interrupted:
+        if folder.name not in needed and folder.name.partition("~")[0] not in noted:
             yield _remove(folder)
 
 
-def _owned(folder: Path) -> bool:
+def _needed_since(folder: Path, older_than: float) -> float:
+    """Return when a staging folder must have been touched last, for its owner to need it still."""
     owner = staged_by(folder)
-    return owner is not None and owner.host == current().host and alive(owner)
+    known = False if owner is None else lives(owner)
+    if known is None:  # it is on another machine, and has the time that such a one's lease has
+        return older_than - DAY
+    return -math.inf if known else older_than
 
 
 def _leftovers(directory: Path, outbox: Outbox) -> Iterator[int]:

@@ -1,13 +1,17 @@
-"""Processes of this machine: which one is still the same one, and which belong to a lane.
+"""Processes: which one is still the same one, and which belong to a lane.
 
 Linux shows its processes in ``/proc`` (proc(5)). Where that is missing, as on macOS, psutil asks the system. Where neither
 shows even this process, all that is left is whether a number is in use, and a lane's process group.
+
+A tracelet directory may be shared by machines, and by containers, which number their processes anew and may have the name of
+their machine. So a process is noted with the table that has its number: nobody else's number is taken for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import signal
 import socket
@@ -26,6 +30,8 @@ __all__ = [
     "end_family",
     "family",
     "io_bytes",
+    "is_dead",
+    "lives",
     "owned_by",
     "owner_mark",
     "process_id",
@@ -38,6 +44,8 @@ OWNER = "TRACELET_LANE_OF"
 _PROC = Path("/proc")
 #: When a process began, where nothing tells.
 _UNKNOWN = "?"
+#: The number of the namespace that sees all processes of a machine (PROC_PID_INIT_INO of linux/proc_ns.h).
+_ALL_SEEING = "4026531836"
 
 
 @attrs.frozen
@@ -49,11 +57,14 @@ class ProcessId:
     #: Clock ticks since the machine's start (proc(5), stat field 22); or, with a point in them, seconds since the epoch;
     #: or ``?``, where nothing tells. Empty where it did not run any more.
     started: str
+    #: The table that has its number: a mark of the machine, one of its start, and the number of its namespace (namespaces(7)),
+    #: with ``-`` between them. Empty where an earlier release noted it, or the system is not Linux: then ``host`` tells.
+    table: str = attrs.field(default="", kw_only=True)
 
 
 def process_id(pid: int) -> ProcessId:
     """Return the identity of a process of this machine."""
-    return ProcessId(socket.gethostname(), pid, _started(pid))
+    return ProcessId(socket.gethostname(), pid, _started(pid), table=_own_table())
 
 
 @functools.cache
@@ -65,6 +76,57 @@ def current() -> ProcessId:
 if hasattr(os, "register_at_fork"):  # Windows has none; it is refused, in words
     # A child has a number of its own, which may be that of a process that ended.
     os.register_at_fork(after_in_child=current.cache_clear)
+
+
+@functools.cache
+def _own_table() -> str:
+    """The mark of the table that this process sees; empty where the system has none. A process is moved to no other one."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:16]
+        space = os.readlink(_PROC / "self/ns/pid").strip("pid:[]")
+    except OSError:
+        return ""
+    machine = b""
+    with contextlib.suppress(OSError):
+        machine = Path("/etc/machine-id").read_bytes().strip()
+    # machine-id(5): it is not to be shown as it is.
+    mark = hashlib.sha256(b"tracelet " + machine).hexdigest()[:12] if machine else ""
+    return f"{mark}-{boot}-{space}"
+
+
+def lives(process: ProcessId) -> bool | None:
+    """Tell whether a process still runs; None where it is of another machine or container, and nothing here shows it."""
+    mine = current()
+    if not process.table or not mine.table:
+        return alive(process) if process.host == mine.host else None
+    if process.table == mine.table:
+        return alive(process)
+    (machine, boot, space), (my_machine, my_boot, my_space) = _parts(process.table), _parts(mine.table)
+    if boot == my_boot:
+        return _is_below(process) if my_space == _ALL_SEEING else None
+    # A copied image has the mark of the machine that it was copied from, and containers have that of their image.
+    again = process.host == mine.host and machine and machine == my_machine and space == my_space == _ALL_SEEING
+    return False if again else None
+
+
+def is_dead(process: ProcessId) -> bool:
+    """Tell whether a process is known not to run any more: one that nothing here shows may be alive."""
+    return lives(process) is False
+
+
+def _parts(table: str) -> tuple[str, str, str]:
+    return (*table.split("-"), "", "", "")[:3]
+
+
+def _is_below(process: ProcessId) -> bool:
+    """Tell whether a process runs in a container of this machine, as its whole table shows (proc(5), status: NSpid)."""
+    for entry in _PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            rows = (line.split() for line in (entry / "status").read_text().splitlines())
+            numbers = next((row[1:] for row in rows if row[0] == "NSpid:"), [])
+            if len(numbers) > 1 and numbers[-1] == str(process.pid) and _started(int(entry.name)) == process.started:
+                return True
+    return False
 
 
 def alive(process: ProcessId) -> bool:

@@ -126,10 +126,10 @@ def unshare(folder: Path) -> None:
 
 def _note(save: _Save) -> list[Path]:
     """Write a save down where this process is a child; what cannot be written is not waited for."""
-    noted = []
+    noted, mine = [], current()
     for folder in [folder for folder, captures in list(_SHARED.items()) if captures != os.getpid()]:
         with contextlib.suppress(OSError):
-            noted.append(_write(folder, save.paths, attrs.astuple(current())))
+            noted.append(_write(folder, save.paths, (mine.host, mine.pid, mine.started)))
     return noted
 
 

@@ -17,7 +17,7 @@ from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, Stor
 from tracelet.core.system.files import make_folder
 from tracelet.core.system.links import entries
 from tracelet.core.system.messages import advice_of, sentence
-from tracelet.core.system.processes import alive, current, owned_by
+from tracelet.core.system.processes import lives, owned_by
 from tracelet.core.transfer.side import Side
 from tracelet.core.transfer.trying import tried
 from tracelet.exceptions import (
@@ -107,9 +107,9 @@ class Target:
             if other in self._folders or not other.name.startswith(f"{put_id}~"):
                 continue
             owner = staged_by(other)
-            if owner is None or owner.host != current().host:
+            if owner is None or (known := lives(owner)) is None:
                 continue
-            if alive(owner):
+            if known:
                 raise BackendUnavailable(
                     f"process {owner.pid} is storing it in this moment: copy again when it is done."
                 )
