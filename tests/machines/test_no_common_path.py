@@ -93,7 +93,7 @@ def mlflow(wire: Net, s3: S3Server, folder: Path) -> Iterator[dict[str, str]]:
 
 def aim(wire: Net, s3: S3Server, folder: Path) -> Iterator[dict[str, str]]:
     with AimServer(folder, host=wire.address) as server:
-        yield {"TRACELET_AIM_REPO": server.address, "TRACELET_AIM_ARTIFACTS_URI": s3.url("aim"), **s3.environ}
+        yield {"TRACELET_AIM_REPO": server.address, "TRACELET_AIM_ARTIFACTS_URI": s3.url("aim"), "TRACELET_STORE": s3.url("store"), **s3.environ}
 
 
 @pytest.mark.parametrize("place", [bucket, mlflow, aim])

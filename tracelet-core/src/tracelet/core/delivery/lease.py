@@ -14,6 +14,7 @@ import attrs
 from tracelet.core.artifacts.checks import time_field
 from tracelet.core.delivery.records import encoded, read_record
 from tracelet.core.system.files import create
+from tracelet.core.system.filesystems import link_or_refuse
 from tracelet.core.system.processes import ProcessId, current, lives
 from tracelet.exceptions import IntegrityError, NewerFormat
 
@@ -39,12 +40,15 @@ class _Holding:
 
 
 def write_lease(path: Path, holders: Sequence[ProcessId], until: float) -> bool:
-    """Write a lease at a path that has none; say whether it was written. Of several at once one writes it."""
+    """Write a lease at a path that has none; say whether it was written. Of several at once one writes it.
+
+    Raises :class:`~tracelet.ConfigError` where the filesystem has no hard links, so that nobody could tell who was the first.
+    """
     partial = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with create(partial) as writer:
             writer.write(encoded(_Holding(tuple(holders), until)))
-        os.link(partial, path)
+        link_or_refuse(partial, path)
     except FileExistsError:
         return False
     finally:

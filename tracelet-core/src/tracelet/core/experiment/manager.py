@@ -33,6 +33,7 @@ from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.versions import Labels, RunInfo
 from tracelet.core.reading.finder import Finder
 from tracelet.core.system.files import make_folder
+from tracelet.core.system.filesystems import check_filesystem
 from tracelet.core.system.signs import sign_of_life
 from tracelet.core.system.threads import Promise
 from tracelet.exceptions import ConfigError
@@ -107,6 +108,7 @@ class ArtifactManager:
             return
         try:
             make_folder(self._context.directory, shared=False)
+            check_filesystem(self._context.directory)
             self._captures.prepare(run)
             self._submissions.begin(run)
             process = self._process

@@ -25,6 +25,7 @@ from tracelet.core.plugins.calling import call_plugin, sdk_state
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.storage.blob_store import LocalStore
 from tracelet.core.storage.large_files import limit_mb, store_for
+from tracelet.core.system.filesystems import check_filesystem
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.messages import many
 from tracelet.core.system.processes import OWNER, TOKEN
@@ -103,10 +104,13 @@ def check_up(directory: Path, settings: TraceletSettings, plugins: Registry) -> 
 def _directory(directory: Path, settings: TraceletSettings) -> Check:
     try:
         LocalStore(directory).probe()
+        check_filesystem(directory)
         free = shutil.disk_usage(directory).free / _MB
     except OSError as error:
         advice = "Set TRACELET_DIR to a folder on a local disk that can be written."
         return Check("directory", Verdict.WRONG, f"{directory} cannot be written: {error}", advice)
+    except ConfigError as error:
+        return Check("directory", Verdict.WRONG, str(error), "Then run `tracelet doctor` again.")
     detail = f"{directory} has {free:,.0f} MB free"
     if free < settings.large_file_mb:
         advice = f"Free space for at least one file of {settings.large_file_mb:g} MB; `tracelet gc` removes garbage."

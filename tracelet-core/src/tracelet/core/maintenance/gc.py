@@ -28,6 +28,7 @@ from tracelet.core.plugins.backend import Capability
 from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.system.files import discard
+from tracelet.core.system.filesystems import check_filesystem
 from tracelet.core.system.links import check_directory, entries
 from tracelet.core.system.processes import family, lives
 from tracelet.exceptions import IntegrityError, NewerFormat, TraceletError
@@ -72,6 +73,7 @@ def collect(directory: Path, settings: TraceletSettings, plugins: Registry, olde
     waiting or refused, a draft, a reference or a living process needs.
     """
     check_directory(directory)
+    check_filesystem(directory)
     outbox = Outbox(directory)
     kinds = {
         "staging folders": _staging(directory, outbox, older_than),

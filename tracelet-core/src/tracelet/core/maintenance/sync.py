@@ -22,6 +22,7 @@ from tracelet.core.maintenance.sync_report import Delivery, DeliveryState, SyncR
 from tracelet.core.plugins.backend_spec import BackendContext, BackendSpec
 from tracelet.core.plugins.calling import sdk_state
 from tracelet.core.plugins.registry import Registry
+from tracelet.core.system.filesystems import check_filesystem
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import TraceletError
@@ -50,6 +51,7 @@ def sync(
     deliveries under way stay in the outbox.
     """
     check_directory(directory)
+    check_filesystem(directory)
     outbox = Outbox(directory)
 
     def check_address(parcel: Parcel) -> None:

@@ -32,6 +32,7 @@ from tracelet.core.system.files import (
     open_regular,
     read_small,
 )
+from tracelet.core.system.filesystems import link_or_refuse
 from tracelet.core.system.links import check_parts, check_way
 from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 
@@ -69,7 +70,7 @@ class FolderBackend(BlobBackend):
         partial = _partial(target)
         try:
             self._fill(partial, io.BytesIO(data), key)
-            os.link(partial, target)
+            link_or_refuse(partial, target)
         except FileExistsError:
             return False
         finally:

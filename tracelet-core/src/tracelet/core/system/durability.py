@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from tracelet.core.system.threads import in_parallel
 
-__all__ = ["Disk", "make_durable", "make_names_durable"]
+__all__ = ["Disk", "kind_of", "make_durable", "make_names_durable"]
 
 _T = TypeVar("_T")
 
@@ -101,7 +101,7 @@ def _sync(descriptor: int) -> None:
 
 
 def _can_all_at_once(folder: Path) -> bool:
-    return sys.platform == "linux" and _tells_errors() and _kind(folder.stat().st_dev) in _WHOLE
+    return sys.platform == "linux" and _tells_errors() and kind_of(folder) in _WHOLE
 
 
 @functools.cache
@@ -110,6 +110,11 @@ def _tells_errors() -> bool:
     parts = os.uname().release.split(".")
     numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in parts[:2])
     return numbers >= _TELLS and hasattr(_system(), "syncfs")
+
+
+def kind_of(folder: Path | str) -> str:
+    """Return the kind of filesystem that a folder is on, such as ``ext4``; an empty text where nothing tells."""
+    return _kind(os.stat(folder).st_dev)  # noqa: PTH116 - it may be text
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from tracelet.core.delivery.drafts import staged_by, staging_folder
 from tracelet.core.plugins.backend import Capability
 from tracelet.core.plugins.versions import Labels, RunInfo, SealedArtifact, StoredArtifact
 from tracelet.core.system.files import make_folder
+from tracelet.core.system.filesystems import check_filesystem
 from tracelet.core.system.links import entries
 from tracelet.core.system.messages import advice_of, sentence
 from tracelet.core.system.processes import lives, owned_by
@@ -82,6 +83,7 @@ class Target:
             folder = folder.with_name(f"{folder.name}~")
         try:
             make_folder(directory, shared=False)
+            check_filesystem(directory)
             made = make_folder(folder)
         except OSError as error:
             raise ArtifactError(
