@@ -88,6 +88,7 @@ class Machine:
 
     def __init__(self, name: str, net: Net | None = None, *, shared: Path | None = None, uid: int = 0) -> None:
         self.name, self.uid = name, uid
+        self._started: list[subprocess.Popen[str]] = []
         code = [Path(sys.prefix), Path(sys.executable).resolve(), *map(Path, sys.path)]
         own = [folder for folder in _OWN if not any(place.is_relative_to(folder) for place in code)]
         self._holder = subprocess.Popen(
@@ -113,7 +114,9 @@ class Machine:
     def end(self) -> None:
         """Take its power away."""
         self._holder.kill()
-        self._holder.communicate()
+        for child in (self._holder, *self._started):
+            if child.stdout is not None and not child.stdout.closed:
+                child.communicate()
 
     def start(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command on it, in its home folder."""
@@ -121,7 +124,7 @@ class Machine:
         enter = ["nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid"]
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("TRACELET_", "XDG_"))}
         own = {"HOME": HOME, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"}
-        return subprocess.Popen(
+        child = subprocess.Popen(
             [*enter, *who, "env", f"--chdir={HOME}", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -129,6 +132,8 @@ class Machine:
             text=True,
             env={**kept, **own, **(environ or {})},
         )
+        self._started.append(child)
+        return child
 
     def begin(self, program: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a program of Python, and return it when it says that it is up."""
@@ -149,6 +154,7 @@ class Machine:
     def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None, code: int = 0) -> str:
         child = self.start(command, environ)
         out, err = child.communicate(timeout=300)
+        self._started.remove(child)
         assert child.returncode == code, f"{child.returncode}: {out}{err}"
         return out if code == 0 else out + err
 

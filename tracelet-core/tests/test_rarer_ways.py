@@ -100,7 +100,7 @@ def test_an_interrupted_put_of_another_machine_is_left_to_it(scripted: Scripted,
     note = note_put(home / ".tracelet", {"scripted": parcel, "local": attrs.evolve(parcel, backend="local")})
     assert not list(interrupted_puts(home / ".tracelet"))
     plain = json.loads(note.read_text())
-    plain["owner"] |= {"host": "elsewhere", "pid": 1}
+    plain["owner"] |= {"host": "elsewhere", "table": "", "pid": 1}
     note.write_text(json.dumps(plain))
     assert not list(interrupted_puts(home / ".tracelet"))
 

@@ -113,10 +113,11 @@ class TestSending:
         die_before_hashing('"scripted"')
         (path,) = Outbox(home / ".tracelet").drafts.files()
         plain = json.loads(path.read_text())
-        plain["owner"]["host"] = "elsewhere"
+        plain["owner"] |= {"host": "elsewhere", "table": "another-table-1"}
         path.write_text(json.dumps(plain))
         (left,) = run_json("sync", code=1)["left"]
-        assert left["reason"] == "its process is on elsewhere: sync there."
+        assert left["reason"].startswith("its process is on elsewhere: sync there, or say --gone elsewhere here if")
+        assert len(run_json("sync", "--gone", "elsewhere")["delivered"]) == 1
 
     def test_several_that_find_a_draft_finish_it_once(self, scripted: Scripted, home: Path) -> None:
         die_before_hashing('"scripted"')

@@ -13,6 +13,7 @@ from tracelet.cli.options import as_json, existing_directory, installed, setting
 from tracelet.cli.screen import ago, line, progress, size, tell_json
 from tracelet.core.maintenance.idle import is_idle
 from tracelet.core.maintenance.sync_report import Delivery, DeliveryState, SyncReport
+from tracelet.core.system.processes import count_as_dead
 
 if TYPE_CHECKING:
     from tracelet.core.maintenance.lineage import LeftUse
@@ -28,7 +29,14 @@ __all__ = ["sync"]
     is_flag=True,
     help="Also send deliveries to addresses that none of your programs was configured for. Your credentials go with them.",
 )
-def sync(folder: str | None, as_json: bool, trust_addresses: bool) -> int:
+@click.option(
+    "--gone",
+    "gone",
+    metavar="HOST",
+    multiple=True,
+    help="Also deliver what processes of HOST left, a machine or container that does not run any more.",
+)
+def sync(folder: str | None, as_json: bool, trust_addresses: bool, gone: tuple[str, ...]) -> int:
     """Deliver everything that waits in the outbox, for all experiments, to all backends.
 
     Then tell backends what runs used, if they could not be reached when it happened. Only a stall ends a delivery.
@@ -37,6 +45,8 @@ def sync(folder: str | None, as_json: bool, trust_addresses: bool) -> int:
     """
     settings = settings_of(folder, looks_for_plugins=False)
     directory = existing_directory(settings)
+    for host in gone:
+        count_as_dead(host)
     # The report shows refused deliveries. The log need not repeat them.
     logging.getLogger("tracelet.delivery").setLevel(logging.ERROR)
     report, noted, whole = SyncReport((), (), ()), 0, False

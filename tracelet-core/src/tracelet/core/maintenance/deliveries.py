@@ -96,12 +96,16 @@ def _drafts(outbox: Outbox, failures: Mapping[Path, str]) -> list[Delivery]:
         if draft is None:
             continue
         is_seen = lives(draft.owner) is not None
-        theirs = "another process is on it." if is_seen else f"its process is on {draft.owner.host}: sync there."
+        theirs = "another process is on it." if is_seen else _elsewhere(draft.owner.host)
         found += [
             delivery_of(parcel, DeliveryState.LEFT, failures.get(path, theirs))
             for parcel in parcels_of(path, draft, draft.draft.manifest)
         ]
     return found
+
+
+def _elsewhere(host: str) -> str:
+    return f"its process is on {host}: sync there, or say --gone {host} here if it does not run any more."
 
 
 def _interrupted(directory: Path, failures: Mapping[Path, str]) -> list[Delivery]:

@@ -26,6 +26,7 @@ __all__ = [
     "TOKEN",
     "ProcessId",
     "alive",
+    "count_as_dead",
     "current",
     "end_family",
     "family",
@@ -46,6 +47,8 @@ _PROC = Path("/proc")
 _UNKNOWN = "?"
 #: The number of the namespace that sees all processes of a machine (PROC_PID_INIT_INO of linux/proc_ns.h).
 _ALL_SEEING = "4026531836"
+#: Names of machines that the user of this process has said to be gone.
+_GONE: set[str] = set()
 
 
 @attrs.frozen
@@ -94,8 +97,18 @@ def _own_table() -> str:
     return f"{mark}-{boot}-{space}"
 
 
+def count_as_dead(host: str) -> None:
+    """Take the processes of a machine or container that nothing here shows for dead, for the user says that it is gone."""
+    _GONE.add(host)
+
+
 def lives(process: ProcessId) -> bool | None:
     """Tell whether a process still runs; None where it is of another machine or container, and nothing here shows it."""
+    known = _lives(process)
+    return False if known is None and process.host in _GONE else known
+
+
+def _lives(process: ProcessId) -> bool | None:
     mine = current()
     if not process.table or not mine.table:
         return alive(process) if process.host == mine.host else None
