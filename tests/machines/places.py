@@ -22,7 +22,7 @@ __all__ = ["HERE", "Machine", "Net", "net", "needs"]
 
 #: Folders of a machine: its home, which is its own, and what it may share.
 HOME, HERE = "/mnt/home", "/mnt/shared"
-#: Everything that a program writes to as a matter of course. It is empty on each machine, unless the code is there.
+#: Everything that a program writes to as a matter of course: empty on each machine, but for the code.
 _OWN = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/root", "/home")
 _SETUP = """
 set -e
@@ -31,7 +31,11 @@ mount --make-rprivate /
 mount -t tmpfs none /mnt
 mkdir -m 777 /mnt/home /mnt/shared
 [ -z "$SHARED" ] || mount --rbind "$SHARED" /mnt/shared
+number=0
+for place in $CODE; do number=$((number + 1)); mkdir /mnt/$number; mount --bind $place /mnt/$number; done
 for folder in $OWN; do [ ! -d $folder ] || mount -t tmpfs -o mode=1777 none $folder; done
+number=0
+for place in $CODE; do number=$((number + 1)); mkdir -p $place; mount --move /mnt/$number $place; mount -o remount,bind,ro $place; done
 # Read-only for everybody here, and as it was outside.
 mount -o remount,bind,ro /
 ip link set lo up
@@ -86,15 +90,18 @@ class Net:
 class Machine:
     """A machine of this name. `shared` is a folder that it sees as `HERE`; without a net it is alone."""
 
+    #: What runs a program of Python that is given as the next argument.
+    program = (sys.executable, "-c")
+
     def __init__(self, name: str, net: Net | None = None, *, shared: Path | None = None, uid: int = 0) -> None:
         self.name, self.uid = name, uid
         self._started: list[subprocess.Popen[str]] = []
-        code = [Path(sys.prefix), Path(sys.executable).resolve(), *map(Path, sys.path)]
-        own = [folder for folder in _OWN if not any(place.is_relative_to(folder) for place in code)]
+        parts = [Path(sys.base_prefix), Path(sys.prefix), Path(__file__).parents[2]]
+        code = [str(place) for place in parts if any(place.is_relative_to(folder) for folder in _OWN)]
         self._holder = subprocess.Popen(
             [*("unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"), "bash", "-c", _SETUP],
             stdout=subprocess.PIPE,
-            env={**os.environ, "NAME": name, "SHARED": str(shared or ""), "OWN": " ".join(own)},
+            env={**os.environ, "NAME": name, "SHARED": str(shared or ""), "OWN": " ".join(_OWN), "CODE": " ".join(code)},
         )  # fmt: skip
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"up\n"
@@ -135,9 +142,9 @@ class Machine:
         self._started.append(child)
         return child
 
-    def begin(self, program: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def begin(self, program: str, environ: Mapping[str, str] | None = None, *arguments: str) -> subprocess.Popen[str]:
         """Start a program of Python, and return it when it says that it is up."""
-        child = self.start([sys.executable, "-c", program], environ)
+        child = self.start([*self.program, program, *arguments], environ)
         assert child.stdout is not None and child.stderr is not None
         if child.stdout.readline() != "up\n":
             raise AssertionError(child.stderr.read())
@@ -145,11 +152,11 @@ class Machine:
 
     def python(self, program: str, environ: Mapping[str, str] | None = None) -> str:
         """Run a program of Python to its end, and return what it printed."""
-        return self.run([sys.executable, "-c", program], environ)
+        return self.run([*self.program, program], environ)
 
     def tracelet(self, *arguments: str, code: int = 0, environ: Mapping[str, str] | None = None) -> str:
         """Run the command, which has to end with this code; return all that it said."""
-        return self.run([sys.executable, "-c", "from tracelet.cli import main; main()", *arguments], environ, code)
+        return self.run([*self.program, "from tracelet.cli import main; main()", *arguments], environ, code)
 
     def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None, code: int = 0) -> str:
         child = self.start(command, environ)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
+import random
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError, IntegrityError
@@ -18,10 +19,12 @@ from tracelet_bucket.bucket import Found, Listed
 
 __all__ = ["FolderBucket"]
 
-#: What a filesystem without hard links, or without locks, says.
-_LACKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOLCK}
+#: What a filesystem without hard links says.
+_LACKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _TEMPORARY = ".tmp"
 _LOCK = ".lock"
+#: Seconds that who waits for the lock leaves it to one and the same holder: a swap takes a hundredth of them.
+_LONGEST = 10.0
 #: What is written to learn the time of the machine that has the disk.
 _CLOCK = "clock"
 _BLOCK = 1 << 20
@@ -47,32 +50,19 @@ class FolderBucket:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         target = self._root / key
         with self._translated():
-            make_folder(target.parent)
-            partial = target.with_name(f".{uuid.uuid4().hex}{_TEMPORARY}")
-            try:
-                atomic_write(partial, data)
-                # A hard link appears whole, or not at all.
-                os.link(partial, target)
-            except FileExistsError:
+            if not self._linked(target, data, durable=True):
                 return False
-            except OSError as error:
-                if error.errno not in _LACKS:
-                    raise
-                raise ConfigError(
-                    f"{self.url}: its filesystem has no hard links, without which two writers overwrite each other: give a folder "
-                    "of another one."
-                ) from error
-            finally:
-                partial.unlink(missing_ok=True)
             make_durable(target)
             return True
 
     def swap(self, key: str, data: bytes, etag: str) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._alone():
+        with self._alone() as is_alone:
             found = self.get(key)
             if found is None or found.etag != etag:
                 return False
+            if not is_alone():
+                raise BackendUnavailable(f"{self.url} was too slow: another process has taken its turn.")
             self.put(key, data)
             return True
 
@@ -180,21 +170,62 @@ class FolderBucket:
             raise BackendUnavailable(f"{self.url} is away: there is no {self._root.parent}. Is its disk mounted?")
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep everybody else from swapping: on this machine, and on all that mount the folder with its locks."""
+    def _alone(self) -> Iterator[Callable[[], bool]]:
+        """Keep everybody else from swapping, and give what tells that they still are.
+
+        It is a hard link, which is there for all machines at once. Locks of files are not: where a disk is mounted so that each
+        machine has its own, they say nothing. A holder that was killed is waited for, for some seconds.
+        """
+        lock, mine = self._root / _LOCK, uuid.uuid4().hex.encode()
         with self._translated():
-            make_folder(self._root)
-            with (self._root / _LOCK).open("ab") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                except OSError as error:
-                    if error.errno not in _LACKS:
-                        raise
-                    raise ConfigError(
-                        f"{self.url}: its filesystem has no locks, without which two writers overwrite each other: mount it "
-                        "with locks, or give a folder of another one."
-                    ) from error
-                yield
+            self._take(lock, mine)
+            try:
+                yield lambda: _content(lock) == mine
+            finally:
+                if _content(lock) == mine:
+                    lock.unlink(missing_ok=True)
+
+    def _take(self, lock: Path, mine: bytes) -> None:
+        seen, since = b"", time.monotonic()
+        while not self._linked(lock, mine):
+            holder = _content(lock)
+            if holder == mine:  # a server that was asked twice says that it is taken
+                return
+            if holder != seen:
+                seen, since = holder, time.monotonic()
+            elif holder and time.monotonic() - since > _LONGEST:
+                self._break(lock, holder)
+            time.sleep(random.uniform(0.002, 0.01))
+
+    def _break(self, lock: Path, holder: bytes) -> None:
+        """Take the lock away from a holder that is not heard of. Of several that wait, one does."""
+        aside = lock.with_name(f".{uuid.uuid4().hex}{_TEMPORARY}")
+        with contextlib.suppress(FileNotFoundError):
+            lock.rename(aside)
+            if _content(aside) != holder:  # it has another one by now
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, lock)
+            aside.unlink()
+
+    def _linked(self, target: Path, data: bytes, *, durable: bool = False) -> bool:
+        """Make a file whole, or not at all; return False where it is there."""
+        make_folder(target.parent)
+        partial = target.with_name(f".{uuid.uuid4().hex}{_TEMPORARY}")
+        try:
+            atomic_write(partial, data, durable=durable)
+            os.link(partial, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _LACKS:
+                raise
+            raise ConfigError(
+                f"{self.url}: its filesystem has no hard links, without which two writers overwrite each other: give a folder "
+                "of another one."
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
 
     @contextlib.contextmanager
     def _translated(self, ours: Path | None = None) -> Iterator[None]:
@@ -220,3 +251,11 @@ class FolderBucket:
 def _unless_gone(error: OSError) -> None:
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
         raise error
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file; nothing where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
