@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `deployments`, `captured`, `oldest`, `newest`, `other_server`, `bench`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `machines`, `deployments`, `captured`, `oldest`, `newest`, `other_server`, `bench`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -117,6 +117,15 @@ def launchers(session: nox.Session) -> None:
     ours = [line for line in group("frameworks") if line.startswith(("torch==", "accelerate"))]
     session.install(*ours, "ray[train]>=2.51", "-e", "./tracelet-core", *group("test"))
     session.run("pytest", "tests/launchers", *session.posargs)
+
+
+@nox.session
+def machines(session: nox.Session) -> None:
+    """Log on one machine and read on another one, in namespaces of Linux, as root; what is not installed is said, and fails."""
+    plugins = ("mlflow", "aim", "bucket")
+    session.install("-e", CORE, *(part for one in plugins for part in ("-e", f"./tracelet-{one}")))
+    session.install(*group("test", "demo", "servers", "machines"))
+    session.run("pytest", "tests/machines", *session.posargs)
 
 
 @nox.session

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tracelet.core.storage.paths import physical_name
-from tracelet.core.system.files import make_folder
+from tracelet.core.system.files import make_folder, share
 
 __all__ = ["Clock", "clock_of"]
 
@@ -49,6 +49,8 @@ class Clock:
 
     def _next(self, file: int, now: int) -> int:
         text = os.read(file, _DIGITS + 1)
+        if not text:  # it is new
+            share(self._file)
         last = int(text) if text.isdigit() and len(text) <= _DIGITS else 0
         number = max(now, last + 1) if last < _LATEST else now
         self.others += self._given != last

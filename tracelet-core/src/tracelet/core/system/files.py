@@ -301,7 +301,11 @@ def make_folder(folder: Path | str, *, shared: bool = True) -> list[Path]:
     grown: list[Path] = []
     for _ in range(_TRIES):
         try:
-            folder.mkdir(mode=0o700)
+            mode = _mode_if_shared(folder.parent) if shared else 0
+            if mode:
+                _make_for_group(folder, mode)
+            else:
+                folder.mkdir(mode=0o700)
         except FileExistsError:
             if not folder.is_dir():
                 raise
@@ -312,11 +316,28 @@ def make_folder(folder: Path | str, *, shared: bool = True) -> list[Path]:
             break
     else:
         raise FileNotFoundError(errno.ENOENT, "its folder is there, and takes none", str(folder))
-    mode = _mode_if_shared(folder.parent) if shared else 0
-    if mode:
-        with contextlib.suppress(PermissionError):  # a filesystem without modes
-            folder.chmod(mode)
     return [*grown, folder.parent]
+
+
+def _make_for_group(folder: Path, mode: int) -> None:
+    """Make a folder that others can use as soon as they see it, whatever the umask. Raises ``FileExistsError`` where one is."""
+    partial = folder.with_name(f".{uuid.uuid4().hex}.tmp")
+    partial.mkdir(mode=0o700)
+    try:
+        with contextlib.suppress(PermissionError):  # a filesystem without modes
+            partial.chmod(mode)
+        if os.path.lexists(folder):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+        try:
+            # One that others have made meanwhile, and that is empty still, is replaced by an equal one.
+            partial.rename(folder)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.ENOTDIR}:
+                raise
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder)) from error
+    except BaseException:
+        partial.rmdir()
+        raise
 
 
 def _mode_if_shared(folder: Path | str) -> int:
