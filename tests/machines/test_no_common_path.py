@@ -117,3 +117,14 @@ def test_what_one_machine_writes_the_other_one_does_not_see(two: Two) -> None:
     places = "ls -A . /tmp /run /dev/shm | grep x"
     assert two.other.run(["sh", "-c", places], code=1) == ""
     assert "Read-only" in two.one.run(["sh", "-c", f"echo 1 > {Path(__file__).parent}/x"], code=2)
+
+
+def test_a_large_file_that_stayed_on_the_machine_that_logged_it_is_told_on_the_other_one(
+    wire: Net, s3: S3Server, two: Two, tmp_path: Path
+) -> None:
+    for environ in aim(wire, s3, tmp_path):
+        known = {"BACKEND": "aim", "TRACELET_LARGE_FILE_MB": "1", **environ, "TRACELET_STORE": ""}
+        two.one.python(WRITES, known)
+        said = two.other.run([*two.other.program, READS], known, code=1)
+        assert "ArtifactNotFound: the bytes of 'large.bin' were too large for the backend, and are on one at /mnt/home" in said
+        assert "Set TRACELET_STORE to the store they were logged to, one that both machines can read." in said

@@ -8,12 +8,24 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import attrs
 import pytest
 
 from tracelet.core.system import processes as module
-from tracelet.core.system.processes import TOKEN, alive, current, end_family, family, io_bytes, process_id
+from tracelet.core.system.processes import (
+    TOKEN,
+    ProcessId,
+    alive,
+    current,
+    end_family,
+    family,
+    io_bytes,
+    is_dead,
+    lives,
+    process_id,
+)
 
 #: It says that it runs, and waits.
 WAITING = "import sys, time; print('up', flush=True); sys.stdin.read()"
@@ -145,3 +157,56 @@ def test_who_ends_by_itself_while_it_is_ended_is_no_error(
 
     monkeypatch.setattr(module.os, "kill", too_late)
     assert end_family(token) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "host", "sees_all", "known"),
+    [
+        ("m-b-s", "here", False, False),
+        ("m-b-s", "renamed", False, False),
+        # A container next door, or of this machine.
+        ("m-b-c", "here", False, None),
+        ("m-b-c", "container", True, False),
+        # This machine before it was started again; its containers may be anywhere by now.
+        ("m-x-s", "here", True, False),
+        ("m-x-s", "here", False, None),
+        ("m-x-c", "here", True, None),
+        # Another one of the same name, or of the same image.
+        ("n-x-s", "here", True, None),
+        ("-x-s", "here", True, None),
+        ("m-x-s", "clone", True, None),
+        # What an earlier release noted.
+        ("", "here", False, False),
+        ("", "elsewhere", False, None),
+    ],
+)
+def test_a_process_that_nothing_here_shows_is_not_known_to_be_dead(
+    monkeypatch: pytest.MonkeyPatch, table: str, host: str, sees_all: bool, known: bool | None
+) -> None:
+    me = ProcessId("here", os.getpid(), current().started, table="m-b-s")
+    monkeypatch.setattr(module, "current", lambda: me)
+    monkeypatch.setattr(module, "_ALL_SEEING", "s" if sees_all else "another")
+    gone = ProcessId(host, 2**22 + 1, "5", table=table)
+    assert lives(gone) is known
+    assert is_dead(gone) is (known is False)
+
+
+def test_a_process_of_a_container_is_known_by_its_number_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    me = ProcessId("here", os.getpid(), current().started, table="m-b-s")
+    monkeypatch.setattr(module, "current", lambda: me)
+    monkeypatch.setattr(module, "_ALL_SEEING", "s")
+    monkeypatch.setattr(module, "_PROC", tmp_path)
+    for pid, inside in ((70, "7"), (80, "")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "status").write_text(f"Name:\tpython\nNSpid:\t{pid}\t{inside}\n")
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (python) S {' '.join(['0'] * 18)} 55 0\n")
+    assert lives(ProcessId("container", 7, "55", table="m-b-c")) is True
+    assert lives(ProcessId("container", 7, "56", table="m-b-c")) is False
+    assert lives(ProcessId("container", 80, "55", table="m-b-c")) is False
+
+
+def test_where_the_system_has_no_tables_the_name_of_the_machine_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "_PROC", tmp_path)
+    assert module._own_table.__wrapped__() == ""

@@ -38,7 +38,7 @@ from tracelet import Experiment
 from tracelet.core.artifacts.entries import ArtifactFile, ArtifactType
 from tracelet.core.artifacts.manifest import Manifest
 from tracelet.core.delivery.drafts import staged_by, staging_folder
-from tracelet.core.delivery.lease import Lease
+from tracelet.core.delivery.lease import DAY, Lease
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.delivery.parcel import Parcel
 from tracelet.core.maintenance.gc import Collected, collect
@@ -297,6 +297,29 @@ class TestClearing:
         assert staged_by(nameless) is None
         assert swept(directory) == {"staging folders": (3, 15)}
         assert sorted((directory / "staging").iterdir()) == sorted([living, young])
+
+    def test_what_another_machine_has_captured_or_is_at_stays(self, directory: Path) -> None:
+        captured, unnamed, fresh = (
+            directory / "staging" / f"{put_id}~7~1~elsewhere~m-b-1" for put_id in ("aa", "bb", "cc")
+        )
+        for folder in (captured, unnamed, fresh):
+            put(folder / "0")
+            os.utime(folder, (OLD, OLD))
+        for path in (fresh / "0", fresh):
+            os.utime(path, (time.time() - DAY, time.time() - DAY))
+        head = {
+            "schema": 1,
+            "owner": {"host": "elsewhere", "pid": 7, "started": "1", "table": "m-b-1"},
+            "run": {"id": "r", "experiment": "e", "started_at": 1.0},
+            "backends": ["local"],
+            "routing": "by_type",
+            "folder": str(captured),
+        }
+        journal = directory / "captured" / "e" / "1~x.jsonl"
+        journal.parent.mkdir(parents=True)
+        journal.write_text(json.dumps(head) + "\n")
+        assert swept(directory) == {"staging folders": (1, 5)}
+        assert sorted((directory / "staging").iterdir()) == [captured, fresh]
 
     def test_partial_files_go_when_they_are_old(self, directory: Path) -> None:
         for folder in (directory, directory / "outbox" / "e" / "b", directory / "refs" / "00"):
