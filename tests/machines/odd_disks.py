@@ -38,7 +38,8 @@ class OddDisks:
         self._views.append((mount, child))
         until = time.monotonic() + 60
         while not os.path.ismount(mount):
-            assert child.poll() is None and time.monotonic() < until, "it is not mounted"
+            assert child.poll() is None, "it ended"
+            assert time.monotonic() < until, "it is not mounted"
             time.sleep(0.01)
         return mount
 

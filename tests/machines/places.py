@@ -18,7 +18,7 @@ from types import TracebackType
 
 import pytest
 
-__all__ = ["HERE", "Machine", "Net", "net", "needs"]
+__all__ = ["HERE", "Machine", "Net", "needs", "net"]
 
 #: Folders of a machine: its home, which is its own, and what it may share.
 HOME, HERE = "/mnt/home", "/mnt/shared"
@@ -48,7 +48,9 @@ def needs(*commands: str) -> None:
     """Fail where machines cannot be made: a test that is left out proves nothing."""
     absent = [command for command in commands if shutil.which(command) is None]
     if absent:
-        pytest.fail(f"not installed: {', '.join(absent)}. On Debian: apt-get install util-linux iproute2", pytrace=False)
+        pytest.fail(
+            f"not installed: {', '.join(absent)}. On Debian: apt-get install util-linux iproute2", pytrace=False
+        )
     if os.geteuid() != 0:
         pytest.fail("these tests make namespaces: run them as root", pytrace=False)
 
@@ -145,7 +147,8 @@ class Machine:
     def begin(self, program: str, environ: Mapping[str, str] | None = None, *arguments: str) -> subprocess.Popen[str]:
         """Start a program of Python, and return it when it says that it is up."""
         child = self.start([*self.program, program, *arguments], environ)
-        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
         if child.stdout.readline() != "up\n":
             raise AssertionError(child.stderr.read())
         return child
@@ -172,8 +175,6 @@ def net() -> Iterator[Net]:
     needs("unshare", "nsenter", "setpriv", "ip", "hostname")
     with Net() as made:
         yield made
-
-
 
 
 def _do(*command: str) -> None:

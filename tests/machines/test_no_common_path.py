@@ -93,7 +93,12 @@ def mlflow(wire: Net, s3: S3Server, folder: Path) -> Iterator[dict[str, str]]:
 
 def aim(wire: Net, s3: S3Server, folder: Path) -> Iterator[dict[str, str]]:
     with AimServer(folder, host=wire.address) as server:
-        yield {"TRACELET_AIM_REPO": server.address, "TRACELET_AIM_ARTIFACTS_URI": s3.url("aim"), "TRACELET_STORE": s3.url("store"), **s3.environ}
+        yield {
+            "TRACELET_AIM_REPO": server.address,
+            "TRACELET_AIM_ARTIFACTS_URI": s3.url("aim"),
+            "TRACELET_STORE": s3.url("store"),
+            **s3.environ,
+        }
 
 
 @pytest.mark.parametrize("place", [bucket, mlflow, aim])
@@ -126,5 +131,8 @@ def test_a_large_file_that_stayed_on_the_machine_that_logged_it_is_told_on_the_o
         known = {"BACKEND": "aim", "TRACELET_LARGE_FILE_MB": "1", **environ, "TRACELET_STORE": ""}
         two.one.python(WRITES, known)
         said = two.other.run([*two.other.program, READS], known, code=1)
-        assert "ArtifactNotFound: the bytes of 'large.bin' were too large for the backend, and are on one at /mnt/home" in said
+        assert (
+            "ArtifactNotFound: the bytes of 'large.bin' were too large for the backend, and are on one at /mnt/home"
+            in said
+        )
         assert "Set TRACELET_STORE to the store they were logged to, one that both machines can read." in said

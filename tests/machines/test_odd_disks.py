@@ -93,7 +93,13 @@ def test_two_users_of_a_group_on_two_machines_log_to_one_disk_at_once(
             for machine in (one, other):
                 # What is there by now may not be seen before what was seen of its name is forgotten.
                 wait_for_a_second_to_pass_on(machine)
-                assert json.loads(machine.python(TALLY, known)) == [[["logged", 20], ["submitted", 20]], 40, 20, True, 20]
+                assert json.loads(machine.python(TALLY, known)) == [
+                    [["logged", 20], ["submitted", 20]],
+                    40,
+                    20,
+                    True,
+                    20,
+                ]
                 machine.tracelet("sync", environ=known)
                 machine.tracelet("gc", "--older-than", "1h", environ=known)
                 assert json.loads(machine.python(TALLY, known))[1] == 40
@@ -102,7 +108,8 @@ def test_two_users_of_a_group_on_two_machines_log_to_one_disk_at_once(
 def test_a_tracelet_directory_without_hard_links_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with OddDisks(tmp_path / "disk", "links") as disks, Machine("one", shared=disks.view()) as one:
         said = one.run([*one.program, LOGS], SHARED, code=1)
-        assert "ConfigError" in said and "has no hard links" in said
+        assert "ConfigError" in said
+        assert "has no hard links" in said
         assert "set TRACELET_DIR to a folder on a disk of each machine's own" in said
         written = [path for path in (tmp_path / "disk" / "all").rglob("*") if path.is_file()]
         assert written == []

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -72,7 +67,9 @@ def grow_old(folder: Path) -> None:
 
 # A container may have the name of its machine, and numbers its processes anew.
 @pytest.mark.parametrize("name", ["one", "other"])
-def test_what_a_process_of_one_machine_is_at_is_left_alone_by_sync_and_gc_of_another_one(folder: Path, name: str) -> None:
+def test_what_a_process_of_one_machine_is_at_is_left_alone_by_sync_and_gc_of_another_one(
+    folder: Path, name: str
+) -> None:
     with Machine("one", shared=folder) as one, Machine(name, shared=folder) as other:
         child = one.begin(AT_WORK, SHARED)
         grow_old(folder)

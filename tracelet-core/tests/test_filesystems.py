@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-
 from commanding import run_both
+
 from tracelet import ArtifactType, ConfigError, Experiment
 from tracelet.core.system import filesystems
 
@@ -25,7 +25,7 @@ def linkless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_run_begins_there_and_nothing_is_written(home: Path, linkless: None) -> None:
-    with pytest.raises(ConfigError, match="has no hard links.*set TRACELET_DIR to a folder on a disk of each machine"):
+    with pytest.raises(ConfigError, match=r"has no hard links.*set TRACELET_DIR to a folder on a disk of each machine"):
         Experiment("e", artifacts=True).start()
     assert [path for path in (home / ".tracelet").rglob("*") if path.is_file()] == []
 

@@ -86,7 +86,7 @@ def _own_table() -> str:
     """The mark of the table that this process sees; empty where the system has none. A process is moved to no other one."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:16]
-        space = os.readlink(_PROC / "self/ns/pid").strip("pid:[]")
+        space = (_PROC / "self/ns/pid").readlink().name.removeprefix("pid:[").removesuffix("]")
     except OSError:
         return ""
     machine = b""
@@ -128,7 +128,8 @@ def is_dead(process: ProcessId) -> bool:
 
 
 def _parts(table: str) -> tuple[str, str, str]:
-    return (*table.split("-"), "", "", "")[:3]
+    machine, boot, space = (*table.split("-"), "", "", "")[:3]
+    return machine, boot, space
 
 
 def _is_below(process: ProcessId) -> bool:
