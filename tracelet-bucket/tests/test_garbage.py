@@ -159,7 +159,10 @@ def test_who_was_killed_while_clearing_leaves_nothing_for_ever(opened: Opened, s
     assert (held(place), held(place, ASIDE)) == ([], [])
 
 
-def test_two_that_clear_at_once_keep_what_is_needed(opened: Opened, seal: Seal, place: str, tmp_path: Path) -> None:
+def test_two_that_clear_at_once_keep_what_is_needed(
+    opened: Opened, seal: Seal, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "STALE_SECONDS", LATER)
     backend = opened(place)
     kept = backend.put(seal({"x": b"kept"}), Labels())
     backend.delete(backend.put(seal({"x": b"content"}), Labels()))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from tracelet.exceptions import IntegrityError
+from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
 from tracelet_bucket.bucket import Bucket
-from tracelet_bucket.keys import Keys
+from tracelet_bucket.keys import Keys, is_number
 from tracelet_bucket.records import SCHEMA, loads
 from tracelet_bucket.versions import Versions
 
@@ -40,7 +40,7 @@ class Aliases:
     def of(self, name: str) -> Holders:
         """Return the aliases of a name: one request."""
         found = self._bucket.get(self._keys.aliases(name))
-        return {} if found is None else self._read(name, found.data)
+        return {} if found is None else self._holders(name, self._read(name, found.data))
 
     def held_by(self, name: str, holder: Holder, holders: Holders) -> tuple[str, ...]:
         """Return the aliases that point at a version which exists."""
@@ -68,11 +68,16 @@ class Aliases:
 
         self._change(name, moved)
 
-    def remove(self, name: str, aliases: Iterable[str]) -> None:
-        """Have aliases name nothing any more."""
-        gone = frozenset(aliases)
-        if gone:
-            self._change(name, lambda holders: {alias: every for alias, every in holders.items() if alias not in gone})
+    def remove(self, name: str, holder: Holder, aliases: Collection[str] | None = None) -> None:
+        """Take aliases away from a version, or all that it has. One that has moved on stays; so does what a put is about to move."""
+
+        def left(holders: Holders) -> Holders:
+            held = set(self.held_by(name, holder, holders))
+            gone = held if aliases is None else held & set(aliases)
+            kept = {alias: every[: every.index(holder)] if alias in gone else every for alias, every in holders.items()}
+            return {alias: every for alias, every in kept.items() if every}
+
+        self._change(name, left)
 
     def _before(self, name: str, holder: Holder, every: tuple[Holder, ...]) -> tuple[Holder, ...]:
         """The holders that count while a new one does not exist yet: those down to the first that exists."""
@@ -84,7 +89,10 @@ class Aliases:
 
     def _exists_in(self, name: str) -> Callable[[Holder], bool]:
         def exists(holder: Holder) -> bool:
-            record = self._versions.record(name, holder.number)
+            try:
+                record = self._versions.record(name, holder.number)
+            except (IntegrityError, UnsafePath, NewerFormat):
+                return True  # whoever asks for that version is told; the others have names of their own
             return record is not None and record.manifest.put_id == holder.put_id
 
         return exists
@@ -93,28 +101,39 @@ class Aliases:
         key = self._keys.aliases(name)
         while True:
             found = self._bucket.get(key)
-            before = {} if found is None else self._read(name, found.data)
+            record = {} if found is None else self._read(name, found.data)
+            before = self._holders(name, record)
             after = change(before)
             if after == before:
                 return
-            data = _written(after)
+            data = _written(record, after)
             if self._bucket.create(key, data) if found is None else self._bucket.swap(key, data, found.etag):
                 return
 
-    def _read(self, name: str, data: bytes) -> Holders:
-        place = f"{self._bucket.url}/{self._keys.aliases(name)}"
-        found: Any = loads(data, place).get("aliases")
+    def _read(self, name: str, data: bytes) -> dict[str, Any]:
+        return loads(data, self._place(name))
+
+    def _holders(self, name: str, record: Mapping[str, Any]) -> Holders:
         try:
             return {
-                str(alias): tuple(Holder(int(number), str(put_id)) for number, put_id in every)
-                for alias, every in found.items()
+                str(alias): tuple(_holder(*one) for one in every) for alias, every in record.get("aliases", {}).items()
             }
         except (AttributeError, TypeError, ValueError) as error:
             raise IntegrityError(
-                f"{place} is damaged: restore it, or delete it and name the versions again."
+                f"{self._place(name)} is damaged: restore it, or delete it and name the versions again."
             ) from error
 
+    def _place(self, name: str) -> str:
+        return f"{self._bucket.url}/{self._keys.aliases(name)}"
 
-def _written(holders: Holders) -> bytes:
+
+def _holder(number: object, put_id: object) -> Holder:
+    if not is_number(number) or not isinstance(put_id, str):
+        raise ValueError("it is no holder")
+    return Holder(number, put_id)
+
+
+def _written(record: Mapping[str, Any], holders: Holders) -> bytes:
+    """What is stored: what a later release has added to the record stays in it."""
     plain = {alias: [[one.number, one.put_id] for one in every] for alias, every in sorted(holders.items())}
-    return json.dumps({"schema": SCHEMA, "aliases": plain}).encode()
+    return json.dumps({"schema": SCHEMA, **record, "aliases": plain}).encode()

@@ -99,6 +99,8 @@ class BucketBackend:
             return None
         number, record = made
         if record.manifest.put_id != sealed.manifest.put_id:
+            if labels.aliases:
+                self._aliases.move(name, labels.aliases, Holder(number, record.manifest.put_id))
             return self._with_aliases(number, record)
         stored = self._stored(number, record, tuple(sorted(labels.aliases)))
         self._numbers.keep(name, number)
@@ -202,9 +204,7 @@ class BucketBackend:
 
     def remove_aliases(self, stored: StoredArtifact, aliases: Collection[str]) -> StoredArtifact:
         """See :class:`~tracelet.plugin.RemovesAliases`."""
-        name = stored.manifest.name
-        held = self._aliases.held_by(name, _holder(stored), self._aliases.of(name))
-        self._aliases.remove(name, [alias for alias in aliases if alias in held])
+        self._aliases.remove(stored.manifest.name, _holder(stored), aliases)
         return self._changed(stored)
 
     def _changed(self, stored: StoredArtifact) -> StoredArtifact:
@@ -228,7 +228,11 @@ class BucketBackend:
 
     def delete(self, stored: StoredArtifact) -> int | None:
         """See :class:`~tracelet.plugin.Deletes`. Its bytes stay until they are collected, for anything may share them."""
-        self._forget(stored)
+        name = stored.manifest.name
+        # They come first: who is killed here deletes the version by doing it again, and no alias falls back to another one.
+        self._aliases.remove(name, _holder(stored))
+        self._versions.delete(stored.manifest, stored.number)
+        self._remember_deleted(name, stored.number)
         return None
 
     def take_back(self, stored: StoredArtifact) -> None:
@@ -237,16 +241,7 @@ class BucketBackend:
         self._versions.delete(manifest, number)
         self._remember_deleted(manifest.name, number)
         if stored.label is not None:
-            note = self._claims.label(manifest.name, stored.label)
-            if note is not None and note.number == number:
-                self._claims.free_label(manifest.name, stored.label)
-
-    def _forget(self, stored: StoredArtifact) -> None:
-        name = stored.manifest.name
-        held = self._aliases.held_by(name, _holder(stored), self._aliases.of(name))
-        self._versions.delete(stored.manifest, stored.number)
-        self._remember_deleted(name, stored.number)
-        self._aliases.remove(name, held)
+            self._claims.free_label(manifest.name, stored.label, number)
 
     def _remember_deleted(self, name: str, number: int) -> None:
         seen = self._seen.of(name)

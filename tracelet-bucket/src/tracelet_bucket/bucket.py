@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-__all__ = ["Bucket", "Found", "Listed"]
+__all__ = ["Bucket", "Etag", "Found", "Listed"]
+
+#: What a place calls the content of an object: each has a form of its own.
+Etag: TypeAlias = Any
 
 
 @attrs.frozen
@@ -16,8 +19,8 @@ class Found:
     """A small object that was read."""
 
     data: bytes
-    #: What its place calls this content: :meth:`Bucket.swap` takes it.
-    etag: str
+    #: :meth:`Bucket.swap` takes it.
+    etag: Etag
 
 
 @attrs.frozen
@@ -51,7 +54,7 @@ class Bucket(Protocol):
         """Write a small object unless the key is taken; say whether it was written. Two callers never both do."""
         ...
 
-    def swap(self, key: str, data: bytes, etag: str) -> bool:
+    def swap(self, key: str, data: bytes, etag: Etag) -> bool:
         """Write a small object in place of the one with this etag; say whether it was written: not where it is another by now."""
         ...
 

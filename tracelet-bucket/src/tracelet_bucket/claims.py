@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from tracelet.exceptions import IntegrityError
-from tracelet_bucket.bucket import Bucket
-from tracelet_bucket.keys import Keys
+from tracelet_bucket.bucket import Bucket, Etag
+from tracelet_bucket.keys import Keys, is_number
 from tracelet_bucket.records import SCHEMA, loads
 
 __all__ = ["Claims", "LabelNote", "PutNote", "read_put"]
@@ -35,7 +35,8 @@ class LabelNote:
     """Which content a label belongs to, and the version that has it, or is about to."""
 
     number: int
-    digest: str
+    #: None where that version was taken back: any content may have the label.
+    digest: str | None
 
     def to_bytes(self) -> bytes:
         """Return what is stored."""
@@ -54,14 +55,14 @@ def read_put(data: bytes, place: str) -> PutNote:
 def _read_label(data: bytes, place: str) -> LabelNote:
     found = loads(data, place)
     number, digest = _number(found), found.get("digest")
-    if number is None or not isinstance(digest, str):
+    if number is None or not isinstance(digest, str | None):
         raise IntegrityError(f"{place} is damaged: restore it, or use another label.")
     return LabelNote(number, digest)
 
 
 def _number(found: Mapping[str, Any]) -> int | None:
     number = found.get("number")
-    return number if isinstance(number, int) and number >= 0 else None
+    return number if is_number(number) else None
 
 
 class Claims:
@@ -79,13 +80,18 @@ class Claims:
     def claim_put(self, put_id: str, wanted: PutNote) -> int:
         """Note that a put is about to take a number; return the number that it takes, which another process may have noted before.
 
-        All deliveries of one put try the same number, so that one of them alone gets it.
+        All deliveries of one put try the same number, so that one of them alone gets it. The note is young afterwards: who
+        clears bytes away takes no notice of an old one.
         """
         key = self._keys.put(put_id)
-        if self._bucket.create(key, wanted.to_bytes()):
-            return wanted.number
-        found = self._note(key)
-        return wanted.number if found is None else found[0].number
+        while not self._bucket.create(key, wanted.to_bytes()):
+            found = self._note(key)
+            if found is not None:  # its version could have been deleted in this moment
+                note, etag = found
+                said = attrs.evolve(wanted, number=note.number) if note.name == wanted.name else wanted
+                if self._bucket.swap(key, said.to_bytes(), etag):
+                    return said.number
+        return wanted.number
 
     def move_put(self, put_id: str, taken: int, wanted: PutNote) -> int:
         """Note another number, for somebody else has taken that one; return the number that the put takes now."""
@@ -98,26 +104,27 @@ class Claims:
                 return wanted.number
         return self.claim_put(put_id, wanted)
 
-    def renew_put(self, put_id: str, note: PutNote) -> None:
-        """Write the note of a put once more, so that it is young."""
-        self._bucket.put(self._keys.put(put_id), note.to_bytes())
-
-    def _note(self, key: str) -> tuple[PutNote, str] | None:
+    def _note(self, key: str) -> tuple[PutNote, Etag] | None:
         found = self._bucket.get(key)
         return None if found is None else (read_put(found.data, self._shown(key)), found.etag)
 
     def label(self, name: str, label: str) -> LabelNote | None:
         """Return what a label belongs to, or None."""
-        found = self._bucket.get(self._keys.label(name, label))
-        return None if found is None else _read_label(found.data, self._shown(self._keys.label(name, label)))
+        key = self._keys.label(name, label)
+        found = self._bucket.get(key)
+        note = None if found is None else _read_label(found.data, self._shown(key))
+        return None if note is None or note.digest is None else note
 
     def claim_label(self, name: str, label: str, wanted: LabelNote) -> LabelNote:
         """Claim a label for a version; return which one it belongs to."""
         key = self._keys.label(name, label)
         while not self._bucket.create(key, wanted.to_bytes()):
-            found = self.label(name, label)
-            if found is not None:  # it could have been freed in this moment
-                return found
+            found = self._bucket.get(key)
+            note = None if found is None else _read_label(found.data, self._shown(key))
+            if note is not None and note.digest is not None:
+                return note
+            if found is not None and self._bucket.swap(key, wanted.to_bytes(), found.etag):
+                break
         return wanted
 
     def move_label(self, name: str, label: str, taken: int, wanted: LabelNote) -> LabelNote:
@@ -125,15 +132,23 @@ class Claims:
         key = self._keys.label(name, label)
         while (found := self._bucket.get(key)) is not None:
             note = _read_label(found.data, self._shown(key))
+            if note.digest is None:
+                break
             if (note.number, note.digest) != (taken, wanted.digest):
                 return note
             if self._bucket.swap(key, wanted.to_bytes(), found.etag):
                 return wanted
         return self.claim_label(name, label, wanted)
 
-    def free_label(self, name: str, label: str) -> None:
-        """Free a label: another content may take it."""
-        self._bucket.remove(self._keys.label(name, label))
+    def free_label(self, name: str, label: str, number: int) -> None:
+        """Free a label where it still belongs to this version: another content may take it."""
+        key = self._keys.label(name, label)
+        while (found := self._bucket.get(key)) is not None:
+            if _read_label(found.data, self._shown(key)).number != number:
+                return
+            # Nobody can delete an object only where it is still the same. It can be swapped so.
+            if self._bucket.swap(key, LabelNote(number, None).to_bytes(), found.etag):
+                return
 
     def note_digest(self, name: str, digest: str, number: int) -> None:
         """Note which digest a version is to have."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError, IntegrityError
 from tracelet.plugin import atomic_write, copy_blob, discard, make_durable, make_folder
-from tracelet_bucket.bucket import Found, Listed
+from tracelet_bucket.bucket import Etag, Found, Listed
 
 __all__ = ["FolderBucket"]
 
@@ -55,7 +55,7 @@ class FolderBucket:
             make_durable(target)
             return True
 
-    def swap(self, key: str, data: bytes, etag: str) -> bool:
+    def swap(self, key: str, data: bytes, etag: Etag) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         with self._alone() as is_alone:
             found = self.get(key)
@@ -63,7 +63,7 @@ class FolderBucket:
                 return False
             if not is_alone():
                 raise BackendUnavailable(f"{self.url} was too slow: another process has taken its turn.")
-            self.put(key, data)
+            atomic_write(self._root / key, data)
             return True
 
     def check_conditions(self, key: str, data: bytes) -> None:
@@ -71,7 +71,8 @@ class FolderBucket:
 
     def put(self, key: str, data: bytes) -> None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated():
+        # Who swaps reads first: nothing is written between that and their writing.
+        with self._alone():
             atomic_write(self._root / key, data)
 
     def upload(self, key: str, source: Path, sha256: str, size_bytes: int, *, replace: bool) -> bool:
@@ -144,7 +145,7 @@ class FolderBucket:
 
     def remove(self, key: str) -> None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated():
+        with self._alone():
             (self._root / key).unlink(missing_ok=True)
 
     def now(self) -> float:

@@ -51,20 +51,27 @@ def collect(bucket: Bucket, older_than: float) -> Iterator[int]:
     stale = min(limit, now - STALE_SECONDS)
     known: dict[str, _Needs] = {}
     needed = _needed(bucket, stale, known)
+    # What others have aside is theirs: they may not have deleted yet what they copied. Who was killed comes back no more.
+    aside = [one for one in bucket.below(ASIDE) if one.written_at < stale]
     if needed is not None:
         for one in bucket.below(OBJECTS):
             sha256 = sha256_in(one.key)
             if sha256 is not None and sha256 not in needed and one.written_at < limit:
-                bucket.move(one.key, f"{aside_folder(sha256)}/{uuid.uuid4().hex}", one.size_bytes)
-    aside = [one for one in bucket.below(ASIDE) if sha256_in(one.key.rpartition("/")[0])]
+                taken = attrs.evolve(one, key=f"{aside_folder(sha256)}/{uuid.uuid4().hex}")
+                if bucket.move(one.key, taken.key, one.size_bytes):
+                    aside.append(taken)
     needed = _needed(bucket, stale, known) if aside and needed is not None else None
     for one in aside:
-        sha256 = str(sha256_in(one.key.rpartition("/")[0]))
-        if needed is None or sha256 in needed:
-            bucket.move(one.key, blob_key(sha256), one.size_bytes)
-        else:
+        sha256 = sha256_in(one.key.rpartition("/")[0])
+        if sha256 is None:
+            continue
+        if needed is not None and sha256 not in needed:
             bucket.remove(one.key)
             yield one.size_bytes
+        elif bucket.size_of(blob_key(sha256)) is None:
+            bucket.move(one.key, blob_key(sha256), one.size_bytes)
+        else:  # somebody has sent them again: what is there is not overwritten
+            bucket.remove(one.key)
     for one in bucket.below(NOTES):
         if one.written_at < limit:
             bucket.remove(one.key)
@@ -82,7 +89,7 @@ def _needed(bucket: Bucket, stale: float, known: dict[str, _Needs]) -> set[str] 
     whole = True
     # The puts come before the versions: what is stored meanwhile is among the one or the other.
     for one in bucket.below(EXPERIMENTS):
-        kind = one.key.split("/")[2]
+        kind = one.key.split("/")[2] if one.key.count("/") > 1 else ""
         if kind == _PUTS:
             puts.append(one)
         elif kind == _VERSIONS and number_in(one.key) is not None and not is_deleted(one.size_bytes):

@@ -18,6 +18,7 @@ Below the prefix of the URL::
 from __future__ import annotations
 
 import re
+from typing import TypeGuard
 
 from tracelet.plugin import physical_name
 
@@ -29,6 +30,7 @@ __all__ = [
     "Keys",
     "aside_folder",
     "blob_key",
+    "is_number",
     "number_in",
     "ref_key",
     "sha256_in",
@@ -37,8 +39,8 @@ __all__ = [
 OBJECTS, REFS, ASIDE, NOTES, EXPERIMENTS = "objects", "refs", "aside", "jobs", "experiments"
 #: Numbers are below it, so that the newest version comes first.
 _LIMIT = 10**12
-_VERSION = re.compile(r"[0-9]{12}-v([0-9]{1,12})\.json")
-_NUMBER = re.compile(r"v([0-9]{1,12})")
+_VERSION = re.compile(r"([0-9]{12})-v(0|[1-9][0-9]{0,11})\.json")
+_NUMBER = re.compile(r"v(0|[1-9][0-9]{0,11})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -71,8 +73,16 @@ def sha256_in(key: str) -> str | None:
 def number_in(key: str) -> int | None:
     """Return the number of the version that the last part of a key is of, or None."""
     leaf = key.rpartition("/")[2]
-    found = _VERSION.fullmatch(leaf) or _NUMBER.fullmatch(leaf)
-    return int(found[1]) if found else None
+    if found := _NUMBER.fullmatch(leaf):
+        return int(found[1])
+    found = _VERSION.fullmatch(leaf)
+    # One whose halves do not belong together is not ours: it would be the newest for ever.
+    return int(found[2]) if found and int(found[1]) + int(found[2]) == _LIMIT - 1 else None
+
+
+def is_number(number: object) -> TypeGuard[int]:
+    """Tell whether a version can have this number."""
+    return type(number) is int and 0 <= number < _LIMIT
 
 
 class Keys:

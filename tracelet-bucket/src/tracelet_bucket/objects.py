@@ -16,7 +16,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from tracelet.exceptions import ConfigError
 from tracelet.plugin import FileChanged
-from tracelet_bucket.bucket import Found, Listed
+from tracelet_bucket.bucket import Etag, Found, Listed
 from tracelet_bucket.errors import translated, without_conditions
 from tracelet_bucket.settings import endpoint, wants_aws_profile
 
@@ -30,7 +30,7 @@ _AT_ONCE = 8
 #: A file of no more bytes is sent without asking whether it is there: the store says so.
 _SMALL = 1 << 20
 #: What no object has.
-_NO_ETAG = '"0123456789abcdef"'
+_NO_ETAG: Etag = {"e_tag": '"0123456789abcdef"'}
 #: What is written to learn the time of the store.
 _CLOCK = "clock"
 #: S3 copies no larger object at once: a larger one is copied by who asks for it.
@@ -59,7 +59,8 @@ class ObjectBucket:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         with self._translated(), contextlib.suppress(FileNotFoundError):
             answer = obstore.get(self._store, key)
-            return Found(bytes(answer.bytes()), answer.meta["e_tag"] or "")
+            # Google's store compares its versions, the others their etags.
+            return Found(bytes(answer.bytes()), {name: answer.meta[name] for name in ("e_tag", "version")})
         return None
 
     def create(self, key: str, data: bytes) -> bool:
@@ -69,10 +70,10 @@ class ObjectBucket:
             return True
         return False
 
-    def swap(self, key: str, data: bytes, etag: str) -> bool:
+    def swap(self, key: str, data: bytes, etag: Etag) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         with self._translated(), contextlib.suppress(AlreadyExistsError, PreconditionError, FileNotFoundError):
-            obstore.put(self._store, key, data, mode={"e_tag": etag}, use_multipart=False)
+            obstore.put(self._store, key, data, mode=etag, use_multipart=False)
             return True
         return False
 

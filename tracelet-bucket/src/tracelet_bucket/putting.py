@@ -13,6 +13,7 @@ from functools import partial
 
 import attrs
 
+from tracelet.exceptions import IntegrityError, UnsafePath
 from tracelet.plugin import Labels, SealedArtifact
 from tracelet_bucket import blobs, garbage
 from tracelet_bucket.aliases import Aliases, Holder
@@ -41,8 +42,8 @@ class Put:
     labels: Labels
     #: The sha256 of bytes that are there in all likelihood.
     known: Container[str]
-    #: When it was last said what this put needs, on the clock that only runs; 0.0 before.
-    said_at: float = 0.0
+    #: When it was last said what this put needs, by both clocks.
+    said_at: tuple[float, float] = (0.0, 0.0)
 
     def store(self, number: int, *, next_alone: bool = False) -> tuple[int, Record] | None:
         """Store a version under this number, or a later one; return it, or the one that has its label and its content.
@@ -57,7 +58,7 @@ class Put:
         manifest = self.sealed.manifest
         name, put_id = manifest.name, manifest.put_id
         number = self.claims.claim_put(put_id, self._note(number))
-        self.said_at = time.monotonic()
+        self.said_at = _clocks()
         is_sent = False
         while True:
             if self.labels.version is not None:
@@ -76,12 +77,21 @@ class Put:
             if self.versions.commit(number, record):
                 self._look_again(number)
                 return number, record
-            other = self.versions.record(name, number)
+            other = self._readable(number)
             if other is not None and other.manifest.put_id == put_id:
                 return number, other
             if next_alone:
                 return None
-            number = self.claims.move_put(put_id, number, self._note(self.versions.highest(name) + 1))
+            # One that is taken is never tried again, whatever a listing says.
+            higher = max(number, self.versions.highest(name)) + 1
+            number = self.claims.move_put(put_id, number, self._note(higher))
+
+    def _readable(self, number: int) -> Record | None:
+        """The record that has taken a number; one that is damaged is nobody's, and stops no put."""
+        try:
+            return self.versions.record(self.sealed.manifest.name, number)
+        except (IntegrityError, UnsafePath):
+            return None
 
     def _note(self, number: int) -> PutNote:
         manifest = self.sealed.manifest
@@ -100,7 +110,12 @@ class Put:
 
     def _look_again(self, number: int) -> None:
         """Have whoever clears bytes away know this put, also where it takes hours."""
-        while time.monotonic() - self.said_at > _LONG_SECONDS:
-            self.said_at = time.monotonic()
-            self.claims.renew_put(self.sealed.manifest.put_id, self._note(number))
+        while max(now - said for now, said in zip(_clocks(), self.said_at, strict=True)) > _LONG_SECONDS:
+            self.said_at = _clocks()
+            self.claims.claim_put(self.sealed.manifest.put_id, self._note(number))
             blobs.bring(self.bucket, self.sealed, self.sealed.manifest.payload, None)
+
+
+def _clocks() -> tuple[float, float]:
+    """The clock that only runs, and stands still while the machine sleeps; and the one that anybody may set."""
+    return time.monotonic(), time.time()

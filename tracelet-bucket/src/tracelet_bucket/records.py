@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -13,8 +14,7 @@ from tracelet.plugin import Manifest, check_schema
 __all__ = ["SCHEMA", "Deleted", "Record", "is_deleted", "loads", "read_record"]
 
 SCHEMA = 1
-#: A record of fewer bytes is that of a deleted version: a manifest has more. So a listing needs not read it.
-_SMALLEST = 300
+_KNOWN = frozenset({"schema", "label", "manifest"})
 
 
 @attrs.frozen
@@ -23,10 +23,12 @@ class Record:
 
     manifest: Manifest
     label: str | None = None
+    #: What a later release has added. It is kept.
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return what is stored. The manifest stands in it as everywhere."""
-        begin = json.dumps({"schema": SCHEMA, "label": self.label})[:-1]
+        begin = json.dumps({**self.extra, "schema": SCHEMA, "label": self.label})[:-1]
         return "".join([begin, ', "manifest": ', *self.manifest.pieces(), "}\n"]).encode()
 
 
@@ -39,9 +41,15 @@ class Deleted:
         return json.dumps({"schema": SCHEMA, "deleted": True}).encode()
 
 
+_DELETED_SIZE = len(Deleted().to_bytes())
+
+
 def is_deleted(size_bytes: int) -> bool:
-    """Tell by its size whether a record is that of a deleted version."""
-    return size_bytes < _SMALLEST
+    """Tell by its size whether a record is that of a deleted version, so that a listing needs not read it.
+
+    A manifest has more bytes. What is cut off has others in all likelihood: it is read, and told to be damaged.
+    """
+    return size_bytes == _DELETED_SIZE
 
 
 def read_record(data: bytes, place: str) -> Record | Deleted:
@@ -63,7 +71,8 @@ def read_record(data: bytes, place: str) -> Record | Deleted:
     try:
         if label is not None and not isinstance(label, str):
             raise IntegrityError("its label is no text.")
-        return Record(Manifest.from_dict(found.get("manifest")), label)
+        extra = {key: value for key, value in found.items() if key not in _KNOWN}
+        return Record(Manifest.from_dict(found.get("manifest")), label, extra)
     except NewerFormat as error:
         raise NewerFormat(f"{error} It is {place}.") from error
     except (IntegrityError, UnsafePath) as error:

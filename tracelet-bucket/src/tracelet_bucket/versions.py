@@ -121,7 +121,7 @@ class Versions:
             record = self._read(name, key, found.data)
             if not isinstance(record, Record) or record.label == label:
                 return
-            if self._bucket.swap(key, Record(record.manifest, label).to_bytes(), found.etag):
+            if self._bucket.swap(key, attrs.evolve(record, label=label).to_bytes(), found.etag):
                 return
 
     def delete(self, manifest: Manifest, number: int) -> None:

@@ -75,8 +75,9 @@ def finish(draft: Draft, *, store: Store, limit_mb: float | None) -> SealedArtif
 
 def _keep(store: Store, source: Path, sha256: str, known: Stamp | None, put_id: str) -> None:
     try:
-        store.put(source, sha256, known)
+        # What is noted before it is looked for is not cleared away in between.
         store.record(sha256, put_id)
+        store.put(source, sha256, known)
     except OSError as error:
         raise BackendUnavailable(
             f"the store does not take {str(source)!r}: {error}. Make room there, or set TRACELET_STORE to another place."

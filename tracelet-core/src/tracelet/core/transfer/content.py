@@ -18,7 +18,7 @@ from tracelet.core.sealing.input_example import read_example
 from tracelet.core.sealing.serialise import render_model
 from tracelet.core.storage.blob_store import LocalStore, blob_key
 from tracelet.core.transfer.side import Side
-from tracelet.exceptions import ArtifactError, TraceletError, UnsafeContent
+from tracelet.exceptions import ArtifactError, BackendUnavailable, TraceletError, UnsafeContent
 
 __all__ = ["Needed", "needed", "rendered_for", "sealed_for"]
 
@@ -75,11 +75,17 @@ def sealed_for(target: Side, manifest: Manifest, wanted: Needed, folder: Path) -
 def _kept(target: Side, file: ArtifactFile, put_id: str, folder: Path | None) -> ArtifactReference:
     """Bring a large file to the target's store, and return the reference to it."""
     sha256, store = str(file.sha256), target.store
-    if folder is not None and isinstance(store, LocalStore):
-        store.adopt(folder / file.artifact_path, sha256)
-    elif folder is not None:
-        store.put(folder / file.artifact_path, sha256)
+    # What is noted before it is looked for is not cleared away in between.
     store.record(sha256, put_id)
+    if folder is None:
+        if not store.has(sha256, file.size_bytes):
+            raise BackendUnavailable(
+                f"{store.uri(sha256)} was cleared away in this moment: do it again, which brings it."
+            )
+    elif isinstance(store, LocalStore):
+        store.adopt(folder / file.artifact_path, sha256)
+    else:
+        store.put(folder / file.artifact_path, sha256)
     # Relative to the tracelet directory, which may be anywhere tomorrow.
     uri = f"objects/{blob_key(sha256)}" if target.is_carried else store.uri(sha256)
     return ArtifactReference(
