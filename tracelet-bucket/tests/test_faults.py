@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 
 from servers.faulty_proxy import FaultyProxy
-from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError, TraceletError
+from servers.s3_server import S3Server
+from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError, IntegrityError, TraceletError
 from tracelet.plugin import Labels, SealedArtifact
+from tracelet_bucket import garbage
 from tracelet_bucket.backend import BucketBackend
+from tracelet_bucket.keys import blob_key
 from tracelet_bucket.places import open_bucket
 from tracelet_bucket.store import BucketStore
 
@@ -89,7 +96,7 @@ def test_a_store_without_conditional_writes_is_refused_by_its_name_before_anythi
 def test_a_bucket_that_is_not_there_is_no_empty_one(opened: Opened, seal: Seal, door: FaultyProxy) -> None:
     backend = opened("s3://not-there/team")
     attempts: list[Callable[[], object]] = [
-        lambda: backend.find("data", "latest"),
+        *[partial(backend.find, "data", ref) for ref in ("latest", "v0", "1.0", "put:one", f"sha256:{'0' * 64}")],
         lambda: list(backend.list(name=None, type=None)),
         lambda: backend.put(seal({"x": b"one"}), Labels()),
         lambda: list(backend.experiments()),
@@ -98,6 +105,22 @@ def test_a_bucket_that_is_not_there_is_no_empty_one(opened: Opened, seal: Seal, 
     for attempt in attempts:
         with pytest.raises(BackendUnavailable, match=r"s3://not-there/team: there is no such bucket\. Make it"):
             attempt()
+
+
+def test_a_server_that_is_no_store_has_no_empty_bucket(opened: Opened, seal: Seal, url: str, door: FaultyProxy) -> None:
+    """A wrong address often leads to one that answers "not found" to everything."""
+    door.answers = (404, b"<html>not found</html>")
+    attempts: list[Callable[[], object]] = [
+        lambda: opened(url).find("data", "v0"),
+        lambda: opened(url).find("data", "latest"),
+        lambda: list(opened(url).experiments()),
+        lambda: open_bucket(url).create("key", b"data"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(BackendUnavailable, match="does not answer: .*404 Not Found") as told:
+            attempt()
+        assert "Debug" not in str(told.value)
+        assert told.value.__cause__ is None
 
 
 @pytest.mark.parametrize(
@@ -191,3 +214,115 @@ def test_a_profile_without_boto3_and_an_unknown_url_say_what_to_do(monkeypatch: 
 
         with pytest.raises(ConfigError, match=r"AWS's files of credentials cannot be used.*team"):
             open_bucket("s3://bucket/prefix")
+
+
+def test_what_consoles_and_people_leave_in_a_bucket_is_nobodys(
+    opened: Opened, seal: Seal, url: str, s3: S3Server
+) -> None:
+    """A console makes an empty object for each folder; and one whose name is that of no version is none, whatever it promises."""
+    backend = opened(url)
+    backend.delete(backend.put(seal({"x": b"garbage"}), Labels()))
+    kept = backend.put(seal({"x": b"kept"}), Labels("1.0", ("best",)))
+    folders = [
+        "",
+        "experiments",
+        "experiments/trials",
+        "experiments/trials/versions",
+        "experiments/trials/puts",
+        "refs",
+    ]
+    names = [*[f"{folder}/" for folder in (*folders, "objects", "aside", "experiments/trials/versions/data")]]
+    others = ["experiments/readme", "refs/readme", "objects/readme", "aside/readme", "experiments/trials/puts/readme"]
+    versions = [
+        f"experiments/trials/versions/{name}" for name in ("readme", "data/readme", "data/000000000000-v5.json")
+    ]
+    for name in (*names, *others, *versions):
+        key = f"{url.partition(f'{s3.bucket}/')[2]}/{name}"
+        s3.client().put_object(Bucket=s3.bucket, Key=key, Body=b"" if key.endswith("/") else bytes(400))
+    reader = opened(url)
+    assert [one.number for one in reader.list(name=None, type=None)] == [1]
+    assert list(reader.experiments()) == ["trials"]
+    assert reader.find("data", "latest") == kept
+    assert reader.put(seal({"x": b"next"}), Labels()).number == 2
+    assert list(garbage.collect(open_bucket(url), time.time() + 3600)) == [7]
+
+
+def test_a_large_file_that_was_cut_off_is_damaged_and_no_failure_of_the_store(
+    opened: Opened, seal: Seal, url: str, tmp_path: Path
+) -> None:
+    sealed = seal({"large": bytes(20 << 20)})
+    backend = opened(url)
+    stored = backend.put(sealed, Labels())
+    (file,) = sealed.manifest.payload
+    for left in (9 << 20, 3, 0):
+        open_bucket(url).put(blob_key(str(file.sha256)), bytes(left))
+        backend.fetch(stored, ["large"], tmp_path)
+        assert (tmp_path / "large").stat().st_size == left  # whoever reads it compares its sha256
+    backend.heal(stored, sealed)
+    backend.fetch(stored, ["large"], tmp_path)
+    assert (tmp_path / "large").read_bytes() == bytes(20 << 20)
+
+
+def test_a_store_that_goes_away_in_a_download_is_told_without_trying_every_part(
+    opened: Opened, seal: Seal, url: str, door: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tracelet_bucket import objects
+
+    monkeypatch.setitem(objects._RETRIES, "max_retries", 0)
+    stored = opened(url).put(seal({"large": bytes(240 << 20)}), Labels())
+    begun = len(door.requests)
+    door.at(2, lambda: door.damage(b"GET", 1_000))
+    with pytest.raises(BackendUnavailable):
+        opened(url).fetch(stored, ["large"], tmp_path)
+    assert len(door.requests) - begun < 24
+
+
+def test_a_record_that_is_cut_off_is_damaged_and_not_deleted(
+    opened: Opened, seal: Seal, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = opened(url)
+    first = backend.put(seal({"x": b"first"}), Labels("1.0", ("best",)))
+    cut = backend.put(seal({"x": b"cut off"}), Labels("2.0", ("best",)))
+    open_bucket(url).put(cut.uri.removeprefix(f"{url}/"), b"")
+    found = []
+    with pytest.raises(IntegrityError):
+        found.extend(opened(url).list(name=None, type=None))
+    assert [one.number for one in found] == [0]
+    assert opened(url).find("data", "1.0") == attrs.evolve(first, aliases=())
+    with pytest.raises(IntegrityError):
+        opened(url).find("data", "best")
+    assert list(garbage.collect(open_bucket(url), time.time() + 3600)) == []
+    assert opened(url).put(seal({"x": b"next"}), Labels(None, ("best",))).number == 2
+
+
+def test_a_number_that_no_version_can_have_is_damage(opened: Opened, seal: Seal, url: str) -> None:
+    backend = opened(url)
+    backend.put(seal({"x": b"first"}), Labels("1.0", ("best",)))
+    prefix = "experiments/trials"
+    for number in (True, -1, 10**12, 1.0, "1"):
+        notes = {
+            f"{prefix}/labels/data/1.0": {"number": number, "digest": "0" * 64},
+            f"{prefix}/puts/one.json": {"number": number, "name": "data", "blobs": []},
+            f"{prefix}/versions/data/0-aliases.json": {"aliases": {"best": [[number, "one"]]}},
+        }
+        for key, note in notes.items():
+            open_bucket(url).put(key, json.dumps(note).encode())
+        for ref in ("1.0", "put:one", "best"):
+            with pytest.raises(IntegrityError, match="damaged"):
+                opened(url).find("data", ref)
+
+
+def test_what_a_later_release_adds_stays_where_names_move(opened: Opened, seal: Seal, url: str) -> None:
+    backend, bucket = opened(url), open_bucket(url)
+    stored = backend.put(seal({"x": b"first"}), Labels(None, ("best",)))
+    keys = [stored.uri.removeprefix(f"{url}/"), "experiments/trials/versions/data/0-aliases.json"]
+    for key in keys:
+        found = bucket.get(key)
+        assert found is not None
+        bucket.put(key, json.dumps({**json.loads(found.data), "later": [1]}).encode())
+    again = opened(url).relabel(stored, Labels("1.0", ("other",)))
+    assert (again.label, again.aliases) == ("1.0", ("best", "other"))
+    for key in keys:
+        found = bucket.get(key)
+        assert found is not None
+        assert json.loads(found.data)["later"] == [1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from pathlib import Path
 
 from tracelet.exceptions import ArtifactNotFound
@@ -17,6 +17,8 @@ __all__ = ["bring", "fetch", "place_of"]
 _LOG = logging.getLogger("tracelet.bucket")
 #: Who sends a larger file asks first whether it is there.
 _SMALL = 1 << 20
+#: One that is larger goes in parts.
+_LARGE = 8 << 20
 
 
 def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile], known: Container[str] | None) -> None:
@@ -34,22 +36,17 @@ def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile],
     def one(file: ArtifactFile) -> None:
         sha256, source = str(file.sha256), sealed.sources[file.artifact_path]
         key, size_bytes = blob_key(sha256), file.size_bytes
-        is_small = size_bytes <= _SMALL
-        if (
-            known is not None
-            and sha256 not in known
-            and is_small
-            and bucket.upload(key, source, sha256, size_bytes, replace=False)
-        ):
+        is_new = known is not None and sha256 not in known and size_bytes <= _SMALL
+        if not is_new and bucket.holds(key, sha256, size_bytes):
             return
-        if bucket.holds(key, sha256, size_bytes):
+        if bucket.upload(key, source, sha256, size_bytes, replace=False):
             return
-        if not bucket.upload(key, source, sha256, size_bytes, replace=False):
+        # Somebody else may have sent it meanwhile.
+        if not bucket.holds(key, sha256, size_bytes):
             _LOG.warning("%s/%s is damaged. It is replaced by the right bytes.", bucket.url, key)
             bucket.upload(key, source, sha256, size_bytes, replace=True)
 
-    for _ in each(one, once.values()):
-        pass
+    _for_each(one, once.values())
 
 
 def fetch(bucket: Bucket, files: Collection[ArtifactFile], dest: Path) -> None:
@@ -63,8 +60,16 @@ def fetch(bucket: Bucket, files: Collection[ArtifactFile], dest: Path) -> None:
                 "again, which brings them back, or get it from another backend."
             )
 
-    for _ in each(one, files):
+    _for_each(one, files)
+
+
+def _for_each(one: Callable[[ArtifactFile], None], files: Collection[ArtifactFile]) -> None:
+    """Many small files go at the same time; each large one does so in parts, of which a process holds several in memory."""
+    for _ in each(one, [file for file in files if file.size_bytes <= _LARGE]):
         pass
+    for file in files:
+        if file.size_bytes > _LARGE:
+            one(file)
 
 
 def _places(bucket: Bucket, sha256: str) -> Iterator[str]:

@@ -19,13 +19,17 @@ from obstore.exceptions import (
 from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError
 from tracelet.plugin import redact
 
-__all__ = ["translated", "without_conditions"]
+__all__ = ["BehindTheEnd", "translated", "without_conditions"]
 
 #: What stores say where the bucket itself is not there; a key that is missing has the same status.
 #: S3's and GCS's code, that of GCS's JSON, and Azure's.
 _NO_BUCKET = re.compile(r"NoSuchBucket|The specified bucket does not exist|ContainerNotFound|FilesystemNotFound")
+#: What they say where a key is missing; what answers only "not found" is no store. To these methods nobody says more.
+_NO_KEY = re.compile(r"NoSuchKey|BlobNotFound|CannotVerifyCopySource|Error performing (?:HEAD|DELETE) ")
 _WRONG_REGION = re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint")
 _SKEWED = re.compile(r"RequestTimeTooSkewed|RequestExpired|InvalidAuthenticationInfo.*time", re.DOTALL)
+#: What all of them say of a part that begins behind the end of an object.
+_BEHIND_THE_END = re.compile(r"InvalidRange|416 Range Not Satisfiable")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _URL = re.compile(r"https?://[^\s'\")>]+")
@@ -42,11 +46,16 @@ def _words(error: BaseException) -> str:
     return told[:_LONGEST].rstrip(". ")
 
 
+class BehindTheEnd(Exception):
+    """A part was asked for that begins behind the end of an object."""
+
+
 @contextmanager
 def translated(place: str) -> Iterator[None]:
     """Turn what the client raises in this block into errors of Tracelet's.
 
-    What says that a key is missing, taken, or changed is let through.
+    What says that a key is missing, taken, or changed is let through, and :class:`BehindTheEnd` raised. None has a cause: a
+    traceback would show what the client says, with the signatures of its addresses.
 
     Args:
         place: where the bucket is, for people to read.
@@ -54,26 +63,28 @@ def translated(place: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if _NO_BUCKET.search(str(error)):
-            raise _failed(place, error) from error
+        if _NO_BUCKET.search(str(error)) or not _NO_KEY.search(str(error)):
+            raise _failed(place, error) from None
         raise
     except (PermissionDeniedError, UnauthenticatedError) as error:
         if _SKEWED.search(str(error)):
             raise BackendAuthError(
                 f"{place} refuses requests of this machine, whose clock is wrong ({_words(error)}): set the clock."
-            ) from error
+            ) from None
         raise BackendAuthError(
             f"{place} refuses the credentials, or they may not do this ({_words(error)}): see that they may read, write, "
             "list and delete below the prefix."
-        ) from error
+        ) from None
     except (NotSupportedError, NotImplementedError) as error:
-        raise without_conditions(place, _words(error)) from error
+        raise without_conditions(place, _words(error)) from None
     except UnknownConfigurationKeyError as error:
-        raise ConfigError(f"{place}: {_words(error)}.") from error
+        raise ConfigError(f"{place}: {_words(error)}.") from None
     except (AlreadyExistsError, PreconditionError):
         raise
     except BaseError as error:
-        raise _failed(place, error) from error
+        if _BEHIND_THE_END.search(str(error)):
+            raise BehindTheEnd from None
+        raise _failed(place, error) from None
 
 
 def without_conditions(place: str, why: str) -> ConfigError:

@@ -90,7 +90,7 @@ def _needed(bucket: Bucket, stale: float, known: dict[str, _Needs]) -> set[str] 
     # The puts come before the versions: what is stored meanwhile is among the one or the other.
     for one in bucket.below(EXPERIMENTS):
         kind = one.key.split("/")[2] if one.key.count("/") > 1 else ""
-        if kind == _PUTS:
+        if kind == _PUTS and one.key.endswith(".json"):
             puts.append(one)
         elif kind == _VERSIONS and number_in(one.key) is not None and not is_deleted(one.size_bytes):
             records.append(one)

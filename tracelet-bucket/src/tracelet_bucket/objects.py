@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -17,8 +17,9 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from tracelet.exceptions import ConfigError
 from tracelet.plugin import FileChanged
 from tracelet_bucket.bucket import Etag, Found, Listed
-from tracelet_bucket.errors import translated, without_conditions
+from tracelet_bucket.errors import BehindTheEnd, translated, without_conditions
 from tracelet_bucket.settings import endpoint, wants_aws_profile
+from tracelet_bucket.together import each
 
 __all__ = ["ObjectBucket", "open_objects"]
 
@@ -27,6 +28,8 @@ _PART = 8 << 20
 #: S3 takes 10,000 parts at most.
 _MOST_PARTS = 9_000
 _AT_ONCE = 8
+#: What has come of a part is written in blocks of so many bytes.
+_BLOCK = 1 << 20
 #: A file of no more bytes is sent without asking whether it is there: the store says so.
 _SMALL = 1 << 20
 #: What no object has.
@@ -57,22 +60,23 @@ class ObjectBucket:
 
     def get(self, key: str) -> Found | None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated(), contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._translated():
             answer = obstore.get(self._store, key)
             # Google's store compares its versions, the others their etags.
-            return Found(bytes(answer.bytes()), {name: answer.meta[name] for name in ("e_tag", "version")})
+            etag = {name: answer.meta[name] for name in ("e_tag", "version") if answer.meta[name]}
+            return Found(bytes(answer.bytes()), etag)
         return None
 
     def create(self, key: str, data: bytes) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated(), contextlib.suppress(AlreadyExistsError, PreconditionError):
+        with contextlib.suppress(AlreadyExistsError, PreconditionError), self._translated():
             obstore.put(self._store, key, data, mode="create", use_multipart=False)
             return True
         return False
 
     def swap(self, key: str, data: bytes, etag: Etag) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated(), contextlib.suppress(AlreadyExistsError, PreconditionError, FileNotFoundError):
+        with contextlib.suppress(AlreadyExistsError, PreconditionError, FileNotFoundError), self._translated():
             obstore.put(self._store, key, data, mode=etag, use_multipart=False)
             return True
         return False
@@ -98,7 +102,7 @@ class ObjectBucket:
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise _changed(source)
             mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
-            with self._translated(), contextlib.suppress(AlreadyExistsError, PreconditionError):
+            with contextlib.suppress(AlreadyExistsError, PreconditionError), self._translated():
                 obstore.put(self._store, key, data, attributes=attributes, mode=mode, use_multipart=False)
                 return True
             return False
@@ -120,7 +124,7 @@ class ObjectBucket:
 
     def size_of(self, key: str) -> int | None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated(), contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._translated():
             return obstore.head(self._store, key)["size"]
         return None
 
@@ -131,25 +135,29 @@ class ObjectBucket:
             if found is not None:
                 target.write_bytes(found.data)
             return found is not None
-        starts = range(0, size_bytes, _PART)
-        with target.open("wb") as stream, ThreadPoolExecutor(_AT_ONCE) as pool:
-            # The first part says whether there is an object; the others wait for it.
-            for group in (starts[:1], starts[1:]):
-                for start, data in zip(group, pool.map(lambda start: self._part(key, start), group), strict=True):
-                    if data is None:
-                        return False
-                    stream.seek(start)
-                    stream.write(data)
-        return True
+        with target.open("wb") as stream:
 
-    def _part(self, key: str, start: int) -> bytes | None:
-        with self._translated(), contextlib.suppress(FileNotFoundError):
-            return bytes(obstore.get_range(self._store, key, start=start, length=_PART))
-        return None
+            def fetched(start: int) -> bool:
+                return self._fetch_part(key, stream.fileno(), start)
+
+            # The first part says whether there is an object; the others wait for it.
+            return fetched(0) and all(each(fetched, range(_PART, size_bytes, _PART), _AT_ONCE))
+
+    def _fetch_part(self, key: str, file: int, start: int) -> bool:
+        """Write a part of an object to its place in a file, as it comes; one behind its end is empty, for what was cut off is damaged."""
+        with contextlib.suppress(FileNotFoundError, BehindTheEnd), self._translated():
+            answer = obstore.get(self._store, key, options={"range": (start, start + _PART)})
+            for block in answer.stream(_BLOCK):
+                left = memoryview(block)
+                while left:
+                    written = os.pwrite(file, left, start)
+                    left, start = left[written:], start + written
+            return True
+        return self.size_of(key) is not None
 
     def holds(self, key: str, sha256: str, size_bytes: int) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated(), contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._translated():
             answer = obstore.get(self._store, key, options={"head": True})
             said = {name.lower(): value for name, value in answer.attributes.items()}
             return answer.meta["size"] == size_bytes and said.get(_SHA256) == sha256
@@ -160,8 +168,8 @@ class ObjectBucket:
         with self._translated():
             for page in obstore.list(self._store, folder, offset=after or None, chunk_size=1000):
                 for one in page:
-                    # Azurite takes no notice of the offset.
-                    if one["path"] > after:
+                    # Azurite takes no notice of the offset. Consoles make an empty object of a folder's own name.
+                    if one["path"] > after and one["path"] != folder:
                         yield Listed(one["path"], one["size"], one["last_modified"].timestamp())
 
     def folders(self, folder: str) -> list[str]:
@@ -172,7 +180,7 @@ class ObjectBucket:
 
     def move(self, key: str, target: str, size_bytes: int) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated(), contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._translated():
             if size_bytes > _LARGEST_COPY:
                 part = max(_PART, -(-size_bytes // _MOST_PARTS))
                 source = obstore.get(self._store, key)
@@ -188,7 +196,7 @@ class ObjectBucket:
 
     def remove(self, key: str) -> None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        with self._translated(), contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._translated():
             obstore.delete(self._store, key)
 
     def now(self) -> float:

@@ -22,8 +22,8 @@ def together(*calls: Callable[[], T]) -> list[T]:
     return list(each(lambda call: call(), calls))
 
 
-def each(call: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """Make a call for each item, some at a time; yield what they gave, in the order of the items, or raise what the first raises.
+def each(call: Callable[[S], T], items: Iterable[S], at_once: int = _AT_ONCE) -> Iterator[T]:
+    """Make a call for each item, ``at_once`` at a time; yield what they gave, in the order of the items, or raise what the first raises.
 
     Where there is one item alone, no thread is started.
     """
@@ -33,11 +33,11 @@ def each(call: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
         yield from map(call, first)
         return
     begun: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         try:
             begun.extend(pool.submit(call, item) for item in first)
             for item in waiting:
-                if len(begun) >= 2 * _AT_ONCE:
+                if len(begun) >= 2 * at_once:
                     yield begun.popleft().result()
                 begun.append(pool.submit(call, item))
             while begun:
