@@ -12,6 +12,7 @@ import pytest
 
 from servers.azurite import Azurite
 from servers.faulty_proxy import FaultyProxy
+from servers.gcs_server import GCSServer
 from servers.s3_server import S3Server
 from tracelet.plugin import ArtifactFile, ArtifactType, Manifest, SealedArtifact
 from tracelet_bucket.backend import BucketBackend
@@ -47,6 +48,25 @@ def door(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]
 def url(s3: S3Server, door: FaultyProxy) -> str:
     """A prefix in moto's S3 with nothing below it."""
     return s3.url(f"team/{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GCSServer]:
+    """A stand-in of Google's store, over HTTP."""
+    with GCSServer("artifacts") as started:
+        yield started
+
+
+@pytest.fixture
+def google_url(gcs: GCSServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A prefix in Google's store with nothing below it."""
+    from tracelet_bucket import objects
+
+    for name, value in gcs.environ.items():
+        monkeypatch.setenv(name, value)
+    # Its own address begins with https, which nothing changes but this.
+    monkeypatch.setitem(objects._CLIENT, "allow_http", True)
+    return gcs.url(f"team/{uuid.uuid4().hex}")
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_a_server_that_is_no_store_has_no_empty_bucket(opened: Opened, seal: Sea
         lambda: open_bucket(url).create("key", b"data"),
     ]
     for attempt in attempts:
-        with pytest.raises(BackendUnavailable, match="does not answer: .*404 Not Found") as told:
+        with pytest.raises(BackendUnavailable, match=r"does not answer: .*404 Not Found") as told:
             attempt()
         assert "Debug" not in str(told.value)
         assert told.value.__cause__ is None
@@ -141,7 +141,7 @@ def test_what_a_store_refuses_says_what_to_do(
     assert "Debug" not in str(told.value)
 
 
-@pytest.mark.parametrize("kind", ["folder", "url"])
+@pytest.mark.parametrize("kind", ["folder", "url", "google_url"])
 def test_writers_that_race_for_one_name_lose_nothing_and_repeat_nothing(
     request: pytest.FixtureRequest, opened: Opened, seal: Seal, kind: str
 ) -> None:
@@ -169,7 +169,7 @@ def test_writers_that_race_for_one_name_lose_nothing_and_repeat_nothing(
     assert sum("newest" in one.aliases for one in found.values()) == 1
 
 
-@pytest.mark.parametrize("kind", ["folder", "url"])
+@pytest.mark.parametrize("kind", ["folder", "url", "google_url"])
 def test_deliveries_of_one_put_that_race_store_it_once(
     request: pytest.FixtureRequest, opened: Opened, seal: Seal, kind: str
 ) -> None:
@@ -184,7 +184,7 @@ def test_deliveries_of_one_put_that_race_store_it_once(
     assert sorted(one.number for one in opened(place).list(name=None, type=None)) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("kind", ["folder", "url"])
+@pytest.mark.parametrize("kind", ["folder", "url", "google_url"])
 def test_puts_of_one_content_that_race_for_a_label_make_one_version(
     request: pytest.FixtureRequest, opened: Opened, seal: Seal, kind: str
 ) -> None:

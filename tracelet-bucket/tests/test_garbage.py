@@ -53,7 +53,7 @@ class Watched:
         return watched
 
 
-@pytest.fixture(params=["folder", "url"], ids=["folder", "S3"])
+@pytest.fixture(params=["folder", "url", "google_url"], ids=["folder", "S3", "Google"])
 def place(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(request.param)
     return found
