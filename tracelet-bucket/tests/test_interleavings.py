@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,25 +28,14 @@ class Killed(Exception):
     """Where a process was killed."""
 
 
-class AtOnce:
-    """A pool that makes each call when it is submitted: the order of requests is the plan's alone."""
-
-    def __init__(self, count: int) -> None:
-        pass
-
-    def __enter__(self) -> AtOnce:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def submit(self, call: Callable[..., object], *arguments: object) -> Future[object]:
-        answer: Future[object] = Future()
-        try:
-            answer.set_result(call(*arguments))
-        except Exception as error:  # noqa: BLE001 - it is the future's
-            answer.set_exception(error)
-        return answer
+def at_once(call: Callable[[Any], object], item: object) -> Future[object]:
+    """Make a call where it is begun: the order of requests is the plan's alone."""
+    answer: Future[object] = Future()
+    try:
+        answer.set_result(call(item))
+    except Exception as error:  # noqa: BLE001 - it is the future's
+        answer.set_exception(error)
+    return answer
 
 
 class World:
@@ -170,7 +160,7 @@ OPERATIONS: dict[str, Operation] = {
 
 @pytest.fixture(autouse=True)
 def the_plan_alone_orders_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(together, "_begun", at_once)
 
 
 def plans(counts: Sequence[int]) -> Iterator[list[int]]:

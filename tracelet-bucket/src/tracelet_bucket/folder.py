@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import random
+import re
 import shutil
 import time
 import uuid
@@ -21,7 +22,8 @@ __all__ = ["FolderBucket"]
 
 #: What a filesystem without hard links says.
 _LACKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_TEMPORARY = ".tmp"
+#: What is written before it gets its name.
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 _LOCK = ".lock"
 #: Seconds that who waits for the lock leaves it to one and the same holder: a swap takes a hundredth of them.
 _LONGEST = 10.0
@@ -51,6 +53,8 @@ class FolderBucket:
         target = self._root / key
         with self._translated():
             if not self._linked(target, data, durable=True):
+                if target.is_symlink() and not target.exists():
+                    raise IntegrityError(f"{target} is a link that leads nowhere: delete it.")
                 return False
             make_durable(target)
             return True
@@ -71,9 +75,10 @@ class FolderBucket:
 
     def put(self, key: str, data: bytes) -> None:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        # Who swaps reads first: nothing is written between that and their writing.
-        with self._alone():
-            atomic_write(self._root / key, data)
+        target = self._root / key
+        # Who swaps what is there reads it first: nothing is written between that and their writing.
+        with self._alone() if target.exists() else self._translated():
+            atomic_write(target, data)
 
     def upload(self, key: str, source: Path, sha256: str, size_bytes: int, *, replace: bool) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
@@ -124,7 +129,7 @@ class FolderBucket:
         for above, _, names in os.walk(self._root / folder, onerror=_unless_gone):
             for name in names:
                 path = Path(above, name)
-                if not name.startswith("."):
+                if not _TEMPORARY.fullmatch(name):
                     with contextlib.suppress(FileNotFoundError):
                         yield path.relative_to(self._root).as_posix(), path.stat()
 
@@ -160,7 +165,7 @@ class FolderBucket:
         with self._translated():
             for above, _, names in os.walk(self._root, onerror=_unless_gone):
                 for name in names:
-                    if name.startswith(".") and name.endswith(_TEMPORARY):
+                    if _TEMPORARY.fullmatch(name):
                         freed = discard(Path(above, name), older_than)
                         if freed is not None:
                             yield freed
@@ -200,7 +205,7 @@ class FolderBucket:
 
     def _break(self, lock: Path, holder: bytes) -> None:
         """Take the lock away from a holder that is not heard of. Of several that wait, one does."""
-        aside = lock.with_name(f".{uuid.uuid4().hex}{_TEMPORARY}")
+        aside = lock.with_name(f".{uuid.uuid4().hex}.tmp")
         with contextlib.suppress(FileNotFoundError):
             lock.rename(aside)
             if _content(aside) != holder:  # it has another one by now
@@ -211,7 +216,7 @@ class FolderBucket:
     def _linked(self, target: Path, data: bytes, *, durable: bool = False) -> bool:
         """Make a file whole, or not at all; return False where it is there."""
         make_folder(target.parent)
-        partial = target.with_name(f".{uuid.uuid4().hex}{_TEMPORARY}")
+        partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             atomic_write(partial, data, durable=durable)
             os.link(partial, target)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -135,23 +135,22 @@ class ObjectBucket:
             if found is not None:
                 target.write_bytes(found.data)
             return found is not None
-        with target.open("wb") as stream:
+        target.write_bytes(b"")
+        fetched = partial(self._fetch_part, key, target)
+        # The first part says whether there is an object; the others wait for it.
+        return fetched(0) and all(each(fetched, range(_PART, size_bytes, _PART), _AT_ONCE))
 
-            def fetched(start: int) -> bool:
-                return self._fetch_part(key, stream.fileno(), start)
-
-            # The first part says whether there is an object; the others wait for it.
-            return fetched(0) and all(each(fetched, range(_PART, size_bytes, _PART), _AT_ONCE))
-
-    def _fetch_part(self, key: str, file: int, start: int) -> bool:
+    def _fetch_part(self, key: str, target: Path, start: int) -> bool:
         """Write a part of an object to its place in a file, as it comes; one behind its end is empty, for what was cut off is damaged."""
         with contextlib.suppress(FileNotFoundError, BehindTheEnd), self._translated():
             answer = obstore.get(self._store, key, options={"range": (start, start + _PART)})
-            for block in answer.stream(_BLOCK):
-                left = memoryview(block)
-                while left:
-                    written = os.pwrite(file, left, start)
-                    left, start = left[written:], start + written
+            # Each has the file open for itself: nobody waits for those that go on when another has failed.
+            with target.open("r+b", buffering=0) as stream:
+                stream.seek(start)
+                for block in answer.stream(_BLOCK):
+                    left = memoryview(block)
+                    while left:
+                        left = left[stream.write(left) :]
             return True
         return self.size_of(key) is not None
 
