@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -326,3 +326,23 @@ def test_what_a_later_release_adds_stays_where_names_move(opened: Opened, seal: 
         found = bucket.get(key)
         assert found is not None
         assert json.loads(found.data)["later"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "words"),
+    [
+        ("az://container/team", {}, "Account must be specified"),
+        ("az://container/team", {"AZURE_STORAGE_ACCOUNT_NAME": "us", "AZURE_STORAGE_ACCOUNT_KEY": "hidden key"}, "Key"),
+        ("gs://bucket/team", {"GOOGLE_SERVICE_ACCOUNT_KEY": '{"private_key": "hidden'}, "GCS"),
+        ("gs://bucket/team", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_what_the_environment_says_wrongly_is_no_outage(
+    url: str, variables: Mapping[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"{url} cannot be opened with what the environment says .*{words}") as told:
+        open_bucket(url)
+    assert "hidden" not in str(told.value)
+    assert told.value.__cause__ is None

@@ -13,13 +13,12 @@ from obstore.exceptions import (
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
-    UnknownConfigurationKeyError,
 )
 
 from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigError
 from tracelet.plugin import redact
 
-__all__ = ["BehindTheEnd", "translated", "without_conditions"]
+__all__ = ["BehindTheEnd", "translated", "understood", "without_conditions"]
 
 #: What stores say where the bucket itself is not there; a key that is missing has the same status.
 #: S3's and GCS's code, that of GCS's JSON, and Azure's.
@@ -77,14 +76,24 @@ def translated(place: str) -> Iterator[None]:
         ) from None
     except (NotSupportedError, NotImplementedError) as error:
         raise without_conditions(place, _words(error)) from None
-    except UnknownConfigurationKeyError as error:
-        raise ConfigError(f"{place}: {_words(error)}.") from None
     except (AlreadyExistsError, PreconditionError):
         raise
     except BaseError as error:
         if _BEHIND_THE_END.search(str(error)):
             raise BehindTheEnd from None
         raise _failed(place, error) from None
+
+
+@contextmanager
+def understood(place: str) -> Iterator[None]:
+    """Raise :class:`~tracelet.ConfigError` where the client cannot be made in this block: nothing is sent in it."""
+    try:
+        yield
+    except BaseError as error:
+        raise ConfigError(
+            f"{place} cannot be opened with what the environment says ({_words(error)}): correct the cloud's own variables, "
+            "such as AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, GOOGLE_APPLICATION_CREDENTIALS or AWS_ENDPOINT_URL."
+        ) from None
 
 
 def without_conditions(place: str, why: str) -> ConfigError:

@@ -17,7 +17,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from tracelet.exceptions import ConfigError
 from tracelet.plugin import FileChanged
 from tracelet_bucket.bucket import Etag, Found, Listed
-from tracelet_bucket.errors import BehindTheEnd, translated, without_conditions
+from tracelet_bucket.errors import BehindTheEnd, translated, understood, without_conditions
 from tracelet_bucket.settings import endpoint, wants_aws_profile
 from tracelet_bucket.together import each
 
@@ -247,7 +247,7 @@ def open_objects(url: str) -> ObjectBucket:
     if server:
         own["endpoint"] = server
         client["allow_http"] = server.startswith("http://")
-    with translated(url):
+    with understood(url):
         if scheme == "gs":
             return ObjectBucket(GCSStore(bucket, **own), url, is_known=True)
         if scheme == "az":
