@@ -77,7 +77,7 @@ class FolderBucket:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         target = self._root / key
         # Who swaps what is there reads it first: nothing is written between that and their writing.
-        with self._alone() if target.exists() else self._translated():
+        with self._alone() if os.path.lexists(target) else self._translated():
             atomic_write(target, data)
 
     def upload(self, key: str, source: Path, sha256: str, size_bytes: int, *, replace: bool) -> bool:
