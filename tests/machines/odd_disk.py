@@ -1,7 +1,7 @@
 """A folder as a filesystem that lacks what some network disks lack: `python odd_disk.py FOLDER MOUNT LACKS SECONDS`.
 
 `LACKS` is any of `links` (hard links), `locks` (flock and fcntl) and `fractions` (times are whole seconds), with commas between.
-What a machine has seen of names and attributes it believes for `SECONDS`, as NFS does.
+What a machine has seen of names it believes for `SECONDS`, as NFS does; what a file is like it learns when it opens it.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ if __name__ == "__main__":
         foreground=True,
         allow_other=True,
         default_permissions=True,
-        attr_timeout=float(seconds),
+        attr_timeout=0,
         entry_timeout=float(seconds),
         negative_timeout=float(seconds),
     )

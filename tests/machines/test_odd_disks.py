@@ -28,8 +28,8 @@ with Experiment("both", artifacts=True) as exp:
         seen += [one.version for one in exp.log_artifact(new("logged"), aliases=["newest", f"{sys.argv[1]}-{number}"]).values()]
         promises.append(exp.submit_artifact(new("submitted")))
     exp.flush()
-    for promise in promises:
-        promise.result(60)
+    taken = [promise.result(60) for promise in promises]
+    assert not any(one.failed for one in taken), taken
 print(len(seen))
 """
 TALLY = """
@@ -90,6 +90,8 @@ def test_two_users_of_a_group_on_two_machines_log_to_one_disk_at_once(
             for child in children:
                 out, err = child.communicate(timeout=300)
                 assert (child.returncode, out) == (0, "10\n"), err
+            # What was acknowledged may wait in the outbox.
+            one.tracelet("sync", environ=known)
             for machine in (one, other):
                 # What is there by now may not be seen before what was seen of its name is forgotten.
                 wait_for_a_second_to_pass_on(machine)
