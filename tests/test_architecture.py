@@ -265,7 +265,9 @@ def test_only_the_boundaries_catch_everything() -> None:
         "builtin/objects/_common.py",
         "builtin/model_saves/models.py",
     )
-    allowed = {CORE / one for one in (*calling, *asking)} | DETECTORS_GUARDS
+    # What is raised on a thread is raised again by who waits for it.
+    threads = {ROOT / "tracelet-bucket/src/tracelet_bucket/together.py"}
+    allowed = {CORE / one for one in (*calling, *asking)} | DETECTORS_GUARDS | threads
     wrong = []
     for path in [*sources(), *plugin_sources()]:
         for node in ast.walk(ast.parse(path.read_text())):
