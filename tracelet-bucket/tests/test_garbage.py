@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tracelet.exceptions import NewerFormat
 from tracelet.plugin import Labels, SealedArtifact, StoredArtifact
 from tracelet_bucket import garbage
 from tracelet_bucket.backend import BucketBackend
@@ -232,3 +233,17 @@ class Dying(Watched):
         if "/versions/" in key:
             raise Interrupted
         return self._bucket.create(key, data)
+
+
+def test_a_later_release_that_begins_the_experiment_in_the_same_moment_is_seen(
+    opened: Opened, seal: Seal, folder: str
+) -> None:
+    bucket = open_bucket(folder)
+    key = "experiments/trials/experiment.json"
+    late = Watched(bucket, "create", lambda: bucket.put(key, b'{"schema": 9}'))
+    with pytest.raises(NewerFormat):
+        BucketBackend(late, "trials").put(seal({"x": b"content"}), Labels())
+    assert [one.key for one in bucket.below("experiments")] == [key]
+    # What a later release keeps there is not known to be garbage.
+    opened(folder, "other").delete(opened(folder, "other").put(seal({"x": b"content"}), Labels()))
+    assert collect(bucket) == []

@@ -57,7 +57,9 @@ class Versions:
         if not self._is_begun:
             if self._found is None:
                 self._found = json.dumps({"schema": SCHEMA, "experiment": self._experiment}).encode()
-                self._bucket.create(self._keys.experiment, self._found)
+                if not self._bucket.create(self._keys.experiment, self._found):
+                    self._is_checked = False  # somebody was faster, and may be of a later release
+                    self.check()
             self._bucket.check_conditions(self._keys.experiment, self._found)
             self._is_begun = True
 
