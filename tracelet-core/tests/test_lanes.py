@@ -366,6 +366,47 @@ def test_ctrl_c_in_the_middle_of_a_delivery_loses_nothing(scripted: Scripted, ex
     assert [one.version for one in exp.list_artifacts()] == ["v0"]
 
 
+OF_JOBS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+
+
+@pytest.mark.parametrize("number", OF_JOBS, ids=lambda number: number.name)
+def test_a_signal_to_each_process_of_a_job_does_not_end_the_delivery_of_a_program_that_goes_on(
+    scripted: Scripted, experiment: Make, number: signal.Signals
+) -> None:
+    scripted.told(put="held")
+    exp = experiment()
+    future = exp.submit_artifact(artifact())
+    while not scripted.calls("put"):
+        time.sleep(0.02)
+    for pid in lane_processes():
+        os.kill(pid, number)
+    scripted.told()
+    assert future.result(60).ok
+    assert len(scripted.calls("put")) == len(scripted.calls("open")) == 1
+
+
+def test_a_job_that_slurm_ends_has_ended_its_run(scripted: Scripted) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + "exp.log_artifact(artifact); print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline()
+    for pid in (*lane_processes(), program.pid):
+        os.kill(pid, signal.SIGTERM)
+    program.communicate()
+    assert program.returncode == -signal.SIGTERM
+    while lane_processes():
+        time.sleep(0.05)
+    assert scripted.calls("stop_failed_True")
+
+
+def test_an_sdk_can_end_what_it_has_started(scripted: Scripted, experiment: Make) -> None:
+    scripted.told(put="terminate")
+    assert experiment().log_artifact(artifact()).ok
+
+
 @pytest.mark.parametrize("method", ["put", "fetch"])
 def test_what_a_backend_warns_of_is_warned_of_in_the_users_program(
     scripted: Scripted, experiment: Make, caplog: pytest.LogCaptureFixture, method: str

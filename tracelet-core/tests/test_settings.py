@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -463,6 +464,57 @@ def test_a_rank_that_is_set_beats_the_launcher(monkeypatch: pytest.MonkeyPatch) 
     assert global_rank(TraceletSettings()) == 6
     monkeypatch.setenv("TRACELET_RANK", "0")
     assert global_rank(TraceletSettings()) == 0
+
+
+class WorkerOfDask:
+    """What ``distributed.get_worker`` gives in a task, and raises elsewhere."""
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+
+    def get_worker(self) -> WorkerOfDask:
+        if self.address is None:
+            raise ValueError("No worker found")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("address", "environ", "rank"),
+    [
+        pytest.param("tcp://10.0.0.7:4000", {"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, 0, id="srun dask worker"),
+        pytest.param("tcp://10.0.0.7:4000", {"OMPI_COMM_WORLD_RANK": "3"}, 0, id="dask-mpi"),
+        pytest.param("tcp://10.0.0.7:4000", {"OMPI_COMM_WORLD_RANK": "3", "RANK": "1"}, 1, id="a job within workers"),
+        pytest.param("inproc://10.0.0.7/1/2", {"OMPI_COMM_WORLD_RANK": "3"}, 3, id="threads of a rank"),
+        pytest.param(None, {"OMPI_COMM_WORLD_RANK": "3"}, 3, id="a client"),
+    ],
+)
+def test_a_task_of_dask_has_no_rank_by_what_has_started_its_worker(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, environ: dict[str, str], rank: int
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed.worker", WorkerOfDask(address))
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert global_rank(TraceletSettings()) == rank
+
+
+@pytest.mark.parametrize(
+    ("environ", "rank"),
+    [({}, 0), ({"RANK": "2"}, 2), ({"HOROVOD_RANK": "2"}, 2), ({"RANK": "0", "HOROVOD_RANK": "2"}, 0)],
+)
+def test_a_task_of_ray_has_no_rank_but_what_its_program_sets(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], rank: int
+) -> None:
+    # Ray's own daemon has started the process, as a task of Slurm.
+    inherited = {"RAY_RAYLET_PID": str(os.getppid()), "SLURM_PROCID": "3", "SLURM_NTASKS": "4"}
+    for name, value in {**inherited, **environ}.items():
+        monkeypatch.setenv(name, value)
+    assert global_rank(TraceletSettings()) == rank
+
+
+def test_what_a_worker_of_ray_has_started_has_the_rank_of_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_RAYLET_PID", str(os.getpid()))
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "3")
+    assert global_rank(TraceletSettings()) == 3
 
 
 # -- the environment of others

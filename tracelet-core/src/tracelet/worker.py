@@ -1,7 +1,7 @@
 """What a lane runs: ``python -m tracelet.worker`` opens one backend and serves one request at a time.
 
 It reads requests from stdin and answers on what was stdout when it started; whatever the SDK prints goes to
-stderr. It ignores SIGINT, which is for the user's program. When that program is gone, it finishes the
+stderr. It goes on after SIGINT, SIGTERM and the like, which are for the user's program. When that program is gone, it finishes the
 request in hand, within the request's own limit, and ends with everything it started. What is warned of meanwhile on
 the loggers under ``tracelet`` goes with the answer, and is warned of in the user's program.
 """
@@ -9,6 +9,7 @@ the loggers under ``tracelet`` goes with the answer, and is warned of in the use
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from tracelet.core.artifacts.plain import converter
@@ -39,6 +40,8 @@ __all__ = ["main"]
 _LAST = 5.0
 #: The most warnings that an answer brings, and the most characters of each.
 _MOST_WARNINGS, _LONGEST_WARNING = 20, 2_000
+#: Signals whose meaning for a job its program alone knows.
+_OF_THE_PROGRAM = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 class _Requests:
@@ -146,9 +149,33 @@ def _beating(answers: IO[bytes], every: float | None) -> Iterator[None]:
         thread.join()
 
 
+def _leave_signals_to_the_program() -> None:
+    """Go on after signals that launchers send to each process of a job, such as Slurm when it preempts one.
+
+    The program may have its last words to store, and when it ends, this process does.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _OF_THE_PROGRAM:
+        # What is ignored would be ignored in all that an SDK starts, too, and could then not be ended.
+        signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)
+    # Held meanwhile, for Python drops in the child what comes before it is set up.
+    hold, release = (
+        functools.partial(signal.pthread_sigmask, how, _OF_THE_PROGRAM)
+        for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK)
+    )
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=lambda: _take_signals(release))
+
+
+def _take_signals(release: Callable[[], object]) -> None:
+    for number in _OF_THE_PROGRAM:
+        signal.signal(number, signal.SIG_DFL)
+    release()
+
+
 def main() -> None:
     """Serve until the user's program closes the pipe, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_signals_to_the_program()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     warnings = _Warnings()

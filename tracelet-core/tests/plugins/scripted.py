@@ -76,6 +76,14 @@ class ScriptedBackend(BlobBackend):
                 for new_session in (False, True):
                     subprocess.Popen(["sleep", "987"], start_new_session=new_session)
                 time.sleep(float(detail or 0))
+            case "terminate":
+                with subprocess.Popen(["sleep", "1000"]) as started:
+                    started.terminate()
+                forked = os.fork()
+                if not forked:
+                    time.sleep(1000)
+                os.kill(forked, signal.SIGTERM)
+                os.waitpid(forked, 0)
             case "picky" if (metadata or {}).get("rejected"):
                 raise BackendUnavailable("scripted answers 500")
             case "stuck" if (metadata or {}).get("stuck"):

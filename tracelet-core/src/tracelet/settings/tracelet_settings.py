@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from tracelet.core.system.jobs import group_size, launched_job, launched_size, ray_job
-from tracelet.core.system.ranks import group_rank, launched_rank, ray_rank
+from tracelet.core.system.ranks import group_rank, launched_rank, ray_rank, task_rank
 from tracelet.settings.from_variables import environment, prefix_of, variables
 from tracelet.settings.values import (
     WatchedDirectory,
@@ -115,7 +115,7 @@ def global_rank(settings: TraceletSettings, environ: Mapping[str, str] | None = 
         return settings.rank
     if environ is None:
         # What started the process last knows it best: it inherits the variables of what that was started by.
-        for told in (ray_rank(os.environ), group_rank()):
+        for told in (ray_rank(os.environ), group_rank(), task_rank(os.environ)):
             if told is not None:
                 return told
     return launched_rank(os.environ if environ is None else environ)
