@@ -27,10 +27,17 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+SlurmdParameters=config_overrides
 ReturnToService=2
 MpiDefault=none
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
-PartitionName=all Nodes={host} Default=YES State=UP OverSubscribe=FORCE:4
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+KillWait=20
+SchedulerParameters=sched_interval=2,bf_interval=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+PartitionName=all Nodes={host} Default=YES State=UP OverSubscribe=FORCE:4 PreemptMode=OFF
+PartitionName=spare Nodes={host} State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=urgent Nodes={host} State=UP PriorityTier=9 PreemptMode=OFF
 """
 
 
@@ -53,7 +60,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     key.write_bytes(secrets.token_bytes(1024))
     key.chmod(0o600)
     config = folder / "slurm.conf"
-    config.write_text(_CONFIG.format(host=host, ports=_free_ports(), folder=folder, cpus=os.cpu_count()))
+    config.write_text(_CONFIG.format(host=host, ports=_free_ports(), folder=folder))
     environ = {"SLURM_CONF": str(config)}
     munge = ["munged", "--foreground", "--force", f"--socket={folder}/munge.sock", f"--key-file={key}"]
     munge += [f"--{name}-file={folder}/munged.{name}" for name in ("pid", "log", "seed")]

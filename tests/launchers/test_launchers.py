@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from launchers import slurm
+from launchers.conditions import needs
 from tracelet import Experiment, ExperimentConfig
 
 PROGRAM = """
@@ -28,16 +27,6 @@ MPICH = ["mpiexec.hydra", "-n", "2", sys.executable, "program.py"]
 SRUN = ["srun", "-n", "2", sys.executable, "program.py"]
 
 Launch = Callable[..., list[str]]
-
-
-def needs(*commands: str) -> None:
-    """Fail where a launcher is not installed: a test that is left out proves nothing."""
-    absent = [command for command in commands if shutil.which(command) is None]
-    if absent:
-        pytest.fail(
-            f"not installed: {', '.join(absent)}. On Debian: apt-get install openmpi-bin mpich slurm-wlm munge",
-            pytrace=False,
-        )
 
 
 @pytest.fixture
@@ -58,13 +47,6 @@ def launch(tmp_path: Path) -> Launch:
         return sorted(path.read_text() for path in tmp_path.glob("said-*"))
 
     return run
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    needs(*slurm.NEEDED)
-    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as environ:
-        yield environ
 
 
 def stored(folder: Path) -> list[str]:
