@@ -83,24 +83,29 @@ def do(tmp_path: Path, place: str) -> Do:
     return run
 
 
-def stored() -> list[LoggedArtifact]:
-    """All versions, the oldest first."""
-    exp = Experiment("digits", backend="bucket", artifacts=True)
-    found = list(exp.list_artifacts())[::-1]
+@pytest.fixture
+def exp(place: str, tmp_path: Path) -> Iterator[Experiment]:
+    """What one more machine reads."""
+    exp = Experiment("digits", backend="bucket", artifacts=True, dir=tmp_path / "reader")
+    yield exp
     exp.stop()
-    return found
 
 
-def assert_one_wrote_and_all_read(printed: str, version: str = "v0") -> None:
+def stored(exp: Experiment) -> list[LoggedArtifact]:
+    """All versions, the oldest first."""
+    return list(exp.list_artifacts())[::-1]
+
+
+def assert_one_wrote_and_all_read(exp: Experiment, printed: str, version: str = "v0") -> None:
     """That is what the page's programs print: the rank, the results, the version and the rows."""
     told = re.findall(r"(\d) <LogResults bucket: (.*?)> (\S+) \[1, 2, 3\]", printed)
     rest = [(str(rank), "skipped (only rank 0 writes)", version) for rank in RANKS[1:]]
     assert sorted(told) == [("0", version, version), *rest], printed
-    assert [(one.name, one.number) for one in stored()] == [("table", 0)]
+    assert [(one.name, one.number) for one in stored(exp)] == [("table", 0)]
 
 
-def assert_each_wrote(names: list[str]) -> None:
-    assert sorted((one.name, one.number) for one in stored()) == sorted((name, 0) for name in names)
+def assert_each_wrote(exp: Experiment, names: list[str]) -> None:
+    assert sorted((one.name, one.number) for one in stored(exp)) == sorted((name, 0) for name in names)
 
 
 def shell(beginning: str) -> str:
@@ -109,38 +114,40 @@ def shell(beginning: str) -> str:
     return line
 
 
-def test_torchruns_first_rank_writes_and_all_read(do: Do) -> None:
-    assert_one_wrote_and_all_read(do(shell("torchrun --nproc-per-node=4 train.py")))
+def test_torchruns_first_rank_writes_and_all_read(do: Do, exp: Experiment) -> None:
+    assert_one_wrote_and_all_read(exp, do(shell("torchrun --nproc-per-node=4 train.py")))
 
 
-def test_open_mpis_first_rank_writes_and_all_read(do: Do) -> None:
+def test_open_mpis_first_rank_writes_and_all_read(do: Do, exp: Experiment) -> None:
     needs("mpirun.openmpi")
-    assert_one_wrote_and_all_read(do(shell("mpirun -n 4 python mpi.py"), OPEN_MPI))
+    assert_one_wrote_and_all_read(exp, do(shell("mpirun -n 4 python mpi.py"), OPEN_MPI))
 
 
-def test_slurms_first_task_writes_and_all_read(do: Do, cluster: dict[str, str]) -> None:
+def test_slurms_first_task_writes_and_all_read(do: Do, exp: Experiment, cluster: dict[str, str]) -> None:
     printed = do(shell("sbatch job.sh").replace("sbatch", "sbatch --wait --output=log") + "; cat log", cluster)
     (job,) = re.findall("Submitted batch job ([0-9]+)", printed)
-    assert_one_wrote_and_all_read(printed, f"job-{job}")
+    assert_one_wrote_and_all_read(exp, printed, f"job-{job}")
 
 
 @folder_alone
-def test_torchrun_in_a_step_of_slurm_counts_for_itself(do: Do, cluster: dict[str, str]) -> None:
-    assert_one_wrote_and_all_read(do("srun -n 1 torchrun --nproc-per-node=4 train.py", cluster))
+def test_torchrun_in_a_step_of_slurm_counts_for_itself(do: Do, exp: Experiment, cluster: dict[str, str]) -> None:
+    assert_one_wrote_and_all_read(exp, do("srun -n 1 torchrun --nproc-per-node=4 train.py", cluster))
 
 
-def test_each_job_of_an_array_writes(do: Do, cluster: dict[str, str]) -> None:
+def test_each_job_of_an_array_writes(do: Do, exp: Experiment, cluster: dict[str, str]) -> None:
     do(shell("sbatch --array").replace("sbatch", "sbatch --wait --output=log-%a"), cluster)
-    assert_each_wrote([f"part-{number}" for number in RANKS])
+    assert_each_wrote(exp, [f"part-{number}" for number in RANKS])
 
 
 @folder_alone
 @pytest.mark.parametrize("launcher", ["torchrun", "mpirun", "srun"])
-def test_every_rank_writes_its_own_when_it_is_to(do: Do, cluster: dict[str, str], launcher: str) -> None:
+def test_every_rank_writes_its_own_when_it_is_to(
+    do: Do, exp: Experiment, cluster: dict[str, str], launcher: str
+) -> None:
     (line,) = (line for line in page.lines_of_shell() if line.startswith(launcher) and "own.py" in line)
     printed = do(f"export TRACELET_RANK=0; {line}", {**OPEN_MPI, **cluster})
     assert sorted(re.findall(r"(\d) <LogResults bucket: v0>", printed)) == [str(rank) for rank in RANKS]
-    assert_each_wrote([f"shard-{rank}" for rank in RANKS])
+    assert_each_wrote(exp, [f"shard-{rank}" for rank in RANKS])
 
 
 # -- preemption
@@ -183,7 +190,7 @@ def _until(holds: Callable[[], bool]) -> None:
 )
 @pytest.mark.parametrize("handles", [True, False], ids=["handles SIGTERM", "does not"])
 def test_a_preempted_training_goes_on_from_its_newest_checkpoint(
-    do: Do, cluster: dict[str, str], tmp_path: Path, how: str, handles: bool
+    do: Do, exp: Experiment, cluster: dict[str, str], tmp_path: Path, how: str, handles: bool
 ) -> None:
     program = tmp_path / "resumes.py"
     assert HANDLES in program.read_text()
@@ -192,7 +199,7 @@ def test_a_preempted_training_goes_on_from_its_newest_checkpoint(
     program.write_text(text if handles else text.replace(HANDLES, ""))
     log = preempted(do, cluster, tmp_path, how)
     assert "Traceback" not in log, log
-    versions = [one for one in stored() if one.name == "checkpoint"]
+    versions = [one for one in stored(exp) if one.name == "checkpoint"]
     assert [(one.number, one.load_object("state")["epoch"]) for one in versions] == [(n, n) for n in range(20)], log
     assert len({one.manifest.run_id for one in versions}) == 2
 
@@ -201,8 +208,8 @@ def test_a_preempted_training_goes_on_from_its_newest_checkpoint(
 
 
 @folder_alone
-def test_rays_first_worker_writes_and_all_read(do: Do) -> None:
-    assert_one_wrote_and_all_read(do("python ray_train.py", RAY))
+def test_rays_first_worker_writes_and_all_read(do: Do, exp: Experiment) -> None:
+    assert_one_wrote_and_all_read(exp, do("python ray_train.py", RAY))
 
 
 #: What Slurm's third task of four has, and all that it starts.
@@ -210,16 +217,16 @@ OF_A_STEP = {"SLURM_PROCID": "2", "SLURM_NTASKS": "4"}
 
 
 @folder_alone
-def test_each_task_of_ray_writes_whatever_has_started_its_node(do: Do) -> None:
+def test_each_task_of_ray_writes_whatever_has_started_its_node(do: Do, exp: Experiment) -> None:
     printed = do("python ray_tasks.py", {**RAY, **OF_A_STEP})
     assert printed.count("<LogResults bucket: v0>") == 8
-    assert_each_wrote([f"part-{number}" for number in range(8)])
+    assert_each_wrote(exp, [f"part-{number}" for number in range(8)])
 
 
-def test_each_task_of_dask_writes(do: Do) -> None:
+def test_each_task_of_dask_writes(do: Do, exp: Experiment) -> None:
     printed = do("python dask_tasks.py")
     assert printed.count("<LogResults bucket: v0>") == 16
-    assert_each_wrote([f"part-{number}" for number in range(16)])
+    assert_each_wrote(exp, [f"part-{number}" for number in range(16)])
 
 
 #: A worker for each task of a step, and a task for each worker.
@@ -242,12 +249,12 @@ python in_slurm.py
 
 @folder_alone
 def test_each_task_of_dask_writes_though_its_worker_is_a_rank_of_slurm(
-    do: Do, cluster: dict[str, str], tmp_path: Path
+    do: Do, exp: Experiment, cluster: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "in_slurm.py").write_text(IN_SLURM)
     printed = do(DASK_IN_SLURM, {**cluster, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{tmp_path}"})
     assert printed.count("<LogResults bucket: v0>") == 4, printed
-    assert_each_wrote([f"part-{number}" for number in RANKS])
+    assert_each_wrote(exp, [f"part-{number}" for number in RANKS])
 
 
 #: Two tasks meet in their runs, twenty times, in one process.
@@ -277,10 +284,10 @@ if __name__ == "__main__":
 
 @folder_alone
 def test_tasks_at_once_and_again_and_again_in_one_worker_of_dask_have_a_run_each_and_leave_nothing(
-    do: Do, tmp_path: Path
+    do: Do, exp: Experiment, tmp_path: Path
 ) -> None:
     (tmp_path / "at_once.py").write_text(AT_ONCE)
     assert "left: 0" in do("python at_once.py")
-    versions = stored()
+    versions = stored(exp)
     assert sorted(one.load_object("rows") for one in versions) == [[number] for number in range(20)]
     assert len({one.manifest.run_id for one in versions}) == 20
