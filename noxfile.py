@@ -113,9 +113,10 @@ def passes(session: nox.Session, *command: str, external: bool = False) -> bool:
 
 @nox.session
 def launchers(session: nox.Session) -> None:
-    """Start jobs by real launchers: torchrun, accelerate, Ray, Open MPI, MPICH and Slurm; what is not installed is said, and fails."""
+    """Start jobs by real launchers: torchrun, accelerate, Ray, Dask, Open MPI, MPICH and Slurm; what is not installed is said, and fails."""
     ours = [line for line in group("frameworks") if line.startswith(("torch==", "accelerate"))]
-    session.install(*ours, "ray[train]>=2.51", "-e", "./tracelet-core", *group("test"))
+    theirs = ("ray[train]>=2.51", "distributed>=2024.6", "mpi4py>=4.1")
+    session.install(*ours, *theirs, "-e", "./tracelet-core", "-e", "./tracelet-bucket", *group("test", "servers"))
     session.run("pytest", "tests/launchers", *session.posargs)
 
 

@@ -15,6 +15,12 @@ def programs() -> dict[str, str]:
     return {block["path"]: block["code"] for block in _FILE.finditer(_PAGE)}
 
 
+def asking_again() -> str:
+    """The line by which a preempted job asks Slurm to start it again."""
+    (line,) = re.findall(r'`(subprocess\.run\(\["scontrol".*?)`', _PAGE)
+    return line
+
+
 def lines_of_shell() -> list[str]:
     """The commands of the page."""
     without = _FILE.sub("", _PAGE)

@@ -37,6 +37,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
 PartitionName=all Nodes={host} Default=YES State=UP OverSubscribe=FORCE:4 PreemptMode=OFF
 PartitionName=spare Nodes={host} State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=patient Nodes={host} State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=60
 PartitionName=urgent Nodes={host} State=UP PriorityTier=9 PreemptMode=OFF
 """
 

@@ -98,7 +98,8 @@ def stored(exp: Experiment) -> list[LoggedArtifact]:
 
 def assert_one_wrote_and_all_read(exp: Experiment, printed: str, version: str = "v0") -> None:
     """That is what the page's programs print: the rank, the results, the version and the rows."""
-    told = re.findall(r"(\d) <LogResults bucket: (.*?)> (\S+) \[1, 2, 3\]", printed)
+    # Ray prints each line twice.
+    told = set(re.findall(r"(\d) <LogResults bucket: (.*?)> (\S+) \[1, 2, 3\]", printed))
     rest = [(str(rank), "skipped (only rank 0 writes)", version) for rank in RANKS[1:]]
     assert sorted(told) == [("0", version, version), *rest], printed
     assert [(one.name, one.number) for one in stored(exp)] == [("table", 0)]
@@ -152,7 +153,7 @@ def test_every_rank_writes_its_own_when_it_is_to(
 
 # -- preemption
 
-#: Programs that do not handle the signal, and those that submit.
+#: Without it, the signal ends the program.
 HANDLES = "signal.signal(signal.SIGTERM, leave)\n"
 
 
@@ -160,10 +161,10 @@ def job_state(do: Do, cluster: dict[str, str], job: str) -> str:
     return do(f"squeue --noheader --states=all --jobs={job} --format=%T", cluster).strip()
 
 
-def preempted(do: Do, cluster: dict[str, str], folder: Path, how: str) -> str:
+def preempted(do: Do, cluster: dict[str, str], folder: Path, how: str, partition: str = "spare") -> str:
     """Let Slurm take the machine from a training that has stored three checkpoints, and give it back; return its log."""
     log = folder / "log"
-    job = do("sbatch --parsable --partition=spare --output=log spare.sh", cluster).strip()
+    job = do(f"sbatch --parsable --partition={partition} --output=log spare.sh", cluster).strip()
     _until(lambda: log.exists() and "epoch 3\n" in log.read_text())
     do(how.format(job), cluster)
     _until(lambda: job_state(do, cluster, job) == "PENDING")
@@ -180,11 +181,14 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.1)  # Slurm and the log are there to be asked, and tell nothing by themselves
 
 
+PREEMPT = "sbatch --wait --partition=urgent --exclusive --output=urgent --wrap true"
+
+
 @folder_alone
 @pytest.mark.parametrize(
     "how",
     [
-        pytest.param("sbatch --wait --partition=urgent --exclusive --output=urgent --wrap true", id="preempted"),
+        pytest.param(PREEMPT, id="preempted"),
         pytest.param("scontrol requeue {}", id="requeued"),
     ],
 )
@@ -202,6 +206,20 @@ def test_a_preempted_training_goes_on_from_its_newest_checkpoint(
     versions = [one for one in stored(exp) if one.name == "checkpoint"]
     assert [(one.number, one.load_object("state")["epoch"]) for one in versions] == [(n, n) for n in range(20)], log
     assert len({one.manifest.run_id for one in versions}) == 2
+
+
+@folder_alone
+def test_a_training_that_leaves_within_the_time_that_slurm_gives_it_asks_to_be_started_again(
+    do: Do, cluster: dict[str, str], tmp_path: Path, exp: Experiment
+) -> None:
+    program = tmp_path / "resumes.py"
+    text = program.read_text().replace("flush=True)", "flush=True); import time; time.sleep(0.3)")
+    program.write_text(
+        text.replace("    sys.exit(", f"    import os, subprocess; {page.asking_again()}\n    sys.exit(")
+    )
+    log = preempted(do, cluster, tmp_path, PREEMPT, "patient")
+    versions = [one for one in stored(exp) if one.name == "checkpoint"]
+    assert [(one.number, one.load_object("state")["epoch"]) for one in versions] == [(n, n) for n in range(20)], log
 
 
 # -- Ray and Dask
