@@ -168,9 +168,10 @@ def preempted(do: Do, cluster: dict[str, str], folder: Path, how: str, partition
     _until(lambda: log.exists() and "epoch 3\n" in log.read_text())
     do(how.format(job), cluster)
     _until(lambda: job_state(do, cluster, job) == "PENDING")
-    # Slurm waits two minutes before it starts the job again.
-    do(f"scontrol update JobId={job} StartTime=now", cluster)
-    _until(lambda: job_state(do, cluster, job) == "COMPLETED")
+    # Slurm waits two minutes before it starts the job again, and refuses one that starts in the second of its end.
+    do(f"scontrol update JobId={job} StartTime=now+3", cluster)
+    _until(lambda: job_state(do, cluster, job) not in {"PENDING", "RUNNING", "COMPLETING"})
+    assert job_state(do, cluster, job) == "COMPLETED", log.read_text()
     return log.read_text()
 
 
