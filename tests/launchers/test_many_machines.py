@@ -28,7 +28,7 @@ OPEN_MPI = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "MPI4PY_MPIABI": "openmpi",
 }
-RAY = {"RAY_TRAIN_V2_ENABLED": "1", "RAY_OVERRIDE_RESOURCES": '{"CPU": 4}', "RAY_DEDUP_LOGS": "0"}
+RAY = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 4}', "RAY_DEDUP_LOGS": "0"}
 
 Do = Callable[..., str]
 
