@@ -24,6 +24,8 @@ AZURITE = "azurite@3.35.0"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: Frameworks and servers are for fewer workers: a large process is late with all that it starts.
 FEW = ("-n", "2", "--dist", "loadscope")
+#: Who waits for a server leaves half of two cores to others.
+SERVED = ("-n", "4", "--dist", "loadscope")
 #: Much of the time is spent waiting for deadlines: more workers than cores.
 MANY = ("-n", "4", "--dist", "worksteal")
 
@@ -58,8 +60,9 @@ def tests(session: nox.Session) -> None:
         return
     groups = {
         **core_groups(),
-        "across distributions": ("tests", *FEW),
-        **{name: (f"tracelet-{name}/tests", "-n", "3", "--dist", "loadscope") for name in PLUGINS},
+        "across distributions": ("tests", "-n", "3", "--dist", "loadscope"),
+        **{name: (f"tracelet-{name}/tests", *SERVED) for name in PLUGINS},
+        "lightning": ("tracelet-lightning/tests", "-n", "3", "--dist", "loadscope"),
     }
     # Azurite is for `deployments`: it comes from another registry.
     groups["bucket"] = (*groups["bucket"], "-m", "not azure")
