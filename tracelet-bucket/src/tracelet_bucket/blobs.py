@@ -8,17 +8,13 @@ from pathlib import Path
 
 from tracelet.exceptions import ArtifactNotFound
 from tracelet.plugin import ArtifactFile, SealedArtifact, target_path
-from tracelet_bucket.bucket import Bucket
+from tracelet_bucket.bucket import PART, SMALL, Bucket
 from tracelet_bucket.keys import aside_folder, blob_key
 from tracelet_bucket.together import each
 
 __all__ = ["bring", "fetch", "place_of"]
 
 _LOG = logging.getLogger("tracelet.bucket")
-#: Who sends a larger file asks first whether it is there.
-_SMALL = 1 << 20
-#: One that is larger goes in parts.
-_LARGE = 8 << 20
 
 
 def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile], known: Container[str] | None) -> None:
@@ -36,7 +32,7 @@ def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile],
     def one(file: ArtifactFile) -> None:
         sha256, source = str(file.sha256), sealed.sources[file.artifact_path]
         key, size_bytes = blob_key(sha256), file.size_bytes
-        is_new = known is not None and sha256 not in known and size_bytes <= _SMALL
+        is_new = known is not None and sha256 not in known and size_bytes <= SMALL
         if not is_new and bucket.holds(key, sha256, size_bytes):
             return
         if bucket.upload(key, source, sha256, size_bytes, replace=False):
@@ -65,10 +61,10 @@ def fetch(bucket: Bucket, files: Collection[ArtifactFile], dest: Path) -> None:
 
 def _for_each(one: Callable[[ArtifactFile], None], files: Collection[ArtifactFile]) -> None:
     """Many small files go at the same time; each large one does so in parts, of which a process holds several in memory."""
-    for _ in each(one, [file for file in files if file.size_bytes <= _LARGE]):
+    for _ in each(one, [file for file in files if file.size_bytes <= PART]):
         pass
     for file in files:
-        if file.size_bytes > _LARGE:
+        if file.size_bytes > PART:
             one(file)
 
 

@@ -8,7 +8,12 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-__all__ = ["Bucket", "Etag", "Found", "Listed"]
+__all__ = ["PART", "SMALL", "Bucket", "Etag", "Found", "Listed"]
+
+#: A file of no more bytes is sent without asking whether it is there: the store says so.
+SMALL = 1 << 20
+#: A file of more bytes is sent and fetched in parts of so many, several at a time.
+PART = 8 << 20
 
 #: What a place calls the content of an object: each has a form of its own.
 Etag: TypeAlias = Any

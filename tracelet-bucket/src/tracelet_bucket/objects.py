@@ -16,22 +16,18 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from tracelet.exceptions import ConfigError
 from tracelet.plugin import FileChanged
-from tracelet_bucket.bucket import Etag, Found, Listed
+from tracelet_bucket.bucket import PART, SMALL, Etag, Found, Listed
 from tracelet_bucket.errors import BehindTheEnd, translated, understood, without_conditions
 from tracelet_bucket.settings import endpoint, wants_aws_profile
 from tracelet_bucket.together import each
 
 __all__ = ["ObjectBucket", "open_objects"]
 
-#: A file of more bytes is sent and fetched in parts of so many, several at a time.
-_PART = 8 << 20
 #: S3 takes 10,000 parts at most.
 _MOST_PARTS = 9_000
 _AT_ONCE = 8
 #: What has come of a part is written in blocks of so many bytes.
 _BLOCK = 1 << 20
-#: A file of no more bytes is sent without asking whether it is there: the store says so.
-_SMALL = 1 << 20
 #: What no object has.
 _NO_ETAG: Etag = {"e_tag": '"0123456789abcdef"'}
 #: What is written to learn the time of the store.
@@ -97,7 +93,7 @@ class ObjectBucket:
     def upload(self, key: str, source: Path, sha256: str, size_bytes: int, *, replace: bool) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         attributes = {_SHA256: sha256}
-        if size_bytes <= _SMALL:
+        if size_bytes <= SMALL:
             data = source.read_bytes()
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise _changed(source)
@@ -109,7 +105,7 @@ class ObjectBucket:
         # In parts nothing is written conditionally: what is there is asked for, and what is written twice has the same bytes.
         if not replace and self.size_of(key) is not None:
             return False
-        part = max(_PART, -(-size_bytes // _MOST_PARTS))
+        part = max(PART, -(-size_bytes // _MOST_PARTS))
         with source.open("rb") as stream, self._translated():
             obstore.put(
                 self._store,
@@ -130,7 +126,7 @@ class ObjectBucket:
 
     def download(self, key: str, target: Path, size_bytes: int) -> bool:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
-        if size_bytes <= _PART:
+        if size_bytes <= PART:
             found = self.get(key)
             if found is not None:
                 target.write_bytes(found.data)
@@ -138,12 +134,12 @@ class ObjectBucket:
         target.write_bytes(b"")
         fetched = partial(self._fetch_part, key, target)
         # The first part says whether there is an object; the others wait for it.
-        return fetched(0) and all(each(fetched, range(_PART, size_bytes, _PART), _AT_ONCE))
+        return fetched(0) and all(each(fetched, range(PART, size_bytes, PART), _AT_ONCE))
 
     def _fetch_part(self, key: str, target: Path, start: int) -> bool:
         """Write a part of an object to its place in a file, as it comes; one behind its end is empty, for what was cut off is damaged."""
         with contextlib.suppress(FileNotFoundError, BehindTheEnd), self._translated():
-            answer = obstore.get(self._store, key, options={"range": (start, start + _PART)})
+            answer = obstore.get(self._store, key, options={"range": (start, start + PART)})
             # Each has the file open for itself: nobody waits for those that go on when another has failed.
             with target.open("r+b", buffering=0) as stream:
                 stream.seek(start)
@@ -181,7 +177,7 @@ class ObjectBucket:
         """See :class:`~tracelet_bucket.bucket.Bucket`."""
         with contextlib.suppress(FileNotFoundError), self._translated():
             if size_bytes > _LARGEST_COPY:
-                part = max(_PART, -(-size_bytes // _MOST_PARTS))
+                part = max(PART, -(-size_bytes // _MOST_PARTS))
                 source = obstore.get(self._store, key)
                 attributes = dict(source.attributes)
                 obstore.put(

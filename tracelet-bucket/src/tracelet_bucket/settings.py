@@ -29,9 +29,8 @@ def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> N
     bucket, _, prefix = rest.partition("/")
     if scheme != "file" and not bucket:
         raise ConfigError(f"{shown}: the name of the bucket is missing: {scheme}://{SCHEMES[scheme]}.")
-    if set(prefix) & set("?#") or {"", ".", ".."} & set(prefix.strip("/").split("/")) - (
-        {""} if not prefix.strip("/") else set()
-    ):
+    inner = prefix.strip("/")
+    if set(prefix) & set("?#") or (inner and {"", ".", ".."} & set(inner.split("/"))):
         raise ConfigError(f"{shown}: the prefix may hold no ?, no #, and no empty, . or .. part.")
 
 

@@ -140,7 +140,7 @@ class Versions:
         numbers: dict[str, list[int]] = {}
         with_aliases: list[str] = []
         for one in self._bucket.below(self._keys.versions(name)):
-            owner, number = _owner(one), number_in(one.key)
+            owner, number = _folder(one), number_in(one.key)
             if number is not None and not is_deleted(one.size_bytes):
                 numbers.setdefault(owner, []).append(number)
             elif one.key == self._keys.aliases(owner):
@@ -163,7 +163,7 @@ class Versions:
         folder = self._keys.digests(name)
         places: list[tuple[str, int]] = []
         for one in self._bucket.below(folder, after=f"{folder}/{beginning}"):
-            digest = one.key.split("/")[-2]
+            digest = _folder(one)
             if not digest.startswith(beginning):
                 break
             if (number := number_in(one.key)) is not None:
@@ -181,7 +181,7 @@ class Versions:
         for one in self._bucket.below(self._keys.inputs(digest)):
             number = number_in(one.key)
             if number is not None:
-                yield one.key.split("/")[-2], number
+                yield _folder(one), number
 
     def uri(self, name: str, number: int) -> str:
         """Return where the record of a version is."""
@@ -191,5 +191,6 @@ class Versions:
         return f"{self._bucket.url}/{key}"
 
 
-def _owner(listed: Listed) -> str:
+def _folder(listed: Listed) -> str:
+    """The last folder of a key: a name, or a digest."""
     return listed.key.split("/")[-2]

@@ -24,7 +24,7 @@ from tracelet.core.plugins.backend_spec import BackendContext
 from tracelet.core.plugins.calling import call_plugin, sdk_state
 from tracelet.core.plugins.registry import Registry
 from tracelet.core.storage.blob_store import LocalStore
-from tracelet.core.storage.large_files import limit_mb, store_for
+from tracelet.core.storage.large_files import configured_store
 from tracelet.core.system.filesystems import check_filesystem
 from tracelet.core.system.links import check_directory
 from tracelet.core.system.messages import many
@@ -120,8 +120,7 @@ def _directory(directory: Path, settings: TraceletSettings) -> Check:
 
 def _store(directory: Path, settings: TraceletSettings, plugins: Registry) -> Check:
     try:
-        specs = [plugins.backends.get(name) for name in settings.backend]
-        store = store_for(settings, directory, ((spec, load_plugin(spec.settings, spec.name)) for spec in specs))
+        store, limit = configured_store(settings, directory, plugins)
         beside(partial(call_plugin, "store", store.probe)).result(settings.deadline)
     except TimeoutError:
         detail = f"{settings.store} did not answer within {settings.deadline:g} s"
@@ -129,7 +128,7 @@ def _store(directory: Path, settings: TraceletSettings, plugins: Registry) -> Ch
     except TraceletError as error:
         return Check("store", Verdict.WRONG, str(error), "Correct TRACELET_STORE, or the credentials that it needs.")
     where = store.uri("0" * 64).rpartition("/objects/")[0]
-    if store.portable or limit_mb(settings, specs) is None:
+    if store.portable or limit is None:
         return Check("store", Verdict.OK, where)
     return Check(
         "store",

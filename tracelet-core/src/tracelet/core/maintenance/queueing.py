@@ -20,11 +20,11 @@ from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.experiment.configured import configured_backends
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.plugins.registry import Registry
-from tracelet.core.storage.large_files import limit_mb, store_for
+from tracelet.core.storage.large_files import configured_store
 from tracelet.core.system.messages import sentence
 from tracelet.core.system.threads import all_at_once
 from tracelet.exceptions import TraceletError
-from tracelet.settings import TraceletSettings, load_plugin
+from tracelet.settings import TraceletSettings
 
 __all__ = ["queue_captures", "queue_drafts", "queue_interrupted_puts"]
 
@@ -60,9 +60,7 @@ def queue_drafts(directory: Path, settings: TraceletSettings, plugins: Registry,
     if not drafts:
         return {}
     failures = {}
-    specs = [plugins.backends.get(name) for name in settings.backend]
-    store = store_for(settings, directory, ((spec, load_plugin(spec.settings, spec.name)) for spec in specs))
-    limit = limit_mb(settings, specs)
+    store, limit = configured_store(settings, directory, plugins)
 
     ended: SimpleQueue[None] = SimpleQueue()
 

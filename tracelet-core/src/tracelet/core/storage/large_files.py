@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tracelet.core.plugins.backend_spec import BackendSpec
+from tracelet.core.plugins.registry import Registry
 from tracelet.core.plugins.store import Store
 from tracelet.core.storage.blob_store import LocalStore, open_store
-from tracelet.settings import TraceletSettings
+from tracelet.settings import TraceletSettings, load_plugin
 
-__all__ = ["limit_mb", "store_for"]
+__all__ = ["configured_store", "limit_mb", "store_for"]
 
 
 def limit_mb(settings: TraceletSettings, specs: Collection[BackendSpec]) -> float | None:
@@ -37,3 +38,10 @@ def store_for(settings: TraceletSettings, directory: Path, backends: Iterable[tu
     from tracelet.core.storage.deadline_store import DeadlineStore
 
     return DeadlineStore(found, settings)
+
+
+def configured_store(settings: TraceletSettings, directory: Path, plugins: Registry) -> tuple[Store, float | None]:
+    """Return what :func:`store_for` and :func:`limit_mb` do, for the backends that are set."""
+    specs = [plugins.backends.get(name) for name in settings.backend]
+    backends = ((spec, load_plugin(spec.settings, spec.name)) for spec in specs)
+    return store_for(settings, directory, backends), limit_mb(settings, specs)
