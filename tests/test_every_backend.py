@@ -75,7 +75,7 @@ class Site:
         self.clearml = stack.enter_context(ClearmlServer(folder / "clearml"))
         self.aim = stack.enter_context(AimServer(_made(folder / "aim")))
         self.bucket = stack.enter_context(S3Server("artifacts"))
-        self.servers = [self.mlflow.process, self.wandb, self.clearml.process, self.aim.process, self.bucket.process]
+        self.servers = [self.mlflow.process, self.wandb, self.clearml.process, self.aim.process, self.bucket]
 
     def home(self) -> Path:
         self._homes += 1

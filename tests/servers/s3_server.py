@@ -65,13 +65,20 @@ class S3Server:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         return {one["Key"]: one["Size"] for page in pages for one in page.get("Contents", [])}
 
-    def __enter__(self) -> S3Server:
+    def start(self) -> None:
+        """Start it, with an empty bucket: it keeps nothing on a disk."""
         self.process.start()
         self.client().create_bucket(Bucket=self.bucket)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def __enter__(self) -> S3Server:
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.kill()
+        self.kill()
         self._folder.cleanup()

@@ -74,6 +74,8 @@ def test_first_saves_of_many_threads_at_once_are_all_captured_and_noted(tmp_path
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(emit, paths))
+        # Whoever reads a line that is being written may see half of it.
+        assert one.settle(time.monotonic() + 60)
         notes = [json.loads(line) for line in one._journal._path.read_text().split("\n") if line]
         assert [index for index, note in enumerate(notes) if "owner" in note] == [0]
         one.stop(time.monotonic() + 20)

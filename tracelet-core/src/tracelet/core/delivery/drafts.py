@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -73,8 +73,13 @@ def seal_draft(
         Lease(path).release()
 
 
-def seal_some(drafts: deque[Path], outbox: Outbox, store: Store, limit_mb: float | None) -> dict[Path, Exception]:
-    """Take some drafts from a queue, and do with them as :func:`seal_draft` does, at once; return what was raised for each."""
+def seal_some(
+    drafts: deque[Path], outbox: Outbox, store_of: Callable[..., tuple[Store, float | None]]
+) -> dict[Path, Exception]:
+    """Take some drafts from a queue, and do with them as :func:`seal_draft` does, at once; return what was raised for each.
+
+    ``store_of`` returns the store, and the limit in megabytes, for backends of these names.
+    """
     failed: dict[Path, Exception] = {}
     leased: list[Path] = []
     taken: dict[Path, tuple[DraftFile, SealedArtifact]] = {}
@@ -90,6 +95,7 @@ def seal_some(drafts: deque[Path], outbox: Outbox, store: Store, limit_mb: float
                 found = outbox.drafts.take(path)
                 if found is not None:
                     leased.append(path)
+                    store, limit_mb = store_of(*found.targets)
                     taken[path] = found, finish(found.draft, store=store, limit_mb=limit_mb)
                     files += len(found.draft.sources)
             except (TraceletError, OSError) as error:

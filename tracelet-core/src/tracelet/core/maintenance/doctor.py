@@ -120,7 +120,7 @@ def _directory(directory: Path, settings: TraceletSettings) -> Check:
 
 def _store(directory: Path, settings: TraceletSettings, plugins: Registry) -> Check:
     try:
-        store, limit = configured_store(settings, directory, plugins)
+        store, limit = configured_store(settings.backend, settings, directory, plugins)
         beside(partial(call_plugin, "store", store.probe)).result(settings.deadline)
     except TimeoutError:
         detail = f"{settings.store} did not answer within {settings.deadline:g} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tracelet.core.delivery.puts import interrupted_puts
 from tracelet.core.experiment.configured import configured_backends
 from tracelet.core.experiment.manager import ArtifactManager
 from tracelet.core.plugins.registry import Registry
+from tracelet.core.plugins.store import Store
 from tracelet.core.storage.large_files import configured_store
 from tracelet.core.system.messages import sentence
 from tracelet.core.system.threads import all_at_once
@@ -60,14 +62,17 @@ def queue_drafts(directory: Path, settings: TraceletSettings, plugins: Registry,
     if not drafts:
         return {}
     failures = {}
-    store, limit = configured_store(settings, directory, plugins)
+
+    @functools.cache
+    def store_of(*backends: str) -> tuple[Store, float | None]:
+        return configured_store(backends, settings, directory, plugins)
 
     ended: SimpleQueue[None] = SimpleQueue()
 
     def queue_some() -> None:
         try:
             while drafts:
-                for path, error in seal_some(drafts, outbox, store, limit).items():
+                for path, error in seal_some(drafts, outbox, store_of).items():
                     failures[path] = _reason(error, path)
         finally:
             ended.put(None)

@@ -40,8 +40,10 @@ def store_for(settings: TraceletSettings, directory: Path, backends: Iterable[tu
     return DeadlineStore(found, settings)
 
 
-def configured_store(settings: TraceletSettings, directory: Path, plugins: Registry) -> tuple[Store, float | None]:
-    """Return what :func:`store_for` and :func:`limit_mb` do, for the backends that are set."""
-    specs = [plugins.backends.get(name) for name in settings.backend]
+def configured_store(
+    names: Iterable[str], settings: TraceletSettings, directory: Path, plugins: Registry
+) -> tuple[Store, float | None]:
+    """Return what :func:`store_for` and :func:`limit_mb` do for the backends of these names; one that is not installed has no say."""
+    specs = [plugins.backends.specs[name] for name in names if name in plugins.backends.specs]
     backends = ((spec, load_plugin(spec.settings, spec.name)) for spec in specs)
     return store_for(settings, directory, backends), limit_mb(settings, specs)
