@@ -175,7 +175,7 @@ def test_of_drafts_that_are_kept_together_one_that_cannot_be_hinders_no_other(
 
     keep = outbox.add_many
     monkeypatch.setattr(outbox, "add_many", full)
-    failed = seal_some(deque(paths.values()), outbox, outbox.store, None)
+    failed = seal_some(deque(paths.values()), outbox, lambda *backends: (outbox.store, None))
     assert {path: str(error) for path, error in failed.items()} == {
         paths["second"]: "[Errno 28] No space left on device"
     }
@@ -183,7 +183,7 @@ def test_of_drafts_that_are_kept_together_one_that_cannot_be_hinders_no_other(
     assert [path for path in paths.values() if path.exists()] == [paths["second"]]
     assert not paths["first"].with_suffix(".lease").exists()
     monkeypatch.undo()
-    assert seal_some(deque(outbox.drafts.files()), outbox, outbox.store, None) == {}
+    assert seal_some(deque(outbox.drafts.files()), outbox, lambda *backends: (outbox.store, None)) == {}
     assert [parcel.manifest.name for parcel in outbox.everything()] == ["first", "second", "third"]
 
 
