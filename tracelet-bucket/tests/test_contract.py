@@ -1,15 +1,20 @@
-"""The contract of backends, in a folder, in moto's S3 and in Azurite, over HTTP."""
+"""The contract of backends, in a folder, in moto's S3 and in Azurite, over HTTP, and in real clouds where one has buckets there."""
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from servers.azurite import Azurite
+from servers.cloud import Cloud
 from servers.s3_server import S3Server
 from tracelet.testing import BackendContract
+
+#: URLs of buckets, or of prefixes in them, with blanks between them.
+CLOUDS = os.environ.get("TRACELET_TEST_CLOUDS", "").split()
 
 
 class _Bucket(BackendContract):
@@ -71,3 +76,35 @@ class TestAzure(_Bucket):
     @pytest.fixture
     def footprint(self, azure: Azurite) -> Callable[[], object]:
         return azure.listing
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize("cloud", CLOUDS, indirect=True, scope="class")
+class TestCloud(_Bucket):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def cloud(cls, request: pytest.FixtureRequest) -> Iterator[Cloud]:
+        made = Cloud(request.param)
+        yield made
+        made.clear()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def environ(cls, cloud: Cloud) -> dict[str, str]:
+        return cloud.environ
+
+    @pytest.fixture
+    def unreachable(self, cloud: Cloud) -> dict[str, str]:
+        away = "http://127.0.0.1:9"
+        google = '{"gcs_base_url": "http://127.0.0.1:9", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}'
+        own = {"s3": {"AWS_ENDPOINT_URL": away}, "az": {"AZURE_STORAGE_ENDPOINT": away}}
+        scheme = cloud.url.partition("://")[0]
+        return {**cloud.environ, **own.get(scheme, {"GOOGLE_SERVICE_ACCOUNT_KEY": google})}
+
+    @pytest.fixture
+    def tamper(self, cloud: Cloud) -> Callable[[bytes, bytes], int]:
+        return cloud.replace
+
+    @pytest.fixture
+    def footprint(self, cloud: Cloud) -> Callable[[], object]:
+        return cloud.listing

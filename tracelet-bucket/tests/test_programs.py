@@ -57,7 +57,7 @@ def run(code: str, folder: Path, environ: dict[str, str], *backends: str) -> Any
 
 def command(folder: Path, environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
-    variables = programs.paced({**environ, "TRACELET_BACKEND": "bucket", "TRACELET_DIR": str(folder / "t")})
+    variables = programs.paced({"TRACELET_BACKEND": "bucket", **environ, "TRACELET_DIR": str(folder / "t")})
     return subprocess.run(
         [TRACELET, *arguments], cwd=folder, env=variables, capture_output=True, text=True, timeout=600, check=False
     )
@@ -126,3 +126,41 @@ def test_doctor_tries_what_is_needed_and_says_what_is_missing(environ: dict[str,
     wrong = command(tmp_path / "here", {**environ, "TRACELET_BUCKET_URL": "ftp://host/team"}, "doctor")
     assert wrong.returncode != 0
     assert "give one of s3://bucket/prefix" in wrong.stdout + wrong.stderr
+
+
+DRAFT = """
+import os
+from pathlib import Path
+from tracelet.core.delivery.outbox import Outbox
+from tracelet.core.sealing.draft import Draft
+from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, RunInfo
+
+place = Path("t/staging/one~1").absolute()
+place.mkdir(parents=True)
+(place / "large.bin").write_bytes(bytes(range(256)) * 20_000)
+manifest = Manifest("net", ArtifactType.MODEL, "one", 1.0, files=(ArtifactFile("large.bin", 5_120_000),))
+draft = Draft(manifest, {"large.bin": place / "large.bin"}, (), {}, place)
+targets = {"bucket": {"url": os.environ["TRACELET_BUCKET_URL"]}}
+Outbox(Path("t").absolute()).drafts.add(draft, Labels("1.0", ("best",)), RunInfo("run", "digits", 1.0), targets)
+"""
+
+
+def test_what_a_dead_run_had_drafted_for_a_bucket_is_whole_there_whichever_backend_this_shell_sets(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    here = {**environ, "TRACELET_DIR": str(tmp_path / "here" / "t")}
+    programs.run(f"{DRAFT}print('null')", tmp_path / "here", here)
+    sent = command(tmp_path / "here", {**environ, "TRACELET_BACKEND": "local"}, "sync")
+    assert sent.returncode == 0, sent.stderr
+    found = run(
+        """
+import json
+from tracelet import Experiment
+one = Experiment("digits", backend="bucket", artifacts=True).get_artifact("net", version="best")
+print(json.dumps([one.version, [ref.uri for ref in one.references], len((one.download("got") / "large.bin").read_bytes())]))
+""",
+        tmp_path / "there",
+        environ,
+        "bucket",
+    )
+    assert found == ["1.0", [], 5_120_000]

@@ -14,10 +14,21 @@ from collections.abc import Iterator
 
 import attrs
 
-from tracelet.exceptions import IntegrityError, NewerFormat, UnsafePath
+from tracelet.exceptions import ConfigError, IntegrityError, NewerFormat, UnsafePath
 from tracelet_bucket.bucket import Bucket, Listed
 from tracelet_bucket.claims import read_put
-from tracelet_bucket.keys import ASIDE, EXPERIMENTS, NOTES, OBJECTS, REFS, aside_folder, blob_key, number_in, sha256_in
+from tracelet_bucket.keys import (
+    ASIDE,
+    EXPERIMENTS,
+    NOTES,
+    OBJECTS,
+    REFS,
+    aside_folder,
+    blob_key,
+    note_key,
+    number_in,
+    sha256_in,
+)
 from tracelet_bucket.records import Record, is_deleted, loads, read_record
 from tracelet_bucket.together import each
 
@@ -45,8 +56,12 @@ def collect(bucket: Bucket, older_than: float) -> Iterator[int]:
     Args:
         bucket: where.
         older_than: seconds since the epoch, by the clock of this machine.
+
+    Raises:
+        ConfigError: Listings show what was written only later: who needs which bytes cannot be told.
     """
     now = bucket.now()
+    _check_listings(bucket)
     limit = older_than + now - time.time()
     stale = min(limit, now - STALE_SECONDS)
     known: dict[str, _Needs] = {}
@@ -77,6 +92,18 @@ def collect(bucket: Bucket, older_than: float) -> Iterator[int]:
             bucket.remove(one.key)
             yield one.size_bytes
     yield from bucket.sweep(limit)
+
+
+def _check_listings(bucket: Bucket) -> None:
+    key = note_key(uuid.uuid4().hex)
+    bucket.put(key, b"")
+    is_listed = any(one.key == key for one in bucket.below(NOTES))
+    bucket.remove(key)
+    if not is_listed:
+        raise ConfigError(
+            f"{bucket.url}: what is written is not listed at once, so that nobody can tell which bytes are needed. Nothing "
+            "is cleared away there; a store that lists at once is needed for that."
+        )
 
 
 def _needed(bucket: Bucket, stale: float, known: dict[str, _Needs]) -> set[str] | None:

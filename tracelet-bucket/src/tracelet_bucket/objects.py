@@ -30,6 +30,8 @@ _AT_ONCE = 8
 _BLOCK = 1 << 20
 #: What no object has.
 _NO_ETAG: Etag = {"e_tag": '"0123456789abcdef"'}
+#: How S3 ends the names of its directory buckets.
+_EXPRESS = "--x-s3"
 #: What is written to learn the time of the store.
 _CLOCK = "clock"
 #: S3 copies no larger object at once: a larger one is copied by who asks for it.
@@ -237,6 +239,8 @@ def open_objects(url: str) -> ObjectBucket:
     """
     scheme, _, rest = url.rstrip("/").partition("://")
     bucket, _, prefix = rest.partition("/")
+    if scheme == "s3" and bucket.endswith(_EXPRESS):
+        raise ConfigError(f"{url} is of S3 Express, which lists in no order: use a general purpose bucket.")
     client = dict(_CLIENT)
     own: dict[str, Any] = {"prefix": prefix or None, "retry_config": _RETRIES, "client_options": client}
     server = endpoint(scheme)

@@ -7,6 +7,7 @@ content under one label agree on a number by the label's note in the same way.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Container
 from functools import partial
@@ -28,6 +29,8 @@ __all__ = ["Put"]
 
 #: A put that took longer says again what it needs, and looks again whether that is there.
 _LONG_SECONDS = garbage.STALE_SECONDS / 6
+#: Who lost a number more often waits no longer for the next one.
+_MOST_LOST = 16
 
 
 @attrs.define
@@ -60,7 +63,9 @@ class Put:
         number = self.claims.claim_put(put_id, self._note(number))
         self.said_at = _clocks()
         is_sent = False
+        lost = 0
         while True:
+            began = time.monotonic()
             if self.labels.version is not None:
                 owner, there = settle_label(self.claims, self.versions, manifest, self.labels.version, number)
                 if there is not None:
@@ -82,6 +87,9 @@ class Put:
                 return number, other
             if next_alone:
                 return None
+            # Many who want one name's next number hinder each other less where each waits by chance.
+            lost = min(lost + 1, _MOST_LOST)
+            time.sleep(random.uniform(0.0, lost) * (time.monotonic() - began))
             # One that is taken is never tried again, whatever a listing says.
             higher = max(number, self.versions.highest(name)) + 1
             number = self.claims.move_put(put_id, number, self._note(higher))
