@@ -157,18 +157,18 @@ def clouds(session: nox.Session) -> None:
 
 @nox.session
 def reliability(session: nox.Session) -> None:
-    """Kill, starve, cheat and soak at length; write what came of it into docs/reliability.md. It takes some fifteen minutes."""
+    """Kill, starve, cheat and soak at length; write what came of it into docs/why/reliability.md. It takes some fifteen minutes."""
     session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test"))
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    session.run("pytest", "tests/reliability", "--long", "--figures", "docs/reliability.md", *session.posargs)
+    session.run("pytest", "tests/reliability", "--long", "--figures", "docs/why/reliability.md", *session.posargs)
 
 
 @nox.session
 def captured(session: nox.Session) -> None:
-    """Save as users do with each library whose saves are captured; write what was captured into docs/capture.md."""
+    """Save as users do with each library whose saves are captured; write what was captured into docs/reference/capture.md."""
     install_all(session)
     session.install(*group("captured"))
-    session.run("pytest", "tests/captured", *(session.posargs or ["--figures", "docs/capture.md"]))
+    session.run("pytest", "tests/captured", *(session.posargs or ["--figures", "docs/reference/capture.md"]))
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Plots of how jobs grow: ``python benchmarks/plots.py results/2026-01-01-growth.json ../docs/performance`` draws them anew."""
+"""Plots of how jobs grow: ``python benchmarks/plots.py results/2026-01-01-growth.json ../docs/why/performance`` draws them anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger who has only `docs/writing-a-backend.md` gets a backend that keeps the contract."""
+"""A stranger who has only `docs/how-to/write-a-backend.md` gets a backend that keeps the contract."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tracelet.testing import BackendContract
 from tracelet.testing.contract_fixtures import ContractFixtures
 from tracelet.testing.guard import contract_tests
 
-PAGE = (Path(__file__).parents[1] / "docs" / "writing-a-backend.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "write-a-backend.md").read_text()
 #: "`path`:" or "`path`, at its end:", and the block after it.
 BLOCK = re.compile(
     r"^`(?P<path>[^`\n]+)`(?P<end>, at its end)?:\n\n```\w+\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE

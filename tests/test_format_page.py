@@ -1,4 +1,4 @@
-"""`docs/format.md` says what is stored: its program, its example and its fields are held to what the releases wrote."""
+"""`docs/reference/format.md` says what is stored: its program, its example and its fields are held to what the releases wrote."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from packaging.version import Version
 from formats import sets
 from servers import programs
 
-PAGE = (Path(__file__).parents[1] / "docs" / "format.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "format.md").read_text()
 BLOCKS = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 #: A heading, what is between, and the table under it.
 TABLE = re.compile(

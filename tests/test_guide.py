@@ -16,7 +16,7 @@ import torch
 from tracelet import ArtifactType, Experiment, LogResults, TraceletSettings
 from tracelet.settings import WatchedDirectory
 
-GUIDE = Path(__file__).parents[1] / "docs" / "guide.md"
+GUIDE = Path(__file__).parents[1] / "docs" / "how-to" / "guide.md"
 CAPTURE = GUIDE.with_name("capture.md")
 FILES = (
     *("model.pth", "config.yaml", "config.json", "metrics.json", "report.html", "large_report.html"),

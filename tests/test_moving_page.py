@@ -11,7 +11,7 @@ import pytest
 
 from tracelet.cli.app import app
 
-PAGE = (Path(__file__).parents[1] / "docs" / "moving.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "moving.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

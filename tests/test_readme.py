@@ -55,7 +55,7 @@ def test_the_ten_lines_run_as_printed_in_an_empty_folder(page: str, told: str, t
 
 
 def test_every_page_that_is_linked_is_there() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links {link}"
 

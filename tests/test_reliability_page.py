@@ -1,4 +1,4 @@
-"""`docs/reliability.md` names tests that are there."""
+"""`docs/why/reliability.md` names tests that are there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "reliability.md").read_text()
+PAGE = (ROOT / "docs" / "why" / "reliability.md").read_text()
 
 
 def test_every_test_that_the_page_names_is_there() -> None:

@@ -1,4 +1,4 @@
-"""What `docs/security.md` says of formats and of `trust=True` is so, and whoever looks for it finds it."""
+"""What `docs/why/security.md` says of formats and of `trust=True` is so, and whoever looks for it finds it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tracelet.core.plugins.registry import registry
 from tracelet.exceptions import UnsafeContent
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "security.md").read_text()
+PAGE = (ROOT / "docs" / "why" / "security.md").read_text()
 
 
 def rows() -> dict[str, list[str]]:
@@ -51,8 +51,8 @@ def test_a_forest_of_scikit_learn_needs_trust_and_a_linear_model_does_not(
 
 def test_it_is_found() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert "](docs/security.md)" in readme
+    assert "](docs/why/security.md)" in readme
     assert "](SECURITY.md)" in readme
-    for page in (ROOT / "SECURITY.md", ROOT / "docs" / "security.md"):
+    for page in (ROOT / "SECURITY.md", ROOT / "docs" / "why" / "security.md"):
         for link in re.findall(r"\]\(([^):#]+)\)", page.read_text()):
             assert (page.parent / link).exists(), link

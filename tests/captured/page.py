@@ -1,4 +1,4 @@
-"""What was captured of each program, as the table in `docs/capture.md`."""
+"""What was captured of each program, as the table in `docs/reference/capture.md`."""
 
 from __future__ import annotations
 

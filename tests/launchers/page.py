@@ -1,11 +1,11 @@
-"""The programs and commands of `docs/many-machines.md`, as printed."""
+"""The programs and commands of `docs/how-to/many-machines.md`, as printed."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "many-machines.md").read_text()
+_PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "many-machines.md").read_text()
 #: "`path`" at the beginning of a line that ends with a colon, and the block after it.
 _FILE = re.compile(r"^`(?P<path>[\w.]+)`[^\n]*:\n\n```\w+\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The measurements of the tests, as the table in `docs/reliability.md`."""
+"""The measurements of the tests, as the table in `docs/why/reliability.md`."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ from tracelet.cli.failing import code_of, words
 from tracelet.cli.screen import ago, size
 from tracelet.core.delivery.outbox import Outbox
 
-DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 _PARENT = click.Context(app)
 COMMANDS = {name: cast(click.Command, app.get_command(_PARENT, name)) for name in app.list_commands(_PARENT)}
 MARK = "TRACELET_TEST_RUN"

@@ -391,7 +391,7 @@ def test_temporary_hidden_and_partial_names_are_passed_over(watch: Make) -> None
 
 def test_the_page_lists_what_is_passed_over() -> None:
     """Each name between backquotes in its paragraph, with something in the place of each star."""
-    page = (Path(__file__).parents[2] / "docs" / "capture.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "capture.md").read_text()
     paragraph = page.partition("**What is passed over:**")[2].partition("; the tracelet")[0]
     shown = [name for name in re.findall(r"`([^`]+)`", paragraph) if name not in ("tempfile", "tmp", "mktemp")]
     assert [name for name in shown if ignored(name.replace("*", "x")) is None] == []

@@ -24,7 +24,7 @@ from tracelet.core.capture.sniffing.rules import FILES, FOLDERS
 
 pytestmark = pytest.mark.capture
 
-PAGE = Path(__file__).parents[2] / "docs" / "capture.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "capture.md"
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

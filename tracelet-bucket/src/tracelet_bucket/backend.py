@@ -1,4 +1,4 @@
-"""A bucket as a backend: docs/format.md says what is in it."""
+"""A bucket as a backend: docs/reference/format.md says what is in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything is in a bucket: docs/format.md says what each object holds.
+"""Where everything is in a bucket: docs/reference/format.md says what each object holds.
 
 Below the prefix of the URL::
 

@@ -1,6 +1,6 @@
 """What the author of a plugin imports: hooks, specs, protocols, data, and safe helpers.
 
-``docs/writing-a-backend.md`` leads from ten lines to a backend that passes the contract kit.
+``docs/how-to/write-a-backend.md`` leads from ten lines to a backend that passes the contract kit.
 """
 
 from __future__ import annotations

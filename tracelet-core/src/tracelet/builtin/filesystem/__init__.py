@@ -1,7 +1,7 @@
 """Detector ``filesystem``: files that appear or change in the watched directories, once they are complete.
 
 It needs watchdog (``tracelet-core[watch]``), and is on with ``watch_filesystem=True``; ``artifact_watch_dirs`` says
-which directories. Which files are complete, and which names are passed over, is in ``docs/capture.md``.
+which directories. Which files are complete, and which names are passed over, is in ``docs/reference/capture.md``.
 """
 
 from __future__ import annotations

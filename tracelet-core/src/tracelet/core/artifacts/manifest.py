@@ -325,7 +325,7 @@ def identity(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         Plain data. The digest is the sha256 of its canonical JSON. A file whose bytes are in Tracelet's own store is a file
-        like any other there. ``docs/format.md`` describes it.
+        like any other there. ``docs/reference/format.md`` describes it.
 
     """
     own = _without(document, _OF_THE_COPY)

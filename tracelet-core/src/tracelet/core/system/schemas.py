@@ -1,4 +1,4 @@
-"""The schema number of everything that is stored, and the rule by which what is stored grows: see ``docs/format.md``."""
+"""The schema number of everything that is stored, and the rule by which what is stored grows: see ``docs/reference/format.md``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The rules by which a file or a folder gets its type: two tables, of which the first rule that holds decides.
 
-``docs/capture.md`` shows them. Content goes before names; what no rule knows is ``CUSTOM``.
+``docs/reference/capture.md`` shows them. Content goes before names; what no rule knows is ``CUSTOM``.
 """
 
 from __future__ import annotations
