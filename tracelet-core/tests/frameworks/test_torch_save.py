@@ -31,9 +31,9 @@ import torch.distributed.checkpoint as dcp
 from pacing import pace
 from torch import save as early_save
 
-from tracelet.builtin.saves.patching import Patch
 from tracelet.builtin.torch_save import TorchSettings
 from tracelet.builtin.torch_save.reading import read
+from tracelet.core.capture.patching import Patch
 from tracelet.core.plugins.registry import registry
 from tracelet.plugin import ArtifactType, Detection, Detector, DetectorContext, saving
 from tracelet.testing import DetectorContract
