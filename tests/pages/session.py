@@ -114,6 +114,8 @@ class Session:
         if self._python is not None:
             assert self._python.stdin is not None
             self._python.stdin.close()
+            if self._python.stdout is not None:
+                self._python.stdout.close()
             try:
                 self._python.wait(_LIMIT)
             finally:
