@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tracelet.core.capture import calls, imports
+from tracelet.core.capture.patching import Patch
 from tracelet.plugin import when_imported, wrap_calls
 
 pytestmark = pytest.mark.capture
@@ -170,9 +171,12 @@ class TestWhenALibraryIsImported:
         thread.start()
         assert library.world.begun.wait(PATIENCE)
         wait("", patch)()
-        library.world.go_on.set()
-        for one in set(threading.enumerate()) - before:
+        # Nobody waits for the import any more, which goes on.
+        for one in set(threading.enumerate()) - before - {thread}:
             one.join(PATIENCE)
+            assert not one.is_alive()
+        library.world.go_on.set()
+        thread.join(PATIENCE)
         assert not patch.done
 
     def test_never_nothing_happens(self, library: Library, wait: Wait, patch: Patches) -> None:
@@ -226,12 +230,13 @@ class TestWhenALibraryIsImported:
         self, library: Library, wait: Wait, patch: Patches
     ) -> None:
         wait("", patch)
+        finder = sys.meta_path[0]
         for count in (0, 1):
-            spec = importlib.util.find_spec(library.name)
-            assert spec is not None
             if count:
                 library.load()
-                spec = importlib.machinery.PathFinder.find_spec(library.name)
+            spec = finder.find_spec(library.name, None)
+            assert spec is not None
+            assert "def fire(" in spec.loader.get_source(library.name)
             own = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(own)
             assert own.fire("a pot") == "fired a pot"
@@ -600,6 +605,49 @@ class TestSeveralAroundOneFunction:
         second()
         fire("a jug")
         assert around.calls == [("a pot",), ("a bowl",)]
+
+
+class TestThePatchOfAFunction:
+    def test_code_that_somebody_put_in_meanwhile_stays_and_the_patch_under_it_only_passes_on(self) -> None:
+        def function(number: int) -> int:
+            return number + 1
+
+        seen = []
+
+        def around(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            seen.append(args)
+            return original(*args, **kwargs)
+
+        patch = Patch(function, around)
+        ours = function.__code__
+        function.__code__ = (lambda number: number * 10).__code__
+        theirs = function.__code__
+        patch.remove()
+        assert function.__code__ is theirs
+        function.__code__ = ours
+        assert function(1) == 2
+        assert not seen
+
+    def test_a_function_with_cells_and_defaults_can_be_patched(self) -> None:
+        """Decorated functions have free variables; a debugger that asks for the locals gets them."""
+        first, second = [1], [2]
+
+        def function(number: int, *, times: int = 3) -> list[int]:
+            return (first + second + [number]) * times
+
+        patch = Patch(function, lambda original, args, kwargs: original(*args, **kwargs))
+        frames = []
+        # Who measures the tests traces them too, and is to go on.
+        tracer = sys.gettrace()
+        sys.settrace(lambda frame, event, arg: frames.append(dict(frame.f_locals)))
+        try:
+            result = function(5)
+        finally:
+            sys.settrace(tracer)
+        assert result == [1, 2, 5] * 3
+        assert frames
+        patch.remove()
+        assert function(5, times=1) == [1, 2, 5]
 
 
 class TestWhatMakesNoSense:
