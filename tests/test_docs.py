@@ -173,5 +173,5 @@ def test_the_page_names_nothing_that_is_not_there(page: str) -> None:
     known = {*plugin.__all__, *exceptions.__all__, *(capability.name for capability in Capability)}
     known |= {*vars(builtins), "BackendContract", "DetectorContract", "RoutingContract", "SerializerContract", "Path"}
     variables = {f"TRACELET_{field.name.upper()}" for field in attrs.fields(TraceletSettings)}
-    words = set(re.findall(r"`([A-Z]\w+)`", (DOCS / page).read_text())) - {"TRACELET_SHELF_FILE"}
+    words = set(re.findall(r"`([A-Z]\w+)`", (DOCS / page).read_text())) - {"TRACELET_SHELF_PLACE"}
     assert words <= known | variables
