@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `machines`, `deployments`, `clouds`, `captured`, `oldest`, `newest`, `other_server`, `bench`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `machines`, `deployments`, `clouds`, `captured`, `oldest`, `newest`, `other_server`, `bench`, `lint`, `types`, `docs`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -241,6 +241,15 @@ def types(session: nox.Session) -> None:
     """Check types, strictly."""
     session.install(*editable(), *group("types"))
     session.run("mypy", *sources())
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/, strictly: with every link and every name of the API, and no misspelt word."""
+    session.install(*group("docs"))
+    session.run("typos")
+    session.run("mkdocs", "build", "--strict")
+    session.run("python", "docs/links.py", "site")
 
 
 @nox.session
