@@ -55,13 +55,15 @@ class TraceletSettings:
     capture_min_interval: float = attrs.field(default=0.0, validator=is_not_negative)
     #: Captures a minute, of all detectors. 0 is no limit.
     capture_max_per_minute: int = attrs.field(default=0, validator=is_not_negative)
-    #: Shell patterns of the paths and file names to capture. Empty: all.
+    #: Shell patterns of the paths, relative to the current folder, and of the file names to capture. Empty: all.
     capture_include: list[str] = attrs.field(factory=list, converter=to_names, validator=are_names)
-    #: Shell patterns of the paths and file names not to capture.
+    #: Shell patterns of the paths, relative to the current folder, and of the file names not to capture.
     capture_exclude: list[str] = attrs.field(factory=list, converter=to_names, validator=are_names)
-    #: Keep only the newest of the versions of one path that wait. What the limits hold back is then captured later.
+    #: Keep only the newest of the versions of one path that wait. What the limits hold back is then captured later,
+    #: at ``stop()`` at the latest.
     capture_latest_wins: bool = attrs.field(default=False, validator=is_switch)
-    #: The share of the free disk that captured bytes may take while they wait to be delivered.
+    #: The share of the free disk that captured bytes may take while they wait to be delivered. Beyond it nothing is
+    #: captured, and a warning says so.
     capture_disk_share: float = attrs.field(default=0.5, validator=is_share)
     #: Names of the backends that store the artifacts.
     backend: list[str] = attrs.field(factory=lambda: ["local"], converter=to_names, validator=are_names)
