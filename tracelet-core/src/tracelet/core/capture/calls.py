@@ -25,7 +25,7 @@ def wrap_calls(
 ) -> Callable[[], None]:
     """Lead the calls of a function of another library through ``around``, from the library's import on; import nothing.
 
-    The library need not be imported yet (see :func:`when_imported`), and may be reloaded. The function stays the object that
+    The library need not be imported yet (see :func:`tracelet.plugin.when_imported`), and may be reloaded. The function stays the object that
     it is: who took it out of its module before (``from library import save``) is seen, too. Only of a function written in C,
     the name in the module stands for another function meanwhile. A release of the library that has no such function is
     left alone, and so are classes and instances that can be called. The logger ``tracelet.automagic`` says so at DEBUG.

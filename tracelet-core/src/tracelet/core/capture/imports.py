@@ -31,7 +31,7 @@ def when_imported(module: str, patch: Callable[[ModuleType], Callable[[], None] 
     module, after the module's code has run and before the ``import`` statement ends. When the module is reloaded, what
     the last call gave is called first, and ``patch`` is called again after it.
 
-    To lead the calls of a function through code of your own, :func:`wrap_calls` is all you need.
+    To lead the calls of a function through code of your own, :func:`tracelet.plugin.wrap_calls` is all you need.
 
     Args:
         module: The module's full name, such as ``torch.serialization``. Its parents and its submodules are other modules.
