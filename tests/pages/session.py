@@ -126,3 +126,5 @@ class Session:
                 if self._python.poll() is None:
                     os.killpg(self._python.pid, signal.SIGKILL)
                     self._python.wait()
+                if self._python.stdout is not None:
+                    self._python.stdout.close()
