@@ -119,6 +119,7 @@ class Session:
     ) -> None:
         if self._python is not None:
             assert self._python.stdin is not None
+            assert self._python.stdout is not None
             self._python.stdin.close()
             try:
                 self._python.wait(_LIMIT)
@@ -126,5 +127,4 @@ class Session:
                 if self._python.poll() is None:
                     os.killpg(self._python.pid, signal.SIGKILL)
                     self._python.wait()
-                if self._python.stdout is not None:
-                    self._python.stdout.close()
+                self._python.stdout.close()
