@@ -24,7 +24,7 @@ _ENTRY = re.compile(r"^(?P<indent> *)- (?:(?P<section>[^:\n]+):)?(?: ?(?P<page>[
 #: What is no paragraph: titles, lists, tables, code, comments, pictures, and notes.
 _NO_PARAGRAPH = ("#", "*", "- ", "|", "```", "<", "![", "!!!", "    ", "???")
 _SENTENCE = re.compile(r".+?[.?!](?=\s|$)", re.DOTALL)
-_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
+_LINK = re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])")
 
 
 def pages() -> Iterator[tuple[str, str]]:
