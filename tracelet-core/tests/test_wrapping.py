@@ -656,7 +656,9 @@ class TestWhatMakesNoSense:
             when_imported(logging, lambda module: None)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"patch cannot be called: it must take \(module\)"):
             when_imported("logging", lambda: None)  # type: ignore[misc, arg-type]
-        with pytest.raises(TypeError, match="function's name in logging"):
+        with pytest.raises(TypeError, match="names of the module and of the function"):
             wrap_calls("logging", logging.info, Around())  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="names of the module and of the function"):
+            wrap_calls(logging, "info", Around())  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"around cannot be called: it must take \(original, args, kwargs\)"):
             wrap_calls("logging", "info", lambda original: None)  # type: ignore[misc, arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tracelet.core.capture.imports import when_imported
+from tracelet.core.capture.imports import put_on
 from tracelet.core.capture.patching import Around, Patch, Replacement
 from tracelet.core.plugins.shapes import misfit
 from tracelet.core.system.threads import lock_free_in_children
@@ -61,12 +61,12 @@ def wrap_calls(
         'three'
 
     """
-    if not isinstance(function, str):
-        raise TypeError(f"give the function's name in {module} as a text, not {function!r}.")
+    if not isinstance(module, str) or not isinstance(function, str):
+        raise TypeError(f"give the names of the module and of the function as texts, not {module!r} and {function!r}.")
     wrong = misfit(around, ("original", "args", "kwargs"))
     if wrong:
         raise TypeError(f"around cannot be called: {wrong}")
-    return when_imported(module, lambda loaded: _put_on(loaded, module, function, around))
+    return put_on(module, lambda loaded: _wrap(loaded, module, function, around))
 
 
 @attrs.define(eq=False)
@@ -98,7 +98,7 @@ def _one_of(arounds: list[Around]) -> Around:
     return around
 
 
-def _put_on(loaded: ModuleType, module: str, name: str, around: Around) -> Callable[[], None] | None:
+def _wrap(loaded: ModuleType, module: str, name: str, around: Around) -> Callable[[], None] | None:
     function = _function(loaded, name)
     if function is None:
         _LOG.debug("%s.%s is not watched: this version has no such function.", module, name)

@@ -15,7 +15,7 @@ from tracelet.core.plugins.shapes import misfit
 from tracelet.core.system.messages import words_of
 from tracelet.core.system.threads import beside, lock_free_in_children
 
-__all__ = ["when_imported"]
+__all__ = ["put_on", "when_imported"]
 
 _LOG = logging.getLogger("tracelet.automagic")
 #: Seconds between two looks at a module whose import another thread had begun before.
@@ -60,6 +60,11 @@ def when_imported(module: str, patch: Callable[[ModuleType], Callable[[], None] 
     wrong = misfit(patch, ("module",))
     if wrong:
         raise TypeError(f"patch cannot be called: {wrong}")
+    return put_on(module, patch)
+
+
+def put_on(module: str, patch: Callable[[ModuleType], _TakeOff | None]) -> _TakeOff:
+    """Do what :func:`when_imported` does, for a patch of ours: to look at its arguments takes longer than all the rest."""
     hook = _Hook(module, patch)
     with _LOCK:
         _HOOKS[module] = (*_HOOKS.get(module, ()), hook)
