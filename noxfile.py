@@ -101,7 +101,7 @@ def install_all(session: nox.Session) -> None:
 
 def compute_alone(session: nox.Session) -> None:
     """Let libraries compute with one thread each: there are more workers than cores, and threads that wait for each other double what all take."""
-    session.env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    session.env.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 
 def core_groups() -> dict[str, tuple[str, ...]]:
