@@ -16,6 +16,7 @@ ELSEWHERE = {
     "how-to/guide.md": "tests/test_guide.py",
     "how-to/many-machines.md": "tests/launchers",
     "how-to/moving.md": "tests/test_moving_page.py",
+    "how-to/run-on-slurm.md": "tests/launchers",
     "how-to/write-a-backend.md": "tests/test_docs.py",
     "reference/capture.md": "tests/test_guide.py",
     "reference/cli.md": "tracelet-core/tests/test_cli.py",
