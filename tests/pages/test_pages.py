@@ -15,7 +15,6 @@ from pages.session import Session
 ELSEWHERE = {
     "how-to/guide.md": "tests/test_guide.py",
     "how-to/many-machines.md": "tests/launchers",
-    "how-to/moving.md": "tests/test_moving_page.py",
     "how-to/run-on-slurm.md": "tests/launchers",
     "how-to/write-a-backend.md": "tests/test_docs.py",
     "reference/capture.md": "tests/test_guide.py",
