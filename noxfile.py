@@ -1,4 +1,4 @@
-"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `machines`, `deployments`, `clouds`, `captured`, `oldest`, `newest`, `other_server`, `bench`, `lint`, `types`, `build`. `python -m pip install nox` is all they need."""
+"""Sessions: `demo`, `tests`, `coverage`, `reliability`, `launchers`, `machines`, `deployments`, `clouds`, `captured`, `oldest`, `newest`, `other_server`, `bench`, `lint`, `types`, `docs`, `build`. `python -m pip install nox` is all they need."""
 
 import shutil
 from pathlib import Path
@@ -55,6 +55,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test."""
     install_all(session)
+    compute_alone(session)
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
@@ -77,6 +78,7 @@ def tests(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Measure how much of the core its own tests run, branch by branch; measuring takes as long again as the tests."""
     install_all(session)
+    compute_alone(session)
     session.run("coverage", "erase")
     for arguments in core_groups().values():
         session.run("coverage", "run", "-m", "pytest", *arguments)
@@ -91,6 +93,11 @@ def install_all(session: nox.Session) -> None:
     session.install(*editable(), "./tests/plugins/tracelet-fsspec-sample", *group("test", "servers", "notebooks"))
     # Hundreds of processes are started: none has to compile what another one has.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
+
+
+def compute_alone(session: nox.Session) -> None:
+    """Let libraries compute with one thread each: there are more workers than cores, and threads that wait for each other double what all take."""
+    session.env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def core_groups() -> dict[str, tuple[str, ...]]:
@@ -244,9 +251,21 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/, strictly: with every link and every name of the API, and no misspelt word."""
+    session.install(*group("docs"))
+    # What it says of a later MkDocs is known, and no warning about a page.
+    session.env["NO_MKDOCS_2_WARNING"] = "1"
+    session.run("typos")
+    session.run("mkdocs", "build", "--strict")
+    session.run("python", "docs/links.py", "site")
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and the sdist of every distribution into dist/."""
-    session.install("build")
+    backend = nox.project.load_toml("tracelet-core/pyproject.toml")["build-system"]["requires"]
+    session.install("build", *backend)
     shutil.rmtree("dist", ignore_errors=True)
     for name in DISTRIBUTIONS:
-        session.run("python", "-m", "build", "--outdir", str(Path("dist")), f"tracelet-{name}", silent=True)
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist", f"tracelet-{name}", silent=True)

@@ -151,6 +151,13 @@ def test_every_rank_writes_its_own_when_it_is_to(
     assert_each_wrote(exp, [f"shard-{rank}" for rank in RANKS])
 
 
+def test_the_parts_of_all_ranks_are_one_version(do: Do, exp: Experiment) -> None:
+    printed = do(shell("torchrun --nproc-per-node=4 shards.py"))
+    parts = re.escape(str([f"shard-{rank}.bin" for rank in RANKS]))
+    assert sorted(re.findall(rf"(\d) <LogResults bucket: step-1000> {parts}", printed)) == [str(rank) for rank in RANKS]
+    assert [(one.name, one.version) for one in stored(exp)] == [("checkpoint", "step-1000")]
+
+
 # -- preemption
 
 #: Without it, the signal ends the program.

@@ -21,6 +21,7 @@ from servers.wandb_server import wandb_server
 __all__ = ["PLACES"]
 
 T = TypeVar("T")
+Place = Callable[[pytest.FixtureRequest, Path], dict[str, str]]
 
 #: Two versions of a data set, and three of a model that was trained on them.
 _LOGGED = """
@@ -61,7 +62,7 @@ def _mlflow_in(folder: Path) -> dict[str, str]:
     return {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def _outage(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+def outage(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     """Nobody listens where MLflow is to be, until the page starts a server."""
     request.addfinalizer(lambda: _end_all_in(folder))
     return {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5055", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -75,7 +76,7 @@ def _end_all_in(folder: Path) -> None:
                 process.kill()
 
 
-def _wandb_and_mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+def wandb_and_mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     """W&B's stand-in has an experiment, and MLflow nothing."""
     server = _kept_up(request, wandb_server(folder.with_name("wandb-server")))
     environ = {**server.environ(folder.with_name("wandb-home")), **_mlflow_in(folder)}
@@ -83,13 +84,13 @@ def _wandb_and_mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str,
     return environ
 
 
-def _mlflow_with_versions(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+def mlflow_with_versions(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     environ = _mlflow_in(folder)
     _log(folder, "mlflow", environ)
     return environ
 
 
-def _dvc_beside_mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+def dvc_beside_mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     """A DVC repository with one output, as `dvc add rows.csv` leaves it."""
     repository = folder / "repository"
     (repository / ".dvc").mkdir(parents=True)
@@ -103,17 +104,54 @@ def _dvc_beside_mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str
     return _mlflow_in(folder)
 
 
-def _s3(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+def s3(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     server = _kept_up(request, S3Server("another-bucket"))
     url = "s3://team-artifacts/vision"
     return {**server.environ, "TRACELET_BACKEND": "bucket", "TRACELET_BUCKET_URL": url}
 
 
+def files(texts: Mapping[str, str]) -> Place:
+    """A folder with these files."""
+
+    def make(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+        for name, text in texts.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return {}
+
+    return make
+
+
+def large_file(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+    """A file of zeros that takes no disk, and a small one."""
+    (folder / "images.bin").touch()
+    os.truncate(folder / "images.bin", 120_000_000)
+    (folder / "classes.json").write_text("[0, 1]")
+    return {}
+
+
+def mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+    """MLflow without a server."""
+    return {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+
+
 #: By page: what makes the files that are in its folder, and returns the variables that are set.
-PLACES: dict[str, Callable[[pytest.FixtureRequest, Path], dict[str, str]]] = {
-    "how-to/carry-into-a-closed-network.md": _mlflow_with_versions,
-    "how-to/import-what-was-logged-before.md": _dvc_beside_mlflow,
-    "how-to/move-from-wandb-to-mlflow.md": _wandb_and_mlflow,
-    "how-to/recover-from-an-outage.md": _outage,
-    "how-to/store-2-tb-on-s3.md": _s3,
+PLACES: dict[str, Place] = {
+    "how-to/carry-into-a-closed-network.md": mlflow_with_versions,
+    "how-to/choose-where-artifacts-go.md": mlflow,
+    "how-to/compare-versions.md": files({"config.json": '{"layers": 2}'}),
+    "how-to/find-versions.md": files({"report.html": "<h1>It went well</h1>"}),
+    "how-to/import-what-was-logged-before.md": dvc_beside_mlflow,
+    "how-to/log-artifacts.md": files(
+        {
+            "report.html": "<h1>It went well</h1>",
+            "run-7.yaml": "seed: 7\n",
+            **{name: name for name in ("weights.pt", "plots/loss.png", "plots/roc.png")},
+            **{f"fold-{fold}.pt": str(fold) for fold in range(3)},
+        }
+    ),
+    "how-to/log-large-files.md": large_file,
+    "how-to/move-from-wandb-to-mlflow.md": wandb_and_mlflow,
+    "how-to/recover-from-an-outage.md": outage,
+    "how-to/store-2-tb-on-s3.md": s3,
 }

@@ -113,6 +113,7 @@ class Session:
     ) -> None:
         if self._python is not None:
             assert self._python.stdin is not None
+            assert self._python.stdout is not None
             self._python.stdin.close()
             try:
                 self._python.wait(_LIMIT)
@@ -120,3 +121,4 @@ class Session:
                 if self._python.poll() is None:
                     os.killpg(self._python.pid, signal.SIGKILL)
                     self._python.wait()
+                self._python.stdout.close()

@@ -13,11 +13,9 @@ from pages.session import Session
 
 #: Pages that other tests follow.
 ELSEWHERE = {
-    "how-to/guide.md": "tests/test_guide.py",
     "how-to/many-machines.md": "tests/launchers",
     "how-to/run-on-slurm.md": "tests/launchers",
     "how-to/write-a-backend.md": "tests/test_docs.py",
-    "reference/capture.md": "tests/test_guide.py",
     "reference/cli.md": "tracelet-core/tests/test_cli.py",
     "reference/format.md": "tests/test_format_page.py",
 }

@@ -79,9 +79,8 @@ class TestAzure(_Bucket):
 
 
 @pytest.mark.cloud
-@pytest.mark.parametrize("cloud", CLOUDS, indirect=True, scope="class")
 class TestCloud(_Bucket):
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", params=CLOUDS)
     @classmethod
     def cloud(cls, request: pytest.FixtureRequest) -> Iterator[Cloud]:
         made = Cloud(request.param)

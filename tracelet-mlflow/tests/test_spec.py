@@ -1,4 +1,4 @@
-"""The guide's Quick Start and Routing as they are printed, with MLflow and a directory as the backends."""
+"""Users' code of a first start and of routing, as it is given to them, with MLflow and a directory as the backends."""
 
 from __future__ import annotations
 

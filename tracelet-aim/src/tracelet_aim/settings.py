@@ -31,7 +31,8 @@ def _known_store(instance: object, field: attrs.Attribute[Any], value: str) -> N
 class AimSettings:
     """Read from ``TRACELET_AIM_*``."""
 
-    #: The repo: a folder, or ``aim://host:port``. Empty: Aim's own, the nearest folder above with a ``.aim`` in it.
+    #: The repo: a folder, or ``aim://host:port`` of an ``aim server``. Empty: the one that Aim itself takes, the nearest folder above
+    #: with a ``.aim`` in it, or else the program's own folder. It is made where there is none.
     repo: str = attrs.field(default="", validator=_known_place)
     #: Where the bytes of artifacts go: ``s3://…`` or ``file:///…``. Empty: a folder inside the repo.
     artifacts_uri: str = attrs.field(default="", validator=_known_store)

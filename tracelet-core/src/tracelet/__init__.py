@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from tracelet.settings import TraceletSettings
 
+    #: The version of ``tracelet-core``. All distributions of a release have the same.
     __version__: str
 
 __all__ = [

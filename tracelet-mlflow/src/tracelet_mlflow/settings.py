@@ -23,7 +23,7 @@ def _at_least(least: int) -> Any:
 class MlflowSettings:
     """Read from ``TRACELET_MLFLOW_*``."""
 
-    #: Where MLflow is. Empty: MLflow's own choice (set in code, MLFLOW_TRACKING_URI, ./mlflow.db).
+    #: Where MLflow is. Empty: MLflow's own choice (set in code, ``MLFLOW_TRACKING_URI``, ``./mlflow.db``).
     tracking_uri: str = ""
     #: An artifact with more small files than this is uploaded in packs, unless the artifact store is a local folder.
     pack_over: int = attrs.field(default=100, validator=_at_least(0))

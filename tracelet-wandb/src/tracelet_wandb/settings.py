@@ -20,7 +20,7 @@ def _not_negative(instance: object, field: attrs.Attribute[Any], value: object) 
 class WandbSettings:
     """Read from ``TRACELET_WANDB_*``. W&B's own variables set the server, the key and the mode."""
 
-    #: The user or team that owns the project. Empty: W&B's own choice (WANDB_ENTITY, or the account's default).
+    #: The user or team that owns the project. Empty: W&B's own choice (``WANDB_ENTITY``, or the account's default).
     entity: str = ""
     #: Also show images, audio, video, plots and tables of samples on the run.
     media: bool = True

@@ -41,53 +41,59 @@ class TraceletSettings:
     Raises :class:`ConfigError` for a value that cannot be used.
     """
 
+    #: Whether artifact calls work. ``artifacts`` is a shorter name of the argument.
     enable_artifacts: bool = attrs.field(default=False, validator=is_switch)
+    #: Whether detectors capture what the program saves.
     automagic_artifacts: bool = attrs.field(default=False, validator=is_switch)
+    #: Whether the files of ``artifact_watch_dirs`` are captured.
     watch_filesystem: bool = attrs.field(default=False, validator=is_switch)
-    #: Directories to watch, as they were given: paths, or :class:`WatchedDirectory` for more than that.
+    #: The directories to watch: paths, or :class:`WatchedDirectory` to give their files a type or a name.
     artifact_watch_dirs: list[str | WatchedDirectory] = attrs.field(
         factory=list, converter=to_directories, validator=are_directories
     )
-    #: Seconds between two captures of one path; 0 captures every one.
+    #: Seconds from one capture of a path to the next. 0 captures each save.
     capture_min_interval: float = attrs.field(default=0.0, validator=is_not_negative)
-    #: Captures a minute, of all detectors; 0 is no limit.
+    #: Captures a minute, of all detectors. 0 is no limit.
     capture_max_per_minute: int = attrs.field(default=0, validator=is_not_negative)
-    #: Patterns (as of a shell) of the paths and file names that are captured; empty is all.
+    #: Shell patterns of the paths, relative to the current folder, and of the file names to capture. Empty: all.
     capture_include: list[str] = attrs.field(factory=list, converter=to_names, validator=are_names)
-    #: Patterns of the paths and file names that are not.
+    #: Shell patterns of the paths, relative to the current folder, and of the file names not to capture.
     capture_exclude: list[str] = attrs.field(factory=list, converter=to_names, validator=are_names)
-    #: Of one path's versions that wait, keep the newest only; what the limits above hold back is then captured later.
+    #: Keep only the newest of the versions of one path that wait. What the limits hold back is then captured later,
+    #: at ``stop()`` at the latest.
     capture_latest_wins: bool = attrs.field(default=False, validator=is_switch)
-    #: The share of the disk's free space that captured bytes may take while they wait to be delivered.
+    #: The share of the free disk that captured bytes may take while they wait to be delivered. Beyond it nothing is
+    #: captured, and a warning says so.
     capture_disk_share: float = attrs.field(default=0.5, validator=is_share)
-    #: Names of the backends to use.
+    #: Names of the backends that store the artifacts.
     backend: list[str] = attrs.field(factory=lambda: ["local"], converter=to_names, validator=are_names)
-    #: Name of the routing policy.
+    #: Name of the policy that chooses the backends for an artifact.
     routing: str = attrs.field(default="by-type", validator=is_name)
-    #: The tracelet directory: staging, outbox and the embedded backend. Always local.
+    #: The tracelet directory, with the outbox and the backend ``local``. Always a local folder.
     dir: str = attrs.field(default=".tracelet", converter=to_place, validator=is_local_folder)
-    #: Where large files' bytes go: a directory or an fsspec URL. Empty: inside ``dir``.
+    #: Where the bytes of large files go: a folder or an fsspec URL, such as ``s3://bucket/prefix``. Empty: inside ``dir``.
     store: str = attrs.field(default="", converter=to_place, validator=is_place)
-    #: Files of more megabytes (1,000,000 bytes) than this become references.
+    #: Megabytes (1,000,000 bytes) above which a file is large.
     large_file_mb: float = attrs.field(default=100.0, validator=is_positive)
+    #: What becomes of a large file: ``reference`` keeps it in the store, ``upload`` sends it to each backend.
     on_large: str = attrs.field(default="reference", validator=is_one_of("reference", "upload"))
-    #: Seconds that one delivery to one backend may take, beside the time for its bytes.
+    #: Seconds that a delivery to one backend may take, beside the time for its bytes.
     deadline: float = attrs.field(default=30.0, validator=is_seconds)
-    #: Megabytes a second that a delivery must reach on top of ``deadline``.
+    #: Megabytes a second that a delivery must reach, which gives the time for its bytes.
     min_rate: float = attrs.field(default=1.0, validator=is_positive)
-    #: Seconds that a backend may take to import its SDK and connect.
+    #: Seconds that a backend may take to import its SDK and to connect.
     open_timeout: float = attrs.field(default=120.0, validator=is_seconds)
     #: Seconds that ``stop()`` may take in all.
     stop_timeout: float = attrs.field(default=30.0, validator=is_seconds)
-    #: Raise what backends raise instead of reporting it in the results.
+    #: Raise the errors of backends. Otherwise they are in the results.
     strict: bool = attrs.field(default=False, validator=is_switch)
-    #: This process's rank; only rank 0 writes. Unset: what the launcher says.
+    #: This process's rank. Only rank 0 writes. Not set: what the launcher says.
     rank: int | None = attrs.field(default=None, validator=is_rank)
-    #: How many processes the job has. Unset: what the launcher says.
+    #: How many processes the job has. Not set: what the launcher says.
     ranks: int | None = attrs.field(default=None, validator=is_rank)
     #: A name that all processes of the job have alike, and no other job has at the same time. Empty: what the launcher says.
     job: str = ""
-    #: Seconds that the processes of a job wait for each other, where each of them gives a part of one artifact.
+    #: Seconds that the processes of a job wait for each other in ``log_artifact(…, all_ranks=True)``.
     ranks_timeout: float = attrs.field(default=600.0, validator=is_seconds)
 
     def __init__(self, **given: Any) -> None:

@@ -28,13 +28,13 @@ def _positive(instance: object, field: attrs.Attribute[Any], value: float) -> No
 class FilesystemSettings:
     """When a file counts as complete that nobody was seen to close; read from ``TRACELET_FILESYSTEM_*``."""
 
-    #: Seconds between two looks at such a file.
+    #: Seconds between two looks at a file that may not be complete. The waits for files that belong together are in proportion.
     interval: float = attrs.field(default=0.5, validator=_positive)
-    #: Looks one after the other that must find it unchanged.
+    #: Looks in a row in which the file must be the same.
     checks: int = attrs.field(default=3, validator=_positive)
-    #: Seconds after its last change when it counts as complete at the latest, if nobody is seen to write it.
+    #: Seconds after its last change at which a file is complete at the latest, unless a process is seen to write it.
     max_wait: float = attrs.field(default=5.0, validator=_positive)
-    #: Look at the directories again and again, each second, instead of asking the system: for network filesystems.
+    #: Look at the directories each second and wait for no events, as network filesystems need it.
     polling: bool = False
 
 

@@ -45,13 +45,21 @@ __all__ = ["ModelsSettings", "tracelet_detectors"]
 class ModelsSettings:
     """What to watch; read from ``TRACELET_MODELS_*``."""
 
+    #: Capture ``pickle.dump``, ``cloudpickle.dump`` and ``dill.dump`` of a model.
     pickle: bool = True
+    #: Capture ``joblib.dump`` of a model.
     joblib: bool = True
+    #: Capture ``skops.io.dump`` of a model.
     skops: bool = True
+    #: Capture ``save_model`` of XGBoost, and its callback ``TrainingCheckPoint``.
     xgboost: bool = True
+    #: Capture ``Booster.save_model`` of LightGBM.
     lightgbm: bool = True
+    #: Capture ``save_model`` of the models of CatBoost.
     catboost: bool = True
+    #: Capture what Keras saves and exports, and its callback ``ModelCheckpoint``.
     keras: bool = True
+    #: Capture ``save_model`` of the flavors of MLflow.
     mlflow: bool = True
 
 

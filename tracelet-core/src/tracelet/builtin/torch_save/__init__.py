@@ -46,16 +46,27 @@ __all__ = ["TorchSettings", "tracelet_detectors"]
 class TorchSettings:
     """What to watch; read from ``TRACELET_TORCH_*``."""
 
+    #: Capture ``torch.save``.
     save: bool = True
+    #: Capture ``torch.jit.save`` and ``ScriptModule.save``.
     jit: bool = True
+    #: Capture ``torch.export.save``.
     export: bool = True
+    #: Capture ``safetensors.torch.save_file`` and ``save_model``.
     safetensors: bool = True
+    #: Capture ``torch.distributed.checkpoint.save`` and ``async_save``.
     distributed: bool = True
+    #: Capture what transformers, sentence-transformers, huggingface_hub and PEFT save.
     transformers: bool = True
+    #: Capture ``save_pretrained`` of the pipelines and models of diffusers.
     diffusers: bool = True
+    #: Capture ``Accelerator.save_state`` and ``save_model``.
     accelerate: bool = True
+    #: Capture ``DeepSpeedEngine.save_checkpoint``.
     deepspeed: bool = True
+    #: Capture ``Language.to_disk`` of spaCy.
     spacy: bool = True
+    #: Capture each checkpoint that Orbax commits.
     orbax: bool = True
 
 

@@ -378,7 +378,7 @@ class TraceletArtifact:
     def metadata(self) -> dict[str, Any]:
         """The metadata: plain values by name. Backends can search them where they have a search.
 
-        The guide lists the values that have a plain form. They are checked when the artifact is logged.
+        ``docs/reference/objects.md`` lists the values that have a plain form. They are checked when the artifact is logged.
         """
         return self._metadata
 

@@ -150,7 +150,7 @@ class Manifest:
         Taken over canonical JSON (sorted keys, no white space, UTF-8) of type, description,
         metadata, entries, references and inputs; not of name, time, run or routing keys, nor of the
         order in which things were added. A file counts the same whether a backend or Tracelet's store
-        holds its bytes. See :func:`identity`.
+        holds its bytes.
         """
         document = identity(self._plain())
         return _digest(document, sorted((*self.files, *document["files"]), key=_path_of))

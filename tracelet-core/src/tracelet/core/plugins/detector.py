@@ -83,6 +83,7 @@ class Detection:
                 raise ArtifactError(f"{one} is not in {self.path}: give stamps of what is captured.")
 
 
+#: What a detector calls with each detection.
 Emit = Callable[[Detection], None]
 
 

@@ -10,4 +10,5 @@ __all__ = ["PROJECT", "hookimpl", "hookspec"]
 PROJECT = "tracelet"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+#: Marks a function of a plugin's module as what Tracelet calls. Its name says which hook it is, such as ``tracelet_backends``.
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -32,7 +32,7 @@ _TELLS = (5, 8)
 
 
 def make_durable(path: Path) -> None:
-    """Have the file's bytes on the disk before this returns; its name is for :func:`make_names_durable`."""
+    """Have the file's bytes on the disk before this returns. Its name need not be there after a power cut."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 

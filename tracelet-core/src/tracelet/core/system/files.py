@@ -290,7 +290,7 @@ class _Named:
 
 
 def make_folder(folder: Path | str, *, shared: bool = True) -> list[Path]:
-    """Make a folder and those above it; return each folder that got a new name by that, for :func:`make_names_durable`.
+    """Make a folder and those above it; return each folder that got a new name by that.
 
     They are this user's alone, or whose the folder is that they are made in, where a group shares that. Where ``shared``
     is False, the last one is this user's alone wherever it is.
@@ -457,9 +457,11 @@ def copy_verified(source: Path, target: Path, sha256: str, known: Stamp | None =
 
 
 def copy_blob(source: Path, target: Path, sha256: str, known: Stamp | None = None) -> None:
-    """Copy the bytes whose sha256 is given to ``target``, at once or not at all: see :func:`copy_verified`.
+    """Copy the bytes whose sha256 is given to ``target``, at once or not at all.
 
-    The bytes are on the disk then; the name is for :func:`make_names_durable`, once for many.
+    The bytes are on the disk then; the name need not be.
+
+    Raises :class:`FileChanged` if the source has other bytes.
     """
     make_folder(target.parent)
     partial = target.with_name(f".{uuid.uuid4().hex}.tmp")
