@@ -47,6 +47,10 @@ def editable() -> list[str]:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, log, and find everything again from a second process, on the embedded backend."""
+    session.log(
+        "installing Tracelet, scikit-learn, skops, matplotlib and what they need: some 30 packages, about 90 MB. "
+        "The first time this takes a minute or more, and pip shows nothing until it is done."
+    )
     session.install("./tracelet-core[cli,yaml]", *group("demo"))
     session.run("python", "examples/demo.py", *session.posargs)
 
