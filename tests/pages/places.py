@@ -135,6 +135,20 @@ def mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     return {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 
 
+def of_an_author(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+    """Have pip install a plugin into a folder of its own, and not where these tests run; and its tests take no warning."""
+    site = folder.with_name("site")
+    return {
+        "PYTHONPATH": os.pathsep.join([str(site), str(folder / "src")]),
+        "PIP_TARGET": str(site),
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "PYTEST_ADDOPTS": "-W error",
+    }
+
+
 #: By page: what makes the files that are in its folder, and returns the variables that are set.
 PLACES: dict[str, Place] = {
     "how-to/carry-into-a-closed-network.md": mlflow_with_versions,
@@ -154,4 +168,8 @@ PLACES: dict[str, Place] = {
     "how-to/move-from-wandb-to-mlflow.md": wandb_and_mlflow,
     "how-to/recover-from-an-outage.md": outage,
     "how-to/store-2-tb-on-s3.md": s3,
+    "how-to/write-a-backend.md": of_an_author,
+    "how-to/write-a-detector.md": of_an_author,
+    "how-to/write-a-policy.md": of_an_author,
+    "how-to/write-a-serializer.md": of_an_author,
 }

@@ -121,6 +121,8 @@ class Session:
             assert self._python.stdin is not None
             assert self._python.stdout is not None
             self._python.stdin.close()
+            if self._python.stdout is not None:
+                self._python.stdout.close()
             try:
                 self._python.wait(_LIMIT)
             finally:

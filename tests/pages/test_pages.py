@@ -15,7 +15,6 @@ from pages.session import Session
 ELSEWHERE = {
     "how-to/many-machines.md": "tests/launchers",
     "how-to/run-on-slurm.md": "tests/launchers",
-    "how-to/write-a-backend.md": "tests/test_docs.py",
     "reference/cli.md": "tracelet-core/tests/test_cli.py",
     "reference/format.md": "tests/test_format_page.py",
 }
