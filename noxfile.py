@@ -47,6 +47,10 @@ def editable() -> list[str]:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train, log, and find everything again from a second process, on the embedded backend."""
+    session.log(
+        "installing Tracelet, scikit-learn, skops, matplotlib and what they need: some 30 packages, about 90 MB. "
+        "The first time this takes a minute or more, and pip shows nothing until it is done."
+    )
     session.install("./tracelet-core[cli,yaml]", *group("demo"))
     session.run("python", "examples/demo.py", *session.posargs)
 
@@ -97,7 +101,7 @@ def install_all(session: nox.Session) -> None:
 
 def compute_alone(session: nox.Session) -> None:
     """Let libraries compute with one thread each: there are more workers than cores, and threads that wait for each other double what all take."""
-    session.env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    session.env.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 
 def core_groups() -> dict[str, tuple[str, ...]]:

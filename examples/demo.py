@@ -7,19 +7,14 @@ then starts a second Python, in another folder, which finds them, loads the mode
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, confusion_matrix
-from sklearn.model_selection import train_test_split
+from typing import Any
 
 from tracelet import ArtifactType, Experiment, ExperimentConfig
 
@@ -31,15 +26,35 @@ def experiment(folder: Path) -> Experiment:
     return Experiment("digits", backend="local", config=ExperimentConfig(enable_artifacts=True, dir=folder / HERE))
 
 
+@contextlib.contextmanager
+def told(doing: str) -> Iterator[None]:
+    """Say what is being done before it is, and then how long it took."""
+    print(f"  {doing} …", end="", flush=True)
+    began = time.perf_counter()
+    yield
+    print(f" {time.perf_counter() - began:.1f} s", flush=True)
+
+
 def train(folder: Path) -> None:
-    digits = load_digits()
-    seed = HYPERPARAMETERS["seed"]
-    train_x, test_x, train_y, test_y = train_test_split(digits.data, digits.target, random_state=seed)
-    np.savez_compressed(folder / "digits.npz", test_x=test_x, test_y=test_y)
-    model = LogisticRegression(C=HYPERPARAMETERS["C"], max_iter=HYPERPARAMETERS["max_iter"]).fit(train_x / 16, train_y)
-    predicted = model.predict(test_x / 16)
+    # Libraries take seconds to import, and skops imports all of scikit-learn: nobody is to wait without a word.
+    with told("importing scikit-learn, skops and matplotlib"):
+        import matplotlib.figure
+        import numpy as np
+        import skops.io  # noqa: F401  the first model that is logged would wait for it
+        from sklearn.datasets import load_digits
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import accuracy_score, confusion_matrix
+        from sklearn.model_selection import train_test_split
+
+    with told("training on handwritten digits"):
+        digits = load_digits()
+        seed = HYPERPARAMETERS["seed"]
+        train_x, test_x, train_y, test_y = train_test_split(digits.data, digits.target, random_state=seed)
+        np.savez_compressed(folder / "digits.npz", test_x=test_x, test_y=test_y)
+        model = LogisticRegression(C=HYPERPARAMETERS["C"], max_iter=HYPERPARAMETERS["max_iter"])
+        predicted = model.fit(train_x / 16, train_y).predict(test_x / 16)
     np.savetxt(folder / "predictions.csv", np.c_[test_y, predicted], fmt="%d", header="true,predicted", delimiter=",")
-    plot(confusion_matrix(test_y, predicted), folder / "confusion.png")
+    plot(matplotlib.figure.Figure(figsize=(4, 4)), confusion_matrix(test_y, predicted), folder / "confusion.png")
 
     with experiment(folder) as exp:
         artifacts = [
@@ -59,9 +74,8 @@ def train(folder: Path) -> None:
             print(f"  logged {artifact.name:<12} {result.version}  {result.size_bytes:>8,} bytes  {took:6.1f} ms")
 
 
-def plot(matrix: np.ndarray, path: Path) -> None:
-    figure = Figure(figsize=(4, 4))
-    axes = FigureCanvasAgg(figure).figure.subplots()
+def plot(figure: Any, matrix: Any, path: Path) -> None:
+    axes = figure.subplots()
     axes.imshow(matrix)
     axes.set(xlabel="predicted", ylabel="true", title="Digits")
     figure.savefig(path)
@@ -76,6 +90,11 @@ def read_back(folder: Path) -> None:
             f"  {artifact.name:<12} {artifact.type.value:<14} {artifact.version:<8} {artifact.size_bytes:>8,}  "
             f"{artifact.digest[:16]}… verified"
         )
+    with told("importing scikit-learn and skops"):
+        import numpy as np
+        import skops.io  # noqa: F401  loading the model would wait for it
+        from sklearn.metrics import accuracy_score
+
     data = np.load(exp.get_artifact("dataset").download() / "digits.npz")
     classifier = exp.get_artifact("classifier")
     accuracy = accuracy_score(data["test_y"], classifier.load_model().predict(data["test_x"] / 16))
@@ -89,7 +108,7 @@ def main() -> None:
         read_back(Path(sys.argv[2]))
         return
     with tempfile.TemporaryDirectory() as training, tempfile.TemporaryDirectory() as elsewhere:
-        print(f"This process (in {training}) trains and logs:")
+        print(f"This process (in {training}) trains and logs:", flush=True)
         train(Path(training))
         print(f"\nAnother process (in {elsewhere}) finds, verifies, loads and predicts:", flush=True)
         command = [sys.executable, str(Path(__file__).resolve()), "read", training]

@@ -255,6 +255,7 @@ def test_only_the_boundaries_catch_everything() -> None:
         "core/plugins/calling.py",
         "core/system/uris.py",
         "core/capture/detectors.py",
+        "core/capture/imports.py",
         "core/capture/pipeline.py",
         "worker.py",
     )

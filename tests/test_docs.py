@@ -1,140 +1,49 @@
-"""A stranger who has only `docs/how-to/write-a-backend.md` gets a backend that keeps the contract."""
+"""What `docs/reference/hooks.md` and `docs/reference/backend.md` say of plugins is all that there is. `tests/pages` follows the how-to pages."""
 
 from __future__ import annotations
 
 import builtins
 import inspect
-import os
 import re
-import subprocess
-import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 import pytest
 
 from tracelet import TraceletSettings, exceptions, plugin
-from tracelet.core.plugins import hookspecs
-from tracelet.core.plugins.backend import PROTOCOLS
+from tracelet.core.plugins import backend, hookspecs
 from tracelet.plugin import (
+    ArtifactSummary,
     Backend,
+    BackendContext,
     BackendSpec,
     BlobBackend,
     Capability,
     Detection,
+    Detector,
+    DetectorContext,
     DetectorSpec,
+    ModelInfo,
     RoutingSpec,
     SerializerSpec,
+    StoredArtifact,
 )
-from tracelet.testing import BackendContract
+from tracelet.testing import DetectorContract, RoutingContract, SerializerContract
 from tracelet.testing.contract_fixtures import ContractFixtures
-from tracelet.testing.guard import contract_tests
 
-PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "write-a-backend.md").read_text()
-#: "`path`:" or "`path`, at its end:", and the block after it.
-BLOCK = re.compile(
-    r"^`(?P<path>[^`\n]+)`(?P<end>, at its end)?:\n\n```\w+\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
-)
-
-
-def write(folder: Path, blocks: list[re.Match[str]]) -> None:
-    for block in blocks:
-        target = folder / block["path"]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        before = target.read_text() + "\n\n" if block["end"] else ""
-        target.write_text(before + block["code"])
+DOCS = Path(__file__).parents[1] / "docs"
+BACKEND = (DOCS / "reference" / "backend.md").read_text()
+HOOKS = (DOCS / "reference" / "hooks.md").read_text()
+HOW_TOS = ("write-a-backend.md", "write-a-detector.md", "write-a-policy.md", "write-a-serializer.md")
+NAMES = [name for name in vars(hookspecs) if name.startswith("tracelet_")]
 
 
-def install(folder: Path, site: Path) -> dict[str, str]:
-    """Install the folder as pip does; return the variables under which Python finds it."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--upgrade"]
-    subprocess.run([*command, "--target", str(site), str(folder)], check=True, capture_output=True, timeout=1200)
-    return {**os.environ, "PYTHONPATH": str(site)}
-
-
-def python(variables: dict[str, str], cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=variables, capture_output=True, text=True, timeout=1200, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def blocks() -> list[re.Match[str]]:
-    found = list(BLOCK.finditer(PAGE))
-    assert [(block["path"], bool(block["end"])) for block in found] == [
-        ("pyproject.toml", False),
-        ("src/tracelet_sqlite/__init__.py", False),
-        ("src/tracelet_sqlite/__init__.py", False),
-        ("tests/test_sqlite.py", False),
-        ("src/tracelet_sqlite/__init__.py", True),
-        ("tests/test_policy.py", False),
-        ("tests/test_rows.py", False),
-        ("src/tracelet_sqlite/__init__.py", True),
-        ("tests/test_archives.py", False),
-    ]
-    return found
-
-
-def test_the_first_ten_lines_are_a_plugin_that_is_shown(blocks: list[re.Match[str]], tmp_path: Path) -> None:
-    write(tmp_path / "tracelet-sqlite", blocks[:2])
-    variables = install(tmp_path / "tracelet-sqlite", tmp_path / "site")
-    shown = python(variables, tmp_path, "-c", "from tracelet.cli import main; main()", "plugins", "--json")
-    assert shown.returncode == 0, shown.stderr
-    assert '"tracelet-sqlite"' in shown.stdout
-    (printed,) = re.findall(r"^Among what this prints is\n\n```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    seen = python(variables, tmp_path, "-c", "from tracelet.cli import main; main()", "plugins")
-    assert printed in seen.stdout
-
-
-def test_the_backend_of_the_page_keeps_the_contract(blocks: list[re.Match[str]], tmp_path: Path) -> None:
-    folder = tmp_path / "tracelet-sqlite"
-    write(folder, blocks)
-    variables = install(folder, tmp_path / "site")
-    report = tmp_path / "report.xml"
-    done = python(
-        variables,
-        folder,
-        *("-m", "pytest", "--import-mode=importlib", "-q", "-W", "error", "--tb=short", f"--junit-xml={report}"),
-    )
-    assert done.returncode == 0, done.stdout
-    cases = list(ElementTree.parse(report).iter("testcase"))
-    assert not [case.get("name") for case in cases if len(case)]
-    run = {case.get("name", "").partition("[")[0] for case in cases if "TestSqlite" in case.get("classname", "")}
-    assert run == set(contract_tests(BackendContract))
-    assert [case for case in cases if "TestSmallOnes" in case.get("classname", "")]
-    assert [case for case in cases if "TestRows" in case.get("classname", "")]
-    assert [case for case in cases if "TestArchives" in case.get("classname", "")]
-
-
-USE = """
-from tracelet import ArtifactType, Experiment
-
-rows = [["a", "b"], ["1", "2"]]
-with Experiment("page", backend=["local", "sqlite"], artifacts=True, routing="small-to-sqlite") as exp:
-    table = exp.create_artifact("table", ArtifactType.DATASET).add_object(rows, "rows", serializer="rows")
-    results = exp.log_artifact(table)
-    results.raise_for_errors()
-    assert list(results) == ["sqlite"], results
-"""
-READ = """
-from tracelet import Experiment
-
-table = Experiment("page", backend="sqlite", artifacts=True).get_artifact("table")
-assert table.load_object("rows") == [["a", "b"], ["1", "2"]]
-"""
-
-
-def test_what_the_page_ends_with_is_used_by_name(blocks: list[re.Match[str]], tmp_path: Path) -> None:
-    write(tmp_path / "tracelet-sqlite", blocks)
-    variables = install(tmp_path / "tracelet-sqlite", tmp_path / "site")
-    for number, program in enumerate([USE, READ]):
-        place = {
-            "TRACELET_SQLITE_FILE": str(tmp_path / "artifacts.db"),
-            "TRACELET_DIR": str(tmp_path / f"dir-{number}"),
-        }
-        done = python({**variables, **place}, tmp_path, "-c", program)
-        assert done.returncode == 0, done.stderr
+def rows(page: str) -> set[str]:
+    """What the first cells of a page's tables have in backticks; a cell may have several."""
+    return {
+        name for cell in re.findall(r"^\| (`[^|]+) \| ", page, re.MULTILINE) for name in re.findall(r"`(.+?)`", cell)
+    }
 
 
 def signature(function: object) -> str:
@@ -154,52 +63,115 @@ def methods(cls: type) -> list[str]:
     return [signature(value) for name, value in vars(cls).items() if inspect.isfunction(value) and name[0] != "_"]
 
 
-@pytest.mark.parametrize("hook", [name for name in vars(hookspecs) if name.startswith("tracelet_")])
-def test_every_hook_is_on_the_page_with_its_arguments(hook: str) -> None:
-    assert f"`{signature(getattr(hookspecs, hook))}`" in PAGE
+def section(hook: str) -> str:
+    _, _, rest = HOOKS.partition(f"\n## {hook}\n")
+    return rest.partition("\n## ")[0]
 
 
-@pytest.mark.parametrize("field", [field.name for field in attrs.fields(BackendSpec)])
-def test_every_field_of_a_spec_has_its_row(field: str) -> None:
-    assert f"\n| `{field}` | " in PAGE
+def fixtures(contract: type) -> list[str]:
+    """The fixtures that a contract's docstrings tell its author to override."""
+    found = re.findall(r'@pytest\.fixture\n    def (\w+)\([^"]*?\n        """Override', inspect.getsource(contract))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("hook", NAMES)
+def test_every_hook_has_its_row_and_a_section_with_its_signature(hook: str) -> None:
+    returns = inspect.signature(getattr(hookspecs, hook)).return_annotation
+    call = signature(getattr(hookspecs, hook))
+    assert f"\n| [`{call}`](#{hook}) | `{returns}` | " in HOOKS
+    assert f"\n`{call} -> {returns}`\n" in section(hook)
+
+
+@pytest.mark.parametrize("hook", NAMES)
+def test_every_section_says_when_it_is_called_what_it_returns_and_what_happens_when_it_raises(hook: str) -> None:
+    for row in ("called", "must return", "used when", "tested by"):
+        assert f"\n| {row} | " in section(hook)
+    assert re.search(r"\n\| if .* raises? \| ", section(hook))
+
+
+@pytest.mark.parametrize("hook", NAMES)
+def test_the_example_of_every_hook_returns_its_specs(hook: str) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", section(hook), re.DOTALL)
+    space: dict[str, object] = {}
+    exec(compile(example, f"hooks.md, {hook}", "exec"), space)
+    (spec,) = space[hook]()
+    assert type(spec).__name__ in inspect.signature(getattr(hookspecs, hook)).return_annotation
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [
+        *((BACKEND, kind) for kind in (BackendSpec, BackendContext, ModelInfo, StoredArtifact)),
+        *((HOOKS, kind) for kind in (RoutingSpec, ArtifactSummary, SerializerSpec)),
+        *((HOOKS, kind) for kind in (DetectorSpec, DetectorContext, Detection)),
+    ],
+    ids=lambda given: given.__name__ if isinstance(given, type) else "",
+)
+def test_every_field_has_its_row(page: str, kind: type) -> None:
+    assert [field.name for field in attrs.fields(kind) if field.name not in rows(page)] == []
 
 
 @pytest.mark.parametrize("method", methods(Backend))
 def test_every_method_of_the_protocol_has_its_row(method: str) -> None:
-    assert f"\n| `{method}" in PAGE
+    assert f"\n| `{method}" in BACKEND
+
+
+@pytest.mark.parametrize("method", methods(Detector))
+def test_every_method_of_a_detector_has_its_row(method: str) -> None:
+    assert f"\n| `{method}` | " in HOOKS
 
 
 @pytest.mark.parametrize("method", sorted(BlobBackend.__abstractmethods__))
 def test_every_method_that_a_bag_of_blobs_needs_has_its_row(method: str) -> None:
-    assert f"\n| `{signature(getattr(BlobBackend, method))}" in PAGE
+    assert f"\n| `{signature(getattr(BlobBackend, method))}" in BACKEND
+
+
+@pytest.mark.parametrize("method", ["write_files", "exists", "holds", "small_reader", "folders_below"])
+def test_every_method_that_a_bag_of_blobs_may_override_has_its_row(method: str) -> None:
+    assert f"\n| `{signature(getattr(BlobBackend, method))}` | " in BACKEND
 
 
 @pytest.mark.parametrize("capability", list(Capability))
 def test_every_capability_has_its_row_with_its_methods(capability: Capability) -> None:
-    protocol = PROTOCOLS[capability]
+    protocol = backend.PROTOCOLS[capability]
     (row,) = (
-        line for line in PAGE.splitlines() if line.startswith(f"| `{capability.name}` | `{protocol.__name__}` | `")
+        line for line in BACKEND.splitlines() if line.startswith(f"| `{capability.name}` | `{protocol.__name__}` | `")
     )
     assert [method for method in methods(protocol) if f"`{method}`" not in row] == []
 
 
-@pytest.mark.parametrize("spec", [RoutingSpec, SerializerSpec, Detection, DetectorSpec])
-def test_every_field_of_the_other_specs_is_on_the_page(spec: type) -> None:
-    for field in attrs.fields(spec):
-        assert re.search(rf"\b{field.name}\b", PAGE)
+def test_every_ability_that_needs_no_declaration_has_its_row_with_its_methods() -> None:
+    every = {one for one in vars(backend).values() if getattr(one, "_is_protocol", False)} - {Protocol, Backend}
+    undeclared = every - set(backend.PROTOCOLS.values())
+    assert len(undeclared) == 6
+    for protocol in undeclared:
+        (row,) = (line for line in BACKEND.splitlines() if line.startswith(f"| `{protocol.__name__}` | "))
+        assert [method for method in methods(protocol) if f"`{method}`" not in row] == []
+
+
+@pytest.mark.parametrize("function", [plugin.wrap_calls, plugin.when_imported])
+def test_every_function_that_patches_a_library_has_its_row(function: object) -> None:
+    assert f"\n| `{signature(function)}` | " in HOOKS
 
 
 def test_every_fixture_that_is_yours_to_override_has_its_row() -> None:
-    source = inspect.getsource(ContractFixtures).partition("# -- what the tests use")[0]
-    fixtures = re.findall(r"    def (\w+)\(self", source)
-    assert len(fixtures) == 6
-    for fixture in fixtures:
-        assert f"\n| `{fixture}` | " in PAGE
+    assert len(fixtures(ContractFixtures)) == 6
+    for fixture in fixtures(ContractFixtures):
+        assert f"\n| `{fixture}` | " in BACKEND
+    for contract in (DetectorContract, SerializerContract):
+        for fixture in fixtures(contract):
+            assert f"\n| `{fixture}` | " in HOOKS
+    assert fixtures(RoutingContract) == ["policy"]
+    assert "with the fixture `policy`" in section("tracelet_routing")
 
 
-def test_the_page_names_nothing_that_is_not_there() -> None:
+@pytest.mark.parametrize(
+    "page", [*(f"how-to/{name}" for name in HOW_TOS), "reference/backend.md", "reference/hooks.md"]
+)
+def test_the_page_names_nothing_that_is_not_there(page: str) -> None:
     known = {*plugin.__all__, *exceptions.__all__, *(capability.name for capability in Capability)}
-    known |= {*vars(builtins), "BackendContract", "DetectorContract", "SerializerContract", "Path"}
+    known |= {*vars(builtins), "BackendContract", "DetectorContract", "RoutingContract", "SerializerContract", "Path"}
     variables = {f"TRACELET_{field.name.upper()}" for field in attrs.fields(TraceletSettings)}
-    words = set(re.findall(r"`([A-Z]\w+)`", PAGE)) - {"TRACELET_SQLITE_FILE"}
+    words = set(re.findall(r"`([A-Z]\w+)`", (DOCS / page).read_text())) - {"TRACELET_SHELF_PLACE"}
     assert words <= known | variables

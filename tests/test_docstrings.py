@@ -51,6 +51,8 @@ OF_PLUGINS = (
     plugin.DetectorSpec,
     plugin.RoutingSpec,
     plugin.SerializerSpec,
+    plugin.when_imported,
+    plugin.wrap_calls,
 )
 PROTOCOLS = (
     plugin.Backend,
@@ -131,7 +133,14 @@ def test_the_example_of_a_method_continues_that_of_its_class(cls: type, name: st
 
 @pytest.mark.parametrize(
     ("cls", "name"),
-    [(Experiment, ""), (ExperimentConfig, ""), (TraceletArtifact, ""), *methods_of((*CLASSES, *PROTOCOLS))],
+    [
+        (Experiment, ""),
+        (ExperimentConfig, ""),
+        (TraceletArtifact, ""),
+        (plugin.when_imported, ""),
+        (plugin.wrap_calls, ""),
+        *methods_of((*CLASSES, *PROTOCOLS)),
+    ],
 )
 def test_a_docstring_names_every_argument(cls: type, name: str) -> None:
     subject = getattr(cls, name) if name else cls

@@ -1,4 +1,4 @@
-"""`docs/why/reliability.md` names tests that are there."""
+"""The pages about the promises name tests that are there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "why" / "reliability.md").read_text()
 
 
-def test_every_test_that_the_page_names_is_there() -> None:
-    named = re.findall(r"`([\w/.-]+\.py)(?:::(\w+))?`", PAGE)
+@pytest.mark.parametrize("page", ["reliability.md", "index.md"])
+def test_every_test_that_the_page_names_is_there(page: str) -> None:
+    named = re.findall(r"`([\w/.-]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "why" / page).read_text())
     assert named
     for path, name in named:
         functions = {

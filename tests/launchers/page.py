@@ -1,27 +1,28 @@
-"""The programs and commands of `docs/how-to/many-machines.md`, as printed."""
+"""The programs and commands of the pages about launchers, as printed."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "many-machines.md").read_text()
-#: "`path`" at the beginning of a line that ends with a colon, and the block after it.
-_FILE = re.compile(r"^`(?P<path>[\w.]+)`[^\n]*:\n\n```\w+\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+from pages.blocks import DOCS, blocks
+
+_PAGES = [DOCS / "how-to" / name for name in ("many-machines.md", "run-on-slurm.md")]
+_BLOCKS = [block for page in _PAGES for block in blocks(page)]
 
 
 def programs() -> dict[str, str]:
-    """The files of the page, by their names."""
-    return {block["path"]: block["code"] for block in _FILE.finditer(_PAGE)}
+    """The files of the pages, by their names."""
+    return {block.title: block.code for block in _BLOCKS if block.title}
 
 
 def asking_again() -> str:
     """The line by which a preempted job asks Slurm to start it again."""
-    (line,) = re.findall(r'`(subprocess\.run\(\["scontrol".*?)`', _PAGE)
+    text = "".join(page.read_text() for page in _PAGES)
+    (line,) = re.findall(r'`(subprocess\.run\(\["scontrol".*?)`', text)
     return line
 
 
 def lines_of_shell() -> list[str]:
-    """The commands of the page."""
-    without = _FILE.sub("", _PAGE)
-    return [line for block in re.findall(r"```bash\n(.*?)```", without, re.DOTALL) for line in block.splitlines()]
+    """The commands of the pages."""
+    commands = [block for block in _BLOCKS if block.language == "bash" and not block.title]
+    return [line for block in commands for line in block.code.splitlines()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,8 +93,10 @@ class Session:
         return str(printed)
 
     def _run(self, code: str, where: str) -> str:
+        exported = self._folder.with_name(f"{self._folder.name}-exported")
+        told = f"trap {shlex.quote(f'env -0 > {shlex.quote(str(exported))}')} EXIT\n{code}"
         done = subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", code],
+            ["bash", "-e", "-o", "pipefail", "-c", told],
             cwd=self._folder,
             env=self._environ,
             stdout=subprocess.PIPE,
@@ -103,6 +106,9 @@ class Session:
             check=False,
         )
         assert done.returncode == 0, f"{where} ended with {done.returncode}:\n{done.stdout}"
+        # A reader has one terminal: what a block exports holds in the next ones.
+        variables = (line.partition("=") for line in exported.read_text().split("\0") if line)
+        self._environ = {name: value for name, _, value in variables}
         return done.stdout
 
     def __enter__(self) -> Session:
@@ -115,6 +121,8 @@ class Session:
             assert self._python.stdin is not None
             assert self._python.stdout is not None
             self._python.stdin.close()
+            if self._python.stdout is not None:
+                self._python.stdout.close()
             try:
                 self._python.wait(_LIMIT)
             finally:

@@ -14,8 +14,7 @@ from pages.session import Session
 #: Pages that other tests follow.
 ELSEWHERE = {
     "how-to/many-machines.md": "tests/launchers",
-    "how-to/moving.md": "tests/test_moving_page.py",
-    "how-to/write-a-backend.md": "tests/test_docs.py",
+    "how-to/run-on-slurm.md": "tests/launchers",
     "reference/cli.md": "tracelet-core/tests/test_cli.py",
     "reference/format.md": "tests/test_format_page.py",
 }

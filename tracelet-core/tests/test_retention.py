@@ -149,8 +149,13 @@ def test_what_is_old_goes_but_the_newest(alone: Experiment) -> None:
 
 def test_the_newest_goes_only_where_keep_last_says_so(alone: Experiment) -> None:
     log(alone, "net"), log(alone, "net")
-    alone.prune(older_than=NOBODY, keep_last=0)
-    assert left(alone) == []
+    results = alone.prune(older_than=NOBODY, keep_last=0)
+    assert (left(alone), why(results, "net v1")) == ([], "older than 0 s")
+
+
+def test_what_goes_because_none_is_to_be_kept_says_so(alone: Experiment) -> None:
+    log(alone, "net")
+    assert why(alone.prune(keep_last=0), "net v0") == "no rule keeps it"
 
 
 def test_what_any_rule_keeps_stays(alone: Experiment) -> None:

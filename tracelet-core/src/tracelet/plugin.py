@@ -1,6 +1,7 @@
 """What the author of a plugin imports: hooks, specs, protocols, data, and safe helpers.
 
-``docs/how-to/write-a-backend.md`` leads from ten lines to a backend that passes the contract kit.
+``docs/how-to/write-a-backend.md`` leads from ten lines to a backend that passes the contract kit, and the pages beside it
+to a detector, a policy and a serializer. ``docs/reference/hooks.md`` and ``docs/reference/backend.md`` describe the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     )
     from tracelet.core.artifacts.manifest import Manifest
     from tracelet.core.artifacts.plain_values import plain_data
+    from tracelet.core.capture.calls import wrap_calls
     from tracelet.core.capture.checkpoint_names import checkpoint_name, progress_in
+    from tracelet.core.capture.imports import when_imported
     from tracelet.core.capture.packed_names import stem_of
     from tracelet.core.capture.readable_names import readable_name
     from tracelet.core.capture.renames import may_be_renamed
@@ -173,6 +176,8 @@ __all__ = [
     "tell_type_by_names",
     "tell_whole",
     "unshare",
+    "when_imported",
+    "wrap_calls",
 ]
 
 if not TYPE_CHECKING:
@@ -193,10 +198,12 @@ if not TYPE_CHECKING:
             ),
             "tracelet.core.artifacts.manifest": ("Manifest",),
             "tracelet.core.artifacts.plain_values": ("plain_data",),
+            "tracelet.core.capture.calls": ("wrap_calls",),
             "tracelet.core.capture.checkpoint_names": (
                 "checkpoint_name",
                 "progress_in",
             ),
+            "tracelet.core.capture.imports": ("when_imported",),
             "tracelet.core.capture.packed_names": ("stem_of",),
             "tracelet.core.capture.readable_names": ("readable_name",),
             "tracelet.core.capture.renames": ("may_be_renamed",),

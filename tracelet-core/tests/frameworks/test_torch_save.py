@@ -31,7 +31,6 @@ import torch.distributed.checkpoint as dcp
 from pacing import pace
 from torch import save as early_save
 
-from tracelet.builtin.saves.patching import Patch
 from tracelet.builtin.torch_save import TorchSettings
 from tracelet.builtin.torch_save.reading import read
 from tracelet.core.plugins.registry import registry
@@ -731,47 +730,6 @@ class TestTheFunctions:
         torch.save(linear(), tmp_path / "two.pth")
         assert caught.names == ["one.pth"]
         assert len(calls) == 2
-
-    def test_code_that_somebody_put_in_meanwhile_stays_and_the_patch_under_it_only_passes_on(self) -> None:
-        def function(number: int) -> int:
-            return number + 1
-
-        seen = []
-
-        def around(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            seen.append(args)
-            return original(*args, **kwargs)
-
-        patch = Patch(function, around)
-        ours = function.__code__
-        function.__code__ = (lambda number: number * 10).__code__
-        theirs = function.__code__
-        patch.remove()
-        assert function.__code__ is theirs
-        function.__code__ = ours
-        assert function(1) == 2
-        assert not seen
-
-    def test_a_function_with_cells_and_defaults_can_be_patched(self) -> None:
-        """Decorated functions have free variables; a debugger that asks for the locals gets them."""
-        first, second = [1], [2]
-
-        def function(number: int, *, times: int = 3) -> list[int]:
-            return (first + second + [number]) * times
-
-        patch = Patch(function, lambda original, args, kwargs: original(*args, **kwargs))
-        frames = []
-        # Who measures the tests traces them too, and is to go on.
-        tracer = sys.gettrace()
-        sys.settrace(lambda frame, event, arg: frames.append(dict(frame.f_locals)))
-        try:
-            result = function(5)
-        finally:
-            sys.settrace(tracer)
-        assert result == [1, 2, 5] * 3
-        assert frames
-        patch.remove()
-        assert function(5, times=1) == [1, 2, 5]
 
 
 def program(folder: Path, body: str, before: str = "") -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """Functions of other libraries that save, seen from within: what the detectors of such saves share.
 
-* :mod:`.importing`: told once a module has been imported
-* :mod:`.patching`: calls of a function, led through our own
 * :mod:`.destinations`: where a save goes, and what of it can be kept when the save returns
 * :mod:`.what`: what a save is
 * :mod:`.naming`: what a checkpoint that is a folder is named by

@@ -21,7 +21,7 @@ _SDKS = frozenset({"aim", "clearml", "mlflow", "wandb"})
 #: Where transformers calls them.
 _CALLBACKS = "transformers.integrations"
 #: Modules between the call and whoever wants the folder.
-_BETWEEN = ("tempfile", "tracelet.builtin.saves")
+_BETWEEN = ("tempfile", "tracelet.builtin.saves", "tracelet.core.capture")
 #: The folders that may still be there. Single operations on a dict need no lock, which a child could inherit locked.
 _CLAIMS: dict[Claim, Path] = {}
 

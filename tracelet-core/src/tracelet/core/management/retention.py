@@ -54,10 +54,10 @@ class Rules:
     @property
     def why_not(self) -> str:
         """Say why a version goes."""
-        parts = [] if self.last is None else [f"not {_one_of(self.last, 'newest')}"]
+        parts = [f"not {_one_of(self.last, 'newest')}"] if self.last else []
         parts += [] if self.best is None else [f"not {self.best}"]
         parts += [] if self.older_than is None else [f"older than {self.age}"]
-        return ", ".join(parts)
+        return ", ".join(parts) or "no rule keeps it"
 
 
 def _one_of(count: int, which: str) -> str:

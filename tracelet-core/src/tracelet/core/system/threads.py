@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from tracelet.exceptions import TraceletError
 
-__all__ = ["Promise", "all_at_once", "beside", "in_parallel", "when_all"]
+__all__ = ["Promise", "all_at_once", "beside", "in_parallel", "lock_free_in_children", "when_all"]
 
 #: How many calls wait for each thread of a pool.
 _AHEAD = 8
@@ -97,6 +98,15 @@ def beside(call: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=one, daemon=True).start()
     return answer
+
+
+def lock_free_in_children() -> threading.RLock:
+    """Return a lock that nobody holds in a child that is forked: the thread that held it is not there to let go of it."""
+    lock = threading.RLock()
+    if hasattr(os, "register_at_fork"):  # Windows has none; it is refused, in words
+        # As Python's own modules do with their locks.
+        os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]
+    return lock
 
 
 def when_all(futures: Mapping[str, Future[Any]], then: Callable[[], None]) -> None:

@@ -25,8 +25,10 @@ class Patch:
     """One function whose calls go through ``around`` until :meth:`remove`."""
 
     def __init__(self, function: FunctionType, around: Around) -> None:
-        self.function = function
-        self._around: Around | None = around
+        self.function: Callable[..., Any] = function
+        #: What calls go through now; None leads them to the function as it was.
+        self.around: Around | None = around
+        self._patched = function
         self._original = FunctionType(
             function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
         )
@@ -36,7 +38,7 @@ class Patch:
         function.__code__ = self._code
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        around = self._around
+        around = self.around
         if around is None:
             return self._original(*args, **kwargs)
         return around(self._original, args, kwargs)
@@ -47,12 +49,12 @@ class Patch:
         Where somebody else has put other code in since, that stays, and ours, if it is called from there, only
         passes on.
         """
-        self._around = None
-        if self.function.__code__ is not self._code:
+        self.around = None
+        if self._patched.__code__ is not self._code:
             return
-        self.function.__code__ = self._original.__code__
+        self._patched.__code__ = self._original.__code__
         if self._signed:
-            self.function.__dict__.pop("__signature__", None)
+            self._patched.__dict__.pop("__signature__", None)
 
 
 class Replacement:
@@ -61,16 +63,18 @@ class Replacement:
     Who took the function out of the module before is not seen.
     """
 
-    def __init__(self, module: ModuleType, function: BuiltinFunctionType, around: Around) -> None:
-        self._around: Around | None = around
+    def __init__(self, module: ModuleType, name: str, around: Around) -> None:
+        #: What calls go through now; None leads them to the function as it was.
+        self.around: Around | None = around
         self._module = module
-        self._original = function
-        self.function = self._standing_in(function)
-        setattr(module, function.__name__, self.function)
+        self._name = name
+        self._original: BuiltinFunctionType = getattr(module, name)
+        self.function: Callable[..., Any] = self._standing_in(self._original)
+        setattr(module, name, self.function)
 
     def _standing_in(self, function: BuiltinFunctionType) -> Callable[..., Any]:
         def stand_in(*args: Any, **kwargs: Any) -> Any:
-            around = self._around
+            around = self.around
             return function(*args, **kwargs) if around is None else around(function, args, kwargs)
 
         functools.update_wrapper(stand_in, function)
@@ -80,9 +84,9 @@ class Replacement:
 
     def remove(self) -> None:
         """Give the name back; a second call does nothing. Where somebody else has taken the name since, it stays theirs."""
-        self._around = None
-        if getattr(self._module, self._original.__name__) is self.function:
-            setattr(self._module, self._original.__name__, self._original)
+        self.around = None
+        if getattr(self._module, self._name) is self.function:
+            setattr(self._module, self._name, self._original)
 
 
 def _sign(function: FunctionType) -> bool:
