@@ -247,6 +247,18 @@ def test_what_consoles_and_people_leave_in_a_bucket_is_nobodys(
     assert list(garbage.collect(open_bucket(url), time.time() + 3600)) == [7]
 
 
+def test_a_key_that_cannot_be_listed_is_told_and_is_no_outage(
+    opened: Opened, seal: Seal, url: str, s3: S3Server
+) -> None:
+    """Other programs can make such keys. The client goes no further than to them."""
+    opened(url).put(seal({"x": b"one"}), Labels())
+    prefix = url.removeprefix(f"s3://{s3.bucket}/")
+    s3.client().put_object(Bucket=s3.bucket, Key=f"{prefix}/experiments/trials/versions/../data", Body=b"theirs")
+    with pytest.raises(ConfigError, match=r"versions/\.\./data.*move it away, or use another prefix"):
+        list(opened(url).list(name=None, type=None))
+    assert opened(url).find("data", "latest") is not None
+
+
 def test_a_large_file_that_was_cut_off_is_damaged_and_no_failure_of_the_store(
     opened: Opened, seal: Seal, url: str, tmp_path: Path
 ) -> None:

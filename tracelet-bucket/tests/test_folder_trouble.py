@@ -56,6 +56,18 @@ def test_everybody_swaps_who_shares_the_folder(opened: Opened, seal: Seal, tmp_p
     assert [path for path in notes if stat.S_IMODE(path.stat().st_mode) & 0o060 != 0o060] == []
 
 
+def test_a_file_in_the_place_of_the_folder_is_no_empty_bucket(opened: Opened, seal: Seal, tmp_path: Path) -> None:
+    place = tmp_path / "bucket"
+    place.write_bytes(b"a file")
+    backend = opened(place.as_uri())
+    with pytest.raises(ConfigError, match="is no folder"):
+        backend.find("data", "latest")
+    with pytest.raises(ConfigError, match="is no folder"):
+        list(backend.list(name=None, type=None))
+    with pytest.raises(ConfigError, match="is no folder"):
+        backend.put(seal({"x": b"content"}), Labels())
+
+
 def test_names_that_begin_with_a_dot_are_names(opened: Opened, seal: Seal, folder: str) -> None:
     """Only what is being written is cleared away, and nothing else is passed over."""
     backend = opened(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from tracelet.plugin import Labels, SealedArtifact, StoredArtifact
 from tracelet_bucket import garbage
 from tracelet_bucket.backend import BucketBackend
 from tracelet_bucket.bucket import Bucket
-from tracelet_bucket.keys import ASIDE, OBJECTS, blob_key, ref_key
+from tracelet_bucket.keys import ASIDE, NOTES, OBJECTS, blob_key, ref_key
 from tracelet_bucket.places import open_bucket
+from tracelet_bucket.store import BucketStore
 
 Opened = Callable[..., BucketBackend]
 Seal = Callable[..., SealedArtifact]
@@ -146,6 +148,57 @@ def test_bytes_are_read_while_they_are_aside(opened: Opened, seal: Seal, place: 
     assert content(opened(place), stored, tmp_path) == {"x": b"content"}
     assert collect(open_bucket(place)) == []
     assert (held(place), held(place, ASIDE)) == ([key], [])
+
+
+@pytest.mark.parametrize("inner", ["jobs", "objects", "aside", "refs"])
+def test_a_prefix_below_another_one_loses_nothing(
+    opened: Opened, seal: Seal, place: str, tmp_path: Path, inner: str
+) -> None:
+    """The bucket itself may be one team's, and a folder of it, whatever its name is, another one's."""
+    ours = opened(place)
+    ours.delete(ours.put(seal({"x": b"content"}), Labels()))
+    theirs = opened(f"{place}/{inner}")
+    stored = theirs.put(seal({"x": b"theirs"}), Labels("1.0", ("best",)))
+    (key,) = held(f"{place}/{inner}")
+    open_bucket(f"{place}/{inner}").move(key, f"{ASIDE}/{key.rpartition('/')[2]}/somebody", 6)
+    assert collect(open_bucket(place)) == [7]
+    assert theirs.find("data", "best") == stored
+    assert content(theirs, stored, tmp_path) == {"x": b"theirs"}
+
+
+def test_what_others_have_in_the_folders_stays(opened: Opened, seal: Seal, place: str) -> None:
+    """Somebody gave a whole bucket to Tracelet that was not empty."""
+    bucket = open_bucket(place)
+    foreign = [f"objects/copies/{'a' * 64}", "objects/scene.glb", "jobs/night/train.json", "jobs/slurm.log"]
+    for key in foreign:
+        bucket.put(key, b"theirs")
+    backend = opened(place)
+    backend.delete(backend.put(seal({"x": b"content"}), Labels()))
+    assert collect(bucket) == [7]
+    assert sorted(held(place) + held(place, NOTES)) == sorted(foreign)
+
+
+def test_what_ended_jobs_left_is_cleared(place: str) -> None:
+    bucket = open_bucket(place)
+    store = BucketStore(place, lambda: bucket)
+    call = "slurm%3A7/my%20trials/data/0"
+    for name in ("call", f"part-{'0' * 32}-12", f"done-{'0' * 32}"):
+        store.put_note(f"{call}/{name}.json", b"{}")
+    assert collect(bucket) == [2, 2, 2]
+    assert held(place, NOTES) == []
+
+
+def test_the_store_gives_bytes_while_they_are_aside(place: str, tmp_path: Path) -> None:
+    """A version of another backend has begun to need them while somebody clears."""
+    bucket = open_bucket(place)
+    store = BucketStore(place, lambda: bucket)
+    source, sha256 = tmp_path / "large", hashlib.sha256(b"large").hexdigest()
+    source.write_bytes(b"large")
+    store.record(sha256, "a-put")
+    store.put(source, sha256)
+    bucket.move(blob_key(sha256), f"{ASIDE}/{sha256}/somebody", 5)
+    store.fetch(sha256, tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == b"large"
 
 
 def test_who_was_killed_while_clearing_leaves_nothing_for_ever(opened: Opened, seal: Seal, place: str) -> None:

@@ -12,7 +12,7 @@ from tracelet_bucket.bucket import PART, SMALL, Bucket
 from tracelet_bucket.keys import aside_folder, blob_key
 from tracelet_bucket.together import each
 
-__all__ = ["bring", "fetch", "place_of"]
+__all__ = ["bring", "bring_back", "fetch", "place_of", "places"]
 
 _LOG = logging.getLogger("tracelet.bucket")
 
@@ -45,12 +45,24 @@ def bring(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile],
     _for_each(one, once.values())
 
 
+def bring_back(bucket: Bucket, sealed: SealedArtifact, files: Iterable[ArtifactFile]) -> None:
+    """Write the bytes of files that are gone. Those that are there were whole a while ago: they are not read again."""
+
+    def is_gone(file: ArtifactFile) -> bool:
+        return bucket.size_of(blob_key(str(file.sha256))) is None
+
+    looked_for = list(files)
+    gone = [file for file, is_so in zip(looked_for, each(is_gone, looked_for), strict=True) if is_so]
+    if gone:
+        bring(bucket, sealed, gone, None)
+
+
 def fetch(bucket: Bucket, files: Collection[ArtifactFile], dest: Path) -> None:
     """Write files into a folder. Raises :class:`~tracelet.ArtifactNotFound` where bytes are gone."""
 
     def one(file: ArtifactFile) -> None:
         target, sha256 = target_path(dest, file.artifact_path), str(file.sha256)
-        if not any(bucket.download(key, target, file.size_bytes) for key in _places(bucket, sha256)):
+        if not any(bucket.download(key, target, file.size_bytes) for key in places(bucket, sha256)):
             raise ArtifactNotFound(
                 f"the bytes of {file.artifact_path!r} are gone: there is no {place_of(bucket, file)}. Log the same content "
                 "again, which brings them back, or get it from another backend."
@@ -68,8 +80,8 @@ def _for_each(one: Callable[[ArtifactFile], None], files: Collection[ArtifactFil
             one(file)
 
 
-def _places(bucket: Bucket, sha256: str) -> Iterator[str]:
-    """Where bytes may be: who clears them away takes them aside first, and puts them back where somebody needs them."""
+def places(bucket: Bucket, sha256: str) -> Iterator[str]:
+    """Yield where bytes may be: who clears them away takes them aside first, and puts them back where somebody needs them."""
     yield blob_key(sha256)
     yield from [one.key for one in bucket.below(aside_folder(sha256))]
     yield blob_key(sha256)

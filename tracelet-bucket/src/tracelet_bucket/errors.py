@@ -29,6 +29,8 @@ _WRONG_REGION = re.compile(r"PermanentRedirect|AuthorizationHeaderMalformed|Ille
 _SKEWED = re.compile(r"RequestTimeTooSkewed|RequestExpired|InvalidAuthenticationInfo.*time", re.DOTALL)
 #: What all of them say of a part that begins behind the end of an object.
 _BEHIND_THE_END = re.compile(r"InvalidRange|416 Range Not Satisfiable")
+#: What the client says of a listing with a key that has an empty part, `.` or `..`: others can make these.
+_NO_PATH = re.compile(r"Encountered object with invalid path")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _URL = re.compile(r"https?://[^\s'\")>]+")
@@ -114,6 +116,11 @@ def _failed(place: str, error: BaseException) -> Exception:
     if _SKEWED.search(told):
         return BackendAuthError(
             f"{place} refuses requests of this machine, whose clock is wrong ({_words(error)}): set the clock."
+        )
+    if _NO_PATH.search(told):
+        return ConfigError(
+            f"{place} has an object of somebody else's, below a folder of Tracelet's, whose name cannot be listed "
+            f"({_words(error)}): move it away, or use another prefix."
         )
     if "credentials" in told.lower() or "169.254." in told:
         return BackendAuthError(

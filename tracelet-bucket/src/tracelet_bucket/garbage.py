@@ -23,11 +23,13 @@ from tracelet_bucket.keys import (
     NOTES,
     OBJECTS,
     REFS,
+    aside_blob,
     aside_folder,
     blob_key,
-    note_key,
+    blob_of,
+    is_note,
+    listed_key,
     number_in,
-    sha256_in,
 )
 from tracelet_bucket.records import Record, is_deleted, loads, read_record
 from tracelet_bucket.together import each
@@ -70,14 +72,14 @@ def collect(bucket: Bucket, older_than: float) -> Iterator[int]:
     aside = [one for one in bucket.below(ASIDE) if one.written_at < stale]
     if needed is not None:
         for one in bucket.below(OBJECTS):
-            sha256 = sha256_in(one.key)
+            sha256 = blob_of(one.key)
             if sha256 is not None and sha256 not in needed and one.written_at < limit:
                 taken = attrs.evolve(one, key=f"{aside_folder(sha256)}/{uuid.uuid4().hex}")
                 if bucket.move(one.key, taken.key, one.size_bytes):
                     aside.append(taken)
     needed = _needed(bucket, stale, known) if aside and needed is not None else None
     for one in aside:
-        sha256 = sha256_in(one.key.rpartition("/")[0])
+        sha256 = aside_blob(one.key)
         if sha256 is None:
             continue
         if needed is not None and sha256 not in needed:
@@ -88,14 +90,14 @@ def collect(bucket: Bucket, older_than: float) -> Iterator[int]:
         else:  # somebody has sent them again: what is there is not overwritten
             bucket.remove(one.key)
     for one in bucket.below(NOTES):
-        if one.written_at < limit:
+        if is_note(one.key) and one.written_at < limit:
             bucket.remove(one.key)
             yield one.size_bytes
     yield from bucket.sweep(limit)
 
 
 def _check_listings(bucket: Bucket) -> None:
-    key = note_key(uuid.uuid4().hex)
+    key = listed_key(uuid.uuid4().hex)
     bucket.put(key, b"")
     is_listed = any(one.key == key for one in bucket.below(NOTES))
     bucket.remove(key)

@@ -29,13 +29,16 @@ __all__ = [
     "OBJECTS",
     "REFS",
     "Keys",
+    "aside_blob",
     "aside_folder",
     "blob_key",
+    "blob_of",
+    "is_note",
     "is_number",
+    "listed_key",
     "note_key",
     "number_in",
     "ref_key",
-    "sha256_in",
 ]
 
 OBJECTS, REFS, ASIDE, NOTES, EXPERIMENTS = "objects", "refs", "aside", "jobs", "experiments"
@@ -43,7 +46,12 @@ OBJECTS, REFS, ASIDE, NOTES, EXPERIMENTS = "objects", "refs", "aside", "jobs", "
 _LIMIT = 10**12
 _VERSION = re.compile(r"([0-9]{12})-v(0|[1-9][0-9]{0,11})\.json")
 _NUMBER = re.compile(r"v(0|[1-9][0-9]{0,11})")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(rf"{OBJECTS}/sha256/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
+_ASIDE_BLOB = re.compile(rf"{ASIDE}/([0-9a-f]{{64}})/[^/]+")
+#: What the processes of a job leave each other, and what is written to see whether it is listed.
+_NOTE = re.compile(
+    rf"{NOTES}/(?:[^/]+/[^/]+/[^/]+/[0-9]+/(?:call|part-[0-9a-f]{{32}}-[0-9]+|done-[0-9a-f]{{32}})\.json|listed-[0-9a-f]{{32}})"
+)
 
 
 def blob_key(sha256: str) -> str:
@@ -66,10 +74,26 @@ def note_key(key: str) -> str:
     return f"{NOTES}/{key}"
 
 
-def sha256_in(key: str) -> str | None:
-    """Return the sha256 that the last part of a key is, or None."""
-    leaf = key.rpartition("/")[2]
-    return leaf if _SHA256.fullmatch(leaf) else None
+def listed_key(token: str) -> str:
+    """Return a key that is written to see whether it is listed."""
+    return f"{NOTES}/listed-{token}"
+
+
+def blob_of(key: str) -> str | None:
+    """Return the sha256 whose bytes are at a key; None where they are not ours: others may have folders of these names."""
+    found = _BLOB.fullmatch(key)
+    return found[2] if found else None
+
+
+def aside_blob(key: str) -> str | None:
+    """Return the sha256 whose bytes are being cleared away from a key, or None as :func:`blob_of` does."""
+    found = _ASIDE_BLOB.fullmatch(key)
+    return found[1] if found else None
+
+
+def is_note(key: str) -> bool:
+    """Tell whether processes of one job left a key."""
+    return _NOTE.fullmatch(key) is not None
 
 
 def number_in(key: str) -> int | None:

@@ -29,8 +29,10 @@ __all__ = ["Put"]
 
 #: A put that took longer says again what it needs, and looks again whether that is there.
 _LONG_SECONDS = garbage.STALE_SECONDS / 6
-#: Who lost a number more often waits no longer for the next one.
-_MOST_LOST = 16
+#: A look that itself took longer is no look: who clears may have taken the note for an old one.
+_LONGEST_LOOK = garbage.STALE_SECONDS / 2
+#: Who lost a number more often, or is slower, waits no longer for the next one.
+_MOST_LOST, _LONGEST_WAIT = 16, 10.0
 
 
 @attrs.define
@@ -77,6 +79,7 @@ class Put:
             if not is_sent:
                 blobs.bring(self.bucket, self.sealed, manifest.payload, self.known)
                 is_sent = True
+                began = time.monotonic()  # bytes are sent once: no other turn takes that long
             self._look_again(number)
             record = Record(manifest, self.labels.version)
             if self.versions.commit(number, record):
@@ -89,7 +92,7 @@ class Put:
                 return None
             # Many who want one name's next number hinder each other less where each waits by chance.
             lost = min(lost + 1, _MOST_LOST)
-            time.sleep(random.uniform(0.0, lost) * (time.monotonic() - began))
+            time.sleep(min(random.uniform(0.0, lost) * (time.monotonic() - began), _LONGEST_WAIT))
             # One that is taken is never tried again, whatever a listing says.
             higher = max(number, self.versions.highest(name)) + 1
             number = self.claims.move_put(put_id, number, self._note(higher))
@@ -118,10 +121,12 @@ class Put:
 
     def _look_again(self, number: int) -> None:
         """Have whoever clears bytes away know this put, also where it takes hours."""
-        while max(now - said for now, said in zip(_clocks(), self.said_at, strict=True)) > _LONG_SECONDS:
+        longest = _LONG_SECONDS
+        while max(now - said for now, said in zip(_clocks(), self.said_at, strict=True)) > longest:
             self.said_at = _clocks()
             self.claims.claim_put(self.sealed.manifest.put_id, self._note(number))
-            blobs.bring(self.bucket, self.sealed, self.sealed.manifest.payload, None)
+            blobs.bring_back(self.bucket, self.sealed, self.sealed.manifest.payload)
+            longest = _LONGEST_LOOK
 
 
 def _clocks() -> tuple[float, float]:

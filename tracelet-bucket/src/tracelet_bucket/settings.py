@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ __all__ = ["SCHEMES", "BucketSettings", "endpoint", "wants_aws_profile"]
 
 #: Each scheme, and what follows it.
 SCHEMES = {"s3": "bucket/prefix", "gs": "bucket/prefix", "az": "container/prefix", "file": "/folder"}
+#: No cloud has buckets with other names. Azure's own begin with a dollar sign.
+_BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*")
 
 
 def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> None:
@@ -29,6 +32,12 @@ def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> N
     bucket, _, prefix = rest.partition("/")
     if scheme != "file" and not bucket:
         raise ConfigError(f"{shown}: the name of the bucket is missing: {scheme}://{SCHEMES[scheme]}.")
+    if scheme != "file" and not _BUCKET.fullmatch(bucket):
+        raise ConfigError(
+            f"{shown}: no bucket has the name {bucket!r}: it has letters, digits, dots, hyphens and underscores."
+        )
+    if not prefix.isprintable():
+        raise ConfigError(f"{shown}: the prefix may hold no line breaks, and nothing else that cannot be seen.")
     inner = prefix.strip("/")
     if set(prefix) & set("?#") or (inner and {"", ".", ".."} & set(inner.split("/"))):
         raise ConfigError(f"{shown}: the prefix may hold no ?, no #, and no empty, . or .. part.")

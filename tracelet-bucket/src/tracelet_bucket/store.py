@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tracelet.exceptions import ArtifactNotFound, BackendError
 from tracelet.plugin import Stamp, redact
+from tracelet_bucket.blobs import places
 from tracelet_bucket.bucket import Bucket
 from tracelet_bucket.keys import OBJECTS, blob_key, note_key, ref_key
 
@@ -45,9 +46,11 @@ class BucketStore:
 
     def fetch(self, sha256: str, dest: Path) -> None:
         """See :class:`~tracelet.plugin.Store`."""
-        size_bytes = self._bucket.size_of(blob_key(sha256))
-        if size_bytes is None or not self._bucket.download(blob_key(sha256), dest, size_bytes):
-            raise ArtifactNotFound(f"the store at {self._bucket.url} has no blob {sha256}.")
+        for key in places(self._bucket, sha256):
+            size_bytes = self._bucket.size_of(key)
+            if size_bytes is not None and self._bucket.download(key, dest, size_bytes):
+                return
+        raise ArtifactNotFound(f"the store at {self._bucket.url} has no blob {sha256}.")
 
     def record(self, sha256: str, put_id: str) -> None:
         """See :class:`~tracelet.plugin.Store`."""
