@@ -123,9 +123,12 @@ def test_doctor_tries_what_is_needed_and_says_what_is_missing(environ: dict[str,
     assert (missing.returncode, missing.stdout.count("there is no such bucket")) == (1, 2)
     unset = command(tmp_path / "here", {**environ, "TRACELET_BUCKET_URL": ""}, "doctor")
     assert (unset.returncode, "TRACELET_BUCKET_URL is not set: give s3://bucket/prefix" in unset.stdout) == (1, True)
+    assert "TRACELET_STORE" not in unset.stdout
     wrong = command(tmp_path / "here", {**environ, "TRACELET_BUCKET_URL": "ftp://host/team"}, "doctor")
     assert wrong.returncode != 0
     assert "give one of s3://bucket/prefix" in wrong.stdout + wrong.stderr
+    short = command(tmp_path / "here", {**environ, "TRACELET_BUCKET_URL": "file:/data/team"}, "doctor")
+    assert "a file URL here has three slashes" in short.stdout + short.stderr
 
 
 DRAFT = """

@@ -24,11 +24,11 @@ def _known_place(instance: object, field: attrs.Attribute[Any], value: str) -> N
         return
     shown = f"{field.name}={value!r}"
     scheme, mark, rest = value.partition("://")
+    if value.startswith("file:") and not value.startswith("file:///"):
+        raise ConfigError(f"{shown}: a file URL here has three slashes, as file:///data/team.")
     if not mark or scheme not in SCHEMES:
         forms = ", ".join(f"{known}://{form}" for known, form in SCHEMES.items())
         raise ConfigError(f"{shown}: give one of {forms}.")
-    if scheme == "file" and not rest.startswith("/"):
-        raise ConfigError(f"{shown}: a file URL here has three slashes, as file:///data/team.")
     bucket, _, prefix = rest.partition("/")
     if scheme != "file" and not bucket:
         raise ConfigError(f"{shown}: the name of the bucket is missing: {scheme}://{SCHEMES[scheme]}.")

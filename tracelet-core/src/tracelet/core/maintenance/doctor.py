@@ -126,7 +126,9 @@ def _store(directory: Path, settings: TraceletSettings, plugins: Registry) -> Ch
         detail = f"{settings.store} did not answer within {settings.deadline:g} s"
         return Check("store", Verdict.WRONG, detail, "Start it, or correct TRACELET_STORE.")
     except TraceletError as error:
-        return Check("store", Verdict.WRONG, str(error), "Correct TRACELET_STORE, or the credentials that it needs.")
+        # Where none is set, a backend brings its own.
+        what = "TRACELET_STORE" if settings.store else "what is named here"
+        return Check("store", Verdict.WRONG, str(error), f"Correct {what}, or the credentials that it needs.")
     where = store.uri("0" * 64).rpartition("/objects/")[0]
     if store.portable or limit is None:
         return Check("store", Verdict.OK, where)
