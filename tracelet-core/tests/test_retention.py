@@ -404,7 +404,7 @@ def test_the_command_shows_what_goes_and_what_stays_and_deletes(three: Experimen
     assert [line.partition(" 1.0 kB ")[0] for line in lines[1:4]] == ["stays net v2", "stays net v0", "goes net v1"]
     assert lines[1].endswith("local the newest")
     assert lines[2].endswith("local has the alias 'best'")
-    assert lines[4:] == ["1 version goes (1.0 kB), 2 stay", "1 version deleted, 0 B free again"]
+    assert lines[4:] == ["1 version goes (1.0 kB), 2 stay", "1 version deleted, no backend says that this freed bytes"]
     assert left(three) == ["net v2", "net v0"]
 
 
@@ -452,6 +452,6 @@ def test_the_command_says_which_backend_is_left(two: Experiment, scripted: Scrip
 def test_where_nothing_is_stored_it_says_what_was_asked(alone: Experiment) -> None:
     log(Experiment("trails", settings=alone.settings).start(), "net")
     out, err = run_both("prune", "trials", "--keep-last", "1")
-    assert out == "0 versions go (0 B), 0 stay\n0 versions deleted, 0 B free again\n"
+    assert out == "0 versions go (0 B), 0 stay\n0 versions deleted\n"
     assert "nothing is stored in experiment 'trials' of local" in err
     assert "did you mean 'trails'?" in err

@@ -10,7 +10,7 @@ from tracelet.cli.asking import agreed, dry_run, yes
 from tracelet.cli.failing import plain, words, words_of
 from tracelet.cli.finding import find, finding
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
-from tracelet.cli.screen import fail, line, size, table, tell_json
+from tracelet.cli.screen import fail, freed, line, size, table, tell_json
 from tracelet.core.artifacts.changes import ChangeResults
 from tracelet.core.artifacts.logged import LoggedArtifact
 from tracelet.core.management.changes import delete_all
@@ -107,10 +107,10 @@ def rm(
             return 1
         with finding(experiment, settings, "deleting") as finder:
             results = delete_all(finder, found, force)
-    freed = sum(one.freed_bytes for one in results)
+    count = sum(one.freed_bytes for one in results)
     if as_json:
         versions = [_plain(*each) for each in zip(found, results, strict=True)]
-        told = {"experiment": experiment, "dry_run": dry_run, "versions": versions, "freed_bytes": freed}
+        told = {"experiment": experiment, "dry_run": dry_run, "versions": versions, "freed_bytes": count}
         tell_json({**told, "missing": [plain(error) for error in missing]})
     elif dry_run:
         _list(found, results)
@@ -118,7 +118,7 @@ def rm(
     else:
         for each in zip(found, results, strict=True):
             _tell(*each)
-        line(f"{size(freed)} free again")
+        line(freed(count))
     for each in zip(found, results, strict=True):
         _tell_errors(*each)
     for absent in missing:

@@ -56,7 +56,9 @@ def gc(older_than: float, folder: str | None, as_json: bool) -> int:
     else:
         for one in done.swept:
             line(f"{one.kind}: {one.count}, {size(one.size_bytes)}")
-        line(f"{size(done.size_bytes)} free again in {directory}")
+        elsewhere = [one.kind.partition(" ")[2] for one in done.swept if one.kind.startswith("backend ")]
+        places = [str(directory), *(name for name in elsewhere if name != "local")]
+        line(f"{size(done.size_bytes)} free again in {' and '.join(places)}")
     for name, why in done.failed.items():
         fail(f"{name}: {why}")
     return int(bool(done.failed))

@@ -8,7 +8,7 @@ from tracelet.cli.asking import agreed, dry_run, yes
 from tracelet.cli.failing import plain, words_of
 from tracelet.cli.finding import asked, finding
 from tracelet.cli.options import as_json, backends, readable_directory, settings_of, tracelet_dir
-from tracelet.cli.screen import fail, line, moment, note, size, table, tell_json
+from tracelet.cli.screen import fail, freed, line, moment, note, size, table, tell_json
 from tracelet.core.artifacts.pruned import PruneResults
 from tracelet.core.management.retention import prune as prune_versions
 from tracelet.core.management.retention import rules_of
@@ -70,7 +70,8 @@ def prune(
         failed = {one: plain(error) for one, error in results.failed.items()}
         tell_json({"experiment": experiment, **results.to_dict(), "failed": failed})
     elif not results.dry_run:
-        line(f"{many(len(results.goes), 'version', 'versions')} deleted, {size(results.freed_bytes)} free again")
+        what = f", {freed(results.freed_bytes)}" if results.goes else ""
+        line(f"{many(len(results.goes), 'version', 'versions')} deleted{what}")
     if not (results.goes or results.stays or results.failed):
         note(f"nothing is stored in {asked(experiment, directory, settings)}")
     for one, error in results.failed.items():

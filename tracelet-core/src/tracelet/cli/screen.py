@@ -14,7 +14,20 @@ import click
 from tracelet.cli.bar import above, progress
 from tracelet.core.display.words import ago, columns, moment, one_line, size
 
-__all__ = ["Warnings", "ago", "fail", "line", "moment", "note", "progress", "size", "table", "tell", "tell_json"]
+__all__ = [
+    "Warnings",
+    "ago",
+    "fail",
+    "freed",
+    "line",
+    "moment",
+    "note",
+    "progress",
+    "size",
+    "table",
+    "tell",
+    "tell_json",
+]
 
 
 def line(text: object, style: str = "") -> None:
@@ -30,6 +43,11 @@ def fail(why: object) -> None:
 def note(what: object) -> None:
     """Write one yellow line on stderr."""
     _tell_aside(what, "yellow")
+
+
+def freed(size_bytes: int) -> str:
+    """Say how many bytes a deletion freed. Some backends do not know that, or free them later."""
+    return f"{size(size_bytes)} free again" if size_bytes else "no backend says that this freed bytes"
 
 
 def _tell_aside(what: object, colour: str) -> None:
