@@ -640,8 +640,8 @@ class TestReading:
         out, err = run_both("ls", "elsewhere", "--backend", "scripted", "--backend", "local", "--json")
         assert json.loads(out) == {"experiment": "elsewhere", "artifacts": [], "error": None}
         assert err == (
-            f"nothing is stored in experiment 'elsewhere' of scripted, local {here}; --backend NAME asks another backend, "
-            "--dir DIR another directory\n"
+            f"nothing is stored in experiment 'elsewhere' of scripted, local {here}; `tracelet experiments --backend scripted "
+            "--backend local` shows which there are; --backend NAME asks another backend, --dir DIR another directory\n"
         )
         out, err = run_both("ls", "trials", "--type", "image", "--name", "thing")
         assert err.startswith("nothing that fits --type image --name thing is stored in experiment 'trials' of local")
@@ -697,9 +697,15 @@ class TestReading:
     def test_what_is_not_there_is_told(self, stored: Scripted) -> None:
         assert "did you mean 'thing'" in run("get", "trials", "thingy", code=1)
         told = run("get", "trials", "thing@v77", code=1)
-        assert "it has other versions: `tracelet ls` shows them" in told
+        assert "it has other versions: `tracelet ls trials` shows them" in told
         assert "list_artifacts" not in told
         assert "did you mean 'trials'?" in run("get", "trails", "thing", code=1)
+        assert "`tracelet experiments` shows which there are" in run("get", "elsewhere", "thing", code=1)
+
+    def test_several_backends_in_one_option_are_refused_with_what_to_do(self, stored: Scripted) -> None:
+        told = run("ls", "trials", "--backend", "local,scripted", code=2)
+        assert "no backend 'local,scripted' is installed" in told
+        assert told.endswith(" Give each name by itself.\n")
 
     def test_a_version_that_two_backends_mean_otherwise_is_told_in_the_commands_words(self, stored: Scripted) -> None:
         program('with experiment("local") as exp: exp.log_artifact(artifact("both", "one"))')

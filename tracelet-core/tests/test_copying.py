@@ -552,8 +552,11 @@ def test_a_killed_copy_goes_on_where_it_was_and_stores_nothing_twice(source: Exp
 
 def test_an_interrupted_copy_says_so_and_goes_on_later(source: Experiment, scripted: Scripted) -> None:
     process = putting(scripted)
-    ended(process, signal.SIGINT)
+    _, err = ended(process, signal.SIGINT)
     assert process.returncode == 130
+    assert err.endswith(
+        "error: interrupted; the same command again skips what is there already, and brings the rest.\n"
+    )
     scripted.told()
     assert copy().ok
     assert told_of(there()) == told_of(source)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commanding import run_both
 from making import full_disk, settle, without_rights, write
 
 from tracelet import ArtifactError, ArtifactNotFound, ArtifactType, IntegrityError
@@ -199,6 +200,13 @@ def test_a_link_out_of_the_folder_takes_nothing_along_and_is_told(folder: Path, 
     )
     assert "run/out' is a link out of the folder" in reason(found(folder)["run"], tmp_path)
     assert fetched(found(folder)["good"], tmp_path / "1") == {"good": b"g"}
+
+
+def test_the_command_names_what_has_no_version_by_its_name_alone(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "secret", "s")
+    (folder / "top").symlink_to(tmp_path / "secret")
+    _, err = run_both("import", "dir", str(folder), "--to", "local", "--dir", str(tmp_path / "stored"), code=1)
+    assert err.startswith("error: top: '")
 
 
 @pytest.mark.parametrize("target", ["nowhere", "link"])

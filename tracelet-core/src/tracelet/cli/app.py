@@ -89,11 +89,16 @@ def run() -> int:
     try:
         return int(app.main(prog_name="tracelet", standalone_mode=False) or 0)
     except click.Abort:
-        return _ended(
-            KeyboardInterrupt.__name__, "interrupted; the deliveries in the outbox are still there.", INTERRUPTED
-        )
+        return _ended(KeyboardInterrupt.__name__, f"interrupted; {_what_now(sys.argv[1:2])}.", INTERRUPTED)
     except (click.ClickException, TraceletError, OSError) as error:
         return _ended(type(error).__name__, words(error), code_of(error))
+
+
+def _what_now(command: list[str]) -> str:
+    """Say what an interruption means for the user. Nothing is put into the outbox by what takes versions elsewhere."""
+    if command in (["copy"], ["import"]):
+        return "the same command again skips what is there already, and brings the rest"
+    return "the deliveries in the outbox are still there"
 
 
 def _ended(kind: str, message: str, code: int) -> int:

@@ -70,5 +70,5 @@ def copy(
             told=told,
         )
     if not results.versions and not results.failed:
-        note(f"nothing is stored in {asked(experiment, directory, settings)}")
+        note(f"nothing is stored in {asked(experiment, directory, settings, '--from BACKEND')}")
     return tell_results({"experiment": experiment}, results, as_json)

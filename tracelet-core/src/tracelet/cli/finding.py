@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,11 +61,15 @@ def find(finder: Finder, artifact: str, experiment: str, directory: Path, settin
         return finder.get(name, version, None)
     except ArtifactNotFound as error:
         said = sentence(f"The command asked {asked(experiment, directory, settings)}")
-        raise ArtifactNotFound(f"{error} {said}") from error
+        told = str(error).replace("list_artifacts() shows", f"`tracelet ls {shlex.quote(experiment)}` shows")
+        raise ArtifactNotFound(f"{told} {said}") from error
 
 
-def asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
-    """Say what was asked and what else the user may mean. Only files of this machine are read for it."""
+def asked(experiment: str, directory: Path, settings: TraceletSettings, option: str = "--backend NAME") -> str:
+    """Say what was asked and what else the user may mean. Only files of this machine are read for it.
+
+    ``option`` is the one of the command that names another backend.
+    """
     said = [f"experiment {experiment!r} of {', '.join(settings.backend)} (directory {directory})"]
     near, waiting = near_experiments(directory, experiment), what_waits(directory, experiment)
     if near:
@@ -72,7 +77,9 @@ def asked(experiment: str, directory: Path, settings: TraceletSettings) -> str:
     if waiting:
         said.append(str(waiting))
     if not near and not waiting:
-        said.append("--backend NAME asks another backend, --dir DIR another directory")
+        named = "".join(f" --backend {one}" for one in settings.backend) if settings.backend != ["local"] else ""
+        said.append(f"`tracelet experiments{named}` shows which there are")
+        said.append(f"{option} asks another backend, --dir DIR another directory")
     return "; ".join(said)
 
 

@@ -41,7 +41,7 @@ backends = click.option(
     "backend",
     metavar="NAME",
     multiple=True,
-    help="A backend to use. May be repeated. By default those of TRACELET_BACKEND.",
+    help="A backend to use; for several, say it once for each. By default those of TRACELET_BACKEND.",
 )
 
 

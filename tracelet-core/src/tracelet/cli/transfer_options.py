@@ -94,7 +94,8 @@ def tell_results(what: dict[str, str], results: CopyResults, as_json: bool) -> i
         line(results)
     for one in results.versions:
         if one.error is not None:
-            fail(f"{one.name} {one.version}: {words(one.error)}")
+            # Not every source has versions.
+            fail(f"{f'{one.name} {one.version}'.rstrip()}: {words(one.error)}")
     for backend, error in results.failed.items():
         fail(words_of(backend, error))
     return int(not results.ok)

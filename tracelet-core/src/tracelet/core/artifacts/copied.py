@@ -115,7 +115,7 @@ class CopyResults:
         Example:
             >>> results.raise_for_errors()
         """
-        errors = {f"{one.name} {one.version}": one.error for one in self.versions if one.error is not None}
+        errors = {f"{one.name} {one.version}".rstrip(): one.error for one in self.versions if one.error is not None}
         if not self.ok:
             raise first_error(errors | self.failed)
 

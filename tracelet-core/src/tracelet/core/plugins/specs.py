@@ -70,6 +70,8 @@ class SpecSet(Generic[Spec]):
         near = difflib.get_close_matches(str(name), self.specs, n=1)
         if name in (metadata(CORE).get_all("Provides-Extra") or ()):
             hint = f"Install it: pip install 'tracelet-core[{name}]'"
+        elif "," in str(name):
+            hint = "Give each name by itself."
         elif near:
             hint = f"Did you mean {near[0]!r}?"
         else:
