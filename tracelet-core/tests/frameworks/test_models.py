@@ -632,6 +632,10 @@ class TestTorch:
         with pytest.raises((ConfigError, UnsafeContent), match="This model is made of"):
             self.rebuild(linear, {"is": kind, "number": 0, "class": path, "state": {"args": "touch run"}})
 
+    def test_a_class_of_the_script_that_stored_the_model_is_told_where_it_belongs(self, linear):
+        with pytest.raises(ConfigError, match="put it into a module that both programs import"):
+            self.rebuild(linear, {"is": "module", "number": 0, "class": "__main__:SineNet", "state": {}})
+
     @pytest.mark.parametrize(
         "path",
         ["torch.jit._script:ScriptModule", "torch.fx.graph_module:GraphModule", "nets:Cleaning"],

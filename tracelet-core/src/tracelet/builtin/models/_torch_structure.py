@@ -247,10 +247,13 @@ class StructureReader:
             )
         found = _imported(path)
         if found is None or not issubclass(found, self._torch.nn.Module):
-            raise ConfigError(
-                f"This model is made of {path}, and there is no such torch.nn.Module here: provide the version of "
-                f"{module} that the model was stored with."
+            advice = (
+                "define that class in this program too, or put it into a module that both programs import, and store the "
+                "model again."
+                if module == "__main__"
+                else f"provide the version of {module} that the model was stored with."
             )
+            raise ConfigError(f"This model is made of {path}, and there is no such torch.nn.Module here: {advice}")
         if not self._trust and not _restores_plainly(found):
             raise UnsafeContent(
                 f"This model is made of {path}, which runs code of its own when it is loaded: pass trust=True if you "

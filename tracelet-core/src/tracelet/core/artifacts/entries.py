@@ -55,7 +55,7 @@ def check_type(kind: ArtifactType | str) -> ArtifactType:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ArtifactError(
             f"{kind!r:.200} is no artifact type: give one of ArtifactType, such as ArtifactType.MODEL, or its text, which "
-            f"is one of {', '.join(types)}.{hint}"
+            f"is one of {', '.join(types)}. An artifact's name is given as name=.{hint}"
         ) from None
 
 

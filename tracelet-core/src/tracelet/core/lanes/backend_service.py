@@ -372,7 +372,7 @@ class BackendService:
             raise VersionConflict(
                 f"{manifest.name!r} {label!r} is stored with other content: a label belongs to one content for ever. "
                 "Choose a new label, or use an alias, which moves. (Some frameworks write an equal model in other bytes each "
-                "time: docs/reference/objects.md says which.)"
+                'time: see "What an artifact holds" in the documentation.)'
             )
         return stored
 
