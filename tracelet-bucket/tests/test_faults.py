@@ -19,7 +19,7 @@ from tracelet.exceptions import BackendAuthError, BackendUnavailable, ConfigErro
 from tracelet.plugin import Labels, SealedArtifact
 from tracelet_bucket import garbage
 from tracelet_bucket.backend import BucketBackend
-from tracelet_bucket.keys import blob_key
+from tracelet_bucket.keys import Keys, blob_key
 from tracelet_bucket.places import open_bucket
 from tracelet_bucket.store import BucketStore
 
@@ -358,3 +358,15 @@ def test_what_the_environment_says_wrongly_is_no_outage(
         open_bucket(url)
     assert "hidden" not in str(told.value)
     assert told.value.__cause__ is None
+
+
+def test_aliases_that_cannot_be_read_hide_the_versions_of_no_other_name(opened: Opened, seal: Seal, url: str) -> None:
+    backend = opened(url)
+    for name in ("damaged", "whole"):
+        backend.put(seal({"x": b"content"}, name), Labels(None, ("best",)))
+    bucket = open_bucket(url)
+    bucket.put(Keys("trials").aliases("damaged"), b"{")
+    listed = opened(url).list(name=None, type=None)
+    assert [(one.manifest.name, one.aliases) for one in (next(listed),)] == [("whole", ("best",))]
+    with pytest.raises(IntegrityError, match="the aliases of 'damaged'"):
+        next(listed)

@@ -132,7 +132,6 @@ def test_doctor_tries_what_is_needed_and_says_what_is_missing(environ: dict[str,
 
 
 DRAFT = """
-import os
 from pathlib import Path
 from tracelet.core.delivery.outbox import Outbox
 from tracelet.core.sealing.draft import Draft
@@ -143,27 +142,27 @@ place.mkdir(parents=True)
 (place / "large.bin").write_bytes(bytes(range(256)) * 20_000)
 manifest = Manifest("net", ArtifactType.MODEL, "one", 1.0, files=(ArtifactFile("large.bin", 5_120_000),))
 draft = Draft(manifest, {"large.bin": place / "large.bin"}, (), {}, place)
-targets = {"bucket": {"url": os.environ["TRACELET_BUCKET_URL"]}}
-Outbox(Path("t").absolute()).drafts.add(draft, Labels("1.0", ("best",)), RunInfo("run", "digits", 1.0), targets)
+run = RunInfo("run", "digits", 1.0)
+Outbox(Path("t").absolute()).drafts.add(draft, Labels("1.0", ("best",)), run, {TARGET: {}}, backends=BACKENDS)
 """
 
 
-def test_what_a_dead_run_had_drafted_for_a_bucket_is_whole_there_whichever_backend_this_shell_sets(
-    environ: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("target", "backends"), [("bucket", None), ("local", ["local", "bucket"])], ids=["in the bucket", "beside it"]
+)
+def test_what_a_dead_run_had_drafted_is_in_the_bucket_whichever_backend_this_shell_sets(
+    environ: dict[str, str], tmp_path: Path, s3: S3Server, target: str, backends: list[str] | None
 ) -> None:
     here = {**environ, "TRACELET_DIR": str(tmp_path / "here" / "t")}
-    programs.run(f"{DRAFT}print('null')", tmp_path / "here", here)
+    programs.run(f"BACKENDS, TARGET = {backends}, {target!r}\n{DRAFT}print('null')", tmp_path / "here", here)
     sent = command(tmp_path / "here", {**environ, "TRACELET_BACKEND": "local"}, "sync")
     assert sent.returncode == 0, sent.stderr
-    found = run(
-        """
+    assert objects(s3, environ) == [5_120_000]
+    read = """
 import json
 from tracelet import Experiment
-one = Experiment("digits", backend="bucket", artifacts=True).get_artifact("net", version="best")
-print(json.dumps([one.version, [ref.uri for ref in one.references], len((one.download("got") / "large.bin").read_bytes())]))
-""",
-        tmp_path / "there",
-        environ,
-        "bucket",
-    )
-    assert found == ["1.0", [], 5_120_000]
+one = Experiment("digits", backend=BACKENDS, artifacts=True).get_artifact("net", "best", BACKENDS[0])
+print(json.dumps([one.version, len((one.download("got") / "large.bin").read_bytes())]))
+"""
+    place = "there" if target == "bucket" else "here"
+    assert run(read, tmp_path / place, environ, *(backends or [target])) == ["1.0", 5_120_000]

@@ -167,6 +167,8 @@ def test_a_rank_that_does_not_come_is_named_and_nothing_is_stored(job: Job, tmp_
     assert told[0] == [{}, {"local": told[0][1]["local"]}]
     assert "rank 3 of 4 gave nothing of 'checkpoint' within 3 s" in told[0][1]["local"]
     assert "TRACELET_STORE" in told[0][1]["local"]
+    # The others are told so, and do not blame the first one.
+    assert all("rank 3 of 4 gave nothing" in json.dumps(others) for others in told[1:]), told
     assert not list((tmp_path / "rank-0" / "t").rglob("v0.json"))
 
 

@@ -115,6 +115,34 @@ def test_a_put_that_no_backend_has_is_forgotten(scripted: Scripted, home: Path) 
     assert list((home / ".tracelet" / "puts").rglob("*.json")) == []
 
 
+def test_a_put_that_ctrl_c_ends_before_all_backends_are_told_is_completed(scripted: Scripted, home: Path) -> None:
+    with no_lanes_after():
+        program(
+            """
+            from tracelet.core.delivery.courier import Courier
+            exp = experiment("local", "scripted").start()
+            honest = Courier.send
+
+            def interrupted(courier, *asked):
+                if courier.backend == "scripted":
+                    raise KeyboardInterrupt
+                return honest(courier, *asked)
+
+            Courier.send = interrupted
+            try:
+                exp.log_artifact(artifact("thing"))
+            except KeyboardInterrupt:
+                Courier.send = honest
+            exp.stop()
+            """
+        )
+    assert (len(versions("local")), versions("scripted")) == (1, [])
+    (delivered,) = run_json("sync")["delivered"]
+    assert delivered["backend"] == "scripted"
+    assert versions("local") == versions("scripted")
+    assert list((home / ".tracelet" / "puts").rglob("*.json")) == []
+
+
 def test_a_put_of_which_one_delivery_waits_is_made_everywhere(scripted: Scripted, home: Path) -> None:
     scripted.told(put="away")
     with no_lanes_after():

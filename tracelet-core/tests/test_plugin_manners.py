@@ -406,6 +406,10 @@ BACKENDS = {
         "open=lambda e, s, c: NoLabels(c.directory / 'x', e)",
         r"NoLabels.put cannot be called: it must take \(sealed, labels\), and takes \(sealed\)",
     ),
+    "is abstract": (
+        "open=lambda e, s, c: Abstract(c.directory / 'x', e)",
+        "Can't instantiate abstract class Abstract",
+    ),
     "relabels nothing": (
         "open=lambda e, s, c: NoNames(c.directory / 'x', e)",
         r"NoNames.relabel cannot be called: it must take \(stored, labels\)",
@@ -416,8 +420,15 @@ BACKENDS = {
     ),
 }
 KINDS = """
+import abc
+
 class NoFetch(LocalBackend):
     fetch = None
+
+class Abstract(LocalBackend):
+    @abc.abstractmethod
+    def forgotten(self):
+        pass
 
 class NoLabels(LocalBackend):
     def put(self, sealed):

@@ -17,6 +17,7 @@ from tracelet.plugin import (
     SealedArtifact,
     StoredArtifact,
     look_up,
+    or_damage,
     parse_ref,
     sound,
 )
@@ -177,11 +178,15 @@ class BucketBackend:
     def _every(self, name: str | None, type: ArtifactType | None) -> Iterator[StoredArtifact | Damage]:
         self._versions.check()
         numbers, with_aliases = self._versions.every(name)
-        holders = {owner: self._aliases.of(owner) for owner in with_aliases}
+        read = or_damage(self._aliases.of, "the aliases of {0!r}".format)
+        holders = {owner: read(owner) for owner in with_aliases}
+        yield from (found for found in holders.values() if isinstance(found, Damage))
         for owner, number, found in self._versions.records(numbers):
             if isinstance(found, Record):
-                if type is None or type is found.manifest.type:
-                    yield self._with_aliases(number, found, holders.get(owner, {}))
+                theirs = holders.get(owner, {})
+                # Whose aliases cannot be read is not shown as if it had none.
+                if not isinstance(theirs, Damage) and (type is None or type is found.manifest.type):
+                    yield self._with_aliases(number, found, theirs)
             elif found is not None:
                 yield found
 

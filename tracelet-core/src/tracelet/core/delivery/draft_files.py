@@ -43,6 +43,9 @@ class DraftFile:
     session: str | None = None
     #: Seconds since the epoch; None where an earlier release wrote it, and its file's name tells the time.
     queued_at: float | None = None
+    #: The backends of its experiment, which say together where large files go. None where an earlier release wrote it: then it
+    #: is as if those of ``targets`` were all.
+    backends: list[str] | None = None
 
 
 class Drafts:
@@ -66,15 +69,24 @@ class Drafts:
             (self._folder(experiment) / f"{session}.lease").unlink()
 
     def add(
-        self, draft: Draft, labels: Labels, run: RunInfo, targets: dict[str, dict[str, Any]], session: str | None = None
+        self,
+        draft: Draft,
+        labels: Labels,
+        run: RunInfo,
+        targets: dict[str, dict[str, Any]],
+        session: str | None = None,
+        *,
+        backends: list[str] | None = None,
     ) -> Path:
         """Keep snapshots that are not hashed yet, for these backends; return the draft's file.
 
-        In a session this process finishes it. Without one, the process that comes first does.
+        ``backends`` are all of its experiment. In a session this process finishes it. Without one, the process that comes first does.
         """
         order = self._clock(run.experiment).tick()
         target = self._folder(run.experiment) / f"{order:020d}~{draft.manifest.put_id}~{draft.manifest.name}.json"
-        content = DraftFile(draft, current(), labels, run, without_secrets(targets), session or "", time.time())
+        content = DraftFile(
+            draft, current(), labels, run, without_secrets(targets), session or "", time.time(), backends
+        )
         lease = target.with_name(f"{session}.lease")
         if session in self._sessions and not lease.exists():
             make_folder(target.parent)

@@ -95,7 +95,7 @@ def seal_some(
                 found = outbox.drafts.take(path)
                 if found is not None:
                     leased.append(path)
-                    store, limit_mb = store_of(*found.targets)
+                    store, limit_mb = store_of(*(found.targets if found.backends is None else found.backends))
                     taken[path] = found, finish(found.draft, store=store, limit_mb=limit_mb)
                     files += len(found.draft.sources)
             except (TraceletError, OSError) as error:

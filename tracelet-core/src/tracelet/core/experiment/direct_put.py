@@ -83,7 +83,9 @@ class DirectPut:
         gathered: Callable[[SealedArtifact], SealedArtifact] | None = None,
     ) -> dict[str, Outcome]:
         tasks: dict[str, Task] = {}
+        parcels: dict[str, Parcel] = {}
         note: Path | None = None
+        is_left = False
         context, process = self._context, self._resources.of_process
         try:
             draft = self._preparation.draft(artifact, run, targets, uuid.uuid4().hex, snapshot=snapshot)
@@ -117,8 +119,13 @@ class DirectPut:
             if gathered is not None:
                 return {target.name: Outcome(error=error) for target in targets}
             return self._submissions.keep(artifact, labels, run, targets, error)
+        except KeyboardInterrupt:
+            # One backend may have it by now, and others were not told: all stays for whoever completes it.
+            is_left = len(tasks) < len(parcels)
+            raise
         finally:
-            _remove_after(draft.staging, note, tasks.values())
+            if not is_left:
+                _remove_after(draft.staging, note, tasks.values())
 
 
 def _remove_after(staging: Path, note: Path | None, tasks: Collection[Task]) -> None:

@@ -128,6 +128,9 @@ class Gathering:
             return done if is_mine else None
 
         done = self._wait_for(told)
+        if done is None and answered:
+            # The first waits as long for who does not come, and tells then who that is.
+            done = self._wait_for(told)
         if done is None:
             why = "did not say what became of it" if answered else "did not ask for it"
             raise BackendUnavailable(

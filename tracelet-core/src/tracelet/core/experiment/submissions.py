@@ -91,7 +91,8 @@ class Submissions:
         """Put snapshots of an artifact into the outbox, where a sealer finds them."""
         draft = self._preparation.draft(artifact, run, targets, put_id, snapshot=True, take=take)
         known = {target.name: self._resources.of_process.sdk[target.name] for target in targets}
-        return self._context.outbox.drafts.add(draft, labels, run, known, self._session)
+        backends = list(self._context.backends.specs)
+        return self._context.outbox.drafts.add(draft, labels, run, known, self._session, backends=backends)
 
     def keep(
         self,

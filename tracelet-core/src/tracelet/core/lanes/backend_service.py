@@ -74,12 +74,24 @@ def _checked(spec: BackendSpec, backend: Any) -> tuple[Backend, Abilities]:
     return backend, able
 
 
+def _opened(spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> Any:
+    try:
+        return spec.open(experiment, settings, context)
+    except TypeError as error:
+        # A class without one of its abstract methods, which no later attempt has either.
+        if "instantiate abstract class" not in str(error):
+            raise
+        raise PluginError(
+            f"the plugin of the backend {spec.name!r} is broken: {error}. Repair it, or choose another backend."
+        ) from error
+
+
 class BackendService:
     """An open backend. Its public methods are the requests that a lane carries."""
 
     def __init__(self, spec: BackendSpec, experiment: str, settings: Any, context: BackendContext) -> None:
         self.name = spec.name
-        self._backend, self._able = _checked(spec, spec.open(experiment, settings, context))
+        self._backend, self._able = _checked(spec, _opened(spec, experiment, settings, context))
         self._run: RunInfo | None = None
 
     def ping(self) -> None:
