@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -172,10 +173,11 @@ class FolderBucket:
 
     def _check_root(self) -> None:
         """An empty folder where a disk is mounted otherwise is not an empty bucket, but nobody can tell; a missing one is away."""
-        if self._root.is_dir():
+        # One look, for another writer may make it meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(self._root.stat().st_mode):
+                raise ConfigError(f"{self.url}: {self._root} is no folder: correct TRACELET_BUCKET_URL.")
             return
-        if self._root.exists():
-            raise ConfigError(f"{self.url}: {self._root} is no folder: correct TRACELET_BUCKET_URL.")
         if not self._root.parent.is_dir():
             raise BackendUnavailable(f"{self.url} is away: there is no {self._root.parent}. Is its disk mounted?")
 
