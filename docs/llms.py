@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 DOCS = Path(__file__).parent
 MAP = DOCS / "llms.txt"
 SUMMARY = (
@@ -19,8 +21,6 @@ SUMMARY = (
     "it again by name, version, alias or digest, and gets the same bytes, each file verified by its sha256. What a tracker does not take waits on "
     "disk and is delivered later. Tracelet stores artifacts alone: metrics and parameters go to the trackers by their own APIs."
 )
-#: A line of the nav: a section, or a page, which may have a title there.
-_ENTRY = re.compile(r"^(?P<indent> *)- (?:(?P<section>[^:\n]+):)?(?: ?(?P<page>[\w/.-]+\.md))?$", re.MULTILINE)
 #: What is no paragraph: titles, lists, tables, code, comments, pictures, and notes.
 _NO_PARAGRAPH = ("#", "*", "- ", "|", "```", "<", "![", "!!!", "    ", "???")
 _SENTENCE = re.compile(r".+?[.?!](?=\s|$)", re.DOTALL)
@@ -29,13 +29,19 @@ _LINK = re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])")
 
 def pages() -> Iterator[tuple[str, str]]:
     """Yield each page of the nav, with the tab that it is in."""
-    nav = (DOCS.parent / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
-    tab = ""
-    for one in _ENTRY.finditer(nav):
-        if one["section"] and len(one["indent"]) == 2:
-            tab = one["section"]
-        if one["page"]:
-            yield tab, one["page"]
+    for tab in yaml.safe_load((DOCS.parent / "mkdocs.yml").read_text())["nav"]:
+        for title, inside in tab.items():
+            for page in _pages(inside):
+                yield title, page
+
+
+def _pages(inside: Any) -> Iterator[str]:
+    """Yield the pages of a part of the nav: it is a page, or a list of parts, which may have titles."""
+    if isinstance(inside, str):
+        yield inside
+    else:
+        for part in inside.values() if isinstance(inside, dict) else inside:
+            yield from _pages(part)
 
 
 def title_and_sentence(page: str) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from marked import part
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "why" / "reliability.md").read_text()
 
@@ -26,7 +28,7 @@ def test_every_test_that_the_page_names_is_there(page: str) -> None:
 
 
 def test_the_last_long_run_made_every_kind_of_trouble_and_lost_nothing() -> None:
-    figures = PAGE.partition("<!-- figures -->")[2].partition("<!-- end of figures -->")[0]
+    figures = part(PAGE, "figures")
     assert sum(int(kills) for kills in re.findall(r"\| (\d+) kills,", figures)) >= 200
     for kind in ("local", "fsfiles", "mlflow", "lane killed", "sync killed", "gc killed", "refused", "slow", "reset"):
         assert kind in figures

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import attrs
 
 from captured.libraries import PROGRAMS, Program, Thing
 from captured.runs import Run, Version
+from marked import part, with_part
 
 __all__ = ["Row", "rows_in", "rows_of", "write"]
 
-_TABLE = re.compile(r"(<!-- captured -->\n).*?(<!-- end of captured -->)", re.DOTALL)
 _HEAD = ("library and call", "name", "type", "versions", "aliases", "metadata")
 
 
@@ -61,11 +60,10 @@ def write(rows: list[Row], page: Path) -> None:
     calls = [f"{program.library}: {thing.call}" for program in PROGRAMS for thing in program.things]
     lines = [_HEAD, ("---",) * len(_HEAD), *(cells[call] for call in calls if call in cells)]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    page.write_text(_TABLE.sub(lambda marks: marks[1] + table + marks[2], page.read_text()))
+    page.write_text(with_part(page.read_text(), "captured", table))
 
 
 def rows_in(page: Path) -> list[tuple[str, ...]]:
     """Return the cells of each row that a page has between its marks."""
-    found = _TABLE.search(page.read_text())
-    lines = found[0].splitlines()[3:-1] if found else []
+    lines = part(page.read_text(), "captured").splitlines()[2:]
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]

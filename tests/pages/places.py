@@ -132,7 +132,7 @@ def large_file(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
 
 def mlflow(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
     """MLflow without a server."""
-    return {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+    return _mlflow_in(folder)
 
 
 def of_an_author(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pages.blocks import Block
+from servers.programs import clean_environment
 
 __all__ = ["Session"]
 
@@ -47,11 +48,8 @@ class Session:
         home = folder.with_name(f"{folder.name}-home")
         for one in (folder, home):
             one.mkdir(parents=True, exist_ok=True)
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("TRACELET_", "WANDB_", "MLFLOW_"))
-        }
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self._environ = {**kept, "HOME": str(home), "PATH": path, "COLUMNS": "120", **environ}
+        self._environ = clean_environment({"HOME": str(home), "PATH": path, "COLUMNS": "120", **environ})
         self._python: subprocess.Popen[str] | None = None
         self._printed: str | None = None
 
@@ -121,8 +119,6 @@ class Session:
             assert self._python.stdin is not None
             assert self._python.stdout is not None
             self._python.stdin.close()
-            if self._python.stdout is not None:
-                self._python.stdout.close()
             try:
                 self._python.wait(_LIMIT)
             finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from marked import with_part
 from tracelet import TraceletSettings
 from tracelet.core.plugins.registry import registry
 from tracelet.settings.from_variables import prefix_of
@@ -19,7 +20,6 @@ __all__ = ["GROUPS", "PAGE", "Group", "classes", "tables", "written"]
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
-_BETWEEN = re.compile(r"(<!-- settings -->\n).*?(<!-- end of settings -->)", re.DOTALL)
 _ROLE = re.compile(r":\w+:`~?([\w.]+)`")
 _FIELD = re.compile(r"    (\w+): ")
 
@@ -116,7 +116,7 @@ def tables() -> str:
 
 def written(text: str) -> str:
     """Return a page with the tables as they have to be."""
-    return _BETWEEN.sub(lambda marks: f"{marks[1]}\n{tables()}\n{marks[2]}", text)
+    return with_part(text, "settings", f"\n{tables()}\n")
 
 
 def _group(group: Group) -> str:

@@ -18,7 +18,6 @@ ELSEWHERE = {
     "reference/cli.md": "tracelet-core/tests/test_cli.py",
     "reference/format.md": "tests/test_format_page.py",
 }
-LANGUAGES = {"python", "bash", "text"}
 PAGES = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md"))}
 RUN = [
     name

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-import re
 import time
 from pathlib import Path
 
-_TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+from marked import with_part
 
 
 class Figures:
@@ -26,4 +25,4 @@ class Figures:
         lines = [f"Made on {machine}.\n", "| test | result |", "| --- | --- |"]
         lines += [f"| {what} | {came} |" for what, came in self._rows]
         table = "\n".join(lines) + "\n"
-        page.write_text(_TABLE.sub(lambda marks: marks[1] + table + marks[2], page.read_text()))
+        page.write_text(with_part(page.read_text(), "figures", table))

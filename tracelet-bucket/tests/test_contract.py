@@ -27,6 +27,18 @@ class _Bucket(BackendContract):
         return ("obstore", "boto3", "botocore")
 
 
+class _Served(_Bucket):
+    """In a store that is reached over HTTP: ``server`` looks at what is there by a client of its own."""
+
+    @pytest.fixture
+    def tamper(self, server: S3Server | Azurite | Cloud) -> Callable[[bytes, bytes], int]:
+        return server.replace
+
+    @pytest.fixture
+    def footprint(self, server: S3Server | Azurite | Cloud) -> Callable[[], object]:
+        return server.listing
+
+
 class TestFolder(_Bucket):
     @pytest.fixture(scope="class")
     @classmethod
@@ -39,7 +51,11 @@ class TestFolder(_Bucket):
         return {"TRACELET_BUCKET_URL": (own_folder / "file" / "below").as_uri()}
 
 
-class TestS3(_Bucket):
+class TestS3(_Served):
+    @pytest.fixture
+    def server(self, s3: S3Server) -> S3Server:
+        return s3
+
     @pytest.fixture(scope="class")
     @classmethod
     def environ(cls, s3: S3Server) -> dict[str, str]:
@@ -49,17 +65,13 @@ class TestS3(_Bucket):
     def unreachable(self, environ: dict[str, str]) -> dict[str, str]:
         return {**environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
 
-    @pytest.fixture
-    def tamper(self, s3: S3Server) -> Callable[[bytes, bytes], int]:
-        return s3.replace
-
-    @pytest.fixture
-    def footprint(self, s3: S3Server) -> Callable[[], object]:
-        return s3.listing
-
 
 @pytest.mark.azure
-class TestAzure(_Bucket):
+class TestAzure(_Served):
+    @pytest.fixture
+    def server(self, azure: Azurite) -> Azurite:
+        return azure
+
     @pytest.fixture(scope="class")
     @classmethod
     def environ(cls, azure: Azurite) -> dict[str, str]:
@@ -69,41 +81,25 @@ class TestAzure(_Bucket):
     def unreachable(self, environ: dict[str, str]) -> dict[str, str]:
         return {**environ, "AZURE_STORAGE_ENDPOINT": "http://127.0.0.1:9/devstoreaccount1"}
 
-    @pytest.fixture
-    def tamper(self, azure: Azurite) -> Callable[[bytes, bytes], int]:
-        return azure.replace
-
-    @pytest.fixture
-    def footprint(self, azure: Azurite) -> Callable[[], object]:
-        return azure.listing
-
 
 @pytest.mark.cloud
-class TestCloud(_Bucket):
+class TestCloud(_Served):
     @pytest.fixture(scope="class", params=CLOUDS)
     @classmethod
-    def cloud(cls, request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    def server(cls, request: pytest.FixtureRequest) -> Iterator[Cloud]:
         made = Cloud(request.param)
         yield made
         made.clear()
 
     @pytest.fixture(scope="class")
     @classmethod
-    def environ(cls, cloud: Cloud) -> dict[str, str]:
-        return cloud.environ
+    def environ(cls, server: Cloud) -> dict[str, str]:
+        return server.environ
 
     @pytest.fixture
-    def unreachable(self, cloud: Cloud) -> dict[str, str]:
+    def unreachable(self, server: Cloud) -> dict[str, str]:
         away = "http://127.0.0.1:9"
         google = '{"gcs_base_url": "http://127.0.0.1:9", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}'
         own = {"s3": {"AWS_ENDPOINT_URL": away}, "az": {"AZURE_STORAGE_ENDPOINT": away}}
-        scheme = cloud.url.partition("://")[0]
-        return {**cloud.environ, **own.get(scheme, {"GOOGLE_SERVICE_ACCOUNT_KEY": google})}
-
-    @pytest.fixture
-    def tamper(self, cloud: Cloud) -> Callable[[bytes, bytes], int]:
-        return cloud.replace
-
-    @pytest.fixture
-    def footprint(self, cloud: Cloud) -> Callable[[], object]:
-        return cloud.listing
+        scheme = server.url.partition("://")[0]
+        return {**server.environ, **own.get(scheme, {"GOOGLE_SERVICE_ACCOUNT_KEY": google})}

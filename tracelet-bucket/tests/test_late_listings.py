@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from servers.memory_bucket import MemoryBucket
 from tracelet.exceptions import ConfigError
-from tracelet.plugin import ArtifactFile, ArtifactType, Labels, Manifest, SealedArtifact
+from tracelet.plugin import Labels, SealedArtifact
 from tracelet_bucket import garbage
 from tracelet_bucket.backend import BucketBackend
 from tracelet_bucket.bucket import Listed
+
+Seal = Callable[..., SealedArtifact]
 
 LAG = 900.0
 
@@ -48,15 +49,8 @@ class LateBucket(MemoryBucket):
                     yield shown[-1]
 
 
-def sealed(folder: Path, content: bytes) -> SealedArtifact:
-    source = folder / hashlib.sha256(content).hexdigest()
-    source.write_bytes(content)
-    file = ArtifactFile("x", len(content), source.name)
-    return SealedArtifact(Manifest("data", ArtifactType.DATASET, uuid.uuid4().hex, 1.0, files=(file,)), {"x": source})
-
-
 @pytest.mark.parametrize("seed", range(40))
-def test_each_version_that_was_told_of_is_there_under_its_number(seed: int, tmp_path: Path) -> None:
+def test_each_version_that_was_told_of_is_there_under_its_number(seed: int, seal: Seal, tmp_path: Path) -> None:
     chance = random.Random(seed)
     bucket = LateBucket(seed)
     told: dict[int, SealedArtifact] = {}
@@ -67,7 +61,7 @@ def test_each_version_that_was_told_of_is_there_under_its_number(seed: int, tmp_
         backend = BucketBackend(bucket, "trials")
         job = chance.choice(["put", "put", "put", "again", "alias", "delete", "wait"])
         if job == "put":
-            one = sealed(tmp_path, b"%d" % chance.randrange(5))
+            one = seal({"x": b"%d" % chance.randrange(5)})
             number = backend.put(one, Labels()).number
             assert number not in told
             assert number not in deleted

@@ -44,6 +44,11 @@ class Library:
         (self.folder / file).write_text(head + code)
         importlib.invalidate_caches()
 
+    def pause(self, rest: str = "") -> None:
+        """Have its code wait in the middle: `world.begun` tells that it is there, and `world.go_on` lets it do the rest."""
+        self.world.begun, self.world.go_on = threading.Event(), threading.Event()
+        self.write(f"world.begun.set()\nworld.go_on.wait({PATIENCE})\n{rest}\n")
+
     def load(self, submodule: str = "") -> ModuleType:
         return importlib.import_module(self.name + submodule)
 
@@ -126,8 +131,7 @@ class TestWhenALibraryIsImported:
     def test_by_a_thread_that_had_begun_before_it_is_patched_when_that_is_done(
         self, library: Library, wait: Wait, patch: Patches
     ) -> None:
-        library.world.begun, library.world.go_on = threading.Event(), threading.Event()
-        library.write(f"world.begun.set()\nworld.go_on.wait({PATIENCE})\nwhole = True\n")
+        library.pause("whole = True")
         thread = threading.Thread(target=library.load)
         thread.start()
         assert library.world.begun.wait(PATIENCE)
@@ -143,8 +147,7 @@ class TestWhenALibraryIsImported:
     def test_by_a_thread_that_had_begun_before_and_fails_nothing_is_patched_and_nothing_imported_again(
         self, library: Library, wait: Wait, patch: Patches
     ) -> None:
-        library.world.begun, library.world.go_on = threading.Event(), threading.Event()
-        library.write(f"world.begun.set()\nworld.go_on.wait({PATIENCE})\nraise ImportError('broken')\n")
+        library.pause("raise ImportError('broken')")
 
         def fail() -> None:
             with pytest.raises(ImportError, match="broken"):
@@ -164,8 +167,7 @@ class TestWhenALibraryIsImported:
     def test_by_a_thread_that_had_begun_before_and_it_is_taken_off_meanwhile_nothing_is_patched(
         self, library: Library, wait: Wait, patch: Patches
     ) -> None:
-        library.world.begun, library.world.go_on = threading.Event(), threading.Event()
-        library.write(f"world.begun.set()\nworld.go_on.wait({PATIENCE})\n")
+        library.pause()
         before = set(threading.enumerate())
         thread = threading.Thread(target=library.load)
         thread.start()
